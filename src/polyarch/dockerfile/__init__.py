@@ -1,0 +1,1 @@
+"""From a Dockerfile's text to a graph."""

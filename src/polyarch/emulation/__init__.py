@@ -1,0 +1,1 @@
+"""Running programs for CPUs that this machine doesn't have."""

@@ -1,0 +1,188 @@
+"""Every error that leaves the program, as a tree, by whose fault it is.
+
+    PolyarchError               exit status 1 unless said otherwise
+    ├── InputError              the user's: a value, a file or a flag that can't be used
+    │   ├── DockerfileError     ... with the place in the Dockerfile
+    │   ├── InvalidReference, InvalidPlatform, InvalidDigest
+    │   └── NotFound            a name that stands for nothing here
+    ├── MachineError            this machine's: something is missing or forbidden
+    │   ├── NoRuntime, NoEmulator, NamespaceForbidden
+    │   └── StoreError          the store can't be read or written (a full disk, say)
+    ├── RemoteError             another machine's; `temporary` tells if trying again may help
+    │   └── RegistryError       ... with the status and the codes of the distribution spec
+    ├── StepFailed              a step of the build ended with a status other than 0
+    ├── IntegrityError          bytes that aren't what their digest says
+    │   └── InvalidLayer        an archive that can't be unpacked safely
+    ├── Cancelled               the user's wish (130)
+    └── InternalError           ours: a bug; asks for a report (70)
+
+An error's text says what is wrong, with the value; `hint` says what to do next; `place` says where,
+when it is in a text. Only the command line prints them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = [
+    "Cancelled",
+    "DockerfileError",
+    "InputError",
+    "IntegrityError",
+    "InternalError",
+    "InvalidDigest",
+    "InvalidLayer",
+    "InvalidPlatform",
+    "InvalidReference",
+    "MachineError",
+    "NamespaceForbidden",
+    "NoEmulator",
+    "NoRuntime",
+    "NotFound",
+    "Place",
+    "PolyarchError",
+    "RegistryError",
+    "RemoteError",
+    "StepFailed",
+    "StoreError",
+]
+
+
+class Place(Protocol):
+    """Where in a source text; `polyarch.graph.location.Location` is one."""
+
+    @property
+    def line(self) -> int:
+        """The first line, counted from 1."""
+
+    def excerpt(self) -> str:
+        """The lines around the place, those of the place marked, ending with a newline."""
+
+
+class PolyarchError(Exception):
+    """What all errors of polyarch have in common."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str = "", place: Place | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.place = place
+
+    @property
+    def line(self) -> int | None:
+        """The line of the source text that the error is about, counted from 1."""
+        return self.place.line if self.place is not None else None
+
+
+class InputError(PolyarchError, ValueError):
+    """Something that the user gave can't be used."""
+
+
+class DockerfileError(InputError):
+    """A Dockerfile that doesn't parse, or asks for what can't be."""
+
+
+class InvalidReference(InputError):
+    """A text that is no image reference."""
+
+
+class InvalidPlatform(InputError):
+    """A text that is no platform."""
+
+
+class InvalidDigest(InputError):
+    """A text that is no digest."""
+
+
+class NotFound(InputError):
+    """A name that stands for nothing: an image, a builder, a file, a stage."""
+
+
+class MachineError(PolyarchError):
+    """This machine lacks or forbids something."""
+
+
+class NoRuntime(MachineError):
+    """No container runtime works here."""
+
+
+class NoEmulator(MachineError):
+    """A step is for a CPU that can neither be run nor emulated here."""
+
+
+class NamespaceForbidden(MachineError):
+    """The kernel or an administrator refuses user namespaces, or a mount in one."""
+
+
+class StoreError(MachineError):
+    """The store can't be read or written."""
+
+
+class RemoteError(PolyarchError):
+    """Another machine didn't do what it was asked for."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        place: Place | None = None,
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, place=place)
+        self.temporary = temporary
+
+
+class RegistryError(RemoteError):
+    """A registry's refusal. `status` is that of HTTP (0 if there was no answer at all)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int = 0,
+        codes: tuple[str, ...] = (),
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, temporary=temporary)
+        self.status = status
+        self.codes = codes
+
+
+class StepFailed(PolyarchError):
+    """A step ended with a status other than 0. `tail` holds the last lines that it printed."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        place: Place | None = None,
+        status: int = 1,
+        tail: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, place=place)
+        self.status = status
+        self.tail = tail
+
+
+class IntegrityError(PolyarchError):
+    """Bytes whose digest or size isn't the promised one."""
+
+
+class InvalidLayer(IntegrityError):
+    """A layer archive that is damaged, or that tries to leave the root."""
+
+
+class Cancelled(PolyarchError):
+    """The user, or a sibling's failure, ended the work."""
+
+    exit_status = 130
+
+
+class InternalError(PolyarchError):
+    """A bug of polyarch's."""
+
+    exit_status = 70

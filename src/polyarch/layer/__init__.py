@@ -1,0 +1,1 @@
+"""Changes to a file system, to tar and back."""

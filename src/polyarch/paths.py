@@ -1,0 +1,46 @@
+"""Where state and configuration live.
+
+All state lies under one folder: `$POLYARCH_ROOT`, else `/var/lib/polyarch` for root, else
+`$XDG_DATA_HOME/polyarch`. Configuration lies under `$XDG_CONFIG_HOME/polyarch`; Docker's own files are
+read where Docker has them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["buildx_folder", "config_folder", "docker_config_folder", "state_folder"]
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or "~").expanduser()
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the store; it need not exist yet."""
+    if root := environ.get("POLYARCH_ROOT"):
+        return Path(root).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/polyarch")
+    data = environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else _home(environ) / ".local/share") / "polyarch"
+
+
+def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return polyarch's own configuration folder; it need not exist."""
+    config = environ.get("XDG_CONFIG_HOME")
+    return (Path(config) if config else _home(environ) / ".config") / "polyarch"
+
+
+def docker_config_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker`."""
+    config = environ.get("DOCKER_CONFIG")
+    return Path(config) if config else _home(environ) / ".docker"
+
+
+def buildx_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder in which docker buildx keeps its builders."""
+    config = environ.get("BUILDX_CONFIG")
+    return Path(config) if config else docker_config_folder(environ) / "buildx"

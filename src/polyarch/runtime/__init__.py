@@ -1,0 +1,1 @@
+"""A process in a rootfs."""

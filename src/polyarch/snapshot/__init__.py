@@ -1,0 +1,1 @@
+"""Root file systems made of a parent and changes."""

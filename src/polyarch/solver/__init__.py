@@ -1,0 +1,1 @@
+"""Results for a graph, each vertex computed at most once."""

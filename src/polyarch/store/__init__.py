@@ -1,0 +1,1 @@
+"""Bytes by digest, and what is known about them."""

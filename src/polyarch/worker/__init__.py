@@ -1,0 +1,1 @@
+"""From the ops of a graph to snapshots: the solver's hands."""
