@@ -1,0 +1,208 @@
+"""Ops: what a vertex does, as values.
+
+Every op can write itself as JSON in two forms. `definition` holds all that the worker needs.
+`cache_form` holds what decides whether an earlier result may stand in: it leaves out what may change
+without changing the result's meaning (proxies, the addresses of extra hosts), and what names a source
+but not its content. The platform is a field of an op only where it matters (image, exec), so that equal
+work of two platforms is one vertex.
+
+The number and meaning of a vertex's inputs follow from its op:
+
+    ImageOp, LocalOp, ScratchOp   none
+    ExecOp       the root file system, then one for each mount that has a source
+    FileOp       the tree that is changed, then one for each index that a copy names
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from polyarch.digest import Digest, DiffID
+from polyarch.platforms import Platform
+
+__all__ = [
+    "CopyAction",
+    "ExecMount",
+    "ExecOp",
+    "FileAction",
+    "FileOp",
+    "ImageOp",
+    "JSONObject",
+    "LocalOp",
+    "MkdirAction",
+    "MkfileAction",
+    "Op",
+    "ScratchOp",
+]
+
+JSONObject = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScratchOp:
+    """An empty root file system."""
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "scratch"}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on."""
+        return self.definition()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOp:
+    """An image from a registry or the local store, pinned to one manifest.
+
+    `reference` is the canonical name it was asked for by; `digest` that of the manifest for
+    `platform`; `diff_ids` are its layers, base first.
+    """
+
+    reference: str
+    digest: Digest
+    platform: Platform
+    diff_ids: tuple[DiffID, ...]
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "image", **asdict(self)}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on: the file system, whatever it is called."""
+        return {"type": "image", "diff_ids": self.diff_ids}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOp:
+    """A folder that the request names, read where it lies; `name` is that of the build context."""
+
+    name: str
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "local", "name": self.name}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on. The content is looked at by whoever reads it."""
+        return self.definition()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecMount:
+    """Something mounted into an exec, beside its root. `input` is the index of the vertex's input."""
+
+    target: str
+    input: int
+    source: str = "/"
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOp:
+    """A process in a root file system; its changes are the result.
+
+    `user` is as the Dockerfile has it (looked up in the root when it runs); `env` holds `NAME=value`
+    in order; `scripts` are files, made from here-documents, that are mounted read-only for the step.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: str
+    platform: Platform
+    network: Literal["default", "none", "host"] = "default"
+    security: Literal["sandbox", "insecure"] = "sandbox"
+    hostname: str = ""
+    mounts: tuple[ExecMount, ...] = ()
+    scripts: tuple[tuple[str, str], ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 0
+    cgroup_parent: str = ""
+    proxy_env: tuple[str, ...] = ()
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "exec", **asdict(self)}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on: not the proxies, nor the addresses of extra hosts."""
+        form = self.definition()
+        del form["proxy_env"]
+        form["extra_hosts"] = [host for host, _ in self.extra_hosts]
+        return form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MkdirAction:
+    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MkfileAction:
+    """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash."""
+
+    path: str
+    name: str
+    data: str
+    mode: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyAction:
+    """Copy from input number `input` to `destination` (absolute; a trailing slash says directory).
+
+    `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
+    `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
+    says whether local archives are extracted.
+    """
+
+    input: int
+    sources: tuple[str, ...]
+    destination: str
+    owner: str = ""
+    mode: str = ""
+    keep_owner: bool = False
+    unpack: bool = False
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+FileAction = MkdirAction | MkfileAction | CopyAction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOp:
+    """Changes to a tree by the builder itself, in order; together they are one layer."""
+
+    actions: tuple[FileAction, ...]
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {
+            "type": "file",
+            "actions": [{"do": type(action).__name__, **asdict(action)} for action in self.actions],
+        }
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on: of a source's path only its last part."""
+        form = self.definition()
+        actions: list[JSONObject] = []
+        for action in self.actions:
+            entry: JSONObject = {"do": type(action).__name__, **asdict(action)}
+            if isinstance(action, CopyAction) and not action.parents:
+                entry["sources"] = [
+                    source.rstrip("/").rpartition("/")[2] for source in action.sources
+                ]
+            actions.append(entry)
+        return {**form, "actions": actions}
+
+
+Op = ScratchOp | ImageOp | LocalOp | ExecOp | FileOp

@@ -1,0 +1,76 @@
+"""Vertices: an op with its inputs.
+
+A vertex's digest is that of its definition: the op's JSON and the inputs' digests. In it: everything
+that makes the vertex do something else. Not in it: the name people see, the place in the Dockerfile,
+and whether an earlier result may be used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from polyarch.digest import Digest, sha256
+from polyarch.graph.location import Location
+from polyarch.graph.op import JSONObject, Op
+
+__all__ = ["Vertex", "canonical_json", "make_vertex"]
+
+
+def canonical_json(value: object) -> bytes:
+    """Write `value` the same way every time: sorted keys, no blanks, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vertex:
+    """One step of a build. Two vertices of one digest are the same work.
+
+    `platform_name` is the platform it was made for, as text, to be shown; `ignore_cache` says that no
+    earlier result may be used.
+    """
+
+    digest: Digest
+    op: Op
+    inputs: tuple[Vertex, ...] = ()
+    name: str = ""
+    location: Location | None = None
+    platform_name: str = ""
+    ignore_cache: bool = False
+    cache_digest: Digest = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vertex) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def make_vertex(
+    op: Op,
+    inputs: tuple[Vertex, ...] = (),
+    *,
+    name: str = "",
+    location: Location | None = None,
+    platform_name: str = "",
+    ignore_cache: bool = False,
+) -> Vertex:
+    """Make a vertex and compute its digests.
+
+    `digest` names the definition. `cache_digest` names the op alone, in its cache form.
+    """
+    definition: JSONObject = {
+        "op": op.definition(),
+        "inputs": [vertex.digest for vertex in inputs],
+    }
+    return Vertex(
+        digest=sha256(canonical_json(definition)),
+        op=op,
+        inputs=inputs,
+        name=name,
+        location=location,
+        platform_name=platform_name,
+        ignore_cache=ignore_cache,
+        cache_digest=sha256(canonical_json(op.cache_form())),
+    )
