@@ -24,7 +24,7 @@ __all__ = [
     "Heredoc",
     "Lexer",
     "LogicalLine",
-    "Warning",
+    "ParseWarning",
     "decode",
     "find_directive",
     "heredoc_from_word",
@@ -46,16 +46,15 @@ _KEEP_QUOTES = Mode(keep_unset=True, keep_quotes=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
-    """A parser directive, `# name=value`; `name` is in lower case, `line` counted from 1."""
+    """A parser directive, `# name=value`; `name` is in lower case, `line` counted from 1.
+
+    `word` is the first word of the value: the image that `syntax` names (all of it in JSON).
+    """
 
     name: str
     value: str
+    word: str
     line: int
-
-    @property
-    def word(self) -> str:
-        """The first word of the value."""
-        return self.value.partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ class Heredoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warning:  # noqa: A001 -- the name that a reader looks for; nothing here warns by Python's means
+class ParseWarning:
     """Something that is allowed, but shouldn't be done."""
 
     message: str
@@ -106,7 +105,7 @@ class Lexer:
         self.source = source
         self.escape = "\\"
         self.directives: list[Directive] = []
-        self.warnings: list[Warning] = []
+        self.warnings: list[ParseWarning] = []
         self.line = 0
         self._lines = _lines(source.text)
         self._in_directives = True
@@ -217,7 +216,7 @@ class Lexer:
             parts.append(text)
         if has_empty_line:
             message = f"Empty continuation line found in: {''.join(parts)}"
-            self.warnings.append(Warning(message=message, line=self.line))
+            self.warnings.append(ParseWarning(message=message, line=self.line))
         return "".join(parts)
 
     def _heredoc_content(self, opener: Heredoc) -> str | None:
@@ -305,7 +304,8 @@ def _directive(text: str, comment: str, line: int) -> Directive | None:
     match = _DIRECTIVE.match(text.removeprefix(comment).lstrip(SPACE))
     if match is None or match[1].lower() not in _DIRECTIVES:
         return None
-    return Directive(name=match[1].lower(), value=match[2], line=line)
+    value = match[2]
+    return Directive(name=match[1].lower(), value=value, word=value.partition(" ")[0], line=line)
 
 
 def _leading_directives(text: str, comment: str, skipped: int) -> list[Directive]:
@@ -324,4 +324,6 @@ def _json_directive(text: str, line: int) -> Directive | None:
     except (ValueError, RecursionError):
         return None
     value = document.get("syntax") if isinstance(document, dict) else None
-    return Directive(name="syntax", value=value, line=line) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return Directive(name="syntax", value=value, word=value, line=line)

@@ -16,6 +16,7 @@ from polyarch.errors import DockerfileError
 
 __all__ = ["Statement", "split_statement"]
 
+_MAX_DEPTH = 100
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _ASCII_BLANKS = re.compile(r"[\t\n\v\f\r \x85\xa0]+")
 
@@ -55,18 +56,20 @@ class _Arguments:
     is_legacy: bool = False
 
 
-def split_statement(text: str, *, escape: str = "\\") -> Statement:
+def split_statement(text: str, *, escape: str = "\\", depth: int = 0) -> Statement:
     """Cut an instruction into its parts.
 
     Raises DockerfileError, without a place, for `ENV name`, a missing equals sign, and a JSON array
-    that holds anything but texts.
+    that holds anything but texts. `depth` counts the ONBUILDs around it.
     """
     keyword, *others = _BLANKS.split(text.strip(SPACE), maxsplit=1)
     flags, rest = _split_flags(others[0], escape) if others else ((), "")
     rest = rest.strip(SPACE)
     name = keyword.lower()
     if name == "onbuild":
-        trigger = split_statement(rest, escape=escape) if rest else None
+        if depth > _MAX_DEPTH:
+            raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        trigger = split_statement(rest, escape=escape, depth=depth + 1) if rest else None
         return Statement(keyword=keyword, flags=flags, text=text, trigger=trigger)
     read = _READERS.get(name, _read_nothing)
     found = read(rest, name, escape)
