@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from polyarch.dockerfile.expand import DISPLAY, HEREDOC, WORD, expand, expand_words, expansion
+from polyarch.dockerfile.ignore import Matcher, clean_path, kept_files, read_patterns
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -199,3 +200,18 @@ def _mount(mount: Mount) -> dict[str, Json]:
     fields: dict[str, Json] = dataclasses.asdict(mount)
     fields["from"] = fields.pop("from_name")
     return fields
+
+
+# ignore: .dockerignore
+
+
+def ignore_read(text: str) -> Json:
+    return read_patterns(text)
+
+
+def ignore_match(patterns: list[str], path: str) -> Json:
+    return Matcher(patterns).ignores(clean_path(path))
+
+
+def ignore_context(text: str, files: list[str]) -> Json:
+    return kept_files(read_patterns(text), files)
