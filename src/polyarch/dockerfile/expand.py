@@ -243,7 +243,7 @@ class _Lexer:
         return "".join(text), words.finish()
 
     def plain_text(self, stop: str) -> str:
-        """plain = a run of characters without any meaning."""
+        """Take a run of characters without any meaning."""
         match = self.plain.match(self.source, self.position)
         end = match.end() if match is not None else self.position + 1
         if stop and (found := self.source.find(stop, self.position, end)) >= 0:
@@ -253,7 +253,7 @@ class _Lexer:
         return part
 
     def escaped(self) -> str:
-        """escape char: the character, literally; nothing at the end of input."""
+        """Take an escape and the character behind it, which is literal."""
         mark = self.take()
         char = self.take()
         return mark + char if self.keep_escapes else char
@@ -277,7 +277,9 @@ class _Lexer:
                 "unexpected end of statement while looking for matching single-quote"
             )
         start, self.position = self.position, end + 1
-        return self.source[start : end + 1] if self.mode.keep_quotes else self.source[start + 1 : end]
+        return (
+            self.source[start : end + 1] if self.mode.keep_quotes else self.source[start + 1 : end]
+        )
 
     def double_quoted(self) -> str:
         """Literal but for variables, and escapes of the quote, `$` and the escape character."""
@@ -399,7 +401,7 @@ class _Lexer:
             raise _SyntaxError(f"syntax error: {missing}") from None
 
     def name(self) -> str:
-        """name = digits | one special character | letters, digits and "_"."""
+        """Take a name: digits, or one special character, or letters, digits and `_`."""
         start = self.position
         first = self.peek()
         if first.isdecimal():

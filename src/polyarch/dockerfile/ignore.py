@@ -209,9 +209,7 @@ class Matcher:
         matched: list[bool] = []
         inherited = parent.matched if parent is not None else (False,) * len(self._patterns)
         for pattern, is_inherited in zip(self._patterns, inherited, strict=True):
-            is_match = is_inherited or (
-                pattern.is_exception == ignored and pattern.matches(path)
-            )
+            is_match = is_inherited or (pattern.is_exception == ignored and pattern.matches(path))
             matched.append(is_match)
             if is_match:
                 ignored = not pattern.is_exception

@@ -151,30 +151,34 @@ def _comment(line: ParsedLine, name: str) -> str:
 
 
 def _parse_from(line: ParsedLine) -> Stage:
-    arguments = line.arguments
-    name = as_keyword = ""
-    if len(arguments) == 3 and arguments[1].lower() == "as":
-        as_keyword = arguments[1]
-        name = arguments[2].lower()
-        if not _STAGE_NAME.fullmatch(name):
-            raise DockerfileError(
-                f"invalid name for build stage: {quote(arguments[2])},"
-                " name can't start with a number or contain symbols"
-            )
-    elif len(arguments) != 1:
-        raise DockerfileError("FROM requires either one or three arguments")
+    match line.arguments:
+        case (base, as_keyword, written_name) if as_keyword.lower() == "as":
+            _check_stage_name(written_name)
+        case (base,):
+            as_keyword = written_name = ""
+        case _:
+            raise DockerfileError("FROM requires either one or three arguments")
+    name = written_name.lower()
     flags = line.flags({"platform": FlagKind.TEXT})
     return Stage(
         name=name,
-        base=arguments[0],
+        base=base,
         platform=flags.text("platform"),
         location=line.location,
         text=line.statement.text.strip(SPACE),
         comments=line.comments,
         comment=_comment(line, name),
-        written_name=arguments[2] if name else "",
+        written_name=written_name,
         as_keyword=as_keyword,
     )
+
+
+def _check_stage_name(name: str) -> None:
+    if not _STAGE_NAME.fullmatch(name.lower()):
+        raise DockerfileError(
+            f"invalid name for build stage: {quote(name)},"
+            " name can't start with a number or contain symbols"
+        )
 
 
 def _parse_arg(line: ParsedLine) -> Instruction:
