@@ -58,7 +58,7 @@ _NANOSECONDS = {
 }
 _MAX_INT64 = 2**63 - 1
 _DURATION_PART = re.compile(r"([0-9]*)(?:(\.)([0-9]*))?([^0-9.]*)")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-zA-Z]*)")
+_SIZE = re.compile(r"(\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?) ?([a-zA-Z]*)")
 _SIZE_UNITS = "kmgtp"
 _NEAR = 3
 

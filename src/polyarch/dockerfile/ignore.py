@@ -123,10 +123,7 @@ def _compile(translation: Translation) -> Callable[[str], bool]:
 
 
 def _compile_regex(regex: str) -> re.Pattern[str]:
-    try:
-        return re.compile(go_to_python(regex), re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise BadPattern from error
+    return re.compile(go_to_python(regex), re.ASCII)
 
 
 class _AnyOf:
