@@ -97,8 +97,6 @@ def _unpack(source: Source, root: Path, rules: _Rules) -> None:
         except OSError as error:
             raise store_error(error, "unpack", entry.name) from error
         except (ValueError, OverflowError) as error:
-            if isinstance(error, InvalidLayer):
-                raise
             raise _refused(entry, str(error)) from error
     with store_trouble("unpack into", root):
         unpacker.finish()

@@ -213,9 +213,8 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
 def _records(entry: Entry, name: bytes, link: bytes) -> dict[bytes, bytes]:
     records = {b"SCHILY.xattr." + os.fsencode(key): value for key, value in entry.xattrs.items()}
-    for key, text in ((b"path", name), (b"linkpath", link)):
-        if len(text) > 100 or not text.isascii():
-            records[key] = text
+    texts = {b"path": name, b"linkpath": link}
+    records |= {key: text for key, text in texts.items() if len(text) > 100 or not text.isascii()}
     for key, number, bits in (
         (b"uid", entry.uid, 21),
         (b"gid", entry.gid, 21),
@@ -249,7 +248,7 @@ def _pax(name: bytes, records: Mapping[bytes, bytes]) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """Return `LENGTH KEY=VALUE\\n`, where the length counts its own digits."""
+    r"""Return `LENGTH KEY=VALUE\n`, where the length counts its own digits."""
     size = len(key) + len(value) + 3
     total = size + len(str(size))
     if len(str(total)) != len(str(size)):
