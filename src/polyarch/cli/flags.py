@@ -269,9 +269,7 @@ def annotation_flag(
     return tuple(found.values())
 
 
-def _annotation_place(
-    text: str, parse_platform: Callable[[str], object]
-) -> tuple[str, str | None]:
+def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tuple[str, str | None]:
     match = _ANNOTATION_TYPE.match(text)
     if match is None:
         raise InputError(
@@ -367,9 +365,7 @@ def _resource_number(key: str, value: str) -> int:
         raise InputError(f"invalid value {quote(value)} for resource {key}: {error}") from error
 
 
-def build_context_flag(
-    values: Iterable[str], *, familiar: Callable[[str], str]
-) -> dict[str, str]:
+def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str]) -> dict[str, str]:
     """Read `--build-context`: `name=value` each; later values win.
 
     `familiar` writes a reference as users do (`alpine:3` for `docker.io/library/alpine:3`), raising
