@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polyarch.cli.csvfields import csv_fields
-from polyarch.cli.gotext import parse_bool, parse_int, quote
+from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.units import parse_size
+from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError, InvalidReference
 from polyarch.request import Output, Ulimit
 
@@ -159,7 +160,7 @@ def _cache_entry(text: str) -> CacheEntry:
     attributes = {key.lower(): value for key, _, value in map(_pair, fields)}
     kind = attributes.pop("type", "")
     if not kind:
-        raise InputError(f"type required for {quote(text)}")
+        raise InputError(f"type required for {quoted(text)}")
     return CacheEntry(type=kind, attributes=attributes)
 
 
@@ -180,7 +181,7 @@ def _secret(value: str) -> SecretSpec:
         if not equals:
             raise InputError(f"invalid field '{text}' must be a key=value pair")
         if key == "type" and setting not in {"file", "env"}:
-            raise InputError(f"unsupported secret type {quote(setting)}")
+            raise InputError(f"unsupported secret type {quoted(setting)}")
         name = "src" if key == "source" else key
         if name not in found:
             raise InputError(f"unexpected key '{key}' in '{text}'")
@@ -255,7 +256,7 @@ def annotation_flag(
     for number, value in enumerate(filter(None, values)):
         name, equals, setting = value.partition("=")
         if not equals:
-            raise InputError(f"invalid annotation {quote(value)}, expected key=value")
+            raise InputError(f"invalid annotation {quoted(value)}, expected key=value")
         types, colon, key = name.partition(":")
         if not colon:
             places: list[tuple[str, str | None]] = [("", None)]
@@ -273,24 +274,26 @@ def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tup
     match = _ANNOTATION_TYPE.match(text)
     if match is None:
         raise InputError(
-            f"invalid annotation type {quote(text)}, expected type and optional platform in"
+            f"invalid annotation type {quoted(text)}, expected type and optional platform in"
             " square brackets"
         )
     kind, platform = match.groups()
     if kind not in _ANNOTATION_TYPES:
-        raise InputError(f"unknown annotation type {quote(kind)}")
+        raise InputError(f"unknown annotation type {quoted(kind)}")
     if platform is None:
         return kind, None
     try:
         return kind, str(parse_platform(platform))
     except InputError as error:
-        raise InputError(f"invalid platform {quote(platform)}: {error}") from error
+        raise InputError(f"invalid platform {quoted(platform)}: {error}") from error
 
 
-_ULIMITS = frozenset(
-    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending"
-    " stack".split()
-)
+# fmt: off
+_ULIMITS = frozenset({
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+    "rtprio", "rttime", "sigpending", "stack",
+})
+# fmt: on
 
 
 def ulimit_flag(values: Iterable[str]) -> tuple[Ulimit, ...]:
@@ -346,23 +349,30 @@ def resource_flag(values: Iterable[str]) -> Resources:
     for entry in values:
         key, equals, value = entry.partition("=")
         if not equals:
-            raise InputError(f"invalid resource {quote(entry)}, expected key=value")
+            raise InputError(f"invalid resource {quoted(entry)}, expected key=value")
         key, value = key.strip(), value.strip()
-        name = key.replace("-", "_")
         if key in _RESOURCE_NUMBERS:
-            numbers[name] = _resource_number(key, value)
+            numbers[key] = _resource_number(key, value)
         elif key in {"cpuset-cpus", "cpuset-mems"}:
-            texts[name] = value
+            texts[key] = value
         else:
-            raise InputError(f"unknown resource {quote(key)}")
-    return Resources(**numbers, **texts)
+            raise InputError(f"unknown resource {quoted(key)}")
+    return Resources(
+        memory=numbers.get("memory", 0),
+        memory_swap=numbers.get("memory-swap", 0),
+        cpu_shares=numbers.get("cpu-shares", 0),
+        cpu_period=numbers.get("cpu-period", 0),
+        cpu_quota=numbers.get("cpu-quota", 0),
+        cpuset_cpus=texts.get("cpuset-cpus", ""),
+        cpuset_mems=texts.get("cpuset-mems", ""),
+    )
 
 
 def _resource_number(key: str, value: str) -> int:
     try:
         return _RESOURCE_NUMBERS[key](value)
     except InputError as error:
-        raise InputError(f"invalid value {quote(value)} for resource {key}: {error}") from error
+        raise InputError(f"invalid value {quoted(value)} for resource {key}: {error}") from error
 
 
 def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str]) -> dict[str, str]:
@@ -409,9 +419,9 @@ def _check_device(text: str) -> None:
     for option in csv_fields(text)[1:] if text else ():
         key, equals, _ = option.partition("=")
         if not equals:
-            raise InputError(f"invalid device config {quote(option)}")
+            raise InputError(f"invalid device config {quoted(option)}")
         if key != "alias":
-            raise InputError(f"unknown device config key {quote(key)}")
+            raise InputError(f"unknown device config key {quoted(key)}")
 
 
 def add_host_flag(values: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Texts read and written as Go's `strconv` does, where users see or type them.
+"""Texts read as Go's `strconv` does, where users see or type them.
 
 Flags of docker are parsed by Go programs; their scripts rely on what those accept ("T" is true,
 "1_000" is no number) and search logs for the messages. Source: documentation of Go's package strconv.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError
 
-__all__ = ["parse_bool", "parse_float", "parse_int", "quote"]
+__all__ = ["parse_bool", "parse_float", "parse_int"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -24,17 +25,6 @@ _HEXADECIMAL = re.compile(
 )
 _SPECIAL = re.compile(r"(?:nan|[+-]?inf(?:inity)?)\Z", re.IGNORECASE)
 _INT64 = range(-(1 << 63), 1 << 63)
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    "\\": "\\\\",
-    '"': '\\"',
-}
 
 
 def parse_bool(text: str) -> bool:
@@ -77,26 +67,5 @@ def _in_range(text: str, *, hexadecimal: bool) -> float:
     return number
 
 
-def quote(text: str) -> str:
-    """Write `text` as a Go string literal in double quotes; what can't be printed is escaped.
-
-    Bytes that weren't UTF-8 (surrogate escapes in Python) become `\\xNN`.
-    """
-    return '"' + "".join(_quoted(char) for char in text) + '"'
-
-
-def _quoted(char: str) -> str:
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def _failure(function: str, text: str, reason: str = "invalid syntax") -> InputError:
-    return InputError(f"strconv.{function}: parsing {quote(text)}: {reason}")
+    return InputError(f"strconv.{function}: parsing {quoted(text)}: {reason}")

@@ -23,7 +23,7 @@ __all__ = [
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
-_FACTORS = {letter: 1024 ** (power + 1) for power, letter in enumerate("kmgtp")}
+_FACTORS = {letter: 1 << 10 * (power + 1) for power, letter in enumerate("kmgtp")}
 _LOWEST_INT64 = -(1 << 63)
 
 _MINUTE = 60
