@@ -12,12 +12,16 @@ from polyarch.store.database import Database, Row
 __all__ = ["SCHEMA", "LayerBlob", "LayerRecords"]
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS layers_1 (digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL,"
-    " media_type TEXT NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL,"
-    " level INTEGER) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS layers_1 (digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL,"
+        " media_type TEXT NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL,"
+        " level INTEGER) WITHOUT ROWID"
+    ),
     "CREATE INDEX IF NOT EXISTS layers_1_diff_id ON layers_1 (diff_id)",
-    "CREATE TABLE IF NOT EXISTS sources_1 (digest TEXT, host TEXT, repository TEXT,"
-    " seen REAL NOT NULL, PRIMARY KEY (digest, host, repository)) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS sources_1 (digest TEXT, host TEXT, repository TEXT,"
+        " seen REAL NOT NULL, PRIMARY KEY (digest, host, repository)) WITHOUT ROWID"
+    ),
 )
 
 

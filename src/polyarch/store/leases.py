@@ -16,8 +16,10 @@ from polyarch.store.database import Database
 __all__ = ["SCHEMA", "Lease", "Leases"]
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS leases_1 (owner TEXT, lease INTEGER, resource TEXT,"
-    " PRIMARY KEY (owner, lease, resource)) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS leases_1 (owner TEXT, lease INTEGER, resource TEXT,"
+        " PRIMARY KEY (owner, lease, resource)) WITHOUT ROWID"
+    ),
 )
 
 

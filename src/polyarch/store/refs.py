@@ -12,8 +12,10 @@ from polyarch.store.database import Database, Row
 __all__ = ["SCHEMA", "Ref", "RefKind", "Refs"]
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS refs_1 (kind TEXT, name TEXT, descriptor TEXT NOT NULL,"
-    " created REAL NOT NULL, updated REAL NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS refs_1 (kind TEXT, name TEXT, descriptor TEXT NOT NULL,"
+        " created REAL NOT NULL, updated REAL NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID"
+    ),
 )
 
 
@@ -60,7 +62,7 @@ class Refs:
             )
         return ref
 
-    def list(self, kind: RefKind = RefKind.IMAGE) -> tuple[Ref, ...]:
+    def all(self, kind: RefKind = RefKind.IMAGE) -> tuple[Ref, ...]:
         """Return all names of a kind, sorted."""
         return tuple(_ref(row) for row in self._rows("WHERE kind = ? ORDER BY name", kind))
 

@@ -14,9 +14,11 @@ from polyarch.store.database import Database, Row
 __all__ = ["SCHEMA", "RecordType", "SnapshotRecord", "SnapshotRecords"]
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS snapshots_1 (id TEXT PRIMARY KEY, parents TEXT NOT NULL,"
-    " diff_id TEXT, size INTEGER NOT NULL, created REAL NOT NULL, last_used REAL NOT NULL,"
-    " uses INTEGER NOT NULL, description TEXT NOT NULL, type TEXT NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS snapshots_1 (id TEXT PRIMARY KEY, parents TEXT NOT NULL,"
+        " diff_id TEXT, size INTEGER NOT NULL, created REAL NOT NULL, last_used REAL NOT NULL,"
+        " uses INTEGER NOT NULL, description TEXT NOT NULL, type TEXT NOT NULL) WITHOUT ROWID"
+    ),
 )
 
 

@@ -22,8 +22,10 @@ FileStamp = tuple[int, int, int, int, int, bytes]
 """(size, mtime_ns, ctime_ns, inode, mode, the 32 bytes of the sha256)."""
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS stat_index_1 (tree TEXT PRIMARY KEY, saved REAL NOT NULL,"
-    " paths BLOB NOT NULL, stamps BLOB NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS stat_index_1 (tree TEXT PRIMARY KEY, saved REAL NOT NULL,"
+        " paths BLOB NOT NULL, stamps BLOB NOT NULL) WITHOUT ROWID"
+    ),
 )
 _STAMP = struct.Struct("<qqqQI32s")
 _TICK_NS = 20_000_000
