@@ -19,16 +19,15 @@ R = TypeVar("R")
 class Runner(Protocol[R]):
     """Does what vertices say. `R` is a result in hand (a snapshot, say); the solver never looks inside.
 
-    A *source* is a vertex without inputs. `run`, `content_digest`, `load` and `store` are called from
-    several threads at once, the others from the thread that solves; those must be quick and without
-    network. Long work ends with Cancelled soon after its token was cancelled. Errors are polyarch's.
+    A *source* is a vertex without inputs. `run`, `content_digest`, `load`, `identity` and `store` are
+    called from several threads at once, the others from the thread that solves: those must be quick
+    and without network. Long work ends with Cancelled soon after its token was cancelled.
     """
 
     def source_identity(self, vertex: Vertex) -> str:
         """Name what a source will give, before it is fetched (an image: by its diff IDs).
 
-        Whatever it is made of is the identity for good: equal contents, equal identity. That of a
-        LocalOp is new in every solve.
+        Equal contents, equal identity; but that of a LocalOp is new in every solve. Never empty.
         """
 
     def identity(self, vertex: Vertex, result: R) -> str:
@@ -44,10 +43,13 @@ class Runner(Protocol[R]):
         """Do the step, or fetch the source. Called at most once for a vertex in one solve."""
 
     def store(self, vertex: Vertex, result: R) -> str:
-        """Make the result durable and return the text by which `load` finds it. Not for sources."""
+        """Make the result of a step durable and return the text by which `load` finds it."""
 
     def load(self, vertex: Vertex, stored: str) -> R | None:
-        """Return the result that `store` named so; None if it is gone or damaged. Not for sources."""
+        """Return the result that `store` named so; None if it is gone or damaged.
+
+        For a source `stored` is its identity, and None means that it has to be fetched by `run`.
+        """
 
     def kind(self, vertex: Vertex) -> SlotKind:
         """Say which slots running the vertex takes."""

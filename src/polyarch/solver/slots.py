@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Generic, TypeVar
 
 __all__ = ["SlotKind", "SlotLimits", "Slots"]
@@ -74,7 +75,7 @@ class Slots(Generic[_T]):
             if waiting and waiting[0][1] <= self._free[kind]:
                 work, weight = waiting.popleft()
                 self._free[kind] -= weight
-                return work, lambda: self._give_back(kind, weight)
+                return work, partial(self._give_back, kind, weight)
         return None
 
     def clear(self) -> None:
