@@ -11,6 +11,7 @@ tonistiigi/binfmt registers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -94,7 +95,9 @@ HANDLERS: tuple[Handler, ...] = (
     _handler("s390x", "s390x", "02020100 00000000 00000000 00020016", _OSABI + "fffeffff"),
     _handler("ppc64le", "ppc64le", "02010100 00000000 00000000 02001500", _OSABI + "feffff00"),
     _handler("riscv64", "riscv64", "02010100 00000000 00000000 0200f300", _OSABI + "feffffff"),
-    _handler("mips64le", "mips64el", "02010100 00000000 00000000 02000800", _ABI_VERSION + "feffffff"),
+    _handler(
+        "mips64le", "mips64el", "02010100 00000000 00000000 02000800", _ABI_VERSION + "feffffff"
+    ),
     _handler("mips64", "mips64", "02020100 00000000 00000000 00020008", _ABI_VERSION + "fffeffff"),
     _handler(
         "loong64",
@@ -226,10 +229,8 @@ class BinfmtMount:
         """Return the entries that `pattern` names: an architecture, an entry, or a glob of entries."""
         from fnmatch import fnmatchcase  # noqa: PLC0415 costs what re costs; only `binfmt` needs it
 
-        try:
+        with contextlib.suppress(InputError):
             pattern = get_handler(pattern).entry
-        except InputError:
-            pass
         return tuple(
             name
             for name in self.names()

@@ -6,6 +6,7 @@ dynamic one would be looked for in the root of the step.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -87,7 +88,7 @@ def find_emulator(
     for path in _candidates(handler, environ):
         if os.access(path, os.X_OK) and _is_static(path):
             real = os.path.realpath(path)
-            version = facts.get(f"qemu version {stamp(real)}", lambda real=real: _version(real))
+            version = facts.get(f"qemu version {stamp(real)}", functools.partial(_version, real))
             major, minor = version.split(".")
             return Emulator(handler=handler, path=real, version=(int(major), int(minor)))
     return None
