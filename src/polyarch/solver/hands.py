@@ -141,6 +141,7 @@ class Hands(Generic[R]):
             return self._run_now(command)
         on_wait = partial(self._announcer.waits, vertex)
         with self._locks.acquire(keys[-1], self._cancel, on_wait):
+            self._announcer.waited(vertex)
             record = self._find(vertex, keys) if command.recheck else None
             if record is not None:
                 return Found(vertex=vertex, record=record)
