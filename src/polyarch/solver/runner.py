@@ -58,11 +58,11 @@ class Runner(Protocol[R]):
 class Locks(Protocol):
     """Locks by name that hold against all threads of all processes on one store."""
 
-    def acquire(
-        self, name: str, cancel: CancelToken, on_wait: Callable[[], None]
-    ) -> AbstractContextManager[object]:
-        """Return a context in which `name` is ours alone.
+    def exclusive(
+        self, name: str, *, wait: bool = True, check: Callable[[], None] | None = None
+    ) -> AbstractContextManager[bool]:
+        """Return a context in which `name` is ours alone; it gives whether it is.
 
-        Entering waits as long as another has it: first it calls `on_wait`, once; it raises Cancelled
-        when `cancel` is cancelled. A holder that dies loses the lock.
+        Without `wait` it gives False if another has it. Else it waits, and calls `check` now and
+        then, which ends the waiting by raising. A holder that dies loses the lock.
         """

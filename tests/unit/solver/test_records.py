@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from fakes import MemoryDatabase
 from polyarch.digest import sha256
 from polyarch.solver.key import CacheKey, Ingredients, InputPart
 from polyarch.solver.records import Record, Records
+from polyarch.store.database import Database
 
 ONE, TWO = CacheKey("one"), CacheKey("two")
 INGREDIENTS = Ingredients(op=sha256(b"op"), inputs=(InputPart(identity="I"),))
@@ -60,6 +62,18 @@ def test_records_last_in_their_database(records: Records, database: MemoryDataba
     records.save([ONE], record)
 
     assert Records(database).find(ONE) == record
+
+
+def test_records_are_kept_in_a_file(tmp_path: Path) -> None:
+    found: list[Record | None] = []
+    for _ in range(2):
+        database = Database(tmp_path / "records.db")
+        records = Records(database, clock=Clock())
+        found.append(records.find(ONE))
+        records.save([ONE], make(records))
+        database.close()
+
+    assert found == [None, make(records)]
 
 
 def test_newer_record_takes_the_place_of_the_older(records: Records) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
+from polyarch.store.database import Database
+from polyarch.store.locks import Locks
 
 
 class Site:
@@ -366,11 +369,32 @@ def test_waiting_for_another_build_is_told_and_can_be_cancelled(site: Site, benc
 
     canceller = threading.Thread(target=site.cancel.cancel)
     solver = Solver(site.runner, site.records, site.locks, sink=sink)
-    with site.locks.acquire(name, CancelToken(), lambda: None), pytest.raises(Cancelled):
+    with site.locks.exclusive(name), pytest.raises(Cancelled):
         solver.solve(Graph(targets=(target,)), site.cancel)
     canceller.join()
 
     assert waits == ["waiting for another build of this step"]
+
+
+def test_builds_of_several_processes_share_one_store(tmp_path: Path, bench: Bench) -> None:
+    """As far as two processes differ from two threads that have nothing but files in common."""
+    (tmp_path / "locks").mkdir()
+    runner = CountingRunner()
+    target = diamond(bench)
+
+    def build() -> None:
+        database = Database(tmp_path / "records.db")
+        solver = Solver(runner, Records(database), Locks(tmp_path / "locks"))
+        solver.solve(Graph(targets=(target,)), CancelToken())
+        database.close()
+
+    threads = [threading.Thread(target=build) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert runner.runs == Counter(base=1, left=1, right=1, join=1)
 
 
 def test_step_in_a_folder_is_never_recorded(site: Site, bench: Bench) -> None:
