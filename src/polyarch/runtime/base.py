@@ -37,9 +37,6 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What `POLYARCH_RUNTIME` calls it."""
 
-    def close(self) -> None:
-        """Give back what it holds between steps."""
-
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
