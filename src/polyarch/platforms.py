@@ -1,4 +1,4 @@
-"""Platforms: operating system, architecture, variant. (Grows in the next commits.)"""
+"""Platforms: operating system, architecture, variant."""
 
 from __future__ import annotations
 

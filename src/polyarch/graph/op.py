@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from polyarch.digest import Digest, DiffID
+from polyarch.digest import DiffID, Digest
 from polyarch.platforms import Platform
 
 __all__ = [

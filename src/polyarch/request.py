@@ -1,0 +1,69 @@
+"""What a build is asked for, as values: the flags of `build` after they were understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from polyarch.platforms import Platform
+
+__all__ = ["BuildRequest", "Output", "Ulimit"]
+
+
+def _nothing() -> Mapping[str, str]:
+    # A factory, as read-only mappings can't be hashed before Python 3.12, and so not be defaults.
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a result goes. `type` is image, registry, oci, docker, local, tar or cacheonly.
+
+    `destination` is a path, "-" for standard output or "" for none; `attributes` are the exporter's
+    own (features of docker buildx's `--output`).
+    """
+
+    type: str
+    destination: str = ""
+    attributes: Mapping[str, str] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ulimit:
+    """A resource limit of a step; -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One build. Paths are as the user gave them, relative to the current folder.
+
+    `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
+    the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
+    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out.
+    """
+
+    context: str
+    dockerfile: str = ""
+    stdin: bytes = field(default=b"", repr=False)
+    platforms: tuple[Platform, ...] = ()
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=_nothing)
+    build_contexts: Mapping[str, str] = field(default_factory=_nothing)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    outputs: tuple[Output, ...] = ()
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = "default"
+    add_hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    cgroup_parent: str = ""
+    allow: tuple[str, ...] = ()
+    jobs: int = 0
