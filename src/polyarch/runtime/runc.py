@@ -11,7 +11,7 @@ from pathlib import Path
 from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput
+from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name
 from polyarch.runtime.spec import Host, Step, base_devices, oci_config
@@ -51,6 +51,7 @@ class OciRuntime:
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """See `Runtime.run`."""
         cancel.check()
+        check_ids(step, self._host)
         container = f"polyarch-{secrets.token_hex(8)}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
         write_bundle(folder, oci_config(step, self._host, cgroup=cgroup))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput
+from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
@@ -40,6 +40,7 @@ class Sandbox:
         """See `Runtime.run`; nothing is written to `folder`."""
         del folder
         cancel.check()
+        check_ids(step, self._host)
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
             control, outputs = self._request()
             with control:
