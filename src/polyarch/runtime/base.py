@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from polyarch.progress import CancelToken
-from polyarch.runtime.spec import Step
+from polyarch.errors import NamespaceForbidden
+from polyarch.runtime.spec import Host, Step
 
-__all__ = ["Ended", "OnOutput", "Runtime"]
+__all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
 
 OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""
@@ -37,9 +38,6 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What `POLYARCH_RUNTIME` calls it."""
 
-    def close(self) -> None:
-        """Give back what it holds between steps."""
-
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
@@ -47,3 +45,14 @@ class Runtime(Protocol):
         thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
         NoRuntime if the machine refuses what a step needs.
         """
+
+
+def check_ids(step: Step, host: Host) -> None:
+    """Raise NamespaceForbidden if the user or a group of `step` has no id in the engine's namespace."""
+    highest = max(step.uid, step.gid, *step.groups)
+    if highest >= host.mapped_ids:
+        raise NamespaceForbidden(
+            f"the step is to run as {step.uid}:{step.gid}, but only {host.mapped_ids} user ids exist",
+            hint="give your user subordinate ids; as root: "
+            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        )

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyarch.errors import InputError, StoreError
+from polyarch.errors import StoreError
+from polyarch.inroot import resolve
 from polyarch.runtime.spec import Bind, Network, Step, hosts_file, resolv_conf
 
 __all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
 
 _SYSTEM_TARGETS = ("/proc", "/dev", "/sys")
 _STUB = "/run/systemd/resolve/resolv.conf"
-_MOST_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     for target, is_folder in wanted.items():
         if any(target.startswith(f"{other}/") for other in wanted):
             continue
-        path = resolve_in_root(step.rootfs, target)
+        path = str(resolve(Path(step.rootfs), target))
         if not os.path.lexists(path):
             missing.setdefault(path, is_folder)
             for parent in _missing_parents(path):
@@ -62,33 +62,6 @@ def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
 def _missing_parents(path: str) -> Iterator[str]:
     while not os.path.lexists(path := os.path.dirname(path)):
         yield path
-
-
-def resolve_in_root(root: str, path: str) -> str:
-    """Return where `path` of a root is for us, following links as a process in the root would.
-
-    What doesn't exist is taken as written. Raises InputError if links lead in circles.
-    """
-    left = [part for part in path.split("/") if part not in {"", "."}][::-1]
-    done: list[str] = []
-    links = 0
-    while left:
-        part = left.pop()
-        if part == "..":
-            done[-1:] = []
-            continue
-        try:
-            target = os.readlink(os.path.join(root, *done, part))
-        except OSError:
-            done.append(part)
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            raise InputError(f"{path} leads through too many links in the step's root")
-        if target.startswith("/"):
-            done = []
-        left += [part for part in target.split("/") if part not in {"", "."}][::-1]
-    return os.path.join(root, *done)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from polyarch.progress import CancelToken
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.runc import OciRuntime
 from polyarch.runtime.sandbox import Sandbox
+from polyarch.runtime.spawner import Spawner
 from polyarch.runtime.spec import Host, Step
 
 __all__ = ["choose_runtime", "find_host"]
@@ -42,12 +43,16 @@ def find_host(*, rootless: bool, mapped_ids: int) -> Host:
 
 
 def choose_runtime(
-    prefer: str | None, host: Host, facts: Facts, environ: Mapping[str, str] = os.environ
+    prefer: str | None,
+    *,
+    host: Host,
+    spawner: Spawner,
+    facts: Facts,
+    environ: Mapping[str, str] = os.environ,
 ) -> Runtime:
     """Return a runtime that works; `prefer` is sandbox, crun, runc or auto (also None, empty).
 
-    To be called before the engine starts a thread, as the sandbox forks. Raises InputError for an
-    unknown name and NoRuntime, with all that was tried, if nothing works.
+    Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
     """
     if prefer not in {None, "", "auto", *_NAMES}:
         raise InputError(
@@ -60,11 +65,10 @@ def choose_runtime(
         if name != "sandbox" and not path:
             tried.append(f"{name}: not installed")
             continue
-        runtime = Sandbox(host) if name == "sandbox" else OciRuntime(path, host)
+        runtime = Sandbox(host, spawner) if name == "sandbox" else OciRuntime(path, host)
         trouble = _trouble(runtime, path, host, facts)
         if not trouble:
             return runtime
-        runtime.close()
         tried.append(f"{name}: {trouble}")
     raise NoRuntime(
         "no container runtime works here (" + "; ".join(tried) + ")",

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.runtime.spec import CAPABILITIES
 
-__all__ = ["Refused", "become"]
+__all__ = ["Refused", "become", "make_nodes"]
 
 Json = dict[str, Any]
 
@@ -41,21 +41,12 @@ _ATTRIBUTES = {
     "noexec": syscalls.MOUNT_ATTR_NOEXEC,
 }
 _NO_DATA = frozenset({"rw", "bind", "rbind", *_FLAGS})
-_DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
 _LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
-    "core": "/proc/kcore",
 }
 _PR_SET_KEEPCAPS = 8
 _SIOCSIFFLAGS = 0x8914
@@ -66,10 +57,11 @@ class Refused(Exception):
     """The step can't be started; the text says why. Never leaves the sandbox as an exception."""
 
 
-def become(config: Json, seccomp: bytes, streams: tuple[int, int]) -> NoReturn:
+def become(config: Json, seccomp: bytes, streams: tuple[int, ...], reporter: int) -> NoReturn:
     """Turn the calling process, PID 1 of the step's namespaces, into the step's.
 
-    `streams` are its standard output and error. Raises Refused.
+    `streams` are its standard output and error; no other descriptor but `reporter`, which exec
+    closes, stays open. Raises Refused.
     """
     process = config["process"]
     linux = config["linux"]
@@ -88,13 +80,15 @@ def become(config: Json, seccomp: bytes, streams: tuple[int, int]) -> NoReturn:
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
+        os.closerange(3, reporter)
+        os.closerange(reporter + 1, 1 << 20)
         _drop_privileges(process, seccomp)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
     _execute(process["args"], _environment(process))
 
 
-def _set_streams(streams: tuple[int, int], uid: int) -> None:
+def _set_streams(streams: tuple[int, ...], uid: int) -> None:
     """Make the pipes standard output and error, owned by the user, who may open them anew."""
     os.setsid()
     for number, stream in enumerate(streams, start=1):
@@ -134,7 +128,7 @@ def _enter_root(config: Json, *, insecure: bool) -> None:
     for mount in config["mounts"]:
         _mount(root, mount)
         if mount["destination"] == "/dev":
-            _fill_dev(root, config["linux"].get("devices", ()))
+            _fill_dev(root, config["linux"]["devices"])
     if not insecure:
         _confine_dev(root)
     _hide(root, config["linux"]["maskedPaths"])
@@ -152,37 +146,55 @@ def _open(root: int, path: str) -> int:
     return syscalls.openat2(root, relative, os.O_PATH, resolve=syscalls.RESOLVE_IN_ROOT)
 
 
+def _open_target(root: int, path: str, *, is_folder: bool) -> int:
+    """Open a mount point; one that is missing below another mount (a cache, say) is made."""
+    try:
+        return _open(root, path)
+    except FileNotFoundError:
+        parent, name = os.path.split(path.rstrip("/"))
+        folder = _open_target(root, parent, is_folder=True)
+        try:
+            place = f"/proc/self/fd/{folder}/{name}"
+            if is_folder:
+                os.mkdir(place, 0o755)
+            else:
+                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        finally:
+            os.close(folder)
+        return _open(root, path)
+
+
 def _mount(root: int, mount: Json) -> None:
     """Mount one entry of the configuration; what a user namespace refuses is replaced or left out."""
     target, kind, options = mount["destination"], mount["type"], mount["options"]
     if "rbind" in options:
         _bind(root, mount["source"], target, options)
-    elif kind == "cgroup":
-        _mount_cgroup(root, target, options)
-    else:
-        try:
-            _mount_new(root, target, kind, mount["source"], options)
-        except PermissionError:
-            if kind == "sysfs":
-                _bind(root, "/sys", target, options)
-            elif kind != "mqueue":
-                raise
+        return
+    try:
+        _mount_new(root, target, kind, mount["source"], options)
+    except OSError as error:
+        if kind == "sysfs" and error.errno == errno.EPERM:
+            _bind(root, "/sys", target, options)
+        elif kind == "cgroup2" and error.errno in {errno.EPERM, errno.EBUSY}:
+            _mount_new(root, target, "tmpfs", "tmpfs", ("nosuid", "nodev", "noexec", "ro"))
+        elif kind != "mqueue":
+            raise
 
 
 def _mount_new(root: int, target: str, kind: str, source: str, options: Iterable[str]) -> None:
     flags = sum(_FLAGS[option] for option in options if option in _FLAGS)
     data = ",".join(option for option in options if option not in _NO_DATA)
-    place = _open(root, target)
+    place = _open_target(root, target, is_folder=True)
     try:
         syscalls.mount(source, f"/proc/self/fd/{place}", kind, flags, data)
     finally:
         os.close(place)
 
 
-def _bind(root: int, source: str, target: str, options: Iterable[str], dir_fd: int = -100) -> None:
+def _bind(root: int, source: str, target: str, options: Iterable[str]) -> None:
     """Mount what is at `source`, with all below it, at `target`."""
     attributes = sum(_ATTRIBUTES[option] for option in options if option in _ATTRIBUTES)
-    tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE, dir_fd)
+    tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
     try:
         if attributes:
             syscalls.mount_setattr(
@@ -191,7 +203,8 @@ def _bind(root: int, source: str, target: str, options: Iterable[str], dir_fd: i
                 dir_fd=tree,
                 attr_set=attributes,
             )
-        place = _open(root, target)
+        is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
+        place = _open_target(root, target, is_folder=is_folder)
         try:
             syscalls.move_mount(tree, "", place)
         finally:
@@ -200,45 +213,40 @@ def _bind(root: int, source: str, target: str, options: Iterable[str], dir_fd: i
         os.close(tree)
 
 
-def _mount_cgroup(root: int, target: str, options: list[str]) -> None:
-    """Show the step its cgroup: the unified hierarchy, or a folder of each of the older ones."""
+def make_nodes(folder: str, devices: Iterable[Json]) -> None:
+    """Make device nodes, whose paths begin with /dev, in `folder`. Raises PermissionError."""
+    umask = os.umask(0)
     try:
-        _mount_new(root, target, "cgroup2", "cgroup", options)
-    except OSError as error:
-        if error.errno not in {errno.EPERM, errno.EBUSY, errno.ENODEV}:
-            raise
-        _mount_new(root, target, "tmpfs", "tmpfs", ["nosuid", "nodev", "noexec", "ro"])
+        for device in devices:
+            path = folder + device["path"].removeprefix("/dev")
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            kind = stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR
+            number = os.makedev(device["major"], device["minor"])
+            os.mknod(path, kind | device["fileMode"], number)
+    finally:
+        os.umask(umask)
 
 
-def _fill_dev(root: int, more: Iterable[Json]) -> None:
-    """Make the devices and links of /dev; devices that can't be made are taken from the host."""
+def _fill_dev(root: int, devices: list[Json]) -> None:
+    """Make the devices and links of /dev; devices that can't be made are taken from ours."""
     dev = _open(root, "/dev")
     folder = f"/proc/self/fd/{dev}"
-    umask = os.umask(0)
-    for name, number in _DEVICES.items():
-        _make_device(root, folder, name, os.makedev(*number))
-    for device in more:
-        name = device["path"].removeprefix("/dev/")
-        os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
-        _make_device(root, folder, name, os.makedev(device["major"], device["minor"]))
-    os.umask(umask)
+    try:
+        make_nodes(folder, devices)
+    except PermissionError:
+        for device in devices:
+            _bind(root, device["path"], device["path"], ())
+    else:
+        for device in devices:
+            # Mounted on itself, so that /dev can become `nodev`.
+            _bind(root, folder + device["path"].removeprefix("/dev"), device["path"], ())
     for name, to in _LINKS.items():
         os.symlink(to, f"{folder}/{name}")
+    if os.path.exists("/proc/kcore"):
+        os.symlink("/proc/kcore", f"{folder}/core")
     for name in ("pts", "shm", "mqueue"):
         os.mkdir(f"{folder}/{name}", 0o755)
     os.close(dev)
-
-
-def _make_device(root: int, folder: str, name: str, number: int) -> None:
-    """Make a device and mount it on itself, so that /dev itself can become `nodev`."""
-    path = f"{folder}/{name}"
-    try:
-        os.mknod(path, stat.S_IFCHR | 0o666, number)
-    except PermissionError:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
-        _bind(root, f"/dev/{name}", f"/dev/{name}", ())
-    else:
-        _bind(root, path, f"/dev/{name}", ())
 
 
 def _confine_dev(root: int) -> None:

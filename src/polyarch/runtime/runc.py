@@ -11,16 +11,33 @@ from pathlib import Path
 from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput
+from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name
-from polyarch.runtime.spec import Host, Step, oci_config
+from polyarch.runtime.spec import Host, Step, base_devices, oci_config
 
 __all__ = ["OciRuntime"]
 
 _ATTEMPT = 0.05
 """Seconds between attempts to kill a container that is still being made."""
 _ATTEMPTS = 200
+
+
+_NODES = " && ".join(
+    f"mknod -m {device['fileMode']:o} {device['path']} {device['type']} "
+    f"{device['major']} {device['minor']}"
+    for device in base_devices()
+)
+_OWN_DEVICES = (
+    *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),
+    f'mount -t tmpfs -o nosuid,mode=755 tmpfs /dev && {_NODES} && exec "$@"',
+    "sh",
+)
+"""Runs a program with a fresh /dev.
+
+For a step in a user namespace runc mounts the devices of the /dev that it sees itself. In a namespace
+that maps every id the step's root could change the mode of the machine's own /dev/null.
+"""
 
 
 class OciRuntime:
@@ -31,12 +48,10 @@ class OciRuntime:
         self._path = path
         self._host = host
 
-    def close(self) -> None:
-        """Nothing stays open between steps."""
-
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """See `Runtime.run`."""
         cancel.check()
+        check_ids(step, self._host)
         container = f"polyarch-{secrets.token_hex(8)}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
         write_bundle(folder, oci_config(step, self._host, cgroup=cgroup))
@@ -45,7 +60,7 @@ class OciRuntime:
         command += ["--log-format", "json"]
         with mount_points(step):
             try:
-                status = self._run(command, container, folder, on_output, cancel)
+                status = self._run(step, command, container, folder, on_output, cancel)
             finally:
                 run([*command, "delete", "--force", container])
         cancel.check()
@@ -54,14 +69,18 @@ class OciRuntime:
 
     def _run(
         self,
+        step: Step,
         command: list[str],
         container: str,
         folder: Path,
         on_output: OnOutput,
         cancel: CancelToken,
     ) -> int:
+        argv = [*command, "run", "--bundle", str(folder), container]
+        if step.user_namespace:
+            argv = [*_OWN_DEVICES, *argv]
         child = Child(
-            [*command, "run", "--bundle", str(folder), container],
+            argv,
             env=base_environment(),
             on_output=on_output,
         )

@@ -6,21 +6,21 @@ No program is started per step but the step's own, which is what makes many smal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import socket
-import threading
 from pathlib import Path
 
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput
+from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
-from polyarch.runtime.spawner import ANSWER_LIMIT, PLAN_HEADER, start_spawner
-from polyarch.runtime.spec import Host, Step, oci_config
+from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
+from polyarch.runtime.spec import Host, Step, base_devices, oci_config
 
 __all__ = ["Sandbox"]
 
@@ -28,29 +28,25 @@ _CHUNK = 65536
 
 
 class Sandbox:
-    """Runs steps through a spawner. To be made before the engine starts a thread."""
+    """Runs steps through a spawner, which it doesn't own."""
 
     name = "sandbox"
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, spawner: Spawner) -> None:
         self._host = host
-        self._spawner = start_spawner()
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """End the spawner; steps that still run go on to their end."""
-        self._spawner.close()
+        self._spawner = spawner
 
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """See `Runtime.run`; nothing is written to `folder`."""
         del folder
         cancel.check()
+        check_ids(step, self._host)
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
             control, outputs = self._request()
             with control:
                 forget = cancel.on_cancel(lambda: _end(control))
                 try:
-                    _send(control, self._plan(step, cgroup))
+                    send_plan(control, self._plan(step, cgroup))
                     answer = _exchange(control, outputs, on_output)
                 finally:
                     forget()
@@ -61,8 +57,14 @@ class Sandbox:
         return _ended(answer, out_of_memory, on_output)
 
     def _plan(self, step: Step, cgroup: Cgroup) -> bytes:
+        config = oci_config(step, self._host, seccomp=False)
+        config["linux"]["devices"] += base_devices()
+        for mount in config["mounts"]:
+            if mount["type"] == "cgroup":
+                # The older hierarchies have no namespace here: the step sees none of them.
+                mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
         plan = {
-            "config": oci_config(step, self._host, seccomp=False),
+            "config": config,
             "seccomp": "" if step.insecure else compile_filter().hex(),
             "cgroups": cgroup.folders,
         }
@@ -70,29 +72,20 @@ class Sandbox:
 
     def _request(self) -> tuple[socket.socket, tuple[int, int]]:
         """Have a keeper started; return its control socket and the read ends of the two outputs."""
-        ours, theirs = socket.socketpair()
-        out_reader, out_writer = os.pipe()
-        err_reader, err_writer = os.pipe()
-        try:
-            with self._lock:
-                socket.send_fds(self._spawner, [b"+"], [out_writer, err_writer, theirs.fileno()])
-        except OSError as error:
-            ours.close()
-            os.close(out_reader)
-            os.close(err_reader)
-            raise NoRuntime(f"the sandbox's spawner is gone: {error.strerror}") from error
-        finally:
-            theirs.close()
-            os.close(out_writer)
-            os.close(err_writer)
-        return ours, (out_reader, err_reader)
-
-
-def _send(control: socket.socket, plan: bytes) -> None:
-    try:
-        control.sendall(PLAN_HEADER.pack(len(plan)) + plan)
-    except (BrokenPipeError, ConnectionResetError):
-        return  # cancelled, or the keeper failed: its answer, or the lack of one, tells
+        with contextlib.ExitStack() as theirs_only, contextlib.ExitStack() as on_failure:
+            ours, theirs = socket.socketpair()
+            theirs_only.enter_context(theirs)
+            on_failure.enter_context(ours)
+            writers, readers = [], []
+            for _ in ("stdout", "stderr"):
+                reader, writer = os.pipe()
+                theirs_only.callback(os.close, writer)
+                on_failure.callback(os.close, reader)
+                writers.append(writer)
+                readers.append(reader)
+            self._spawner.ask([theirs.fileno(), *writers])
+            on_failure.pop_all()
+        return ours, (readers[0], readers[1])
 
 
 def _end(control: socket.socket) -> None:

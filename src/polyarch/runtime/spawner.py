@@ -2,14 +2,16 @@
 
     engine ──socket──▶ spawner ──fork──▶ keeper, one per step ──fork──▶ the step, PID 1 of its namespaces
 
-The spawner receives, per step, three descriptors: the write ends of its output, and a socket on which
-the keeper gets the plan and answers with how the step ended. The keeper kills the step when the socket
+The spawner receives, per step, three descriptors: a socket on which the keeper gets the plan and answers
+with how the step ended, and the write ends of the step's output. The keeper kills the step when the socket
 is closed for writing on the engine's side, which also happens if the engine dies. Each process is killed
-with its parent. The kernel ends all other processes of a step with its PID 1.
+with its parent. The kernel ends all other processes of a step with its PID 1. For a holder (see `foreign`) there is only the socket, and in place of the
+step a process that sleeps in its user namespace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -17,14 +19,18 @@ import select
 import signal
 import socket
 import struct
+import threading
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from polyarch import syscalls
-from polyarch.runtime.inside import Refused, become
+from polyarch.emulation.private import register_private
+from polyarch.errors import MachineError, NoRuntime
+from polyarch.runtime.inside import Refused, become, make_nodes
 
-__all__ = ["ANSWER_LIMIT", "PLAN_HEADER", "start_spawner"]
+__all__ = ["ANSWER_LIMIT", "Spawner", "send_plan"]
 
-PLAN_HEADER = struct.Struct("=Q")
+_PLAN_HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
 
@@ -40,20 +46,44 @@ _NAMESPACES = {
 Json = dict[str, Any]
 
 
-def start_spawner() -> socket.socket:
-    """Fork the spawner and return the socket over which it is asked; closing that ends it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    engine = os.getpid()
-    if os.fork():
-        theirs.close()
-        return ours
-    try:
-        ours.close()
-        syscalls.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() == engine:
-            _spawn_forever(theirs)
-    finally:
-        os._exit(0)
+class Spawner:
+    """The engine's side: starts the spawner, and asks it for keepers. Thread-safe.
+
+    To be made before the engine starts a thread.
+    """
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        engine = os.getpid()
+        if os.fork():
+            theirs.close()
+            return
+        try:
+            self._socket.close()
+            syscalls.set_parent_death_signal(signal.SIGKILL)
+            if os.getppid() == engine:
+                _spawn_forever(theirs)
+        finally:
+            os._exit(0)
+
+    def close(self) -> None:
+        """End the spawner and all that it has started."""
+        self._socket.close()
+
+    def ask(self, descriptors: Sequence[int]) -> None:
+        """Have a keeper started that gets copies of `descriptors`. Raises NoRuntime."""
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [b"+"], descriptors)
+        except OSError as error:
+            raise NoRuntime(f"the process that starts steps is gone: {error.strerror}") from error
+
+
+def send_plan(control: socket.socket, plan: bytes) -> None:
+    """Send a keeper its plan; if it can't be sent, the missing answer will tell."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        control.sendall(_PLAN_HEADER.pack(len(plan)) + plan)
 
 
 def _spawn_forever(requests: socket.socket) -> None:
@@ -67,7 +97,7 @@ def _spawn_forever(requests: socket.socket) -> None:
     gc.freeze()
     spawner = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, 3)
+        message, descriptors, _, _ = socket.recv_fds(requests, 1, 3, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
         if os.fork() == 0:
@@ -77,8 +107,11 @@ def _spawn_forever(requests: socket.socket) -> None:
             os.close(fd)
 
 
-def _keep(spawner: int, stdout: int, stderr: int, control: int) -> NoReturn:
-    """Be the keeper of one step: start it, wait for its end or for the word to end it, answer."""
+def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
+    """Be the keeper of one step: start it, wait for its end or for the word to end it, answer.
+
+    Without streams, of a holder.
+    """
     answer: Json = {"refused": "the sandbox failed"}
     channel = socket.socket(fileno=control)
     try:
@@ -87,7 +120,8 @@ def _keep(spawner: int, stdout: int, stderr: int, control: int) -> NoReturn:
             os._exit(1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         plan = _receive(channel)
-        answer = _run(plan, channel, (stdout, stderr))
+        is_step = len(streams) == 2
+        answer = _run(plan, channel, (*streams,)) if is_step else _hold(plan, channel)
     except OSError as error:
         answer = {"refused": f"the step's namespaces can't be made: {error}"}
     finally:
@@ -96,17 +130,17 @@ def _keep(spawner: int, stdout: int, stderr: int, control: int) -> NoReturn:
 
 
 def _receive(channel: socket.socket) -> Json:
-    (length,) = PLAN_HEADER.unpack(channel.recv(PLAN_HEADER.size, socket.MSG_WAITALL))
+    (length,) = _PLAN_HEADER.unpack(channel.recv(_PLAN_HEADER.size, socket.MSG_WAITALL))
     plan: Json = json.loads(channel.recv(length, socket.MSG_WAITALL))
     return plan
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, int]) -> Json:
+def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
     """Make the namespaces, start the step, and return how it ended."""
     for path in plan["cgroups"]:
         with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
             file.write("0")
-    _enter_namespaces(plan["config"]["linux"]["namespaces"])
+    _enter_namespaces(plan["config"])
     alive, hold = os.pipe()
     report, reporter = os.pipe()
     step = os.fork()
@@ -121,17 +155,75 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, int]) -> Json:
     return {"status": status if status >= 0 else 128 - status}
 
 
-def _enter_namespaces(namespaces: list[Json]) -> None:
+def _enter_namespaces(config: Json) -> None:
     """Join the user namespace that is given, then make the others, which thereby belong to it."""
+    namespaces = config["linux"]["namespaces"]
     for each in namespaces:
         if each["type"] == "user":
+            _make_devices(config["linux"]["devices"])
             fd = os.open(each["path"], os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(fd, syscalls.CLONE_NEWUSER)
             os.close(fd)
     syscalls.unshare(sum(_NAMESPACES.get(each["type"], 0) for each in namespaces))
 
 
-def _start(plan: Json, streams: tuple[int, int], life: tuple[int, int], reporter: int) -> NoReturn:
+def _make_devices(devices: list[Json]) -> None:
+    """Give the step fresh devices, in a /dev that only the keeper sees, while that is allowed.
+
+    The machine's own would have to be lent to it otherwise, and root of a namespace that maps every
+    id could change their mode.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
+    syscalls.mount("tmpfs", "/dev", "tmpfs", syscalls.MS_NOSUID, "mode=755")
+    make_nodes("/dev", devices)
+
+
+def _hold(plan: Json, channel: socket.socket) -> Json:
+    """Make a user namespace with handlers; answer once it is there, and end with the channel."""
+    ready, ready_writer = os.pipe()
+    mapped, mapped_writer = os.pipe()
+    keeper = os.getpid()
+    sleeper = os.fork()
+    if sleeper == 0:
+        _sleep_in_namespace(plan, channel, (keeper, ready_writer, mapped))
+    os.close(ready_writer)
+    if os.read(ready, 1):
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/self/{name}", encoding="ascii") as file:
+                count = sum(int(line.split()[2]) for line in file)
+            with open(f"/proc/{sleeper}/{name}", "w", encoding="ascii") as file:
+                file.write(f"0 0 {count}")
+        os.write(mapped_writer, b"+")
+    _wait(sleeper, channel)
+    return {}
+
+
+def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int, int]) -> NoReturn:
+    """Be the process that keeps a user namespace: `life` is the keeper and two pipes, to and from it."""
+    keeper, ready, mapped = life
+    answer: Json = {"refused": "the holder failed"}
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != keeper:
+            os._exit(1)
+        os.write(ready, b"+")
+        os.read(mapped, 1)
+        register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        answer = {"pid": os.getpid()}
+    except OSError as error:
+        answer = {"refused": f"a user namespace can't be made: {error.strerror}"}
+    except MachineError as error:
+        answer = {"refused": str(error), "hint": error.hint}
+    finally:
+        channel.sendall(json.dumps(answer).encode())
+        while "pid" in answer:
+            signal.pause()
+        os._exit(1)
+
+
+def _start(plan: Json, streams: tuple[int, ...], life: tuple[int, int], reporter: int) -> NoReturn:
     """Be the step; what refuses it is written to `reporter`, which exec closes."""
     refusal = "the sandbox failed"
     try:
@@ -141,7 +233,7 @@ def _start(plan: Json, streams: tuple[int, int], life: tuple[int, int], reporter
         if not select.select([alive], [], [], 0)[0]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
-            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams)
+            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams, reporter)
     except Refused as error:
         refusal = str(error)
     except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why

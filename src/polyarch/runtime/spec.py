@@ -9,6 +9,10 @@ Source: OCI runtime-spec 1.0.2, config.md and config-linux.md.
 
 from __future__ import annotations
 
+import os
+import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -26,6 +30,7 @@ __all__ = [
     "Step",
     "Tmpfs",
     "Ulimit",
+    "base_devices",
     "capability_names",
     "hosts_file",
     "oci_config",
@@ -63,6 +68,9 @@ _MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
 )
 _READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+"""The devices of every step that are kin to memory (major number 1), and their minor numbers."""
+_INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control")
 _LOCKED = ["nosuid", "nodev", "noexec"]
 
 
@@ -236,6 +244,7 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
         "maskedPaths": [] if step.insecure else list(_MASKED_PATHS),
         "readonlyPaths": [] if step.insecure else list(_READ_ONLY_PATHS),
         "rootfsPropagation": "slave",
+        "devices": list(_insecure_devices()) if step.insecure else [],
     }
     if cgroup:
         linux["cgroupsPath"] = cgroup
@@ -250,6 +259,30 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     if step.resources is not None and cgroup:
         linux.setdefault("resources", {}).update(_oci_resources(step.resources))
     return linux
+
+
+def base_devices() -> list[Json]:
+    """Return the devices of every step, which runc and crun make without being told."""
+    memory = [_device(f"/dev/{name}", "c", 1, minor, 0o666) for name, minor in _DEVICES]
+    return [*memory, _device("/dev/tty", "c", 5, 0, 0o666)]
+
+
+def _device(path: str, kind: str, major: int, minor: int, mode: int) -> Json:
+    numbers = {"major": major, "minor": minor}
+    return {"path": path, "type": kind, **numbers, "fileMode": mode, "uid": 0, "gid": 0}
+
+
+def _insecure_devices() -> Iterator[Json]:
+    """The devices of this machine that an insecure step gets besides."""
+    loops = sorted(name for name in os.listdir("/dev") if re.fullmatch(r"loop\d+", name))
+    for name in (*_INSECURE_DEVICES, *loops):
+        try:
+            status = os.stat(f"/dev/{name}")
+        except OSError:
+            continue
+        kind = "b" if stat.S_ISBLK(status.st_mode) else "c"
+        major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        yield _device(f"/dev/{name}", kind, major, minor, stat.S_IMODE(status.st_mode))
 
 
 def _namespaces(step: Step, host: Host) -> list[Json]:
