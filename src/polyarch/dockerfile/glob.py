@@ -23,7 +23,7 @@ _BOM = "\ufeff"
 _GO_SPECIAL = frozenset(".+()|{}$")
 # What Go's filepath.Match accepts: a class isn't empty, and in it `]` and `-` are escaped.
 _CLASS_CHAR = r"(?:[^\]\-\\]|\\.)"
-_SYNTAX = re.compile(rf"(?:[^\[\\]|\\.|\[\^?(?:{_CLASS_CHAR}(?:-{_CLASS_CHAR})?)+\])*", re.DOTALL)
+_SYNTAX = re.compile(rf"(?:[^\[\\]|\\.|\[\^?+(?:{_CLASS_CHAR}(?:-{_CLASS_CHAR})?)+\])*", re.DOTALL)
 _CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _PERL = {"d": r"\d", "D": r"\D", "s": r"\t\n\f\r ", "S": r"\S", "w": r"\w", "W": r"\W"}
 _ANCHORS = {"A": r"\A", "b": r"\b", "B": r"\B", "z": r"\Z"}

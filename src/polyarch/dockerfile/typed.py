@@ -107,13 +107,19 @@ def parse_instruction(line: ParsedLine) -> Instruction | Stage:
     try:
         parse = _PARSERS.get(statement.name)
         if parse is None:
-            names = sorted(_PARSERS)
-            hint = suggestion(statement.keyword, names, fold_case=True)
+            hint = _instruction_hint(statement)
             raise DockerfileError(f"unknown instruction: {statement.keyword}{hint}")
         return parse(line)
     except InputError as error:
         message = f"dockerfile parse error on line {line.location.start}: {error}"
         raise DockerfileError(message, hint=error.hint, place=line.location) from error
+
+
+def _instruction_hint(statement: Statement) -> str:
+    """Suggest an instruction; of equally near ones, one whose letters were only mixed up."""
+    letters = sorted(statement.name)
+    names = sorted(_PARSERS, key=lambda name: (sorted(name) != letters, name))
+    return suggestion(statement.keyword, names, fold_case=True)
 
 
 class _Common(TypedDict):
