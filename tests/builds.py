@@ -30,7 +30,7 @@ class ByteStream(io.TextIOWrapper):
         super().__init__(self.data, encoding="utf-8", newline="\n")
 
     def text(self) -> str:
-        return self.data.getvalue().decode()
+        return self.data.getvalue().decode(errors="replace")
 
 
 class Told:

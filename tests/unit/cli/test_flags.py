@@ -94,7 +94,12 @@ def test_attest() -> None:
 def test_attest_shorthand() -> None:
     texts = [attest_shorthand("sbom", text) for text in ("", "true", "0", "mode=max")]
 
-    assert texts == ["", "type=sbom,disabled=false", "type=sbom,disabled=true", "type=sbom,mode=max"]
+    assert texts == [
+        "",
+        "type=sbom,disabled=false",
+        "type=sbom,disabled=true",
+        "type=sbom,mode=max",
+    ]
 
 
 def test_annotation_later_values_win() -> None:
@@ -207,7 +212,7 @@ def test_call() -> None:
         ),
         (resource_flag, "memory", 'invalid resource "memory", expected key=value'),
         (resource_flag, "foo=1", 'unknown resource "foo"'),
-        (resource_flag, "memory=x", 'invalid value "x" for resource memory: invalid size: \'x\''),
+        (resource_flag, "memory=x", "invalid value \"x\" for resource memory: invalid size: 'x'"),
         (contexts, "a", "invalid context value: a, expected key=value"),
         (contexts, "=b", "invalid context name : invalid reference format"),
         (allow_flag, "x", "unknown entitlement x"),
