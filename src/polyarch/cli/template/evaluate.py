@@ -137,7 +137,7 @@ class Evaluator:
             return [(number, number) for number in range(value)]
         if value is None or value is MISSING:
             return []
-        raise self._error(pipe, f"range can't iterate over {go_text(value)}")
+        raise self._error(pipe.commands[0], f"range can't iterate over {go_text(value)}")
 
     def _store_loop(self, pipe: Pipe, key: Value, value: Value) -> None:
         values = (value,) if len(pipe.variables) == 1 else (key, value)

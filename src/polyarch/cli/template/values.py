@@ -69,8 +69,8 @@ def go_text(value: Value) -> str:  # noqa: PLR0911 - one for each type
 def _float_text(value: float) -> str:
     if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - not a number
         return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
-    exponent = int(f"{value:.16e}".partition("e")[2])
     shortest = f"{value!r}".removesuffix(".0")
+    exponent = int((shortest if "e" in shortest else f"{value:.16e}").partition("e")[2])
     if value == 0 or -5 < exponent < 6:
         return shortest
     digits = shortest.partition("e")[0].replace(".", "").strip("-0")
