@@ -277,7 +277,9 @@ class _Lexer:
                 "unexpected end of statement while looking for matching single-quote"
             )
         start, self.position = self.position, end + 1
-        return self.source[start : end + 1] if self.mode.keep_quotes else self.source[start + 1 : end]
+        return (
+            self.source[start : end + 1] if self.mode.keep_quotes else self.source[start + 1 : end]
+        )
 
     def double_quoted(self) -> str:
         """Literal but for variables, and escapes of the quote, `$` and the escape character."""

@@ -38,7 +38,9 @@ _BLANK = r"[\t\n\f\r ]"  # what \s is in Go
 _DIRECTIVE = re.compile(rf"([a-zA-Z][a-zA-Z0-9]*){_BLANK}*={_BLANK}*(.+?){_BLANK}*\Z")
 _DIRECTIVES = frozenset(("check", "escape", "syntax"))
 _HEREDOC = re.compile(rf"([0-9]*)<<(-?){_BLANK}*([^<]*)")
-_CONTINUED = {mark: re.compile(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"}
+_CONTINUED = {
+    mark: re.compile(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"
+}
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 _KEEP_UNSET = Mode(keep_unset=True)
 _KEEP_QUOTES = Mode(keep_unset=True, keep_quotes=True)

@@ -72,7 +72,9 @@ def replace(value: str, pattern: str, new: str, *, every: bool) -> str:
         parts.append(value[end : match.start()])
         # An empty match right behind another match doesn't count in Go, other than in Python.
         if match.end() > end or match.start() == 0:
-            parts.append(_TEMPLATE.sub(lambda found, all_of_it=match[0]: _group(found, all_of_it), new))
+            parts.append(
+                _TEMPLATE.sub(lambda found, all_of_it=match[0]: _group(found, all_of_it), new)
+            )
         end = match.end()
     parts.append(value[end:])
     return "".join(parts)

@@ -94,7 +94,9 @@ HANDLERS: tuple[Handler, ...] = (
     _handler("s390x", "s390x", "02020100 00000000 00000000 00020016", _OSABI + "fffeffff"),
     _handler("ppc64le", "ppc64le", "02010100 00000000 00000000 02001500", _OSABI + "feffff00"),
     _handler("riscv64", "riscv64", "02010100 00000000 00000000 0200f300", _OSABI + "feffffff"),
-    _handler("mips64le", "mips64el", "02010100 00000000 00000000 02000800", _ABI_VERSION + "feffffff"),
+    _handler(
+        "mips64le", "mips64el", "02010100 00000000 00000000 02000800", _ABI_VERSION + "feffffff"
+    ),
     _handler("mips64", "mips64", "02020100 00000000 00000000 00020008", _ABI_VERSION + "fffeffff"),
     _handler(
         "loong64",

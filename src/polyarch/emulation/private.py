@@ -26,9 +26,7 @@ def in_initial_user_namespace() -> bool:
     return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
 
 
-def entries_to_register(
-    emulators: Iterable[Emulator], outer: Sequence[Entry]
-) -> tuple[Entry, ...]:
+def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return the entries for `emulators`, and behind them the outer ones that they don't replace."""
     ours = tuple(each.handler.as_entry(each.path, each.flags) for each in emulators)
     replaced = {entry.magic for entry in ours}

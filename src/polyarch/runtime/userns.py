@@ -223,9 +223,7 @@ def _proc_is_mountable() -> bool:
     """
     mounts = [line.split(" ")[4] for line in _read("/proc/self/mountinfo").splitlines()]
     covered = [
-        path
-        for path in mounts
-        if path.startswith("/proc/") and path not in _EMPTY_FOLDERS_OF_PROC
+        path for path in mounts if path.startswith("/proc/") and path not in _EMPTY_FOLDERS_OF_PROC
     ]
     return "/proc" in mounts and not covered
 
