@@ -251,7 +251,8 @@ def _decompressing(compression: Compression, chunks: Iterator[bytes]) -> Iterato
         return _guarded(_inflated(chunks, library), compression, (zlib.error, _error_of(library)))
     if compression is Compression.ZSTD:
         zstd = _zstd()
-        return _guarded(_streams(chunks, zstd.ZstdDecompressor), compression, (zstd.ZstdError,))
+        error: type[Exception] = zstd.ZstdError
+        return _guarded(_streams(chunks, zstd.ZstdDecompressor), compression, (error,))
     # Rare enough (ADD of an archive) that start-up shouldn't pay for them.
     if compression is Compression.BZIP2:
         import bz2  # noqa: PLC0415

@@ -103,6 +103,11 @@ class Database:
         for connection in connections:
             connection.close()
 
+    def reset(self) -> None:
+        """Forget which schemas were ensured: the file was replaced by a new one."""
+        self.close()
+        self._ensured.clear()
+
     def _connection(self) -> sqlite3.Connection:
         local = self._local
         # A connection must not be used on both sides of a fork; the child makes its own.
