@@ -7,11 +7,13 @@ soon. Times are seconds since the epoch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from polyarch.digest import Digest
-from polyarch.errors import Cancelled
+from polyarch.digest import Digest, sha256
+from polyarch.errors import Cancelled, PolyarchError
 
 __all__ = [
     "CancelToken",
@@ -19,9 +21,11 @@ __all__ = [
     "LogEvent",
     "Sink",
     "StatusEvent",
+    "Step",
     "StepEvent",
     "WarningEvent",
     "ignore_events",
+    "step",
 ]
 
 
@@ -84,6 +88,59 @@ Sink = Callable[[Event], None]
 
 def ignore_events(event: Event) -> None:
     """Take an event and do nothing: the sink of those who don't look."""
+
+
+class Step:
+    """Work that isn't a vertex of the graph but is shown like one; made by `step`."""
+
+    def __init__(self, sink: Sink, name: str, digest: Digest) -> None:
+        self.name = name
+        self.digest = digest
+        self._sink = sink
+
+    def status(self, identifier: str, current: int = 0, total: int = 0, *, started: float) -> None:
+        """Tell how far a part of the step is, in bytes; `started` is when it began."""
+        self._sink(
+            StatusEvent(
+                step=self.digest, id=identifier, current=current, total=total, started=started
+            )
+        )
+
+    @contextmanager
+    def part(self, identifier: str, total: int = 0) -> Iterator[None]:
+        """Show a part of the step from its start to its end."""
+        started = time.time()
+        self.status(identifier, 0, total, started=started)
+        yield
+        self._sink(
+            StatusEvent(
+                step=self.digest,
+                id=identifier,
+                current=total,
+                total=total,
+                started=started,
+                completed=time.time(),
+            )
+        )
+
+
+@contextmanager
+def step(sink: Sink, name: str) -> Iterator[Step]:
+    """Show work as a step from its start to its end, or to the error that ended it."""
+    started = time.time()
+    digest = sha256(f"{name} {started!r}".encode())
+    sink(StepEvent(step=digest, name=name, started=started))
+    error = ""
+    try:
+        yield Step(sink, name, digest)
+    except Cancelled:
+        error = "canceled"
+        raise
+    except PolyarchError as failure:
+        error = str(failure)
+        raise
+    finally:
+        sink(StepEvent(step=digest, name=name, started=started, completed=time.time(), error=error))
 
 
 class CancelToken:

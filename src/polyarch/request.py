@@ -10,7 +10,10 @@ from polyarch.platforms import Platform
 
 __all__ = ["BuildRequest", "Output", "Ulimit"]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+def _nothing() -> Mapping[str, str]:
+    # A factory, as read-only mappings can't be hashed before Python 3.12, and so not be defaults.
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Output:
 
     type: str
     destination: str = ""
-    attributes: Mapping[str, str] = _NOTHING
+    attributes: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,9 @@ class BuildRequest:
     platforms: tuple[Platform, ...] = ()
     tags: tuple[str, ...] = ()
     target: str = ""
-    build_args: Mapping[str, str] = _NOTHING
-    build_contexts: Mapping[str, str] = _NOTHING
-    labels: Mapping[str, str] = _NOTHING
+    build_args: Mapping[str, str] = field(default_factory=_nothing)
+    build_contexts: Mapping[str, str] = field(default_factory=_nothing)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
     outputs: tuple[Output, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()

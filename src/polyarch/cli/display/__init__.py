@@ -1,0 +1,1 @@
+"""What a build shows while it runs; `display.open_display` is the entry."""

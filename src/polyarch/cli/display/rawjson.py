@@ -1,0 +1,108 @@
+"""Progress for programs: one JSON object per event, shaped as BuildKit's `SolveStatus`.
+
+Source: the JSON of BuildKit's client package, as Go's encoding/json writes it: empty fields are left
+out, bytes are in base64, times are RFC 3339 in UTC with as many decimals as they need.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping
+
+from polyarch.cli.display.base import Display, Settings, Terminal
+from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
+
+__all__ = ["RawJsonDisplay", "solve_status"]
+
+Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
+
+# Go keeps JSON harmless within HTML and JavaScript.
+_HTML = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+
+
+class RawJsonDisplay(Display):
+    """Writes each event as a line of JSON, at once."""
+
+    def __init__(self, settings: Settings, terminal: Terminal) -> None:
+        super().__init__(settings)
+        self._terminal = terminal
+
+    def _take(self, event: Event) -> None:
+        status = solve_status(event, self.settings.clock())
+        text = json.dumps(status, ensure_ascii=False, separators=(",", ":")).translate(_HTML)
+        self._terminal.write(text.encode(errors="replace") + b"\n")
+
+
+def solve_status(event: Event, now: float) -> Mapping[str, Value]:
+    """Turn an event into a SolveStatus with just that; `now` is when a status was heard of."""
+    match event:
+        case StepEvent():
+            return {"vertexes": [_vertex(event)]}
+        case StatusEvent():
+            return {"statuses": [_status(event, now)]}
+        case LogEvent():
+            return {"logs": [_log(event)]}
+        case WarningEvent():
+            return {"warnings": [_warning(event)]}
+
+
+def _vertex(event: StepEvent) -> dict[str, Value]:
+    return _filled(
+        digest=event.step,
+        inputs=list(event.inputs),
+        name=event.name,
+        started=_time(event.started),
+        completed=_time(event.completed),
+        cached=event.cached,
+        error=event.error,
+    )
+
+
+def _status(event: StatusEvent, now: float) -> dict[str, Value]:
+    return {
+        "id": event.id,
+        **_filled(vertex=event.step, total=event.total),
+        "current": event.current,
+        "timestamp": _time(now),
+        **_filled(started=_time(event.started), completed=_time(event.completed)),
+    }
+
+
+def _log(event: LogEvent) -> dict[str, Value]:
+    return {
+        **_filled(vertex=event.step, stream=event.stream),
+        "data": base64.b64encode(event.data).decode(),
+        "timestamp": _time(event.time),
+    }
+
+
+def _warning(event: WarningEvent) -> dict[str, Value]:
+    position: dict[str, Value] = {"line": event.line}
+    return _filled(
+        vertex=event.step,
+        level=1,
+        short=_base64(event.short),
+        detail=[_base64(line) for line in event.detail],
+        url=event.url,
+        range=[{"start": position, "end": position}] if event.line else [],
+    )
+
+
+def _filled(**fields: Value) -> dict[str, Value]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode(errors="replace")).decode()
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    # A float holds microseconds of today's times; more decimals would be noise.
+    whole, part = divmod(round(seconds * 1_000_000), 1_000_000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    decimals = f".{part:06d}".rstrip("0") if part else ""
+    return f"{text}{decimals}Z"
