@@ -2,7 +2,7 @@
 
 Patterns are walked in order, and the last one that matches a path or a folder above it decides; those
 with `!` bring paths back. The behaviour is that of moby/patternmatcher and, for whole contexts
-(`Matcher.judge`, `kept_files`), of the walk of tonistiigi/fsutil. Those two disagree on some lists with
+(`ContextFilter`, `kept_files`), of the walk of tonistiigi/fsutil. Those two disagree on some lists with
 `!` (`**/*.md`, `!docs`): to the walk, a pattern matches below a folder only if it was looked at for the
 folder, and it isn't if it could not have changed the answer there. What is sent is what the walk says.
 
@@ -26,7 +26,7 @@ from polyarch.dockerfile.glob import (
 from polyarch.dockerfile.gotext import SPACE
 from polyarch.errors import InputError
 
-__all__ = ["Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
+__all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
 
 _BOM = "\ufeff"
 _MAX_LINE = 65535
@@ -224,6 +224,7 @@ class Matcher:
 
 _IGNORED = Verdict(ignored=True)
 _KEPT = Verdict(ignored=False)
+_PRUNED = Verdict(ignored=True)  # told from the others by identity: a folder that no walk enters
 
 
 def _patterns(texts: Iterable[str]) -> Iterator[_Pattern]:
@@ -247,6 +248,45 @@ def _any_of(patterns: tuple[_Pattern, ...]) -> _AnyOf | None:
         return None  # it may never be asked: one by one, then
 
 
+class ContextFilter:
+    """What a walk over a context leaves out, for asking about one path after the other.
+
+    Other than `Matcher.ignores`, this judges folders first and remembers them, as the walk does that
+    sends contexts; paths may come in any order.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        """Filter with these patterns."""
+        self._matcher = matcher
+        self._folders: dict[str, Verdict] = {}
+
+    def ignores(self, path: str) -> bool:
+        """Tell if a path is left out. Raises InputError as `Matcher.judge`."""
+        folder = path.rpartition("/")[0]
+        parent = (self._folders.get(folder) or self._judge_folders(path)) if folder else None
+        return parent is _PRUNED or self._matcher.judge(path, parent).ignored
+
+    def may_contain_kept(self, folder: str) -> bool:
+        """Tell if the walk has to enter a folder that is ignored."""
+        return self._matcher.may_contain_kept(folder)
+
+    def _judge_folders(self, path: str) -> Verdict | None:
+        """Judge the folders above a path, and return the verdict on the lowest."""
+        parent: Verdict | None = None
+        for folder in _folders(path):
+            verdict = self._folders.get(folder)
+            if verdict is None:
+                verdict = parent if parent is _PRUNED else self._judge_folder(folder, parent)
+                self._folders[folder] = verdict
+            parent = verdict
+        return parent
+
+    def _judge_folder(self, folder: str, parent: Verdict | None) -> Verdict:
+        verdict = self._matcher.judge(folder, parent)
+        is_pruned = verdict.ignored and not self._matcher.may_contain_kept(folder)
+        return _PRUNED if is_pruned else verdict
+
+
 def kept_files(patterns: list[str], files: Iterable[str]) -> list[str]:
     """Return the files, sorted, that a walk over a context of these files would send.
 
@@ -259,17 +299,5 @@ def kept_files(patterns: list[str], files: Iterable[str]) -> list[str]:
     except InputError as error:
         listed = " ".join(patterns)
         raise InputError(f"invalid excludepatterns: [{listed}]: {error}") from error
-    verdicts: dict[str, Verdict] = {}
-    return [path for path in sorted(files) if _is_kept(matcher, path, verdicts)]
-
-
-def _is_kept(matcher: Matcher, path: str, verdicts: dict[str, Verdict]) -> bool:
-    """Judge a file, and the folders above it that weren't judged yet."""
-    parent: Verdict | None = None
-    for folder in _folders(path):
-        verdict = verdicts.get(folder) or matcher.judge(folder, parent)
-        verdicts[folder] = verdict
-        if verdict.ignored and not matcher.may_contain_kept(folder):
-            return False
-        parent = verdict
-    return not matcher.judge(path, parent).ignored
+    is_ignored = ContextFilter(matcher).ignores
+    return [path for path in sorted(files) if not is_ignored(path)]

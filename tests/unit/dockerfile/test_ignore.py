@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.dockerfile.ignore import Matcher, Verdict, clean_path, kept_files, read_patterns
+from polyarch.dockerfile.ignore import (
+    ContextFilter,
+    Matcher,
+    Verdict,
+    clean_path,
+    kept_files,
+    read_patterns,
+)
 from polyarch.errors import InputError
 
 FILES = (
@@ -138,6 +145,35 @@ def test_judge_carries_the_folder_along() -> None:
     assert folder == Verdict(ignored=True, matched=(True, False))
     assert matcher.judge("a/b", folder) == Verdict(ignored=False, matched=(True, True))
     assert matcher.judge("a/c", folder) == Verdict(ignored=True, matched=(True, False))
+
+
+def test_context_filter_does_not_look_into_pruned_folders() -> None:
+    context = ContextFilter(Matcher(["a", "!b"]))
+
+    assert [context.ignores(path) for path in ("a", "a/x/y", "a/x", "b", "c/d")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not context.may_contain_kept("a")
+
+
+def test_context_filter_of_a_deep_path() -> None:
+    assert not ContextFilter(Matcher(["b"])).ignores("/".join(["a"] * 5000))
+
+
+@given(st.permutations(FILES))
+def test_context_filter_asks_in_any_order(files: list[str]) -> None:
+    context = ContextFilter(Matcher(["**/*.md", "!docs", "src", "!src/out/*"]))
+
+    assert {path for path in files if not context.ignores(path)} == {
+        "Dockerfile",
+        "src/out/y.o",
+        "out/x.o",
+        ".git/config",
+    }
 
 
 PATTERN = st.text(alphabet="ab*?/.!", max_size=6)
