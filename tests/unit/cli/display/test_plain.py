@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from builds import START, ByteStream, Clock, Told
 
+from builds import START, ByteStream, Clock, Told
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import Cancelled
