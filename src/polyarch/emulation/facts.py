@@ -1,0 +1,75 @@
+"""What was found out about this machine, kept in a folder, so that it is found out once.
+
+A fact is a piece of JSON under a key that names all it depends on: the kernel's release is added to
+each, and `stamp` gives the part for a file. Losing facts costs time and nothing else, so a folder that
+can't be written, or a file in it that doesn't parse, is ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["Facts", "stamp"]
+
+T = TypeVar("T", bool, int, str, list[str])
+
+
+def stamp(path: str) -> str:
+    """Return a text that changes when the file at `path` does; empty if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{path}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _any(_fact: object) -> bool:
+    return True
+
+
+class Facts:
+    """Facts in the file `facts.json` of `folder`; only in memory if that is None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "facts.json" if folder is not None else None
+        self._lock = threading.Lock()
+        self._known: dict[str, object] | None = None
+
+    def get(self, key: str, find_out: Callable[[], T], *, keep: Callable[[T], bool] = _any) -> T:
+        """Return the fact called `key`, by `find_out` if it isn't known; kept if `keep` says so."""
+        whole = f"{os.uname().release} {key}"
+        with self._lock:
+            known = self._load().get(whole)
+        if known is not None:
+            return known  # type: ignore[return-value] # written by us, under the same key
+        fact = find_out()
+        if not keep(fact):
+            return fact
+        with self._lock:
+            self._load()[whole] = fact
+            self._save()
+        return fact
+
+    def _load(self) -> dict[str, object]:
+        if self._known is None:
+            self._known = {}
+            if self._path is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    known = json.loads(self._path.read_bytes())
+                    self._known = known if isinstance(known, dict) else {}
+        return self._known
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        temporary = self._path.with_name(f".facts.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._known, indent=1))
+            temporary.replace(self._path)

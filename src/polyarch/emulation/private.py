@@ -1,0 +1,80 @@
+"""Handlers of our own, in a user namespace: nothing outside sees them or is changed.
+
+Since Linux 6.7 a mount of binfmt_misc belongs to the user namespace that made it, and programs are
+looked up in the nearest namespace that has one. So a private one hides all outer handlers: those that
+still should work must be registered again. Handlers last as long as their mount, which is attached
+nowhere: an open descriptor holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+
+from polyarch.emulation.binfmt import BinfmtMount, Entry
+from polyarch.emulation.qemu import Emulator
+from polyarch.errors import InternalError, MachineError, NamespaceForbidden
+
+__all__ = ["entries_to_register", "in_initial_user_namespace", "register_private"]
+
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD
+"""The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
+
+
+def in_initial_user_namespace() -> bool:
+    """Tell whether the caller is in the user namespace that the whole machine shares."""
+    return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
+
+
+def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the entries for `emulators`, and behind them the outer ones that they don't replace."""
+    ours = tuple(each.handler.as_entry(each.path, each.flags) for each in emulators)
+    replaced = {entry.magic for entry in ours}
+    names = {entry.name for entry in ours}
+    kept = (
+        entry
+        for entry in outer
+        if entry.enabled and entry.name not in names and entry.magic not in replaced | {b""}
+    )
+    # The kernel asks the entry that was registered last first.
+    return (*kept, *ours)
+
+
+def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
+    """Register entries (name, register line) for the caller's user namespace.
+
+    Returns the descriptor that holds them. The namespace must not be the initial one, and must own
+    the caller's mount namespace. An outer entry whose interpreter can't be opened here is left out. Raises NamespaceForbidden if
+    the kernel has no private handlers, MachineError if it refuses one that is for QEMU.
+    """
+    from polyarch.syscalls import fsconfig_create, fsmount, fsopen  # noqa: PLC0415 loads ctypes
+
+    if in_initial_user_namespace():
+        raise InternalError("private handlers would be registered for the whole machine")
+    try:
+        context = fsopen("binfmt_misc")
+        try:
+            fsconfig_create(context)
+            mounted = fsmount(context)
+        finally:
+            os.close(context)
+    except OSError as error:
+        raise NamespaceForbidden(
+            f"this kernel ({os.uname().release}) refuses a private binfmt_misc: {error.strerror}",
+            hint="private emulation needs Linux 6.7 or newer; on older ones register emulators for "
+            "the whole machine, as root: polyarch binfmt --install all",
+        ) from error
+    try:
+        _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)
+    except MachineError:
+        os.close(mounted)
+        raise
+    return mounted
+
+
+def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:
+    for name, line in lines:
+        # Others' interpreters may lie where we can't see them.
+        with contextlib.suppress(*(() if name.startswith("qemu-") else (MachineError,))):
+            folder.register_line(name, line)

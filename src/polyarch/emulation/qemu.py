@@ -1,0 +1,128 @@
+"""Platform -> the QEMU program that runs its programs on this CPU, where it is, and how to set it up.
+
+Only static programs count: a handler's interpreter is opened once (flag `F`), but the loader of a
+dynamic one would be looked for in the root of the step.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from polyarch.emulation.binfmt import Handler, get_handler
+from polyarch.emulation.elf import read_elf_file
+from polyarch.emulation.facts import Facts, stamp
+from polyarch.errors import InputError, MachineError
+from polyarch.process import run
+
+__all__ = ["Emulator", "PlatformLike", "emulator_from", "emulator_name", "find_emulator"]
+
+_BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
+_FOLDER = "/usr/libexec/qemu-binfmt"
+
+
+class PlatformLike(Protocol):
+    """The part of a platform that matters for running its programs."""
+
+    @property
+    def os(self) -> str:
+        """The operating system, in Go's words."""
+
+    @property
+    def architecture(self) -> str:
+        """The architecture, in Go's words."""
+
+    @property
+    def variant(self) -> str:
+        """The variant of the architecture, or an empty text."""
+
+
+def emulator_name(architecture: str) -> str:
+    """Return X of the `buildkit-qemu-X` that BuildKit looks for."""
+    return _BUILDKIT_NAMES.get(architecture, architecture)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulator:
+    """A static QEMU user-mode program. `version` is its major and minor number, (0, 0) if unknown."""
+
+    handler: Handler
+    path: str
+    version: tuple[int, int]
+
+    @property
+    def flags(self) -> str:
+        """The flags to register it with; QEMU understands `P` since version 6."""
+        return "CFP" if self.version >= (6, 0) else "CF"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What to add to the environment of an emulated step, if the user hasn't set it.
+
+        Before QEMU 10 the default CPU of aarch64 computes pointer authentication in full, which makes
+        programs that use it up to ten times slower; `pauth-impdef` takes a cheaper function.
+        """
+        if self.handler.architecture == "arm64" and (0, 0) < self.version < (10, 0):
+            return {"QEMU_CPU": "max,pauth-impdef=on"}
+        return {}
+
+
+def find_emulator(
+    platform: PlatformLike, facts: Facts, environ: Mapping[str, str] = os.environ
+) -> Emulator | None:
+    """Find the emulator for the programs of `platform`; all variants of ARM share one.
+
+    Looks at `$POLYARCH_QEMU_PATH` and `$QEMU_BINARY_PATH` (folders, like PATH), then on PATH for
+    `qemu-X-static`, `qemu-X` and `buildkit-qemu-X`, then where distributions keep those for binfmt.
+    """
+    try:
+        handler = get_handler(platform.architecture)
+    except InputError:
+        return None
+    if platform.os != "linux":
+        return None
+    for path in _candidates(handler, environ):
+        if os.access(path, os.X_OK) and _is_static(path):
+            return emulator_from(platform, path, facts)
+    return None
+
+
+def emulator_from(platform: PlatformLike, path: str, facts: Facts) -> Emulator:
+    """Return the emulator at `path` for the programs of `platform`, with its version."""
+    real = os.path.realpath(path)
+    version = facts.get(f"qemu version {stamp(real)}", functools.partial(_version, real))
+    major, minor = version.split(".")
+    return Emulator(
+        handler=get_handler(platform.architecture),
+        path=real,
+        version=(int(major), int(minor)),
+    )
+
+
+def _candidates(handler: Handler, environ: Mapping[str, str]) -> Iterator[str]:
+    prefix = environ.get("QEMU_BINARY_PREFIX", "")
+    names = (f"{prefix}qemu-{handler.qemu}-static", f"{prefix}qemu-{handler.qemu}")
+    patched = f"buildkit-qemu-{emulator_name(handler.architecture)}"
+    for variable in ("POLYARCH_QEMU_PATH", "QEMU_BINARY_PATH", "PATH"):
+        for folder in filter(None, environ.get(variable, "").split(":")):
+            yield from (os.path.join(folder, name) for name in (*names, patched))
+    yield os.path.join(_FOLDER, f"{handler.qemu}-binfmt-P")
+    yield os.path.join(_FOLDER, f"qemu-{handler.qemu}")
+
+
+def _is_static(path: str) -> bool:
+    try:
+        return read_elf_file(path).static
+    except MachineError:
+        return False
+
+
+def _version(path: str) -> str:
+    """Ask a QEMU program for its version; returns `major.minor`."""
+    printed = run([path, "--version"], timeout=10).stdout.decode(errors="replace")
+    found = re.search(r"version (\d+\.\d+)", printed)
+    return found[1] if found else "0.0"

@@ -1,0 +1,160 @@
+"""Paths inside a root file system that nobody trusts, and owners that this process can't give.
+
+A path inside a root is POSIX; a leading `/` changes nothing. Symbolic links are resolved as a process
+with that root would: absolute ones start at the root, and `..` at the root stays there.
+
+Where the user namespace maps a single id, files can't be given other owners. The wanted owner of a
+regular file or directory is then kept in the extended attribute `user.polyarch.owner` ("uid:gid"), and
+what a device node should be in `user.polyarch.node` ("c:major:minor" or "b:...") of an empty regular
+file. Readers of layers and content digests must honour both: `get_owner` and `get_node` do. Symbolic
+links can't carry attributes; theirs are lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from polyarch.errors import InputError
+
+__all__ = [
+    "NODE_XATTR",
+    "OWNER_XATTR",
+    "PRIVATE_XATTR_PREFIX",
+    "get_node",
+    "get_owner",
+    "make_node",
+    "open_in_root",
+    "resolve",
+    "set_owner",
+]
+
+PRIVATE_XATTR_PREFIX = "user.polyarch."
+OWNER_XATTR = "user.polyarch.owner"
+NODE_XATTR = "user.polyarch.node"
+
+_MAX_LINKS = 255
+_UNMAPPED = frozenset({errno.EINVAL, errno.EPERM})
+_NO_XATTR = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA})
+
+
+def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
+    """Return where `path` lies below `root` on this machine, with all symbolic links resolved.
+
+    What doesn't exist is taken as it is written, so the result may name a file to be made. With
+    `follow_last=False` a link in the last place is not followed. Never leaves `root`, as long as
+    nobody changes the tree meanwhile. Raises InputError for more than 255 links.
+    """
+    todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            del done[-1:]
+            continue
+        target = _link(root, done, part) if todo or follow_last else None
+        if target is None:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise InputError(f"too many symbolic links in {path!r}")
+        if target.startswith("/"):
+            done.clear()
+        todo.extend(p for p in reversed(target.split("/")) if p not in ("", "."))
+    return root.joinpath(*done)
+
+
+def _link(root: Path, folder: list[str], name: str) -> str | None:
+    try:
+        return os.readlink("/".join((str(root), *folder, name)))
+    except OSError:
+        return None  # no link, or nothing at all
+
+
+def open_in_root(root: Path, path: str, flags: int, mode: int = 0o666) -> int:
+    """Open `path` inside `root` and return the file descriptor, closed on exec.
+
+    Raises what `resolve` and `os.open` raise.
+    """
+    return os.open(resolve(root, path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> None:
+    """Give `path` (itself, if it is a link) an owner, or record it when that id isn't mapped here.
+
+    `fresh` says that the file was just made, so that no older record needs to be removed. Mind that
+    changing the owner clears the setuid and setgid bits. Raises OSError for anything else.
+    """
+    try:
+        os.chown(path, uid, gid, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _UNMAPPED:
+            raise
+        _record(path, OWNER_XATTR, f"{uid}:{gid}")
+        return
+    if not fresh:
+        with suppress(OSError):
+            os.removexattr(path, OWNER_XATTR, follow_symlinks=False)
+
+
+def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
+    """Return the wanted (uid, gid) of `path`, not following a link.
+
+    `status` is its `os.lstat`, for those who have it already.
+    """
+    status = status if status is not None else os.lstat(path)
+    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+        recorded = _recorded(path, OWNER_XATTR)
+        if recorded is not None:
+            uid, _, gid = recorded.partition(":")
+            return int(uid), int(gid)
+    return status.st_uid, status.st_gid
+
+
+def make_node(path: str | Path, mode: int, device: int) -> None:
+    """Make a device node or fifo, or an empty file that stands for a device that is forbidden here.
+
+    `mode` holds the type and the permission bits, `device` what `os.makedev` gives. Raises OSError.
+    """
+    try:
+        os.mknod(path, mode, device)
+    except PermissionError:
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IMODE(mode)))
+        kind = "c" if stat.S_ISCHR(mode) else "b"
+        _record(path, NODE_XATTR, f"{kind}:{os.major(device)}:{os.minor(device)}")
+
+
+def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
+    """Return the wanted (file type and mode, device) of `path`, whose `os.lstat` is `status`."""
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        recorded = _recorded(path, NODE_XATTR)
+        if recorded is not None:
+            kind, major, minor = recorded.split(":")
+            file_type = stat.S_IFCHR if kind == "c" else stat.S_IFBLK
+            device = os.makedev(int(major), int(minor))
+            return file_type | stat.S_IMODE(status.st_mode), device
+    return status.st_mode, status.st_rdev
+
+
+def _record(path: str | Path, name: str, value: str) -> None:
+    try:
+        os.setxattr(path, name, value.encode(), follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_XATTR:
+            raise
+
+
+def _recorded(path: str | Path, name: str) -> str | None:
+    try:
+        return os.getxattr(path, name, follow_symlinks=False).decode()
+    except OSError as error:
+        if error.errno not in _NO_XATTR:
+            raise
+        return None

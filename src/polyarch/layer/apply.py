@@ -1,0 +1,329 @@
+"""A layer's tar, unpacked: into a snapshot's directory, or into a tree that is there.
+
+Archives come from registries and users, and nobody vouches for them. An entry is refused with
+InvalidLayer if its name, or the first name of a hard link, leaves the root by `..`; if a parent of it
+is a symbolic link to an absolute path or out of the root (a link to elsewhere inside is followed, as
+archives of merged systems have it); or if a hard link's first name isn't a file. Nothing is ever opened
+through a symbolic link in the last place.
+
+Source: OCI image-spec v1.1, layer.md ("Applying Changesets"). Extended attributes: all of PAX's are set
+but those of overlayfs and our own; what the file system or the user namespace refuses is left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polyarch.digest import DiffID
+from polyarch.errors import InvalidLayer
+from polyarch.inroot import PRIVATE_XATTR_PREFIX, make_node, resolve, set_owner
+from polyarch.layer.hashing import HashingSource
+from polyarch.layer.tar import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARD_LINK,
+    SYMLINK,
+    Entry,
+)
+from polyarch.layer.tarread import Source, TarReader
+from polyarch.store.layerform import is_whiteout, make_opaque, make_whiteout
+from polyarch.store.trees import remove_tree
+from polyarch.store.trouble import store_error, store_trouble
+
+__all__ = ["apply", "extract"]
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_DROPPED = ("user.overlay.", "trusted.overlay.", "user.fuseoverlayfs.", PRIVATE_XATTR_PREFIX)
+_REFUSALS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, errno.E2BIG})
+_DEVICES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def apply(source: Source, layer: Path) -> DiffID:
+    """Unpack one layer into the empty directory `layer`, in layer form; returns its diff ID.
+
+    `source` gives the uncompressed tar and is read once, to its end. `.wh.NAME` becomes a whiteout,
+    `.wh..wh..opq` an opaque directory. Not atomic: after an error `layer` must be thrown away.
+
+    Raises InvalidLayer naming the entry, StoreError.
+    """
+    with HashingSource(source) as hashing:
+        _unpack(hashing, layer, _Rules(layer_form=True))
+        return DiffID(hashing.digest)
+
+
+def extract(
+    source: Source,
+    root: Path,
+    destination: str,
+    *,
+    owner: tuple[int, int] | None = None,
+) -> None:
+    """Unpack an archive (`ADD`) at `destination` inside the tree `root`, over what is there.
+
+    `source` gives the uncompressed tar. Names that look like whiteouts are plain names; a leading
+    slash of a name counts for nothing. With `owner`, all get that uid and gid. The destination is a
+    directory (absolute inside `root`) and made if it is missing, mode 0755. Links in it are followed
+    inside `root`.
+
+    Raises InvalidLayer naming the entry, StoreError.
+    """
+    target = resolve(root, destination)
+    with store_trouble("unpack into", target):
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _unpack(source, target, _Rules(owner=owner, layer_form=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    layer_form: bool
+    owner: tuple[int, int] | None = None
+
+
+def _unpack(source: Source, root: Path, rules: _Rules) -> None:
+    reader = TarReader(source)
+    unpacker = _Unpacker(str(root), reader, rules)
+    for entry in reader:
+        try:
+            unpacker.add(entry)
+        except OSError as error:
+            raise store_error(error, "unpack", entry.name) from error
+        except (ValueError, OverflowError) as error:
+            raise _refused(entry, str(error)) from error
+    with store_trouble("unpack into", root):
+        unpacker.finish()
+
+
+class _Unpacker:
+    """Makes the files of an archive's entries below `root`, one after another."""
+
+    def __init__(self, root: str, reader: TarReader, rules: _Rules) -> None:
+        self._root = root
+        self._reader = reader
+        self._rules = rules
+        self._own = (os.geteuid(), os.getegid())
+        # Folders that were seen to be folders; what would change that takes them out again.
+        self._folders = {"": root}
+        self._late: dict[str, Entry] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Make one entry's file. Raises InvalidLayer, OSError, ValueError, OverflowError."""
+        name = self._clean(entry)
+        folder, _, base = name.rpartition("/")
+        if not name:
+            if self._rules.layer_form and entry.kind == DIRECTORY:
+                self._late[self._root] = entry
+            return
+        parent = self._folders.get(folder) or self._folder(entry, folder)
+        if self._rules.layer_form and base.startswith(_WHITEOUT):
+            self._white_out(entry, parent, base)
+            return
+        if self._rules.owner is not None:
+            entry = replace(entry, uid=self._rules.owner[0], gid=self._rules.owner[1])
+        path = f"{parent}/{base}"
+        if entry.kind == DIRECTORY:
+            self._add_folder(entry, name, path)
+            return
+        maker = _MAKERS.get(entry.kind)
+        if maker is None:
+            raise _refused(entry, f"entries of type {entry.kind!r} can't be unpacked")
+        try:
+            maker(self, entry, path)
+        except FileExistsError:
+            self._clear(path)
+            maker(self, entry, path)
+
+    def finish(self) -> None:
+        """Give the folders their owners, modes and times, now that nothing is put into them."""
+        for path, entry in reversed(self._late.items()):
+            self._set_owner(entry, path)
+            os.chmod(path, entry.mode)
+            _set_xattrs(entry, path)
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _clean(self, entry: Entry) -> str:
+        """Return the entry's name without what means nothing; "" for the root."""
+        name = entry.name
+        if not (name.startswith(("/", ".")) or "/." in name or "//" in name):
+            return name
+        if name.startswith("/") and name.strip("/") and self._rules.layer_form:
+            raise _refused(entry, "its name is absolute")
+        return _cleaned(entry, name)
+
+    def _folder(self, entry: Entry, name: str) -> str:
+        """Return where the directory `name` lies, made with all its parents where it is missing."""
+        above, _, base = name.rpartition("/")
+        parent = self._folders.get(above) or self._folder(entry, above)
+        path = f"{parent}/{base}"
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            os.mkdir(path, 0o755)
+        else:
+            if stat.S_ISLNK(status.st_mode):
+                path = self._follow(entry, path)
+            elif is_whiteout(status) and self._rules.layer_form:
+                os.unlink(path)
+                os.mkdir(path, 0o755)
+                make_opaque(path)
+            elif not stat.S_ISDIR(status.st_mode):
+                raise _refused(entry, f"{name!r} is not a directory")
+        self._folders[name] = path
+        return path
+
+    def _follow(self, entry: Entry, path: str) -> str:
+        """Return the directory that a link in an entry's way leads to, inside the root."""
+        target = os.readlink(path)
+        inside = path[len(self._root) + 1 :].rpartition("/")[0]
+        if self._rules.layer_form and (target.startswith("/") or _leaves(inside, target)):
+            raise _refused(entry, f"it goes through the symbolic link {path!r} to {target!r}")
+        resolved = resolve(Path(self._root), path[len(self._root) :])
+        if not resolved.is_dir():
+            raise _refused(entry, f"it goes through the symbolic link {path!r} to nowhere")
+        return str(resolved)
+
+    def _white_out(self, entry: Entry, parent: str, base: str) -> None:
+        if base == _OPAQUE:
+            make_opaque(parent)
+            return
+        hidden = base[len(_WHITEOUT) :]
+        if hidden.startswith(_WHITEOUT):
+            return  # what AUFS kept for itself
+        if hidden in ("", ".", ".."):
+            raise _refused(entry, "it hides no name")
+        try:
+            make_whiteout(f"{parent}/{hidden}")
+        except FileExistsError:
+            # This layer's own file hides the lower one by itself; a directory would merge.
+            status = os.lstat(f"{parent}/{hidden}")
+            if stat.S_ISDIR(status.st_mode):
+                make_opaque(f"{parent}/{hidden}")
+
+    def _add_folder(self, entry: Entry, name: str, path: str) -> None:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                hides = self._rules.layer_form and is_whiteout(status)
+                os.unlink(path)
+                os.mkdir(path, 0o700)
+                if hides:
+                    make_opaque(path)
+        self._folders[name] = path
+        self._late[path] = entry
+
+    def _add_file(self, entry: Entry, path: str) -> None:
+        descriptor = os.open(path, _NEW, 0o600)
+        try:
+            if entry.size:
+                self._reader.write_to(descriptor, entry)
+            self._set_owner(entry, path)
+            os.fchmod(descriptor, entry.mode)
+            if entry.xattrs:
+                _set_xattrs(entry, path)
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(descriptor)
+
+    def _add_symlink(self, entry: Entry, path: str) -> None:
+        os.symlink(entry.link, path)
+        self._set_owner(entry, path)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+    def _add_hard_link(self, entry: Entry, path: str) -> None:
+        first = _cleaned(entry, entry.link)
+        folder, _, base = first.rpartition("/")
+        parent = self._folders.get(folder) or self._folder(entry, folder)
+        source = f"{parent}/{base}"
+        try:
+            status = os.lstat(source)
+        except FileNotFoundError:
+            raise _refused(entry, f"it links to {entry.link!r}, which isn't there") from None
+        if stat.S_ISDIR(status.st_mode) or (self._rules.layer_form and is_whiteout(status)):
+            raise _refused(entry, f"it links to {entry.link!r}, which is no file")
+        if source != path:
+            os.link(source, path, follow_symlinks=False)
+
+    def _add_special(self, entry: Entry, path: str) -> None:
+        mode = _DEVICES[entry.kind] | 0o600
+        device = 0 if entry.kind == FIFO else os.makedev(entry.major, entry.minor)
+        make_node(path, mode, device)
+        self._set_owner(entry, path)
+        os.chmod(path, entry.mode)
+        if entry.xattrs:
+            _set_xattrs(entry, path)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _set_owner(self, entry: Entry, path: str) -> None:
+        # A file in a fresh layer is ours already; elsewhere a setgid directory may have its say.
+        if (entry.uid, entry.gid) != self._own or not self._rules.layer_form:
+            set_owner(path, entry.uid, entry.gid, fresh=True)
+
+    def _clear(self, path: str) -> None:
+        """Remove what is at `path`, and forget the folders in it."""
+        remove_tree(path)
+        below = path + "/"
+        gone = [name for name, at in self._folders.items() if at == path or at.startswith(below)]
+        for name in gone:
+            del self._folders[name]
+        for late in [at for at in self._late if at == path or at.startswith(below)]:
+            del self._late[late]
+
+
+_MAKERS = {
+    FILE: _Unpacker._add_file,  # noqa: SLF001 - a table of this module's own methods
+    HARD_LINK: _Unpacker._add_hard_link,  # noqa: SLF001
+    SYMLINK: _Unpacker._add_symlink,  # noqa: SLF001
+    CHARACTER_DEVICE: _Unpacker._add_special,  # noqa: SLF001
+    BLOCK_DEVICE: _Unpacker._add_special,  # noqa: SLF001
+    FIFO: _Unpacker._add_special,  # noqa: SLF001
+}
+
+
+def _set_xattrs(entry: Entry, path: str) -> None:
+    for name, value in entry.xattrs.items():
+        if name.startswith(_DROPPED):
+            continue
+        try:
+            os.setxattr(path, name, value, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+
+
+def _cleaned(entry: Entry, name: str) -> str:
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            if not parts:
+                raise _refused(entry, f"{name!r} leaves the root")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _leaves(folder: str, target: str) -> bool:
+    """Return whether a relative link in `folder` leads out of the root, read as text."""
+    depth = len([part for part in folder.split("/") if part])
+    for part in target.split("/"):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return True
+    return False
+
+
+def _refused(entry: Entry, reason: str) -> InvalidLayer:
+    return InvalidLayer(
+        f"can't unpack the entry {entry.name!r}: {reason}",
+        hint="the archive is damaged or hostile; don't use it",
+    )

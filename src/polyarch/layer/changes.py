@@ -1,0 +1,281 @@
+"""What a layer changed, and its tar: the same bytes for the same changes.
+
+There are two ways to find the changes. A snapshot's directory holds them already, in the form of
+overlayfs, together with files that were only copied up and didn't change: those are found by comparing
+them with the layers below, and left out (`layer_changes`). Two whole trees are walked side by side
+(`changes_between`). Both give each directory before what is in it, names in byte order, the root never.
+
+The rules are those of BuildKit's two differs, as its cache keys hang on the digests:
+- a directory that is unchanged itself is only there as the parent of a change (the writer adds it);
+- equal are files of the same type, mode, owner, device, capabilities, size and mtime; if both mtimes
+  are whole seconds, archives may have cut them, and the bytes decide;
+- a directory's mtime doesn't count;
+- an opaque directory is compared with what it hides, and what vanished becomes a whiteout each;
+- the whiteout of a directory stands for all that was in it.
+
+Hard links: the first name of a file in the layer carries the content, later ones refer to it.
+Sources: OCI image-spec v1.1, layer.md ("Change Types", "Representing Changes", "Whiteouts").
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyarch.inroot import get_node, get_owner
+from polyarch.layer.tar import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARD_LINK,
+    SYMLINK,
+    Entry,
+    Sink,
+    TarWriter,
+)
+from polyarch.store.layerform import is_opaque, is_whiteout, look_up
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["Change", "Clamp", "changes_between", "layer_changes", "write_changes", "write_layer"]
+
+_CAPABILITY = "security.capability"
+_SECOND = 1_000_000_000
+_CHUNK = 1 << 20
+
+Clamp = Callable[[int], int]
+"""Changes an mtime (nanoseconds since the epoch) on its way into an archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that differs from the layers below; `path` is relative, without a leading slash.
+
+    `source` is where it lies on this machine, and `status` its `os.lstat`; both are None for a path
+    that vanished. `linked_only` marks an unchanged file that has other names: it belongs into the
+    archive only if another of its names does.
+    """
+
+    path: str
+    source: str | None
+    status: os.stat_result | None
+    linked_only: bool = False
+
+
+def write_layer(
+    upper: Path, lowers: Sequence[Path], sink: Sink, *, clamp: Clamp | None = None
+) -> None:
+    """Write the layer in `upper` as a tar archive; the same layer gives the same bytes.
+
+    `upper` is in layer form, `lowers` are the layers below, base first, likewise. `clamp` serves
+    `rewrite-timestamp`. Raises StoreError.
+    """
+    write_changes(upper, layer_changes(upper, lowers), sink, clamp=clamp)
+
+
+def write_changes(
+    root: Path, changes: Iterable[Change], sink: Sink, *, clamp: Clamp | None = None
+) -> None:
+    """Write changes as a tar archive. `root` is the tree in which their parents are looked up."""
+    with store_trouble("read the layer", root):
+        writer = _LayerWriter(root, TarWriter(sink), clamp)
+        for change in changes:
+            writer.add(change)
+        writer.end()
+
+
+def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
+    """Find the changes of a layer in overlayfs's form over `lowers`, base first."""
+    below = tuple(str(lower) for lower in reversed(lowers))
+    yield from _upper_changes(str(upper), "", below)
+
+
+def changes_between(lower: Path, upper: Path) -> Iterator[Change]:
+    """Find the changes that make the whole tree `upper` out of the whole tree `lower`."""
+    yield from _tree_changes(str(upper), "", (str(lower),))
+
+
+def _upper_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+    for name in _names(folder):
+        source, path = f"{folder}/{name}", prefix + name
+        status = os.lstat(source)
+        old, old_folders = look_up(below, name) if below else (None, ())
+        if is_whiteout(status):
+            if old is not None:
+                yield Change(path, None, None)
+            continue
+        if old is None or not _is_same(old, os.lstat(old), source, status):
+            yield Change(path, source, status)
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        if old_folders and is_opaque(source):
+            yield from _tree_changes(source, path + "/", old_folders)
+        else:
+            yield from _upper_changes(source, path + "/", old_folders)
+
+
+def _tree_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+    """Walk a whole tree beside the merged `below`; whiteouts in it only say what isn't there."""
+    old_names = {name for lower in below for name in _names(lower)}
+    new_names = set(_names(folder))
+    for name in sorted(old_names | new_names, key=os.fsencode):
+        source, path = f"{folder}/{name}", prefix + name
+        old, old_folders = look_up(below, name) if name in old_names else (None, ())
+        status = os.lstat(source) if name in new_names else None
+        if status is None or is_whiteout(status):
+            if old is not None:
+                yield Change(path, None, None)
+            continue
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if old is None or not _is_same(old, os.lstat(old), source, status):
+            yield Change(path, source, status)
+        elif not is_folder and status.st_nlink > 1:
+            yield Change(path, source, status, linked_only=True)
+        if is_folder:
+            yield from _tree_changes(source, path + "/", old_folders)
+
+
+def _names(folder: str) -> list[str]:
+    names = os.listdir(folder)
+    # Byte order, as Go sorts; that of str differs for what isn't ASCII.
+    names.sort(key=os.fsencode)
+    return names
+
+
+def _is_same(old: str, before: os.stat_result, new: str, after: os.stat_result) -> bool:
+    """Return whether a file that is in a layer is no change of the one below."""
+    if before.st_ino == after.st_ino and before.st_dev == after.st_dev:
+        return True
+    if get_node(old, before) != get_node(new, after) or get_owner(old, before) != get_owner(
+        new, after
+    ):
+        return False
+    if _capability(old, before) != _capability(new, after):
+        return False
+    if stat.S_ISDIR(after.st_mode):
+        return True
+    if before.st_size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+        return False
+    return after.st_mtime_ns % _SECOND != 0 or _same_content(old, new, after)
+
+
+def _same_content(old: str, new: str, status: os.stat_result) -> bool:
+    if stat.S_ISLNK(status.st_mode):
+        return os.readlink(old) == os.readlink(new)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        return True
+    with open(old, "rb", buffering=0) as one, open(new, "rb", buffering=0) as other:
+        while chunk := one.read(_CHUNK):
+            if chunk != other.read(len(chunk)):
+                return False
+        return not other.read(1)
+
+
+def _capability(path: str, status: os.stat_result) -> bytes | None:
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    try:
+        return os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+class _LayerWriter:
+    """Turns changes into entries: adds parents once, links names of one file, skips sockets."""
+
+    def __init__(self, root: Path, writer: TarWriter, clamp: Clamp | None) -> None:
+        self._root = str(root)
+        self._writer = writer
+        self._clamp = clamp
+        self._folders = {""}
+        self._first_names: dict[tuple[int, int], str] = {}
+        self._waiting: dict[tuple[int, int], list[Change]] = {}
+
+    def end(self) -> None:
+        self._writer.end()
+
+    def add(self, change: Change) -> None:
+        if change.status is None or change.source is None:
+            self._add_whiteout(change.path)
+        elif not stat.S_ISSOCK(change.status.st_mode):
+            self._add_file(change, change.source, change.status)
+
+    def _add_whiteout(self, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        self._add_parents(path)
+        hidden = f"{folder}/.wh.{name}" if folder else f".wh.{name}"
+        self._writer.add(Entry(name=hidden, split=True))
+
+    def _add_file(self, change: Change, source: str, status: os.stat_result) -> None:
+        key = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            first = self._first_names.get(key)
+            if first is not None:
+                self._put(change.path, source, status, first)
+                return
+            if change.linked_only:
+                self._waiting.setdefault(key, []).append(change)
+                return
+            self._first_names[key] = change.path
+        elif change.linked_only:
+            return
+        self._put(change.path, source, status, None)
+        for other in self._waiting.pop(key, ()):
+            self._put(other.path, source, status, change.path)
+
+    def _put(self, path: str, source: str, status: os.stat_result, first: str | None) -> None:
+        self._add_parents(path)
+        mode, device = get_node(source, status)
+        kind = HARD_LINK if first is not None else _KINDS[stat.S_IFMT(mode)]
+        if kind == DIRECTORY:
+            self._folders.add(path)
+        uid, gid = get_owner(source, status)
+        mtime = status.st_mtime_ns
+        capability = _capability(source, status)
+        is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
+        link = first if first is not None else os.readlink(source) if kind == SYMLINK else ""
+        entry = Entry(
+            name=path,
+            kind=kind,
+            mode=stat.S_IMODE(mode),
+            uid=uid,
+            gid=gid,
+            size=status.st_size if kind == FILE else 0,
+            mtime_ns=(self._clamp(mtime) if self._clamp else mtime) // _SECOND * _SECOND,
+            link=link,
+            major=os.major(device) if is_device else 0,
+            minor=os.minor(device) if is_device else 0,
+            xattrs={_CAPABILITY: capability} if capability is not None else {},
+        )
+        self._write(entry, source)
+
+    def _write(self, entry: Entry, source: str) -> None:
+        if not entry.size:
+            self._writer.add(entry)
+            return
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._writer.add_file(entry, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _add_parents(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if folder in self._folders:
+            return
+        source = f"{self._root}/{folder}"
+        self._put(folder, source, os.lstat(source), None)
+
+
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER_DEVICE,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}

@@ -1,0 +1,174 @@
+"""Threads between two ends of a stream: reading ahead, and the same work on many chunks in order.
+
+No thread outlives its `with` block, and none is started for a stream of a single chunk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+__all__ = ["InOrder", "ReadAhead"]
+
+_MAX_AHEAD = 8
+_MAX_THREADS = 8
+
+
+class ReadAhead:
+    """Gives the chunks of an iterator as a stream; all but the first are made in a thread."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._ready: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._reads = 0
+        self._ended = False
+        self._stopped = False
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; none at the end. Raises what the iterator raises."""
+        data = self._rest or self._next()
+        self._rest = data[size:]
+        return data[:size] if self._rest else data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _next(self) -> bytes:
+        self._reads += 1
+        if self._reads == 1:
+            return next(self._chunks, b"")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="read-ahead")
+            self._thread.start()
+        with self._changed:
+            while not self._ready and not self._ended:
+                self._changed.wait()
+            if self._ready:
+                data = self._ready.popleft()
+                self._changed.notify_all()
+                return data
+        if self._error is not None:
+            raise self._error
+        return b""
+
+    def _run(self) -> None:
+        try:
+            for data in self._chunks:
+                with self._changed:
+                    while len(self._ready) >= _MAX_AHEAD and not self._stopped:
+                        self._changed.wait()
+                    if self._stopped:
+                        return
+                    if data:
+                        self._ready.append(data)
+                        self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 - handed to the reader
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+
+class _Task:
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[], bytes]) -> None:
+        self.work = work
+        self.result = b""
+        self.error: BaseException | None = None
+        self.done = False
+
+    def run(self) -> None:
+        try:
+            self.result = self.work()
+        except BaseException as error:  # noqa: BLE001 - handed to the one who collects
+            self.error = error
+
+
+class InOrder:
+    """Does pieces of work in threads and gives their results to `emit` in the order they came."""
+
+    def __init__(self, emit: Callable[[bytes], object]) -> None:
+        self._emit = emit
+        self._tasks: deque[_Task] = deque()
+        self._waiting: deque[_Task] = deque()
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._ended = False
+        self._limit = min(_MAX_THREADS, os.cpu_count() or 1)
+
+    def add(self, work: Callable[[], bytes]) -> None:
+        """Have `work` done; waits when too much is waiting. Emits what is ready."""
+        if len(self._threads) < self._limit:
+            self._threads.append(threading.Thread(target=self._run, name="compress"))
+            self._threads[-1].start()
+        task = _Task(work)
+        with self._changed:
+            self._tasks.append(task)
+            self._waiting.append(task)
+            self._changed.notify_all()
+        self._collect(2 * self._limit)
+
+    def finish(self) -> None:
+        """Wait for all work and emit the rest. Raises what a piece of work has raised."""
+        self._collect(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._ended = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _collect(self, most: int) -> None:
+        while self._tasks and (len(self._tasks) > most or self._tasks[0].done):
+            task = self._tasks.popleft()
+            with self._changed:
+                while not task.done:
+                    self._changed.wait()
+            if task.error is not None:
+                raise task.error
+            self._emit(task.result)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._ended:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                task = self._waiting.popleft()
+            task.run()
+            with self._changed:
+                task.done = True
+                self._changed.notify_all()

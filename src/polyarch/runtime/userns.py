@@ -1,0 +1,404 @@
+"""Entering the namespaces that the engine lives in, without starting Python a second time.
+
+    outer process          waits, passes signals on, exits with the engine's status
+      └── init             PID 1 of a new PID namespace; reaps orphans
+            └── engine     where `enter_engine` returns
+
+An ordinary user gets a user namespace first, in which they are root and in which the subordinate ids
+of /etc/subuid and /etc/subgid are mapped, too. Everyone gets a mount namespace, so that mounts vanish
+with the engine, and a PID namespace, so that everything dies at once when any of the three is killed:
+init dies with the outer process (PDEATHSIG) or with the engine, and the kernel ends what is in the
+namespace with init. Where no /proc can be mounted for a PID namespace, the outer process is a subreaper
+instead and kills what the engine leaves behind.
+
+All three stay in the process group of the terminal. A Ctrl-C is thus seen by the engine already; only
+signals that another process sent to the outer one are passed on. The second interrupt kills.
+
+Source: user_namespaces(7), pid_namespaces(7), newuidmap(1).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from polyarch import syscalls
+from polyarch.errors import InternalError, NamespaceForbidden
+
+__all__ = ["EngineNamespaces", "IdRange", "enter_engine", "needs_user_namespace", "parse_subids"]
+
+_CAP_SYS_ADMIN = 21
+_PASSED_ON = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+    }
+)
+_WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
+_EMPTY_FOLDERS_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdRange:
+    """`count` ids from `start` on, as the outer namespace counts."""
+
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineNamespaces:
+    """What the engine lives in."""
+
+    rootless: bool
+    """Whether there is a user namespace, in which the user is root."""
+    pid_namespace: bool
+    mapped_ids: int
+    """How many user ids exist here: 1 if an ordinary user has no subordinate ones."""
+    outer_binfmt: int | None
+    """A descriptor of the outer binfmt_misc, if one is mounted: the outer /proc is hidden now."""
+
+
+def needs_user_namespace() -> bool:
+    """Tell whether the caller can't mount as it is: no root, or a root without CAP_SYS_ADMIN."""
+    effective, _, _ = syscalls.capget()
+    return os.geteuid() != 0 or not effective >> _CAP_SYS_ADMIN & 1
+
+
+def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
+    """Go on as the engine in a child; the calling process only waits, and never returns.
+
+    To be called before any thread starts. `rootless` None means: if it is needed. Raises
+    NamespaceForbidden, in the calling process, with what forbids it and the command that mends it.
+    """
+    rootless = needs_user_namespace() if rootless is None else rootless
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise InternalError("namespaces can't be entered once there are threads")
+    try:
+        mapped = _enter_user_namespace() if rootless else _count_ids()
+        with_pids = _proc_is_mountable()
+        if with_pids:
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+    except OSError as error:
+        raise forbidden(error) from error
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    outer_binfmt = (_fork_init if with_pids else _fork_engine)()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return EngineNamespaces(
+        rootless=rootless,
+        pid_namespace=with_pids,
+        mapped_ids=mapped,
+        outer_binfmt=outer_binfmt,
+    )
+
+
+# --- the user namespace ---
+
+
+def parse_subids(text: str, names: Iterable[str]) -> tuple[IdRange, ...]:
+    """Return the ranges that /etc/subuid or /etc/subgid gives to a user (a name and a number)."""
+    wanted = set(names)
+    ranges = []
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) == 3 and fields[0] in wanted and fields[1].isdigit() and fields[2].isdigit():
+            ranges.append(IdRange(start=int(fields[1]), count=int(fields[2])))
+    return tuple(each for each in ranges if each.count > 0)
+
+
+def _enter_user_namespace() -> int:
+    """Become root of a new user namespace; return how many user ids are mapped."""
+    uid, gid = os.geteuid(), os.getegid()
+    helper, go = _start_mapping_helper(uid, gid)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+    finally:
+        os.write(go, b"+")
+        os.close(go)
+        if helper:
+            os.waitpid(helper, 0)
+    if not _read("/proc/self/uid_map").strip():
+        _write("/proc/self/uid_map", f"0 {uid} 1\n")
+    if not _read("/proc/self/gid_map").strip():
+        # Else a member of a group that files deny access to could leave it.
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/gid_map", f"0 {gid} 1\n")
+    return _count_ids()
+
+
+def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
+    """Fork what maps the subordinate ids from outside, once a byte is written to the pipe.
+
+    Returns its process id and the pipe; 0 and something that takes any byte if there are no such
+    ids, or no tools.
+    """
+    names = _names_of(uid)
+    users = parse_subids(_read("/etc/subuid"), names)
+    groups = parse_subids(_read("/etc/subgid"), names)
+    tools = tuple(_which(name) for name in ("newuidmap", "newgidmap"))
+    if not (users and groups and all(tools)):
+        return 0, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    reader, writer = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        mappings = (_mapping(uid, users), _mapping(gid, groups))
+        _map_from_outside(reader, writer, tools, mappings)
+    os.close(reader)
+    return helper, writer
+
+
+def _names_of(uid: int) -> tuple[str, ...]:
+    """Return what a user may be called in /etc/subuid."""
+    import pwd  # noqa: PLC0415 not needed by root
+
+    try:
+        return str(uid), pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return (str(uid),)
+
+
+def _mapping(own: int, ranges: Iterable[IdRange]) -> tuple[str, ...]:
+    """Return the arguments that make `own` root and number the ranges from 1 on."""
+    words = ["0", str(own), "1"]
+    inside = 1
+    for each in ranges:
+        words += [str(inside), str(each.start), str(each.count)]
+        inside += each.count
+    return tuple(words)
+
+
+def _map_from_outside(
+    reader: int, writer: int, tools: tuple[str, ...], mappings: tuple[tuple[str, ...], ...]
+) -> NoReturn:
+    """Be the helper: wait for the word, run the tools; what they say would only confuse."""
+    status = 1
+    try:
+        os.close(writer)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        if os.read(reader, 1):
+            target = str(os.getppid())
+            status = 0
+            for tool, mapping in zip(tools, mappings, strict=True):
+                argv = (tool, target, *mapping)
+                status |= os.spawnv(os.P_WAIT, tool, argv)  # noqa: S606 no shell is what we want
+    finally:
+        os._exit(status)
+
+
+def _which(name: str) -> str:
+    for folder in os.environ.get("PATH", os.defpath).split(":"):
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _count_ids() -> int:
+    return sum(int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines())
+
+
+# --- the processes ---
+
+
+def _proc_is_mountable() -> bool:
+    """Tell whether the kernel will let us mount a /proc: none of the present one may be covered.
+
+    Only asked for inside of a user namespace, see mount_too_revealing in fs/namespace.c of Linux.
+    """
+    mounts = [line.split(" ")[4] for line in _read("/proc/self/mountinfo").splitlines()]
+    covered = [
+        path for path in mounts if path.startswith("/proc/") and path not in _EMPTY_FOLDERS_OF_PROC
+    ]
+    return "/proc" in mounts and not covered
+
+
+def _fork_init() -> int | None:
+    """Fork init, and from it the engine; returns in the engine only."""
+    alive, hold = os.pipe()
+    report, reporter = os.pipe()
+    init = os.fork()
+    if init:
+        os.close(alive)
+        os.close(reporter)
+        complaint = os.read(report, 4096)
+        if complaint:
+            os.waitpid(init, 0)
+            number, _, text = complaint.decode(errors="replace").partition(" ")
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
+            raise forbidden(OSError(int(number), text))
+        os._exit(_mind(init))
+    os.close(hold)
+    os.close(report)
+    try:
+        _die_with(alive)
+        outer_binfmt = _enter_mounts(with_proc=True)
+    except OSError as error:
+        os.write(reporter, f"{error.errno} {error.strerror}".encode())
+        os._exit(1)
+    os.close(reporter)
+    os.close(alive)
+    engine = os.fork()
+    if engine == 0:
+        return outer_binfmt
+    os._exit(_mind(engine, is_init=True))
+
+
+def _fork_engine() -> int | None:
+    """Fork the engine without a PID namespace; returns in the engine only."""
+    syscalls.set_child_subreaper()
+    alive, hold = os.pipe()
+    engine = os.fork()
+    if engine:
+        os.close(alive)
+        status = _mind(engine)
+        _end_orphans()
+        os._exit(status)
+    os.close(hold)
+    _die_with(alive)
+    os.close(alive)
+    try:
+        return _enter_mounts(with_proc=False)
+    except OSError as error:
+        raise forbidden(error) from error
+
+
+def _die_with(alive: int) -> None:
+    """Have the caller killed with its parent, which holds the other end of the pipe `alive`."""
+    syscalls.set_parent_death_signal(signal.SIGKILL)
+    os.set_blocking(alive, False)
+    try:
+        os.read(alive, 1)
+    except BlockingIOError:
+        return
+    os._exit(128 + signal.SIGKILL)
+
+
+def _enter_mounts(*, with_proc: bool) -> int | None:
+    """Get a mount namespace of one's own; mounts made outside still show up, ours stay inside."""
+    outer_binfmt = None
+    if os.path.exists("/proc/sys/fs/binfmt_misc/status"):
+        outer_binfmt = os.open("/proc/sys/fs/binfmt_misc", os.O_PATH | os.O_CLOEXEC)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
+    if with_proc:
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("proc", "/proc", "proc", flags)
+    return outer_binfmt
+
+
+def _mind(child: int, *, is_init: bool = False) -> int:
+    """Wait for `child` while passing signals on and reaping others; return its exit status."""
+    interrupts = 0
+    while True:
+        info = signal.sigwaitinfo(_WAITED_FOR)
+        if info.si_signo == signal.SIGCHLD:
+            status = _reap(child)
+            if status is not None:
+                return status
+            continue
+        # Positive means the kernel: the terminal has sent it to the whole group.
+        sent_to_us_only = info.si_code <= 0
+        interrupts += info.si_signo == signal.SIGINT
+        if interrupts > 1 and not is_init:
+            os.kill(child, signal.SIGKILL)
+        elif sent_to_us_only:
+            os.kill(child, info.si_signo)
+        if info.si_signo == signal.SIGTSTP and not is_init:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _reap(child: int) -> int | None:
+    """Reap all children that have ended; return the exit status of `child` if it is among them."""
+    ended = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            ended = code if code >= 0 else 128 - code
+
+
+def _end_orphans() -> None:
+    """Kill all children, and those that they leave behind to us, until there are none."""
+    while True:
+        children = _read(f"/proc/self/task/{os.getpid()}/children").split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+# --- what forbids it ---
+
+_CAUSES: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        lambda value: value == "0",
+        "kernel.unprivileged_userns_clone is 0",
+        "sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        lambda value: value == "0",
+        "user.max_user_namespaces is 0",
+        "sysctl -w user.max_user_namespaces=15000",
+    ),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        lambda value: value == "1",
+        "kernel.apparmor_restrict_unprivileged_userns is 1",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+)
+
+
+def forbidden(error: OSError, root: str = "") -> NamespaceForbidden:
+    """Find out what made the kernel refuse a namespace, or a mount in one; `root` is for tests."""
+    message = f"namespaces for the build can't be made: {os.strerror(error.errno or 0)}"
+    for path, is_cause, cause, command in _CAUSES:
+        if is_cause(_read(root + path).strip()):
+            return NamespaceForbidden(message, hint=f"{cause}; run as root: {command}")
+    if "\nSeccomp:\t2" in _read(f"{root}/proc/self/status"):
+        return NamespaceForbidden(
+            message,
+            hint="a seccomp filter is in force, most likely that of a surrounding container; "
+            "start that with: --security-opt seccomp=unconfined",
+        )
+    return NamespaceForbidden(
+        message, hint="see whether this works, and what it says: unshare --user --mount true"
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)

@@ -1,0 +1,109 @@
+"""What all snapshotters share: where snapshots lie, and how they appear and vanish at once.
+
+snapshots/ID/fs      the layer
+snapshots/ID/plain   there if the layer was made over nothing: no whiteouts in it, so its directory
+                     is its merged tree
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from polyarch.errors import InternalError, NotFound
+from polyarch.snapshot.snapshotter import SnapshotID, Stack
+from polyarch.store.store import Store
+from polyarch.store.trees import tree_size
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["Folders"]
+
+T = TypeVar("T")
+
+
+class Folders:
+    """The directories of a store's snapshots."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def exists(self, snapshot: SnapshotID) -> bool:
+        """Return whether the snapshot is here."""
+        return os.path.isdir(self._place(snapshot))
+
+    def path(self, snapshot: SnapshotID) -> Path:
+        """Return the directory of the layer. Raises NotFound."""
+        path = self._place(snapshot) / "fs"
+        if not os.path.isdir(path):
+            raise NotFound(
+                f"the snapshot {snapshot} isn't in the store",
+                hint="it was pruned while it was needed: build again",
+            )
+        return path
+
+    def is_plain(self, snapshot: SnapshotID) -> bool:
+        """Return whether the layer is known to hold no whiteouts."""
+        return os.path.exists(self._place(snapshot) / "plain")
+
+    def start(self) -> Path:
+        """Make a folder in the scratch with an empty layer in it, `fs`, mode 0755."""
+        folder = self.store.temporary("snapshot")
+        with store_trouble("make a snapshot in", folder):
+            folder.mkdir()
+            _make_layer(folder / "fs")
+        return folder
+
+    def start_over(self, parents: Stack) -> Path:
+        """Do as `start`; the layer's root has the mode and owner of that of the topmost parent."""
+        folder = self.start()
+        with store_trouble("make a snapshot in", folder):
+            if parents:
+                status = os.stat(self.path(parents[-1]))
+                os.chown(folder / "fs", status.st_uid, status.st_gid)
+                os.chmod(folder / "fs", status.st_mode & 0o7777)
+            else:
+                (folder / "plain").touch()
+        return folder
+
+    def publish(self, folder: Path, snapshot: SnapshotID) -> None:
+        """Make what `start` has given visible as `snapshot`, or throw it away if that is there."""
+        with store_trouble("keep the snapshot", folder):
+            try:
+                os.rename(folder, self._place(snapshot))
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        self.store.discard(folder)
+
+    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+        """Make a snapshot of what `fill` writes into a fresh layer."""
+        folder = self.start()
+        try:
+            result = fill(folder / "fs")
+        except BaseException:
+            self.store.discard(folder)
+            raise
+        self.publish(folder, snapshot)
+        return result
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        """Remove the snapshot if it is here."""
+        self.store.discard(self._place(snapshot))
+
+    def usage(self, snapshot: SnapshotID) -> int:
+        """Return its bytes on disk."""
+        return tree_size(self._place(snapshot))
+
+    def _place(self, snapshot: SnapshotID) -> Path:
+        if not snapshot or "/" in snapshot or snapshot.startswith("."):
+            raise InternalError(f"{snapshot!r} can't name a snapshot")
+        return self.store.snapshots_folder / snapshot
+
+
+def _make_layer(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)  # whatever the umask says

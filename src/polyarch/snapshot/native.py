@@ -1,0 +1,191 @@
+"""Snapshots by plain copies, for where overlayfs is refused. Slow, and works everywhere.
+
+A draft begins as a copy of all its parents. What every file looked like then (inode, change time, size)
+is kept; in the end, what looks otherwise has changed and is moved into the layer's directory, and
+what is missing becomes a whiteout. The kernel sets change times; no program can hide a change.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from polyarch.snapshot.copying import copy_metadata, lay_over
+from polyarch.snapshot.folders import Folders
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
+from polyarch.store.layerform import make_opaque, make_whiteout
+from polyarch.store.store import Store
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["NativeSnapshotter"]
+
+T = TypeVar("T")
+_Look = tuple[int, int, int, int]
+
+
+class NativeSnapshotter:
+    """A snapshotter that needs nothing of the kernel."""
+
+    name = "native"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folders = Folders(store)
+
+    def exists(self, snapshot: SnapshotID) -> bool:
+        """See Snapshotter."""
+        return self._folders.exists(snapshot)
+
+    def path(self, snapshot: SnapshotID) -> Path:
+        """See Snapshotter."""
+        return self._folders.path(snapshot)
+
+    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+        """See Snapshotter."""
+        return _NativeDraft(self._folders, parents, copied=merged and bool(parents))
+
+    @contextmanager
+    def view(self, stack: Stack) -> Iterator[Path]:
+        """See Snapshotter."""
+        if len(stack) == 1 and self._folders.is_plain(stack[0]):
+            yield self._folders.path(stack[0])
+            return
+        folder = self._store.temporary("view")
+        try:
+            _copy_stack(self._folders, stack, folder)
+            yield folder
+        finally:
+            self._store.discard(folder)
+
+    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+        """See Snapshotter."""
+        return self._folders.unpack(snapshot, fill)
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        """See Snapshotter."""
+        self._folders.remove(snapshot)
+
+    def usage(self, snapshot: SnapshotID) -> int:
+        """See Snapshotter."""
+        return self._folders.usage(snapshot)
+
+
+class _NativeDraft(Draft):
+    def __init__(self, folders: Folders, parents: Stack, *, copied: bool) -> None:
+        self._folders = folders
+        self._parents = parents
+        self._copied = copied
+        self._tree = folders.store.temporary("draft")
+        self._folder = self._tree
+        self._looks: dict[str, _Look] | None = None
+
+    @property
+    def root(self) -> Path:
+        return self._tree if self._copied else self.upper
+
+    @property
+    def upper(self) -> Path:
+        return self._folder / "fs"
+
+    def __enter__(self) -> Self:
+        self._folder = self._folders.start_over(self._parents)
+        try:
+            if self._copied:
+                _copy_stack(self._folders, self._parents, self._tree)
+                self._looks = dict(_looks(str(self._tree), ""))
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._discard()
+
+    def seal(self) -> Path:
+        looks, self._looks = self._looks, None
+        if looks is not None:
+            with store_trouble("find the changes in", self._tree):
+                _Difference(looks).move(str(self._tree), "", str(self.upper))
+                copy_metadata(str(self._tree), os.lstat(self._tree), str(self.upper))
+        return self.upper
+
+    def commit(self, snapshot: SnapshotID) -> None:
+        self.seal()
+        self._folders.publish(self._folder, snapshot)
+
+    def _discard(self) -> None:
+        self._folders.store.discard(self._folder)
+        self._folders.store.discard(self._tree)
+
+
+def _copy_stack(folders: Folders, stack: Stack, tree: Path) -> None:
+    layers = [folders.path(snapshot) for snapshot in stack]
+    with store_trouble("copy layers to", tree):
+        tree.mkdir(mode=0o755)
+        for layer in layers:
+            lay_over(layer, tree)
+
+
+def _looks(folder: str, prefix: str) -> Iterator[tuple[str, _Look]]:
+    for entry in os.scandir(folder):
+        status = entry.stat(follow_symlinks=False)
+        yield prefix + entry.name, _look(status)
+        if stat.S_ISDIR(status.st_mode):
+            yield from _looks(entry.path, f"{prefix}{entry.name}/")
+
+
+def _look(status: os.stat_result) -> _Look:
+    return (status.st_mode, status.st_ino, status.st_ctime_ns, status.st_size)
+
+
+class _Difference:
+    """Moves out of a tree what doesn't look as it did."""
+
+    def __init__(self, looks: dict[str, _Look]) -> None:
+        self._looks = looks
+        self._names: dict[str, set[str]] = {}
+        for path in looks:
+            folder, _, name = path.rpartition("/")
+            self._names.setdefault(folder, set()).add(name)
+
+    def move(self, folder: str, path: str, upper: str) -> bool:
+        """Move the changes of a directory to `upper`, which exists; returns if there were any."""
+        names = set(os.listdir(folder))
+        gone = self._names.get(path, set()) - names
+        for name in gone:
+            make_whiteout(f"{upper}/{name}")
+        changes = [self._move(folder, path, name, upper) for name in sorted(names)]
+        return bool(gone) or any(changes)
+
+    def _move(self, folder: str, path: str, name: str, upper: str) -> bool:
+        source, target = f"{folder}/{name}", f"{upper}/{name}"
+        below = f"{path}/{name}" if path else name
+        status = os.lstat(source)
+        before = self._looks.get(below)
+        if not stat.S_ISDIR(status.st_mode):
+            if before == _look(status):
+                return False
+            os.rename(source, target)
+            return True
+        if before is None or not stat.S_ISDIR(before[0]) or before[1] != status.st_ino:
+            os.rename(source, target)
+            if before is not None:
+                make_opaque(target)
+            return True
+        os.mkdir(target)
+        changed = self.move(source, below, target)
+        if not changed and before == _look(status):
+            os.rmdir(target)
+            return False
+        copy_metadata(source, status, target)
+        return True

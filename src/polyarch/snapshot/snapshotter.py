@@ -1,0 +1,87 @@
+"""The protocol of a snapshotter: layers as directories, and trees made of them.
+
+A snapshot is the directory of one layer in the form that overlayfs has for upper directories (see
+`polyarch.store.layerform`). It doesn't know its parents: a root file system is a tuple of snapshot
+ids, base first, and the same snapshot may be part of many. A snapshot never changes after its commit.
+
+A draft is a snapshot in the making. It lives in this process' scratch folder, so whatever kills the
+process throws it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NewType, Protocol, TypeVar
+
+__all__ = ["Draft", "SnapshotID", "Snapshotter", "Stack"]
+
+SnapshotID = NewType("SnapshotID", str)
+Stack = Sequence[SnapshotID]
+T = TypeVar("T")
+
+
+class Draft(AbstractContextManager["Draft"], Protocol):
+    """A layer in the making: leaving the `with` block without `commit` throws it away."""
+
+    @property
+    def root(self) -> Path:
+        """The writable tree: parents and changes merged; of an unmerged draft the changes alone."""
+
+    @property
+    def upper(self) -> Path:
+        """The directory that will be the snapshot, in layer form.
+
+        Of a merged draft it must not be written to, and is complete only after `seal`.
+        """
+
+    def seal(self) -> Path:
+        """End writing: unmount `root`, and return `upper`, complete. May be repeated."""
+
+    def commit(self, snapshot: SnapshotID) -> None:
+        """Seal, and make the layer visible as `snapshot`, atomically.
+
+        If `snapshot` exists already (another process was faster), that one stays and this one is
+        thrown away. Raises StoreError.
+        """
+
+
+class Snapshotter(Protocol):
+    """Where snapshots are kept. All methods may be called from many threads and processes at once."""
+
+    name: str
+    """`overlay`, `fuse-overlayfs` or `native`."""
+
+    def exists(self, snapshot: SnapshotID) -> bool:
+        """Return whether the snapshot is here, whole."""
+
+    def path(self, snapshot: SnapshotID) -> Path:
+        """Return the directory of the snapshot's layer, not to be written to. Raises NotFound."""
+
+    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+        """Start a layer over `parents`, base first; use the result in a `with`.
+
+        With `merged=False` nothing is mounted or copied: `root` and `upper` are the layer's own empty
+        directory, for writing a layer that needs nothing of its parents. Raises NotFound for a
+        missing parent, NamespaceForbidden if the kernel refuses the mount, StoreError.
+        """
+
+    def view(self, stack: Stack) -> AbstractContextManager[Path]:
+        """Give the merged tree of `stack`, base first, not to be written to.
+
+        A stack of one layer without whiteouts of its own is its directory, as it is.
+        """
+
+    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+        """Make a snapshot with what `fill` writes, in layer form, into the empty directory it gets.
+
+        Returns the result of `fill`; when that raises, nothing is left. Two processes that unpack the
+        same snapshot at once are both right.
+        """
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        """Remove the snapshot if it is here; the caller knows that nobody uses it."""
+
+    def usage(self, snapshot: SnapshotID) -> int:
+        """Return the bytes on disk that removing it would free, hard links counted once."""

@@ -1,0 +1,156 @@
+"""Cache records: key -> what the step gave, on disk.
+
+A record is written only after what it points at is durable, so a record may be believed until its
+result turns out to be gone; then it is forgotten. Of two records of one key the newer one stays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from polyarch.solver.key import CacheKey, Ingredients
+
+__all__ = ["Record", "RecordDatabase", "Records"]
+
+# Use is noted to rank records for removal, for which minutes don't matter: an unchanged rebuild, again
+# and again, writes nothing.
+_USE_RESOLUTION = 300.0
+
+_SCHEMA = (
+    """
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT PRIMARY KEY,
+    identity TEXT NOT NULL,
+    result TEXT NOT NULL,
+    step TEXT NOT NULL,
+    explain TEXT NOT NULL,
+    created REAL NOT NULL,
+    last_used REAL NOT NULL,
+    uses INTEGER NOT NULL
+) WITHOUT ROWID
+""",
+)
+_SELECT = """
+SELECT identity, result, step, explain, created, last_used, uses FROM records WHERE key = ?
+"""
+_INSERT = """
+INSERT OR REPLACE INTO records
+(key, identity, result, step, explain, created, last_used, uses) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class RecordDatabase(Protocol):
+    """What is needed of a `polyarch.store.database.Database`; used from several threads at once."""
+
+    def ensure(self, schema: Sequence[str], /) -> None:
+        """Make the tables that these statements create, if they aren't there."""
+
+    def execute(
+        self, statement: str, values: Sequence[str | int | float] = (), /
+    ) -> Sequence[Sequence[object]]:
+        """Execute one statement and return its rows. Raises StoreError."""
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Return a context in which this thread's statements happen all or not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One result that can be used again.
+
+    `identity` names the result, `result` is the runner's text to load it by; `step` is what people
+    call the step; `explain` is the JSON of the keys' ingredients. Times are seconds since the epoch;
+    `uses` counts builds that used it, those within the same few minutes once.
+    """
+
+    identity: str
+    result: str
+    step: str
+    explain: str
+    created: float
+    last_used: float
+    uses: int = 0
+
+    def ingredients(self) -> Ingredients:
+        """Return what the keys were made of."""
+        return Ingredients.from_json(self.explain)
+
+
+class Records:
+    """The records in one database. `clock` gives seconds since the epoch."""
+
+    def __init__(self, database: RecordDatabase, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        database.ensure(_SCHEMA)
+
+    def make(self, *, identity: str, result: str, step: str, ingredients: Ingredients) -> Record:
+        """Return a record of a result that was computed just now; `save` writes it."""
+        now = self._clock()
+        return Record(
+            identity=identity,
+            result=result,
+            step=step,
+            explain=ingredients.to_json(),
+            created=now,
+            last_used=now,
+        )
+
+    def find(self, key: CacheKey) -> Record | None:
+        """Return the record of `key`."""
+        rows = self._database.execute(_SELECT, (key,))
+        return _record(rows[0]) if rows else None
+
+    def save(self, keys: Iterable[CacheKey], record: Record) -> None:
+        """Write `record` under each of `keys`, in place of older ones, all or none."""
+        with self._database.transaction():
+            for key in keys:
+                self._database.execute(
+                    _INSERT,
+                    (
+                        key,
+                        record.identity,
+                        record.result,
+                        record.step,
+                        record.explain,
+                        record.created,
+                        record.last_used,
+                        record.uses,
+                    ),
+                )
+
+    def forget(self, result: str) -> None:
+        """Remove every record of a result that turned out to be gone."""
+        self._database.execute("DELETE FROM records WHERE result = ?", (result,))
+
+    def touch(self, used: Mapping[CacheKey, Record]) -> None:
+        """Note that records, as they were found, were used: in one transaction.
+
+        Nothing is written if all of them were used within the last minutes.
+        """
+        now = self._clock()
+        stale = [key for key, record in used.items() if record.last_used < now - _USE_RESOLUTION]
+        if not stale:
+            return
+        with self._database.transaction():
+            for key in stale:
+                self._database.execute(
+                    "UPDATE records SET last_used = ?, uses = uses + 1 WHERE key = ?", (now, key)
+                )
+
+
+def _record(row: Sequence[object]) -> Record:
+    identity, result, step, explain, created, last_used, uses = row
+    return Record(
+        identity=str(identity),
+        result=str(result),
+        step=str(step),
+        explain=str(explain),
+        created=float(str(created)),
+        last_used=float(str(last_used)),
+        uses=int(str(uses)),
+    )

@@ -1,0 +1,260 @@
+"""Graph -> results: carries out what the state machine commands.
+
+One thread, the caller's, holds the machine and talks to it. Lookups it does itself, for they take
+less than handing them over. All other work goes to threads, as slots allow; but work that is alone
+is done in the caller's thread, too, since nothing else can come up meanwhile: a chain of steps never
+starts a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from polyarch.digest import Digest
+from polyarch.errors import PolyarchError, StoreError
+from polyarch.graph.graph import Graph
+from polyarch.graph.vertex import Vertex
+from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.solver.announce import Announcer
+from polyarch.solver.event import (
+    Command,
+    Event,
+    Failed,
+    Fetch,
+    Fetched,
+    Found,
+    Identified,
+    Identify,
+    Load,
+    Loaded,
+    Query,
+    Ran,
+    ReadContent,
+    Run,
+)
+from polyarch.solver.hands import Hands
+from polyarch.solver.records import Records
+from polyarch.solver.runner import Locks, Runner
+from polyarch.solver.slots import SlotKind, SlotLimits, Slots
+from polyarch.solver.state import Machine
+from polyarch.solver.workers import Workers
+
+__all__ = ["Outcome", "SolveReport", "Solved", "Solver"]
+
+R = TypeVar("R")
+
+
+class Outcome(StrEnum):
+    """How a vertex came by its result; a source that nobody had to look into is only NAMED."""
+
+    RAN = "ran"
+    CACHED = "cached"
+    FETCHED = "fetched"
+    NAMED = "named"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveReport:
+    """What a solve did. Steps have RAN or are CACHED; sources are FETCHED, CACHED or only NAMED.
+
+    `identities` names the result of every vertex.
+    """
+
+    outcomes: Mapping[Digest, Outcome]
+    identities: Mapping[Digest, str]
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many vertices came by their results this way."""
+        return sum(each is outcome for each in self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved(Generic[R]):
+    """The results of the graph's targets, in their order, and what it took."""
+
+    results: tuple[R, ...]
+    report: SolveReport
+
+
+class Solver(Generic[R]):
+    """Solves graphs with one runner, one set of records and one set of locks.
+
+    `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
+    `weight` says how many exec slots running a vertex takes. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        runner: Runner[R],
+        records: Records,
+        locks: Locks,
+        *,
+        limits: SlotLimits | None = None,
+        sink: Sink = ignore_events,
+        on_ran: Callable[[Vertex, R], None] | None = None,
+        weight: Callable[[Vertex], int] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.runner = runner
+        self.records = records
+        self.locks = locks
+        self.limits = limits or SlotLimits()
+        self.sink = sink
+        self.on_ran = on_ran
+        self.weight = weight
+        self.clock = clock
+
+    def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
+        """Compute the results of the graph's targets.
+
+        When it returns or raises, no thread of it is left. Raises the first error that a vertex
+        met, after the others were cancelled and have ended; Cancelled if the caller wished so.
+        """
+        own = CancelToken()
+        unregister = cancel.on_cancel(own.cancel)
+        try:
+            with Workers() as workers:
+                return _Solve(self, graph, workers, own).run(cancel)
+        finally:
+            unregister()
+
+
+_Answer = tuple[Event | Failed, Callable[[], None]]
+
+
+class _Solve(Generic[R]):
+    """One graph being solved: the coordinator, in the caller's thread."""
+
+    def __init__(
+        self, solver: Solver[R], graph: Graph, workers: Workers, cancel: CancelToken
+    ) -> None:
+        self._solver = solver
+        self._graph = graph
+        self._workers = workers
+        self._cancel = cancel
+        self._announcer = Announcer(solver.sink, solver.clock)
+        self._hands = Hands(
+            runner=solver.runner,
+            records=solver.records,
+            locks=solver.locks,
+            announcer=self._announcer,
+            cancel=cancel,
+            on_ran=solver.on_ran,
+        )
+        self._machine = Machine(graph, solver.runner.content_inputs)
+        self._slots: Slots[Command] = Slots(solver.limits)
+        self._lookups: deque[Command] = deque()
+        self._answers: SimpleQueue[_Answer] = SimpleQueue()
+        self._busy = 0
+        self._outcomes: dict[Digest, Outcome] = {}
+
+    def run(self, cancel: CancelToken) -> Solved[R]:
+        """Solve; `cancel` is the caller's wish."""
+        try:
+            self._queue(self._machine.start())
+            while not self._machine.done:
+                cancel.check()
+                self._step()
+        except PolyarchError:
+            # What children do that are being ended is nobody's business.
+            cancel.check()
+            raise
+        finally:
+            self._stop()
+        results = tuple(self._hands.results[vertex.digest] for vertex in self._graph.targets)
+        report = SolveReport(outcomes=self._outcomes, identities=self._machine.identities())
+        return Solved(results=results, report=report)
+
+    def _step(self) -> None:
+        """Do all lookups, start what may start, and take one answer. Raises what a vertex met."""
+        while self._lookups:
+            self._take(self._hands.carry_out(self._lookups.popleft()))
+        ready = list(iter(self._slots.take, None))
+        if len(ready) == 1 and not self._busy and not self._slots.waiting:
+            command, give_back = ready[0]
+            event = self._hands.carry_out(command)
+        else:
+            for command, give_back in ready:
+                self._workers.start(partial(self._work, command, give_back), busy=self._busy)
+                self._busy += 1
+            event, give_back = self._answers.get()
+            self._busy -= 1
+        give_back()
+        self._take(event)
+
+    def _work(self, command: Command, give_back: Callable[[], None]) -> None:
+        try:
+            event = self._hands.carry_out(command)
+        except BaseException as error:  # noqa: BLE001  (else the coordinator would wait for ever)
+            event = Failed(vertex=command.vertex, error=error)
+        self._answers.put((event, give_back))
+
+    def _take(self, event: Event | Failed) -> None:
+        if isinstance(event, Failed):
+            self._end(event)
+            raise event.error
+        self._note(event)
+        self._queue(self._machine.handle(event))
+
+    def _queue(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case Identify() | Query():
+                    self._lookups.append(command)
+                case ReadContent():
+                    self._slots.offer(command, SlotKind.HASH)
+                case Load():
+                    self._slots.offer(command, SlotKind.FILE)
+                case Run(vertex=vertex) | Fetch(vertex=vertex):
+                    self._slots.offer(
+                        command, self._solver.runner.kind(vertex), self._weight(vertex)
+                    )
+
+    def _weight(self, vertex: Vertex) -> int:
+        return 1 if self._solver.weight is None else self._solver.weight(vertex)
+
+    def _note(self, event: Event) -> None:
+        outcome = _OUTCOMES.get(type(event))
+        if isinstance(event, Loaded) and not event.vertex.inputs:
+            outcome = Outcome.CACHED
+        if outcome is not None:
+            self._outcomes[event.vertex.digest] = outcome
+
+    def _end(self, failed: Failed) -> None:
+        """Announce the end of a command: an error, unless it was told to end."""
+        if self._cancel.cancelled:
+            self._announcer.canceled(failed.vertex)
+        else:
+            self._announcer.failed(failed.vertex, failed.error)
+
+    def _stop(self) -> None:
+        """Cancel what is under way, if anything is, and wait for it."""
+        if self._busy:
+            self._cancel.cancel()
+        while self._busy:
+            event, _ = self._answers.get()
+            self._busy -= 1
+            if isinstance(event, Failed):
+                self._end(event)
+            else:
+                self._note(event)
+        self._announcer.cancel_all()
+        with suppress(StoreError):
+            # When something was used last doesn't matter enough to fail a build, or to hide its error.
+            self._solver.records.touch(self._hands.used)
+
+
+_OUTCOMES: Mapping[type[Event], Outcome] = {
+    Identified: Outcome.NAMED,
+    Found: Outcome.CACHED,
+    Ran: Outcome.RAN,
+    Fetched: Outcome.FETCHED,
+}

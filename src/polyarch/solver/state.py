@@ -1,0 +1,377 @@
+"""The state machine: events in, commands out; no I/O, no clock, no threads.
+
+A vertex goes through these states (docs/solver.md has the picture and the reasons):
+
+    NEW          waits until all inputs are known
+    IDENTIFYING  a source is asked what it is
+    FAST         the fast key is looked up
+    CONTENT      waits until the inputs read by content are loaded, and digested
+    SLOW         the slow key is looked up
+    INPUTS       nothing was found: waits until all inputs are loaded
+    RUNNING      runs (a source: is fetched)
+    KNOWN        has an identity; its result isn't in hand
+    LOADING      its stored result is got
+    LOADED       its result is in hand: the end
+
+What is asked of a vertex comes from above: it is *wanted* (loaded) if it is a target, if a user of it
+is in INPUTS, or in CONTENT and reads it by content. That is the one fact beside the state which decides
+what happens, and it is never taken back.
+
+Prior art is BuildKit's scheduler, whose edges hold sets of keys that are merged as inputs show more of
+them. Here a vertex has one identity at a time and at most two keys, tried in order; what is lost is a
+match through the one of several names of an input that another build happened to use, which is given
+back by writing each find under both keys.
+
+Nothing is ever decided by asking around: a change of a vertex puts it and its users on an agenda, and
+only what is on the agenda is looked at. So each dispatch ends with a check that what was looked at still
+moves; a mistake in the rules becomes an error that names the vertex, not a build that hangs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from polyarch.digest import Digest
+from polyarch.errors import InternalError
+from polyarch.graph.graph import Graph
+from polyarch.graph.op import ImageOp
+from polyarch.graph.vertex import Vertex
+from polyarch.solver.event import (
+    Command,
+    ContentRead,
+    Event,
+    Fetch,
+    Fetched,
+    Found,
+    Identified,
+    Identify,
+    Load,
+    Loaded,
+    Lost,
+    Missing,
+    Query,
+    Ran,
+    ReadContent,
+    Run,
+)
+from polyarch.solver.key import CacheKey, Ingredients, InputPart, fast_key, slow_key
+from polyarch.solver.records import Record
+
+__all__ = ["Machine", "State"]
+
+
+class State(StrEnum):
+    """How far a vertex is."""
+
+    NEW = "new"
+    IDENTIFYING = "identifying"
+    FAST = "fast"
+    CONTENT = "content"
+    SLOW = "slow"
+    INPUTS = "inputs"
+    RUNNING = "running"
+    KNOWN = "known"
+    LOADING = "loading"
+    LOADED = "loaded"
+
+
+# What an event does to a vertex in a state; all else is a bug. (LOADING, Lost) is in _AFTER_LOSS.
+_ON_EVENT: Mapping[tuple[State, type[Event]], State] = {
+    (State.IDENTIFYING, Identified): State.KNOWN,
+    (State.FAST, Found): State.KNOWN,
+    (State.FAST, Missing): State.CONTENT,
+    (State.CONTENT, ContentRead): State.CONTENT,
+    (State.SLOW, Found): State.KNOWN,
+    (State.SLOW, Missing): State.INPUTS,
+    (State.RUNNING, Found): State.KNOWN,
+    (State.RUNNING, Ran): State.LOADED,
+    (State.RUNNING, Fetched): State.LOADED,
+    (State.LOADING, Loaded): State.LOADED,
+}
+
+# Where a vertex goes on when its result is lost, by the state in which the record was found: always
+# further, so that a record that points at nothing and can't be removed doesn't lead round in circles.
+_AFTER_LOSS: Mapping[State, State] = {
+    State.IDENTIFYING: State.INPUTS,
+    State.FAST: State.CONTENT,
+    State.SLOW: State.INPUTS,
+    State.RUNNING: State.INPUTS,
+}
+
+_HAS_COMMAND = frozenset({State.IDENTIFYING, State.FAST, State.SLOW, State.RUNNING, State.LOADING})
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Node:
+    """A vertex and what is known of it. `found_in` is the state in which it became known."""
+
+    vertex: Vertex
+    content: frozenset[int]
+    ignore_cache: bool = False
+    inputs: tuple[_Node, ...] = ()
+    users: list[_Node] = field(default_factory=list)
+    state: State = State.NEW
+    wanted: bool = False
+    foreseen: bool = False
+    identity: str = ""
+    record: Record | None = None
+    found_in: State = State.NEW
+    reading: set[int] = field(default_factory=set)
+    digests: dict[int, Digest] = field(default_factory=dict)
+    under_way: int = 0
+
+    def parts(self) -> tuple[InputPart, ...]:
+        """What is seen of the inputs now."""
+        return tuple(
+            InputPart(identity=source.identity, content=self.digests.get(index))
+            for index, source in enumerate(self.inputs)
+        )
+
+    def keys(self) -> tuple[CacheKey, ...]:
+        """The keys that can be told now, the fast one first."""
+        parts = self.parts()
+        keys = fast_key(self.vertex, parts), slow_key(self.vertex, parts)
+        return tuple(key for key in keys if key is not None)
+
+
+class Machine:
+    """Decides what to do next for one graph. Used by one thread.
+
+    `content_inputs` tells which inputs of a vertex are read by content.
+    """
+
+    def __init__(self, graph: Graph, content_inputs: Callable[[Vertex], frozenset[int]]) -> None:
+        self._nodes = _nodes(graph, content_inputs)
+        self._targets = [self._nodes[vertex.digest] for vertex in graph.targets]
+        self._agenda: deque[_Node] = deque()
+        self._looked_at: dict[Digest, _Node] = {}
+        self._commands: list[Command] = []
+        self._under_way = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all targets are loaded."""
+        return all(node.state is State.LOADED for node in self._targets)
+
+    def state_of(self, vertex: Vertex) -> State:
+        """Return how far `vertex` is."""
+        return self._nodes[vertex.digest].state
+
+    def identities(self) -> dict[Digest, str]:
+        """Return the identities of all vertices that have one."""
+        return {digest: node.identity for digest, node in self._nodes.items() if node.identity}
+
+    def start(self) -> list[Command]:
+        """Return the first commands."""
+        for node in self._targets:
+            node.wanted = True
+        self._agenda.extend(self._nodes.values())
+        return self._dispatch()
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take the answer to a command; return the commands that follow from it.
+
+        Raises InternalError for an event that doesn't fit.
+        """
+        node = self._nodes[event.vertex.digest]
+        node.under_way -= 1
+        self._under_way -= 1
+        after = _state_after(node, event)
+        _learn(node, event)
+        self._move(node, after)
+        return self._dispatch()
+
+    def _dispatch(self) -> list[Command]:
+        while self._agenda:
+            node = self._agenda.popleft()
+            self._looked_at[node.vertex.digest] = node
+            _ADVANCE.get(node.state, Machine._rest)(self, node)
+        self._check()
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _move(self, node: _Node, state: State) -> None:
+        node.state = state
+        self._agenda.append(node)
+        self._agenda.extend(node.users)
+
+    def _command(self, node: _Node, command: Command) -> None:
+        node.under_way += 1
+        self._under_way += 1
+        self._commands.append(command)
+
+    def _want(self, node: _Node) -> None:
+        if not node.wanted:
+            node.wanted = True
+            self._agenda.append(node)
+
+    # One function for each state in which a vertex may go on by itself.
+
+    def _rest(self, node: _Node) -> None:
+        """Do nothing: a command is under way, or all is done."""
+
+    def _advance_new(self, node: _Node) -> None:
+        if not node.inputs:
+            self._move(node, State.IDENTIFYING)
+            self._command(node, Identify(vertex=node.vertex))
+        elif _all_known(node.inputs):
+            key = None if node.ignore_cache else fast_key(node.vertex, node.parts())
+            if key is None:
+                self._move(node, State.CONTENT)
+            else:
+                self._move(node, State.FAST)
+                self._command(node, Query(vertex=node.vertex, keys=(key,)))
+
+    def _advance_content(self, node: _Node) -> None:
+        for index in sorted(node.content - node.reading):
+            self._want(node.inputs[index])
+            if node.inputs[index].state is State.LOADED:
+                node.reading.add(index)
+                self._command(node, ReadContent(vertex=node.vertex, index=index))
+        if len(node.digests) < len(node.content) or not _all_known(node.inputs):
+            return
+        is_askable = slow_key(node.vertex, node.parts()) is not None and not node.ignore_cache
+        self._move(node, State.SLOW if is_askable else State.INPUTS)
+        if is_askable:
+            self._command(node, Query(vertex=node.vertex, keys=node.keys()))
+
+    def _advance_inputs(self, node: _Node) -> None:
+        if not node.inputs:
+            self._move(node, State.RUNNING)
+            self._command(node, Fetch(vertex=node.vertex))
+            return
+        for source in node.inputs:
+            self._want(source)
+        self._foresee(node)
+        if any(source.state is not State.LOADED for source in node.inputs):
+            return
+        recheck = not node.ignore_cache and node.found_in is not State.RUNNING
+        ingredients = Ingredients(op=node.vertex.cache_digest, inputs=node.parts())
+        self._move(node, State.RUNNING)
+        self._command(
+            node,
+            Run(vertex=node.vertex, keys=node.keys(), recheck=recheck, ingredients=ingredients),
+        )
+
+    def _advance_known(self, node: _Node) -> None:
+        if node.wanted:
+            stored = node.record.result if node.record else node.identity
+            self._move(node, State.LOADING)
+            self._command(node, Load(vertex=node.vertex, stored=stored, record=node.record))
+
+    def _foresee(self, node: _Node) -> None:
+        """Want the images of steps that wait for `node`, which will run.
+
+        Those steps have no key until then, but a record for a result that is only now being made is
+        unlikely: the image is pulled meanwhile, not afterwards.
+        """
+        doomed = [node]
+        while doomed:
+            node = doomed.pop()
+            if not node.foreseen:
+                node.foreseen = True
+                doomed.extend(user for user in node.users if user.state is State.NEW)
+                if node.state is State.NEW:
+                    for source in node.inputs:
+                        if isinstance(source.vertex.op, ImageOp):
+                            self._want(source)
+
+    def _check(self) -> None:
+        """Raise InternalError if something that was looked at stands still, or if all does."""
+        for node in self._looked_at.values():
+            if not _moves(node):
+                waits_for = [source.state.value for source in node.inputs]
+                raise _bug(
+                    f"nothing goes on for {_called(node)} in state {node.state}, inputs {waits_for}"
+                )
+        self._looked_at.clear()
+        if not self._under_way and not self.done:
+            raise _bug("nothing goes on at all, but the targets aren't done")
+
+
+_ADVANCE: Mapping[State, Callable[[Machine, _Node], None]] = {
+    State.NEW: Machine._advance_new,  # noqa: SLF001  (the table belongs to the class)
+    State.CONTENT: Machine._advance_content,  # noqa: SLF001
+    State.INPUTS: Machine._advance_inputs,  # noqa: SLF001
+    State.KNOWN: Machine._advance_known,  # noqa: SLF001
+}
+
+
+def _bug(what: str) -> InternalError:
+    return InternalError(f"solver: {what}", hint="please report this with the Dockerfile")
+
+
+def _called(node: _Node) -> str:
+    return repr(node.vertex.name or node.vertex.digest)
+
+
+def _all_known(nodes: Iterable[_Node]) -> bool:
+    return all(node.identity for node in nodes)
+
+
+def _moves(node: _Node) -> bool:
+    """Whether `node` is at rest rightly, has a command under way, or waits for an input that moves."""
+    if node.state in _HAS_COMMAND:
+        return node.under_way == 1
+    if node.state is State.CONTENT:
+        waits_for = [node.inputs[index] for index in node.content - node.reading]
+        unread = len(node.reading) - len(node.digests)
+        is_waiting = any(map(_will_load, waits_for)) or not _all_known(node.inputs)
+        return node.under_way == unread and (unread > 0 or is_waiting)
+    if node.under_way:
+        return False
+    if node.state is State.NEW:
+        return not _all_known(node.inputs)
+    if node.state is State.INPUTS:
+        return any(map(_will_load, node.inputs))
+    return node.state is State.LOADED or not node.wanted
+
+
+def _will_load(node: _Node) -> bool:
+    return node.wanted and node.state is not State.LOADED
+
+
+def _state_after(node: _Node, event: Event) -> State:
+    if node.state is State.LOADING and isinstance(event, Lost):
+        return _AFTER_LOSS[node.found_in]
+    after = _ON_EVENT.get((node.state, type(event)))
+    if after is None:
+        raise _bug(f"{type(event).__name__} doesn't fit {_called(node)} in state {node.state}")
+    return after
+
+
+def _learn(node: _Node, event: Event) -> None:
+    """Note what `event` says, before the state changes."""
+    match event:
+        case Identified(identity=identity):
+            node.identity, node.found_in = identity, node.state
+        case Found(record=record):
+            node.identity, node.record, node.found_in = record.identity, record, node.state
+        case Ran(identity=identity):
+            node.identity = identity
+        case ContentRead(index=index, digest=digest):
+            node.digests[index] = digest
+        case Lost() if node.inputs:
+            # A source is still what it was; a step may come out differently when it runs again.
+            node.identity, node.record = "", None
+
+
+def _nodes(graph: Graph, content_inputs: Callable[[Vertex], frozenset[int]]) -> dict[Digest, _Node]:
+    nodes: dict[Digest, _Node] = {}
+    for vertex in graph.vertices():
+        node = _Node(
+            vertex=vertex,
+            content=content_inputs(vertex),
+            inputs=tuple(nodes[source.digest] for source in vertex.inputs),
+        )
+        for source in dict.fromkeys(node.inputs):
+            source.users.append(node)
+        nodes[vertex.digest] = node
+    # Of equal vertices only one was walked; the cache is ignored if any of them says so.
+    mentioned = [*graph.targets, *(s for node in nodes.values() for s in node.vertex.inputs)]
+    for vertex in mentioned:
+        nodes[vertex.digest].ignore_cache |= vertex.ignore_cache
+    return nodes

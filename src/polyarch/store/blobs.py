@@ -1,0 +1,209 @@
+"""Bytes by digest.
+
+A blob is a file `blobs/<algorithm>/<hex>`. It is written to a temporary name in this process' scratch
+folder, hashed on the way, checked, and then renamed; so a blob that can be seen is whole, whatever
+was killed when. Two writers of the same blob don't know of each other: the later rename replaces
+equal bytes by equal bytes, and readers keep the file that they opened.
+
+By default nothing is synced to the disk. A rename is atomic for every process of a running machine,
+which is what `kill -9` asks for. After a power failure a file may be short; all of it can be fetched
+or built again, readers that know the size (a descriptor says it) notice a short file in `has` and
+drop it, and a build is not made to wait for the disk. `sync=True` is for those who prefer that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from polyarch.digest import Digest, hex_of, parse_digest
+from polyarch.errors import IntegrityError, NotFound
+from polyarch.store.trouble import store_error, store_trouble
+
+__all__ = ["BlobWriter", "Blobs"]
+
+
+class BlobWriter:
+    """A blob on its way in: write, leave the `with` block, then ask for `digest` and `size`.
+
+    An exception inside the block throws away what was written.
+    """
+
+    def __init__(
+        self, blobs: Blobs, temporary: Path, expected: Digest | None, size: int | None
+    ) -> None:
+        self._blobs = blobs
+        self._temporary = temporary
+        self._expected = expected
+        self._expected_size = size
+        algorithm = expected.partition(":")[0] if expected else "sha256"
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        with store_trouble("create", temporary):
+            self._file = open(temporary, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        self.size = 0
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what was written so far."""
+        return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append `data`, all of it; returns its length in bytes. Raises StoreError."""
+        self._hash.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise store_error(error, "write the blob", self._temporary) from error
+        self.size += len(data)
+        return len(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            with store_trouble("write the blob", self._temporary), self._file:
+                if kind is None and self._blobs.sync:
+                    os.fsync(self._file.fileno())
+            if kind is None:
+                self._check()
+                self._blobs.adopt(self._temporary, self.digest)
+        finally:
+            with suppress(FileNotFoundError):
+                self._temporary.unlink()
+
+    def _check(self) -> None:
+        if self._expected_size is not None and self.size != self._expected_size:
+            raise IntegrityError(
+                f"{self._expected or 'the blob'} has {self.size} bytes instead of "
+                f"{self._expected_size}",
+                hint="the transfer was cut short or the source is damaged; try again",
+            )
+        if self._expected is not None and self.digest != self._expected:
+            raise IntegrityError(
+                f"the bytes of {self._expected} have the digest {self.digest}",
+                hint="the source is damaged; fetch or build it again",
+            )
+
+
+class Blobs:
+    """The blobs of a store. Safe to use from many threads and processes at once."""
+
+    def __init__(self, root: Path, *, temporary: Callable[[], Path], sync: bool = False) -> None:
+        """Use the folder `root`; `temporary` names a fresh file on the same file system."""
+        self.root = root
+        self.sync = sync
+        self._temporary = temporary
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the blob lies, or would lie. Raises InvalidDigest."""
+        return self.root / parse_digest(digest).partition(":")[0] / hex_of(digest)
+
+    def has(self, digest: Digest, *, size: int | None = None) -> bool:
+        """Return whether the blob is here; one of another size than `size` is damaged, and isn't."""
+        found = self.find_size(digest)
+        if found is not None and size is not None and found != size:
+            self.remove(digest)
+            return False
+        return found is not None
+
+    def find_size(self, digest: Digest) -> int | None:
+        """Return the size of the blob in bytes, or None if it isn't here."""
+        try:
+            return os.stat(self.path(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def size(self, digest: Digest) -> int:
+        """Return the size of the blob in bytes. Raises NotFound."""
+        size = self.find_size(digest)
+        if size is None:
+            raise _missing(digest)
+        return size
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open the blob for reading, unbuffered and unverified. Raises NotFound, StoreError."""
+        try:
+            return open(self.path(digest), "rb", buffering=0)
+        except FileNotFoundError as error:
+            raise _missing(digest) from error
+        except OSError as error:
+            raise store_error(error, "read the blob", self.path(digest)) from error
+
+    def read(self, digest: Digest, limit: int = 64 << 20) -> bytes:
+        """Return the bytes of a small blob, verified.
+
+        Raises NotFound, and IntegrityError if it has more than `limit` bytes or is damaged.
+        """
+        with self.open(digest) as file, store_trouble("read the blob", digest):
+            if os.fstat(file.fileno()).st_size > limit:
+                raise IntegrityError(f"{digest} is larger than the {limit} bytes that are allowed")
+            data = b"".join(iter(lambda: file.read(1 << 20), b""))
+        algorithm = digest.partition(":")[0]
+        if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != hex_of(digest):
+            raise IntegrityError(
+                f"the blob {digest} in the store is damaged",
+                hint="'polyarch doctor --repair' removes it; then build again",
+            )
+        return data
+
+    def put(self, data: bytes, expected: Digest | None = None) -> Digest:
+        """Store `data` and return its digest. Raises IntegrityError if it isn't `expected`."""
+        with self.writer(expected) as writer:
+            writer.write(data)
+        return writer.digest
+
+    def writer(self, expected: Digest | None = None, *, size: int | None = None) -> BlobWriter:
+        """Return a writer; use it in a `with`.
+
+        Leaving the block raises IntegrityError if the bytes aren't those of `expected`, or if there
+        aren't `size` of them.
+        """
+        if expected is not None:
+            parse_digest(expected)
+        return BlobWriter(self, self._temporary(), expected, size)
+
+    def adopt(self, path: Path, digest: Digest) -> None:
+        """Move the file `path`, whose digest the caller has computed, into the store.
+
+        `path` must be on the store's file system: use the store's scratch folder.
+        """
+        target = self.path(digest)
+        with store_trouble("store the blob", target):
+            try:
+                os.rename(path, target)
+            except FileNotFoundError:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(path, target)
+
+    def remove(self, digest: Digest) -> None:
+        """Remove the blob if it is here. Those who have it open can read on."""
+        with store_trouble("remove the blob", self.path(digest)), suppress(FileNotFoundError):
+            os.unlink(self.path(digest))
+
+    def __iter__(self) -> Iterator[tuple[Digest, int]]:
+        """Give each blob with its size in bytes, in no order."""
+        with store_trouble("list the blobs", self.root):
+            for folder in os.scandir(self.root):
+                for entry in os.scandir(folder.path):
+                    with suppress(FileNotFoundError):
+                        yield Digest(f"{folder.name}:{entry.name}"), entry.stat().st_size
+
+
+def _missing(digest: Digest) -> NotFound:
+    return NotFound(
+        f"the blob {digest} isn't in the store", hint="pull or build the image that needs it again"
+    )

@@ -1,0 +1,151 @@
+"""The store's records: one SQLite file that many processes and threads share.
+
+Tables belong to the module that uses them: it states them in a constant (`CREATE TABLE IF NOT EXISTS`)
+and hands it to `Database.ensure` before its first statement. A table that changes its shape gets a
+new name; the records are a cache, so old ones are left for `polyarch doctor` to drop.
+
+The file is in WAL mode, so that readers never wait. `synchronous=NORMAL` may lose the last
+transactions in a power failure, but neither in a crash nor in a kill, and never leaves a damaged file;
+a lost record means that a step runs again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from polyarch.errors import StoreError
+
+__all__ = ["Database", "Row", "Value"]
+
+Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+
+_BUSY_SECONDS = 60.0
+
+
+class Database:
+    """A SQLite file: a connection per thread, made when it is first needed.
+
+    Every method raises StoreError for what goes wrong in SQLite.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        self._ensured: set[int] = set()
+
+    def ensure(self, schema: Sequence[str]) -> None:
+        """Execute the statements of a schema constant, once per process; each may be repeated.
+
+        `schema` is told apart by identity: pass a module's constant. Not to be called inside a
+        transaction.
+        """
+        if id(schema) in self._ensured:
+            return
+        for statement in schema:
+            self.execute(statement)
+        self._ensured.add(id(schema))
+
+    def execute(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Execute one statement and return all its rows.
+
+        Outside of `transaction` it is a transaction of its own.
+        """
+        with self._trouble():
+            return self._connection().execute(statement, values).fetchall()
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Execute one statement for each of `rows`, in one transaction."""
+        with self.transaction(), self._trouble():
+            self._connection().executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all statements of this thread inside the block one transaction.
+
+        It is the only writing one of all processes until the block is left, so what it has read
+        stays true: keep it short. An exception undoes it. Blocks may be nested; the outermost counts.
+        """
+        connection = self._connection()
+        if connection.in_transaction:
+            yield
+            return
+        with self._trouble():
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        with self._trouble():
+            connection.execute("COMMIT")
+
+    def check(self) -> list[str]:
+        """Return what SQLite finds wrong with the file; nothing when it is sound. Reads all of it."""
+        try:
+            rows = self.execute("PRAGMA integrity_check")
+        except StoreError as error:
+            return [str(error)]
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+    def close(self) -> None:
+        """Close the connections of all threads; none may be in use."""
+        with self._lock:
+            connections, self._connections = self._connections, []
+            self._local = threading.local()
+        for connection in connections:
+            connection.close()
+
+    def reset(self) -> None:
+        """Forget which schemas were ensured: the file was replaced by a new one."""
+        self.close()
+        self._ensured.clear()
+
+    def _connection(self) -> sqlite3.Connection:
+        local = self._local
+        # A connection must not be used on both sides of a fork; the child makes its own.
+        if getattr(local, "pid", 0) != os.getpid():
+            with self._trouble():
+                local.connection = self._connect()
+            local.pid = os.getpid()
+        connection: sqlite3.Connection = local.connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"can't use {self.path}: {error}", hint=_hint(error)) from error
+
+
+def _hint(error: sqlite3.Error) -> str:
+    name = ""
+    with suppress(AttributeError):
+        name = error.sqlite_errorname
+    if name.startswith("SQLITE_FULL"):
+        return "the disk is full: free some space, for instance with 'polyarch prune'"
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return "set POLYARCH_ROOT to a folder that you may write, or mend the permissions"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return "'polyarch doctor --repair' sets it aside; images stay, steps run again"
+    if name.startswith("SQLITE_BUSY"):
+        return "another polyarch process holds it for too long; try again"
+    return "'polyarch doctor' looks for the cause"

@@ -1,0 +1,63 @@
+"""Which blobs an image reaches, read from the documents that are in the store.
+
+Only what the collector needs is read: digests and media types in indexes and manifests. A document that
+isn't here, or can't be read, reaches nothing; images may be there in part (one platform of many).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from polyarch.digest import Digest, parse_digest
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound
+from polyarch.store.blobs import Blobs
+
+__all__ = ["reach"]
+
+_MAX_DOCUMENT = 16 << 20
+
+
+def reach(blobs: Blobs, descriptors: Iterable[str], *, layers: bool = True) -> set[Digest]:
+    """Return the digests that the roots (OCI descriptors, as JSON) reach, themselves included.
+
+    With `layers=False` only documents: indexes, manifests and configs.
+    """
+    reached: set[Digest] = set()
+    todo = [digest for text in descriptors for digest in _digests_of([json.loads(text)])]
+    while todo:
+        digest = todo.pop()
+        if digest in reached:
+            continue
+        reached.add(digest)
+        document = _document(blobs, digest)
+        if document is None:
+            continue
+        # Manifests are documents to be followed; configs and layers are ends, and large perhaps.
+        todo += _digests_of(_listed(document, "manifests"))
+        reached.update(_digests_of(_listed(document, "config")))
+        if layers:
+            reached.update(_digests_of(_listed(document, "layers")))
+    return reached
+
+
+def _document(blobs: Blobs, digest: Digest) -> dict[str, object] | None:
+    try:
+        document = json.loads(blobs.read(digest, _MAX_DOCUMENT))
+    except (NotFound, IntegrityError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _listed(document: dict[str, object], key: str) -> list[object]:
+    value = document.get(key)
+    return value if isinstance(value, list) else [value]
+
+
+def _digests_of(descriptors: Iterable[object]) -> Iterator[Digest]:
+    for descriptor in descriptors:
+        if isinstance(descriptor, dict) and isinstance(descriptor.get("digest"), str):
+            try:
+                yield parse_digest(descriptor["digest"])
+            except InvalidDigest:
+                continue

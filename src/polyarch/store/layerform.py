@@ -1,0 +1,71 @@
+"""The form of a layer's directory in the store: that of overlayfs's upper directories.
+
+A name that hides what lies below is a character device 0:0 (a whiteout). A directory that hides all
+that lies below has the extended attribute `overlay.opaque` = "y", in the namespace `user.` or
+`trusted.`: both are understood when read. `user.` is written where the file system has it, as then the
+store of a user namespace and that of real root look alike; overlayfs takes it with `userxattr`.
+
+Source: Documentation/filesystems/overlayfs.rst of Linux ("whiteouts and opaque directories").
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+__all__ = ["is_opaque", "is_whiteout", "look_up", "make_opaque", "make_whiteout"]
+
+OPAQUE_XATTRS = ("user.overlay.opaque", "trusted.overlay.opaque")
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Return whether a file with that `os.lstat` is a whiteout."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def make_whiteout(path: str) -> None:
+    """Make a whiteout; needs no privilege since Linux 5.8. Raises OSError."""
+    os.mknod(path, stat.S_IFCHR, 0)
+
+
+def is_opaque(folder: str) -> bool:
+    """Return whether a layer's directory hides all that lies below it."""
+    for name in OPAQUE_XATTRS:
+        try:
+            if os.getxattr(folder, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def make_opaque(folder: str) -> None:
+    """Let a layer's directory hide all that lies below it. Raises OSError."""
+    try:
+        os.setxattr(folder, OPAQUE_XATTRS[0], b"y", follow_symlinks=False)
+    except OSError:
+        os.setxattr(folder, OPAQUE_XATTRS[1], b"y", follow_symlinks=False)
+
+
+def look_up(folders: Sequence[str], name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Find `name` in the merged directory that `folders` make, topmost layer first.
+
+    Returns the path of what is seen under that name, or None; and if that is a directory, the
+    directories that it is merged from, topmost first, ready for the next step down.
+    """
+    merged: list[str] = []
+    for folder in folders:
+        path = f"{folder}/{name}"
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if is_whiteout(status):
+            break
+        if not stat.S_ISDIR(status.st_mode):
+            return (merged[0] if merged else path), tuple(merged)
+        merged.append(path)
+        if is_opaque(path):
+            break
+    return (merged[0] if merged else None), tuple(merged)

@@ -1,0 +1,120 @@
+"""What is known of layers' blobs: which digests a diff ID has, and where registries have them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from polyarch.digest import DiffID, Digest
+from polyarch.store.database import Database, Row
+
+__all__ = ["SCHEMA", "LayerBlob", "LayerRecords"]
+
+SCHEMA = (
+    (
+        "CREATE TABLE IF NOT EXISTS layers_1 (digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL,"
+        " media_type TEXT NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL,"
+        " level INTEGER) WITHOUT ROWID"
+    ),
+    "CREATE INDEX IF NOT EXISTS layers_1_diff_id ON layers_1 (diff_id)",
+    (
+        "CREATE TABLE IF NOT EXISTS sources_1 (digest TEXT, host TEXT, repository TEXT,"
+        " seen REAL NOT NULL, PRIMARY KEY (digest, host, repository)) WITHOUT ROWID"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBlob:
+    """One compressed (or plain) form of a layer. The blob itself need not be in the store."""
+
+    digest: Digest
+    diff_id: DiffID
+    media_type: str
+    size: int
+    """Bytes, compressed."""
+    compression: str
+    """`uncompressed`, `gzip`, `estargz` or `zstd`."""
+    level: int | None = None
+    """The level that it was asked for with; None for the default, or when another made the blob."""
+
+
+class LayerRecords:
+    """The layers that were seen. A cache: all of it can be lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, *blobs: LayerBlob) -> None:
+        """Remember the blobs; a digest that is known already is overwritten."""
+        self._database.ensure(SCHEMA)
+        self._database.executemany(
+            "INSERT OR REPLACE INTO layers_1 VALUES (?, ?, ?, ?, ?, ?)",
+            [(b.digest, b.diff_id, b.media_type, b.size, b.compression, b.level) for b in blobs],
+        )
+
+    def find(self, digest: Digest) -> LayerBlob | None:
+        """Return what is known of the blob, or None."""
+        rows = self._rows("WHERE digest = ?", digest)
+        return rows[0] if rows else None
+
+    def blobs_of(self, diff_id: DiffID) -> tuple[LayerBlob, ...]:
+        """Return all known forms of a layer, by digest."""
+        return self._rows("WHERE diff_id = ? ORDER BY digest", diff_id)
+
+    def all(self) -> tuple[LayerBlob, ...]:
+        """Return everything known, by digest."""
+        return self._rows("ORDER BY digest")
+
+    def forget(self, digests: Iterable[Digest]) -> None:
+        """Forget the blobs, and where registries have them."""
+        self._database.ensure(SCHEMA)
+        rows = [(digest,) for digest in digests]
+        with self._database.transaction():
+            self._database.executemany("DELETE FROM layers_1 WHERE digest = ?", rows)
+            self._database.executemany("DELETE FROM sources_1 WHERE digest = ?", rows)
+
+    def add_sources(self, host: str, repository: str, digests: Iterable[Digest]) -> None:
+        """Remember that the registry at `host` has the blobs in `repository`."""
+        self._database.ensure(SCHEMA)
+        now = time.time()
+        self._database.executemany(
+            "INSERT OR REPLACE INTO sources_1 VALUES (?, ?, ?, ?)",
+            [(digest, host, repository, now) for digest in digests],
+        )
+
+    def sources(self, digest: Digest, host: str) -> tuple[str, ...]:
+        """Return the repositories at `host` that had the blob, last seen first."""
+        self._database.ensure(SCHEMA)
+        rows = self._database.execute(
+            "SELECT repository FROM sources_1 WHERE digest = ? AND host = ? ORDER BY seen DESC",
+            (digest, host),
+        )
+        return tuple(str(row[0]) for row in rows)
+
+    def all_sources(self, digest: Digest) -> tuple[tuple[str, str], ...]:
+        """Return (host, repository) of every registry that had the blob, last seen first."""
+        self._database.ensure(SCHEMA)
+        rows = self._database.execute(
+            "SELECT host, repository FROM sources_1 WHERE digest = ? ORDER BY seen DESC", (digest,)
+        )
+        return tuple((str(host), str(repository)) for host, repository in rows)
+
+    def _rows(self, where: str, *values: str) -> tuple[LayerBlob, ...]:
+        self._database.ensure(SCHEMA)
+        columns = "digest, diff_id, media_type, size, compression, level"
+        statement = f"SELECT {columns} FROM layers_1 {where}"  # noqa: S608 - constants of this class
+        return tuple(_layer_blob(row) for row in self._database.execute(statement, values))
+
+
+def _layer_blob(row: Row) -> LayerBlob:
+    digest, diff_id, media_type, size, compression, level = row
+    return LayerBlob(
+        digest=Digest(str(digest)),
+        diff_id=DiffID(str(diff_id)),
+        media_type=str(media_type),
+        size=int(size or 0),
+        compression=str(compression),
+        level=None if level is None else int(level),
+    )

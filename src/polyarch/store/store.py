@@ -1,0 +1,205 @@
+"""One folder that holds all state, shared by many processes at once.
+
+    version             the layout's number
+    blobs/sha256/HEX    bytes by digest                                   (store.blobs)
+    snapshots/ID/fs     unpacked layers                                   (snapshot.*)
+    state.db            records                                           (store.database)
+    locks/NAME          locks with names                                  (store.locks)
+    tmp/NAME/           scratch of one living process, who holds an flock on the folder
+
+Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
+name is whole; what isn't lies in the scratch folder of a process. The kernel lets go of the folder's
+lock when that process dies, and whoever opens the store next removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from polyarch.errors import StoreError
+from polyarch.store.blobs import Blobs
+from polyarch.store.database import Database
+from polyarch.store.layers import LayerRecords
+from polyarch.store.leases import Leases
+from polyarch.store.locks import Locks
+from polyarch.store.refs import Refs
+from polyarch.store.snapshots import SnapshotRecords
+from polyarch.store.statindex import StatIndex
+from polyarch.store.trees import remove_tree
+from polyarch.store.trouble import store_error, store_trouble
+
+__all__ = ["Store"]
+
+_VERSION = "1"
+
+
+class Store:
+    """The store in a folder, which is made if it isn't there; debris of the dead is removed.
+
+    Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
+    a scratch folder and connections of its own. Raises StoreError.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = False) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._scratch: _Scratch | None = None
+        self._fresh = 0
+        _open_layout(root)
+        self.blobs = Blobs(root / "blobs", temporary=self.temporary, sync=sync)
+        self.database = Database(root / "state.db")
+        self.locks = Locks(root / "locks")
+        self.refs = Refs(self.database)
+        self.layers = LayerRecords(self.database)
+        self.snapshots = SnapshotRecords(self.database)
+        self.stat_index = StatIndex(self.database)
+        self.leases = Leases(self.database, lambda: self.scratch.name, self._is_alive)
+        _sweep(root / "tmp")
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where the snapshotter keeps its directories."""
+        return self.root / "snapshots"
+
+    @property
+    def scratch(self) -> Path:
+        """This process' own folder, on the store's file system; gone when the process is."""
+        with self._lock:
+            if self._scratch is None or self._scratch.pid != os.getpid():
+                with store_trouble("make a folder in", self.root / "tmp"):
+                    self._scratch = _Scratch(self.root / "tmp")
+            return self._scratch.path
+
+    def temporary(self, kind: str = "file") -> Path:
+        """Return a fresh name in the scratch folder; nothing is there yet."""
+        scratch = self.scratch
+        with self._lock:
+            self._fresh += 1
+            return scratch / f"{kind}-{self._fresh}"
+
+    def discard(self, path: Path) -> None:
+        """Remove a tree of the store: out of sight at once by a rename, then file by file."""
+        aside = self.temporary("discarded")
+        with store_trouble("remove", path):
+            with suppress(FileNotFoundError):
+                os.rename(path, aside)
+            remove_tree(aside)
+
+    def close(self) -> None:
+        """Close the database and remove the scratch folder."""
+        self.database.close()
+        with self._lock:
+            scratch, self._scratch = self._scratch, None
+        if scratch is not None and scratch.pid == os.getpid():
+            scratch.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _is_alive(self, name: str) -> bool:
+        scratch = self._scratch
+        if scratch is not None and scratch.path.name == name:
+            return True
+        return not _is_free(self.root / "tmp" / name)
+
+
+def _open_layout(root: Path) -> None:
+    try:
+        version = (root / "version").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        _create_layout(root)
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        wrapped = error if isinstance(error, OSError) else OSError(5, str(error))
+        raise store_error(wrapped, "open the store", root) from error
+    if version != _VERSION:
+        raise StoreError(
+            f"the store {root} has layout {version!r}, and this polyarch knows {_VERSION}",
+            hint="use the polyarch that made it, or another folder by POLYARCH_ROOT",
+        )
+
+
+def _create_layout(root: Path) -> None:
+    with store_trouble("create the store", root):
+        root.mkdir(parents=True, exist_ok=True)
+        for name in ("blobs/sha256", "snapshots", "locks", "tmp"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        # The version comes last: with it, all of the layout is there.
+        temporary = root / "tmp" / f"version-{os.getpid()}"
+        temporary.write_text(f"{_VERSION}\n", encoding="ascii")
+        temporary.rename(root / "version")
+
+
+class _Scratch:
+    """A folder that lives as long as this process: an open file description holds its lock."""
+
+    def __init__(self, parent: Path) -> None:
+        self.pid = os.getpid()
+        self.path, self._descriptor = self._make(parent)
+
+    def _make(self, parent: Path) -> tuple[Path, int]:
+        while True:
+            path = parent / f"{self.pid}-{os.urandom(6).hex()}"
+            path.mkdir(mode=0o700)
+            # A sweeper may take the folder for debris before the lock is on it: then again.
+            with suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if path.exists():
+                        return path, descriptor
+                os.close(descriptor)
+
+    def remove(self) -> None:
+        # What can't be removed now (a mount is still busy) is debris for the next who opens.
+        with suppress(OSError):
+            remove_tree(self.path)
+        os.close(self._descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    with store_trouble("open the store", folder):
+        names = os.listdir(folder)
+    for name in names:
+        path = folder / name
+        with suppress(OSError), _locked(path) as free:
+            if free:
+                remove_tree(path)
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with _locked(path) as free:
+            return free
+    except OSError:
+        return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Try the lock of a scratch folder; gives whether nobody held it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        free = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,115 @@
+"""Directory trees of the store: removed whatever is in them, measured."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["remove_tree", "tree_size"]
+
+# Deeper folders are first moved up, so that neither file descriptors nor the stack run out.
+_MAX_DEPTH = 64
+
+
+def remove_tree(path: Path | str) -> None:
+    """Remove `path` with all that is in it; nothing happens if it isn't there.
+
+    Never follows a symbolic link, never enters another file system, and opens up folders without
+    permissions. Raises OSError when something can't be removed.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(path)
+        return
+    top = _open_folder(str(path), None)
+    try:
+        _Removal(top, status.st_dev).empty(top, 0)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+class _Removal:
+    def __init__(self, top: int, device: int) -> None:
+        self._top = top
+        self._device = device
+        self._moved = 0
+
+    def empty(self, folder: int, depth: int) -> None:
+        """Remove all that is in the open folder, and what was moved up meanwhile."""
+        while True:
+            moved = self._moved
+            with os.scandir(folder) as entries:
+                names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for name, is_folder in names:
+                if is_folder:
+                    self._remove_folder(folder, name, depth)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+            if depth or moved == self._moved:
+                return
+
+    def _remove_folder(self, parent: int, name: str, depth: int) -> None:
+        if depth >= _MAX_DEPTH:
+            self._moved += 1
+            os.rename(name, f".deep-{self._moved}", src_dir_fd=parent, dst_dir_fd=self._top)
+            return
+        folder = _open_folder(name, parent)
+        try:
+            if os.fstat(folder).st_dev != self._device:
+                raise OSError(16, "a file system is mounted here", name)
+            self.empty(folder, depth + 1)
+        finally:
+            os.close(folder)
+        os.rmdir(name, dir_fd=parent)
+
+
+def _open_folder(name: str, parent: int | None) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = None
+    try:
+        folder = os.open(name, flags, dir_fd=parent)
+        if os.fstat(folder).st_mode & 0o300 == 0o300:
+            return folder
+        os.fchmod(folder, 0o700)
+        return folder
+    except PermissionError:
+        if folder is not None:
+            return folder  # another's folder, that root's powers may open all the same
+    os.chmod(name, 0o700, dir_fd=parent)
+    return os.open(name, flags, dir_fd=parent)
+
+
+def tree_size(path: Path | str) -> int:
+    """Return the bytes on disk of a tree, hard links counted once. Vanishing files are left out."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for status in _statuses(str(path)):
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                continue
+            seen.add(key)
+        total += status.st_blocks * 512
+    return total
+
+
+def _statuses(path: str) -> Iterator[os.stat_result]:
+    todo = [path]
+    while todo:
+        folder = todo.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            yield os.lstat(folder)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                else:
+                    with suppress(FileNotFoundError):
+                        yield entry.stat(follow_symlinks=False)

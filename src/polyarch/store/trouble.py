@@ -1,0 +1,40 @@
+"""The border where the operating system's errors become ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polyarch.errors import StoreError
+
+__all__ = ["store_error", "store_trouble"]
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space, for instance with 'polyarch prune'",
+    errno.EDQUOT: "the disk quota is used up: free some space, for instance with 'polyarch prune'",
+    errno.EROFS: "the file system is read-only: set POLYARCH_ROOT to a folder that can be written",
+    errno.EACCES: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
+    errno.EPERM: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
+    errno.EMFILE: "too many files are open: raise the limit with 'ulimit -n'",
+    errno.EIO: "the disk reports errors: look at the kernel's log",
+}
+
+
+def store_error(error: OSError, action: str, path: Path | str = "") -> StoreError:
+    """Turn `error` into a StoreError; `action` completes "can't ..."."""
+    place = str(path) or str(error.filename or "")
+    where = f" {place}" if place else ""
+    reason = error.strerror or str(error)
+    number = error.errno if error.errno is not None else 0
+    return StoreError(f"can't {action}{where}: {reason}", hint=_HINTS.get(number, ""))
+
+
+@contextmanager
+def store_trouble(action: str, path: Path | str = "") -> Iterator[None]:
+    """Raise StoreError for every OSError inside; `action` completes "can't ..."."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, action, path) from error

@@ -1,0 +1,424 @@
+"""The system calls that Python's `os` lacks, and nothing but them; all of ctypes lives here.
+
+A function is called like its system call, takes what the call takes, and turns errno into an `OSError`
+that carries the path. Numbers are used only for calls that are younger than the common numbering of
+Linux 5.1, which is the same on every architecture that polyarch runs on. Importing this module costs
+some milliseconds (ctypes), so modules on the way to `polyarch version` must not.
+
+Source: the manual pages of section 2, and linux/{mount,prctl,capability,seccomp}.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+__all__ = [
+    "AT_EMPTY_PATH",
+    "AT_FDCWD",
+    "AT_RECURSIVE",
+    "CLONE_NEWCGROUP",
+    "CLONE_NEWIPC",
+    "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWPID",
+    "CLONE_NEWUSER",
+    "CLONE_NEWUTS",
+    "MNT_DETACH",
+    "MOUNT_ATTR_NODEV",
+    "MOUNT_ATTR_NOEXEC",
+    "MOUNT_ATTR_NOSUID",
+    "MOUNT_ATTR_RDONLY",
+    "MS_BIND",
+    "MS_MOVE",
+    "MS_NOATIME",
+    "MS_NODEV",
+    "MS_NOEXEC",
+    "MS_NOSUID",
+    "MS_PRIVATE",
+    "MS_RDONLY",
+    "MS_REC",
+    "MS_RELATIME",
+    "MS_REMOUNT",
+    "MS_SHARED",
+    "MS_SLAVE",
+    "OPEN_TREE_CLONE",
+    "RESOLVE_BENEATH",
+    "RESOLVE_IN_ROOT",
+    "RESOLVE_NO_MAGICLINKS",
+    "RESOLVE_NO_SYMLINKS",
+    "capability_bounding_drop",
+    "capability_bounding_has",
+    "capget",
+    "capset",
+    "fsconfig_create",
+    "fsconfig_fd",
+    "fsconfig_flag",
+    "fsconfig_string",
+    "fsmount",
+    "fsopen",
+    "libseccomp_number",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "openat2",
+    "pivot_root",
+    "prctl",
+    "seccomp_filter",
+    "set_ambient_capability",
+    "set_child_subreaper",
+    "set_no_new_privs",
+    "set_parent_death_signal",
+    "sethostname",
+    "setns",
+    "syncfs",
+    "umount2",
+    "unshare",
+]
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+
+OPEN_TREE_CLONE = 1
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
+
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_SET_FD = 5
+_FSCONFIG_CMD_CREATE = 6
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_SECCOMP = 22
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+Path = str | bytes | os.PathLike[str]
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _check(result: int, path: Path = "", target: Path | None = None) -> int:
+    """Return `result`, or raise the OSError of errno, naming the paths that were given."""
+    if result >= 0:
+        return result
+    number = ctypes.get_errno()
+    text = os.strerror(number)
+    if target is not None:
+        raise OSError(number, text, os.fsdecode(path), None, os.fsdecode(target))
+    raise OSError(number, text, os.fsdecode(path)) if path else OSError(number, text)
+
+
+def _long(number: int) -> ctypes.c_long:
+    """Variadic arguments are passed as C longs, or the upper halves of registers are garbage."""
+    return ctypes.c_long(number)
+
+
+def mount(
+    source: Path, target: Path, fstype: str = "", flags: int = 0, data: str | bytes = ""
+) -> None:
+    """Mount `source` on `target`; `data` is the option string, at most a page."""
+    _check(
+        _libc.mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            fstype.encode() or None,
+            ctypes.c_ulong(flags),
+            os.fsencode(data) or None,
+        ),
+        target,
+    )
+
+
+def umount2(target: Path, flags: int = 0) -> None:
+    """Unmount what is mounted on `target`."""
+    _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def unshare(flags: int) -> None:
+    """Move the caller into new namespaces; CLONE_NEWPID only concerns its later children."""
+    _check(_libc.unshare(flags))
+
+
+def setns(fd: int, nstype: int = 0) -> None:
+    """Move the caller into the namespace that `fd` refers to."""
+    _check(_libc.setns(fd, nstype))
+
+
+def pivot_root(new_root: Path, put_old: Path) -> None:
+    """Make `new_root` the root of the mount namespace and put the old one at `put_old`."""
+    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of the caller's UTS namespace."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))))
+
+
+def syncfs(fd: int) -> None:
+    """Write out everything of the file system that holds `fd`."""
+    _check(_libc.syncfs(fd))
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """Call prctl with up to four whole numbers, the missing ones being 0."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    return _check(_libc.prctl(option, *(ctypes.c_ulong(number) for number in padded)))
+
+
+def set_parent_death_signal(signal: int) -> None:
+    """Have `signal` sent to the caller when the *thread* that forked it ends; cleared by fork."""
+    prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def set_child_subreaper() -> None:
+    """Have orphaned descendants become the caller's children rather than init's."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_no_new_privs() -> None:
+    """Let no later exec of the caller gain privileges."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def capability_bounding_has(capability: int) -> bool:
+    """Tell whether the bounding set holds `capability`; OSError (EINVAL) if there is no such one."""
+    return prctl(_PR_CAPBSET_READ, capability) == 1
+
+
+def capability_bounding_drop(capability: int) -> None:
+    """Take `capability` out of the bounding set, for good."""
+    prctl(_PR_CAPBSET_DROP, capability)
+
+
+def set_ambient_capability(capability: int) -> None:
+    """Add `capability`, which must be permitted and inheritable, to the ambient set."""
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability)
+
+
+def capget() -> tuple[int, int, int]:
+    """Return the caller's effective, permitted and inheritable capabilities as bit sets."""
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapabilityData * 2)()
+    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)))
+    low, high = data
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the caller's capabilities, given as bit sets."""
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    low = 0xFFFFFFFF
+    data = (_CapabilityData * 2)(
+        _CapabilityData(effective & low, permitted & low, inheritable & low),
+        _CapabilityData(effective >> 32, permitted >> 32, inheritable >> 32),
+    )
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)))
+
+
+def seccomp_filter(program: bytes) -> None:
+    """Load a BPF program (`struct sock_filter`s of 8 bytes each) as the caller's seccomp filter.
+
+    Needs CAP_SYS_ADMIN in the caller's user namespace, or no_new_privs.
+    """
+    pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
+    _check(_libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), pointer, _long(0)))
+
+
+def fsopen(fstype: str) -> int:
+    """Start to configure a file system; returns a file descriptor, closed on exec."""
+    return _check(_syscall(_long(_SYS_FSOPEN), fstype.encode(), _long(_FSOPEN_CLOEXEC)), fstype)
+
+
+def _fsconfig(fd: int, command: int, key: str | None, value: bytes | None, extra: int) -> None:
+    encoded = key.encode() if key is not None else None
+    _check(
+        _syscall(_long(_SYS_FSCONFIG), _long(fd), _long(command), encoded, value, _long(extra)),
+        key or "",
+    )
+
+
+def fsconfig_string(fd: int, key: str, value: Path) -> None:
+    """Set a parameter of the file system that is being configured."""
+    _fsconfig(fd, _FSCONFIG_SET_STRING, key, os.fsencode(value), 0)
+
+
+def fsconfig_flag(fd: int, key: str) -> None:
+    """Set a parameter that has no value."""
+    _fsconfig(fd, _FSCONFIG_SET_FLAG, key, None, 0)
+
+
+def fsconfig_fd(fd: int, key: str, value: int) -> None:
+    """Set a parameter to an open file."""
+    _fsconfig(fd, _FSCONFIG_SET_FD, key, None, value)
+
+
+def fsconfig_create(fd: int) -> None:
+    """Make the file system out of what was configured."""
+    _fsconfig(fd, _FSCONFIG_CMD_CREATE, None, None, 0)
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    """Make a detached mount of a configured file system (MOUNT_ATTR_*); returns its descriptor."""
+    return _check(
+        _syscall(_long(_SYS_FSMOUNT), _long(fd), _long(_FSMOUNT_CLOEXEC), _long(attributes))
+    )
+
+
+def move_mount(from_fd: int, target: Path, to_fd: int = AT_FDCWD) -> None:
+    """Attach the mount of `from_fd` to `target`, relative to `to_fd`, which it is if empty."""
+    name = os.fsencode(target)
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | (0 if name else _MOVE_MOUNT_T_EMPTY_PATH)
+    _check(
+        _syscall(
+            _long(_SYS_MOVE_MOUNT),
+            _long(from_fd),
+            b"",
+            _long(to_fd),
+            name,
+            _long(flags),
+        ),
+        target,
+    )
+
+
+def open_tree(path: Path, flags: int = OPEN_TREE_CLONE, dir_fd: int = AT_FDCWD) -> int:
+    """Open the mount at `path`; with OPEN_TREE_CLONE a detached copy (AT_RECURSIVE: all below)."""
+    return _check(
+        _syscall(
+            _long(_SYS_OPEN_TREE), _long(dir_fd), os.fsencode(path), _long(flags | os.O_CLOEXEC)
+        ),
+        path,
+    )
+
+
+def mount_setattr(
+    path: Path,
+    flags: int = 0,
+    *,
+    dir_fd: int = AT_FDCWD,
+    attr_set: int = 0,
+    attr_clr: int = 0,
+    propagation: int = 0,
+) -> None:
+    """Change the attributes of the mount at `path`, or with AT_RECURSIVE of all below it, too."""
+    attr = _MountAttr(attr_set, attr_clr, propagation, 0)
+    _check(
+        _syscall(
+            _long(_SYS_MOUNT_SETATTR),
+            _long(dir_fd),
+            os.fsencode(path),
+            _long(flags),
+            ctypes.byref(attr),
+            _long(ctypes.sizeof(attr)),
+        ),
+        path,
+    )
+
+
+def openat2(dir_fd: int, path: Path, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """Open `path` relative to `dir_fd` with rules for its resolution (RESOLVE_*); closed on exec."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    return _check(
+        _syscall(
+            _long(_SYS_OPENAT2),
+            _long(dir_fd),
+            os.fsencode(path),
+            ctypes.byref(how),
+            _long(ctypes.sizeof(how)),
+        ),
+        path,
+    )
+
+
+def libseccomp_number(architecture: int, name: str) -> int:
+    """Ask libseccomp for the number of a call (below 0: none); OSError if it isn't installed."""
+    resolve = ctypes.CDLL("libseccomp.so.2").seccomp_syscall_resolve_name_arch
+    return int(resolve(ctypes.c_uint32(architecture), name.encode()))
