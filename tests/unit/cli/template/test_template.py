@@ -215,3 +215,42 @@ def test_json_can_be_read_back(data: Value) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_can_be_read_back(number: float) -> None:
     assert float(parse_template("{{.}}").render(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        ("index .Labels 1", "value has type int; should be string"),
+        ("index .None 1", "index of untyped nil"),
+        ("index 3 1", "can't index item of type int"),
+        ('index .Tags "a"', "cannot index slice/array with type string"),
+        ("slice 3 1", "can't slice item of type int"),
+        ("slice .Tags 3", "index out of range: 3"),
+        ("slice .Tags 2 1", "invalid slice index: 2 > 1"),
+        ('slice .Tags "a"', "cannot index slice/array with these"),
+        ("len .None", "len of nil pointer"),
+        ("lt true false", "invalid type for comparison"),
+        ("lt 1 1.5", "incompatible types for comparison"),
+        ("eq .Tags .Tags", "non-comparable type [b a]: []interface {}"),
+    ],
+)
+def test_functions_complain(call: str, complaint: str) -> None:
+    name = call.partition(" ")[0]
+    with pytest.raises(InputError) as raised:
+        render("{{" + call + "}}")
+
+    assert str(raised.value) == (
+        f'template parsing error: template: :1:2: executing "" at <{call}>:'
+        f" error calling {name}: {complaint}"
+    )
+
+
+def test_join_takes_what_is_no_text() -> None:
+    assert parse_template('{{join .X "-"}}').render({"X": [1, "a", True]}) == "1-a-true"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN")]
+)
+def test_numbers_that_are_none(number: float, text: str) -> None:
+    assert parse_template("{{.}}").render(number) == text
