@@ -44,7 +44,7 @@ def familiar(text: str) -> str:
     return text.removeprefix("docker.io/library/")
 
 
-def annotations(values: Iterable[str]) -> tuple[Annotation, ...]:
+def annotation(values: Iterable[str]) -> tuple[Annotation, ...]:
     return annotation_flag(values, parse_platform=platform)
 
 
@@ -103,7 +103,7 @@ def test_attest_shorthand() -> None:
 
 
 def test_annotation_later_values_win() -> None:
-    assert annotations(["a=1", "index,manifest[linux/arm64]:b=2", "a=3", ""]) == (
+    assert annotation(["a=1", "index,manifest[linux/arm64]:b=2", "a=3", ""]) == (
         Annotation(type="", platform=None, key="a", value="3"),
         Annotation(type="index", platform=None, key="b", value="2"),
         Annotation(type="manifest", platform="linux/arm64", key="b", value="2"),
@@ -169,8 +169,10 @@ def test_call() -> None:
         (
             secret_flag,
             '"',
-            "failed to parse csv secret: parse error on line 1, column 2:"
-            ' extraneous or missing " in quoted-field',
+            (
+                "failed to parse csv secret: "
+                'parse error on line 1, column 2: extraneous or missing " in quoted-field'
+            ),
         ),
         (attest_flag, "", "EOF"),
         (attest_flag, "mode=max", "attestation type not specified"),
@@ -179,18 +181,20 @@ def test_call() -> None:
             "type=a,disabled=x",
             'invalid value disabled=x: strconv.ParseBool: parsing "x": invalid syntax',
         ),
-        (annotations, "a", 'invalid annotation "a", expected key=value'),
-        (annotations, "x:a=b", 'unknown annotation type "x"'),
+        (annotation, "a", 'invalid annotation "a", expected key=value'),
+        (annotation, "x:a=b", 'unknown annotation type "x"'),
         (
-            annotations,
+            annotation,
             "X:a=b",
             'invalid annotation type "X", expected type and optional platform in square brackets',
         ),
         (
-            annotations,
+            annotation,
             "index[foo]:a=b",
-            'invalid platform "foo": "foo": unknown operating system or architecture:'
-            " invalid argument",
+            (
+                'invalid platform "foo": "foo": unknown operating system or architecture:'
+                " invalid argument"
+            ),
         ),
         (ulimit_flag, "nofile", "invalid ulimit argument: nofile"),
         (ulimit_flag, "as=1", "invalid ulimit type: as"),
@@ -202,8 +206,10 @@ def test_call() -> None:
         (
             ulimit_flag,
             "core=-1:5",
-            "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited),"
-            " hard: 5",
+            (
+                "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited),"
+                " hard: 5"
+            ),
         ),
         (
             ulimit_flag,

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from builds import Told
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builds import Told
 from polyarch.cli.display.clip import LogClipper
 
 RUN = Told("RUN x")

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from builds import START, Told
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builds import START, Told
 from polyarch.cli.display.base import Caption
 from polyarch.cli.display.cells import cell_width
 from polyarch.cli.display.colours import Colours

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from builds import START, ByteStream, Clock, Told
 
+from builds import START, ByteStream, Clock, Told
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import Cancelled
@@ -250,3 +250,28 @@ def test_a_closed_stream_does_not_end_the_build() -> None:
         stream.close()
         sink(Told("RUN x").step())
         sink(Told("RUN x").log(b"x\n"))
+
+
+def test_the_busier_step_is_shown_after_a_while() -> None:
+    slow, busy = Told("RUN slow"), Told("RUN busy")
+    logs = [busy.log(b"x\n", 1.0) for _ in range(3)]
+
+    assert play(
+        slow.step(), 5.0, busy.step(), *logs, 6.0, slow.log(b"s\n", 6.0), 8.0, busy.log(b"y\n", 8.0)
+    ).startswith("#1 RUN slow\n#1 6.000 s\n#1 ...\n\n#2 RUN busy\n#2 1.000 x\n")
+
+
+def test_an_unfinished_line_is_ended_before_failures() -> None:
+    failed, run = Told("RUN false"), Told("RUN x")
+
+    assert play(failed.step(0.0, 1.0, error="no"), run.step(), run.log(b"half", 2.0)).endswith(
+        "#2 RUN x\n#2 2.000 half\n------\n > RUN false:\n------\n"
+    )
+
+
+def test_a_young_part_waits_for_the_next_event() -> None:
+    load = Told("load")
+
+    assert play(load.step(), load.status("part", 5), load.log(b"x\n", 0.5)) == (
+        "#1 load\n#1 part 5B\n#1 0.500 x\n"
+    )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 
 from builds import ByteStream, Clock, Told
-
 from polyarch.cli.display.display import open_display
 from polyarch.progress import Event
 
@@ -20,11 +19,15 @@ def lines(*events: Event) -> list[str]:
 
 def test_vertex() -> None:
     assert lines(RUN.step(0.0), RUN.step(0.5, 1.25, cached=True, error="x")) == [
-        f'{{"vertexes":[{{"digest":"{RUN.digest}","name":"[2/2] RUN a \\u0026\\u0026 b",'
-        '"started":"2023-11-14T22:13:20Z"}]}',
-        f'{{"vertexes":[{{"digest":"{RUN.digest}","name":"[2/2] RUN a \\u0026\\u0026 b",'
-        '"started":"2023-11-14T22:13:20.5Z","completed":"2023-11-14T22:13:21.25Z","cached":true,'
-        '"error":"x"}]}',
+        (
+            f'{{"vertexes":[{{"digest":"{RUN.digest}","name":"[2/2] RUN a \\u0026\\u0026 b",'
+            '"started":"2023-11-14T22:13:20Z"}]}'
+        ),
+        (
+            f'{{"vertexes":[{{"digest":"{RUN.digest}","name":"[2/2] RUN a \\u0026\\u0026 b",'
+            '"started":"2023-11-14T22:13:20.5Z","completed":"2023-11-14T22:13:21.25Z","cached":true,'
+            '"error":"x"}]}'
+        ),
     ]
 
 
@@ -58,8 +61,10 @@ def test_status() -> None:
 
 def test_log() -> None:
     assert lines(RUN.log(b"hi\n", 0.000001, 2)) == [
-        f'{{"logs":[{{"vertex":"{RUN.digest}","stream":2,"data":"aGkK",'
-        '"timestamp":"2023-11-14T22:13:20.000001Z"}]}'
+        (
+            f'{{"logs":[{{"vertex":"{RUN.digest}","stream":2,"data":"aGkK",'
+            '"timestamp":"2023-11-14T22:13:20.000001Z"}]}'
+        )
     ]
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from builds import Told
 
+from builds import Told
+from polyarch.cli.display.base import Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import InputError
 
@@ -131,12 +132,17 @@ def test_failures_and_warnings_are_shown_at_the_end() -> None:
     )
 
 
+def build_interrupted(sink: Display) -> None:
+    with sink:
+        sink(RUN.step(0.0))
+        raise KeyboardInterrupt
+
+
 def test_an_interrupt_leaves_a_whole_picture() -> None:
     with terminal() as pty:
         display = open_display("tty", stream=pty.stream, environ={"NO_COLOR": "1"})
-        with pytest.raises(KeyboardInterrupt), display as sink:
-            sink(RUN.step(0.0))
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            build_interrupted(display)
         out = pty.close()
 
     assert " => CANCELED [2/2] RUN make" in out
