@@ -15,11 +15,56 @@ from pathlib import Path
 __all__ = ["busybox", "make_rootfs"]
 
 # A few applets are enough: each is a link to the one program.
-APPLETS = (
-    "sh ash cat chmod chown cp cut date dd echo env false find grep head hostname id ip kill ln ls mkdir "
-    "mknod mount mv ps pwd readlink rm rmdir sed sha256sum sleep sort stat sync tail tar tee test touch "
-    "tr true umount uname wc whoami yes"
-).split()
+APPLETS = [
+    "sh",
+    "ash",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "ip",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mknod",
+    "mount",
+    "mv",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "sync",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "umount",
+    "uname",
+    "wc",
+    "whoami",
+    "yes",
+]
 
 DEBIAN = {"amd64": "amd64", "arm64": "arm64", "arm": "armhf", "386": "i386", "s390x": "s390x"}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from polyarch.dockerfile.expand import DISPLAY, HEREDOC, WORD, expand, expand_words, expansion
-from polyarch.dockerfile.ignore import Matcher, clean_path, kept_files, read_patterns
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -32,6 +31,7 @@ from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines
 from polyarch.dockerfile.typed import ParsedLine
 from polyarch.dockerfile.words import Statement
 from polyarch.graph.location import SourceText
+from polyarch.text.ignore import Matcher, clean_path, kept_files, read_patterns
 
 Json = object
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.units import parse_size
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError, InvalidReference
 from polyarch.request import Output, Ulimit
+from polyarch.text.gofmt import quoted
 
 __all__ = [
     "Allowed",

@@ -16,9 +16,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from polyarch.dockerfile.gotext import SPACE, is_space, quote
 from polyarch.dockerfile.pattern import PatternError, remove_prefix, remove_suffix, replace
 from polyarch.errors import DockerfileError, Place
+from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = [
     "DISPLAY",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from polyarch.dockerfile.gotext import parse_int, quote, suggestion
 from polyarch.dockerfile.instruction import Copy, Instruction, Run, Stage
 from polyarch.dockerfile.mount import mount_from
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.errors import DockerfileError, InputError, NotFound
 from polyarch.graph.location import Location
+from polyarch.text.gotext import parse_int, quote, suggestion
 
 __all__ = [
     "find_copy_source",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from polyarch.dockerfile.flags import FlagKind, Flags, parse_flags
-from polyarch.dockerfile.gotext import SPACE, parse_duration, parse_int, quote, suggestion
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -40,6 +39,7 @@ from polyarch.dockerfile.mount import mount_from, parse_device
 from polyarch.dockerfile.words import Statement
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location
+from polyarch.text.gotext import SPACE, parse_duration, parse_int, quote, suggestion
 
 __all__ = ["ParsedLine", "parse_instruction"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from polyarch.progress import CancelToken
 from polyarch.errors import NamespaceForbidden
+from polyarch.progress import CancelToken
 from polyarch.runtime.spec import Host, Step
 
 __all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]

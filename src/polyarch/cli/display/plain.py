@@ -20,8 +20,8 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.progress import Event, StatusEvent
+from polyarch.text.gofmt import quoted
 
 __all__ = ["PlainDisplay"]
 

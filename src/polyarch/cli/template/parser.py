@@ -23,8 +23,8 @@ from polyarch.cli.template.nodes import (
     Variable,
 )
 from polyarch.cli.template.values import Value
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError
+from polyarch.text.gofmt import quoted
 
 __all__ = ["parse"]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from polyarch.cli.template.values import Value, go_text, is_list, type_name
-from polyarch.dockerfile.gofmt import quoted
+from polyarch.text.gofmt import quoted
 
 __all__ = ["sprintf"]
 

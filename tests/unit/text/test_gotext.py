@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.dockerfile.gotext import (
+from polyarch.errors import InputError
+from polyarch.text.gotext import (
     csv_fields,
     is_space,
     parse_bool,
@@ -18,7 +19,6 @@ from polyarch.dockerfile.gotext import (
     quote,
     suggestion,
 )
-from polyarch.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.dockerfile.ignore import (
+from polyarch.errors import InputError
+from polyarch.text.ignore import (
     ContextFilter,
     Matcher,
     Verdict,
@@ -15,7 +16,6 @@ from polyarch.dockerfile.ignore import (
     kept_files,
     read_patterns,
 )
-from polyarch.errors import InputError
 
 FILES = (
     *("Dockerfile", "README.md", "docs/a.md", "docs/deep/b.md", "src/main.c", "src/test/t.c"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.dockerfile.glob import (
+from polyarch.text.glob import (
     BadPattern,
     Kind,
     Translation,

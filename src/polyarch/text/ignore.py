@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from polyarch.dockerfile.glob import (
+from polyarch.errors import InputError
+from polyarch.text.glob import (
     BadPattern,
     Kind,
     Translation,
@@ -23,8 +24,7 @@ from polyarch.dockerfile.glob import (
     go_to_python,
     translate,
 )
-from polyarch.dockerfile.gotext import SPACE
-from polyarch.errors import InputError
+from polyarch.text.gotext import SPACE
 
 __all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
 
