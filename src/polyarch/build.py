@@ -28,6 +28,7 @@ from polyarch.progress import CancelToken, Sink, ignore_events, step
 from polyarch.request import BuildRequest, Output, Ulimit
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
+from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
@@ -82,7 +83,9 @@ def build_on(
         for platform in platforms
     ]
     graph = Graph(targets=tuple(each.vertex for each in lowered))
-    solved = node.solve(graph, contexts, images, cancel, jobs=request.jobs)
+    solved = node.solve(
+        graph, contexts, images, cancel, secrets=_secrets(request), jobs=request.jobs
+    )
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, cancel))
@@ -95,6 +98,13 @@ def _load(request: BuildRequest, sink: Sink) -> Dockerfile:
         source = read_dockerfile(request)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
             return parse(source)
+
+
+def _secrets(request: BuildRequest) -> Secrets:
+    sources = {
+        secret.id: SecretSource(path=secret.path, env=secret.env) for secret in request.secrets
+    }
+    return Secrets(sources=sources, agents=dict(request.ssh))
 
 
 def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
@@ -180,9 +190,7 @@ def _assemble(
     return Export(root=root, images=made, names=names, created=time.time())
 
 
-def _result(
-    lowered: Sequence[Lowered], export: Export | None, solved: Solved[Result]
-) -> BuildResult:
+def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(ran=ran, cached=cached)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from polyarch.platforms import Platform
 
-__all__ = ["BuildRequest", "Output", "Ulimit"]
+__all__ = ["BuildRequest", "Output", "Secret", "Ulimit"]
 
 
 def _nothing() -> Mapping[str, str]:
@@ -39,12 +39,21 @@ class Ulimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not."""
+
+    id: str
+    path: str = ""
+    env: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """One build. Paths are as the user gave them, relative to the current folder.
 
     `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
-    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out.
+    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the sockets of agents.
     """
 
     context: str
@@ -66,4 +75,6 @@ class BuildRequest:
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_parent: str = ""
     allow: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    ssh: Mapping[str, str] = field(default_factory=dict)
     jobs: int = 0

@@ -14,7 +14,19 @@ from polyarch.dockerfile.mount import Mount, parse_mount
 from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
 from polyarch.dockerfile.stages import find_stage
 from polyarch.errors import DockerfileError
-from polyarch.graph.op import SCRIPT_FOLDER, ExecMount, ExecOp
+from polyarch.graph.op import (
+    SCRIPT_FOLDER,
+    BindMount,
+    CacheMount,
+    CopyAction,
+    ExecMount,
+    ExecOp,
+    FileOp,
+    ScratchOp,
+    SecretMount,
+    SshMount,
+    TmpfsMount,
+)
 from polyarch.graph.vertex import Vertex
 
 __all__ = ["lower_run"]
@@ -110,37 +122,128 @@ def _proxies(lowering: Lowering) -> tuple[str, ...]:
 def _mounts(
     state: StageState, instruction: Run, lowering: Lowering
 ) -> tuple[tuple[Vertex, ...], tuple[ExecMount, ...]]:
-    inputs = [state.vertex]
-    mounts = []
-    for text in instruction.mounts:
-        mount = _mount(text, state, instruction, lowering)
-        if mount.type != "bind":
+    """Return the vertex's inputs and its mounts, in the order of the instruction."""
+    maker = _MountMaker(state, instruction, lowering)
+    mounts = tuple(maker.make(text) for text in instruction.mounts)
+    return tuple(maker.inputs), mounts
+
+
+class _MountMaker:
+    """Turns the mounts of one RUN into those of an exec, and gathers the inputs that they need."""
+
+    def __init__(self, state: StageState, instruction: Run, lowering: Lowering) -> None:
+        self.inputs = [state.vertex]
+        self._state = state
+        self._instruction = instruction
+        self._lowering = lowering
+        self._sockets = 0
+
+    def make(self, text: str) -> ExecMount:
+        """Make one mount. Raises DockerfileError."""
+        mount = self._parsed(text)
+        if mount.type == "cache":
+            return self._cache(mount)
+        if mount.type == "tmpfs":
+            return TmpfsMount(target=self._target(mount.target), size=mount.size)
+        if mount.type == "secret":
+            return self._secret(mount)
+        return self._ssh(mount) if mount.type == "ssh" else self._bind(mount)
+
+    def _parsed(self, text: str) -> Mount:
+        def expanded(value: str) -> str:
+            return expand_in(self._state, value, self._instruction, self._lowering)
+
+        try:
+            return parse_mount(text, expanded)
+        except DockerfileError as error:
+            error.place = error.place or self._instruction.location
+            raise
+
+    def _target(self, path: str) -> str:
+        target = posixpath.normpath(posixpath.join(self._state.workdir, path))
+        target = "/" + target.lstrip("/")
+        if target == "/" or not path:
             raise DockerfileError(
-                f"RUN --mount=type={mount.type} can't be carried out yet",
-                hint="only bind mounts are; take the mount out",
-                place=instruction.location,
+                f"invalid mount target {path!r}",
+                hint="name a folder below the root with target=",
+                place=self._instruction.location,
             )
+        return target
+
+    def _input(self, mount: Mount) -> int:
+        lowering = self._lowering
         index = find_stage(lowering.written, mount.from_name)
-        source, _ = lowering.source(state, mount.from_name, index, instruction.location)
-        if source not in inputs:
-            inputs.append(source)
-        mounts.append(
-            ExecMount(
-                target=posixpath.join(state.workdir, mount.target),
-                input=inputs.index(source),
-                source=posixpath.join("/", mount.source),
-                read_only=mount.read_only,
-            )
+        location = self._instruction.location
+        vertex, is_context = lowering.source(self._state, mount.from_name, index, location)
+        if is_context:
+            vertex = self._copied(vertex, mount.source)
+        if vertex not in self.inputs[1:]:
+            self.inputs.append(vertex)
+        return self.inputs.index(vertex, 1)
+
+    def _copied(self, context: Vertex, source: str) -> Vertex:
+        """Add the vertex of a copy of a context's part: with its owners, without what is ignored."""
+        path = posixpath.normpath(posixpath.join("/", source))
+        action = CopyAction(input=1, sources=(path,), destination=path)
+        root = self._lowering.maker.add(ScratchOp())
+        return self._lowering.maker.add(
+            FileOp(actions=(action,)),
+            (root, context),
+            location=self._instruction.location,
+            ignore_cache=self._state.ignore_cache,
         )
-    return tuple(inputs), tuple(mounts)
 
+    def _bind(self, mount: Mount) -> BindMount:
+        return BindMount(
+            target=self._target(mount.target),
+            input=self._input(mount),
+            source=posixpath.join("/", mount.source),
+            read_only=mount.read_only,
+        )
 
-def _mount(text: str, state: StageState, instruction: Run, lowering: Lowering) -> Mount:
-    try:
-        return parse_mount(text, lambda value: expand_in(state, value, instruction, lowering))
-    except DockerfileError as error:
-        error.place = error.place or instruction.location
-        raise
+    def _cache(self, mount: Mount) -> CacheMount:
+        target = self._target(mount.target)
+        namespace = self._lowering.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
+        is_filled = bool(mount.from_name)
+        return CacheMount(
+            target=target,
+            id=f"{namespace}/{mount.id or target}",
+            sharing=mount.sharing or "shared",
+            read_only=mount.read_only,
+            input=self._input(mount) if is_filled else None,
+            source=posixpath.join("/", mount.source),
+            mode=0o755 if mount.mode is None else mount.mode,
+            uid=mount.uid or 0,
+            gid=mount.gid or 0,
+        )
+
+    def _secret(self, mount: Mount) -> SecretMount:
+        identifier = mount.id or posixpath.basename(mount.source or mount.target)
+        target = mount.target
+        if not target and mount.env is None:
+            target = f"/run/secrets/{posixpath.basename(identifier)}"
+        env = mount.env
+        return SecretMount(
+            id=identifier,
+            target=self._target(target) if target else "",
+            env=env or "",
+            required=mount.required,
+            mode=0o400 if mount.mode is None else mount.mode,
+            uid=mount.uid or 0,
+            gid=mount.gid or 0,
+        )
+
+    def _ssh(self, mount: Mount) -> SshMount:
+        target = mount.target or f"/run/buildkit/ssh_agent.{self._sockets}"
+        self._sockets += 1
+        return SshMount(
+            id=mount.id or "default",
+            target=self._target(target),
+            required=mount.required,
+            mode=0o600 if mount.mode is None else mount.mode,
+            uid=mount.uid or 0,
+            gid=mount.gid or 0,
+        )
 
 
 def _history(state: StageState, argv: Sequence[str]) -> str:

@@ -23,6 +23,8 @@ from polyarch.platforms import Platform
 
 __all__ = [
     "SCRIPT_FOLDER",
+    "BindMount",
+    "CacheMount",
     "CopyAction",
     "ExecMount",
     "ExecOp",
@@ -35,6 +37,9 @@ __all__ = [
     "MkfileAction",
     "Op",
     "ScratchOp",
+    "SecretMount",
+    "SshMount",
+    "TmpfsMount",
 ]
 
 JSONObject = dict[str, object]
@@ -94,13 +99,67 @@ class LocalOp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecMount:
-    """Something mounted into an exec, beside its root. `input` is the index of the vertex's input."""
+class BindMount:
+    """A part of another tree, mounted into an exec; `input` is the index of the vertex's input.
+
+    What is written to one that isn't read-only is thrown away after the step.
+    """
 
     target: str
     input: int
     source: str = "/"
     read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMount:
+    """A folder that outlives the step, by `id`. `input` is where its first content comes from, if any."""
+
+    target: str
+    id: str
+    sharing: str = "shared"
+    read_only: bool = False
+    input: int | None = None
+    source: str = "/"
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmpfsMount:
+    """An empty file system in memory; `size` is in bytes, 0 for no limit of its own."""
+
+    target: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A secret of the request, as a file at `target`, as the variable `env`, or both ("" for not)."""
+
+    id: str
+    target: str = ""
+    env: str = ""
+    required: bool = False
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshMount:
+    """The socket of an ssh agent of the request."""
+
+    id: str
+    target: str
+    required: bool = False
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+
+
+ExecMount = BindMount | CacheMount | TmpfsMount | SecretMount | SshMount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +188,26 @@ class ExecOp:
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""
-        return {"type": "exec", **asdict(self)}
+        mounts = [{"do": type(mount).__name__, **asdict(mount)} for mount in self.mounts]
+        return {"type": "exec", **asdict(self), "mounts": mounts}
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on: not the proxies, nor the addresses of extra hosts."""
         form = self.definition()
         del form["proxy_env"]
         form["extra_hosts"] = [host for host, _ in self.extra_hosts]
+        form["mounts"] = [_mount_cache_form(mount) for mount in self.mounts]
         return form
+
+
+def _mount_cache_form(mount: ExecMount) -> JSONObject:
+    """What a result depends on: of a cache only where it is, of a bind not what its part is called."""
+    form: JSONObject = {"do": type(mount).__name__, **asdict(mount)}
+    if isinstance(mount, CacheMount):
+        return {"do": form["do"], "target": mount.target, "input": mount.input}
+    if isinstance(mount, BindMount):
+        del form["source"]
+    return form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

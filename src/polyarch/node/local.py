@@ -33,6 +33,8 @@ from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
+from polyarch.worker.mounts import StepMounts
+from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource, Remote
 from polyarch.worker.worker import Result, Worker
 
@@ -88,6 +90,7 @@ class LocalNode:
         images: ImageSource,
         cancel: CancelToken,
         *,
+        secrets: Secrets,
         jobs: int = 0,
     ) -> Solved[Result]:
         """Compute the results of the graph's targets. Raises what the first step to fail raises."""
@@ -95,6 +98,7 @@ class LocalNode:
             snapshotter=self.snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
+            mounts=StepMounts(store=self.store, snapshotter=self.snapshotter, secrets=secrets),
             sink=images.sink,
             temporary=lambda: self.store.temporary("step"),
             resolv_conf=_host_resolv_conf,

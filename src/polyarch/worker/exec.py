@@ -6,19 +6,16 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from polyarch.errors import InputError, NoEmulator, NotFound, StepFailed
+from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
-from polyarch.inroot import resolve
 from polyarch.progress import CancelToken, LogEvent, Sink
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
@@ -34,6 +31,7 @@ from polyarch.runtime.spec import (
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.worker.copy import make_folders
+from polyarch.worker.mounts import Reading, StepMounts
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.users import Owner, account
 
@@ -41,15 +39,6 @@ __all__ = ["StepRunner"]
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 1 << 16
-
-
-class Sources(Protocol):
-    """Gives the trees of a vertex's inputs; `Worker.reading` is one."""
-
-    def __call__(
-        self, result: LayerStack | SourceTree, vertex: Vertex, cancel: CancelToken
-    ) -> AbstractContextManager[SourceTree]:
-        """Give a result as a tree to read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +52,7 @@ class StepRunner:
     snapshotter: Snapshotter
     runtime: Runtime
     foreign: ForeignSteps
+    mounts: StepMounts
     sink: Sink
     temporary: Callable[[], Path]
     resolv_conf: Callable[[], str]
@@ -72,7 +62,7 @@ class StepRunner:
         vertex: Vertex,
         stack: LayerStack,
         sources: Sequence[LayerStack | SourceTree],
-        reading: Sources,
+        reading: Reading,
         cancel: CancelToken,
     ) -> SnapshotID:
         """Run the process over `stack` and return the snapshot of what it changed.
@@ -86,11 +76,11 @@ class StepRunner:
             folder = self.temporary()
             folder.mkdir()
             draft = resources.enter_context(self.snapshotter.prepare(stack.snapshots))
-            mounts = self._mounts(op, folder)
-            for mount in op.mounts:
-                source = reading(sources[mount.input], vertex.inputs[mount.input], cancel)
-                mounts.append(_bind(mount.target, mount.source, resources.enter_context(source)))
-            step = self._step(op, draft.root, emulation, tuple(mounts), vertex)
+            mounted = resources.enter_context(
+                self.mounts.ready(vertex, sources, reading, folder, cancel)
+            )
+            mounted.mounts[:0] = self._files(op, folder)
+            step = self._step(op, draft.root, emulation, mounted, vertex)
             log = _Log(vertex, self.sink)
             ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
             cancel.check()
@@ -112,7 +102,7 @@ class StepRunner:
         op: ExecOp,
         root: Path,
         emulation: Emulation,
-        mounts: tuple[Mount, ...],
+        mounted: MountedStep,
         vertex: Vertex,
     ) -> Step:
         try:
@@ -122,7 +112,7 @@ class StepRunner:
             raise
         make_folders(root, op.cwd, Owner(uid=who.uid, gid=who.gid))
         env = dict(entry.partition("=")[::2] for entry in (*op.proxy_env, *op.env))
-        env = {**emulation.environment, "HOME": who.home, **env}
+        env = {**emulation.environment, "HOME": who.home, **mounted.env, **env}
         limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
         step = Step(
             argv=op.argv,
@@ -135,14 +125,14 @@ class StepRunner:
             hostname=op.hostname,
             network=Network.NONE if op.network == "none" else Network.HOST,
             security=Security(op.security),
-            mounts=mounts,
+            mounts=tuple(mounted.mounts),
             ulimits=limits,
             cgroup_parent=op.cgroup_parent,
             user_namespace=emulation.user_namespace,
         )
         return replace(step, shm_size=op.shm_size) if op.shm_size else step
 
-    def _mounts(self, op: ExecOp, folder: Path) -> list[Mount]:
+    def _files(self, op: ExecOp, folder: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         locked = ("nosuid", "nodev", "noexec")
         (folder / "hosts").write_text(hosts_file(op.hostname, op.extra_hosts))
@@ -159,13 +149,6 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
         return mounts
-
-
-def _bind(target: str, source: str, tree: SourceTree) -> Bind:
-    path = resolve(tree.root, source)
-    if not os.path.lexists(path):
-        raise NotFound(f'"{source}": not found', hint="the source of a mount must exist")
-    return Bind(source=str(path), target=target, read_only=True)
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log) -> StepFailed:

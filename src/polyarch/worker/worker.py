@@ -13,7 +13,16 @@ from typing import Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
 from polyarch.errors import InternalError
-from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp, ScratchOp
+from polyarch.graph.op import (
+    BindMount,
+    CacheMount,
+    CopyAction,
+    ExecOp,
+    FileOp,
+    ImageOp,
+    LocalOp,
+    ScratchOp,
+)
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
@@ -77,7 +86,11 @@ class Worker:
             copies = (action for action in op.actions if isinstance(action, CopyAction))
             return frozenset(action.input for action in copies)
         if isinstance(op, ExecOp):
-            return frozenset(mount.input for mount in op.mounts)
+            return frozenset(
+                mount.input
+                for mount in op.mounts
+                if isinstance(mount, BindMount | CacheMount) and mount.input is not None
+            )
         return frozenset()
 
     def content_digest(
@@ -96,7 +109,7 @@ class Worker:
                     yield digest_of_copy(tree, action)
         elif isinstance(op, ExecOp):
             for mount in op.mounts:
-                if mount.input == index:
+                if isinstance(mount, BindMount | CacheMount) and mount.input == index:
                     yield digest_of_path(tree, mount.source)
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:

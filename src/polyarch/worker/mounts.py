@@ -1,0 +1,242 @@
+"""The mounts of a RUN, made ready for the runtime and undone after the step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from polyarch import syscalls
+from polyarch.errors import NotFound
+from polyarch.graph.op import BindMount, CacheMount, ExecOp, SecretMount, SshMount, TmpfsMount
+from polyarch.graph.vertex import Vertex
+from polyarch.inroot import resolve, set_owner
+from polyarch.progress import CancelToken
+from polyarch.runtime.spec import Bind, Mount, Tmpfs
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.stack import LayerStack
+from polyarch.store.snapshots import RecordType, SnapshotRecord
+from polyarch.store.store import Store
+from polyarch.worker.agent import forward_agent
+from polyarch.worker.copy import Copier
+from polyarch.worker.secrets import Secrets
+from polyarch.worker.tree import SourceTree, find_sources
+
+__all__ = ["MountedStep", "Reading", "StepMounts"]
+
+_LOCKED = ("nosuid", "nodev", "noexec")
+_TMPFS_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+
+class Reading(Protocol):
+    """Gives the tree of an input of a step, ready to be read, for as long as a block lasts."""
+
+    def __call__(
+        self, result: LayerStack | SourceTree, vertex: Vertex, cancel: CancelToken
+    ) -> AbstractContextManager[SourceTree]:
+        """Give `result`, which `vertex` made, as a tree."""
+
+
+@dataclass(slots=True, kw_only=True)
+class MountedStep:
+    """What the mounts of a step come to: for the runtime, and for the environment."""
+
+    mounts: list[Mount] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMounts:
+    """Makes the mounts of steps ready."""
+
+    store: Store
+    snapshotter: Snapshotter
+    secrets: Secrets
+
+    @contextmanager
+    def ready(
+        self,
+        vertex: Vertex,
+        sources: Sequence[LayerStack | SourceTree],
+        reading: Reading,
+        folder: Path,
+        cancel: CancelToken,
+    ) -> Iterator[MountedStep]:
+        """Give the mounts of the vertex's exec; all is undone when the block is left.
+
+        `folder` is an empty one of this process. Raises NotFound for a source or a required secret
+        that isn't there, InputError, Cancelled while waiting for a locked cache.
+        """
+        op = vertex.op
+        assert isinstance(op, ExecOp)
+        with ExitStack() as stack:
+            maker = _Maker(self, vertex, sources, reading, folder, cancel, stack)
+            for number, mount in enumerate(op.mounts):
+                if isinstance(mount, BindMount):
+                    maker.bind(mount)
+                elif isinstance(mount, CacheMount):
+                    maker.cache(mount)
+                elif isinstance(mount, TmpfsMount):
+                    maker.step.mounts.append(Tmpfs(target=mount.target, size=mount.size))
+                elif isinstance(mount, SecretMount):
+                    maker.secret(mount, number)
+                else:
+                    maker.ssh(mount, number)
+            yield maker.step
+
+
+class _Maker:
+    """Makes the mounts of one step."""
+
+    def __init__(
+        self,
+        parent: StepMounts,
+        vertex: Vertex,
+        sources: Sequence[LayerStack | SourceTree],
+        reading: Reading,
+        folder: Path,
+        cancel: CancelToken,
+        stack: ExitStack,
+    ) -> None:
+        self.step = MountedStep()
+        self._parent = parent
+        self._vertex = vertex
+        self._sources = sources
+        self._reading = reading
+        self._folder = folder
+        self._cancel = cancel
+        self._stack = stack
+        self._memory: Path | None = None
+
+    def _tree(self, index: int) -> SourceTree:
+        inputs = self._vertex.inputs
+        reading = self._reading(self._sources[index], inputs[index], self._cancel)
+        return self._stack.enter_context(reading)
+
+    def bind(self, mount: BindMount) -> None:
+        """Bind a part of an input's tree; a writable one is a layer that is thrown away."""
+        tree = self._tree(mount.input)
+        root = tree.root
+        if not mount.read_only:
+            result = self._sources[mount.input]
+            assert isinstance(result, LayerStack)
+            draft = self._parent.snapshotter.prepare(result.snapshots)
+            root = self._stack.enter_context(draft).root
+        path = resolve(root, mount.source)
+        if not os.path.lexists(path):
+            raise NotFound(
+                f'"{mount.source}": not found', hint="the source of a bind mount must exist"
+            )
+        self.step.mounts.append(
+            Bind(source=str(path), target=mount.target, read_only=mount.read_only)
+        )
+
+    def cache(self, mount: CacheMount) -> None:
+        """Bind a cache's folder, which is made if it is new."""
+        digest = hashlib.sha256(f"{mount.id}\0{self._origin(mount)}".encode()).hexdigest()
+        snapshot = self._claimed(digest, mount.sharing)
+        snapshotter = self._parent.snapshotter
+        if not snapshotter.exists(snapshot):
+            snapshotter.unpack(snapshot, lambda folder: self._fill(folder, mount))
+            self._parent.store.snapshots.add(
+                SnapshotRecord(
+                    id=snapshot,
+                    description=f"cached mount {mount.target} from exec",
+                    type=RecordType.CACHE_MOUNT,
+                )
+            )
+        self.step.mounts.append(
+            Bind(
+                source=str(snapshotter.path(snapshot)),
+                target=mount.target,
+                read_only=mount.read_only,
+            )
+        )
+
+    def _origin(self, mount: CacheMount) -> str:
+        if mount.input is None:
+            return ""
+        source = self._sources[mount.input]
+        assert isinstance(source, LayerStack)
+        return f"{source.identity}:{mount.source}"
+
+    def _claimed(self, digest: str, sharing: str) -> SnapshotID:
+        """Return the folder to use, locked as `sharing` says until the step has ended."""
+        locks = self._parent.store.locks
+        number = 0
+        while True:
+            name = SnapshotID(f"cache-{digest}" + (f"-{number}" if number else ""))
+            if sharing == "shared":
+                return name
+            wait = sharing == "locked"
+            lock = locks.exclusive(f"mount-{name}", wait=wait, check=self._cancel.check)
+            if self._stack.enter_context(lock):
+                return name
+            number += 1
+
+    def _fill(self, folder: Path, mount: CacheMount) -> None:
+        if mount.input is not None:
+            tree = self._tree(mount.input)
+            copier = Copier(source=tree, root=folder)
+            for entry in find_sources(tree, mount.source):
+                copier.copy(entry, "/")
+        set_owner(folder, mount.uid, mount.gid)
+        folder.chmod(mount.mode)
+
+    def _in_memory(self) -> Path:
+        """Return a folder whose files are never on a disk."""
+        if self._memory is None:
+            self._memory = self._folder / "secrets"
+            self._memory.mkdir(mode=0o700)
+            syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
+            self._stack.callback(syscalls.umount2, str(self._memory), syscalls.MNT_DETACH)
+        return self._memory
+
+    def secret(self, mount: SecretMount, number: int) -> None:
+        """Show a secret as a file, as a variable, or not at all if there is none."""
+        value = self._parent.secrets.find(mount.id)
+        if value is None:
+            if mount.required:
+                raise NotFound(
+                    f"secret {mount.id}: not found",
+                    hint=f"give it with --secret id={mount.id},src=FILE",
+                )
+            return
+        if mount.env:
+            self.step.env[mount.env] = os.fsdecode(value)
+        if mount.target:
+            path = self._in_memory() / str(number)
+            path.write_bytes(value)
+            _give(path, mount)
+            flags = tuple(each for each in _LOCKED if each != "noexec" or not mount.mode & 0o111)
+            self.step.mounts.append(
+                Bind(source=str(path), target=mount.target, read_only=True, flags=flags)
+            )
+
+    def ssh(self, mount: SshMount, number: int) -> None:
+        """Show the socket of an agent that only lists and signs."""
+        agent = self._parent.secrets.agents.get(mount.id)
+        if agent is None:
+            if mount.required:
+                raise NotFound(
+                    f"unset ssh forward key {mount.id}", hint=f"give it with --ssh {mount.id}"
+                )
+            return
+        path = self._folder / f"agent.{number}"
+        self._stack.enter_context(forward_agent(agent, path))
+        _give(path, mount)
+        self.step.mounts.append(Bind(source=str(path), target=mount.target))
+        self.step.env.setdefault("SSH_AUTH_SOCK", mount.target)
+
+
+def _give(path: Path, mount: SecretMount | SshMount) -> None:
+    """Set mode and owner; an owner that this machine can't give stays root, who may read it."""
+    if not stat.S_ISSOCK(path.stat().st_mode) or mount.mode:
+        path.chmod(mount.mode)
+    with suppress(OSError):
+        os.chown(path, mount.uid, mount.gid)
