@@ -11,7 +11,14 @@ from polyarch.dockerfile.lexer import Heredoc
 from polyarch.dockerfile.stage import StageState
 from polyarch.dockerfile.stages import find_copy_source
 from polyarch.errors import DockerfileError
-from polyarch.graph.op import CopyAction, FileAction, FileOp, MkfileAction
+from polyarch.graph.op import (
+    CopyAction,
+    FileAction,
+    FileOp,
+    MergeOp,
+    MkfileAction,
+    ScratchOp,
+)
 from polyarch.graph.vertex import Vertex
 
 __all__ = ["lower_copy"]
@@ -60,18 +67,34 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
             )
         )
     text = " ".join(instruction.text.split())
-    state.vertex = lowering.add(state, FileOp(actions=tuple(actions)), inputs, text, instruction)
+    # With a mode BuildKit doesn't link either: the copy isn't independent of what is below.
+    if instruction.link and not mode:
+        _check_linked_owner(owner, instruction)
+        scratch = lowering.maker.add(ScratchOp())
+        op = FileOp(actions=tuple(actions))
+        linked = lowering.add(state, op, (scratch, *inputs[1:]), text, instruction)
+        state.step -= 1
+        merged = (state.vertex, linked)
+        state.vertex = lowering.add(state, MergeOp(), merged, f"LINK {text}", instruction)
+    else:
+        op = FileOp(actions=tuple(actions))
+        state.vertex = lowering.add(state, op, inputs, text, instruction)
     state.record(_history(instruction, sources, destination, (owner, mode)), layer=True)
 
 
+def _check_linked_owner(owner: str, instruction: Copy | Add) -> None:
+    """Refuse names: a linked copy has no passwd file to look them up in."""
+    if not all(part.isascii() and part.isdigit() for part in owner.split(":") if part):
+        raise DockerfileError(
+            "invalid user index: -1",
+            hint=f"{instruction.name} --link knows numbers only, not the names in {owner!r}",
+            place=instruction.location,
+        )
+
+
 def _refuse_unsupported(instruction: Copy | Add) -> None:
-    name = instruction.name
     refused = ""
-    if instruction.link:
-        refused = f"{name} --link"
-    elif isinstance(instruction, Copy) and instruction.parents:
-        refused = "COPY --parents"
-    elif isinstance(instruction, Add):
+    if isinstance(instruction, Add):
         remote = [each for each in instruction.sources if each.startswith(_REMOTE)]
         refused = (
             f"ADD of {remote[0]}" if remote else "ADD --checksum" if instruction.checksum else ""

@@ -113,7 +113,9 @@ class LayerBlobs:
         return None
 
     def _write(self, stack: LayerStack, number: int, choice: CompressionChoice) -> LayerBlob:
-        paths = [self.snapshotter.path(snapshot) for snapshot in stack.snapshots[: number + 1]]
+        first = number if stack.layers[number].is_linked else 0
+        snapshots = stack.snapshots[first : number + 1]
+        paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
         with self.store.blobs.writer() as writer:
             made = compress(
                 lambda sink: write_layer(paths[-1], paths[:-1], sink),

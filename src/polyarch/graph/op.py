@@ -11,6 +11,7 @@ The number and meaning of a vertex's inputs follow from its op:
     ImageOp, LocalOp, ScratchOp   none
     ExecOp       the root file system, then one for each mount that has a source
     FileOp       the tree that is changed, then one for each index that a copy names
+    MergeOp      the trees, lowest first
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "ImageOp",
     "JSONObject",
     "LocalOp",
+    "MergeOp",
     "MkdirAction",
     "MkfileAction",
     "Op",
@@ -280,4 +282,17 @@ class FileOp:
         return {**form, "actions": actions}
 
 
-Op = ScratchOp | ImageOp | LocalOp | ExecOp | FileOp
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOp:
+    """The layers of all inputs on top of one another; those behind the first depend on nothing below."""
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "merge"}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on."""
+        return self.definition()
+
+
+Op = ScratchOp | ImageOp | LocalOp | ExecOp | FileOp | MergeOp

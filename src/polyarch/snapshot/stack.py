@@ -31,13 +31,15 @@ def snapshot_of_diff(diff_id: DiffID) -> SnapshotID:
 class LayerRef:
     """One layer: its snapshot, and for an image's layer the blob and the repositories that have it.
 
-    `sources` are canonical references of the images that it is known from.
+    `sources` are canonical references of the images that it is known from. `is_linked` says that it was
+    made without looking at the layers below: its archive tells of all that is in it.
     """
 
     snapshot: SnapshotID
     diff_id: DiffID | None = None
     blob: Descriptor | None = None
     sources: tuple[str, ...] = ()
+    is_linked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class LayerStack:
 
 def _layer_to_json(layer: LayerRef) -> dict[str, object]:
     fields: dict[str, object] = {"snapshot": layer.snapshot}
+    if layer.is_linked:
+        fields["is_linked"] = True
     if layer.blob is not None:
         fields |= {
             "diff_id": layer.diff_id,
@@ -83,7 +87,9 @@ def _layer_to_json(layer: LayerRef) -> dict[str, object]:
 
 def _layer_from_json(fields: dict[str, object]) -> LayerRef:
     if "blob" not in fields:
-        return LayerRef(snapshot=SnapshotID(str(fields["snapshot"])))
+        return LayerRef(
+            snapshot=SnapshotID(str(fields["snapshot"])), is_linked="is_linked" in fields
+        )
     sources = fields["sources"]
     assert isinstance(sources, list)
     return LayerRef(

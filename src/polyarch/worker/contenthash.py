@@ -15,7 +15,13 @@ from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
-from polyarch.worker.tree import Entry, SourceTree, find_sources, split_pattern
+from polyarch.worker.tree import (
+    Entry,
+    SourceTree,
+    find_sources,
+    find_with_parents,
+    split_pattern,
+)
 
 __all__ = ["digest_of_copy", "digest_of_path"]
 
@@ -28,6 +34,10 @@ def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
     total = hashlib.sha256()
     hasher = _Hasher(tree)
     for source in action.sources:
+        if action.parents:
+            for entry in find_with_parents(tree, source):
+                total.update(_framed(os.fsencode(entry.name)) + hasher.alone(entry))
+            continue
         entries = find_sources(tree, source)
         is_named = bool(split_pattern(source)[1]) or len(entries) != 1
         for entry in entries:
@@ -49,6 +59,10 @@ class _Hasher:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
         if entry.is_directory:
             return self._contents(entry.path)
+        return self._file(str(entry.path), entry.status)
+
+    def alone(self, entry: Entry) -> bytes:
+        """Hash a source without what is in it, but with its own metadata."""
         return self._file(str(entry.path), entry.status)
 
     def _contents(self, folder: Path) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class Copier:
     mode: ModeChange | None = None
     excludes: Callable[[str], bool] | None = None
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
+    _made: set[str] = field(default_factory=set)
 
     def copy(self, entry: Entry, destination: str) -> None:
         """Copy one source to `destination`: absolute, a folder if it ends with a slash.
@@ -91,6 +93,36 @@ class Copier:
         make_folders(self.root, "/" + os.path.relpath(target, self.root), maker)
         self._copy_contents(entry.path, target, "")
         _set_times(target, entry.status)
+
+    def copy_below(self, entry: Entry, destination: str) -> None:
+        """Copy one match of `--parents` to its own path below `destination`.
+
+        Folders on the way are made as the source has them. A folder is made; its contents are matches
+        of their own.
+        """
+        if self.excludes is not None and self.excludes(entry.name):
+            return
+        maker = self.owner or Owner(uid=0, gid=0)
+        base = make_folders(self.root, destination, maker)
+        source = Path(str(entry.path)[: -len(entry.name)])
+        parts = entry.name.split("/")
+        for number in range(1, len(parts)):
+            inside = "/".join(parts[:number])
+            self._make_like(source / inside, base / inside)
+        if entry.is_directory:
+            self._make_like(entry.path, base / entry.name)
+        else:
+            self._copy_other(entry.path, base / entry.name, entry.status)
+
+    def _make_like(self, folder: Path, target: Path) -> None:
+        """Make a folder with the metadata of another, unless this copy has made it already."""
+        if str(target) in self._made:
+            return
+        self._made.add(str(target))
+        status = os.lstat(folder)
+        with suppress(FileExistsError):
+            os.mkdir(target, 0o755)
+        self._set_metadata(folder, target, status)
 
     def _copy_contents(self, folder: Path, target: Path, inside: str) -> None:
         for item in self.source.entries(folder):

@@ -31,7 +31,7 @@ from polyarch.runtime.spec import (
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.worker.copy import make_folders
-from polyarch.worker.mounts import Reading, StepMounts
+from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.users import Owner, account
 

@@ -17,7 +17,7 @@ from polyarch.text.ignore import Matcher
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, make_folders
 from polyarch.worker.filemode import parse_mode
-from polyarch.worker.tree import Entry, SourceTree, find_sources
+from polyarch.worker.tree import Entry, SourceTree, find_sources, find_with_parents
 from polyarch.worker.users import Owner, owner
 
 __all__ = ["perform"]
@@ -72,6 +72,10 @@ def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
         excludes=_excluder(action.exclude),
     )
     for wanted in action.sources:
+        if action.parents:
+            for entry in find_with_parents(source, wanted):
+                copier.copy_below(entry, action.destination)
+            continue
         entries = find_sources(source, wanted)
         if len(entries) > 1 and not _is_folder(root, action.destination):
             raise InputError(

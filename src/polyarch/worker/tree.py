@@ -17,8 +17,17 @@ from pathlib import Path
 
 from polyarch.errors import NotFound
 from polyarch.inroot import get_owner, resolve
+from polyarch.text.ignore import Matcher
 
-__all__ = ["Entry", "FileDigest", "SourceTree", "find_sources", "hash_file", "split_pattern"]
+__all__ = [
+    "Entry",
+    "FileDigest",
+    "SourceTree",
+    "find_sources",
+    "find_with_parents",
+    "hash_file",
+    "split_pattern",
+]
 
 FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
@@ -127,6 +136,31 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     if not base.is_dir():
         return []
     return [_literal(tree, match, source) for match in _matches(tree, base, pattern)]
+
+
+def find_with_parents(tree: SourceTree, source: str) -> list[Entry]:
+    """Return what one source argument of `COPY --parents` names, parents before children.
+
+    Each entry's name is its path behind the pivot `/./`, or behind the root. A pattern takes whole
+    folders; `**` is any number of folders. Raises NotFound for a path that is missing.
+    """
+    base, _, rest = source.rpartition("/./") if "/./" in source else ("", "", source)
+    folder = resolve(tree.root, clean_source(base))
+    pattern = clean_source(rest)
+    if not _WILDCARDS.search(pattern):
+        _literal(tree, f"{clean_source(base)}/{pattern}", source)
+    matcher = Matcher([pattern or "**"])
+    return list(_selected(tree, folder, matcher, ""))
+
+
+def _selected(tree: SourceTree, folder: Path, matcher: Matcher, prefix: str) -> Iterator[Entry]:
+    for item in tree.entries(folder):
+        path = prefix + item.name
+        if matcher.ignores(path):
+            status = item.stat(follow_symlinks=False)
+            yield Entry(name=path, path=folder / item.name, status=status)
+        if item.is_dir(follow_symlinks=False):
+            yield from _selected(tree, folder / item.name, matcher, f"{path}/")
 
 
 def _literal(tree: SourceTree, path: str, source: str) -> Entry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
@@ -21,12 +21,13 @@ from polyarch.graph.op import (
     FileOp,
     ImageOp,
     LocalOp,
+    MergeOp,
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
-from polyarch.snapshot.stack import LayerStack, new_snapshot
+from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
 from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
@@ -123,6 +124,8 @@ class Worker:
             return stack
         if isinstance(op, LocalOp):
             return self._context(op.name)
+        if isinstance(op, MergeOp):
+            return _merged(inputs)
         base = inputs[0]
         assert isinstance(base, LayerStack)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
@@ -203,3 +206,12 @@ class Worker:
         if isinstance(vertex.op, ExecOp):
             return SlotKind.EXEC
         return SlotKind.FILE if isinstance(vertex.op, FileOp) else SlotKind.SOURCE
+
+
+def _merged(inputs: Sequence[Result]) -> LayerStack:
+    """Put the layers of all inputs on top of one another."""
+    layers: list[LayerRef] = []
+    for number, source in enumerate(inputs):
+        assert isinstance(source, LayerStack)
+        layers += [replace(layer, is_linked=number > 0) for layer in source.layers]
+    return LayerStack(layers=tuple(layers))
