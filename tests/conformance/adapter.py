@@ -126,7 +126,9 @@ def _instruction(item: Instruction, dockerfile: Dockerfile) -> dict[str, Json]:
 def _fields(item: Instruction, dockerfile: Dockerfile) -> dict[str, Json]:
     match item:
         case Arg():
-            return {"args": [{"name": one.name, "default": one.default} for one in item.definitions]}
+            return {
+                "args": [{"name": one.name, "default": one.default} for one in item.definitions]
+            }
         case Env() | Label():
             return {"pairs": item.pairs}
         case Copy():

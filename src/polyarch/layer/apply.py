@@ -56,7 +56,7 @@ def apply(source: Source, layer: Path) -> DiffID:
     Raises InvalidLayer naming the entry, StoreError.
     """
     with HashingSource(source) as hashing:
-        _unpack(hashing, layer, _Rules(layer_form=True))
+        _unpack(hashing, layer, _Rules(layer_form=True, link_root=layer))
         return DiffID(hashing.digest)
 
 
@@ -79,12 +79,14 @@ def extract(
     target = resolve(root, destination)
     with store_trouble("unpack into", target):
         target.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _unpack(source, target, _Rules(owner=owner, layer_form=False))
+    _unpack(source, target, _Rules(owner=owner, layer_form=False, link_root=root))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
     layer_form: bool
+    link_root: Path
+    """Where absolute links start, and beyond which no link leads."""
     owner: tuple[int, int] | None = None
 
 
@@ -185,7 +187,8 @@ class _Unpacker:
         inside = path[len(self._root) + 1 :].rpartition("/")[0]
         if self._rules.layer_form and (target.startswith("/") or _leaves(inside, target)):
             raise _refused(entry, f"it goes through the symbolic link {path!r} to {target!r}")
-        resolved = resolve(Path(self._root), path[len(self._root) :])
+        link_root = self._rules.link_root
+        resolved = resolve(link_root, path[len(str(link_root)) :])
         if not resolved.is_dir():
             raise _refused(entry, f"it goes through the symbolic link {path!r} to nowhere")
         return str(resolved)

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -86,12 +86,12 @@ def default_policies(
     reserved = reserved or min(_part(total, 10), 10 * _GB)
     max_used = max_used or min(_part(total, 80), 100 * _GB)
     min_free = min_free or _part(total, 20)
-    bounds = {"reserved": reserved, "max_used": max_used, "min_free": min_free}
+    bounded = Policy(reserved=reserved, max_used=max_used, min_free=min_free)
     return (
         Policy(types=_SHORT_LIVED, keep_seconds=48 * _HOUR, max_used=512_000_000),
-        Policy(keep_seconds=60 * _DAY, **bounds),
-        Policy(**bounds),
-        Policy(**bounds, all=True),
+        replace(bounded, keep_seconds=60 * _DAY),
+        bounded,
+        replace(bounded, all=True),
     )
 
 

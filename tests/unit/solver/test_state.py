@@ -38,9 +38,7 @@ def machine(*targets: Vertex) -> Machine:
 
 
 def record(identity: str, result: str = "stored") -> Record:
-    return Record(
-        identity=identity, result=result, step="", explain="", created=0.0, last_used=0.0
-    )
+    return Record(identity=identity, result=result, step="", explain="", created=0.0, last_used=0.0)
 
 
 def kinds(commands: list[Command]) -> list[tuple[str, str]]:
