@@ -34,7 +34,7 @@ def _in_child(function: Callable[[], object], flags: int) -> None:
             _enter(flags)
             function()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the parent raises it
             os.write(writer, traceback.format_exc().encode()[-60000:])
         finally:
             os._exit(status)

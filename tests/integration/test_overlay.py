@@ -4,6 +4,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_four_hundred_layers(tmp_path: Path) -> None:
         snapshots = open_snapshotter(Store(tmp_path), "overlay")
         stack = [SnapshotID(f"sha256:{number:064x}") for number in range(400)]
         for number, snapshot in enumerate(stack):
-            snapshots.unpack(snapshot, lambda folder, n=number: plant(folder, {f"f{n}": "1"}))
+            snapshots.unpack(snapshot, partial(plant, files={f"f{number}": "1"}))
         with snapshots.prepare(stack) as draft:
             assert len(os.listdir(draft.root)) == 400
 
@@ -152,8 +153,10 @@ def test_a_killed_draft_leaves_nothing(tmp_path: Path) -> None:
                 os.write(writer, b".")
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        in_mount_namespace(work)
-        os._exit(0)
+        try:
+            in_mount_namespace(work)
+        finally:
+            os._exit(0)
     os.read(reader, 1)
     os.waitpid(child, 0)
     store = Store(tmp_path)

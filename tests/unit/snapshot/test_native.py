@@ -1,4 +1,6 @@
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,8 +30,7 @@ def test_a_draft_keeps_only_changes(native: NativeSnapshotter) -> None:
         (root / "d/b").unlink()
         (root / "gone/x").unlink()
         (root / "gone").rmdir()
-        (root / "e/x").unlink()
-        (root / "e").rmdir()
+        (root / "e").rename(root / "f")
         plant(root / "e", {"y": "1"})
         plant(root / "n", {"z": "1"})
         draft.commit(NEW)
@@ -40,6 +41,8 @@ def test_a_draft_keeps_only_changes(native: NativeSnapshotter) -> None:
         "d/b": "(whiteout)",
         "e": None,
         "e/y": "1",
+        "f": None,
+        "f/x": "1",
         "gone": "(whiteout)",
         "n": None,
         "n/z": "1",
@@ -51,6 +54,8 @@ def test_a_draft_keeps_only_changes(native: NativeSnapshotter) -> None:
             "d/a": "2",
             "e": None,
             "e/y": "1",
+            "f": None,
+            "f/x": "1",
             "l": "-> d",
             "n": None,
             "n/z": "1",
@@ -92,9 +97,15 @@ def test_an_unmerged_draft_is_the_layer_alone(native: NativeSnapshotter) -> None
     assert look_at(native.path(NEW)) == {"f": "1"}
 
 
-def test_what_is_not_committed_is_gone(native: NativeSnapshotter, tmp_path: Path) -> None:
-    with pytest.raises(KeyError), native.prepare([BASE]) as draft:
+@contextmanager
+def abandoned(native: NativeSnapshotter) -> Iterator[None]:
+    with native.prepare([BASE]) as draft:
         plant(draft.root, {"f": "1"})
+        yield
+
+
+def test_what_is_not_committed_is_gone(native: NativeSnapshotter, tmp_path: Path) -> None:
+    with pytest.raises(KeyError), abandoned(native):
         raise KeyError
 
     assert os.listdir(tmp_path / "store/snapshots") == ["base"]

@@ -62,8 +62,9 @@ def test_writer_refuses_another_size(blobs: Blobs) -> None:
 
 
 def test_writer_throws_away_after_an_exception(blobs: Blobs) -> None:
-    with pytest.raises(KeyError), blobs.writer() as writer:
-        writer.write(b"hello")
+    writer = blobs.writer()
+    writer.write(b"hello")
+    with pytest.raises(KeyError), writer:
         raise KeyError
 
     assert (list(blobs), left_over(blobs)) == ([], [])

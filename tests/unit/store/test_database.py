@@ -23,9 +23,8 @@ def test_execute_returns_rows(database: Database) -> None:
 
 
 def test_transaction_is_undone_by_an_exception(database: Database) -> None:
-    with pytest.raises(KeyError), database.transaction(), database.transaction():
-        database.execute("INSERT INTO things VALUES ('a', 1)")
-        raise KeyError
+    with pytest.raises(StoreError), database.transaction(), database.transaction():
+        database.executemany("INSERT INTO things VALUES (?, 1)", [("a",), ("a",)])
 
     assert database.execute("SELECT * FROM things") == []
 
