@@ -7,7 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["look_at", "plant"]
+__all__ = ["MTIME", "look_at", "plant"]
 
 MTIME = 1_600_000_000
 

@@ -14,7 +14,7 @@ from polyarch.layer.apply import apply, extract
 from polyarch.layer.changes import write_layer
 from polyarch.layer.tar import DIRECTORY, FIFO, HARD_LINK, SYMLINK, Entry, TarWriter
 from polyarch.store.layerform import is_opaque
-from trees import look_at, plant
+from trees import MTIME, look_at, plant
 
 T = 1_600_000_000 * 10**9 + 5
 
@@ -100,6 +100,16 @@ def test_apply_makes_missing_parents_and_replaces(tmp_path: Path) -> None:
     assert (tmp_path / "a/b/f").stat().st_nlink == 2
 
 
+def test_apply_takes_forgotten_parents_from_below(tmp_path: Path) -> None:
+    lower, layer = plant(tmp_path / "lower", {"d/e": None}), plant(tmp_path / "layer", {})
+    (lower / "d").chmod(0o1777)
+    apply(archive(Entry(name="d/e/f"), Entry(name="new/f")), layer, lowers=[lower])
+    modes = {path.name: oct(path.stat().st_mode) for path in layer.rglob("*") if path.is_dir()}
+
+    assert modes == {"d": "0o41777", "e": "0o40755", "new": "0o40755"}
+    assert (layer / "d/e").stat().st_mtime == MTIME
+
+
 def test_apply_follows_links_that_stay_inside(tmp_path: Path) -> None:
     apply(
         archive(
@@ -111,6 +121,21 @@ def test_apply_follows_links_that_stay_inside(tmp_path: Path) -> None:
     )
 
     assert (tmp_path / "usr/lib/f").read_text() == "1"
+
+
+def test_apply_forgets_a_link_that_became_a_folder(tmp_path: Path) -> None:
+    apply(
+        archive(
+            Entry(name="usr/s", kind=DIRECTORY, mode=0o755),
+            Entry(name="lib", kind=SYMLINK, link="usr"),
+            (Entry(name="lib/s/f", size=1, mode=0o644), b"1"),
+            Entry(name="lib", kind=DIRECTORY, mode=0o755),
+            (Entry(name="lib/s/f", size=1, mode=0o644), b"2"),
+        ),
+        tmp_path,
+    )
+
+    assert ((tmp_path / "usr/s/f").read_text(), (tmp_path / "lib/s/f").read_text()) == ("1", "2")
 
 
 @pytest.mark.parametrize(

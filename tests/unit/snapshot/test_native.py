@@ -131,6 +131,19 @@ def test_unpack_that_fails_leaves_nothing(native: NativeSnapshotter) -> None:
     assert not native.exists(NEW)
 
 
+def test_processes_that_unpack_the_same_at_once(native: NativeSnapshotter) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            native.unpack(NEW, lambda folder: plant(folder, {f"f{n}": "1" for n in range(200)}))
+            os._exit(0)
+        children.append(child)
+
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0, 0]
+    assert len(look_at(native.path(NEW))) == 200
+
+
 def test_remove_and_usage(native: NativeSnapshotter) -> None:
     size = native.usage(BASE)
     native.remove(BASE)
