@@ -47,6 +47,10 @@ class MemoryDatabase:
         self._lock = threading.RLock()
         self.transactions = 0
 
+    def ensure(self, schema: Sequence[str]) -> None:
+        for statement in schema:
+            self.execute(statement)
+
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._lock:
             rows: list[tuple[object, ...]] = self._connection.execute(
@@ -79,34 +83,29 @@ class ThreadLocks:
         self.acquired: list[str] = []
 
     @contextmanager
-    def acquire(
-        self, name: str, cancel: CancelToken, on_wait: Callable[[], None]
-    ) -> Iterator[None]:
-        unregister = cancel.on_cancel(self._wake)
+    def exclusive(
+        self, name: str, *, wait: bool = True, check: Callable[[], None] | None = None
+    ) -> Iterator[bool]:
+        if not self._take(name, wait, check or (lambda: None)):
+            yield False
+            return
         try:
-            self._enter(name, cancel, on_wait)
-        finally:
-            unregister()
-        try:
-            yield
+            yield True
         finally:
             with self._changed:
                 self._held.remove(name)
                 self._changed.notify_all()
 
-    def _enter(self, name: str, cancel: CancelToken, on_wait: Callable[[], None]) -> None:
+    def _take(self, name: str, wait: bool, check: Callable[[], None]) -> bool:
         with self._changed:
-            if name in self._held:
-                on_wait()
             while name in self._held:
-                cancel.check()
-                self._changed.wait()
+                if not wait:
+                    return False
+                check()
+                self._changed.wait(0.01)
             self._held.add(name)
             self.acquired.append(name)
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+            return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,3 +16,22 @@ class Platform:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+def parse(text: str) -> Platform:
+    """Stand-in."""
+    os_, arch, *rest = text.split("/")
+    return Platform(os=os_, architecture=arch, variant=rest[0] if rest else "")
+
+
+def normalize(platform: Platform) -> Platform:
+    """Stand-in."""
+    return platform
+
+
+def host() -> Platform:
+    """Stand-in."""
+    return Platform(os="linux", architecture="amd64")

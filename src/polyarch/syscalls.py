@@ -57,6 +57,7 @@ __all__ = [
     "fsconfig_string",
     "fsmount",
     "fsopen",
+    "libseccomp_number",
     "mount",
     "mount_setattr",
     "move_mount",
@@ -129,7 +130,8 @@ _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_SET_FD = 5
 _FSCONFIG_CMD_CREATE = 6
-_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
@@ -351,15 +353,17 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 
 
 def move_mount(from_fd: int, target: Path, to_fd: int = AT_FDCWD) -> None:
-    """Attach the mount of `from_fd` to `target` (relative to `to_fd`)."""
+    """Attach the mount of `from_fd` to `target`, relative to `to_fd`, which it is if empty."""
+    name = os.fsencode(target)
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | (0 if name else _MOVE_MOUNT_T_EMPTY_PATH)
     _check(
         _syscall(
             _long(_SYS_MOVE_MOUNT),
             _long(from_fd),
             b"",
             _long(to_fd),
-            os.fsencode(target),
-            _long(_MOVE_MOUNT_F_EMPTY_PATH),
+            name,
+            _long(flags),
         ),
         target,
     )
@@ -412,3 +416,9 @@ def openat2(dir_fd: int, path: Path, flags: int, *, mode: int = 0, resolve: int 
         ),
         path,
     )
+
+
+def libseccomp_number(architecture: int, name: str) -> int:
+    """Ask libseccomp for the number of a call (below 0: none); OSError if it isn't installed."""
+    resolve = ctypes.CDLL("libseccomp.so.2").seccomp_syscall_resolve_name_arch
+    return int(resolve(ctypes.c_uint32(architecture), name.encode()))

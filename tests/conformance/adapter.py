@@ -21,7 +21,6 @@ from polyarch.dockerfile.instruction import (
     Run,
     Shell,
     StopSignal,
-    Transfer,
     User,
     Volume,
     Workdir,
@@ -32,6 +31,7 @@ from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines
 from polyarch.dockerfile.typed import ParsedLine
 from polyarch.dockerfile.words import Statement
 from polyarch.graph.location import SourceText
+from polyarch.text.ignore import Matcher, clean_path, kept_files, read_patterns
 
 Json = object
 
@@ -98,6 +98,32 @@ def dockerfile_directive(key: str, text: str) -> Json:
 # dockerfile_stages: from text to typed instructions
 
 
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_TRANSFER = _same("sources", "destination", "chown", "chmod", "link", "exclude")
+_ATTRIBUTES: dict[type[Instruction], dict[str, str]] = {
+    Add: _TRANSFER | _same("checksum", "keep_git_dir", "unpack"),
+    Arg: {},
+    Cmd: _same("arguments", "shell"),
+    Copy: _TRANSFER | _same("parents") | {"from": "from_name"},
+    Entrypoint: _same("arguments", "shell"),
+    Env: _same("pairs"),
+    Expose: _same("ports"),
+    Healthcheck: _same("test", "interval", "timeout", "start_period", "start_interval", "retries"),
+    Label: _same("pairs"),
+    Maintainer: {"text": "author"},
+    Onbuild: {"text": "trigger"},
+    Run: _same("arguments", "shell", "network", "security"),
+    Shell: _same("arguments"),
+    StopSignal: {"text": "signal"},
+    User: {"text": "user"},
+    Volume: _same("paths"),
+    Workdir: {"text": "path"},
+}
+
+
 def dockerfile_stages(text: str) -> Json:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
     return {
@@ -124,76 +150,33 @@ def _instruction(item: Instruction, dockerfile: Dockerfile) -> dict[str, Json]:
 
 
 def _fields(item: Instruction, dockerfile: Dockerfile) -> dict[str, Json]:
-    match item:
-        case Arg():
-            return {
-                "args": [{"name": one.name, "default": one.default} for one in item.definitions]
-            }
-        case Env() | Label():
-            return {"pairs": item.pairs}
-        case Copy():
-            return {**_transfer(item), "from": item.from_name, "parents": item.parents}
-        case Add():
-            names = ("keep_git_dir", "unpack", "checksum")
-            return {**_transfer(item), **{name: getattr(item, name) for name in names}}
-        case Run():
-            return _run(item, dockerfile)
-        case Cmd() | Entrypoint():
-            return {"arguments": item.arguments, "shell": item.shell, "files": []}
-        case Healthcheck():
-            names = ("test", "interval", "timeout", "start_period", "start_interval", "retries")
-            return {name: getattr(item, name) for name in names}
-        case Expose():
-            return {"ports": item.ports}
-        case Volume():
-            return {"paths": item.paths}
-        case Shell():
-            return {"arguments": item.arguments}
-        case _:
-            return {"text": _text(item)}
+    fields: dict[str, Json] = {
+        key: getattr(item, attribute) for key, attribute in _ATTRIBUTES[type(item)].items()
+    }
+    if isinstance(item, Arg):
+        fields["args"] = [{"name": one.name, "default": one.default} for one in item.definitions]
+    if isinstance(item, Add | Copy):
+        fields["contents"] = [
+            {"name": content.name, "content": content.body, "expand": content.expand}
+            for content in item.contents
+        ]
+    if isinstance(item, Cmd | Entrypoint):
+        fields["files"] = []
+    if isinstance(item, Run):
+        fields.update(_run(item, dockerfile.escape))
+    return fields
 
 
-def _text(item: Instruction) -> str:
-    match item:
-        case User():
-            return item.user
-        case Workdir():
-            return item.path
-        case StopSignal():
-            return item.signal
-        case Maintainer():
-            return item.author
-        case Onbuild():
-            return item.trigger
-        case _:
-            raise TypeError(item)
-
-
-def _transfer(item: Transfer) -> dict[str, Json]:
-    names = ("sources", "destination", "chown", "chmod", "link", "exclude")
-    contents = [
-        {"name": content.name, "content": content.body, "expand": content.expand}
-        for content in item.contents
-    ]
-    return {**{name: getattr(item, name) for name in names}, "contents": contents}
-
-
-def _run(item: Run, dockerfile: Dockerfile) -> dict[str, Json]:
-    files = [
-        {"name": file.name, "content": file.content, "strip_tabs": file.strip_tabs}
-        for file in item.heredocs
-    ]
-
+def _run(item: Run, escape: str) -> dict[str, Json]:
     def expand_value(value: str) -> str:
-        return expand(value, {}, escape=dockerfile.escape)
+        return expand(value, {}, escape=escape)
 
     return {
-        "arguments": item.arguments,
-        "shell": item.shell,
-        "files": files,
+        "files": [
+            {"name": file.name, "content": file.content, "strip_tabs": file.strip_tabs}
+            for file in item.heredocs
+        ],
         "mounts": [_mount(parse_mount(text, expand_value)) for text in item.mounts],
-        "network": item.network,
-        "security": item.security,
     }
 
 
@@ -201,3 +184,18 @@ def _mount(mount: Mount) -> dict[str, Json]:
     fields: dict[str, Json] = dataclasses.asdict(mount)
     fields["from"] = fields.pop("from_name")
     return fields
+
+
+# ignore: .dockerignore
+
+
+def ignore_read(text: str) -> Json:
+    return read_patterns(text)
+
+
+def ignore_match(patterns: list[str], path: str) -> Json:
+    return Matcher(patterns).ignores(clean_path(path))
+
+
+def ignore_context(text: str, files: list[str]) -> Json:
+    return kept_files(read_patterns(text), files)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.units import parse_size
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError, InvalidReference
 from polyarch.request import Output, Ulimit
+from polyarch.text.gofmt import quoted
 
 __all__ = [
     "Allowed",
@@ -127,7 +127,7 @@ def _output(value: str) -> Output:
     if fields == [value] and not value.startswith("type="):
         return Output(type="tar" if value == "-" else "local", destination=value)
     attributes: dict[str, str] = {}
-    for key, _, setting in map(_pair, fields):
+    for key, setting in map(_pair, fields):
         attributes[key.lower().strip()] = setting
     kind = attributes.pop("type", "")
     if not kind:
@@ -136,12 +136,12 @@ def _output(value: str) -> Output:
     return Output(type=kind, destination=destination, attributes=attributes)
 
 
-def _pair(text: str) -> tuple[str, str, str]:
-    """Cut `key=value`; the third part is the whole text's equals sign, always there."""
+def _pair(text: str) -> tuple[str, str]:
+    """Cut `key=value` at the first equals sign."""
     key, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"invalid value {text}")
-    return key, equals, value
+    return key, value
 
 
 def cache_flag(values: Iterable[str]) -> tuple[CacheEntry, ...]:
@@ -157,7 +157,7 @@ def _cache_entry(text: str) -> CacheEntry:
     fields = csv_fields(text)
     if len(fields) == 1 and "=" not in fields[0]:
         return CacheEntry(type="registry", attributes={"ref": fields[0]})
-    attributes = {key.lower(): value for key, _, value in map(_pair, fields)}
+    attributes = {key.lower(): value for key, value in map(_pair, fields)}
     kind = attributes.pop("type", "")
     if not kind:
         raise InputError(f"type required for {quoted(text)}")
@@ -209,7 +209,7 @@ def attest_flag(values: Iterable[str]) -> tuple[Attestation, ...]:
 def _attestation(value: str) -> Attestation:
     kind, disabled, attributes = "", False, {}
     for text in csv_fields(value):
-        key, _, setting = _pair(text)
+        key, setting = _pair(text)
         match key.lower().strip():
             case "type":
                 kind = setting

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.errors import InputError
+from polyarch.text.gofmt import quoted
 
 __all__ = ["parse_bool", "parse_float", "parse_int"]
 

@@ -16,9 +16,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from polyarch.dockerfile.gotext import SPACE, is_space, quote
 from polyarch.dockerfile.pattern import PatternError, remove_prefix, remove_suffix, replace
 from polyarch.errors import DockerfileError, Place
+from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = [
     "DISPLAY",
@@ -243,7 +243,7 @@ class _Lexer:
         return "".join(text), words.finish()
 
     def plain_text(self, stop: str) -> str:
-        """plain = a run of characters without any meaning."""
+        """Take a run of characters without any meaning."""
         match = self.plain.match(self.source, self.position)
         end = match.end() if match is not None else self.position + 1
         if stop and (found := self.source.find(stop, self.position, end)) >= 0:
@@ -253,7 +253,7 @@ class _Lexer:
         return part
 
     def escaped(self) -> str:
-        """escape char: the character, literally; nothing at the end of input."""
+        """Take an escape and the character behind it, which is literal."""
         mark = self.take()
         char = self.take()
         return mark + char if self.keep_escapes else char
@@ -401,7 +401,7 @@ class _Lexer:
             raise _SyntaxError(f"syntax error: {missing}") from None
 
     def name(self) -> str:
-        """name = digits | one special character | letters, digits and "_"."""
+        """Take a name: digits, or one special character, or letters, digits and `_`."""
         start = self.position
         first = self.peek()
         if first.isdecimal():

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from polyarch.dockerfile.gotext import suggestion
 from polyarch.errors import DockerfileError
+from polyarch.text.gotext import suggestion
 
 __all__ = ["FlagKind", "Flags", "parse_flags"]
 

@@ -14,10 +14,10 @@ import json
 import re
 from dataclasses import dataclass
 
-from polyarch.dockerfile.expand import RAW, WORD, Mode, expand_words
-from polyarch.dockerfile.gotext import SPACE
+from polyarch.dockerfile.expand import RAW, Mode, expand_words
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
+from polyarch.text.gotext import SPACE
 
 __all__ = [
     "Directive",

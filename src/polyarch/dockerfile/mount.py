@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from polyarch.dockerfile.gotext import (
+from polyarch.errors import DockerfileError, InputError
+from polyarch.text.gotext import (
     csv_fields,
     parse_bool,
     parse_size,
@@ -18,7 +19,6 @@ from polyarch.dockerfile.gotext import (
     quote,
     suggestion,
 )
-from polyarch.errors import DockerfileError, InputError
 
 __all__ = ["Device", "Mount", "mount_from", "parse_device", "parse_mount"]
 

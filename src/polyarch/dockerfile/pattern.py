@@ -72,21 +72,23 @@ def replace(value: str, pattern: str, new: str, *, every: bool) -> str:
         parts.append(value[end : match.start()])
         # An empty match right behind another match doesn't count in Go, other than in Python.
         if match.end() > end or match.start() == 0:
-            parts.append(
-                _TEMPLATE.sub(lambda found, all_of_it=match[0]: _group(found, all_of_it), new)
-            )
+            parts.append(_fill_in(new, match[0]))
         end = match.end()
     parts.append(value[end:])
     return "".join(parts)
 
 
-def _group(reference: re.Match[str], all_of_it: str) -> str:
-    """Fill in a `$name` of a replacement.
+def _fill_in(template: str, match: str) -> str:
+    """Fill in the `$name`s of a replacement.
 
     Go takes replacements for templates, when all matches are replaced: `$0` is the match, `$$` a
     dollar, and other names are groups, of which a pattern has none.
     """
-    dollar, braced, bare = reference.groups()
-    if dollar:
-        return "$"
-    return all_of_it if (braced or bare) == "0" else ""
+
+    def value_of(reference: re.Match[str]) -> str:
+        dollar, braced, bare = reference.groups()
+        if dollar:
+            return "$"
+        return match if (braced or bare) == "0" else ""
+
+    return _TEMPLATE.sub(value_of, template)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from polyarch.dockerfile.flags import FlagKind, Flags, parse_flags
-from polyarch.dockerfile.gotext import SPACE, parse_duration, parse_int, quote, suggestion
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -40,6 +39,7 @@ from polyarch.dockerfile.mount import mount_from, parse_device
 from polyarch.dockerfile.words import Statement
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location
+from polyarch.text.gotext import SPACE, parse_duration, parse_int, quote, suggestion
 
 __all__ = ["ParsedLine", "parse_instruction"]
 
@@ -107,13 +107,19 @@ def parse_instruction(line: ParsedLine) -> Instruction | Stage:
     try:
         parse = _PARSERS.get(statement.name)
         if parse is None:
-            names = sorted(_PARSERS)
-            hint = suggestion(statement.keyword, names, fold_case=True)
+            hint = _instruction_hint(statement)
             raise DockerfileError(f"unknown instruction: {statement.keyword}{hint}")
         return parse(line)
     except InputError as error:
         message = f"dockerfile parse error on line {line.location.start}: {error}"
         raise DockerfileError(message, hint=error.hint, place=line.location) from error
+
+
+def _instruction_hint(statement: Statement) -> str:
+    """Suggest an instruction; of equally near ones, one whose letters were only mixed up."""
+    letters = sorted(statement.name)
+    names = sorted(_PARSERS, key=lambda name: (sorted(name) != letters, name))
+    return suggestion(statement.keyword, names, fold_case=True)
 
 
 class _Common(TypedDict):
@@ -151,30 +157,34 @@ def _comment(line: ParsedLine, name: str) -> str:
 
 
 def _parse_from(line: ParsedLine) -> Stage:
-    arguments = line.arguments
-    name = as_keyword = ""
-    if len(arguments) == 3 and arguments[1].lower() == "as":
-        as_keyword = arguments[1]
-        name = arguments[2].lower()
-        if not _STAGE_NAME.fullmatch(name):
-            raise DockerfileError(
-                f"invalid name for build stage: {quote(arguments[2])},"
-                " name can't start with a number or contain symbols"
-            )
-    elif len(arguments) != 1:
-        raise DockerfileError("FROM requires either one or three arguments")
+    match line.arguments:
+        case (base, as_keyword, written_name) if as_keyword.lower() == "as":
+            _check_stage_name(written_name)
+        case (base,):
+            as_keyword = written_name = ""
+        case _:
+            raise DockerfileError("FROM requires either one or three arguments")
+    name = written_name.lower()
     flags = line.flags({"platform": FlagKind.TEXT})
     return Stage(
         name=name,
-        base=arguments[0],
+        base=base,
         platform=flags.text("platform"),
         location=line.location,
         text=line.statement.text.strip(SPACE),
         comments=line.comments,
         comment=_comment(line, name),
-        written_name=arguments[2] if name else "",
+        written_name=written_name,
         as_keyword=as_keyword,
     )
+
+
+def _check_stage_name(name: str) -> None:
+    if not _STAGE_NAME.fullmatch(name.lower()):
+        raise DockerfileError(
+            f"invalid name for build stage: {quote(name)},"
+            " name can't start with a number or contain symbols"
+        )
 
 
 def _parse_arg(line: ParsedLine) -> Instruction:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from polyarch.dockerfile.gotext import SPACE, is_space, quote
 from polyarch.errors import DockerfileError
+from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = ["Statement", "split_statement"]
 

@@ -11,6 +11,7 @@ tonistiigi/binfmt registers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -57,10 +58,7 @@ class Handler:
 
     def matches(self, header: bytes) -> bool:
         """Tell whether a file that begins with `header` is such a program."""
-        return len(header) >= len(self.magic) and all(
-            (have ^ want) & mask == 0
-            for have, want, mask in zip(header, self.magic, self.mask, strict=False)
-        )
+        return self.as_entry("", "").matches(header)
 
     def as_entry(self, interpreter: str, flags: str) -> Entry:
         """Return the entry that starts `interpreter` for such programs."""
@@ -144,6 +142,15 @@ class Entry:
         )
         return os.fsencode(f":{self.name}:{what}:{self.interpreter}:{self.flags}")
 
+    def matches(self, header: bytes) -> bool:
+        """Tell whether the kernel takes this entry for a file that begins with `header`."""
+        part = header[self.offset : self.offset + len(self.magic)]
+        masks = self.mask or b"\xff" * len(self.magic)
+        return len(self.magic) == len(part) > 0 and all(
+            (have ^ want) & mask == 0
+            for have, want, mask in zip(part, self.magic, masks, strict=True)
+        )
+
     @property
     def works_in_any_root(self) -> bool:
         """Whether the interpreter was opened when it was registered."""
@@ -200,18 +207,23 @@ class BinfmtMount:
 
     def register(self, entry: Entry) -> None:
         """Register an entry. Raises MachineError if the kernel refuses it or its name is taken."""
-        if entry.name in self.names():
-            raise MachineError(f"{entry.name} already registered")
+        self.register_line(entry.name, entry.register_line)
+
+    def register_line(self, name: str, line: bytes) -> None:
+        """Register the entry called `name` by its line; raises as `register` does."""
+        if name in self.names():
+            raise MachineError(f"{name} already registered")
         register = os.path.join(self.path, "register")
         try:
             fd = os.open(register, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.write(fd, entry.register_line)
+                os.write(fd, line)
             finally:
                 os.close(fd)
         except OSError as error:
+            interpreter = os.fsdecode(line.split(b":")[-2])
             raise MachineError(
-                f'cannot register "{entry.interpreter}" to {register}: {error.strerror}'
+                f'cannot register "{interpreter}" to {register}: {error.strerror}'
             ) from error
 
     def remove(self, name: str) -> None:
@@ -228,10 +240,8 @@ class BinfmtMount:
         """Return the entries that `pattern` names: an architecture, an entry, or a glob of entries."""
         from fnmatch import fnmatchcase  # noqa: PLC0415 costs what re costs; only `binfmt` needs it
 
-        try:
+        with contextlib.suppress(InputError):
             pattern = get_handler(pattern).entry
-        except InputError:
-            pass
         return tuple(
             name
             for name in self.names()

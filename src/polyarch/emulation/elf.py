@@ -1,4 +1,4 @@
-"""ELF files: header -> word size, byte order, machine; is a program static?
+"""ELF files: header -> word size, byte order, machine, and whether a program is static.
 
 Source: System V ABI, chapter 4, “Object Files” (ELF header, program header).
 """

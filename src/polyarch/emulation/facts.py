@@ -29,6 +29,10 @@ def stamp(path: str) -> str:
     return f"{path}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
+def _any(_fact: object) -> bool:
+    return True
+
+
 class Facts:
     """Facts in the file `facts.json` of `folder`; only in memory if that is None."""
 
@@ -37,14 +41,16 @@ class Facts:
         self._lock = threading.Lock()
         self._known: dict[str, object] | None = None
 
-    def get(self, key: str, find_out: Callable[[], T]) -> T:
-        """Return the fact called `key`; `find_out` is called if it isn't known, or of another type."""
+    def get(self, key: str, find_out: Callable[[], T], *, keep: Callable[[T], bool] = _any) -> T:
+        """Return the fact called `key`, by `find_out` if it isn't known; kept if `keep` says so."""
         whole = f"{os.uname().release} {key}"
         with self._lock:
             known = self._load().get(whole)
         if known is not None:
             return known  # type: ignore[return-value] # written by us, under the same key
         fact = find_out()
+        if not keep(fact):
+            return fact
         with self._lock:
             self._load()[whole] = fact
             self._save()

@@ -2,7 +2,8 @@
 
 Since Linux 6.7 a mount of binfmt_misc belongs to the user namespace that made it, and programs are
 looked up in the nearest namespace that has one. So a private one hides all outer handlers: those that
-still should work must be registered again. The instance lives as long as the namespace, mounted or not.
+still should work must be registered again. Handlers last as long as their mount, which is attached
+nowhere: an open descriptor holds it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -
     return (*kept, *ours)
 
 
-def register_private(entries: Iterable[Entry]) -> None:
-    """Register `entries` for the caller's user namespace, which must not be the initial one.
+def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
+    """Register entries (name, register line) for the caller's user namespace.
 
-    An outer entry whose interpreter can't be opened here is left out. Raises NamespaceForbidden if
+    Returns the descriptor that holds them. The namespace must not be the initial one, and must own
+    the caller's mount namespace. An outer entry whose interpreter can't be opened here is left out. Raises NamespaceForbidden if
     the kernel has no private handlers, MachineError if it refuses one that is for QEMU.
     """
     from polyarch.syscalls import fsconfig_create, fsmount, fsopen  # noqa: PLC0415 loads ctypes
@@ -64,13 +66,15 @@ def register_private(entries: Iterable[Entry]) -> None:
             "the whole machine, as root: polyarch binfmt --install all",
         ) from error
     try:
-        folder = BinfmtMount(f"/proc/self/fd/{mounted}")
-        present = set(folder.names())
-        for entry in entries:
-            if entry.name in present:
-                folder.remove(entry.name)
-            optional = not entry.name.startswith("qemu-")
-            with contextlib.suppress(*((MachineError,) if optional else ())):
-                folder.register(entry)
-    finally:
+        _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)
+    except MachineError:
         os.close(mounted)
+        raise
+    return mounted
+
+
+def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:
+    for name, line in lines:
+        # Others' interpreters may lie where we can't see them.
+        with contextlib.suppress(*(() if name.startswith("qemu-") else (MachineError,))):
+            folder.register_line(name, line)

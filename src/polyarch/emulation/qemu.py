@@ -6,6 +6,7 @@ dynamic one would be looked for in the root of the step.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from polyarch.emulation.facts import Facts, stamp
 from polyarch.errors import InputError, MachineError
 from polyarch.process import run
 
-__all__ = ["Emulator", "PlatformLike", "emulator_name", "find_emulator"]
+__all__ = ["Emulator", "PlatformLike", "emulator_from", "emulator_name", "find_emulator"]
 
 _BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 _FOLDER = "/usr/libexec/qemu-binfmt"
@@ -86,11 +87,20 @@ def find_emulator(
         return None
     for path in _candidates(handler, environ):
         if os.access(path, os.X_OK) and _is_static(path):
-            real = os.path.realpath(path)
-            version = facts.get(f"qemu version {stamp(real)}", lambda real=real: _version(real))
-            major, minor = version.split(".")
-            return Emulator(handler=handler, path=real, version=(int(major), int(minor)))
+            return emulator_from(platform, path, facts)
     return None
+
+
+def emulator_from(platform: PlatformLike, path: str, facts: Facts) -> Emulator:
+    """Return the emulator at `path` for the programs of `platform`, with its version."""
+    real = os.path.realpath(path)
+    version = facts.get(f"qemu version {stamp(real)}", functools.partial(_version, real))
+    major, minor = version.split(".")
+    return Emulator(
+        handler=get_handler(platform.architecture),
+        path=real,
+        version=(int(major), int(minor)),
+    )
 
 
 def _candidates(handler: Handler, environ: Mapping[str, str]) -> Iterator[str]:

@@ -42,7 +42,7 @@ class GraphMaker:
     """Makes vertices such that equal work is one object, whoever asks for it (hash-consing)."""
 
     def __init__(self) -> None:
-        self._vertices: dict[tuple[Digest, bool], Vertex] = {}
+        self._vertices: dict[tuple[Digest, bool, tuple[int, ...]], Vertex] = {}
 
     def add(
         self,
@@ -63,4 +63,6 @@ class GraphMaker:
             platform_name=platform_name,
             ignore_cache=ignore_cache,
         )
-        return self._vertices.setdefault((vertex.digest, ignore_cache), vertex)
+        # Equal work over inputs that do and that don't use the cache must not be mixed up.
+        key = (vertex.digest, ignore_cache, tuple(map(id, inputs)))
+        return self._vertices.setdefault(key, vertex)

@@ -22,6 +22,7 @@ from polyarch.digest import DiffID, Digest
 from polyarch.platforms import Platform
 
 __all__ = [
+    "SCRIPT_FOLDER",
     "CopyAction",
     "ExecMount",
     "ExecOp",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 JSONObject = dict[str, object]
+
+SCRIPT_FOLDER = "/dev/pipes"
+"""Where an exec sees its scripts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,33 +144,32 @@ def _enter_user_namespace() -> int:
 def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
     """Fork what maps the subordinate ids from outside, once a byte is written to the pipe.
 
-    Returns its process id (0 if there is nothing to map) and the pipe.
+    Returns its process id and the pipe; 0 and something that takes any byte if there are no such
+    ids, or no tools.
     """
-    import pwd  # noqa: PLC0415 not needed by root
-
-    try:
-        names = (str(uid), pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        names = (str(uid),)
+    names = _names_of(uid)
     users = parse_subids(_read("/etc/subuid"), names)
     groups = parse_subids(_read("/etc/subgid"), names)
     tools = tuple(_which(name) for name in ("newuidmap", "newgidmap"))
+    if not (users and groups and all(tools)):
+        return 0, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     reader, writer = os.pipe()
-    helper = os.fork() if users and groups and all(tools) else 0
-    if helper == 0 and not (users and groups and all(tools)):
-        os.close(reader)
-        return 0, _sink(writer)
-    if helper:
-        os.close(reader)
-        return helper, writer
-    _map_from_outside(reader, writer, tools, (_mapping(uid, users), _mapping(gid, groups)))
+    helper = os.fork()
+    if helper == 0:
+        mappings = (_mapping(uid, users), _mapping(gid, groups))
+        _map_from_outside(reader, writer, tools, mappings)
+    os.close(reader)
+    return helper, writer
 
 
-def _sink(writer: int) -> int:
-    """Exchange a pipe that nobody reads for something that takes any byte."""
-    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.close(writer)
-    return null
+def _names_of(uid: int) -> tuple[str, ...]:
+    """Return what a user may be called in /etc/subuid."""
+    import pwd  # noqa: PLC0415 not needed by root
+
+    try:
+        return str(uid), pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return (str(uid),)
 
 
 def _mapping(own: int, ranges: Iterable[IdRange]) -> tuple[str, ...]:
@@ -196,7 +195,8 @@ def _map_from_outside(
             target = str(os.getppid())
             status = 0
             for tool, mapping in zip(tools, mappings, strict=True):
-                status |= os.spawnv(os.P_WAIT, tool, (tool, target, *mapping))
+                argv = (tool, target, *mapping)
+                status |= os.spawnv(os.P_WAIT, tool, argv)  # noqa: S606 no shell is what we want
     finally:
         os._exit(status)
 
@@ -254,9 +254,9 @@ def _fork_init() -> int | None:
     os.close(reporter)
     os.close(alive)
     engine = os.fork()
-    if engine:
-        os._exit(_mind(engine, is_init=True))
-    return outer_binfmt
+    if engine == 0:
+        return outer_binfmt
+    os._exit(_mind(engine, is_init=True))
 
 
 def _fork_engine() -> int | None:

@@ -12,6 +12,8 @@ from polyarch.progress import Sink, StatusEvent, StepEvent
 
 __all__ = ["Announcer"]
 
+_WAITING = "waiting for another build of this step"
+
 
 class Announcer:
     """Sends a step's events: started once, when its first work begins, and how it ended.
@@ -26,6 +28,7 @@ class Announcer:
         self._lock = threading.Lock()
         self._started: dict[Digest, tuple[Vertex, float]] = {}
         self._seen: set[Digest] = set()
+        self._waiting: dict[Digest, float] = {}
 
     def started(self, vertex: Vertex) -> None:
         """Work on `vertex` begins, or goes on."""
@@ -65,16 +68,18 @@ class Announcer:
             self._complete(vertex, error="canceled")
 
     def waits(self, vertex: Vertex) -> None:
-        """Another process does the very same step, which is waited for."""
+        """Another build does the very same step, which is waited for."""
         self.started(vertex)
         if not _is_silent(vertex):
-            self._sink(
-                StatusEvent(
-                    step=vertex.digest,
-                    id="waiting for another build of this step",
-                    started=self._clock(),
-                )
-            )
+            now = self._waiting[vertex.digest] = self._clock()
+            self._sink(StatusEvent(step=vertex.digest, id=_WAITING, started=now))
+
+    def waited(self, vertex: Vertex) -> None:
+        """The waiting for another build, if there was any, is over."""
+        since = self._waiting.pop(vertex.digest, None)
+        if since is not None:
+            now = self._clock()
+            self._sink(StatusEvent(step=vertex.digest, id=_WAITING, started=since, completed=now))
 
     def _complete(self, vertex: Vertex, *, cached: bool = False, error: str = "") -> None:
         if _is_silent(vertex):

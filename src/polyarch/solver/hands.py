@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from polyarch.digest import Digest
@@ -139,12 +139,22 @@ class Hands(Generic[R]):
         vertex, keys = command.vertex, command.keys
         if not keys:
             return self._run_now(command)
-        on_wait = partial(self._announcer.waits, vertex)
-        with self._locks.acquire(keys[-1], self._cancel, on_wait):
+        with self._locked(vertex, keys[-1]):
             record = self._find(vertex, keys) if command.recheck else None
             if record is not None:
                 return Found(vertex=vertex, record=record)
             return self._run_now(command)
+
+    @contextmanager
+    def _locked(self, vertex: Vertex, name: str) -> Iterator[None]:
+        with self._locks.exclusive(name, wait=False) as is_held:
+            if is_held:
+                yield
+                return
+        self._announcer.waits(vertex)
+        with self._locks.exclusive(name, check=self._cancel.check):
+            self._announcer.waited(vertex)
+            yield
 
     def _run_now(self, command: Run) -> Event:
         vertex, runner = command.vertex, self._runner

@@ -20,7 +20,8 @@ __all__ = ["Record", "RecordDatabase", "Records"]
 # and again, writes nothing.
 _USE_RESOLUTION = 300.0
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS records (
     key TEXT PRIMARY KEY,
     identity TEXT NOT NULL,
@@ -31,7 +32,8 @@ CREATE TABLE IF NOT EXISTS records (
     last_used REAL NOT NULL,
     uses INTEGER NOT NULL
 ) WITHOUT ROWID
-"""
+""",
+)
 _SELECT = """
 SELECT identity, result, step, explain, created, last_used, uses FROM records WHERE key = ?
 """
@@ -42,10 +44,15 @@ INSERT OR REPLACE INTO records
 
 
 class RecordDatabase(Protocol):
-    """What is needed of an SQLite database. May be used from several threads at once."""
+    """What is needed of a `polyarch.store.database.Database`; used from several threads at once."""
 
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Run one statement and return its rows. Raises StoreError."""
+    def ensure(self, schema: Sequence[str], /) -> None:
+        """Make the tables that these statements create, if they aren't there."""
+
+    def execute(
+        self, statement: str, values: Sequence[str | int | float] = (), /
+    ) -> Sequence[Sequence[object]]:
+        """Execute one statement and return its rows. Raises StoreError."""
 
     def transaction(self) -> AbstractContextManager[object]:
         """Return a context in which this thread's statements happen all or not at all."""
@@ -79,7 +86,7 @@ class Records:
     def __init__(self, database: RecordDatabase, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        database.execute(_SCHEMA)
+        database.ensure(_SCHEMA)
 
     def make(self, *, identity: str, result: str, step: str, ingredients: Ingredients) -> Record:
         """Return a record of a result that was computed just now; `save` writes it."""

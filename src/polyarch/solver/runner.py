@@ -24,45 +24,47 @@ class Runner(Protocol[R]):
     and without network. Long work ends with Cancelled soon after its token was cancelled.
     """
 
-    def source_identity(self, vertex: Vertex) -> str:
+    def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give, before it is fetched (an image: by its diff IDs).
 
         Equal contents, equal identity; but that of a LocalOp is new in every solve. Never empty.
         """
 
-    def identity(self, vertex: Vertex, result: R) -> str:
+    def identity(self, vertex: Vertex, result: R, /) -> str:
         """Name the result of a vertex that has inputs, after it ran. Never empty."""
 
-    def content_inputs(self, vertex: Vertex) -> frozenset[int]:
+    def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
         """Return the indexes of the inputs that the op reads by content."""
 
-    def content_digest(self, vertex: Vertex, index: int, source: R, cancel: CancelToken) -> Digest:
+    def content_digest(
+        self, vertex: Vertex, index: int, source: R, cancel: CancelToken, /
+    ) -> Digest:
         """Return the digest of what `vertex` reads in its input number `index`, which is `source`."""
 
-    def run(self, vertex: Vertex, inputs: Sequence[R], cancel: CancelToken) -> R:
+    def run(self, vertex: Vertex, inputs: Sequence[R], cancel: CancelToken, /) -> R:
         """Do the step, or fetch the source. Called at most once for a vertex in one solve."""
 
-    def store(self, vertex: Vertex, result: R) -> str:
+    def store(self, vertex: Vertex, result: R, /) -> str:
         """Make the result of a step durable and return the text by which `load` finds it."""
 
-    def load(self, vertex: Vertex, stored: str) -> R | None:
+    def load(self, vertex: Vertex, stored: str, /) -> R | None:
         """Return the result that `store` named so; None if it is gone or damaged.
 
         For a source `stored` is its identity, and None means that it has to be fetched by `run`.
         """
 
-    def kind(self, vertex: Vertex) -> SlotKind:
+    def kind(self, vertex: Vertex, /) -> SlotKind:
         """Say which slots running the vertex takes."""
 
 
 class Locks(Protocol):
     """Locks by name that hold against all threads of all processes on one store."""
 
-    def acquire(
-        self, name: str, cancel: CancelToken, on_wait: Callable[[], None]
-    ) -> AbstractContextManager[object]:
-        """Return a context in which `name` is ours alone.
+    def exclusive(
+        self, name: str, *, wait: bool = True, check: Callable[[], None] | None = None
+    ) -> AbstractContextManager[bool]:
+        """Return a context in which `name` is ours alone; it gives whether it is.
 
-        Entering waits as long as another has it: first it calls `on_wait`, once; it raises Cancelled
-        when `cancel` is cancelled. A holder that dies loses the lock.
+        Without `wait` it gives False if another has it. Else it waits, and calls `check` now and
+        then, which ends the waiting by raising. A holder that dies loses the lock.
         """

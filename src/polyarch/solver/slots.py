@@ -78,11 +78,6 @@ class Slots(Generic[_T]):
                 return work, partial(self._give_back, kind, weight)
         return None
 
-    def clear(self) -> None:
-        """Forget all work that waits."""
-        for waiting in self._waiting.values():
-            waiting.clear()
-
     @property
     def waiting(self) -> int:
         """How many pieces of work wait."""

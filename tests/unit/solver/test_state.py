@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Bench, CountingRunner
 
+from fakes import Bench, CountingRunner
 from polyarch.digest import sha256
 from polyarch.errors import InternalError
 from polyarch.graph.graph import Graph
@@ -264,11 +264,20 @@ def test_vertex_that_stands_still_is_a_bug() -> None:
 
 
 def test_command_that_got_lost_is_a_bug() -> None:
-    it, image, step = found_step(Bench())
+    it, _, step = found_step(Bench())
     it._nodes[step.digest].under_way = 0
     it._agenda.append(it._nodes[step.digest])
 
     with pytest.raises(InternalError, match="nothing goes on for 'step' in state loading"):
+        it._dispatch()
+
+
+def test_command_for_a_vertex_at_rest_is_a_bug() -> None:
+    it, image, _ = found_step(Bench())
+    it._nodes[image.digest].under_way = 1
+    it._agenda.append(it._nodes[image.digest])
+
+    with pytest.raises(InternalError, match="nothing goes on for 'base' in state known"):
         it._dispatch()
 
 

@@ -46,7 +46,7 @@ class Terminal:
     @property
     def is_tty(self) -> bool:
         """Whether somebody watches."""
-        return self._stream.isatty()
+        return not self._stream.closed and self._stream.isatty()
 
     def fileno(self) -> int:
         """The stream's file descriptor. Raises OSError if it has none."""

@@ -20,8 +20,8 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
-from polyarch.dockerfile.gofmt import quoted
 from polyarch.progress import Event, StatusEvent
+from polyarch.text.gofmt import quoted
 
 __all__ = ["PlainDisplay"]
 
@@ -84,6 +84,8 @@ class PlainDisplay(Display):
         if error is not None:
             self._trace.cancel(now)
         self._print(now)
+        if self._current is not None and self._current.partial:
+            self._line("")
         self._out += failure_logs(self._trace)
         colour = self._terminal.is_tty and not self.settings.environ.get("NO_COLOR")
         text = summary(self.warnings, debug=self.settings.debug, colour=colour)

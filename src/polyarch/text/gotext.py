@@ -58,7 +58,7 @@ _NANOSECONDS = {
 }
 _MAX_INT64 = 2**63 - 1
 _DURATION_PART = re.compile(r"([0-9]*)(?:(\.)([0-9]*))?([^0-9.]*)")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-zA-Z]*)")
+_SIZE = re.compile(r"(\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?) ?([a-zA-Z]*)")
 _SIZE_UNITS = "kmgtp"
 _NEAR = 3
 
@@ -155,7 +155,8 @@ def _duration_part(match: re.Match[str], text: str) -> int:
     # Eighteen digits are what Go's 63 bits hold of a fraction; it drops the others as well.
     fraction = (fraction or "")[:18]
     scale = _NANOSECONDS[unit]
-    return int(whole or "0") * scale + int(fraction or "0") * scale // 10 ** len(fraction)
+    parts_of_one: int = 10 ** len(fraction)
+    return int(whole or "0") * scale + int(fraction or "0") * scale // parts_of_one
 
 
 def parse_size(text: str) -> int | None:

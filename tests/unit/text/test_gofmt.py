@@ -1,6 +1,6 @@
 import pytest
 
-from polyarch.dockerfile.gofmt import duration, quoted, quoted_list
+from polyarch.text.gofmt import duration, quoted, quoted_list
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+r"""Listings: records -> aligned columns, JSON lines, or whatever a template makes of them.
+
+`--format` is understood as docker understands it:
+
+    "" or table              the command's own columns
+    table {{.A}}\t{{.B}}     columns by a template, with the titles of its fields above
+    json                     one JSON object per line
+    {{.A}} of {{.B}}         a template for each record, nothing above
+    pretty                   left to the command
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from polyarch.cli.template.template import Template, parse_template
+from polyarch.cli.template.values import Value
+
+__all__ = ["Format", "align", "parse_format"]
+
+_TABLE = "table"
+_MIN_WIDTH = 10
+_PADDING = 3
+
+
+def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) -> str:
+    """Turn tabs into blanks so that what stands behind them is aligned.
+
+    Neighbouring lines make up a column as far as they all have a tab there; a column is as wide as its
+    widest cell and `padding`, and at least `min_width`. Source: the elastic tabstops of Go's
+    text/tabwriter, with the settings of docker's listings.
+    """
+    lines = [line.split("\t") for line in text.split("\n")]
+    column = 0
+    while any(len(cells) > column + 1 for cells in lines):
+        for block in _blocks(lines, column):
+            width = max(min_width, max(len(cells[column]) for cells in block) + padding)
+            for cells in block:
+                cells[column] = cells[column].ljust(width)
+        column += 1
+    return "\n".join("".join(cells) for cells in lines)
+
+
+def _blocks(lines: Sequence[list[str]], column: int) -> Iterable[list[list[str]]]:
+    """The runs of neighbouring lines whose cell in this column ends with a tab."""
+    block: list[list[str]] = []
+    for cells in lines:
+        if len(cells) > column + 1:
+            block.append(cells)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How records are listed; `template` is None for pretty alone."""
+
+    is_table: bool
+    template: Template | None
+
+    def render(
+        self, records: Iterable[Value], *, titles: Mapping[str, str], record: str = ""
+    ) -> str:
+        """List `records`, each with an end of line; `titles` are those of the fields in a table.
+
+        Raises InputError where the template asks for what isn't there: a field that is none of a
+        record's is only tolerated if `record`, the name that errors give to records, is "".
+        """
+        if self.template is None:
+            return ""
+        lines = [self.template.render(item, record=record) for item in records]
+        if self.is_table:
+            lines.insert(0, self.template.render_header(titles))
+        text = "".join(f"{line}\n" for line in lines)
+        return align(text) if self.is_table else text
+
+
+def parse_format(text: str, *, default: str) -> Format:
+    """Understand the value of `--format`; `default` is the template of the command's own columns.
+
+    Raises InputError for a template that doesn't parse.
+    """
+    if text == "pretty":
+        return Format(is_table=False, template=None)
+    if text == "json":
+        return Format(is_table=False, template=parse_template("{{json .}}"))
+    is_table = text == "" or text.startswith(_TABLE)
+    source = text.removeprefix(_TABLE).strip(" ") if is_table else text.strip(" ")
+    # Shells pass \t and \n on as they were typed.
+    source = source.replace("\\t", "\t").replace("\\n", "\n")
+    return Format(is_table=is_table, template=parse_template(source or default))

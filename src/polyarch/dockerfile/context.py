@@ -1,0 +1,198 @@
+"""What lowering knows beside the Dockerfile: options, base images, the graph that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from polyarch.dockerfile.expand import DISPLAY, expand, expand_words
+from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.stage import StageState
+from polyarch.errors import InputError, PolyarchError
+from polyarch.graph.graph import GraphMaker
+from polyarch.graph.location import Location
+from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import BaseImage
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
+
+__all__ = [
+    "BaseImages",
+    "LowerOptions",
+    "Lowering",
+    "expand_in",
+    "expand_words_in",
+]
+
+MAIN_CONTEXT = "context"
+SCRATCH = "scratch"
+IMAGE_SCHEME = "docker-image://"
+
+
+class BaseImages(Protocol):
+    """Where the configs of base images come from; handed in, so that the frontend needs no network."""
+
+    def resolve(self, reference: str, platform: Platform) -> BaseImage:
+        """Return the image of that name for that platform.
+
+        Raises NotFound if there is none, or none for the platform; RemoteError if it can't be asked.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowerOptions:
+    """The request's part in what a Dockerfile means.
+
+    `is_explicit` says that the platform was asked for, rather than taken from this machine.
+    `contexts` maps the names of named contexts to what they are (a folder or an image reference).
+    """
+
+    build_platform: Platform
+    is_explicit: bool = False
+    is_multi_platform: bool = False
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
+    network: str = "default"
+    hostname: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 0
+    cgroup_parent: str = ""
+    allow: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True)
+class Lowering:
+    """One Dockerfile being lowered for one platform.
+
+    `global_args` are the values of the ARGs before the first FROM and of the platform arguments;
+    `written` are the stages of the Dockerfile, `stages` those that are lowered, by index.
+    """
+
+    platform: Platform
+    options: LowerOptions
+    maker: GraphMaker
+    images: BaseImages
+    escape: str
+    global_args: Mapping[str, str] = field(default_factory=dict)
+    written: tuple[Stage, ...] = ()
+    stages: dict[int, StageState] = field(default_factory=dict)
+
+    @property
+    def build_args(self) -> Mapping[str, str]:
+        """The values that the command line gives."""
+        return self.options.build_args
+
+    def find_context(self, name: str, platform: Platform) -> str:
+        """Return what the command line says that `name` stands for, "" for nothing."""
+        if name == SCRATCH:
+            return ""
+        contexts = self.options.contexts
+        familiar = _familiar(name)
+        return contexts.get(f"{familiar}::{platform}") or contexts.get(familiar, "")
+
+    def prefix(self, stage: Stage, index: int, platform: Platform) -> str:
+        """Return what stands before the number in the names of a stage's steps."""
+        words = []
+        if self.options.is_multi_platform:
+            words.append(str(platform) + self._crossing(platform))
+        if stage.name:
+            words.append(stage.name)
+        elif len(self.written) > 1:
+            words.append(f"stage-{index}")
+        return " ".join(words)
+
+    def _crossing(self, platform: Platform) -> str:
+        if platform == self.platform:
+            return ""
+        target = str(self.platform)
+        return "->" + (target.partition("/")[2] if platform.os == self.platform.os else target)
+
+    def add(
+        self,
+        state: StageState,
+        op: Op,
+        inputs: tuple[Vertex, ...],
+        text: str,
+        instruction: Instruction,
+    ) -> Vertex:
+        """Add the vertex of a step that people see as `text`."""
+        shown = expand(text, state.variables, escape=self.escape, mode=DISPLAY)
+        return self.maker.add(
+            op,
+            inputs,
+            name=state.step_name(shown),
+            location=instruction.location,
+            platform_name=str(state.platform),
+            ignore_cache=state.ignore_cache,
+        )
+
+    def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
+        """Ask for an image; an error gets the place of the instruction that names it."""
+        try:
+            return self.images.resolve(reference, platform)
+        except PolyarchError as error:
+            error.place = error.place or location
+            raise
+
+    def add_image(
+        self, base: BaseImage, platform: Platform, location: Location, name: str
+    ) -> Vertex:
+        """Add the vertex of an image."""
+        op = ImageOp(
+            reference=base.reference, digest=base.digest, platform=platform, diff_ids=base.diff_ids
+        )
+        return self.maker.add(op, name=name, location=location, platform_name=str(platform))
+
+    def local(self, name: str) -> Vertex:
+        """Add the vertex of a build context."""
+        is_main = name == MAIN_CONTEXT
+        shown = "load build context" if is_main else f"load build context {name}"
+        return self.maker.add(LocalOp(name=name), name=f"[internal] {shown}")
+
+    def source(
+        self, state: StageState, name: str, index: int | None, location: Location
+    ) -> tuple[Vertex, bool]:
+        """Return the vertex that a `from` names, and whether it is a build context.
+
+        `index` is the stage of that name, if there is one.
+        """
+        if not name:
+            return self.local(MAIN_CONTEXT), True
+        context = self.find_context(name, state.platform)
+        if index is not None and not context:
+            return self.stages[index].vertex, False
+        if name == SCRATCH:
+            return self.maker.add(ScratchOp()), False
+        if context and not context.startswith(IMAGE_SCHEME):
+            return self.local(name), True
+        base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, state.platform, location)
+        shown = f"FROM {base.reference}@{base.digest}"
+        return self.add_image(base, state.platform, location, shown), False
+
+
+def _familiar(name: str) -> str:
+    """Write an image's name as named contexts are called; what is no reference stays as it is."""
+    try:
+        reference = parse_reference(name)
+    except InputError:
+        return name
+    return reference.familiar.removesuffix(":latest")
+
+
+def expand_in(state: StageState, word: str, instruction: Instruction, lowering: Lowering) -> str:
+    """Expand the variables of a word, remove its quotes. Raises DockerfileError with the place."""
+    return expand(word, state.variables, escape=lowering.escape, place=instruction.location)
+
+
+def expand_words_in(
+    state: StageState, text: str, instruction: Instruction, lowering: Lowering
+) -> tuple[str, ...]:
+    """Expand variables, then split into words. Raises DockerfileError with the place."""
+    return expand_words(text, state.variables, escape=lowering.escape, place=instruction.location)

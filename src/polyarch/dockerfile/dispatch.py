@@ -1,0 +1,286 @@
+"""Lowering instructions: one function for each kind, from a stage's state to its next state.
+
+Config, history texts and which instructions make layers are BuildKit's.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import Any
+
+from polyarch.dockerfile.context import Lowering, expand_in, expand_words_in
+from polyarch.dockerfile.files import lower_copy
+from polyarch.dockerfile.instruction import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Instruction,
+    Label,
+    Maintainer,
+    Onbuild,
+    Run,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from polyarch.dockerfile.run import lower_run
+from polyarch.dockerfile.stage import StageState
+from polyarch.errors import DockerfileError
+from polyarch.graph.op import FileOp, MkdirAction
+from polyarch.text import gofmt
+
+__all__ = ["dispatch"]
+
+_SIGNALS = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "ILL",
+    "TRAP",
+    "ABRT",
+    "BUS",
+    "FPE",
+    "KILL",
+    "USR1",
+    "SEGV",
+    "USR2",
+    "PIPE",
+    "ALRM",
+    "TERM",
+    "STKFLT",
+    "CHLD",
+    "CONT",
+    "STOP",
+    "TSTP",
+    "TTIN",
+    "TTOU",
+    "URG",
+    "XCPU",
+    "XFSZ",
+    "VTALRM",
+    "PROF",
+    "WINCH",
+    "IO",
+    "PWR",
+    "SYS",
+]
+_MORE_SIGNALS = {"CLD", "POLL", "IOT", "UNUSED"}
+_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/(.*))?\Z")
+
+
+def dispatch(state: StageState, instruction: Instruction, lowering: Lowering) -> None:
+    """Carry out one instruction on `state`. Raises DockerfileError with its place."""
+    handler = _HANDLERS.get(type(instruction))
+    if handler is None:
+        raise DockerfileError(
+            f"{instruction.name} can't be carried out yet", place=instruction.location
+        )
+    handler(state, instruction, lowering)
+
+
+def _env(state: StageState, instruction: Env, lowering: Lowering) -> None:
+    pairs = _expanded_pairs(state, instruction, lowering)
+    state.set_env(pairs)
+    state.record("ENV " + " ".join(f"{name}={value}" for name, value in pairs))
+
+
+def _label(state: StageState, instruction: Label, lowering: Lowering) -> None:
+    pairs = _expanded_pairs(state, instruction, lowering)
+    state.mapping("Labels").update(pairs)
+    state.record("LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
+
+
+def _expanded_pairs(
+    state: StageState, instruction: Env | Label, lowering: Lowering
+) -> list[tuple[str, str]]:
+    # All values of one line see the environment as it was before the line.
+    return [
+        (
+            expand_in(state, name, instruction, lowering),
+            expand_in(state, value, instruction, lowering),
+        )
+        for name, value in instruction.pairs
+    ]
+
+
+def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
+    shown = []
+    for declared in instruction.definitions:
+        name = declared.name
+        default = declared.default
+        if default is not None:
+            default = expand_in(state, default, instruction, lowering)
+        shown.append(name if default is None else f"{name}={default}")
+        value = lowering.build_args.get(name, default)
+        if value is None:
+            value = lowering.global_args.get(name)
+        state.build_args[name] = value
+        if value is not None:
+            state.variables[name] = value
+    state.record("ARG " + " ".join(shown))
+
+
+def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> None:
+    path = expand_in(state, instruction.path, instruction, lowering)
+    workdir = posixpath.normpath(posixpath.join(state.workdir, path))
+    workdir = "/" + workdir.lstrip("/")
+    state.run["WorkingDir"] = workdir
+    if workdir == "/":
+        state.record(f"WORKDIR {workdir}")
+        return
+    action = MkdirAction(path=workdir, owner=state.user)
+    state.vertex = lowering.add(
+        state, FileOp(actions=(action,)), (state.vertex,), f"WORKDIR {path}", instruction
+    )
+    state.record(f"WORKDIR {workdir}", layer=True)
+
+
+def _user(state: StageState, instruction: User, lowering: Lowering) -> None:
+    user = expand_in(state, instruction.user, instruction, lowering)
+    state.run["User"] = user
+    state.record(f"USER {user}")
+
+
+def _cmd(state: StageState, instruction: Cmd, _lowering: Lowering) -> None:
+    command = _command(state, instruction)
+    state.run["Cmd"] = command
+    state.run["ArgsEscaped"] = True
+    state.is_set.add("cmd")
+    state.record("CMD " + gofmt.quoted_list(command))
+
+
+def _entrypoint(state: StageState, instruction: Entrypoint, _lowering: Lowering) -> None:
+    command = _command(state, instruction)
+    state.run["Entrypoint"] = command
+    if "cmd" not in state.is_set:
+        state.run.pop("Cmd", None)
+    state.record("ENTRYPOINT " + gofmt.quoted_list(command))
+
+
+def _command(state: StageState, instruction: Cmd | Entrypoint) -> list[str]:
+    words = list(instruction.arguments)
+    return [*state.shell(), " ".join(words)] if instruction.shell else words
+
+
+def _shell(state: StageState, instruction: Shell, _lowering: Lowering) -> None:
+    state.run["Shell"] = list(instruction.arguments)
+    state.record("SHELL " + gofmt.value_list(instruction.arguments))
+
+
+def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
+    words: list[str] = []
+    for port in instruction.ports:
+        words += expand_words_in(state, port, instruction, lowering)
+    ports = sorted(each for word in words for each in _ports(word, instruction))
+    state.mapping("ExposedPorts").update({port: {} for port in ports})
+    state.record("EXPOSE " + gofmt.value_list(ports))
+
+
+def _ports(word: str, instruction: Expose) -> list[str]:
+    # An address and a host port may stand before the container's port; only that one is kept.
+    match = _PORT.match(word.rpartition(":")[2])
+    protocol = (match[3] or "tcp").lower() if match else ""
+    if match is None or protocol not in ("tcp", "udp", "sctp"):
+        raise DockerfileError(f"invalid containerPort: {word}", place=instruction.location)
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not first <= last <= 65535:
+        raise DockerfileError(f"invalid containerPort: {word}", place=instruction.location)
+    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def _volume(state: StageState, instruction: Volume, lowering: Lowering) -> None:
+    paths = [expand_in(state, path, instruction, lowering) for path in instruction.paths]
+    for path in paths:
+        if not path:
+            raise DockerfileError(
+                "VOLUME specified can not be an empty string", place=instruction.location
+            )
+    state.mapping("Volumes").update({path: {} for path in paths})
+    state.record("VOLUME " + gofmt.value_list(paths))
+
+
+def _stopsignal(state: StageState, instruction: StopSignal, lowering: Lowering) -> None:
+    name = expand_in(state, instruction.signal, instruction, lowering)
+    if not _is_signal(name):
+        raise DockerfileError(
+            f"invalid signal: {name}",
+            hint="give a number or a name such as SIGTERM",
+            place=instruction.location,
+        )
+    state.run["StopSignal"] = name
+    state.record(f"STOPSIGNAL {name}")
+
+
+def _is_signal(name: str) -> bool:
+    if name.isascii() and name.isdigit():
+        return int(name) > 0
+    short = name.upper().removeprefix("SIG")
+    is_realtime = re.fullmatch(r"RT(MIN(\+\d+)?|MAX(-\d+)?)", short) is not None
+    return short in _SIGNALS or short in _MORE_SIGNALS or is_realtime
+
+
+def _healthcheck(state: StageState, instruction: Healthcheck, _lowering: Lowering) -> None:
+    check: dict[str, object] = {"Test": list(instruction.test)}
+    shown = [f"Test:{gofmt.value_list(instruction.test)}"]
+    times = (
+        ("Interval", instruction.interval),
+        ("Timeout", instruction.timeout),
+        ("StartPeriod", instruction.start_period),
+        ("StartInterval", instruction.start_interval),
+    )
+    for name, value in times:
+        shown.append(f"{name}:{gofmt.duration(value)}")
+        if value:
+            check[name] = value
+    shown.append(f"Retries:{instruction.retries}")
+    if instruction.retries:
+        check["Retries"] = instruction.retries
+    state.run["Healthcheck"] = check
+    state.record("HEALTHCHECK {" + " ".join(shown) + "}")
+
+
+def _maintainer(state: StageState, instruction: Maintainer, _lowering: Lowering) -> None:
+    state.config["author"] = instruction.author
+    state.record(f"MAINTAINER {instruction.author}")
+
+
+def _onbuild(state: StageState, instruction: Onbuild, _lowering: Lowering) -> None:
+    state.run["OnBuild"] = [*state.texts("OnBuild"), instruction.trigger]
+
+
+def _copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
+    lower_copy(state, instruction, lowering)
+
+
+def _run(state: StageState, instruction: Run, lowering: Lowering) -> None:
+    lower_run(state, instruction, lowering)
+
+
+_HANDLERS: dict[type, Callable[[StageState, Any, Lowering], None]] = {
+    Add: _copy,
+    Arg: _arg,
+    Cmd: _cmd,
+    Copy: _copy,
+    Entrypoint: _entrypoint,
+    Env: _env,
+    Expose: _expose,
+    Healthcheck: _healthcheck,
+    Label: _label,
+    Maintainer: _maintainer,
+    Onbuild: _onbuild,
+    Run: _run,
+    Shell: _shell,
+    StopSignal: _stopsignal,
+    User: _user,
+    Volume: _volume,
+    Workdir: _workdir,
+}

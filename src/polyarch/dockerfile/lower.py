@@ -1,0 +1,219 @@
+"""From a Dockerfile and a platform to a graph and an image config.
+
+The whole Dockerfile is lowered once for each platform, into one `GraphMaker`, so that what two
+platforms have in common becomes one vertex. Only stages that the target needs are lowered.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+from polyarch.dockerfile.args import global_scope, platform_args
+from polyarch.dockerfile.context import (
+    IMAGE_SCHEME,
+    SCRATCH,
+    BaseImages,
+    Lowering,
+    LowerOptions,
+)
+from polyarch.dockerfile.dispatch import dispatch
+from polyarch.dockerfile.expand import expand
+from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
+from polyarch.dockerfile.parser import Dockerfile, parse_trigger
+from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
+from polyarch.dockerfile.stages import find_stage, find_target, needed_stages
+from polyarch.errors import DockerfileError, InputError
+from polyarch.graph.graph import GraphMaker
+from polyarch.graph.op import CopyAction, FileOp, JSONObject, ScratchOp
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import BaseImage
+from polyarch.platforms import Platform, normalize
+from polyarch.platforms import parse as parse_platform
+
+__all__ = ["Lowered", "lower"]
+
+_STEPS = (Add, Copy, Run, Workdir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What a Dockerfile means for one platform.
+
+    `vertex` gives the file system; `config` is the image config without `rootfs` and `history`;
+    `history` holds the base image's entries as they are, and new ones that have no time yet.
+    """
+
+    platform: Platform
+    vertex: Vertex
+    config: JSONObject
+    history: tuple[JSONObject, ...]
+
+
+def lower(
+    dockerfile: Dockerfile,
+    platform: Platform,
+    *,
+    options: LowerOptions,
+    maker: GraphMaker,
+    images: BaseImages,
+) -> Lowered:
+    """Lower `dockerfile` for `platform`.
+
+    Raises DockerfileError with the place for whatever can't be done.
+    """
+    target = find_target(dockerfile, options.target)
+    defaults = platform_args(platform, options.build_platform, stage=options.target)
+    lowering = Lowering(
+        platform=platform,
+        options=options,
+        maker=maker,
+        images=images,
+        escape=dockerfile.escape,
+        written=dockerfile.stages,
+        global_args=global_scope(
+            dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
+        ),
+    )
+    bases = [_expanded(stage.base, stage, lowering) for stage in dockerfile.stages]
+    replaced = {
+        index
+        for index, stage in enumerate(dockerfile.stages)
+        if stage.name and lowering.find_context(stage.name, platform)
+    }
+    for index in needed_stages(dockerfile.stages, target, bases, replaced=replaced):
+        if index not in replaced:
+            lowering.stages[index] = _lower_stage(index, bases[index], lowering)
+    return _finish(lowering.stages[target], lowering)
+
+
+def _finish(state: StageState, lowering: Lowering) -> Lowered:
+    config = copy.deepcopy(state.config)
+    if lowering.options.labels:
+        state = replace(state, config=config)
+        state.mapping("Labels").update(lowering.options.labels)
+    if lowering.options.is_explicit or state.stage.platform or "architecture" not in config:
+        _set_platform(config, normalize(lowering.platform))
+    return Lowered(
+        platform=lowering.platform,
+        vertex=state.vertex,
+        config=config,
+        history=tuple(state.history),
+    )
+
+
+def _set_platform(config: JSONObject, platform: Platform) -> None:
+    config["os"], config["architecture"] = platform.os, platform.architecture
+    config.pop("variant", None)
+    if platform.variant:
+        config["variant"] = platform.variant
+
+
+def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
+    stage = lowering.written[index]
+    platform = _stage_platform(stage, lowering)
+    if not name:
+        raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
+    parent = find_stage(lowering.written, name, before=index)
+    context = lowering.find_context(name, platform)
+    if name == SCRATCH:
+        state = _from_scratch(stage, platform, lowering)
+    elif parent is not None and not context:
+        state = lowering.stages[parent].fork(stage)
+    elif context and not context.startswith(IMAGE_SCHEME):
+        state = _from_folder(stage, platform, lowering, name)
+    else:
+        state = _from_image(stage, platform, lowering, context.removeprefix(IMAGE_SCHEME) or name)
+    instructions = (*_triggers(state, stage), *stage.instructions)
+    _number_steps(state, index, instructions, lowering)
+    for instruction in instructions:
+        dispatch(state, instruction, lowering)
+    return state
+
+
+def _number_steps(
+    state: StageState, index: int, instructions: tuple[Instruction, ...], lowering: Lowering
+) -> None:
+    """Number the steps: the base, if it is fetched, and each instruction that makes a layer."""
+    is_fetched = state.base is not None
+    state.prefix = lowering.prefix(state.stage, index, state.platform)
+    state.steps = int(is_fetched) + sum(isinstance(each, _STEPS) for each in instructions)
+    options = lowering.options
+    stage_name = (state.stage.name or str(index)).lower()
+    state.ignore_cache = options.no_cache or stage_name in options.no_cache_stages
+    if state.base is not None:
+        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}")
+        state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
+
+
+def _expanded(text: str, stage: Stage, lowering: Lowering) -> str:
+    return expand(text, lowering.global_args, escape=lowering.escape, place=stage.location)
+
+
+def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
+    text = _expanded(stage.platform, stage, lowering) if stage.platform else ""
+    if not text:
+        return lowering.platform
+    try:
+        return normalize(parse_platform(text))
+    except InputError as error:
+        raise DockerfileError(
+            f"failed to parse platform {text}: {error}", hint=error.hint, place=stage.location
+        ) from error
+
+
+def _new_state(stage: Stage, platform: Platform, vertex: Vertex, config: JSONObject) -> StageState:
+    state = StageState(stage=stage, platform=platform, vertex=vertex, config=config)
+    env = state.texts("Env")
+    if not any(entry.partition("=")[0] == "PATH" for entry in env):
+        state.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
+    for entry in env:
+        name, _, value = entry.partition("=")
+        state.variables[name] = value
+    return state
+
+
+def _from_scratch(stage: Stage, platform: Platform, lowering: Lowering) -> StageState:
+    config: JSONObject = {}
+    _set_platform(config, normalize(platform))
+    state = _new_state(stage, platform, lowering.maker.add(ScratchOp()), config)
+    state.run["WorkingDir"] = "/"
+    return state
+
+
+def _from_folder(stage: Stage, platform: Platform, lowering: Lowering, name: str) -> StageState:
+    """Start from the content of a named context that is a folder."""
+    state = _from_scratch(stage, platform, lowering)
+    copied = CopyAction(input=1, sources=("/",), destination="/", keep_owner=False)
+    state.vertex = lowering.maker.add(
+        FileOp(actions=(copied,)),
+        (state.vertex, lowering.local(name)),
+        name=f"[context {name}] load from client",
+        location=stage.location,
+        platform_name=str(platform),
+    )
+    return state
+
+
+def _from_image(stage: Stage, platform: Platform, lowering: Lowering, reference: str) -> StageState:
+    base = lowering.resolve(reference, platform, stage.location)
+    # The vertex is added when the steps are numbered; an image without layers is like scratch.
+    nothing = lowering.maker.add(ScratchOp())
+    state = _new_state(stage, platform, nothing, _base_config(base))
+    state.base = base if base.diff_ids else None
+    history = base.config.get("history")
+    if isinstance(history, list):
+        state.history = [dict(entry) for entry in history if isinstance(entry, dict)]
+    return state
+
+
+def _base_config(base: BaseImage) -> JSONObject:
+    left_out = ("rootfs", "history", "created")
+    return {key: copy.deepcopy(value) for key, value in base.config.items() if key not in left_out}
+
+
+def _triggers(state: StageState, stage: Stage) -> tuple[Instruction, ...]:
+    """Take the ONBUILD triggers of the base out of its config, as instructions."""
+    texts = state.texts("OnBuild")
+    state.run.pop("OnBuild", None)
+    return tuple(parse_trigger(text, stage.location) for text in texts)

@@ -1,0 +1,126 @@
+"""A stage while it is lowered: its tree so far, its image config, its environment.
+
+The config is kept as the JSON object that the image will have (Docker's superset of the OCI image
+spec's), so that whatever a base image holds beside the known keys passes through.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from polyarch.dockerfile.instruction import Stage
+from polyarch.graph.op import JSONObject
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import BaseImage
+from polyarch.platforms import Platform
+
+__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "StageState"]
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HISTORY_COMMENT = "buildkit.dockerfile.v0"
+
+
+@dataclass(slots=True, kw_only=True)
+class StageState:
+    """What the next instruction of a stage builds on.
+
+    `config` is the whole image config without `rootfs`; `history` its history: entries of the base as
+    they are, new ones without times. `variables` is what `$NAME` means: ENV and ARG in the order of the
+    file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
+    `is_set` holds the instructions that were given in this stage itself; `base` is the image it starts
+    from, if it does.
+    """
+
+    stage: Stage
+    platform: Platform
+    vertex: Vertex
+    config: JSONObject
+    history: list[JSONObject] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    build_args: dict[str, str | None] = field(default_factory=dict)
+    is_set: set[str] = field(default_factory=set)
+    step: int = 0
+    steps: int = 0
+    prefix: str = ""
+    ignore_cache: bool = False
+    base: BaseImage | None = None
+
+    @property
+    def run(self) -> JSONObject:
+        """The `config` part of the image config: what a container of the image runs with."""
+        return cast("JSONObject", self.config.setdefault("config", {}))
+
+    @property
+    def workdir(self) -> str:
+        """The working directory, absolute."""
+        return self.text("WorkingDir") or "/"
+
+    @property
+    def user(self) -> str:
+        """Who steps run as, as USER has it."""
+        return self.text("User")
+
+    def text(self, key: str) -> str:
+        """Return a text of the run config, "" if there is none."""
+        value = self.run.get(key)
+        return value if isinstance(value, str) else ""
+
+    def texts(self, key: str) -> list[str]:
+        """Return a list of texts of the run config, empty if there is none."""
+        value = self.run.get(key)
+        return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+    def mapping(self, key: str) -> dict[str, object]:
+        """Return an object of the run config to be changed in place."""
+        value = self.run.get(key)
+        if not isinstance(value, dict):
+            value = self.run[key] = {}
+        return cast("dict[str, object]", value)
+
+    def shell(self) -> list[str]:
+        """Return what shell forms run in."""
+        return self.texts("Shell") or ["/bin/sh", "-c"]
+
+    def set_env(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Set environment variables of the image, in place where they exist."""
+        env = self.texts("Env")
+        places = {entry.partition("=")[0]: number for number, entry in enumerate(env)}
+        for name, value in pairs:
+            if name in places:
+                env[places[name]] = f"{name}={value}"
+            else:
+                places[name] = len(env)
+                env.append(f"{name}={value}")
+            self.variables[name] = value
+        self.run["Env"] = env
+
+    def record(self, created_by: str, *, layer: bool = False, author: str = "") -> None:
+        """Add a history entry; `layer` says that the instruction makes one."""
+        entry: JSONObject = {"created_by": created_by, "comment": HISTORY_COMMENT}
+        if author:
+            entry["author"] = author
+        if not layer:
+            entry["empty_layer"] = True
+        self.history.append(entry)
+
+    def step_name(self, text: str) -> str:
+        """Return what people see of the next step that makes a vertex."""
+        self.step += 1
+        width = len(str(self.steps))
+        return f"[{self.prefix} {self.step:{width}d}/{self.steps}] {text}"
+
+    def fork(self, stage: Stage) -> StageState:
+        """Start another stage from this one's tree, config and environment."""
+        return StageState(
+            stage=stage,
+            platform=self.platform,
+            vertex=self.vertex,
+            config=copy.deepcopy(self.config),
+            history=copy.deepcopy(self.history),
+            variables=dict(self.variables),
+            build_args=dict(self.build_args),
+            ignore_cache=self.ignore_cache,
+        )

@@ -1,0 +1,139 @@
+"""Target -> the stages that it needs, in the order in which they can be built.
+
+A stage needs its base, if that is an earlier stage, and the stages that COPY and RUN --mount take files
+from; those may stand anywhere in the file, so that they can form a circle. Names are compared without
+case, and the last stage of a name has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from polyarch.dockerfile.instruction import Copy, Instruction, Run, Stage
+from polyarch.dockerfile.mount import mount_from
+from polyarch.dockerfile.parser import Dockerfile
+from polyarch.errors import DockerfileError, InputError, NotFound
+from polyarch.graph.location import Location
+from polyarch.text.gotext import parse_int, quote, suggestion
+
+__all__ = [
+    "find_copy_source",
+    "find_stage",
+    "find_target",
+    "instruction_sources",
+    "needed_stages",
+    "stage_label",
+]
+
+
+def stage_label(stages: Sequence[Stage], index: int) -> str:
+    """What messages call a stage: its name, or `stage-0` and so on."""
+    return stages[index].name or f"stage-{index}"
+
+
+def find_target(dockerfile: Dockerfile, target: str = "") -> int:
+    """Return the index of the stage that is asked for; the last one if none is.
+
+    Raises NotFound if there is none of the name, DockerfileError if there are no stages.
+    """
+    stages = dockerfile.stages
+    if not stages:
+        raise DockerfileError(
+            "no build stage in current context", hint="A Dockerfile needs a FROM instruction."
+        )
+    if not target:
+        return len(stages) - 1
+    index = find_stage(stages, target)
+    if index is None:
+        names = [stage.name for stage in stages if stage.name]
+        hint = f"The Dockerfile has {', '.join(names)}." if names else "No stage has a name."
+        near = suggestion(target.lower(), names)
+        raise NotFound(f"target stage {quote(target)} could not be found{near}", hint=hint)
+    return index
+
+
+def find_stage(stages: Sequence[Stage], name: str, *, before: int | None = None) -> int | None:
+    """Return the index of the last stage of a name, among those before `before` if it is given."""
+    wanted = name.lower()
+    for index in reversed(range(len(stages) if before is None else before)):
+        if wanted and stages[index].name == wanted:
+            return index
+    return None
+
+
+def find_copy_source(stages: Sequence[Stage], copy: Copy) -> int | None:
+    """Return the index of the stage that COPY --from means; None for the context or an image.
+
+    Raises DockerfileError for a number that no stage has, and for a variable.
+    """
+    if "$" in copy.from_name.removesuffix("$"):
+        raise DockerfileError(
+            "'from' doesn't support variable expansion, define alias stage instead",
+            hint="Use the variable in a FROM line of its own, and name that stage.",
+            place=copy.location,
+        )
+    try:
+        index = parse_int(copy.from_name, bits=64)
+    except InputError:
+        return find_stage(stages, copy.from_name)
+    if not 0 <= index < len(stages):
+        raise DockerfileError(f"invalid stage index {index}", place=copy.location)
+    return index
+
+
+def instruction_sources(stages: Sequence[Stage], instruction: Instruction) -> Iterator[int]:
+    """Yield the stages that an instruction takes files from. Raises as `find_copy_source`."""
+    if isinstance(instruction, Copy):
+        index = find_copy_source(stages, instruction)
+        if index is not None:
+            yield index
+    elif isinstance(instruction, Run):
+        for mount in instruction.mounts:
+            index = find_stage(stages, mount_from(mount))
+            if index is not None:
+                yield index
+
+
+def needed_stages(
+    stages: Sequence[Stage],
+    target: int,
+    bases: Sequence[str],
+    *,
+    replaced: Collection[int] = (),
+) -> tuple[int, ...]:
+    """Return the indexes of the stages that `target` needs, each behind those that it needs itself.
+
+    `bases` are the names behind FROM, expanded, of all stages. `replaced` are the stages that a build
+    context of their name stands in for: they need nothing.
+
+    Raises DockerfileError for a circle, and as `find_copy_source`.
+    """
+    done: dict[int, None] = {}
+    # A stack of our own: a file may have more stages than Python allows calls within calls.
+    path = {target: _needs(stages, target, bases[target], replaced)}
+    while path:
+        index, needs = next(reversed(path.items()))
+        needed, place = next(needs, (None, None))
+        if needed is None:
+            del path[index]
+            done[index] = None
+        elif needed in path:
+            label = stage_label(stages, needed)
+            raise DockerfileError(f"circular dependency detected on stage: {label}", place=place)
+        elif needed not in done:
+            path[needed] = _needs(stages, needed, bases[needed], replaced)
+    return tuple(done)
+
+
+def _needs(
+    stages: Sequence[Stage], index: int, base: str, replaced: Collection[int]
+) -> Iterator[tuple[int, Location]]:
+    """Yield the stages that a stage needs, and where it says so."""
+    if index in replaced:
+        return
+    base_stage = find_stage(stages, base, before=index)
+    if base_stage is not None:
+        yield base_stage, stages[index].location
+    for instruction in stages[index].instructions:
+        for needed in instruction_sources(stages, instruction):
+            yield needed, instruction.location

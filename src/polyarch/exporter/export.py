@@ -1,0 +1,225 @@
+"""Images -> every output that was asked for.
+
+Everything is checked before anything is written, and names are set last: what an output promises is
+there when its name is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from polyarch.errors import InputError
+from polyarch.exporter.files import FileTree, write_files, write_tar
+from polyarch.exporter.layout import Export, write_archive, write_folder
+from polyarch.layer.tar import Sink as ByteSink
+from polyarch.oci.encode import compact
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.request import Output
+from polyarch.store.refs import Refs
+from polyarch.store.store import Store
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["Carrier", "Exporter", "check_outputs", "names_of"]
+
+_KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
+IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})
+FILE_TYPES = frozenset({"local", "tar"})
+_IMAGE_ATTRIBUTES = frozenset(
+    {
+        "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
+        "registry.insecure", "tar", "attestation-inline", "source-date-epoch",
+    }
+)  # fmt: skip
+_FILE_ATTRIBUTES = frozenset({"platform-split"})
+
+
+class Carrier(Protocol):
+    """Brings blobs here and images away; the registry's side of exporting."""
+
+    def ensure(self, export: Export, shown: Step, cancel: CancelToken) -> None:
+        """Fetch the blobs of an export that aren't in the store yet."""
+
+    def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
+        """Push an export under a name; nothing is uploaded that the registry has."""
+
+
+def names_of(output: Output) -> tuple[Reference, ...]:
+    """Return the names that an output gives to its image. Raises InvalidReference."""
+    return tuple(
+        parse_reference(name.strip())
+        for name in output.attributes.get("name", "").split(",")
+        if name.strip()
+    )
+
+
+def is_true(output: Output, key: str, *, default: bool = False) -> bool:
+    """Read a bool attribute. Raises InputError."""
+    text = output.attributes.get(key)
+    if text is None:
+        return default
+    if text in {"1", "t", "T", "TRUE", "true", "True"}:
+        return True
+    if text in {"0", "f", "F", "FALSE", "false", "False"}:
+        return False
+    raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
+
+
+def check_outputs(outputs: Sequence[Output], platforms: int) -> None:
+    """Refuse, before anything is built, what can't be exported. Raises InputError."""
+    for output in outputs:
+        _check(output, platforms)
+    to_stdout = [each for each in outputs if _is_stdout(each)]
+    if len(to_stdout) > 1:
+        raise InputError("only one output can be written to standard output")
+
+
+def _check(output: Output, platforms: int) -> None:
+    if output.type not in _KNOWN:
+        raise InputError(
+            f"unknown output type {output.type!r}", hint="use one of " + ", ".join(_KNOWN)
+        )
+    known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
+    unknown = sorted(set(output.attributes) - known)
+    if unknown and output.type != "cacheonly":
+        raise InputError(
+            f"the attribute {unknown[0]!r} of output type={output.type} can't be carried out yet",
+            hint="leave it out",
+        )
+    names = names_of(output) if output.type in IMAGE_TYPES else ()
+    is_pushed = output.type == "registry" or is_true(output, "push")
+    if is_pushed and not names:
+        raise InputError("tag is needed when pushing to registry", hint="name one with -t")
+    if output.type == "docker" and output.destination and platforms > 1:
+        raise InputError(
+            "docker exporter does not currently support exporting manifest lists",
+            hint="build for one platform, or use type=oci",
+        )
+    if output.type == "local" and output.destination in {"", "-"}:
+        raise InputError("dest is required for local output", hint="name a folder: -o FOLDER")
+    if _is_stdout(output) and sys.stdout.isatty():
+        raise InputError(
+            f"output type={output.type} would write an archive to the terminal",
+            hint="name a file with dest=FILE, or redirect standard output",
+        )
+
+
+def _is_stdout(output: Output) -> bool:
+    if output.type == "tar":
+        return output.destination in {"", "-"}
+    return output.type == "oci" and output.destination in {"", "-"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """Carries out outputs. `trees` gives the files of each platform, for those that want files."""
+
+    store: Store
+    carrier: Carrier
+    trees: Callable[[], AbstractContextManager[Sequence[FileTree]]]
+    sink: Sink
+    cancel: CancelToken
+
+    def run(self, output: Output, export: Export | None) -> None:
+        """Carry out one output. `export` is there for the types that hold an image."""
+        if output.type in FILE_TYPES:
+            self._files(output)
+        elif export is not None:
+            if output.type in {"oci", "docker"} and (output.destination or output.type == "oci"):
+                self._layout(output, export)
+            else:
+                self._image(output, export)
+
+    def _image(self, output: Output, export: Export) -> None:
+        """Keep the image in the local store under its names, and push it if that is asked for."""
+        with step(self.sink, "exporting to image") as shown:
+            for document in export.documents:
+                self.store.blobs.put(document.data, document.descriptor.digest)
+            if output.type == "docker":
+                self.carrier.ensure(export, shown, self.cancel)
+            for number, image in enumerate(export.images):
+                with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
+                    pass
+                with shown.part(
+                    f"exporting config {export.images[number].config.descriptor.digest}"
+                ):
+                    pass
+            if len(export.images) > 1:
+                with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
+                    pass
+            if output.type == "registry" or is_true(output, "push"):
+                for name in export.names:
+                    self.carrier.push(export, name, shown, self.cancel)
+            if is_true(output, "store", default=True):
+                self._name(export, shown)
+
+    def _name(self, export: Export, shown: Step) -> None:
+        refs: Refs = self.store.refs
+        for name in export.names:
+            with shown.part(f"naming to {name}"):
+                refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
+
+    def _layout(self, output: Output, export: Export) -> None:
+        for_docker = output.type == "docker"
+        kind = "docker" if for_docker else "oci"
+        with step(self.sink, f"exporting to {kind} image format") as shown:
+            for document in export.documents:
+                self.store.blobs.put(document.data, document.descriptor.digest)
+            self.carrier.ensure(export, shown, self.cancel)
+            if is_true(output, "tar", default=True):
+                with shown.part("sending tarball"):
+                    self._to_file(
+                        output.destination,
+                        lambda sink: write_archive(
+                            export, self.store.blobs, sink, for_docker=for_docker
+                        ),
+                    )
+            else:
+                write_folder(export, self.store.blobs, Path(output.destination))
+
+    def _files(self, output: Output) -> None:
+        target = "client directory" if output.type == "local" else "client tarball"
+        with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
+            split = is_true(output, "platform-split", default=len(trees) > 1)
+            with shown.part("copying files" if output.type == "local" else "sending tarball"):
+                if output.type == "local":
+                    write_files(trees, Path(output.destination), split=split)
+                else:
+                    self._to_file(
+                        output.destination, lambda sink: write_tar(trees, sink, split=split)
+                    )
+
+    def _to_file(self, destination: str, write: Callable[[ByteSink], None]) -> None:
+        """Write an archive beside its place and rename it, or write it to standard output."""
+        if destination in {"", "-"}:
+            write(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        path = Path(destination)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        with store_trouble("write", path):
+            try:
+                with aside.open("wb", buffering=0) as stream:
+                    write(_Whole(stream.fileno()))
+                aside.rename(path)
+            finally:
+                aside.unlink(missing_ok=True)
+
+
+class _Whole:
+    """Writes all of what it is given to a descriptor, however little the kernel takes at a time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes, /) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]

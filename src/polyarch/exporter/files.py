@@ -1,0 +1,199 @@
+"""A result's files without the image: in a folder of this machine, or as a tar archive.
+
+With several platforms each gets a folder of its own, `linux_arm64`; without that they are laid over one
+another, and files that differ are refused. In a folder everything belongs to whoever asked for it; an
+archive keeps the owners.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyarch.errors import InputError
+from polyarch.inroot import get_owner
+from polyarch.layer.tar import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARD_LINK,
+    SYMLINK,
+    Entry,
+    Sink,
+    TarWriter,
+)
+from polyarch.platforms import Platform
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["FileTree", "write_files", "write_tar"]
+
+_CAPABILITY = "security.capability"
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHARACTER_DEVICE,
+    stat.S_IFBLK: BLOCK_DEVICE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTree:
+    """The files of one platform, below `root` on this machine."""
+
+    platform: Platform
+    root: Path
+
+    @property
+    def folder(self) -> str:
+        """What its folder is called where platforms are kept apart."""
+        return str(self.platform).replace("/", "_")
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below a folder with its relative path, parents first, sorted by name."""
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        path = f"{prefix}{entry.name}"
+        yield path, entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{path}/")
+
+
+def write_files(trees: Sequence[FileTree], folder: Path, *, split: bool) -> None:
+    """Copy the files into `folder`, which is made if it is missing; what is there already stays.
+
+    Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
+    """
+    with store_trouble("write to", folder):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        written: dict[str, FileTree] = {}
+        for tree in trees:
+            target = folder / tree.folder if split else folder
+            target.mkdir(exist_ok=True)
+            folders = []
+            for path, entry in _walk(str(tree.root), ""):
+                if not split and path in written:
+                    _check_same(path, written[path], tree)
+                written[path] = tree
+                _place(entry, target / path)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry, target / path))
+            for entry, place in reversed(folders):
+                _finish(place, entry.stat(follow_symlinks=False))
+
+
+def _check_same(path: str, first: FileTree, second: FileTree) -> None:
+    one, other = first.root / path, second.root / path
+    if one.is_symlink() or other.is_symlink():
+        is_same = one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    elif one.is_dir() or other.is_dir():
+        is_same = one.is_dir() and other.is_dir()
+    else:
+        is_same = one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+    if not is_same:
+        raise InputError(
+            f"cannot overwrite /{path} from {first.platform} with {second.platform} "
+            "when split option is disabled",
+            hint="leave platform-split=false out",
+        )
+
+
+def _place(entry: os.DirEntry[str], target: Path) -> None:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISDIR(status.st_mode):
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            target.unlink()
+        target.mkdir(exist_ok=True)
+        return
+    with suppress(FileNotFoundError):
+        target.unlink()
+    if stat.S_ISREG(status.st_mode):
+        _copy(entry.path, target, status.st_size)
+    elif stat.S_ISLNK(status.st_mode):
+        target.symlink_to(os.readlink(entry.path))
+    elif stat.S_ISFIFO(status.st_mode):
+        os.mkfifo(target)
+    else:
+        return  # devices and sockets mean nothing outside of an image
+    _finish(target, status)
+
+
+def _copy(source: str, target: Path, size: int) -> None:
+    with open(source, "rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
+        left = size
+        while left and (count := os.sendfile(writer.fileno(), reader.fileno(), None, left)):
+            left -= count
+
+
+def _finish(target: Path, status: os.stat_result) -> None:
+    if not target.is_symlink():
+        target.chmod(stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+
+def write_tar(trees: Sequence[FileTree], sink: Sink, *, split: bool) -> None:
+    """Write the files as a tar archive. Raises InputError as `write_files`, StoreError."""
+    writer = TarWriter(sink)
+    written: dict[str, FileTree] = {}
+    for tree in trees:
+        prefix = f"{tree.folder}/" if split else ""
+        if split:
+            writer.add(Entry(name=tree.folder, kind=DIRECTORY, mode=0o755))
+        links: dict[tuple[int, int], str] = {}
+        for path, entry in _walk(str(tree.root), ""):
+            if not split and path in written:
+                _check_same(path, written[path], tree)
+                continue
+            written[path] = tree
+            _add(writer, prefix + path, entry, links)
+    writer.end()
+
+
+def _add(
+    writer: TarWriter, name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]
+) -> None:
+    status = entry.stat(follow_symlinks=False)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        return
+    uid, gid = get_owner(entry.path, status)
+    key = (status.st_dev, status.st_ino)
+    link = os.readlink(entry.path) if kind == SYMLINK else ""
+    if status.st_nlink > 1 and kind == FILE:
+        link = links.setdefault(key, name)
+        kind, link = (HARD_LINK, link) if link != name else (FILE, "")
+    is_device = kind in {CHARACTER_DEVICE, BLOCK_DEVICE}
+    member = Entry(
+        name=name,
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=uid,
+        gid=gid,
+        size=status.st_size if kind == FILE else 0,
+        mtime_ns=status.st_mtime_ns // 1_000_000_000 * 1_000_000_000,
+        link=link,
+        major=os.major(status.st_rdev) if is_device else 0,
+        minor=os.minor(status.st_rdev) if is_device else 0,
+        xattrs=_capability(entry.path) if kind == FILE else {},
+    )
+    if kind != FILE:
+        writer.add(member)
+        return
+    with open(entry.path, "rb", buffering=0) as stream:
+        writer.add_file(member, stream.fileno())
+
+
+def _capability(path: str) -> dict[str, bytes]:
+    try:
+        return {_CAPABILITY: os.getxattr(path, _CAPABILITY)}
+    except OSError:
+        return {}

@@ -1,0 +1,134 @@
+"""A result's layers as blobs: written, compressed and remembered, each once.
+
+The blob of a snapshot depends on the snapshot and the kind of compression alone, so it is made by
+whichever build needs it first and found by all later ones. Layers of images keep the blob that they
+came with, wherever that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polyarch.digest import DiffID
+from polyarch.errors import InputError
+from polyarch.layer.changes import write_layer
+from polyarch.layer.compress import Compression, compress
+from polyarch.oci import media
+from polyarch.oci.descriptor import Descriptor
+from polyarch.progress import CancelToken
+from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.stack import LayerRef, LayerStack
+from polyarch.store.layers import LayerBlob
+from polyarch.store.store import Store
+
+__all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
+
+_MEDIA_TYPES = {
+    Compression.UNCOMPRESSED: media.OCI_LAYER,
+    Compression.GZIP: media.OCI_LAYER_GZIP,
+    Compression.ZSTD: media.OCI_LAYER_ZSTD,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionChoice:
+    """How new layers are compressed; `level` None is the default one."""
+
+    kind: Compression = Compression.GZIP
+    level: int | None = None
+
+    @staticmethod
+    def parse(kind: str, level: str) -> CompressionChoice:
+        """Read the exporter's attributes `compression` and `compression-level`. Raises InputError."""
+        try:
+            chosen = Compression(kind or "gzip")
+        except ValueError:
+            chosen = Compression.XZ
+        if chosen not in _MEDIA_TYPES:
+            raise InputError(
+                f"unsupported layer compression type {kind!r}",
+                hint="use gzip, zstd or uncompressed",
+            )
+        if level and not level.isdecimal():
+            raise InputError(f"compression-level must be a number, not {level!r}")
+        return CompressionChoice(kind=chosen, level=int(level) if level else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedLayer:
+    """A layer as an image has it.
+
+    `created` is in seconds since the epoch, None for a layer that came with a base image; `sources`
+    are references of images whose repositories have the blob.
+    """
+
+    descriptor: Descriptor
+    diff_id: DiffID
+    created: float | None = None
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBlobs:
+    """Makes blobs of layers. Safe to use from many threads and processes at once."""
+
+    store: Store
+    snapshotter: Snapshotter
+
+    def export(
+        self, stack: LayerStack, choice: CompressionChoice, cancel: CancelToken
+    ) -> tuple[ExportedLayer, ...]:
+        """Return all layers of a stack, base first; new ones are written. Raises StoreError."""
+        return tuple(
+            self.layer(stack, number, choice, cancel) for number in range(len(stack.layers))
+        )
+
+    def layer(
+        self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
+    ) -> ExportedLayer:
+        """Return one layer of a stack."""
+        layer = stack.layers[number]
+        if layer.blob is not None and layer.diff_id is not None:
+            return ExportedLayer(
+                descriptor=layer.blob, diff_id=layer.diff_id, sources=layer.sources
+            )
+        record = self.store.snapshots.find(layer.snapshot)
+        created = record.created if record else 0.0
+        blob = self._find(layer, choice)
+        if blob is None:
+            name = f"blob-{layer.snapshot}-{choice.kind}"
+            with self.store.locks.exclusive(name, check=cancel.check):
+                blob = self._find(layer, choice) or self._write(stack, number, choice)
+        descriptor = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
+        return ExportedLayer(descriptor=descriptor, diff_id=blob.diff_id, created=created)
+
+    def _find(self, layer: LayerRef, choice: CompressionChoice) -> LayerBlob | None:
+        record = self.store.snapshots.find(layer.snapshot)
+        if record is None or record.diff_id is None:
+            return None
+        for blob in self.store.layers.blobs_of(record.diff_id):
+            is_wanted = blob.compression == choice.kind and blob.level == choice.level
+            if is_wanted and self.store.blobs.has(blob.digest, size=blob.size):
+                return blob
+        return None
+
+    def _write(self, stack: LayerStack, number: int, choice: CompressionChoice) -> LayerBlob:
+        paths = [self.snapshotter.path(snapshot) for snapshot in stack.snapshots[: number + 1]]
+        with self.store.blobs.writer() as writer:
+            made = compress(
+                lambda sink: write_layer(paths[-1], paths[:-1], sink),
+                writer,
+                choice.kind,
+                choice.level,
+            )
+        blob = LayerBlob(
+            digest=made.digest,
+            diff_id=made.diff_id,
+            media_type=_MEDIA_TYPES[choice.kind],
+            size=made.size,
+            compression=choice.kind,
+            level=choice.level,
+        )
+        self.store.layers.add(blob)
+        self.store.snapshots.set_diff_id(stack.layers[number].snapshot, made.diff_id)
+        return blob

@@ -1,0 +1,209 @@
+"""An image as an OCI image layout, in a folder or as a tar archive; also the archive of `docker load`.
+
+Source: OCI image-spec v1.1, image-layout.md; order, modes and annotations as BuildKit writes them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from polyarch.digest import Digest, hex_of
+from polyarch.errors import InputError
+from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.encode import compact
+from polyarch.oci.reference import Reference
+from polyarch.store.trouble import store_trouble
+
+__all__ = ["BlobReader", "Export", "write_archive", "write_folder"]
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+_NAME = "io.containerd.image.name"
+_CREATED = "org.opencontainers.image.created"
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+class BlobReader(Protocol):
+    """Where the bytes of blobs are read; `polyarch.store.blobs.Blobs` is one."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading."""
+
+    def size(self, digest: Digest) -> int:
+        """Return its size in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A result to be exported: the root document, the images below it, the names it gets.
+
+    `created` is in seconds since the epoch.
+    """
+
+    root: Document
+    images: tuple[ImageResult, ...]
+    names: tuple[Reference, ...]
+    created: float
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """All configs and manifests, and the index if there is one, each after what it points at."""
+        documents: list[Document] = []
+        for image in self.images:
+            documents += [image.config, image.manifest]
+        if self.root not in documents:
+            documents.append(self.root)
+        return tuple(documents)
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests of all blobs, each once."""
+        found = {document.descriptor.digest: None for document in self.documents}
+        for image in self.images:
+            found |= {layer.descriptor.digest: None for layer in image.layers}
+        return tuple(found)
+
+    def entries(self) -> list[Descriptor]:
+        """Return the descriptors of a layout's `index.json`: one for each name."""
+        created = {_CREATED: rfc3339(float(int(self.created)))}
+        root = self.root.descriptor
+        if not self.names:
+            return [replace(root, annotations=created)]
+        named = []
+        for name in self.names:
+            annotations = {_NAME: str(name), **created, _REF_NAME: name.tag or "latest"}
+            named.append(replace(root, annotations=annotations))
+        return named
+
+
+def _index_json(entries: Sequence[dict[str, object]]) -> bytes:
+    return compact({"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": list(entries)})
+
+
+def write_archive(export: Export, blobs: BlobReader, sink: Sink, *, for_docker: bool) -> None:
+    """Write the layout as a tar archive, entries sorted by name.
+
+    `for_docker` adds the `manifest.json` that `docker load` reads, which can only tell of one image.
+    Raises InputError if there are more.
+    """
+    files: dict[str, bytes | Digest] = {
+        "index.json": _index_json([entry.to_json() for entry in export.entries()]),
+        "oci-layout": _LAYOUT,
+    }
+    if for_docker:
+        files["manifest.json"] = _docker_manifest(export)
+    files |= {f"blobs/{digest.replace(':', '/')}": digest for digest in export.digests}
+    writer = TarWriter(sink)
+    writer.add(Entry(name="blobs", kind=DIRECTORY, mode=0o755))
+    writer.add(Entry(name="blobs/sha256", kind=DIRECTORY, mode=0o755))
+    for name, content in sorted(files.items()):
+        if isinstance(content, bytes):
+            mode = 0o444 if name == "oci-layout" else 0o644
+            writer.add(Entry(name=name, mode=mode, size=len(content)), content)
+        else:
+            with blobs.open(content) as stream:
+                size = blobs.size(content)
+                writer.add_file(Entry(name=name, mode=0o444, size=size), stream.fileno())
+    writer.end()
+
+
+def _docker_manifest(export: Export) -> bytes:
+    if len(export.images) > 1:
+        raise InputError(
+            "docker exporter does not currently support exporting manifest lists",
+            hint="build for one platform, or use type=oci",
+        )
+    (image,) = export.images
+    entry = {
+        "Config": _blob_path(image.config.descriptor.digest),
+        "RepoTags": [name.familiar for name in export.names] or None,
+        "Layers": [_blob_path(layer.descriptor.digest) for layer in image.layers],
+    }
+    return compact([entry])
+
+
+def _blob_path(digest: Digest) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
+    """Add the image to the layout in `folder`, which is made if it isn't there.
+
+    An entry of the same name is replaced, others stay. Raises StoreError, InputError.
+    """
+    with store_trouble("write the layout", folder):
+        (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+        (folder / "ingest").mkdir(exist_ok=True)
+        for digest in export.digests:
+            _copy_blob(digest, blobs, folder)
+        with _locked(folder / "index.json.lock"):
+            kept = _kept_entries(folder / "index.json", export)
+            entries = [entry.to_json() for entry in _named(export)]
+            _write(folder / "index.json", _index_json([*kept, *entries]))
+            _write(folder / "oci-layout", _LAYOUT)
+
+
+def _named(export: Export) -> list[Descriptor]:
+    """Give a result without a name the tag `latest`, as it must be found again in the folder."""
+    return [
+        replace(entry, annotations={**entry.annotations, _REF_NAME: "latest"})
+        if _REF_NAME not in entry.annotations
+        else entry
+        for entry in export.entries()
+    ]
+
+
+def _kept_entries(path: Path, export: Export) -> list[dict[str, object]]:
+    try:
+        index = json.loads(path.read_bytes())
+        present = [entry for entry in index["manifests"] if isinstance(entry, dict)]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no index of an OCI layout", hint="choose another folder"
+        ) from error
+    replaced = {_key(entry.annotations) for entry in _named(export)}
+    return [entry for entry in present if _key(entry.get("annotations") or {}) not in replaced]
+
+
+def _key(annotations: object) -> tuple[object, object]:
+    if not isinstance(annotations, dict):
+        return None, None
+    return annotations.get(_NAME), annotations.get(_REF_NAME)
+
+
+def _copy_blob(digest: Digest, blobs: BlobReader, folder: Path) -> None:
+    target = folder / _blob_path(digest)
+    if target.exists() and target.stat().st_size == blobs.size(digest):
+        return
+    aside = folder / "ingest" / f"{hex_of(digest)}.{os.getpid()}"
+    with blobs.open(digest) as source, aside.open("wb") as copy:
+        left = blobs.size(digest)
+        while left:
+            left -= os.sendfile(copy.fileno(), source.fileno(), None, left)
+    aside.chmod(0o444)
+    aside.rename(target)
+
+
+def _write(path: Path, data: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(data)
+    aside.rename(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)

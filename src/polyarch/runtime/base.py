@@ -1,0 +1,58 @@
+"""What all runtimes have in common: a step goes in, its output comes out as it is made, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from polyarch.errors import NamespaceForbidden
+from polyarch.progress import CancelToken
+from polyarch.runtime.spec import Host, Step
+
+__all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
+
+OnOutput = Callable[[int, bytes], None]
+"""Takes a stream (1 or 2) and the bytes that came from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a step ended.
+
+    `status` is what BuildKit reports: that of the process; 128 + N if signal N killed it; 1 if it
+    could not be started at all, in which case `refused` says why (the step's output says it, too).
+    """
+
+    status: int
+    out_of_memory: bool = False
+    """Whether the kernel killed something in it for want of memory."""
+    refused: str = ""
+
+
+class Runtime(Protocol):
+    """Runs steps; safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """What `POLYARCH_RUNTIME` calls it."""
+
+    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
+        """Run `step` to its end; nothing of it is left when this returns or raises.
+
+        `folder` is an empty one for the runtime's own files. `on_output` is called in the calling
+        thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
+        NoRuntime if the machine refuses what a step needs.
+        """
+
+
+def check_ids(step: Step, host: Host) -> None:
+    """Raise NamespaceForbidden if the user or a group of `step` has no id in the engine's namespace."""
+    highest = max(step.uid, step.gid, *step.groups)
+    if highest >= host.mapped_ids:
+        raise NamespaceForbidden(
+            f"the step is to run as {step.uid}:{step.gid}, but only {host.mapped_ids} user ids exist",
+            hint="give your user subordinate ids; as root: "
+            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        )

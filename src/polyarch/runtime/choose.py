@@ -1,0 +1,123 @@
+"""Which runtime: the first that is found to work here, of our sandbox, crun and runc.
+
+Believe execution: a runtime works if it runs a tiny static program in an empty root. What was found is
+kept, until the kernel or the program changes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from polyarch.emulation.facts import Facts, stamp
+from polyarch.emulation.probe import native_architecture, probe_program
+from polyarch.errors import InputError, NoRuntime, PolyarchError
+from polyarch.progress import CancelToken
+from polyarch.runtime.base import Runtime
+from polyarch.runtime.runc import OciRuntime
+from polyarch.runtime.sandbox import Sandbox
+from polyarch.runtime.spawner import Spawner
+from polyarch.runtime.spec import Host, Step
+
+__all__ = ["choose_runtime", "find_host"]
+
+_PROVEN = 65
+_NAMES = ("sandbox", "crun", "runc")
+_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where Debian has runc, and an ordinary user's PATH has not."""
+
+
+def find_host(*, rootless: bool, mapped_ids: int) -> Host:
+    """Look at what the engine's surroundings allow. To be called in the engine."""
+    from polyarch.syscalls import capget  # noqa: PLC0415 loads ctypes
+
+    effective, _, _ = capget()
+    return Host(
+        rootless=rootless,
+        mapped_ids=mapped_ids,
+        cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+        capabilities=effective,
+    )
+
+
+def choose_runtime(
+    prefer: str | None,
+    *,
+    host: Host,
+    spawner: Spawner,
+    facts: Facts,
+    environ: Mapping[str, str] = os.environ,
+) -> Runtime:
+    """Return a runtime that works; `prefer` is sandbox, crun, runc or auto (also None, empty).
+
+    Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
+    """
+    if prefer not in {None, "", "auto", *_NAMES}:
+        raise InputError(
+            f"POLYARCH_RUNTIME={prefer}: no such runtime", hint="use auto, sandbox, crun or runc"
+        )
+    names = (prefer,) if prefer and prefer != "auto" else _NAMES
+    tried = []
+    for name in names:
+        path = "" if name == "sandbox" else _find(name, environ)
+        if name != "sandbox" and not path:
+            tried.append(f"{name}: not installed")
+            continue
+        runtime = Sandbox(host, spawner) if name == "sandbox" else OciRuntime(path, host)
+        trouble = _trouble(runtime, path, host, facts)
+        if not trouble:
+            return runtime
+        tried.append(f"{name}: {trouble}")
+    raise NoRuntime(
+        "no container runtime works here (" + "; ".join(tried) + ")",
+        hint="install the package runc",
+    )
+
+
+def _find(name: str, environ: Mapping[str, str]) -> str:
+    for folder in (*environ.get("PATH", os.defpath).split(":"), *_FOLDERS):
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _trouble(runtime: Runtime, path: str, host: Host, facts: Facts) -> str:
+    """Return why a runtime doesn't work, or an empty text; only success is remembered."""
+    key = f"runtime {runtime.name} {stamp(path)} {host.rootless} {host.mapped_ids} {os.getuid()}"
+    said: list[str] = []
+
+    def works() -> bool:
+        said.append(_try(runtime))
+        return not said[-1]
+
+    if facts.get(key, works, keep=bool):
+        return ""
+    return said[-1]
+
+
+def _try(runtime: Runtime) -> str:
+    """Run the probe in an empty root; return what went wrong, or an empty text."""
+    with tempfile.TemporaryDirectory(prefix="polyarch-probe-") as name:
+        folder = Path(name)
+        rootfs = folder / "rootfs"
+        rootfs.mkdir()
+        probe = rootfs / "probe"
+        probe.write_bytes(probe_program(native_architecture()))
+        probe.chmod(0o755)
+        printed: list[bytes] = []
+        step = Step(argv=("/probe",), rootfs=str(rootfs))
+        try:
+            ended = runtime.run(
+                step,
+                folder=folder,
+                on_output=lambda _stream, data: printed.append(data),
+                cancel=CancelToken(),
+            )
+        except PolyarchError as error:
+            return str(error)
+    if ended.status >= _PROVEN:
+        return ""
+    return ended.refused or b"".join(printed).decode(errors="replace").strip() or "it ran nothing"

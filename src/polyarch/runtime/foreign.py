@@ -1,0 +1,183 @@
+"""Steps for another CPU: which emulator, and the user namespace in which the kernel knows it.
+
+An ordinary user's engine has a user namespace already: the handlers are registered in that. Root's has
+not, and must not change the whole machine's: a holder, a process in a user namespace that maps every id
+to itself, keeps handlers for the steps that join it. Where the kernel has no private handlers, those of
+the machine are used if they work in any root. Else the step is refused before it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
+from polyarch.emulation.facts import Facts
+from polyarch.emulation.private import entries_to_register, register_private
+from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
+from polyarch.emulation.qemu import Emulator, PlatformLike, emulator_from, find_emulator
+from polyarch.errors import InputError, MachineError, NamespaceForbidden, NoEmulator
+from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
+from polyarch.runtime.spec import Host
+
+__all__ = ["Emulation", "ForeignSteps", "Holder"]
+
+
+class Holder:
+    """A user namespace with every id mapped to itself and with handlers of its own, while it is open."""
+
+    def __init__(self, spawner: Spawner, entries: Sequence[Entry]) -> None:
+        """Make it. Raises NamespaceForbidden if the kernel has no private handlers."""
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            spawner.ask([theirs.fileno()])
+        lines = [(entry.name, entry.register_line.hex()) for entry in entries]
+        send_plan(self._control, json.dumps({"handlers": lines}).encode())
+        answer = json.loads(self._control.recv(ANSWER_LIMIT) or b'{"refused": "the holder died"}')
+        if refused := answer.get("refused"):
+            self._control.close()
+            raise NamespaceForbidden(refused, hint=answer.get("hint", ""))
+        self.user_namespace = f"/proc/{answer['pid']}/ns/user"
+
+    def close(self) -> None:
+        """End it; steps that have joined the namespace keep it."""
+        self._control.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulation:
+    """What to add to a step so that it runs here; nothing for a native one."""
+
+    how: RunsHow = RunsHow.NATIVE
+    user_namespace: str = ""
+    """The path of the one to join, if any."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables for the step, unless it has them already."""
+    emulator: str = ""
+    """The path of the interpreter."""
+
+
+class ForeignSteps:
+    """Prepares the emulation of steps, once per engine and only when it is needed; thread-safe.
+
+    `outer` is the binfmt_misc that was there before the engine's namespaces, if any.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        spawner: Spawner,
+        facts: Facts,
+        outer: BinfmtMount | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._host = host
+        self._spawner = spawner
+        self._facts = facts
+        self._outer = outer
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._emulators: dict[str, Emulator] | None = None
+        self._holder: Holder | None = None
+        self._handlers = -1
+        self._forbidden: NamespaceForbidden | None = None
+
+    def close(self) -> None:
+        """End the holder, or take the handlers back."""
+        if self._handlers >= 0:
+            os.close(self._handlers)
+        if self._holder is not None:
+            self._holder.close()
+
+    def prepare(self, platform: PlatformLike) -> Emulation:
+        """Return what a step for `platform` needs. Raises NoEmulator if it can't run here."""
+        if self._is_native(platform.architecture):
+            return Emulation()
+        emulator = find_emulator(platform, self._facts, self._environ)
+        outer = self._outer_entries()
+        if emulator is not None:
+            with self._lock:
+                if self._emulators is None:
+                    self._register(outer)
+            if self._forbidden is None:
+                return Emulation(
+                    how=RunsHow.EMULATOR,
+                    user_namespace=self._holder.user_namespace if self._holder else "",
+                    environment=emulator.environment,
+                    emulator=emulator.path,
+                )
+        return self._by_outer_handler(platform, outer)
+
+    def _is_native(self, architecture: str) -> bool:
+        native = native_architecture()
+        if architecture == native:
+            return True
+        sibling = {"amd64": "386", "arm64": "arm"}.get(native) == architecture
+        return (
+            sibling
+            and self._facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
+        )
+
+    def _outer_entries(self) -> tuple[Entry, ...]:
+        return self._outer.entries() if self._outer is not None else ()
+
+    def _register(self, outer: Sequence[Entry]) -> None:
+        """Register all emulators there are, as a namespace can be given handlers only as a whole."""
+        found: dict[str, Emulator] = {}
+        for handler in HANDLERS:
+            if not self._is_native(handler.architecture):
+                platform = Runnable(
+                    os="linux",
+                    architecture=handler.architecture,
+                    variant="",
+                    how=RunsHow.EMULATOR,
+                )
+                emulator = find_emulator(platform, self._facts, self._environ)
+                if emulator is not None:
+                    found[handler.architecture] = emulator
+        self._emulators = found
+        entries = entries_to_register(found.values(), outer)
+        try:
+            if self._host.rootless:
+                lines = ((entry.name, entry.register_line) for entry in entries)
+                self._handlers = register_private(lines)
+            else:
+                self._holder = Holder(self._spawner, entries)
+        except NamespaceForbidden as error:
+            self._forbidden = error
+
+    def _by_outer_handler(self, platform: PlatformLike, outer: Sequence[Entry]) -> Emulation:
+        """Use a handler of the whole machine, if it doesn't need files of the step's root."""
+        try:
+            magic = get_handler(platform.architecture).magic
+        except InputError:
+            magic = b""
+        for entry in outer:
+            if magic and entry.works_in_any_root and entry.matches(magic):
+                try:
+                    known = emulator_from(platform, entry.interpreter, self._facts)
+                except MachineError:
+                    known = None
+                return Emulation(
+                    how=RunsHow.HANDLER,
+                    environment=known.environment if known else {},
+                    emulator=entry.interpreter,
+                )
+        raise self._no_emulator(platform)
+
+    def _no_emulator(self, platform: PlatformLike) -> NoEmulator:
+        name = "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+        if self._forbidden is not None:
+            return NoEmulator(
+                f"{name} can't be emulated: {self._forbidden}", hint=self._forbidden.hint
+            )
+        return NoEmulator(
+            f"{name} can't be run here, natively or emulated",
+            hint="install static QEMU emulators (Debian, Ubuntu: apt-get install qemu-user-static), "
+            f"or have root run: polyarch binfmt install {platform.architecture}",
+        )

@@ -1,0 +1,123 @@
+"""Steps through runc or crun: the reference that our own sandbox is tested against."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import threading
+from pathlib import Path
+
+from polyarch.errors import NoRuntime
+from polyarch.process import Child, base_environment, run
+from polyarch.progress import CancelToken
+from polyarch.runtime.base import Ended, OnOutput, check_ids
+from polyarch.runtime.bundle import mount_points, write_bundle
+from polyarch.runtime.cgroup import cgroup_name
+from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+
+__all__ = ["OciRuntime"]
+
+_ATTEMPT = 0.05
+"""Seconds between attempts to kill a container that is still being made."""
+_ATTEMPTS = 200
+
+
+_NODES = " && ".join(
+    f"mknod -m {device['fileMode']:o} {device['path']} {device['type']} "
+    f"{device['major']} {device['minor']}"
+    for device in base_devices()
+)
+_OWN_DEVICES = (
+    *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),
+    f'mount -t tmpfs -o nosuid,mode=755 tmpfs /dev && {_NODES} && exec "$@"',
+    "sh",
+)
+"""Runs a program with a fresh /dev.
+
+For a step in a user namespace runc mounts the devices of the /dev that it sees itself. In a namespace
+that maps every id the step's root could change the mode of the machine's own /dev/null.
+"""
+
+
+class OciRuntime:
+    """A program with the command line of runc. `path` is where it is."""
+
+    def __init__(self, path: str, host: Host) -> None:
+        self.name = Path(path).name
+        self._path = path
+        self._host = host
+
+    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
+        """See `Runtime.run`."""
+        cancel.check()
+        check_ids(step, self._host)
+        container = f"polyarch-{secrets.token_hex(8)}"
+        cgroup = "" if self._host.rootless else cgroup_name(step)
+        write_bundle(folder, oci_config(step, self._host, cgroup=cgroup))
+        log = folder / "log.json"
+        command = [self._path, "--root", str(folder / "state"), "--log", str(log)]
+        command += ["--log-format", "json"]
+        with mount_points(step):
+            try:
+                status = self._run(step, command, container, folder, on_output, cancel)
+            finally:
+                run([*command, "delete", "--force", container])
+        cancel.check()
+        refused = _last_error(log) if status != 0 else ""
+        return Ended(status=1 if refused else status, refused=refused)
+
+    def _run(
+        self,
+        step: Step,
+        command: list[str],
+        container: str,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+    ) -> int:
+        argv = [*command, "run", "--bundle", str(folder), container]
+        if step.user_namespace:
+            argv = [*_OWN_DEVICES, *argv]
+        child = Child(
+            argv,
+            env=base_environment(),
+            on_output=on_output,
+        )
+        ended = threading.Event()
+        forget = cancel.on_cancel(
+            lambda: _kill([*command, "kill", container, "KILL"], child, ended)
+        )
+        try:
+            completed = child.wait()
+        finally:
+            ended.set()
+            forget()
+        if completed.status in {126, 127} and child.pid == 0:
+            raise NoRuntime(f"{self._path} can't be started any more")
+        return completed.status
+
+
+def _kill(command: list[str], child: Child, ended: threading.Event) -> None:
+    """Kill a container, which may not be there yet; its processes aren't in the child's group."""
+    for _ in range(_ATTEMPTS):
+        if ended.is_set() or run(command).status == 0:
+            return
+        ended.wait(_ATTEMPT)
+    child.kill(signal.SIGKILL)
+
+
+def _last_error(log: Path) -> str:
+    """Return the last error in runc's log: it writes one only if it couldn't start the process."""
+    try:
+        lines = log.read_text().splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("level") == "error":
+            return str(entry.get("msg", ""))
+    return ""

@@ -1,0 +1,395 @@
+"""A step as a value -> the configuration of a container, for runc, crun and our own sandbox alike.
+
+What a step may do and see is what BuildKit gives to it: Docker's default capabilities, paths and seccomp
+profile, no terminal, the host's network unless it is to have none. In a user namespace some mounts are
+refused by the kernel and replaced by what comes closest: `Host` says which.
+
+Source: OCI runtime-spec 1.0.2, config.md and config-linux.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from polyarch.runtime.seccomp import oci_profile
+
+__all__ = [
+    "DEFAULT_CAPABILITIES",
+    "Bind",
+    "Host",
+    "Mount",
+    "Network",
+    "Resources",
+    "Security",
+    "Step",
+    "Tmpfs",
+    "Ulimit",
+    "base_devices",
+    "capability_names",
+    "hosts_file",
+    "oci_config",
+    "resolv_conf",
+]
+
+Json = dict[str, Any]
+
+HOSTNAME = "buildkitsandbox"
+SHM_SIZE = 64 << 20
+
+CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
+    "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
+    "SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME "
+    "SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG "
+    "WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+"""All capabilities, by number (linux/capability.h)."""
+
+DEFAULT_CAPABILITIES = 0x00000000A80425FB
+"""What a step gets unless it is `insecure`, as a bit set."""
+
+_MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
+_READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+"""The devices of every step that are kin to memory (major number 1), and their minor numbers."""
+_INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control")
+_LOCKED = ["nosuid", "nodev", "noexec"]
+
+
+class Network(StrEnum):
+    """Which network a step sees."""
+
+    HOST = "host"
+    NONE = "none"
+
+
+class Security(StrEnum):
+    """How far a step is kept from the machine."""
+
+    SANDBOX = "sandbox"
+    INSECURE = "insecure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A file or folder of ours that the step sees at `target`, with all that is mounted below it."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    flags: tuple[str, ...] = ()
+    """More restrictions: of nosuid, nodev, noexec."""
+
+    def describe(self) -> str:
+        """Say in one line what is mounted where."""
+        options = ",".join(("ro" if self.read_only else "rw", *self.flags))
+        return f"bind {self.source} on {self.target} ({options})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    """An empty file system in memory at `target`; `size` is in bytes, 0 for half of the memory."""
+
+    target: str
+    size: int = 0
+    mode: int = 0o1777
+
+    def describe(self) -> str:
+        """Say in one line what is mounted where."""
+        size = f", {self.size} bytes" if self.size else ""
+        return f"tmpfs on {self.target} (mode {self.mode:o}{size})"
+
+
+Mount = Bind | Tmpfs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ulimit:
+    """A resource limit: `name` as in `nofile`."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits of a step's cgroup, as Docker has them; None or empty: none."""
+
+    memory: int | None = None
+    """In bytes."""
+    memory_swap: int | None = None
+    """Memory and swap together, in bytes; -1 for no limit."""
+    cpu_shares: int | None = None
+    cpu_period: int | None = None
+    """In microseconds."""
+    cpu_quota: int | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A process in a root file system, and all that it may see and use.
+
+    Paths in it are absolute inside the root; those of `rootfs` and of sources are ours. `env` holds
+    `NAME=value`, each name once. `user_namespace` is the path of one to join.
+    """
+
+    argv: tuple[str, ...]
+    rootfs: str
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    hostname: str = HOSTNAME
+    network: Network = Network.HOST
+    security: Security = Security.SANDBOX
+    mounts: tuple[Mount, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int = SHM_SIZE
+    cgroup_parent: str = ""
+    resources: Resources | None = None
+    user_namespace: str = ""
+
+    @property
+    def insecure(self) -> bool:
+        """Whether the step gets everything that we have."""
+        return self.security is Security.INSECURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the engine's surroundings allow."""
+
+    rootless: bool
+    """Whether the engine is in a user namespace."""
+    mapped_ids: int = 1 << 32
+    cgroup2: bool = True
+    """Whether only the unified hierarchy of cgroups is there."""
+    capabilities: int = (1 << len(CAPABILITIES)) - 1
+    """What an insecure step can be given."""
+
+
+def capability_names(bits: int) -> list[str]:
+    """Return the names of a set of capabilities, by number."""
+    return [f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if bits >> number & 1]
+
+
+def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True) -> Json:
+    """Return the OCI configuration (config.json) for `step`.
+
+    `cgroup` is the path of its cgroup below the root of the hierarchy. `seccomp` False leaves the
+    profile out, for a runtime that has it already in another form.
+    """
+    bits = host.capabilities if step.insecure else DEFAULT_CAPABILITIES
+    names = capability_names(bits)
+    inherited = names if step.insecure else []
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": False,
+            "user": {
+                "uid": step.uid,
+                "gid": step.gid,
+                "umask": 0o022,
+                "additionalGids": list(step.groups),
+            },
+            "args": list(step.argv),
+            "env": list(step.env),
+            "cwd": step.cwd,
+            "capabilities": {
+                "bounding": names,
+                "effective": names,
+                "permitted": names,
+                "inheritable": inherited,
+                "ambient": inherited,
+            },
+            "rlimits": [
+                {"type": f"RLIMIT_{each.name.upper()}", "soft": each.soft, "hard": each.hard}
+                for each in step.ulimits
+            ],
+            "noNewPrivileges": False,
+        },
+        "root": {"path": step.rootfs, "readonly": False},
+        "hostname": step.hostname,
+        "mounts": [*_system_mounts(step, host), *(_oci_mount(each) for each in step.mounts)],
+        "linux": _linux(step, host, cgroup, seccomp=seccomp),
+    }
+
+
+def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
+    """Return the part of the configuration that is Linux's own."""
+    linux: Json = {
+        "namespaces": _namespaces(step, host),
+        "maskedPaths": [] if step.insecure else list(_MASKED_PATHS),
+        "readonlyPaths": [] if step.insecure else list(_READ_ONLY_PATHS),
+        "rootfsPropagation": "slave",
+        "devices": list(_insecure_devices()) if step.insecure else [],
+    }
+    if cgroup:
+        linux["cgroupsPath"] = cgroup
+    if step.user_namespace:
+        identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
+        linux["uidMappings"] = linux["gidMappings"] = identity
+    if step.insecure:
+        everything: Json = {"allow": True, "access": "rwm"}
+        linux["resources"] = {"devices": [everything]}
+    elif seccomp:
+        linux["seccomp"] = oci_profile()
+    if step.resources is not None and cgroup:
+        linux.setdefault("resources", {}).update(_oci_resources(step.resources))
+    return linux
+
+
+def base_devices() -> list[Json]:
+    """Return the devices of every step, which runc and crun make without being told."""
+    memory = [_device(f"/dev/{name}", "c", 1, minor, 0o666) for name, minor in _DEVICES]
+    return [*memory, _device("/dev/tty", "c", 5, 0, 0o666)]
+
+
+def _device(path: str, kind: str, major: int, minor: int, mode: int) -> Json:
+    numbers = {"major": major, "minor": minor}
+    return {"path": path, "type": kind, **numbers, "fileMode": mode, "uid": 0, "gid": 0}
+
+
+def _insecure_devices() -> Iterator[Json]:
+    """The devices of this machine that an insecure step gets besides."""
+    loops = sorted(name for name in os.listdir("/dev") if re.fullmatch(r"loop\d+", name))
+    for name in (*_INSECURE_DEVICES, *loops):
+        try:
+            status = os.stat(f"/dev/{name}")
+        except OSError:
+            continue
+        kind = "b" if stat.S_ISBLK(status.st_mode) else "c"
+        major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        yield _device(f"/dev/{name}", kind, major, minor, stat.S_IMODE(status.st_mode))
+
+
+def _namespaces(step: Step, host: Host) -> list[Json]:
+    types = ["pid", "ipc", "uts", "mount"]
+    if step.network is Network.NONE:
+        types.append("network")
+    if host.cgroup2:
+        types.append("cgroup")
+    namespaces: list[Json] = [{"type": each} for each in types]
+    if step.user_namespace:
+        namespaces.append({"type": "user", "path": step.user_namespace})
+    return namespaces
+
+
+def _system_mounts(step: Step, host: Host) -> list[Json]:
+    """Return what every step sees of the system, parents before children."""
+    in_user_namespace = host.rootless or bool(step.user_namespace)
+    access = "rw" if step.insecure else "ro"
+    # gid 5 (tty) can't be given to terminals if it is not mapped.
+    tty = ["gid=5"] if host.mapped_ids > 5 else []
+    sys = _mount("/sys", "sysfs", "sysfs", [*_LOCKED, access])
+    if in_user_namespace and step.network is Network.HOST:
+        # sysfs shows the network; who doesn't own that mustn't mount it.
+        sys = _mount("/sys", "none", "/sys", ["rbind", *_LOCKED, access])
+    shared_memory = ["mode=1777", f"size={step.shm_size}"]
+    return [
+        _mount("/proc", "proc", "proc", [*_LOCKED]),
+        _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty],
+        ),
+        _mount("/dev/shm", "tmpfs", "shm", [*_LOCKED, *shared_memory]),  # noqa: S108 a mount point
+        _mount("/dev/mqueue", "mqueue", "mqueue", [*_LOCKED]),
+        sys,
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_LOCKED, access]),
+    ]
+
+
+def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:
+    return {"destination": target, "type": kind, "source": source, "options": options}
+
+
+def _oci_mount(mount: Mount) -> Json:
+    if isinstance(mount, Tmpfs):
+        size = [f"size={mount.size}"] if mount.size else []
+        options = ["nosuid", "nodev", f"mode={mount.mode:o}", *size]
+        return _mount(mount.target, "tmpfs", "tmpfs", options)
+    access = "ro" if mount.read_only else "rw"
+    return _mount(mount.target, "bind", mount.source, ["rbind", access, *mount.flags])
+
+
+def _oci_resources(resources: Resources) -> Json:
+    memory = {"limit": resources.memory, "swap": resources.memory_swap}
+    cpu = {
+        "shares": resources.cpu_shares,
+        "quota": resources.cpu_quota,
+        "period": resources.cpu_period,
+        "cpus": resources.cpuset_cpus or None,
+        "mems": resources.cpuset_mems or None,
+    }
+    parts: dict[str, Json] = {"memory": memory, "cpu": cpu}
+    return {
+        name: {key: value for key, value in part.items() if value is not None}
+        for name, part in parts.items()
+        if any(value is not None for value in part.values())
+    }
+
+
+def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return the content of a step's /etc/hosts; `extra` holds pairs of name and address."""
+    lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    return "".join(f"{line}\n" for line in (*lines, *(f"{ip}\t{name}" for name, ip in extra)))
+
+
+_PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
+
+
+def resolv_conf(host: str, network: Network, *, dns: Json | None = None) -> str:
+    """Return the content of a step's /etc/resolv.conf, made from the host's.
+
+    On the host's network it is the host's own. Else name servers on the loopback interface can't be
+    reached and are left out, and public ones stand in if none remain. `dns` holds the lists
+    `nameservers`, `options` and `searchDomains` of the daemon's configuration; each replaces its kind.
+    """
+    given = dns or {}
+    kinds = {"nameserver": "nameservers", "search": "searchDomains", "options": "options"}
+    replaced = {word for word, key in kinds.items() if given.get(key)}
+    lines = [line for line in host.splitlines() if _keyword(line) not in replaced]
+    lines += [f"nameserver {server}" for server in given.get("nameservers") or ()]
+    if given.get("searchDomains"):
+        lines.append("search " + " ".join(given["searchDomains"]))
+    if given.get("options"):
+        lines.append("options " + " ".join(given["options"]))
+    if network is not Network.HOST:
+        lines = [line for line in lines if not _is_loopback_server(line)]
+        if not any(_keyword(line) == "nameserver" for line in lines):
+            lines += [f"nameserver {server}" for server in _PUBLIC_SERVERS]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _keyword(line: str) -> str:
+    return line.partition("#")[0].partition(";")[0].split(" ")[0].strip()
+
+
+def _is_loopback_server(line: str) -> bool:
+    words = line.split()
+    return words[:1] == ["nameserver"] and words[1:2] != [] and words[1].startswith(("127.", "::1"))

@@ -1,0 +1,94 @@
+"""A step's result: a root file system as layers, some of them here, some still at their registry.
+
+A layer that came with an image is known by its diff ID and by the blob that holds it; its snapshot is
+made when somebody first reads it, and if nobody does, its bytes are never fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from polyarch.digest import DiffID, hex_of, sha256
+from polyarch.oci.descriptor import Descriptor
+from polyarch.snapshot.snapshotter import SnapshotID
+
+__all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff"]
+
+
+def new_snapshot() -> SnapshotID:
+    """Return a name for the snapshot of a step."""
+    return SnapshotID(f"step-{os.urandom(16).hex()}")
+
+
+def snapshot_of_diff(diff_id: DiffID) -> SnapshotID:
+    """Return the name of the snapshot of an image's layer."""
+    return SnapshotID(f"image-{hex_of(diff_id)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRef:
+    """One layer: its snapshot, and for an image's layer the blob and the repositories that have it.
+
+    `sources` are canonical references of the images that it is known from.
+    """
+
+    snapshot: SnapshotID
+    diff_id: DiffID | None = None
+    blob: Descriptor | None = None
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerStack:
+    """A stack of layers, base first."""
+
+    layers: tuple[LayerRef, ...] = ()
+
+    @property
+    def snapshots(self) -> tuple[SnapshotID, ...]:
+        """The snapshots of the layers, base first."""
+        return tuple(layer.snapshot for layer in self.layers)
+
+    @property
+    def identity(self) -> str:
+        """A name that two trees share only if they are made of the same layers."""
+        return sha256("\n".join(self.snapshots).encode())
+
+    def with_layer(self, snapshot: SnapshotID) -> LayerStack:
+        """Return this tree with one more layer on top."""
+        return LayerStack(layers=(*self.layers, LayerRef(snapshot=snapshot)))
+
+    def to_json(self) -> str:
+        """Write the tree as a line of JSON, for a cache record."""
+        return json.dumps([_layer_to_json(layer) for layer in self.layers], separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> LayerStack:
+        """Read what `to_json` wrote; anything else raises ValueError, KeyError or TypeError."""
+        return LayerStack(layers=tuple(_layer_from_json(fields) for fields in json.loads(text)))
+
+
+def _layer_to_json(layer: LayerRef) -> dict[str, object]:
+    fields: dict[str, object] = {"snapshot": layer.snapshot}
+    if layer.blob is not None:
+        fields |= {
+            "diff_id": layer.diff_id,
+            "blob": layer.blob.to_json(),
+            "sources": list(layer.sources),
+        }
+    return fields
+
+
+def _layer_from_json(fields: dict[str, object]) -> LayerRef:
+    if "blob" not in fields:
+        return LayerRef(snapshot=SnapshotID(str(fields["snapshot"])))
+    sources = fields["sources"]
+    assert isinstance(sources, list)
+    return LayerRef(
+        snapshot=SnapshotID(str(fields["snapshot"])),
+        diff_id=DiffID(str(fields["diff_id"])),
+        blob=Descriptor.from_json(fields["blob"]),
+        sources=tuple(map(str, sources)),
+    )

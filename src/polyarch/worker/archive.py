@@ -1,0 +1,36 @@
+"""ADD of local archives: what is a tar, compressed or not, is unpacked instead of copied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polyarch.errors import InvalidLayer
+from polyarch.layer.apply import extract
+from polyarch.layer.compress import decompressed
+from polyarch.layer.tarread import TarReader
+from polyarch.worker.copy import make_folders
+from polyarch.worker.users import Owner
+
+__all__ = ["unpack_archive"]
+
+
+def unpack_archive(path: Path, root: Path, destination: str, owner: Owner | None) -> bool:
+    """Unpack the file `path` at `destination` in the tree `root`, if it is a tar archive.
+
+    The content decides, never the name. Returns whether it was one. Raises InvalidLayer for one
+    that is damaged further on.
+    """
+    if not _is_archive(path):
+        return False
+    make_folders(root, destination, owner or Owner(uid=0, gid=0))
+    with path.open("rb") as stream, decompressed(stream) as tar:
+        extract(tar, root, destination, owner=(owner.uid, owner.gid) if owner else None)
+    return True
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream, decompressed(stream) as tar:
+            return next(iter(TarReader(tar)), None) is not None
+    except InvalidLayer:
+        return False

@@ -1,0 +1,96 @@
+"""Digests of what a copy reads: the half of a cache key that looks at files.
+
+Two trees have the same digest if COPY makes the same files of them, times aside: a file that was only
+touched is the same file. Names count below the source; the source's own name counts only where it
+reaches the destination and the op doesn't hold it (several matches of a pattern), so that moving
+content from one folder to another doesn't rebuild.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from polyarch.digest import Digest
+from polyarch.graph.op import CopyAction
+from polyarch.worker.tree import Entry, SourceTree, find_sources, split_pattern
+
+__all__ = ["digest_of_copy", "digest_of_path"]
+
+
+def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
+    """Return the digest of everything that `action` would copy from `tree`.
+
+    Raises NotFound for a source that is missing, OSError for a file that can't be read.
+    """
+    total = hashlib.sha256()
+    hasher = _Hasher(tree)
+    for source in action.sources:
+        entries = find_sources(tree, source)
+        is_named = bool(split_pattern(source)[1]) or len(entries) != 1
+        for entry in entries:
+            name = os.fsencode(entry.name) if is_named else b""
+            total.update(_framed(name) + hasher.entry(entry))
+        total.update(b"\0end\0")
+    return Digest("sha256:" + total.hexdigest())
+
+
+def _framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+class _Hasher:
+    def __init__(self, tree: SourceTree) -> None:
+        self._tree = tree
+
+    def entry(self, entry: Entry) -> bytes:
+        """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
+        if entry.is_directory:
+            return self._contents(entry.path)
+        return self._file(str(entry.path), entry.status)
+
+    def _contents(self, folder: Path) -> bytes:
+        total = hashlib.sha256(b"contents\0")
+        for item in self._tree.entries(folder):
+            total.update(_framed(os.fsencode(item.name)))
+            status = item.stat(follow_symlinks=False)
+            total.update(self._file(item.path, status))
+            if stat.S_ISDIR(status.st_mode):
+                total.update(self._contents(folder / item.name))
+        return total.digest()
+
+    def _file(self, path: str, status: os.stat_result) -> bytes:
+        uid, gid = self._tree.owner(path, status)
+        mode = 0o777 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
+        header = f"{stat.S_IFMT(status.st_mode):o} {mode:o} {uid} {gid}".encode()
+        if stat.S_ISREG(status.st_mode):
+            header += b" %d " % status.st_size + self._tree.file_digest(path, status)
+        elif stat.S_ISLNK(status.st_mode):
+            header += b" " + os.fsencode(os.readlink(path))
+        elif not stat.S_ISDIR(status.st_mode):
+            header += b" %d" % status.st_rdev
+        if not self._tree.is_context:
+            header += _xattrs(path)
+        return hashlib.sha256(header).digest()
+
+
+def _xattrs(path: str) -> bytes:
+    out = b""
+    for name in sorted(os.listxattr(path, follow_symlinks=False)):
+        is_foreign = name.startswith(("system.", "trusted.", "user.overlay.", "user.polyarch."))
+        if is_foreign or (name.startswith("security.") and name != "security.capability"):
+            continue
+        value = os.getxattr(path, name, follow_symlinks=False)
+        out += _framed(os.fsencode(name)) + _framed(value)
+    return out
+
+
+def digest_of_path(tree: SourceTree, path: str) -> Digest:
+    """Return the digest of the file or folder at `path`, as a mount shows it.
+
+    Raises NotFound if it is missing, OSError for a file that can't be read.
+    """
+    entry = find_sources(tree, path)[0]
+    return Digest("sha256:" + hashlib.sha256(_Hasher(tree).entry(entry)).hexdigest())

@@ -1,0 +1,216 @@
+"""Exec ops: a process over a writable tree, natively or through an emulator.
+
+What the process sees beside the tree: the mounts of its RUN, the scripts made from here-documents, and
+`/etc/hosts` and `/etc/resolv.conf` of the step. None of it gets into the layer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from polyarch.errors import InputError, NoEmulator, NotFound, StepFailed
+from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
+from polyarch.graph.vertex import Vertex
+from polyarch.inroot import resolve
+from polyarch.progress import CancelToken, LogEvent, Sink
+from polyarch.runtime.base import Ended, Runtime
+from polyarch.runtime.foreign import Emulation, ForeignSteps
+from polyarch.runtime.spec import (
+    Bind,
+    Mount,
+    Network,
+    Security,
+    Step,
+    Ulimit,
+    hosts_file,
+)
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.stack import LayerStack, new_snapshot
+from polyarch.worker.copy import make_folders
+from polyarch.worker.tree import SourceTree
+from polyarch.worker.users import Owner, account
+
+__all__ = ["StepRunner"]
+
+_TAIL_LINES = 10
+_TAIL_BYTES = 1 << 16
+
+
+class Sources(Protocol):
+    """Gives the trees of a vertex's inputs; `Worker.reading` is one."""
+
+    def __call__(
+        self, result: LayerStack | SourceTree, vertex: Vertex, cancel: CancelToken
+    ) -> AbstractContextManager[SourceTree]:
+        """Give a result as a tree to read from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRunner:
+    """Runs exec ops.
+
+    `temporary` names fresh files of this process, for bundles; `resolv_conf` is the content of the
+    step's `/etc/resolv.conf` for a network of the host or none.
+    """
+
+    snapshotter: Snapshotter
+    runtime: Runtime
+    foreign: ForeignSteps
+    sink: Sink
+    temporary: Callable[[], Path]
+    resolv_conf: Callable[[], str]
+
+    def run(
+        self,
+        vertex: Vertex,
+        stack: LayerStack,
+        sources: Sequence[LayerStack | SourceTree],
+        reading: Sources,
+        cancel: CancelToken,
+    ) -> SnapshotID:
+        """Run the process over `stack` and return the snapshot of what it changed.
+
+        `sources[i]` is the vertex's input i. Raises StepFailed, NoEmulator, InputError.
+        """
+        op = vertex.op
+        assert isinstance(op, ExecOp)
+        emulation = self._emulation(op, vertex)
+        with ExitStack() as resources:
+            folder = self.temporary()
+            folder.mkdir()
+            draft = resources.enter_context(self.snapshotter.prepare(stack.snapshots))
+            mounts = self._mounts(op, folder)
+            for mount in op.mounts:
+                source = reading(sources[mount.input], vertex.inputs[mount.input], cancel)
+                mounts.append(_bind(mount.target, mount.source, resources.enter_context(source)))
+            step = self._step(op, draft.root, emulation, tuple(mounts), vertex)
+            log = _Log(vertex, self.sink)
+            ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
+            cancel.check()
+            if ended.status != 0:
+                raise _failure(vertex, op, ended, log)
+            snapshot = new_snapshot()
+            draft.commit(snapshot)
+        return snapshot
+
+    def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
+        try:
+            return self.foreign.prepare(op.platform)
+        except NoEmulator as error:
+            error.place = vertex.location
+            raise
+
+    def _step(
+        self,
+        op: ExecOp,
+        root: Path,
+        emulation: Emulation,
+        mounts: tuple[Mount, ...],
+        vertex: Vertex,
+    ) -> Step:
+        try:
+            who = account(root, op.user)
+        except InputError as error:
+            error.place = vertex.location
+            raise
+        make_folders(root, op.cwd, Owner(uid=who.uid, gid=who.gid))
+        env = dict(entry.partition("=")[::2] for entry in (*op.proxy_env, *op.env))
+        env = {**emulation.environment, "HOME": who.home, **env}
+        limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
+        step = Step(
+            argv=op.argv,
+            rootfs=str(root),
+            env=tuple(f"{name}={value}" for name, value in env.items()),
+            cwd=op.cwd,
+            uid=who.uid,
+            gid=who.gid,
+            groups=who.groups,
+            hostname=op.hostname,
+            network=Network.NONE if op.network == "none" else Network.HOST,
+            security=Security(op.security),
+            mounts=mounts,
+            ulimits=limits,
+            cgroup_parent=op.cgroup_parent,
+            user_namespace=emulation.user_namespace,
+        )
+        return replace(step, shm_size=op.shm_size) if op.shm_size else step
+
+    def _mounts(self, op: ExecOp, folder: Path) -> list[Mount]:
+        """Write the files that every step gets, and the step's scripts, and mount them."""
+        locked = ("nosuid", "nodev", "noexec")
+        (folder / "hosts").write_text(hosts_file(op.hostname, op.extra_hosts))
+        (folder / "resolv.conf").write_text(self.resolv_conf())
+        mounts: list[Mount] = [
+            Bind(source=str(folder / name), target=f"/etc/{name}", read_only=True, flags=locked)
+            for name in ("resolv.conf", "hosts")
+        ]
+        if op.scripts:
+            scripts = folder / "scripts"
+            scripts.mkdir()
+            for name, content in op.scripts:
+                (scripts / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+                (scripts / name).chmod(0o755)
+            mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
+        return mounts
+
+
+def _bind(target: str, source: str, tree: SourceTree) -> Bind:
+    path = resolve(tree.root, source)
+    if not os.path.lexists(path):
+        raise NotFound(f'"{source}": not found', hint="the source of a mount must exist")
+    return Bind(source=str(path), target=target, read_only=True)
+
+
+def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log) -> StepFailed:
+    command = " ".join(op.argv)
+    return StepFailed(
+        f'process "{command}" did not complete successfully: exit code: {ended.status}',
+        hint=_advice(ended, op),
+        place=vertex.location,
+        status=ended.status,
+        tail=log.tail(),
+    )
+
+
+def _advice(ended: Ended, op: ExecOp) -> str:
+    if ended.out_of_memory:
+        return "the kernel killed the step for want of memory"
+    if ended.refused:
+        return ended.refused
+    if ended.status == 127:
+        return f"a program wasn't found; PATH of the step: {_path(op)}"
+    return ""
+
+
+def _path(op: ExecOp) -> str:
+    return next((entry[5:] for entry in op.env if entry.startswith("PATH=")), "(none)")
+
+
+class _Log:
+    """Passes on what a step prints, and keeps the end of it for the error."""
+
+    def __init__(self, vertex: Vertex, sink: Sink) -> None:
+        self._vertex = vertex
+        self._sink = sink
+        self._end: deque[bytes] = deque()
+        self._size = 0
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Take a piece of output."""
+        self._sink(LogEvent(step=self._vertex.digest, stream=stream, data=data, time=time.time()))
+        self._end.append(data)
+        self._size += len(data)
+        while self._size - len(self._end[0]) > _TAIL_BYTES:
+            self._size -= len(self._end.popleft())
+
+    def tail(self) -> tuple[str, ...]:
+        """Return the last lines."""
+        text = b"".join(self._end).decode("utf-8", "replace")
+        return tuple(text.splitlines()[-_TAIL_LINES:])

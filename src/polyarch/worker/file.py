@@ -1,0 +1,100 @@
+"""File ops: making folders and files, and copying, inside one writable tree.
+
+All of a FileOp's actions happen in one snapshot, so they are one layer. Owners by name are looked up in
+the tree that is changed, at the moment of the action.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from polyarch.errors import InputError
+from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
+from polyarch.inroot import resolve, set_owner
+from polyarch.text.ignore import Matcher
+from polyarch.worker.archive import unpack_archive
+from polyarch.worker.copy import Copier, make_folders
+from polyarch.worker.filemode import parse_mode
+from polyarch.worker.tree import Entry, SourceTree, find_sources
+from polyarch.worker.users import Owner, owner
+
+__all__ = ["perform"]
+
+_FILE_MODE = 0o644
+
+
+def perform(
+    actions: Sequence[FileAction], root: Path, sources: Sequence[SourceTree | None]
+) -> None:
+    """Do `actions` in the tree at `root`; `sources[i]` is the tree of the vertex's input i.
+
+    Raises NotFound for a missing source and InputError for what can't be done.
+    """
+    for action in actions:
+        if isinstance(action, MkdirAction):
+            _make_directory(action, root)
+        elif isinstance(action, MkfileAction):
+            _make_file(action, root)
+        else:
+            source = sources[action.input]
+            assert source is not None
+            _copy(action, root, source)
+
+
+def _make_directory(action: MkdirAction, root: Path) -> None:
+    make_folders(root, action.path, owner(root, action.owner), action.mode)
+
+
+def _make_file(action: MkfileAction, root: Path) -> None:
+    who = owner(root, action.owner)
+    folder = action.path if action.path.endswith("/") else os.path.dirname(action.path)
+    make_folders(root, folder or "/", who)
+    target = resolve(root, action.path)
+    if target.is_dir():
+        target = target / action.name
+    if os.path.lexists(target):
+        os.unlink(target)
+    target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
+    set_owner(target, who.uid, who.gid)
+    change = parse_mode(action.mode) if action.mode else None
+    os.chmod(target, change(_FILE_MODE, False) if change else _FILE_MODE)
+
+
+def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
+    who = owner(root, action.owner) if action.owner else None
+    copier = Copier(
+        source=source,
+        root=root,
+        owner=who,
+        mode=parse_mode(action.mode) if action.mode else None,
+        excludes=_excluder(action.exclude),
+    )
+    for wanted in action.sources:
+        entries = find_sources(source, wanted)
+        if len(entries) > 1 and not _is_folder(root, action.destination):
+            raise InputError(
+                f"{wanted!r} matches {len(entries)} files, but the destination "
+                f"{action.destination!r} is not a folder",
+                hint="end the destination with a slash",
+            )
+        for entry in entries:
+            if not (action.unpack and _unpack(action, entry, root, who)):
+                copier.copy(entry, action.destination)
+
+
+def _is_folder(root: Path, destination: str) -> bool:
+    return destination.endswith("/") or resolve(root, destination).is_dir()
+
+
+def _unpack(action: CopyAction, entry: Entry, root: Path, who: Owner | None) -> bool:
+    if entry.is_directory:
+        return False
+    return unpack_archive(entry.path, root, action.destination, who)
+
+
+def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
+    if not patterns:
+        return None
+    return Matcher(patterns).ignores

@@ -1,0 +1,294 @@
+"""Images as sources: names resolved to manifests and configs, layers fetched when they are read.
+
+Documents are kept in the store by digest, so a name that still stands for the same digest costs one
+request; layers are fetched and unpacked side by side, each once for all processes of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from polyarch.digest import DiffID, Digest
+from polyarch.errors import IntegrityError, NotFound
+from polyarch.graph.op import ImageOp
+from polyarch.graph.vertex import Vertex
+from polyarch.layer.apply import apply
+from polyarch.layer.compress import decompressed
+from polyarch.oci.base import BaseImage
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.index import choose, parse_index
+from polyarch.oci.manifest import parse_manifest
+from polyarch.oci.media import is_index
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken, Sink, StatusEvent, Step, step
+from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.store import Store
+
+__all__ = ["ImageResolver", "ImageSource", "Remote"]
+
+_FETCHES_AT_ONCE = 4
+_DOCUMENT_LIMIT = 4 << 20
+
+
+class Remote(Protocol):
+    """The registries; `polyarch.registry` implements it."""
+
+    def resolve(self, reference: Reference, cancel: CancelToken) -> Descriptor:
+        """Return what a name stands for now. Raises NotFound, RegistryError."""
+
+    def document(self, reference: Reference, descriptor: Descriptor, cancel: CancelToken) -> bytes:
+        """Return a manifest, index or config, verified. Raises RegistryError, IntegrityError."""
+
+    def fetch(
+        self,
+        references: Iterable[Reference],
+        descriptor: Descriptor,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> None:
+        """Bring a blob into the store, from the first of the repositories that gives it."""
+
+
+class Progress(Protocol):
+    """Told how many bytes of a blob have come."""
+
+    def __call__(self, current: int) -> None:
+        """Take the number of bytes so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSource:
+    """Images of registries and of the local store, as stacks of layers."""
+
+    store: Store
+    snapshotter: Snapshotter
+    remote: Remote
+    sink: Sink
+    _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
+
+    def remember(self, manifest: Digest, stack: LayerStack) -> None:
+        """Note which layers the manifest's image has."""
+        self._stacks[manifest] = stack
+
+    def stack(self, op: ImageOp) -> LayerStack:
+        """Return the layers of an image that was resolved before, without fetching them."""
+        return self._stacks[op.digest]
+
+    def is_unpacked(self, stack: LayerStack) -> bool:
+        """Return whether the snapshots of all layers that came with images are here."""
+        return not self._missing(stack)
+
+    def _missing(self, stack: LayerStack) -> list[LayerRef]:
+        return [
+            layer
+            for layer in dict.fromkeys(stack.layers)
+            if layer.blob is not None and not self.snapshotter.exists(layer.snapshot)
+        ]
+
+    def ensure_unpacked(self, stack: LayerStack, vertex: Vertex, cancel: CancelToken) -> None:
+        """Fetch and unpack the missing layers of images, shown under `vertex`.
+
+        Raises RegistryError, IntegrityError, StoreError.
+        """
+        missing = self._missing(stack)
+        if len(missing) == 1:
+            self._unpack(missing[0], vertex, cancel)
+        elif missing:
+            with ThreadPoolExecutor(_FETCHES_AT_ONCE, "unpack") as pool:
+                for done in [pool.submit(self._unpack, layer, vertex, cancel) for layer in missing]:
+                    done.result()
+
+    def _unpack(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
+        name = f"unpack-{layer.snapshot}"
+        with self.store.locks.exclusive(name, check=cancel.check):
+            if self.snapshotter.exists(layer.snapshot):
+                return
+            self.ensure_blob(layer, vertex.digest, cancel)
+            self._extract(layer, vertex, cancel)
+
+    def ensure_blob(self, layer: LayerRef, shown: Digest, cancel: CancelToken) -> None:
+        """Fetch the blob of a layer, if it isn't in the store; shown under the step `shown`."""
+        blob = layer.blob
+        assert blob is not None
+        if self.store.blobs.has(blob.digest, size=blob.size):
+            return
+        with self.store.locks.exclusive(f"fetch-{blob.digest}", check=cancel.check):
+            if self.store.blobs.has(blob.digest, size=blob.size):
+                return
+            status = _Status(self.sink, shown, blob.digest, blob.size)
+            sources = [parse_reference(source) for source in layer.sources]
+            self.remote.fetch(sources, blob, status.progress, cancel)
+            status.end()
+
+    def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
+        blob = layer.blob
+        assert blob is not None
+        status = _Status(self.sink, vertex.digest, f"extracting {blob.digest}", 0)
+
+        def fill(folder: Path) -> DiffID:
+            with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
+                found = apply(tar, folder)
+            if found != layer.diff_id:
+                raise IntegrityError(
+                    f"the layer {blob.digest} unpacks to {found}, "
+                    f"but its image says {layer.diff_id}",
+                    hint="the image is damaged; pull it again or use another one",
+                )
+            cancel.check()
+            return found
+
+        status.progress(0)
+        diff_id = self.snapshotter.unpack(layer.snapshot, fill)
+        self.store.snapshots.add(
+            SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
+        )
+        status.end()
+
+    def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
+        """Return what resolves names during one build; `pull` asks the registry in any case."""
+        return ImageResolver(images=self, cancel=cancel, pull=pull)
+
+
+class _Status:
+    """Shows one blob on its way."""
+
+    def __init__(self, sink: Sink, shown: Digest, identifier: str, total: int) -> None:
+        self._sink = sink
+        self._shown = shown
+        self._id = identifier
+        self._total = total
+        self._started = time.time()
+
+    def progress(self, current: int) -> None:
+        """Show how many bytes there are."""
+        self._send(current, None)
+
+    def end(self) -> None:
+        """Show that it is done."""
+        self._send(self._total, time.time())
+
+    def _send(self, current: int, completed: float | None) -> None:
+        self._sink(
+            StatusEvent(
+                step=self._shown,
+                id=self._id,
+                current=current,
+                total=self._total,
+                started=self._started,
+                completed=completed,
+            )
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageResolver:
+    """Resolves the names of base images, each once in a build; the frontend's `BaseImages`."""
+
+    images: ImageSource
+    cancel: CancelToken
+    pull: bool
+    _roots: dict[str, Descriptor] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def resolve(self, reference: str, platform: Platform) -> BaseImage:
+        """Return the image of a name for a platform.
+
+        Raises InvalidReference, NotFound (naming the platforms that there are), RegistryError.
+        """
+        name = parse_reference(reference)
+        with step(self.images.sink, f"[internal] load metadata for {name.canonical}") as shown:
+            with self._lock:
+                root = self._roots.get(name.canonical)
+                if root is None:
+                    root = self._roots[name.canonical] = self._root(name, platform)
+            return self._image(name, root, platform, shown)
+
+    def _root(self, name: Reference, platform: Platform) -> Descriptor:
+        stored = None if self.pull else self.images.store.refs.find(name.canonical)
+        if stored is not None:
+            root = Descriptor.from_json(json.loads(stored.descriptor))
+            if self._has_platform(root, platform):
+                return root
+        return self.images.remote.resolve(name, self.cancel)
+
+    def _has_platform(self, root: Descriptor, platform: Platform) -> bool:
+        """Whether the local store's image serves the platform, without asking anybody."""
+        blobs = self.images.store.blobs
+        if not blobs.has(root.digest):
+            return False
+        if not is_index(root.media_type):
+            return True
+        try:
+            chosen = choose(parse_index(blobs.read(root.digest)), platform)
+        except NotFound:
+            return False
+        return blobs.has(chosen.digest)
+
+    def _document(self, name: Reference, descriptor: Descriptor) -> bytes:
+        blobs = self.images.store.blobs
+        if blobs.has(descriptor.digest, size=descriptor.size or None):
+            return blobs.read(descriptor.digest, _DOCUMENT_LIMIT)
+        data = self.images.remote.document(name, descriptor, self.cancel)
+        blobs.put(data, descriptor.digest)
+        return data
+
+    def _image(
+        self, name: Reference, root: Descriptor, platform: Platform, _shown: Step
+    ) -> BaseImage:
+        descriptor = root
+        if is_index(root.media_type):
+            descriptor = self._choose(name, root, platform)
+        manifest = parse_manifest(self._document(name, descriptor))
+        config = _config(self._document(name, manifest.config), manifest.config.digest)
+        diff_ids = _diff_ids(config)
+        if len(diff_ids) != len(manifest.layers):
+            raise IntegrityError(
+                f"{name} has {len(manifest.layers)} layers, but its config tells of {len(diff_ids)}"
+            )
+        layers = tuple(
+            LayerRef(
+                snapshot=snapshot_of_diff(diff_id),
+                diff_id=diff_id,
+                blob=layer,
+                sources=(str(name),),
+            )
+            for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)
+        )
+        self.images.remember(descriptor.digest, LayerStack(layers=layers))
+        return BaseImage(
+            reference=name.canonical, digest=descriptor.digest, diff_ids=diff_ids, config=config
+        )
+
+    def _choose(self, name: Reference, root: Descriptor, platform: Platform) -> Descriptor:
+        index = parse_index(self._document(name, root))
+        try:
+            return choose(index, platform)
+        except NotFound as error:
+            raise NotFound(f"{name.familiar}: {error}", hint=error.hint) from error
+
+
+def _config(data: bytes, digest: Digest) -> dict[str, object]:
+    try:
+        config = json.loads(data)
+    except ValueError as error:
+        raise IntegrityError(f"the image config {digest} is no JSON") from error
+    if not isinstance(config, dict):
+        raise IntegrityError(f"the image config {digest} is no JSON object")
+    return config
+
+
+def _diff_ids(config: Mapping[str, object]) -> tuple[DiffID, ...]:
+    rootfs = config.get("rootfs")
+    found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    return tuple(DiffID(str(each)) for each in found) if isinstance(found, list) else ()

@@ -1,0 +1,192 @@
+"""The solver's hands: what each op means in snapshots.
+
+A result is a `LayerStack` (layers), or for a build context a `SourceTree` (the folder, as it lies there).
+Layers of images are unpacked only when something reads the tree that they are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from polyarch.digest import Digest, chain_id, sha256
+from polyarch.errors import InternalError
+from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp, ScratchOp
+from polyarch.graph.vertex import Vertex
+from polyarch.progress import CancelToken
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.stack import LayerStack, new_snapshot
+from polyarch.solver.slots import SlotKind
+from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
+from polyarch.worker.contenthash import digest_of_copy, digest_of_path
+from polyarch.worker.exec import StepRunner
+from polyarch.worker.file import perform
+from polyarch.worker.tree import SourceTree
+
+__all__ = ["Images", "Result", "Worker"]
+
+Result = LayerStack | SourceTree
+
+
+class Images(Protocol):
+    """Where the layers of images come from."""
+
+    def stack(self, op: ImageOp) -> LayerStack:
+        """Return the layers of the image, without fetching them."""
+
+    def is_unpacked(self, stack: LayerStack) -> bool:
+        """Return whether all layers that came with images are here."""
+
+    def ensure_unpacked(self, stack: LayerStack, vertex: Vertex, cancel: CancelToken) -> None:
+        """Fetch and unpack those layers of images whose snapshots aren't here.
+
+        `vertex` is the step that it is shown under.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Implements the solver's Runner. `contexts` are the build contexts by name."""
+
+    snapshotter: Snapshotter
+    images: Images
+    steps: StepRunner
+    contexts: Mapping[str, SourceTree]
+    records: SnapshotRecords
+
+    def source_identity(self, vertex: Vertex, /) -> str:
+        """Name what a source will give: an image by its diff IDs, a context for this solve only."""
+        op = vertex.op
+        if isinstance(op, ImageOp):
+            return f"image:{chain_id(op.diff_ids)}"
+        if isinstance(op, LocalOp):
+            return f"local:{op.name}:{id(self)}"
+        return "scratch"
+
+    def identity(self, _vertex: Vertex, result: Result, /) -> str:
+        """Name the result of a step by the layers it is made of."""
+        assert isinstance(result, LayerStack)
+        return result.identity
+
+    def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
+        """Copies read their sources by content, and so do read-only mounts."""
+        op = vertex.op
+        if isinstance(op, FileOp):
+            copies = (action for action in op.actions if isinstance(action, CopyAction))
+            return frozenset(action.input for action in copies)
+        if isinstance(op, ExecOp):
+            return frozenset(mount.input for mount in op.mounts)
+        return frozenset()
+
+    def content_digest(
+        self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
+    ) -> Digest:
+        """Return the digest of all that `vertex` reads of its input `index`."""
+        with self.reading(source, vertex, cancel) as tree:
+            parts = list(self._content_parts(vertex, index, tree))
+        return parts[0] if len(parts) == 1 else sha256("\n".join(parts).encode())
+
+    def _content_parts(self, vertex: Vertex, index: int, tree: SourceTree) -> Iterator[Digest]:
+        op = vertex.op
+        if isinstance(op, FileOp):
+            for action in op.actions:
+                if isinstance(action, CopyAction) and action.input == index:
+                    yield digest_of_copy(tree, action)
+        elif isinstance(op, ExecOp):
+            for mount in op.mounts:
+                if mount.input == index:
+                    yield digest_of_path(tree, mount.source)
+
+    def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
+        """Do what the op says."""
+        op = vertex.op
+        if isinstance(op, ScratchOp):
+            return LayerStack()
+        if isinstance(op, ImageOp):
+            stack = self.images.stack(op)
+            self.images.ensure_unpacked(stack, vertex, cancel)
+            return stack
+        if isinstance(op, LocalOp):
+            return self._context(op.name)
+        base = inputs[0]
+        assert isinstance(base, LayerStack)
+        self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
+        if isinstance(op, ExecOp):
+            snapshot = self.steps.run(vertex, base, inputs, self.reading, cancel)
+            return self._recorded(base, snapshot, vertex)
+        return self._change(vertex, op, base, inputs, cancel)
+
+    def _context(self, name: str) -> SourceTree:
+        if name not in self.contexts:
+            raise InternalError(f"the graph names the build context {name!r}, which isn't there")
+        return self.contexts[name]
+
+    def _change(
+        self,
+        vertex: Vertex,
+        op: FileOp,
+        base: LayerStack,
+        inputs: Sequence[Result],
+        cancel: CancelToken,
+    ) -> LayerStack:
+        wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
+        with ExitStack() as stack:
+            sources = [
+                stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
+                if number in wanted
+                else None
+                for number, source in enumerate(inputs)
+            ]
+            draft = stack.enter_context(self.snapshotter.prepare(base.snapshots))
+            perform(op.actions, draft.root, sources)
+            cancel.check()
+            snapshot = new_snapshot()
+            draft.commit(snapshot)
+        return self._recorded(base, snapshot, vertex)
+
+    def _recorded(self, base: LayerStack, snapshot: SnapshotID, vertex: Vertex) -> LayerStack:
+        """Account for a new snapshot, after it is there."""
+        self.records.add(
+            SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
+        )
+        return base.with_layer(snapshot)
+
+    @contextmanager
+    def reading(self, result: Result, vertex: Vertex, cancel: CancelToken) -> Iterator[SourceTree]:
+        """Give a result as a tree to read from, for as long as the block lasts."""
+        if isinstance(result, SourceTree):
+            yield result
+            return
+        self.images.ensure_unpacked(result, vertex, cancel)
+        with self.snapshotter.view(result.snapshots) as root:
+            yield SourceTree(root=root)
+
+    def store(self, _vertex: Vertex, result: Result, /) -> str:
+        """Return the text by which `load` finds the result; its snapshots are on disk already."""
+        assert isinstance(result, LayerStack)
+        return result.to_json()
+
+    def load(self, vertex: Vertex, stored: str, /) -> Result | None:
+        """Return the result that `store` named so, if all of its own layers are still here.
+
+        An image is there if its layers are unpacked already.
+        """
+        if isinstance(vertex.op, ImageOp):
+            image = self.images.stack(vertex.op)
+            return image if self.images.is_unpacked(image) else None
+        if not vertex.inputs:
+            return None
+        try:
+            tree = LayerStack.from_json(stored)
+        except (ValueError, KeyError, TypeError):
+            return None
+        own = (layer.snapshot for layer in tree.layers if layer.blob is None)
+        return tree if all(map(self.snapshotter.exists, own)) else None
+
+    def kind(self, vertex: Vertex, /) -> SlotKind:
+        """Say which slots running the vertex takes."""
+        if isinstance(vertex.op, ExecOp):
+            return SlotKind.EXEC
+        return SlotKind.FILE if isinstance(vertex.op, FileOp) else SlotKind.SOURCE

@@ -1,0 +1,118 @@
+"""Runs pieces of Python as the engine, in a process of their own: as root or as a fresh ordinary user.
+
+A script finds `engine` (the namespaces entered), `host`, `spawner`, `facts`, `run(step)` and `report`;
+what it reports comes back as JSON. The user gets an interpreter that it may read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ROOT", "User", "command", "fresh_user", "in_engine"]
+
+SOURCE = Path(__file__).parent.parent / "src"
+
+PROLOGUE = """
+import json, os, sys, tempfile
+from pathlib import Path
+from polyarch.runtime.userns import enter_engine
+engine = enter_engine()
+from polyarch.emulation.facts import Facts
+from polyarch.progress import CancelToken
+from polyarch.runtime.choose import choose_runtime, find_host
+from polyarch.runtime.foreign import ForeignSteps
+from polyarch.runtime.spawner import Spawner
+from polyarch.runtime.spec import *
+host = find_host(rootless=engine.rootless, mapped_ids=engine.mapped_ids)
+spawner = Spawner()
+facts = Facts(None)
+arguments = json.loads(sys.argv[1])
+token = CancelToken()
+if arguments.get("runtime"):
+    runtime = choose_runtime(arguments["runtime"], host=host, spawner=spawner, facts=facts)
+def run(*argv, on_output=None, **more):
+    printed = {1: b"", 2: b""}
+    def keep(stream, data):
+        printed[stream] += data
+    more = {"rootfs": arguments["rootfs"], "env": ("PATH=/bin",), **more}
+    with tempfile.TemporaryDirectory() as folder:
+        ended = runtime.run(
+            Step(argv=argv, **more),
+            folder=Path(folder), on_output=on_output or keep, cancel=token,
+        )
+    return {
+        "status": ended.status, "refused": ended.refused, "oom": ended.out_of_memory,
+        "stdout": printed[1].decode(errors="replace"), "stderr": printed[2].decode(errors="replace"),
+    }
+def report(value):
+    print(json.dumps(value), flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who an engine is started by."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+
+ROOT = User(name="root", uid=0, gid=0, home=Path("/root"))
+
+
+@contextlib.contextmanager
+def fresh_user(*, subordinate_ids: bool) -> Iterator[User]:
+    """Make an ordinary user for the time of the block."""
+    name = f"polyarch-test-{os.getpid()}-{'many' if subordinate_ids else 'one'}"
+    # Only users that aren't of the system's are given subordinate ids.
+    kind = [] if subordinate_ids else ["--system"]
+    subprocess.run(["useradd", *kind, "--create-home", "--user-group", name], check=True)
+    try:
+        entry = pwd.getpwnam(name)
+        home = Path(entry.pw_dir)
+        yield User(name=name, uid=entry.pw_uid, gid=entry.pw_gid, home=home)
+    finally:
+        subprocess.run(["userdel", "--remove", name], check=True, stderr=subprocess.DEVNULL)
+
+
+def _interpreter(user: User) -> str:
+    """Return a Python that `user` may run: root's own may lie in root's home."""
+    if user.uid == 0:
+        return sys.executable
+    found = shutil.which("python3", path="/usr/local/bin:/usr/bin")
+    assert found, "an ordinary user needs a Python in /usr"
+    return found
+
+
+def command(user: User, script: str, **arguments: object) -> list[str]:
+    """Return the command line that runs `script` as an engine of `user`."""
+    ids = [f"--reuid={user.uid}", f"--regid={user.gid}", "--init-groups"]
+    become = ["setpriv", *ids, "--"] if user.uid else []
+    return [*become, _interpreter(user), "-B", "-c", PROLOGUE + script, json.dumps(arguments)]
+
+
+def in_engine(user: User, script: str, **arguments: object) -> Any:
+    """Run `script` as an engine of `user` and return what it reported."""
+    ended = subprocess.run(
+        command(user, script, **arguments),
+        env={"PATH": os.environ["PATH"], "HOME": str(user.home), "PYTHONPATH": str(SOURCE)},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    return json.loads(ended.stdout)

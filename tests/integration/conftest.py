@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engines import ROOT, User, fresh_user
+from rootfs import make_rootfs
+
+
+@pytest.fixture(scope="session")
+def user_with_many_ids() -> Iterator[User]:
+    with fresh_user(subordinate_ids=True) as user:
+        yield user
+
+
+@pytest.fixture(scope="session")
+def user_with_one_id() -> Iterator[User]:
+    with fresh_user(subordinate_ids=False) as user:
+        yield user
+
+
+@pytest.fixture(params=["root", "many ids", "one id"])
+def user(request: pytest.FixtureRequest) -> User:
+    """Root, and ordinary users with and without subordinate ids."""
+    if request.param == "root":
+        return ROOT
+    name = "user_with_many_ids" if request.param == "many ids" else "user_with_one_id"
+    user = request.getfixturevalue(name)
+    assert isinstance(user, User)
+    return user
+
+
+@pytest.fixture
+def rootfs_of(tmp_path: Path) -> Callable[..., Path]:
+    """Return what makes a root file system that belongs to a user and can be reached by them."""
+
+    def make(user: User, architecture: str = "amd64") -> Path:
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder.owner() == "root" and str(folder).startswith("/tmp/pytest"):
+                folder.chmod(0o755)
+        rootfs = make_rootfs(tmp_path / f"rootfs-{architecture}", architecture)
+        for path in (rootfs, *rootfs.rglob("*")):
+            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+        return rootfs
+
+    return make

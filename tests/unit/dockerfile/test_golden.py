@@ -1,0 +1,71 @@
+"""Whole files of our own: each folder has a Dockerfile, and what it parses to or its error.
+
+After a change that is meant, write the expected files anew with
+
+    GOLDEN=write python -m pytest tests/unit/dockerfile/test_golden.py
+
+and read the difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from polyarch.dockerfile.lexer import decode
+from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.errors import DockerfileError
+from polyarch.graph.location import SourceText
+
+FOLDER = Path(__file__).parents[2] / "golden" / "parser"
+
+
+def plain(value: object) -> object:
+    """Turn values into JSON: records to objects that begin with their kind and lines."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    result: dict[str, object] = {"kind": type(value).__name__}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if field.name == "location":
+            result["lines"] = f"{item.start}-{item.end}"
+        elif item not in {"", None, ()} and field.name != "source":
+            result[field.name] = plain(item)
+    return result
+
+
+def parsed(path: Path) -> Dockerfile:
+    return parse(SourceText(name="Dockerfile", text=decode(path.read_bytes())))
+
+
+def check(path: Path, got: str) -> None:
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(got, encoding="utf-8")
+    assert got == path.read_text(encoding="utf-8")
+
+
+def folders(*, wrong: bool) -> list[Path]:
+    names = {"corners", "scripts", "service", "windows"}
+    return [path for path in sorted(FOLDER.iterdir()) if (path.name not in names) == wrong]
+
+
+@pytest.mark.parametrize("folder", folders(wrong=False), ids=lambda folder: str(folder.name))
+def test_file_is_parsed(folder: Path) -> None:
+    document = plain(parsed(folder / "Dockerfile"))
+
+    check(folder / "parsed.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("folder", folders(wrong=True), ids=lambda folder: str(folder.name))
+def test_file_is_refused(folder: Path) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parsed(folder / "Dockerfile")
+
+    assert caught.value.place is not None
+    check(folder / "error.txt", f"{caught.value.place.excerpt()}ERROR: {caught.value}\n")

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import contextlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyarch.errors import InputError
+from polyarch.text.ignore import (
+    ContextFilter,
+    Matcher,
+    Verdict,
+    clean_path,
+    kept_files,
+    read_patterns,
+)
+
+FILES = (
+    *("Dockerfile", "README.md", "docs/a.md", "docs/deep/b.md", "src/main.c", "src/test/t.c"),
+    *("out/x.o", "src/out/y.o", ".git/config"),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "cleaned"),
+    [
+        ("", "."),
+        ("a//b/./c/", "a/b/c"),
+        ("a/../b", "b"),
+        ("../../a", "../../a"),
+        ("a/../../b", "../b"),
+        ("/../a", "/a"),
+        ("//", "/"),
+    ],
+)
+def test_clean_path(path: str, cleaned: str) -> None:
+    assert clean_path(path) == cleaned
+
+
+def test_read_patterns() -> None:
+    text = "\ufeff# comment\n\n  a/ \r\n #b\n!  /c/../d\n/\n!\n\\#e\n/./f//g\n"
+
+    assert read_patterns(text) == ["a", "#b", "!d", "/", "!", "\\#e", "f/g"]
+
+
+def test_read_patterns_keeps_bytes_that_are_not_utf8() -> None:
+    assert read_patterns(b"a\xff\n") == ["a\udcff"]
+
+
+def test_read_patterns_refuses_an_endless_line() -> None:
+    with pytest.raises(InputError, match="token too long"):
+        read_patterns("a" * 65536)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "ignored"),
+    [
+        ([], []),
+        (["*"], list(FILES)),
+        (["*.md"], ["README.md"]),
+        (["**/*.md"], ["README.md", "docs/a.md", "docs/deep/b.md"]),
+        (["docs"], ["docs/a.md", "docs/deep/b.md"]),
+        (["docs/*"], ["docs/a.md", "docs/deep/b.md"]),
+        (["docs/**"], ["docs/a.md", "docs/deep/b.md"]),
+        (["**/out"], ["out/x.o", "src/out/y.o"]),
+        (["src/*/[ty].?"], ["src/test/t.c", "src/out/y.o"]),
+        (["src", "!src/test"], ["src/main.c", "src/out/y.o"]),
+        (["!src/test", "src"], ["src/main.c", "src/test/t.c", "src/out/y.o"]),
+        (["*", "!**/*.md"], [path for path in FILES if not path.endswith(".md")]),
+        (["/docs"], []),
+        (["docs/../src/test/"], ["src/test/t.c"]),
+    ],
+)
+def test_ignores(patterns: list[str], ignored: list[str]) -> None:
+    matcher = Matcher(patterns)
+
+    assert [path for path in FILES if matcher.ignores(path)] == ignored
+    assert kept_files(patterns, FILES) == sorted(set(FILES) - set(ignored))
+
+
+def test_root_is_never_ignored() -> None:
+    assert not Matcher(["**"]).ignores(".")
+
+
+def test_matcher_is_true_if_it_has_patterns() -> None:
+    assert Matcher(["a"])
+    assert not Matcher(["", " "])
+
+
+def test_walk_and_query_may_disagree() -> None:
+    patterns = ["**/*.md", "!docs"]
+
+    assert not Matcher(patterns).ignores("docs/a.md")
+    assert "docs/a.md" not in kept_files(patterns, FILES)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["!"], 'illegal exclusion pattern: "!"'),
+        (["a", "!/"], 'illegal exclusion pattern: "!"'),
+        (["[", "!b"], "syntax error in pattern"),
+        (["a\\"], "syntax error in pattern"),
+    ],
+)
+def test_matcher_refuses(patterns: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        Matcher(patterns)
+    with pytest.raises(InputError) as caught:
+        kept_files(patterns, [])
+    assert str(caught.value) == f"invalid excludepatterns: [{' '.join(patterns)}]: {message}"
+
+
+def test_wrong_range_is_found_only_when_it_is_asked() -> None:
+    matcher = Matcher(["a", "[z-a]"])
+
+    assert matcher.ignores("a")
+    with pytest.raises(InputError, match="syntax error in pattern"):
+        matcher.ignores("b")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "folder", "expected"),
+    [
+        (["a"], "a", False),
+        (["a", "!a/b"], "a", True),
+        (["a", "!a/b"], "ab", False),
+        (["*", "!a/b/**"], "a/b", True),
+        (["*", "!a/*"], "a", True),
+        (["*", "!b"], "a", False),
+        (["*", "!*/b"], "a", True),
+    ],
+)
+def test_may_contain_kept(patterns: list[str], folder: str, expected: bool) -> None:
+    assert Matcher(patterns).may_contain_kept(folder) is expected
+
+
+def test_judge_carries_the_folder_along() -> None:
+    matcher = Matcher(["a", "!a/b"])
+
+    folder = matcher.judge("a")
+
+    assert folder == Verdict(ignored=True, matched=(True, False))
+    assert matcher.judge("a/b", folder) == Verdict(ignored=False, matched=(True, True))
+    assert matcher.judge("a/c", folder) == Verdict(ignored=True, matched=(True, False))
+
+
+def test_context_filter_does_not_look_into_pruned_folders() -> None:
+    context = ContextFilter(Matcher(["a", "!b"]))
+
+    assert [context.ignores(path) for path in ("a", "a/x/y", "a/x", "b", "c/d")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not context.may_contain_kept("a")
+
+
+def test_context_filter_of_a_deep_path() -> None:
+    assert not ContextFilter(Matcher(["b"])).ignores("/".join(["a"] * 5000))
+
+
+@given(st.permutations(FILES))
+def test_context_filter_asks_in_any_order(files: list[str]) -> None:
+    context = ContextFilter(Matcher(["**/*.md", "!docs", "src", "!src/out/*"]))
+
+    assert {path for path in files if not context.ignores(path)} == {
+        "Dockerfile",
+        "src/out/y.o",
+        "out/x.o",
+        ".git/config",
+    }
+
+
+PATTERN = st.text(alphabet="ab*?/.!", max_size=6)
+PATH = st.lists(st.sampled_from(["a", "b", "ab", "a.b"]), min_size=1, max_size=4).map("/".join)
+
+
+@given(st.lists(PATTERN.map(lambda pattern: pattern.replace("!", "")), max_size=4), PATH)
+def test_without_exceptions_walk_and_query_agree(patterns: list[str], path: str) -> None:
+    assert (kept_files(patterns, [path]) == []) == Matcher(patterns).ignores(path)
+
+
+@given(st.lists(PATTERN, max_size=4), PATH)
+def test_asking_one_by_one_or_at_once_is_the_same(patterns: list[str], path: str) -> None:
+    with contextlib.suppress(InputError):
+        plain = [pattern for pattern in patterns if not pattern.lstrip().startswith("!")]
+        # An exception that can't match forces the long way without changing the answer.
+        assert Matcher(plain).ignores(path) == Matcher([*plain, "!never/there"]).ignores(path)
+
+
+@given(st.binary(), st.text())
+def test_anything_is_read_or_refused(text: bytes, path: str) -> None:
+    with contextlib.suppress(InputError):
+        Matcher(read_patterns(text)).ignores(path)
