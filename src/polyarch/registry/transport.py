@@ -1,6 +1,6 @@
 """Requests to registries: to which machine, as whom, and how often; the API is `client`'s matter.
 
-A request goes to the mirrors of its registry first, if it only reads; any error there leads to the
+A request goes to the mirrors of its registry first, if they may answer it; any error there leads to the
 next. On the last machine a request is sent up to five times: with a token after 401, again after 408,
 429 and passing errors of the server, and after a broken connection. HTTP/1.1 with kept connections.
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from polyarch.errors import NotFound, RegistryError
@@ -38,15 +38,16 @@ _PASSING = frozenset({500, 503, 504})
 _AGAIN = frozenset({408, 429})
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 
-OpenBody = Callable[[], BinaryIO]
-"""Opens the bytes to send from their start; called again if they have to be sent again."""
+OpenBody = Callable[[], Generator[bytes, None, None]]
+"""Gives the bytes to send from their start; called again if they have to be sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A request to the registry `domain`; `path` comes behind `/v2/`, or is a whole URL.
 
-    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes.
+    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes. `mirrors` allows
+    a mirror to answer.
     """
 
     method: str
@@ -57,11 +58,7 @@ class Request:
     body: bytes = b""
     open_body: OpenBody | None = None
     size: int = 0
-
-    @property
-    def reads(self) -> bool:
-        """Whether the request changes nothing, so that a mirror may answer it."""
-        return self.method in {"GET", "HEAD"} and "://" not in self.path
+    mirrors: bool = False
 
 
 class Response:
@@ -131,7 +128,7 @@ class Transport:
 
         Raises RegistryError if nobody answers, InputError for settings that can't be used.
         """
-        *mirrors, last = self._hosts.endpoints(request.domain, mirrors=request.reads)
+        *mirrors, last = self._hosts.endpoints(request.domain, mirrors=request.mirrors)
         for mirror in mirrors:
             try:
                 response = self._attempt(request, mirror, is_last=False)
@@ -238,7 +235,7 @@ class Transport:
             # The endpoint's trust ends with the endpoint.
             endpoint = replace(endpoint, authorities=(), keypairs=(), insecure=False)
         pool = self._connections().pool(endpoint, split.scheme, split.netloc)
-        body: bytes | BinaryIO | None = request.body or None
+        body: bytes | Generator[bytes, None, None] | None = request.body or None
         if request.open_body is not None:
             body = request.open_body()
             headers["Content-Length"] = str(request.size)
