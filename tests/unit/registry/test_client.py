@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from registry import Registry, digest_of, serving
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
@@ -17,6 +16,7 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
+from registry import Registry, digest_of, serving
 
 DATA = b"0123456789" * 100
 
@@ -159,7 +159,7 @@ def test_token_is_fetched_once_for_each_scope(server: Registry) -> None:
 def test_refusal_says_who_to_log_in_as(server: Registry) -> None:
     server.failures["PUT /v2/app/manifests/1"] = [403]
 
-    with pytest.raises(RegistryError, match="push access denied.*UNKNOWN: as asked") as caught:
+    with pytest.raises(RegistryError, match=r"push access denied.*UNKNOWN: as asked") as caught:
         client_for().put_manifest(named(server).repository, "1", b"{}", OCI_MANIFEST)
 
     assert caught.value.hint.endswith(f"docker login {server.host}")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from registry import Registry, digest_of, serving
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import RegistryError
@@ -19,6 +18,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.push import PushBlob, PushDocument, nearest, push
 from polyarch.registry.transport import Transport
+from registry import Registry, digest_of, serving
 
 STORED = {sha256(data): data for data in (b"config", b"layer")}
 MANIFEST, INDEX = b'{"config": 0}', b'{"manifests": 0}'
