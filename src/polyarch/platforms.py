@@ -33,17 +33,21 @@ __all__ = [
 ]
 
 _OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
+_OS_PATTERN_QUOTED = _OS_PATTERN.replace("\\", "\\\\")
 _PART_PATTERN = r"^[A-Za-z0-9_.-]+$"
 _HINT = "a platform is os/architecture[/variant], such as linux/arm64 or linux/arm/v7"
 
-_KNOWN_SYSTEMS = frozenset(
-    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 "
-    "solaris windows zos".split()
-)
-_KNOWN_ARCHITECTURES = frozenset(
-    "386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 mips64le "
-    "mips64p32 mips64p32le ppc riscv riscv64 s390 s390x sparc sparc64 wasm".split()
-)
+# fmt: off
+_KNOWN_SYSTEMS = frozenset({
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux",
+    "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos",
+})
+_KNOWN_ARCHITECTURES = frozenset({
+    "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64",
+    "mips", "mipsle", "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64",
+    "s390", "s390x", "sparc", "sparc64", "wasm",
+})
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ def parse(text: str) -> Platform:
     if match is None or first.endswith("\n"):
         raise _invalid(
             f'"{first}" is an invalid OS component of "{text}": OSAndVersion specifier component '
-            f'must match "{_OS_PATTERN}"'
+            f'must match "{_OS_PATTERN_QUOTED}"'
         )
     for part in rest:
         if re.match(_PART_PATTERN, part) is None or part.endswith("\n"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, expand, expand_words
 from polyarch.dockerfile.instruction import Instruction, Stage
 from polyarch.dockerfile.stage import StageState
-from polyarch.errors import InputError, PolyarchError
+from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -72,7 +72,7 @@ class Lowering:
     """One Dockerfile being lowered for one platform.
 
     `global_args` are the values of the ARGs before the first FROM and of the platform arguments;
-    `written` are the stages of the Dockerfile, `stages` those that are lowered, by index.
+    `written` are the stages of the Dockerfile; `lower_stage` lowers one of them.
     """
 
     platform: Platform
@@ -82,12 +82,31 @@ class Lowering:
     escape: str
     global_args: Mapping[str, str] = field(default_factory=dict)
     written: tuple[Stage, ...] = ()
-    stages: dict[int, StageState] = field(default_factory=dict)
+    lower_stage: Callable[[int], StageState] | None = None
+    _stages: dict[int, StageState | None] = field(default_factory=dict)
 
     @property
     def build_args(self) -> Mapping[str, str]:
         """The values that the command line gives."""
         return self.options.build_args
+
+    def stage(self, index: int) -> StageState:
+        """Return a stage, lowered; at once if it wasn't yet: a trigger of a base image may name any.
+
+        Raises DockerfileError if the stage needs itself.
+        """
+        if index not in self._stages:
+            assert self.lower_stage is not None
+            self._stages[index] = None
+            self._stages[index] = self.lower_stage(index)
+        state = self._stages[index]
+        if state is None:
+            stage = self.written[index]
+            raise DockerfileError(
+                f"circular dependency detected on stage: {stage.name or index}",
+                place=stage.location,
+            )
+        return state
 
     def find_context(self, name: str, platform: Platform) -> str:
         """Return what the command line says that `name` stands for, "" for nothing."""
@@ -167,7 +186,7 @@ class Lowering:
             return self.local(MAIN_CONTEXT), True
         context = self.find_context(name, state.platform)
         if index is not None and not context:
-            return self.stages[index].vertex, False
+            return self.stage(index).vertex, False
         if name == SCRATCH:
             return self.maker.add(ScratchOp()), False
         if context and not context.startswith(IMAGE_SCHEME):

@@ -116,13 +116,13 @@ def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
     shown = []
     for declared in instruction.definitions:
         name = declared.name
-        default = declared.default
-        if default is not None:
-            default = expand_in(state, default, instruction, lowering)
-        shown.append(name if default is None else f"{name}={default}")
-        value = lowering.build_args.get(name, default)
-        if value is None:
+        if name in lowering.build_args:
+            value: str | None = lowering.build_args[name]
+        elif declared.default is not None:
+            value = expand_in(state, declared.default, instruction, lowering)
+        else:
             value = lowering.global_args.get(name)
+        shown.append(name if value is None else f"{name}={value}")
         state.build_args[name] = value
         if value is not None:
             state.variables[name] = value

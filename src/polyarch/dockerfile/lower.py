@@ -81,10 +81,11 @@ def lower(
         for index, stage in enumerate(dockerfile.stages)
         if stage.name and lowering.find_context(stage.name, platform)
     }
+    lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
     for index in needed_stages(dockerfile.stages, target, bases, replaced=replaced):
         if index not in replaced:
-            lowering.stages[index] = _lower_stage(index, bases[index], lowering)
-    return _finish(lowering.stages[target], lowering)
+            lowering.stage(index)
+    return _finish(lowering.stage(target), lowering)
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
@@ -119,7 +120,7 @@ def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
     if name == SCRATCH:
         state = _from_scratch(stage, platform, lowering)
     elif parent is not None and not context:
-        state = lowering.stages[parent].fork(stage)
+        state = lowering.stage(parent).fork(stage)
     elif context and not context.startswith(IMAGE_SCHEME):
         state = _from_folder(stage, platform, lowering, name)
     else:
@@ -165,7 +166,7 @@ def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
 def _new_state(stage: Stage, platform: Platform, vertex: Vertex, config: JSONObject) -> StageState:
     state = StageState(stage=stage, platform=platform, vertex=vertex, config=config)
     env = state.texts("Env")
-    if not any(entry.partition("=")[0] == "PATH" for entry in env):
+    if platform.os != "windows" and not any(entry.partition("=")[0] == "PATH" for entry in env):
         state.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
     for entry in env:
         name, _, value = entry.partition("=")
@@ -177,7 +178,8 @@ def _from_scratch(stage: Stage, platform: Platform, lowering: Lowering) -> Stage
     config: JSONObject = {}
     _set_platform(config, normalize(platform))
     state = _new_state(stage, platform, lowering.maker.add(ScratchOp()), config)
-    state.run["WorkingDir"] = "/"
+    if platform.os != "windows":
+        state.run["WorkingDir"] = "/"
     return state
 
 

@@ -68,9 +68,10 @@ def assemble(
         "history": entries,
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
-    created = next((entry["created"] for entry in reversed(entries) if "created" in entry), None)
-    if created is not None:
-        whole["created"] = created
+    # As BuildKit has it: an image without any history says that it doesn't know.
+    whole["created"] = next(
+        (entry["created"] for entry in reversed(entries) if "created" in entry), None
+    )
     config_document = document(media.OCI_CONFIG, compact(whole, sort_keys=True))
     manifest: JSONObject = {
         "schemaVersion": 2,

@@ -15,12 +15,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time_ns
 
 from polyarch.digest import DiffID
 from polyarch.errors import InvalidLayer
-from polyarch.inroot import PRIVATE_XATTR_PREFIX, make_node, resolve, set_owner
+from polyarch.inroot import PRIVATE_XATTR_PREFIX, get_owner, make_node, resolve, set_owner
 from polyarch.layer.hashing import HashingSource
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
@@ -33,7 +35,7 @@ from polyarch.layer.tar import (
     Entry,
 )
 from polyarch.layer.tarread import Source, TarReader
-from polyarch.store.layerform import is_whiteout, make_opaque, make_whiteout
+from polyarch.store.layerform import is_whiteout, look_up, make_opaque, make_whiteout
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
 
@@ -47,16 +49,21 @@ _DEVICES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: st
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def apply(source: Source, layer: Path) -> DiffID:
+def apply(source: Source, layer: Path, *, lowers: Sequence[Path] = ()) -> DiffID:
     """Unpack one layer into the empty directory `layer`, in layer form; returns its diff ID.
 
     `source` gives the uncompressed tar and is read once, to its end. `.wh.NAME` becomes a whiteout,
     `.wh..wh..opq` an opaque directory. Not atomic: after an error `layer` must be thrown away.
 
+    A parent directory for which the archive has no entry is made with mode 0755; if `lowers`, the
+    layers below in layer form, base first, have it, with its metadata there. Such a layer fits this
+    stack only; how many of its directories were taken from below can't be seen afterwards.
+
     Raises InvalidLayer naming the entry, StoreError.
     """
     with HashingSource(source) as hashing:
-        _unpack(hashing, layer, _Rules(layer_form=True))
+        below = tuple(str(lower) for lower in reversed(lowers))
+        _unpack(hashing, layer, _Rules(layer_form=True, link_root=layer, below=below))
         return DiffID(hashing.digest)
 
 
@@ -79,13 +86,16 @@ def extract(
     target = resolve(root, destination)
     with store_trouble("unpack into", target):
         target.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _unpack(source, target, _Rules(owner=owner, layer_form=False))
+    _unpack(source, target, _Rules(owner=owner, layer_form=False, link_root=root))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
     layer_form: bool
+    link_root: Path
+    """Where absolute links start, and beyond which no link leads."""
     owner: tuple[int, int] | None = None
+    below: tuple[str, ...] = ()
 
 
 def _unpack(source: Source, root: Path, rules: _Rules) -> None:
@@ -113,6 +123,7 @@ class _Unpacker:
         # Folders that were seen to be folders; what would change that takes them out again.
         self._folders = {"": root}
         self._late: dict[str, Entry] = {}
+        self._below = {"": rules.below}
 
     def add(self, entry: Entry) -> None:
         """Make one entry's file. Raises InvalidLayer, OSError, ValueError, OverflowError."""
@@ -166,18 +177,40 @@ class _Unpacker:
         try:
             status = os.lstat(path)
         except FileNotFoundError:
-            os.mkdir(path, 0o755)
+            os.mkdir(path, 0o700)
+            self._late[path] = self._like_below(name)
         else:
             if stat.S_ISLNK(status.st_mode):
                 path = self._follow(entry, path)
             elif is_whiteout(status) and self._rules.layer_form:
                 os.unlink(path)
-                os.mkdir(path, 0o755)
+                os.mkdir(path, 0o700)
                 make_opaque(path)
+                self._late[path] = self._like_below("")
             elif not stat.S_ISDIR(status.st_mode):
                 raise _refused(entry, f"{name!r} is not a directory")
         self._folders[name] = path
         return path
+
+    def _like_below(self, name: str) -> Entry:
+        """Return an entry for a directory that the archive forgot: as it is below, or a plain one."""
+        folders = self._folders_below(name) if name else ()
+        if not folders:
+            uid, gid = self._rules.owner or (0, 0)
+            return Entry(
+                name=name, kind=DIRECTORY, mode=0o755, uid=uid, gid=gid, mtime_ns=time_ns()
+            )
+        status = os.lstat(folders[0])
+        uid, gid = get_owner(folders[0], status)
+        mode = stat.S_IMODE(status.st_mode)
+        mtime_ns = status.st_mtime_ns
+        return Entry(name=name, kind=DIRECTORY, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns)
+
+    def _folders_below(self, name: str) -> tuple[str, ...]:
+        if name not in self._below:
+            above, _, base = name.rpartition("/")
+            self._below[name] = look_up(self._folders_below(above), base)[1]
+        return self._below[name]
 
     def _follow(self, entry: Entry, path: str) -> str:
         """Return the directory that a link in an entry's way leads to, inside the root."""
@@ -185,7 +218,8 @@ class _Unpacker:
         inside = path[len(self._root) + 1 :].rpartition("/")[0]
         if self._rules.layer_form and (target.startswith("/") or _leaves(inside, target)):
             raise _refused(entry, f"it goes through the symbolic link {path!r} to {target!r}")
-        resolved = resolve(Path(self._root), path[len(self._root) :])
+        link_root = self._rules.link_root
+        resolved = resolve(link_root, path[len(str(link_root)) :])
         if not resolved.is_dir():
             raise _refused(entry, f"it goes through the symbolic link {path!r} to nowhere")
         return str(resolved)
@@ -215,6 +249,7 @@ class _Unpacker:
             if not stat.S_ISDIR(status.st_mode):
                 hides = self._rules.layer_form and is_whiteout(status)
                 os.unlink(path)
+                self._forget(name)
                 os.mkdir(path, 0o700)
                 if hides:
                     make_opaque(path)
@@ -267,6 +302,11 @@ class _Unpacker:
         # A file in a fresh layer is ours already; elsewhere a setgid directory may have its say.
         if (entry.uid, entry.gid) != self._own or not self._rules.layer_form:
             set_owner(path, entry.uid, entry.gid, fresh=True)
+
+    def _forget(self, name: str) -> None:
+        """Forget where the folders below a name lay: a link that led there is gone."""
+        for below in [known for known in self._folders if known.startswith(name + "/")]:
+            del self._folders[below]
 
     def _clear(self, path: str) -> None:
         """Remove what is at `path`, and forget the folders in it."""

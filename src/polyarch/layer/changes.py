@@ -184,6 +184,15 @@ def _capability(path: str, status: os.stat_result) -> bytes | None:
         return None
 
 
+def _has_xattrs(path: str, status: os.stat_result) -> bool:
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return False
+    try:
+        return bool(os.listxattr(path, follow_symlinks=False))
+    except OSError:
+        return False  # a file system without them
+
+
 class _LayerWriter:
     """Turns changes into entries: adds parents once, links names of one file, skips sockets."""
 
@@ -229,13 +238,17 @@ class _LayerWriter:
 
     def _put(self, path: str, source: str, status: os.stat_result, first: str | None) -> None:
         self._add_parents(path)
-        mode, device = get_node(source, status)
+        mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
+        capability = None
+        # Most files have no attributes, and asking for each one that isn't there costs an exception.
+        if _has_xattrs(source, status):
+            mode, device = get_node(source, status)
+            uid, gid = get_owner(source, status)
+            capability = _capability(source, status)
         kind = HARD_LINK if first is not None else _KINDS[stat.S_IFMT(mode)]
         if kind == DIRECTORY:
             self._folders.add(path)
-        uid, gid = get_owner(source, status)
         mtime = status.st_mtime_ns
-        capability = _capability(source, status)
         is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
         link = first if first is not None else os.readlink(source) if kind == SYMLINK else ""
         entry = Entry(

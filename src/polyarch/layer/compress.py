@@ -266,9 +266,10 @@ def _decompressing(compression: Compression, chunks: Iterator[bytes]) -> Iterato
 def _guarded(
     chunks: Iterator[bytes], compression: Compression, errors: tuple[type[Exception], ...]
 ) -> Iterator[bytes]:
+    caught: tuple[type[Exception], ...] = (*errors, EOFError)
     try:
         yield from chunks
-    except (*errors, EOFError) as error:
+    except caught as error:
         raise InvalidLayer(
             f"the {compression} data is damaged: {error}", hint="fetch or make the archive again"
         ) from error

@@ -56,7 +56,7 @@ class ReadAhead:
     def _next(self) -> bytes:
         self._reads += 1
         if self._reads == 1:
-            return next(self._chunks, b"")
+            return next((chunk for chunk in self._chunks if chunk), b"")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="read-ahead")
             self._thread.start()

@@ -1,11 +1,13 @@
-"""Descriptors (a stand-in for a moment)."""
+"""Descriptors: what names the bytes of an image. Source: OCI image-spec v1.1, descriptor.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from polyarch.digest import Digest
+from polyarch.digest import Digest, parse_digest
+from polyarch.errors import InvalidDigest
+from polyarch.oci.fields import Fields
 from polyarch.platforms import Platform
 
 __all__ = ["Descriptor"]
@@ -13,34 +15,79 @@ __all__ = ["Descriptor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """Stand-in."""
+    """A name of bytes: their digest, size in bytes and type; `data` is base64, if they are included.
+
+    `platform` is only set in an index.
+    """
 
     media_type: str
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict)
     platform: Platform | None = None
+    urls: tuple[str, ...] = ()
+    artifact_type: str = ""
+    data: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Stand-in."""
-        out: dict[str, object] = {
+        """Return the JSON object, keys in the order in which Go writes them."""
+        optional: dict[str, object] = {
+            "urls": list(self.urls),
+            "annotations": dict(sorted(self.annotations.items())),
+            "data": self.data,
+            "platform": _platform_to_json(self.platform) if self.platform else None,
+            "artifactType": self.artifact_type,
+        }
+        required: dict[str, object] = {
             "mediaType": self.media_type,
             "digest": self.digest,
             "size": self.size,
         }
-        if self.annotations:
-            out["annotations"] = dict(self.annotations)
-        if self.platform:
-            p = {"architecture": self.platform.architecture, "os": self.platform.os}
-            if self.platform.variant:
-                p["variant"] = self.platform.variant
-            out["platform"] = p
-        return out
+        return required | {key: value for key, value in optional.items() if value}
 
     @staticmethod
-    def from_json(fields: object) -> Descriptor:
-        """Stand-in."""
-        assert isinstance(fields, dict)
+    def from_json(value: object, place: str = "") -> Descriptor:
+        """Read the JSON object of a descriptor; `place` is where it stands in its document.
+
+        Raises IntegrityError, InvalidDigest.
+        """
+        return Descriptor.from_fields(Fields(value, place))
+
+    @staticmethod
+    def from_fields(fields: Fields) -> Descriptor:
+        """Read a descriptor out of its document. Raises IntegrityError, InvalidDigest."""
+        text = fields.text("digest", required=True)
+        try:
+            digest = parse_digest(text)
+        except InvalidDigest as error:
+            raise InvalidDigest(f"{fields.place('digest')}: {error}", hint=error.hint) from error
         return Descriptor(
-            media_type=fields["mediaType"], digest=fields["digest"], size=fields["size"]
+            media_type=fields.text("mediaType"),
+            digest=digest,
+            size=fields.number("size", required=True),
+            annotations=fields.text_map("annotations"),
+            platform=_platform(fields.object("platform")) if "platform" in fields else None,
+            urls=fields.texts("urls"),
+            artifact_type=fields.text("artifactType"),
+            data=fields.text("data"),
         )
+
+
+def _platform_to_json(platform: Platform) -> dict[str, object]:
+    optional: dict[str, object] = {
+        "os.version": platform.os_version,
+        "os.features": list(platform.os_features),
+        "variant": platform.variant,
+    }
+    required: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    return required | {key: value for key, value in optional.items() if value}
+
+
+def _platform(fields: Fields) -> Platform:
+    return Platform(
+        os=fields.text("os"),
+        architecture=fields.text("architecture"),
+        variant=fields.text("variant"),
+        os_version=fields.text("os.version"),
+        os_features=fields.texts("os.features"),
+    )

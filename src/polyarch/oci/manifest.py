@@ -1,22 +1,41 @@
-"""Stand-in."""
+"""Manifests: the config and the layers of one image. Source: OCI image-spec v1.1, manifest.md."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.fields import read_document
+
+__all__ = ["Manifest", "parse_manifest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
+    """An image for one platform: layers are in the order in which they are unpacked."""
+
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str]
+    media_type: str
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    d = json.loads(data)
+    """Read a manifest. Raises IntegrityError (naming the place), InvalidDigest."""
+    fields = read_document(data)
+    # A document that can be read as either kind could show two images under one digest.
+    if "manifests" in fields:
+        raise IntegrityError("the manifest has manifests, as only an index may")
+    if "fsLayers" in fields:
+        raise IntegrityError(
+            "the manifest is of schema 1, which isn't supported",
+            hint="push the image again with a newer client",
+        )
     return Manifest(
-        config=Descriptor.from_json(d["config"]),
-        layers=tuple(Descriptor.from_json(m) for m in d["layers"]),
+        config=Descriptor.from_fields(fields.object("config")),
+        layers=tuple(Descriptor.from_fields(each) for each in fields.objects("layers")),
+        annotations=fields.text_map("annotations"),
+        media_type=fields.text("mediaType"),
     )

@@ -1,12 +1,52 @@
-"""Media types."""
+"""Media types of images: those of the OCI image spec, and Docker's older names for the same."""
 
+from __future__ import annotations
+
+__all__ = [
+    "DOCKER_CONFIG",
+    "DOCKER_FOREIGN_LAYER_GZIP",
+    "DOCKER_INDEX",
+    "DOCKER_LAYER",
+    "DOCKER_LAYER_GZIP",
+    "DOCKER_LAYER_ZSTD",
+    "DOCKER_MANIFEST",
+    "OCI_CONFIG",
+    "OCI_INDEX",
+    "OCI_LAYER",
+    "OCI_LAYER_GZIP",
+    "OCI_LAYER_ZSTD",
+    "OCI_MANIFEST",
+    "is_index",
+    "is_manifest",
+    "is_nondistributable",
+]
+
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = OCI_LAYER + "+gzip"
 OCI_LAYER_ZSTD = OCI_LAYER + "+zstd"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
+DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
+DOCKER_FOREIGN_LAYER_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 def is_index(media_type: str) -> bool:
-    return media_type == OCI_INDEX
+    """Return whether a document of this type names manifests."""
+    return media_type in {OCI_INDEX, DOCKER_INDEX}
+
+
+def is_manifest(media_type: str) -> bool:
+    """Return whether a document of this type names a config and layers."""
+    return media_type in {OCI_MANIFEST, DOCKER_MANIFEST}
+
+
+def is_nondistributable(media_type: str) -> bool:
+    """Return whether a layer of this type stays where it is: never pushed, fetched from its URLs."""
+    return ".nondistributable." in media_type or ".foreign." in media_type

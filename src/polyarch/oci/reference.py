@@ -32,14 +32,15 @@ _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}
 
 @functools.cache
 def _pattern() -> re.Pattern[str]:
-    return re.compile(rf"({_DOMAIN})/({_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z")
+    return re.compile(rf"(?:({_DOMAIN})/)?({_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """The full name of an image.
 
-    If it has both a tag and a digest, the digest decides and the tag is a remark.
+    If it has both a tag and a digest, the digest decides and the tag is a remark. `domain` is empty
+    for what looks like a registry's name but can't be one ("a_b.com/app"): nobody serves that.
     """
 
     domain: str
@@ -50,7 +51,7 @@ class Reference:
     @property
     def repository(self) -> str:
         """The full name without tag and digest."""
-        return f"{self.domain}/{self.path}"
+        return f"{self.domain}/{self.path}" if self.domain else self.path
 
     @property
     def familiar_name(self) -> str:
@@ -104,7 +105,7 @@ def parse(text: str) -> Reference:
             f"repository name must not be more than {_MAX_PATH} characters", hint=_HINT
         )
     return Reference(
-        domain=match[1],
+        domain=match[1] or "",
         path=match[2],
         tag=match[3],
         digest=_checked(match[4]) if match[4] else None,

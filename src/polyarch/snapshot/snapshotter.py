@@ -51,7 +51,7 @@ class Snapshotter(Protocol):
     """Where snapshots are kept. All methods may be called from many threads and processes at once."""
 
     name: str
-    """`overlay`, `fuse-overlayfs` or `native`."""
+    """`overlay` or `native`."""
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """Return whether the snapshot is here, whole."""

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -33,7 +33,7 @@ _DAY = 24 * _HOUR
 _HIDDEN = frozenset({RecordType.INTERNAL, RecordType.FRONTEND})
 _SHORT_LIVED = frozenset({RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT})
 _SOURCE_SECONDS = 60 * _DAY
-_GRACE_SECONDS = _HOUR  # a blob may be here before that which refers to it
+_GRACE_SECONDS = _HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +86,12 @@ def default_policies(
     reserved = reserved or min(_part(total, 10), 10 * _GB)
     max_used = max_used or min(_part(total, 80), 100 * _GB)
     min_free = min_free or _part(total, 20)
-    bounds = {"reserved": reserved, "max_used": max_used, "min_free": min_free}
+    bounded = Policy(reserved=reserved, max_used=max_used, min_free=min_free)
     return (
         Policy(types=_SHORT_LIVED, keep_seconds=48 * _HOUR, max_used=512_000_000),
-        Policy(keep_seconds=60 * _DAY, **bounds),
-        Policy(**bounds),
-        Policy(**bounds, all=True),
+        replace(bounded, keep_seconds=60 * _DAY),
+        bounded,
+        replace(bounded, all=True),
     )
 
 
@@ -120,11 +120,13 @@ def collect(
     policies: Sequence[Policy],
     *,
     forget: Callable[[Sequence[str]], None] = lambda _: None,
+    grace_seconds: float = _GRACE_SECONDS,
 ) -> Freed:
     """Apply the policies in their order and sweep what nothing refers to.
 
     `forget` is told the ids of removed snapshots, within the transaction that removes their records:
-    the place to remove cache records. Only one process collects at a time; a second one returns
+    the place to remove cache records. Blobs and directories that nothing refers to stay until they are
+    `grace_seconds` old, as that which refers to them may be yet to come. Only one process collects at a time; a second one returns
     with nothing. Raises StoreError.
     """
     with store.locks.exclusive("gc", wait=False) as held:
@@ -134,8 +136,9 @@ def collect(
         for policy in policies:
             removed += _Sweep(store, policy, forget).run()
         size = sum(record.size for record in removed)
-        size += _sweep_orphans(store)
-        blobs, blob_size = _sweep_blobs(store)
+        oldest = time.time() - grace_seconds
+        size += _sweep_orphans(store, oldest)
+        blobs, blob_size = _sweep_blobs(store, oldest)
         return Freed(snapshots=tuple(removed), blobs=blobs, size=size + blob_size)
 
 
@@ -148,6 +151,7 @@ class _Sweep:
         self._store = store
         self._policy = policy
         self._forget = forget
+        self._leased: set[str] = set()
 
     def run(self) -> Iterator[SnapshotRecord]:
         known = {entry.record.id: entry for entry in usage(self._store)}
@@ -158,7 +162,9 @@ class _Sweep:
             if target is not None:
                 batch = _least_wanted(batch)[:1]
             gone = [record for record in batch if self._remove(record)]
-            for record in batch:
+            # What is leased stays known, as its parents must stay, too.
+            self._leased |= {record.id for record in batch} - {record.id for record in gone}
+            for record in gone:
                 del known[record.id]
             yield from gone
             used -= sum(record.size for record in gone)
@@ -188,6 +194,7 @@ class _Sweep:
             entry.record
             for entry in known.values()
             if entry.record.id not in parents
+            and entry.record.id not in self._leased
             and (policy.all or not (entry.shared or entry.record.type in _HIDDEN))
             and (not policy.types or entry.record.type in policy.types)
             and (not policy.keep_seconds or entry.record.last_used < limit)
@@ -222,18 +229,18 @@ def _shared_diff_ids(store: Store) -> frozenset[str]:
     return frozenset(blob.diff_id for blob in store.layers.all() if blob.digest in kept)
 
 
-def _sweep_orphans(store: Store) -> int:
+def _sweep_orphans(store: Store, oldest: float) -> int:
     """Remove the directories without a record, of those who were killed at the wrong moment."""
     known = {record.id for record in store.snapshots.all()} | store.leases.held()
     size = 0
     for path in list(store.snapshots_folder.iterdir()):
-        if path.name not in known and _is_old(path):
+        if path.name not in known and _is_old(path, oldest):
             size += tree_size(path)
             store.discard(path)
     return size
 
 
-def _sweep_blobs(store: Store) -> tuple[tuple[Digest, ...], int]:
+def _sweep_blobs(store: Store, oldest: float) -> tuple[tuple[Digest, ...], int]:
     """Remove the blobs that neither an image, nor a snapshot, nor a lease refers to."""
     recent = time.time() - _SOURCE_SECONDS
     sources = [ref for ref in store.refs.all(RefKind.SOURCE) if ref.updated >= recent]
@@ -245,14 +252,14 @@ def _sweep_blobs(store: Store) -> tuple[tuple[Digest, ...], int]:
     removed: list[Digest] = []
     size = 0
     for digest, bytes_ in list(store.blobs):
-        if digest not in kept and _is_old(store.blobs.path(digest)):
+        if digest not in kept and _is_old(store.blobs.path(digest), oldest):
             store.blobs.remove(digest)
             removed.append(digest)
             size += bytes_
     return tuple(sorted(removed)), size
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, oldest: float) -> bool:
     with suppress(FileNotFoundError):
-        return os.lstat(path).st_ctime < time.time() - _GRACE_SECONDS
+        return os.lstat(path).st_ctime < oldest
     return False

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from polyarch.errors import InputError
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
 from polyarch.inroot import resolve, set_owner
 from polyarch.text.ignore import Matcher
@@ -76,20 +75,9 @@ def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
             for entry in find_with_parents(source, wanted):
                 copier.copy_below(entry, action.destination)
             continue
-        entries = find_sources(source, wanted)
-        if len(entries) > 1 and not _is_folder(root, action.destination):
-            raise InputError(
-                f"{wanted!r} matches {len(entries)} files, but the destination "
-                f"{action.destination!r} is not a folder",
-                hint="end the destination with a slash",
-            )
-        for entry in entries:
+        for entry in find_sources(source, wanted):
             if not (action.unpack and _unpack(action, entry, root, who)):
                 copier.copy(entry, action.destination)
-
-
-def _is_folder(root: Path, destination: str) -> bool:
-    return destination.endswith("/") or resolve(root, destination).is_dir()
 
 
 def _unpack(action: CopyAction, entry: Entry, root: Path, who: Owner | None) -> bool:

@@ -90,10 +90,9 @@ class ImageSource:
         return not self._missing(stack)
 
     def _missing(self, stack: LayerStack) -> list[LayerRef]:
+        by_snapshot = {layer.snapshot: layer for layer in stack.layers if layer.blob is not None}
         return [
-            layer
-            for layer in dict.fromkeys(stack.layers)
-            if layer.blob is not None and not self.snapshotter.exists(layer.snapshot)
+            layer for layer in by_snapshot.values() if not self.snapshotter.exists(layer.snapshot)
         ]
 
     def ensure_unpacked(self, stack: LayerStack, vertex: Vertex, cancel: CancelToken) -> None:

@@ -1,0 +1,95 @@
+"""JSON from other machines, read with typed getters; an error names the place in the document.
+
+A place is written like `manifests[0].size`. What is absent, or null, is the type's empty value unless
+it is required.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TypeVar
+
+from polyarch.errors import IntegrityError
+
+__all__ = ["Fields", "read_document"]
+
+_T = TypeVar("_T")
+
+
+class Fields:
+    """A JSON object of which one doesn't know yet what it holds."""
+
+    def __init__(self, value: object, place: str = "") -> None:
+        """Take the object at `place`. Raises IntegrityError if it is something else."""
+        if not isinstance(value, dict):
+            raise IntegrityError(
+                f"{place or 'the document'} is {_kind(value)} instead of an object"
+            )
+        self._fields = value
+        self._place = place
+
+    def __contains__(self, key: str) -> bool:
+        return self._fields.get(key) is not None
+
+    def place(self, key: str) -> str:
+        """Return how errors call the place of a key."""
+        return f"{self._place}.{key}" if self._place else key
+
+    def text(self, key: str, *, required: bool = False) -> str:
+        """Return a text. Raises IntegrityError."""
+        return self._get(key, str, "", required=required)
+
+    def number(self, key: str, *, required: bool = False) -> int:
+        """Return a whole number that isn't negative. Raises IntegrityError."""
+        number = self._get(key, int, 0, required=required)
+        if number < 0 or isinstance(number, bool):
+            raise IntegrityError(f"{self.place(key)} is {number} instead of a size")
+        return number
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts. Raises IntegrityError."""
+        items: list[object] = self._get(key, list, [])
+        for position, item in enumerate(items):
+            if not isinstance(item, str):
+                place = f"{self.place(key)}[{position}]"
+                raise IntegrityError(f"{place} is {_kind(item)} instead of a text")
+        return tuple(str(item) for item in items)
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """Return an object whose values are texts. Raises IntegrityError."""
+        found = Fields(self._get(key, dict, {}), self.place(key))
+        return {name: found.text(name) for name in found._fields}
+
+    def object(self, key: str) -> Fields:
+        """Return an object, which must be there. Raises IntegrityError."""
+        return Fields(self._get(key, dict, {}, required=True), self.place(key))
+
+    def objects(self, key: str) -> Iterator[Fields]:
+        """Give the objects of a list. Raises IntegrityError."""
+        items: list[object] = self._get(key, list, [])
+        for position, item in enumerate(items):
+            yield Fields(item, f"{self.place(key)}[{position}]")
+
+    def _get(self, key: str, kind: type[_T], empty: _T, *, required: bool = False) -> _T:
+        value = self._fields.get(key)
+        if value is None:
+            if required:
+                raise IntegrityError(f"{self.place(key)} is missing")
+            return empty
+        if not isinstance(value, kind):
+            raise IntegrityError(f"{self.place(key)} is {_kind(value)}, which it can't be")
+        return value
+
+
+def read_document(data: bytes) -> Fields:
+    """Read the JSON object that `data` holds. Raises IntegrityError."""
+    try:
+        return Fields(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"the document is no JSON: {error}") from error
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a bool", type(None): "null"}
+    return names.get(type(value), "a number")

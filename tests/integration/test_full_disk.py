@@ -1,0 +1,68 @@
+"""A store on a file system that is full, or can't be written."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from namespaces import in_mount_namespace
+from polyarch import syscalls
+from polyarch.errors import StoreError
+from polyarch.layer.apply import apply
+from polyarch.layer.tar import Entry, TarWriter
+from polyarch.snapshot.native import NativeSnapshotter
+from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.store import Store
+
+pytestmark = pytest.mark.root
+
+
+def test_a_full_disk_is_reported_and_nothing_stays(tmp_path: Path) -> None:
+    def work() -> None:
+        syscalls.mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=1m")
+        store = Store(tmp_path)
+        with pytest.raises(StoreError, match="No space left") as caught:
+            store.blobs.put(bytes(2 << 20))
+        assert (
+            caught.value.hint
+            == "the disk is full: free some space, for instance with 'polyarch prune'"
+        )
+        assert (list(store.blobs), list(store.scratch.iterdir())) == ([], [])
+
+        out = io.BytesIO()
+        writer = TarWriter(out)
+        writer.add(Entry(name="big", size=2 << 20), bytes(2 << 20))
+        writer.end()
+        snapshots = NativeSnapshotter(store)
+        with pytest.raises(StoreError, match="can't unpack big: No space left"):
+            snapshots.unpack(
+                SnapshotID("x"), lambda folder: apply(io.BytesIO(out.getvalue()), folder)
+            )
+        assert (snapshots.exists(SnapshotID("x")), list(store.scratch.iterdir())) == (False, [])
+        assert store.blobs.put(b"small")
+
+    in_mount_namespace(work)
+
+
+def test_a_database_on_a_full_disk(tmp_path: Path) -> None:
+    def work() -> None:
+        syscalls.mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=256k")
+        store = Store(tmp_path)
+        with pytest.raises(StoreError, match=r"can't use .*state\.db") as caught:
+            store.refs.set("name", "x" * 1_000_000)
+        assert "the disk is full" in caught.value.hint
+
+    in_mount_namespace(work)
+
+
+def test_a_read_only_store(tmp_path: Path) -> None:
+    def work() -> None:
+        Store(tmp_path).close()
+        syscalls.mount(str(tmp_path), str(tmp_path), "", syscalls.MS_BIND)
+        flags = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+        syscalls.mount("none", str(tmp_path), "", flags)
+        with pytest.raises(StoreError, match="Read-only file system") as caught:
+            Store(tmp_path).blobs.put(b"x")
+        assert "set POLYARCH_ROOT" in caught.value.hint
+
+    in_mount_namespace(work)

@@ -1,0 +1,271 @@
+"""Lowering: what config, history and vertices a Dockerfile gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from polyarch.digest import DiffID, sha256
+from polyarch.dockerfile.context import LowerOptions
+from polyarch.dockerfile.lower import Lowered, lower
+from polyarch.dockerfile.parser import parse
+from polyarch.errors import DockerfileError, NotFound
+from polyarch.graph.graph import GraphMaker, walk
+from polyarch.graph.location import SourceText
+from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, MergeOp
+from polyarch.oci.base import BaseImage
+from polyarch.platforms import Platform
+
+AMD64 = Platform(os="linux", architecture="amd64")
+ARM64 = Platform(os="linux", architecture="arm64")
+ARM = Platform(os="linux", architecture="arm", variant="v7")
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass
+class Images:
+    """Base images by name; whoever isn't there is refused."""
+
+    configs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def resolve(self, reference: str, platform: Platform) -> BaseImage:
+        if reference not in self.configs:
+            raise NotFound(f"{reference}: not found")
+        seed = f"{reference} {platform}".encode()
+        return BaseImage(
+            reference=reference,
+            digest=sha256(seed),
+            diff_ids=(DiffID(sha256(seed + b" layer")),),
+            config={
+                "architecture": platform.architecture,
+                "os": platform.os,
+                "config": {"Env": [PATH], "Cmd": ["sh"], **self.configs[reference]},
+                "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "base"}],
+                "rootfs": {},
+            },
+        )
+
+
+IMAGES = Images({"base": {}, "onbuild": {"OnBuild": ["RUN one", "COPY . /x"]}})
+OPTIONS = LowerOptions(build_platform=AMD64)
+
+
+def lowered(text: str, platform: Platform = AMD64, **options: object) -> Lowered:
+    dockerfile = parse(SourceText(name="Dockerfile", text=text))
+    chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
+    return lower(dockerfile, platform, options=chosen, maker=GraphMaker(), images=IMAGES)
+
+
+def history(text: str, **options: object) -> list[str]:
+    return [str(entry["created_by"]) for entry in lowered(text, **options).history]
+
+
+def run_config(text: str, **options: object) -> object:
+    return lowered(text, **options).config["config"]
+
+
+def names(image: Lowered) -> list[str]:
+    return [vertex.name for vertex in walk([image.vertex]) if vertex.name]
+
+
+def test_history_of_every_instruction() -> None:
+    text = r"""
+ARG GLOB=g1
+FROM scratch
+ARG GLOB
+ARG A=1 B="two words" C
+ENV X=1 Y="a b" Z=a\ b
+ENV OLD old style value
+LABEL a=b c="d e" multi=x
+MAINTAINER me <me@x>
+WORKDIR /app
+WORKDIR sub
+USER 1000:1000
+WORKDIR other
+EXPOSE 80 443/tcp 90-92/udp
+VOLUME /v1 /v2
+STOPSIGNAL SIGTERM
+SHELL ["/bin/bash", "-c"]
+HEALTHCHECK --interval=30s --timeout=3s --start-period=1m --start-interval=2s --retries=3 \
+  CMD curl -f http://x || exit 1
+RUN echo hi $A
+RUN ["ls", "-l"]
+COPY --chown=1:2 --chmod=755 a b* /dst/
+COPY <<EOF <<F2 /hd/
+x
+EOF
+y
+F2
+CMD echo hi "there"
+ENTRYPOINT ["top", "-b"]
+CMD ["x", "y\"z"]
+ONBUILD RUN foo
+"""
+    seen = "|4 GLOB=g1 A=1 B=two words C="
+    check = (
+        "{Test:[CMD-SHELL curl -f http://x || exit 1] Interval:30s Timeout:3s StartPeriod:1m0s "
+        "StartInterval:2s Retries:3}"
+    )
+    assert history(text) == [
+        "ARG GLOB=g1",
+        "ARG A=1 B=two words C",
+        "ENV X=1 Y=a b Z=a b",
+        "ENV OLD=old style value",
+        "LABEL a=b c=d e multi=x",
+        "MAINTAINER me <me@x>",
+        "WORKDIR /app",
+        "WORKDIR /app/sub",
+        "USER 1000:1000",
+        "WORKDIR /app/sub/other",
+        "EXPOSE [443/tcp 80/tcp 90/udp 91/udp 92/udp]",
+        "VOLUME [/v1 /v2]",
+        "STOPSIGNAL SIGTERM",
+        "SHELL [/bin/bash -c]",
+        f"HEALTHCHECK {check}",
+        f"RUN {seen} /bin/bash -c echo hi $A # buildkit",
+        f"RUN {seen} ls -l # buildkit",
+        "COPY --chown=1:2 --chmod=755 a b* /dst/ # buildkit",
+        "COPY <<EOF <<F2 /hd/ # buildkit",
+        r'CMD ["/bin/bash" "-c" "echo hi \"there\""]',
+        'ENTRYPOINT ["top" "-b"]',
+        r'CMD ["x" "y\"z"]',
+    ]
+
+
+def test_config_over_a_base_keeps_what_it_does_not_change() -> None:
+    assert run_config("FROM base\nENV A=1\nENV PATH=/x A=2") == {
+        "Env": ["PATH=/x", "A=2"],
+        "Cmd": ["sh"],
+    }
+
+
+def test_entrypoint_clears_the_base_command_only() -> None:
+    assert run_config('FROM base\nENTRYPOINT ["e"]') == {"Env": [PATH], "Entrypoint": ["e"]}
+    assert run_config('FROM base\nCMD ["c"]\nENTRYPOINT ["e"]') == {
+        "Env": [PATH],
+        "Cmd": ["c"],
+        "ArgsEscaped": True,
+        "Entrypoint": ["e"],
+    }
+
+
+def test_scratch_has_a_path_and_a_folder() -> None:
+    assert run_config("FROM scratch") == {"Env": [PATH], "WorkingDir": "/"}
+
+
+def test_the_later_of_arg_and_env_wins_in_run() -> None:
+    image = lowered("FROM base\nENV FOO=env\nARG FOO=arg\nRUN x")
+    op = image.vertex.op
+
+    assert isinstance(op, ExecOp)
+    assert "FOO=arg" in op.env
+    assert run_config("FROM base\nENV FOO=env\nARG FOO=arg") == {
+        "Env": [PATH, "FOO=env"],
+        "Cmd": ["sh"],
+    }
+
+
+def test_values_of_one_line_see_what_was_before() -> None:
+    assert run_config("FROM scratch\nENV A=1\nENV A=2 B=$A") == {
+        "Env": [PATH, "A=2", "B=1"],
+        "WorkingDir": "/",
+    }
+
+
+def test_args_pass_into_stages_built_from_a_stage() -> None:
+    image = lowered("FROM base AS a\nARG V=1\nFROM a\nRUN x")
+    assert isinstance(image.vertex.op, ExecOp)
+    assert "V=1" in image.vertex.op.env
+
+
+def test_onbuild_comes_first_and_leaves_the_config() -> None:
+    image = lowered("FROM onbuild\nRUN two")
+
+    assert [str(entry["created_by"]) for entry in image.history] == [
+        "base",
+        "RUN /bin/sh -c one # buildkit",
+        "COPY . /x # buildkit",
+        "RUN /bin/sh -c two # buildkit",
+    ]
+    assert image.config["config"] == {"Env": [PATH], "Cmd": ["sh"]}
+
+
+def test_names_of_steps() -> None:
+    text = "FROM base AS b\nRUN one\nFROM b\nCOPY --from=b /x /y\nWORKDIR $HOME/w"
+    assert names(lowered(text)) == [
+        f"[b 1/2] FROM base@{sha256(b'base linux/amd64')}",
+        "[b 2/2] RUN one",
+        "[stage-1 1/2] COPY --from=b /x /y",
+        "[stage-1 2/2] WORKDIR /w",
+    ]
+
+
+def test_names_of_a_crossing_stage() -> None:
+    text = "FROM --platform=$BUILDPLATFORM base AS b\nRUN x\nFROM base\nCOPY --from=b /x /y"
+    image = lowered(text, ARM, is_multi_platform=True)
+    assert "[linux/amd64->arm/v7 b 2/2] RUN x" in names(image)
+    assert "[linux/arm/v7 stage-1 2/2] COPY --from=b /x /y" in names(image)
+
+
+def test_platforms_share_what_is_equal() -> None:
+    dockerfile = parse(
+        SourceText(name="Dockerfile", text="FROM scratch AS a\nCOPY a /\nFROM base\nCOPY --from=a / /")
+    )
+    maker = GraphMaker()
+    one, other = (
+        lower(dockerfile, platform, options=OPTIONS, maker=maker, images=IMAGES)
+        for platform in (AMD64, ARM64)
+    )
+
+    assert one.vertex.digest != other.vertex.digest
+    assert one.vertex.inputs[1] is other.vertex.inputs[1]
+
+
+def test_explicit_platform_decides_the_config() -> None:
+    assert lowered("FROM scratch", ARM, is_explicit=True).config["variant"] == "v7"
+
+
+def test_copy_from_an_image_is_for_the_stages_platform() -> None:
+    vertex = lowered("FROM scratch\nCOPY --from=base /a /b", ARM64).vertex.inputs[1]
+    assert isinstance(vertex.op, ImageOp)
+    assert vertex.op.platform == ARM64
+
+
+def test_destinations_are_relative_to_the_workdir() -> None:
+    vertex = lowered("FROM scratch\nWORKDIR /w\nCOPY a b ./c/").vertex
+    assert isinstance(vertex.op, FileOp)
+    (action,) = vertex.op.actions
+    assert isinstance(action, CopyAction)
+    assert action.destination == "/w/c/"
+
+
+def test_link_is_merged() -> None:
+    vertex = lowered("FROM base\nCOPY --link a /b").vertex
+    assert isinstance(vertex.op, MergeOp)
+    assert isinstance(vertex.inputs[0].op, ImageOp)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FROM scratch\nCOPY a b c", "must be a directory and end with a /"),
+        ("FROM scratch\nEXPOSE x", "invalid containerPort: x"),
+        ("FROM scratch\nSTOPSIGNAL NOPE", "invalid signal: NOPE"),
+        ("FROM scratch\nRUN --network=host x", "network.host is not allowed"),
+        ("FROM scratch\nRUN --security=insecure x", "security.insecure is not allowed"),
+        ("FROM scratch\nCOPY --from=3 a b", "invalid stage index 3"),
+        ("FROM ${NOTHING}", "should not be blank"),
+        ("FROM --platform=nope/nope/nope/nope base", "failed to parse platform"),
+        ("FROM scratch\nCOPY --link --chown=bob a b", "invalid user index: -1"),
+    ],
+)
+def test_refusals_have_a_place(text: str, message: str) -> None:
+    with pytest.raises(DockerfileError, match=message) as error:
+        lowered(text)
+    assert error.value.line == text.count("\n") + 1
+
+
+def test_missing_base_has_a_place() -> None:
+    with pytest.raises(NotFound) as error:
+        lowered("FROM scratch AS a\nFROM nowhere")
+    assert error.value.line == 2

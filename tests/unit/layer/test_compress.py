@@ -1,0 +1,152 @@
+import bz2
+import gzip
+import hashlib
+import importlib
+import io
+import lzma
+import threading
+import zlib
+
+import pytest
+
+from polyarch.errors import InputError, InvalidLayer
+from polyarch.layer.compress import Compression, compress, decompressed, detect
+from polyarch.layer.tar import Sink
+
+NOISE = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(1 << 16))
+DATA = NOISE + b"0123456789" * 200_000 + NOISE[:777]
+WRITTEN = (Compression.UNCOMPRESSED, Compression.GZIP, Compression.ZSTD)
+
+
+def packed(
+    data: bytes, compression: Compression, level: int | None = None, cut: int = 99_991
+) -> bytes:
+    out = io.BytesIO()
+
+    def produce(sink: Sink) -> None:
+        for start in range(0, len(data), cut):
+            sink.write(data[start : start + cut])
+
+    result = compress(produce, out, compression, level)
+    assert result.digest == "sha256:" + hashlib.sha256(out.getvalue()).hexdigest()
+    assert result.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert (result.size, result.uncompressed_size) == (len(out.getvalue()), len(data))
+    return out.getvalue()
+
+
+def unpacked(data: bytes) -> bytes:
+    with decompressed(io.BytesIO(data)) as stream:
+        return b"".join(iter(lambda: stream.read(70_000), b""))
+
+
+@pytest.mark.parametrize("compression", WRITTEN)
+@pytest.mark.parametrize("size", [0, 1, 1 << 19, (1 << 19) + 1, len(DATA)])
+def test_round_trip(compression: Compression, size: int) -> None:
+    data = DATA[:size]
+
+    assert unpacked(packed(data, compression)) == data
+    assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("level", [None, 0, 1, 6, 9])
+def test_gzip_is_one_member_that_all_can_read(level: int | None) -> None:
+    data = packed(DATA, Compression.GZIP, level)
+
+    assert data[:10] == bytes.fromhex("1f8b08000000000000ff")
+    assert gzip.decompress(data) == DATA
+
+
+@pytest.mark.parametrize("compression", WRITTEN)
+def test_bytes_do_not_depend_on_how_they_came(compression: Compression) -> None:
+    assert packed(DATA, compression, cut=10_007) == packed(DATA, compression, cut=1 << 22)
+
+
+def test_gzip_with_a_level_is_zlibs() -> None:
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = packed(b"small", Compression.GZIP, 6)
+
+    assert data[10:-8] == compressor.compress(b"small") + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(DATA) + gzip.compress(b"more"),
+        bz2.compress(DATA) + bz2.compress(b"more"),
+        lzma.compress(DATA, preset=0) + lzma.compress(b"more"),
+        DATA + b"more",
+        gzip.compress(DATA + b"more") + bytes(1000),
+    ],
+    ids=["gzip", "bzip2", "xz", "plain", "padded"],
+)
+def test_decompressed_reads_all_members(data: bytes) -> None:
+    assert unpacked(data) == DATA + b"more"
+
+
+def test_zstd_frames_and_skippable_frames() -> None:
+    zstd = importlib.import_module("backports.zstd")
+    skippable = b"\x50\x2a\x4d\x18\x04\0\0\0skip"
+
+    assert unpacked(zstd.compress(b"a") + skippable + zstd.compress(b"b")) == b"ab"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        packed(DATA, Compression.GZIP)[:-9],
+        packed(DATA, Compression.GZIP)[:-8] + b"badcrc!!",
+        packed(DATA, Compression.ZSTD)[:-9],
+        gzip.compress(b"x") + b"garbage",
+        bz2.compress(DATA)[:-9],
+        lzma.compress(DATA[:5000])[:-9],
+    ],
+    ids=["cut gzip", "checksum", "cut zstd", "garbage", "cut bzip2", "cut xz"],
+)
+def test_damage_is_found(data: bytes) -> None:
+    with pytest.raises(InvalidLayer, match="data is damaged"):
+        unpacked(data)
+    assert threading.active_count() == 1
+
+
+def test_reading_may_stop_early() -> None:
+    with decompressed(io.BytesIO(packed(DATA * 8, Compression.GZIP))) as stream:
+        assert stream.read(10) == DATA[:10]
+        stream.read(1 << 22)
+        stream.read(1 << 22)
+    assert threading.active_count() == 1
+
+
+def test_a_failing_producer_leaves_no_threads() -> None:
+    def produce(sink: Sink) -> None:
+        sink.write(DATA)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        compress(produce, io.BytesIO(), Compression.GZIP)
+    assert threading.active_count() == 1
+
+
+def test_a_failing_sink_leaves_no_threads() -> None:
+    class Full:
+        def write(self, data: bytes, /) -> None:
+            if len(data) > 10:
+                raise OSError(28, "full")
+
+    with pytest.raises(OSError, match="full"):
+        compress(lambda sink: sink.write(DATA), Full(), Compression.GZIP)
+    assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("compression", "level"),
+    [(Compression.GZIP, 10), (Compression.ZSTD, 23), (Compression.XZ, None)],
+)
+def test_what_can_not_be_written(compression: Compression, level: int | None) -> None:
+    with pytest.raises(InputError):
+        compress(lambda _: None, io.BytesIO(), compression, level)
+
+
+def test_detect() -> None:
+    samples = (gzip.compress(b""), bz2.compress(b""), lzma.compress(b""), b"\x28\xb5\x2f\xfd", b"")
+
+    assert [detect(sample) for sample in samples] == ["gzip", "bzip2", "xz", "zstd", "uncompressed"]

@@ -1,0 +1,201 @@
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from polyarch.digest import DiffID, Digest, sha256
+from polyarch.store.gc import Freed, Policy, collect, default_policies, usage
+from polyarch.store.layers import LayerBlob
+from polyarch.store.refs import RefKind
+from polyarch.store.snapshots import RecordType, SnapshotRecord
+from polyarch.store.store import Store
+
+GB = 10**9
+NOW = time.time()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def add(
+    store: Store,
+    name: str,
+    *,
+    days: float = 0.0,
+    uses: int = 0,
+    size: int = 100,
+    parents: tuple[str, ...] = (),
+    kind: RecordType = RecordType.REGULAR,
+    diff_id: DiffID | None = None,
+) -> None:
+    (store.snapshots_folder / name / "fs").mkdir(parents=True)
+    used = NOW - days * 86400
+    store.snapshots.add(
+        SnapshotRecord(
+            id=name,
+            parents=parents,
+            size=size,
+            created=used,
+            last_used=used,
+            uses=uses,
+            type=kind,
+            diff_id=diff_id,
+        )
+    )
+
+
+def left(store: Store) -> str:
+    present = sorted(os.listdir(store.snapshots_folder))
+    assert present == [record.id for record in store.snapshots.all()]
+    return "".join(present)
+
+
+def image(store: Store, name: str, layer: Digest, kind: RefKind = RefKind.IMAGE) -> list[Digest]:
+    config = store.blobs.put(f"config {name}".encode())
+    manifest = store.blobs.put(
+        json.dumps({"config": {"digest": config}, "layers": [{"digest": layer}]}).encode()
+    )
+    index = store.blobs.put(json.dumps({"manifests": [{"digest": manifest}]}).encode())
+    store.refs.set(name, json.dumps({"digest": index}), kind)
+    return [config, manifest, index]
+
+
+def test_no_bounds_removes_all_that_matches(store: Store) -> None:
+    add(store, "a")
+    add(store, "b", parents=("a",))
+    add(store, "c", kind=RecordType.INTERNAL)
+    freed = collect(store, [Policy()])
+
+    assert ([record.id for record in freed.snapshots], freed.size, left(store)) == (
+        ["b", "a"],
+        200,
+        "c",
+    )
+
+
+def test_oldest_and_least_used_go_first(store: Store) -> None:
+    add(store, "a", days=1, uses=9)
+    add(store, "b", days=2, uses=1)
+    add(store, "c", days=3, uses=2)
+    freed = collect(store, [Policy(max_used=200)])
+
+    assert ([record.id for record in freed.snapshots], left(store)) == (["c", "b"], "a")
+
+
+def test_keep_duration_and_types(store: Store) -> None:
+    add(store, "a", days=3)
+    add(store, "b", days=3, kind=RecordType.CACHE_MOUNT)
+    add(store, "c", days=1, kind=RecordType.CACHE_MOUNT)
+    policy = Policy(types=frozenset({RecordType.CACHE_MOUNT}), keep_seconds=2 * 86400, max_used=1)
+    collect(store, [policy])
+
+    assert left(store) == "ac"
+
+
+def test_reserved_stays(store: Store) -> None:
+    for name in "abc":
+        add(store, name)
+    collect(store, [Policy(max_used=1, reserved=250)])
+
+    assert left(store) == "bc"
+
+
+def test_enough_free_space_removes_nothing(store: Store) -> None:
+    add(store, "a", days=90)
+
+    assert collect(store, [Policy(min_free=1)]) == Freed()
+
+
+def test_filters(store: Store) -> None:
+    add(store, "a")
+    add(store, "b")
+    collect(store, [Policy(matches=lambda record: record.id == "b")])
+
+    assert left(store) == "a"
+
+
+def test_leased_and_their_parents_stay(store: Store) -> None:
+    add(store, "a")
+    add(store, "b", parents=("a",))
+    add(store, "c")
+    with store.leases.hold(["b"]):
+        collect(store, [Policy()])
+
+        assert left(store) == "ab"
+        assert [(u.record.id, u.in_use) for u in usage(store)] == [("a", True), ("b", True)]
+
+
+def test_shared_with_an_image_stays_unless_all(store: Store) -> None:
+    layer = store.blobs.put(b"layer")
+    diff_id = DiffID(sha256(b"tar"))
+    store.layers.add(
+        LayerBlob(digest=layer, diff_id=diff_id, media_type="t", size=5, compression="gzip")
+    )
+    image(store, "x", layer)
+    add(store, "a", diff_id=diff_id)
+    shared = [entry.shared for entry in usage(store)]
+    collect(store, [Policy()])
+    kept = left(store)
+    collect(store, [Policy(all=True)])
+
+    assert (shared, kept, left(store)) == ([True], "a", "")
+
+
+def test_forget_is_told(store: Store) -> None:
+    add(store, "a")
+    told: list[str] = []
+    collect(store, [Policy()], forget=told.extend)
+
+    assert told == ["a"]
+
+
+def test_blobs_that_nothing_reaches_go(store: Store) -> None:
+    layer, pulled, leased, stray = (store.blobs.put(name) for name in (b"1", b"2", b"3", b"4"))
+    kept = image(store, "x", layer)
+    documents = image(store, "remote", pulled, RefKind.SOURCE)
+    with store.leases.hold([leased]):
+        freed = collect(store, [], grace_seconds=-60)
+
+    assert freed == Freed(blobs=tuple(sorted([pulled, stray])), size=2)
+    assert {digest for digest, _ in store.blobs} == {*kept, *documents, layer, leased}
+
+
+def test_young_blobs_stay(store: Store) -> None:
+    store.blobs.put(b"not referred to yet")
+
+    assert collect(store, []) == Freed()
+
+
+def test_folders_without_a_record_go(store: Store) -> None:
+    (store.snapshots_folder / "stray/fs").mkdir(parents=True)
+    collect(store, [], grace_seconds=-60)
+
+    assert left(store) == ""
+
+
+def test_a_second_collector_does_nothing(store: Store) -> None:
+    add(store, "a")
+    with store.locks.exclusive("gc"):
+        assert collect(store, [Policy()]) == Freed()
+
+
+def test_default_policies_are_buildkits() -> None:
+    first, second, third, fourth = default_policies(500 * GB)
+
+    assert (first.max_used, first.keep_seconds, sorted(first.types)) == (
+        512_000_000,
+        172_800,
+        ["exec.cachemount", "source.git.checkout", "source.local"],
+    )
+    assert (second.reserved, second.max_used, second.min_free) == (10 * GB, 100 * GB, 94 * GB)
+    assert (second.keep_seconds, third.keep_seconds, third.all, fourth.all) == (
+        60 * 86400,
+        0,
+        False,
+        True,
+    )
+    assert default_policies(0)[1].max_used == 2 * GB
