@@ -1,0 +1,206 @@
+"""Arguments to commands, errors to messages: the only place where an error is shown.
+
+The program is called in three ways::
+
+    polyarch COMMAND ...                           by name, or with python -m
+    docker-buildx docker-cli-plugin-metadata       by docker, to ask what the plugin is
+    docker-buildx buildx COMMAND ...               by docker, for `docker buildx COMMAND ...`
+
+Exit statuses: 0, 1 for most errors, 70 for a bug, 125 for a wrong call as a plugin, 130 if the user
+ended it; `run` ends with the status of the program that it ran.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from polyarch.cli.command import Context
+from polyarch.cli.commands import GROUPS, Entry, find, load
+from polyarch.cli.helptext import (
+    GLOBAL_FLAGS,
+    command_help,
+    group_help,
+    root_help,
+    usage_hint,
+)
+from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
+from polyarch.cli.report import report
+from polyarch.errors import InputError, PolyarchError
+
+__all__ = ["main"]
+
+_PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
+_METADATA = "docker-cli-plugin-metadata"
+_PLUGIN_USAGE_STATUS = 125
+_HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
+_ROOT_FLAGS = (*GLOBAL_FLAGS, _HELP, Flag(name="version", kind=Kind.SWITCH))
+# Docker hands its own global flags on to a plugin; which engine it would talk to is nothing to us.
+_DOCKER_FLAGS = (
+    Flag(name="config"),
+    Flag(name="context", short="c"),
+    Flag(name="host", short="H", kind=Kind.LIST),
+    Flag(name="log-level", short="l"),
+    Flag(name="tls", kind=Kind.SWITCH),
+    Flag(name="tlscacert"),
+    Flag(name="tlscert"),
+    Flag(name="tlskey"),
+    Flag(name="tlsverify", kind=Kind.SWITCH),
+)
+
+
+class _WrongCall(PolyarchError):
+    """A complaint with the usage below it."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Carry out a command line, without the program's name; return the exit status."""
+    context = _context()
+    try:
+        return _run(list(argv), context)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        debug = context.debug or _wants_debug(argv)
+        return _fail(error, context, debug=debug)
+    finally:
+        _flush()
+
+
+def _context() -> Context:
+    plugin = os.environ.get(_PLUGIN_VARIABLE, "")
+    return Context(
+        program=f"docker {plugin}" if plugin else "polyarch",
+        environ=os.environ,
+        stdin=sys.stdin,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        builder=os.environ.get("BUILDX_BUILDER", ""),
+    )
+
+
+def _wants_debug(argv: Sequence[str]) -> bool:
+    return "--debug" in argv or "-D" in argv
+
+
+def _fail(error: BaseException, context: Context, *, debug: bool) -> int:
+    try:
+        status = report(error, context.stderr, context.environ, debug=debug)
+    except BrokenPipeError:
+        status = 1
+    if isinstance(error, _WrongCall) and context.program != "polyarch":
+        return _PLUGIN_USAGE_STATUS
+    return status
+
+
+def _flush() -> None:
+    """Write out what was printed; whoever no longer listens is no trouble of ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            # Python would complain once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(words: list[str], context: Context) -> int:
+    plugin = os.environ.get(_PLUGIN_VARIABLE, "")
+    if plugin and words[:1] == [_METADATA]:
+        from polyarch.cli.plugin import metadata  # noqa: PLC0415 asked for by docker only
+
+        context.print(metadata())
+        return 0
+    flags = (*_ROOT_FLAGS, *_DOCKER_FLAGS) if plugin else _ROOT_FLAGS
+    if plugin and plugin in words:
+        # Docker's own flags may come before the plugin's name.
+        before = parse_flags(flags, words[: words.index(plugin)], mixed=False)
+        words = words[words.index(plugin) + 1 :]
+        context = _with_globals(before, context)
+    options = _root_options(flags, words, context)
+    context = _with_globals(options, context)
+    if options.is_set("version"):
+        words = ["version"]
+    elif not options.arguments:
+        context.stdout.write(root_help(context.program))
+        return 0
+    else:
+        words = list(options.arguments)
+    found = find(words)
+    if found is None:
+        return _no_command(words, context)
+    entry, count = found
+    return _call(entry, words[count:], context, help_wanted=options.is_set("help"))
+
+
+def _root_options(flags: Sequence[Flag], words: Sequence[str], context: Context) -> Options:
+    try:
+        return parse_flags(flags, words, mixed=False)
+    except UsageError as error:
+        usage = f"Usage:  {context.program} [OPTIONS] COMMAND"
+        more = f"Run '{context.program} --help' for more information"
+        raise _WrongCall(f"{error}\n\n{usage}\n\n{more}") from error
+
+
+def _with_globals(options: Options, context: Context) -> Context:
+    return replace(
+        context,
+        builder=options.text("builder") or context.builder,
+        debug=options.is_set("debug") or context.debug,
+    )
+
+
+def _no_command(words: Sequence[str], context: Context) -> int:
+    if words[0] in {"help", "--help"}:
+        return _help(words[1:], context)
+    if words[0] in GROUPS:
+        help_text = group_help(context.program, words[0])
+        if len(words) == 1 or words[1] in {"--help", "-h"}:
+            context.stdout.write(help_text)
+            return 0
+        context.stderr.write(help_text + "\n")
+        raise InputError(f'unknown command: "{" ".join(words[:2])}"')
+    context.stdout.write(root_help(context.program) + "\n")
+    context.stdout.flush()
+    raise InputError(
+        f'unknown command: "{words[0]}"', hint=f"{context.program} --help lists the commands"
+    )
+
+
+def _help(words: Sequence[str], context: Context) -> int:
+    if not words:
+        context.stdout.write(root_help(context.program))
+        return 0
+    return _run([*words, "--help"], context)
+
+
+def _call(entry: Entry, words: Sequence[str], context: Context, *, help_wanted: bool) -> int:
+    command = load(entry)
+    own = {flag.name for flag in command.flags}
+    shorts = {flag.short for flag in command.flags}
+    shared = [
+        replace(flag, short="") if flag.short in shorts else flag
+        for flag in (*GLOBAL_FLAGS, _HELP)
+        if flag.name not in own
+    ]
+    try:
+        options = parse_flags((*command.flags, *shared), words, mixed=command.mixed)
+        if help_wanted or options.is_set("help"):
+            context.stdout.write(command_help(context.program, entry, command))
+            return 0
+        command.check_count(f"{context.program} {entry.name}", len(options.arguments))
+    except UsageError as error:
+        hint = usage_hint(context.program, entry, command)
+        raise _WrongCall(f"{error}\n\n{hint}") from error
+    context = _with_globals(options, context)
+    if command.needs_engine:
+        context = _enter(context)
+    return command.run(options, context)
+
+
+def _enter(context: Context) -> Context:
+    # Commands that only talk to a registry, or to nobody, don't pay for it.
+    from polyarch.cli.engine import enter  # noqa: PLC0415
+
+    return enter(context)

@@ -1,0 +1,83 @@
+"""What a command is, and what it is given: the contract between `cli.app` and the command modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from polyarch.cli.options import Flag, Options, UsageError
+
+if TYPE_CHECKING:
+    # Loads ctypes, which most commands do without.
+    from polyarch.runtime.userns import EngineNamespaces
+
+__all__ = ["Command", "Context"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a command is called with, beside its own flags.
+
+    `program` is how the user calls us ("docker buildx" as a plugin); `builder` is the value of
+    `--builder`, or "". `namespaces` is set for those commands that run in the engine.
+    """
+
+    program: str
+    environ: Mapping[str, str]
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    builder: str = ""
+    debug: bool = False
+    namespaces: EngineNamespaces | None = None
+
+    def print(self, text: str = "") -> None:
+        """Print a line on standard output."""
+        self.stdout.write(text + "\n")
+
+    def warn(self, text: str) -> None:
+        """Print a line on standard error."""
+        self.stderr.write(text + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command: its flags, how many arguments it takes, and the function that carries it out.
+
+    `run` returns the exit status and raises PolyarchError. With `needs_engine` it is called in the
+    engine's namespaces, in a process of its own. `mixed` false: the first argument ends the flags.
+    """
+
+    usage: str
+    """What follows the command's name: "[OPTIONS] NAME"."""
+    run: Callable[[Options, Context], int]
+    example: str
+    flags: tuple[Flag, ...] = ()
+    least: int = 0
+    most: int | None = 0
+    """How many arguments; None for any number."""
+    needs_engine: bool = False
+    mixed: bool = True
+    description: str = ""
+    completes: str = ""
+    """What completion offers as arguments: builders, images, files, folders or nothing."""
+
+    def check_count(self, path: str, count: int) -> None:
+        """Raise UsageError, in docker's words, unless the command takes `count` arguments."""
+        if count >= self.least and (self.most is None or count <= self.most):
+            return
+        plural = (
+            "argument" if self.most == 1 or (self.most is None and self.least == 1) else "arguments"
+        )
+        if self.most == 0:
+            wanted = "accepts no arguments"
+        elif self.most is None:
+            wanted = f"requires at least {self.least} {plural}"
+        elif self.least == self.most:
+            wanted = f"requires {self.least} {plural}"
+        elif self.least == 0:
+            wanted = f"requires at most {self.most} {plural}"
+        else:
+            wanted = f"requires at least {self.least} and at most {self.most} arguments"
+        raise UsageError(f"{path.partition(' ')[0]}: '{path}' {wanted}")

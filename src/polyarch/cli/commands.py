@@ -1,0 +1,87 @@
+"""The table of commands. Nothing of a command is imported before it is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polyarch.cli.command import Command
+
+__all__ = ["COMMANDS", "GROUPS", "Entry", "find", "load"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A command's name (two words for a command of a group) and where its `Command` stands."""
+
+    name: str
+    at: str
+    """`module:NAME` below `polyarch.cli`."""
+    summary: str
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+def _entry(name: str, at: str, summary: str, *aliases: str, hidden: bool = False) -> Entry:
+    return Entry(name=name, at=at, summary=summary, aliases=aliases, hidden=hidden)
+
+
+GROUPS = {
+    "binfmt": "Show, install and remove emulators for the whole machine",
+    "imagetools": "Commands to work on images in registry",
+    "plugin": "Make polyarch a plugin of docker's command line",
+}
+
+COMMANDS: tuple[Entry, ...] = (
+    _entry("build", "build:BUILD", "Start a build", "b"),
+    _entry("create", "create:CREATE", "Create a new builder instance"),
+    _entry("du", "cache:DU", "Disk usage"),
+    _entry("inspect", "builder:INSPECT", "Inspect current builder instance"),
+    _entry("ls", "builder_ls:LS", "List builder instances"),
+    _entry("prune", "cache:PRUNE", "Remove build cache"),
+    _entry("rm", "builder:RM", "Remove one or more builder instances"),
+    _entry("use", "builder:USE", "Set the current builder instance"),
+    _entry("version", "version:VERSION", "Show polyarch version information"),
+    _entry(
+        "imagetools create", "imagetools_create:CREATE", "Create a new image based on source images"
+    ),
+    _entry("imagetools inspect", "imagetools:INSPECT", "Show details of an image in the registry"),
+    _entry("images", "images:IMAGES", "List images of the local store"),
+    _entry("login", "login:LOGIN", "Sign in to a registry"),
+    _entry("logout", "login:LOGOUT", "Sign out of a registry"),
+    _entry("pull", "transfer:PULL", "Fetch an image from a registry"),
+    _entry("push", "transfer:PUSH", "Upload an image to its registry"),
+    _entry("rmi", "images:RMI", "Remove names of images from the local store"),
+    _entry("run", "run:RUN", "Run a program in an image, emulated if need be"),
+    _entry("tag", "images:TAG", "Give an image of the local store another name"),
+    _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
+    _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),
+    _entry(
+        "binfmt status", "binfmt:STATUS", "Show what runs here and which emulators are registered"
+    ),
+    _entry("binfmt uninstall", "binfmt:UNINSTALL", "Remove emulators from the kernel"),
+    _entry("completion", "completion:COMPLETION", "Print the completion script of a shell"),
+    _entry("doctor", "doctor:DOCTOR", "Say what this machine can do, and how to mend the rest"),
+    _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
+    _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),
+    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the docker CLI plugin"),
+)
+
+
+def find(words: tuple[str, ...] | list[str]) -> tuple[Entry, int] | None:
+    """Return the command that the first words name, and how many words that took."""
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        for entry in COMMANDS:
+            if len(words) >= count and (entry.name == name or name in entry.aliases):
+                return entry, count
+    return None
+
+
+def load(entry: Entry) -> Command:
+    """Import the module of a command and return its record."""
+    from importlib import import_module  # noqa: PLC0415 one module is imported, not twenty
+
+    module, _, name = entry.at.partition(":")
+    command = getattr(import_module(f"polyarch.cli.{module}"), name)
+    assert isinstance(command, Command)
+    return command

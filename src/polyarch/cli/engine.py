@@ -1,0 +1,45 @@
+"""The one place where the command line meets the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from polyarch.cli.command import Context
+from polyarch.paths import state_folder
+from polyarch.runtime.userns import enter_engine
+
+if TYPE_CHECKING:
+    from polyarch.node.local import LocalNode
+    from polyarch.store.store import Store
+
+__all__ = ["enter", "open_node", "open_store"]
+
+
+def enter(context: Context) -> Context:
+    """Go on in the engine's namespaces, in a child; to be called before any thread starts."""
+    return replace(context, namespaces=enter_engine())
+
+
+@contextmanager
+def open_node(context: Context) -> Iterator[LocalNode]:
+    """Open the local node; `context` is one that `enter` returned."""
+    # Listing images needs a store only.
+    from polyarch.node.local import open_local_node  # noqa: PLC0415
+
+    assert context.namespaces is not None
+    root = state_folder(context.environ)
+    with open_local_node(root, context.namespaces, context.environ) as node:
+        yield node
+
+
+@contextmanager
+def open_store(context: Context) -> Iterator[Store]:
+    """Open the local store."""
+    # Commands that don't touch the store don't pay for it.
+    from polyarch.store.store import Store  # noqa: PLC0415
+
+    with Store(state_folder(context.environ)) as store:
+        yield store

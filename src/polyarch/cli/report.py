@@ -1,0 +1,77 @@
+"""How an error is shown, and what the program ends with because of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from polyarch.errors import Cancelled, InternalError, PolyarchError
+from polyarch.paths import state_folder
+
+__all__ = ["CommandFailed", "report", "report_crash"]
+
+
+class CommandFailed(PolyarchError):
+    """An error with the command's own words before it; all else is as in the original."""
+
+    def __init__(self, prefix: str, error: PolyarchError) -> None:
+        super().__init__(f"{prefix}{error}", hint=error.hint, place=error.place)
+        self.exit_status = error.exit_status
+
+
+def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, debug: bool) -> int:
+    """Show an error on `stderr` and return the exit status. BrokenPipeError is the user's `head`."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(report(each, stderr, environ, debug=debug) for each in error.exceptions)
+    if isinstance(error, KeyboardInterrupt):
+        error = Cancelled("canceled")
+    if isinstance(error, BrokenPipeError):
+        return 1
+    if not isinstance(error, PolyarchError):
+        error = report_crash(error, environ)
+    if debug:
+        stderr.write(_traceback(error))
+    if error.place is not None:
+        stderr.write(error.place.excerpt())
+    stderr.write(f"ERROR: {error}\n")
+    if error.hint:
+        stderr.write(f"hint: {error.hint}\n")
+    return error.exit_status
+
+
+def report_crash(error: BaseException, environ: Mapping[str, str]) -> InternalError:
+    """Keep the traceback of a bug in a file; return the error to show in its place."""
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    path = _save(_traceback(error), environ)
+    kept = f"; {path} has the details" if path else "; --debug shows the details"
+    crash = InternalError(f"this is a bug of polyarch: {message}", hint=f"please report it{kept}")
+    crash.__cause__ = error
+    return crash
+
+
+def _traceback(error: BaseException) -> str:
+    from traceback import format_exception  # noqa: PLC0415 for those who see one only
+
+    return "".join(format_exception(error))
+
+
+def _save(text: str, environ: Mapping[str, str]) -> str:
+    """Write a text into the first folder that takes it; return the file's path, or ""."""
+    name = time.strftime(f"crash-%Y%m%d-%H%M%S-{os.getpid()}.txt")
+    for folder in _crash_folders(environ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / name
+            path.write_text(text, encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        return str(path)
+    return ""
+
+
+def _crash_folders(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield state_folder(environ) / "crashes"
+    yield Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108 a last resort; the name isn't guessable
