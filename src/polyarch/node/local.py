@@ -16,9 +16,12 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
-from polyarch.node.remote import Registries
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import load_hosts
+from polyarch.registry.remote import Registries
+from polyarch.registry.transport import Transport
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
@@ -35,10 +38,10 @@ from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
-from polyarch.worker.source_image import ImageSource, Remote
+from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result, Worker
 
-__all__ = ["LocalNode", "open_local_node"]
+__all__ = ["LocalNode", "open_local_node", "open_transport"]
 
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _STUB_SERVER = "127.0.0.53"
@@ -53,7 +56,7 @@ class LocalNode:
     runtime: Runtime
     foreign: ForeignSteps
     layers: LayerBlobs
-    remote: Remote
+    remote: Registries
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -63,7 +66,7 @@ class LocalNode:
 
     def carrier(self, images: ImageSource) -> RegistryCarrier:
         """Return what brings blobs here and images away."""
-        return RegistryCarrier(images=images)
+        return RegistryCarrier(store=self.store, images=images, transport=self.remote.transport)
 
     @contextmanager
     def trees(
@@ -120,6 +123,11 @@ class LocalNode:
         return solver.solve(graph, cancel)
 
 
+def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
+    """Return what speaks to registries, with the user's settings and credentials."""
+    return Transport(load_hosts(environ), Credentials(environ))
+
+
 @contextmanager
 def open_local_node(
     root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str] = os.environ
@@ -155,7 +163,7 @@ def open_local_node(
             ),
             foreign=foreign,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(store=store),
+            remote=Registries(transport=open_transport(environ), blobs=store.blobs),
         )
 
 
