@@ -47,6 +47,10 @@ class Fields:
             raise IntegrityError(f"{self.place(key)} is {number} instead of a size")
         return number
 
+    def flag(self, key: str) -> bool:
+        """Return a truth value. Raises IntegrityError."""
+        return self._get(key, bool, False)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts. Raises IntegrityError."""
         items: list[object] = self._get(key, list, [])

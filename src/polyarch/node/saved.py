@@ -1,0 +1,289 @@
+"""Builders kept in files, in the form that docker buildx has for its own.
+
+    .lock               who changes something holds a lock on it
+    current             which builder is used, and at which docker endpoint that was said
+    defaults/<hash>     which builder is used at an endpoint where nothing else was said
+    instances/<name>    a builder, as JSON
+    activity/<name>     when it was used last, RFC 3339
+
+polyarch's own are below its configuration folder; those of docker buildx are read, and can be told
+apart. Where `BUILDX_CONFIG` names a folder, that one is used for both: whoever sets it wants that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
+from polyarch.node.builder import (
+    DEFAULT_NAME,
+    BuilderNode,
+    SavedBuilder,
+    default_builder,
+)
+from polyarch.oci.encode import compact
+from polyarch.oci.fields import Fields, read_document
+from polyarch.paths import buildx_folder, config_folder, docker_config_folder
+from polyarch.platforms import Platform
+
+__all__ = ["SavedBuilders", "docker_endpoint"]
+
+_DOCKER_SOCKET = "unix:///var/run/docker.sock"
+
+
+def docker_endpoint(environ: Mapping[str, str]) -> str:
+    """Return what docker buildx calls the current endpoint: the context, or the address."""
+    context = environ.get("DOCKER_CONTEXT", "")
+    host = environ.get("DOCKER_HOST", "")
+    if not context and not host:
+        with contextlib.suppress(OSError, IntegrityError):
+            data = (docker_config_folder(environ) / "config.json").read_bytes()
+            context = read_document(data).text("currentContext")
+    if context and context != DEFAULT_NAME:
+        return context
+    return host or _DOCKER_SOCKET
+
+
+class SavedBuilders:
+    """The builders of a user. Reading never writes; each change is one locked step."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        foreign = buildx_folder(environ)
+        own = foreign if environ.get("BUILDX_CONFIG") else config_folder(environ) / "builders"
+        self.folder = own
+        self._folders = tuple(dict.fromkeys((own, foreign)))
+        self._key = docker_endpoint(environ)
+        self._owner = _sudo_user(environ)
+
+    # --- reading ---
+
+    def all(self) -> tuple[SavedBuilder, ...]:
+        """Return all builders, by name, `default` among them. Raises IntegrityError."""
+        found = {DEFAULT_NAME: default_builder()}
+        for folder in self._folders:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for name in os.listdir(folder / "instances"):
+                    if name not in found and not name.startswith("."):
+                        found[name] = self._read(folder, name)
+        return tuple(self._with_activity(found[name]) for name in sorted(found))
+
+    def find(self, name: str) -> SavedBuilder | None:
+        """Return the builder called `name`, or None. Raises IntegrityError if its file is damaged."""
+        name = name.lower()
+        if name == DEFAULT_NAME:
+            return self._with_activity(default_builder())
+        for folder in self._folders:
+            if name and "/" not in name and (folder / "instances" / name).is_file():
+                return self._with_activity(self._read(folder, name))
+        return None
+
+    def get(self, name: str) -> SavedBuilder:
+        """Return the builder called `name`; "" for the current one. Raises NotFound."""
+        if not name:
+            return self.current()
+        builder = self.find(name)
+        if builder is None:
+            raise NotFound(f'no builder "{name}" found', hint="polyarch ls lists the builders")
+        return builder
+
+    def current(self) -> SavedBuilder:
+        """Return the builder that is used if none is named; one that is gone is not."""
+        for name in (self._chosen(), self._read_text(self._default_file())):
+            builder = self.find(name) if name else None
+            if builder is not None:
+                return builder
+        return self._with_activity(default_builder())
+
+    def _chosen(self) -> str:
+        text = self._read_text(self.folder / "current")
+        if not text:
+            return ""
+        try:
+            fields = read_document(text.encode())
+            holds = fields.flag("Global") or fields.text("Key") == self._key
+            return fields.text("Name") if holds else ""
+        except IntegrityError:
+            # A torn file of an old crash; choosing anew mends it.
+            return ""
+
+    def _default_file(self) -> Path:
+        name = hashlib.sha256(self._key.encode()).hexdigest()[:20]
+        return self.folder / "defaults" / name
+
+    @staticmethod
+    def _read_text(path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError as error:
+            raise MachineError(f"can't read {path}: {error.strerror}") from error
+
+    def _read(self, folder: Path, name: str) -> SavedBuilder:
+        path = folder / "instances" / name
+        text = self._read_text(path)
+        try:
+            builder = _decode(read_document(text.encode()))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{path} isn't a builder: {error}", hint=f"remove it with rm {path}"
+            ) from error
+        return replace(builder, name=name, is_foreign=folder != self.folder)
+
+    def _with_activity(self, builder: SavedBuilder) -> SavedBuilder:
+        texts = (self._read_text(folder / "activity" / builder.name) for folder in self._folders)
+        return replace(builder, last_activity=next(filter(None, texts), ""))
+
+    # --- changing ---
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[None]:
+        """Hold the lock under which builders are read and changed. Raises MachineError."""
+        path = self.folder / ".lock"
+        try:
+            self._make_folder(self.folder)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MachineError(f"can't write {path}: {error.strerror}") from error
+        try:
+            self._give(path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def save(self, builder: SavedBuilder) -> None:
+        """Write a builder. Raises InputError for one of docker buildx's, MachineError."""
+        self._refuse_foreign(builder)
+        self._write(self.folder / "instances" / builder.name, compact(_encode(builder)))
+
+    def remove(self, builder: SavedBuilder) -> None:
+        """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
+        self._refuse_foreign(builder)
+        for kind in ("instances", "activity"):
+            path = self.folder / kind / builder.name
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise MachineError(f"can't remove {path}: {error.strerror}") from error
+
+    def use(self, name: str, *, is_default: bool = False, is_global: bool = False) -> None:
+        """Make a builder the current one; `is_default` also for when the choice is gone."""
+        chosen = "" if name == DEFAULT_NAME else name
+        record = {"Key": self._key, "Name": chosen, "Global": is_global}
+        self._write(self.folder / "current", compact(record))
+        if is_default:
+            self._write(self._default_file(), name.encode())
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                self._default_file().unlink()
+
+    def touch(self, name: str) -> None:
+        """Remember that a builder was used just now; losing that is no error."""
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with contextlib.suppress(MachineError):
+            self._write(self.folder / "activity" / name, text.encode())
+
+    def _refuse_foreign(self, builder: SavedBuilder) -> None:
+        if builder.is_foreign:
+            raise InputError(
+                f'builder "{builder.name}" belongs to docker buildx',
+                hint="change or remove it with docker buildx, whose machines it may have started",
+            )
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file at once: a reader sees the old one or the new one."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            self._make_folder(path.parent)
+            temporary.write_bytes(data)
+            temporary.chmod(0o600)
+            self._give(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise MachineError(f"can't write {path}: {error.strerror}") from error
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+            self._give(each)
+
+    def _give(self, path: Path) -> None:
+        """Under sudo, leave what we write to the user who called us."""
+        if self._owner is not None:
+            os.chown(path, *self._owner)
+
+
+def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:
+    uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
+    if os.geteuid() != 0 or not (uid.isdigit() and gid.isdigit()):
+        return None
+    return int(uid), int(gid)
+
+
+def _encode(builder: SavedBuilder) -> dict[str, object]:
+    return {
+        "Name": builder.name,
+        "Driver": builder.driver,
+        "Nodes": [
+            {
+                "Name": node.name,
+                "Endpoint": node.endpoint,
+                "Platforms": [_encode_platform(each) for each in node.platforms] or None,
+                "DriverOpts": dict(node.driver_opts) or None,
+                "Flags": list(node.flags) or None,
+                "Files": dict(node.files) or None,
+            }
+            for node in builder.nodes
+        ],
+        "Dynamic": builder.dynamic,
+    }
+
+
+def _encode_platform(platform: Platform) -> dict[str, object]:
+    fields = {
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "os.version": platform.os_version,
+        "os.features": list(platform.os_features),
+        "variant": platform.variant,
+    }
+    return {key: value for key, value in fields.items() if value or key in {"architecture", "os"}}
+
+
+def _decode(fields: Fields) -> SavedBuilder:
+    return SavedBuilder(
+        name=fields.text("Name"),
+        driver=fields.text("Driver"),
+        nodes=tuple(map(_decode_node, fields.objects("Nodes"))),
+        dynamic=fields.flag("Dynamic"),
+    )
+
+
+def _decode_node(fields: Fields) -> BuilderNode:
+    return BuilderNode(
+        name=fields.text("Name"),
+        endpoint=fields.text("Endpoint"),
+        platforms=tuple(map(_decode_platform, fields.objects("Platforms"))),
+        driver_opts=fields.text_map("DriverOpts"),
+        flags=fields.texts("Flags"),
+        files=fields.text_map("Files"),
+    )
+
+
+def _decode_platform(fields: Fields) -> Platform:
+    return Platform(
+        os=fields.text("os"),
+        architecture=fields.text("architecture"),
+        variant=fields.text("variant"),
+        os_version=fields.text("os.version"),
+        os_features=fields.texts("os.features"),
+    )
