@@ -16,9 +16,12 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
-from polyarch.node.remote import Registries
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import load_hosts
+from polyarch.registry.remote import Registries
+from polyarch.registry.transport import Transport
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
@@ -54,6 +57,7 @@ class LocalNode:
     foreign: ForeignSteps
     layers: LayerBlobs
     remote: Remote
+    transport: Transport
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -63,7 +67,7 @@ class LocalNode:
 
     def carrier(self, images: ImageSource) -> RegistryCarrier:
         """Return what brings blobs here and images away."""
-        return RegistryCarrier(images=images)
+        return RegistryCarrier(images=images, transport=self.transport)
 
     @contextmanager
     def trees(
@@ -143,6 +147,7 @@ def open_local_node(
         )
         stack.callback(foreign.close)
         snapshotter = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        transport = Transport(load_hosts(environ), Credentials(environ))
         yield LocalNode(
             store=store,
             snapshotter=snapshotter,
@@ -155,7 +160,8 @@ def open_local_node(
             ),
             foreign=foreign,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(store=store),
+            remote=Registries(transport=transport, blobs=store.blobs),
+            transport=transport,
         )
 
 
