@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from polyarch.digest import Digest
+from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.layout import Export
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.media import is_index, is_manifest
-from polyarch.oci.reference import Reference
-from polyarch.oci.reference import parse as parse_reference
+from polyarch.oci.reference import Reference, parse
 from polyarch.progress import CancelToken, Step
 from polyarch.registry.client import Client
 from polyarch.registry.push import PushBlob, PushDocument, push
 from polyarch.registry.transport import Transport
 from polyarch.snapshot.stack import LayerRef, snapshot_of_diff
+from polyarch.store.store import Store
 from polyarch.worker.source_image import ImageSource
 
 __all__ = ["RegistryCarrier"]
@@ -25,6 +25,7 @@ __all__ = ["RegistryCarrier"]
 class RegistryCarrier:
     """The exporter's `Carrier` for the distribution spec."""
 
+    store: Store
     images: ImageSource
     transport: Transport
 
@@ -32,73 +33,59 @@ class RegistryCarrier:
         """Fetch the base layers of an export that aren't in the store yet."""
         for image in export.images:
             for layer in image.layers:
-                self._ensure(layer, shown.digest, cancel)
+                self._ensure(layer, shown, cancel)
 
-    def _ensure(self, layer: ExportedLayer, shown: Digest, cancel: CancelToken) -> None:
-        if layer.sources:
-            reference = LayerRef(
-                snapshot=snapshot_of_diff(layer.diff_id),
-                diff_id=layer.diff_id,
-                blob=layer.descriptor,
-                sources=layer.sources,
-            )
-            self.images.ensure_blob(reference, shown, cancel)
+    def _ensure(self, layer: ExportedLayer, shown: Step, cancel: CancelToken) -> None:
+        if not layer.sources:
+            return
+        reference = LayerRef(
+            snapshot=snapshot_of_diff(layer.diff_id),
+            diff_id=layer.diff_id,
+            blob=layer.descriptor,
+            sources=layer.sources,
+        )
+        self.images.ensure_blob(reference, shown.digest, cancel)
 
     def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
-        """Push an export under a name; its documents have to be in the store.
-
-        Raises RegistryError, StoreError.
-        """
+        """Push an export under a name: what the registry lacks, and the name last."""
         layers = {
             layer.descriptor.digest: layer for image in export.images for layer in image.layers
         }
+        blobs = [
+            PushBlob(
+                descriptor=layer.descriptor,
+                sources=tuple(parse(source).repository for source in layer.sources),
+            )
+            for layer in layers.values()
+        ]
+        blobs += [PushBlob(descriptor=image.config.descriptor) for image in export.images]
+        manifests = [_pushed(image.manifest) for image in export.images]
+        started = time.time()
 
         def ensure(descriptor: Descriptor) -> None:
             if descriptor.digest in layers:
-                self._ensure(layers[descriptor.digest], shown.digest, cancel)
+                self._ensure(layers[descriptor.digest], shown, cancel)
 
-        with shown.part("pushing layers"):
+        def progress(descriptor: Descriptor, current: int) -> None:
+            identifier = f"pushing layer {descriptor.digest}"
+            shown.status(identifier, current, descriptor.size, started=started)
+
+        root = _pushed(export.root)
+        with (
+            shown.part("pushing layers"),
+            shown.part(f"pushing manifest for {name.canonical}@{root.descriptor.digest}"),
+        ):
             push(
                 Client(self.transport, cancel),
                 name,
-                PushDocument(descriptor=export.root.descriptor, data=export.root.data),
-                _manifests(export),
-                self._blobs(export, name.domain),
-                open_blob=self.images.store.blobs.open,
+                root,
+                [each for each in manifests if each.descriptor.digest != root.descriptor.digest],
+                blobs,
+                open_blob=self.store.blobs.open,
                 ensure_blob=ensure,
+                on_progress=progress,
             )
-        with shown.part(f"pushing manifest for {name.canonical}@{export.root.descriptor.digest}"):
-            pass  # in the same breath: the name comes last
-        known = self.images.store.layers
-        known.add_sources(name.domain, name.path, tuple(layers))
-
-    def _blobs(self, export: Export, host: str) -> list[PushBlob]:
-        blobs = [
-            PushBlob(descriptor=document.descriptor)
-            for document in export.documents
-            if not _is_list_or_manifest(document.descriptor)
-        ]
-        for image in export.images:
-            blobs += [
-                PushBlob(descriptor=layer.descriptor, sources=self._sources(layer, host))
-                for layer in image.layers
-            ]
-        return blobs
-
-    def _sources(self, layer: ExportedLayer, host: str) -> tuple[str, ...]:
-        """Return the repositories at `host` that have the layer, as far as we know."""
-        known = self.images.store.layers.sources(layer.descriptor.digest, host)
-        named = (parse_reference(source).repository for source in layer.sources)
-        return (*named, *(f"{host}/{repository}" for repository in known))
 
 
-def _manifests(export: Export) -> list[PushDocument]:
-    return [
-        PushDocument(descriptor=document.descriptor, data=document.data)
-        for document in export.documents
-        if document != export.root and _is_list_or_manifest(document.descriptor)
-    ]
-
-
-def _is_list_or_manifest(descriptor: Descriptor) -> bool:
-    return is_index(descriptor.media_type) or is_manifest(descriptor.media_type)
+def _pushed(document: Document) -> PushDocument:
+    return PushDocument(descriptor=document.descriptor, data=document.data)
