@@ -34,7 +34,6 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
     owner = expand_in(state, instruction.chown, instruction, lowering)
     mode = expand_in(state, instruction.chmod, instruction, lowering)
     path = _destination_path(state, destination)
-    _check_destination(instruction, sources, path)
     actions: list[FileAction] = [
         MkfileAction(
             path=path,
@@ -51,6 +50,7 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
         if isinstance(instruction, Copy):
             name = instruction.from_name
             index = find_copy_source(lowering.written, instruction) if name else None
+            _check_order(state, index, instruction)
         source, is_context = lowering.source(state, name, index, instruction.location)
         inputs = (state.vertex, source)
         actions.append(
@@ -80,6 +80,16 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
         op = FileOp(actions=tuple(actions))
         state.vertex = lowering.add(state, op, inputs, text, instruction)
     state.record(_history(instruction, sources, destination, (owner, mode)), layer=True)
+
+
+def _check_order(state: StageState, index: int | None, instruction: Copy) -> None:
+    if index is not None and index >= state.index:
+        raise DockerfileError(
+            f'cannot copy from stage "{instruction.from_name}", '
+            "it needs to be defined before current stage",
+            hint="move that stage up",
+            place=instruction.location,
+        )
 
 
 def _check_linked_owner(owner: str, instruction: Copy | Add) -> None:
@@ -113,15 +123,6 @@ def _destination_path(state: StageState, destination: str) -> str:
     path = "/" + path.lstrip("/")
     is_folder = destination in ("", ".") or destination.endswith(("/", "/."))
     return path + "/" if is_folder and path != "/" else path
-
-
-def _check_destination(instruction: Copy | Add, sources: list[str], path: str) -> None:
-    if len(sources) + len(instruction.contents) > 1 and not path.endswith("/"):
-        raise DockerfileError(
-            f"When using {instruction.name} with more than one source file, "
-            "the destination must be a directory and end with a /",
-            place=instruction.location,
-        )
 
 
 def _content(document: Heredoc, state: StageState) -> str:

@@ -63,7 +63,8 @@ def lower(
     Raises DockerfileError with the place for whatever can't be done.
     """
     target = find_target(dockerfile, options.target)
-    defaults = platform_args(platform, options.build_platform, stage=options.target)
+    stage_name = options.target or dockerfile.stages[target].name
+    defaults = platform_args(platform, options.build_platform, stage=stage_name)
     lowering = Lowering(
         platform=platform,
         options=options,
@@ -93,8 +94,10 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
     if lowering.options.labels:
         state = replace(state, config=config)
         state.mapping("Labels").update(lowering.options.labels)
-    if lowering.options.is_explicit or state.stage.platform or "architecture" not in config:
+    if lowering.options.is_explicit:
         _set_platform(config, normalize(lowering.platform))
+    elif state.stage.platform or "architecture" not in config:
+        _set_platform(config, normalize(state.platform))
     return Lowered(
         platform=lowering.platform,
         vertex=state.vertex,
@@ -118,29 +121,30 @@ def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
     parent = find_stage(lowering.written, name, before=index)
     context = lowering.find_context(name, platform)
     if name == SCRATCH:
-        state = _from_scratch(stage, platform, lowering)
+        state = _from_scratch(stage, index, platform, lowering)
     elif parent is not None and not context:
-        state = lowering.stage(parent).fork(stage)
+        state = lowering.stage(parent).fork(stage, index)
     elif context and not context.startswith(IMAGE_SCHEME):
-        state = _from_folder(stage, platform, lowering, name)
+        state = _from_folder(stage, index, platform, (lowering, name))
     else:
-        state = _from_image(stage, platform, lowering, context.removeprefix(IMAGE_SCHEME) or name)
+        reference = context.removeprefix(IMAGE_SCHEME) or name
+        state = _from_image(stage, index, platform, (lowering, reference))
     instructions = (*_triggers(state, stage), *stage.instructions)
-    _number_steps(state, index, instructions, lowering)
+    _number_steps(state, instructions, lowering)
     for instruction in instructions:
         dispatch(state, instruction, lowering)
     return state
 
 
 def _number_steps(
-    state: StageState, index: int, instructions: tuple[Instruction, ...], lowering: Lowering
+    state: StageState, instructions: tuple[Instruction, ...], lowering: Lowering
 ) -> None:
     """Number the steps: the base, if it is fetched, and each instruction that makes a layer."""
     is_fetched = state.base is not None
-    state.prefix = lowering.prefix(state.stage, index, state.platform)
+    state.prefix = lowering.prefix(state.stage, state.index, state.platform)
     state.steps = int(is_fetched) + sum(isinstance(each, _STEPS) for each in instructions)
     options = lowering.options
-    stage_name = (state.stage.name or str(index)).lower()
+    stage_name = (state.stage.name or str(state.index)).lower()
     state.ignore_cache = options.no_cache or stage_name in options.no_cache_stages
     if state.base is not None:
         shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}")
@@ -163,8 +167,10 @@ def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
         ) from error
 
 
-def _new_state(stage: Stage, platform: Platform, vertex: Vertex, config: JSONObject) -> StageState:
-    state = StageState(stage=stage, platform=platform, vertex=vertex, config=config)
+def _new_state(
+    stage: Stage, index: int, platform: Platform, vertex: Vertex, config: JSONObject
+) -> StageState:
+    state = StageState(stage=stage, index=index, platform=platform, vertex=vertex, config=config)
     env = state.texts("Env")
     if platform.os != "windows" and not any(entry.partition("=")[0] == "PATH" for entry in env):
         state.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
@@ -174,18 +180,20 @@ def _new_state(stage: Stage, platform: Platform, vertex: Vertex, config: JSONObj
     return state
 
 
-def _from_scratch(stage: Stage, platform: Platform, lowering: Lowering) -> StageState:
+def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Lowering) -> StageState:
     config: JSONObject = {}
     _set_platform(config, normalize(platform))
-    state = _new_state(stage, platform, lowering.maker.add(ScratchOp()), config)
-    if platform.os != "windows":
-        state.run["WorkingDir"] = "/"
+    state = _new_state(stage, index, platform, lowering.maker.add(ScratchOp()), config)
+    state.run["WorkingDir"] = "\\" if platform.os == "windows" else "/"
     return state
 
 
-def _from_folder(stage: Stage, platform: Platform, lowering: Lowering, name: str) -> StageState:
+def _from_folder(
+    stage: Stage, index: int, platform: Platform, context: tuple[Lowering, str]
+) -> StageState:
     """Start from the content of a named context that is a folder."""
-    state = _from_scratch(stage, platform, lowering)
+    lowering, name = context
+    state = _from_scratch(stage, index, platform, lowering)
     copied = CopyAction(input=1, sources=("/",), destination="/", keep_owner=False)
     state.vertex = lowering.maker.add(
         FileOp(actions=(copied,)),
@@ -197,11 +205,14 @@ def _from_folder(stage: Stage, platform: Platform, lowering: Lowering, name: str
     return state
 
 
-def _from_image(stage: Stage, platform: Platform, lowering: Lowering, reference: str) -> StageState:
+def _from_image(
+    stage: Stage, index: int, platform: Platform, source: tuple[Lowering, str]
+) -> StageState:
+    lowering, reference = source
     base = lowering.resolve(reference, platform, stage.location)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
-    state = _new_state(stage, platform, nothing, _base_config(base))
+    state = _new_state(stage, index, platform, nothing, _base_config(base))
     state.base = base if base.diff_ids else None
     history = base.config.get("history")
     if isinstance(history, list):

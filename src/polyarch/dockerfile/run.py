@@ -22,6 +22,7 @@ from polyarch.graph.op import (
     ExecMount,
     ExecOp,
     FileOp,
+    MkdirAction,
     ScratchOp,
     SecretMount,
     SshMount,
@@ -75,7 +76,7 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], tuple[tupl
     elif documents:
         # Handed over as an argument: works in shells that don't know here-documents, too.
         words = [documents[0].body]
-    return ([*state.shell(), *words] if instruction.shell else words), scripts
+    return ([*state.shell(), " ".join(words)] if instruction.shell else words), scripts
 
 
 def _environment(state: StageState) -> dict[str, str]:
@@ -204,18 +205,38 @@ class _MountMaker:
     def _cache(self, mount: Mount) -> CacheMount:
         target = self._target(mount.target)
         namespace = self._lowering.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-        is_filled = bool(mount.from_name)
+        index, source = None, posixpath.join("/", mount.source)
+        if mount.from_name:
+            index = self._input(mount)
+        elif not (mount.mode is None and mount.uid is None and mount.gid is None):
+            index, source = self._owned_folder(mount), "/cache"
         return CacheMount(
             target=target,
             id=f"{namespace}/{mount.id or target}",
             sharing=mount.sharing or "shared",
             read_only=mount.read_only,
-            input=self._input(mount) if is_filled else None,
-            source=posixpath.join("/", mount.source),
+            input=index,
+            source=source,
             mode=0o755 if mount.mode is None else mount.mode,
             uid=mount.uid or 0,
             gid=mount.gid or 0,
         )
+
+    def _owned_folder(self, mount: Mount) -> int:
+        """Add what a cache with an owner or a mode begins as; without the cache it is made anew."""
+        mode = 0o755 if mount.mode is None else mount.mode
+        action = MkdirAction(path="/cache", mode=mode, owner=f"{mount.uid or 0}:{mount.gid or 0}")
+        maker = self._lowering.maker
+        vertex = maker.add(
+            FileOp(actions=(action,)),
+            (maker.add(ScratchOp()),),
+            name="[internal] setting cache mount permissions",
+            location=self._instruction.location,
+            ignore_cache=self._state.ignore_cache,
+        )
+        if vertex not in self.inputs[1:]:
+            self.inputs.append(vertex)
+        return self.inputs.index(vertex, 1)
 
     def _secret(self, mount: Mount) -> SecretMount:
         identifier = mount.id or posixpath.basename(mount.source or mount.target)

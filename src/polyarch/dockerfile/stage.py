@@ -25,7 +25,7 @@ HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 @dataclass(slots=True, kw_only=True)
 class StageState:
-    """What the next instruction of a stage builds on.
+    """What the next instruction of the stage number `index` builds on.
 
     `config` is the whole image config without `rootfs`; `history` its history: entries of the base as
     they are, new ones without times. `variables` is what `$NAME` means: ENV and ARG in the order of the
@@ -35,6 +35,7 @@ class StageState:
     """
 
     stage: Stage
+    index: int
     platform: Platform
     vertex: Vertex
     config: JSONObject
@@ -112,10 +113,11 @@ class StageState:
         width = len(str(self.steps))
         return f"[{self.prefix} {self.step:{width}d}/{self.steps}] {text}"
 
-    def fork(self, stage: Stage) -> StageState:
+    def fork(self, stage: Stage, index: int) -> StageState:
         """Start another stage from this one's tree, config and environment."""
         return StageState(
             stage=stage,
+            index=index,
             platform=self.platform,
             vertex=self.vertex,
             config=copy.deepcopy(self.config),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
+from polyarch.exporter.assemble import Document
+from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.layout import Export
-from polyarch.oci.reference import Reference
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.reference import Reference, parse
 from polyarch.progress import CancelToken, Step
+from polyarch.registry.client import Client
+from polyarch.registry.push import PushBlob, PushDocument, push
+from polyarch.registry.transport import Transport
 from polyarch.snapshot.stack import LayerRef, snapshot_of_diff
+from polyarch.store.store import Store
 from polyarch.worker.source_image import ImageSource
 
 __all__ = ["RegistryCarrier"]
@@ -17,21 +25,67 @@ __all__ = ["RegistryCarrier"]
 class RegistryCarrier:
     """The exporter's `Carrier` for the distribution spec."""
 
+    store: Store
     images: ImageSource
+    transport: Transport
 
     def ensure(self, export: Export, shown: Step, cancel: CancelToken) -> None:
         """Fetch the base layers of an export that aren't in the store yet."""
         for image in export.images:
             for layer in image.layers:
-                if layer.sources:
-                    reference = LayerRef(
-                        snapshot=snapshot_of_diff(layer.diff_id),
-                        diff_id=layer.diff_id,
-                        blob=layer.descriptor,
-                        sources=layer.sources,
-                    )
-                    self.images.ensure_blob(reference, shown.digest, cancel)
+                self._ensure(layer, shown, cancel)
+
+    def _ensure(self, layer: ExportedLayer, shown: Step, cancel: CancelToken) -> None:
+        if not layer.sources:
+            return
+        reference = LayerRef(
+            snapshot=snapshot_of_diff(layer.diff_id),
+            diff_id=layer.diff_id,
+            blob=layer.descriptor,
+            sources=layer.sources,
+        )
+        self.images.ensure_blob(reference, shown.digest, cancel)
 
     def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
-        """Push an export under a name."""
-        raise NotImplementedError
+        """Push an export under a name: what the registry lacks, and the name last."""
+        layers = {
+            layer.descriptor.digest: layer for image in export.images for layer in image.layers
+        }
+        blobs = [
+            PushBlob(
+                descriptor=layer.descriptor,
+                sources=tuple(parse(source).repository for source in layer.sources),
+            )
+            for layer in layers.values()
+        ]
+        blobs += [PushBlob(descriptor=image.config.descriptor) for image in export.images]
+        manifests = [_pushed(image.manifest) for image in export.images]
+        started = time.time()
+
+        def ensure(descriptor: Descriptor) -> None:
+            if descriptor.digest in layers:
+                self._ensure(layers[descriptor.digest], shown, cancel)
+
+        def progress(descriptor: Descriptor, current: int) -> None:
+            identifier = f"pushing layer {descriptor.digest}"
+            shown.status(identifier, current, descriptor.size, started=started)
+
+        root = _pushed(export.root)
+        with (
+            shown.part("pushing layers"),
+            shown.part(f"pushing manifest for {name.canonical}@{root.descriptor.digest}"),
+        ):
+            push(
+                Client(self.transport, cancel),
+                name,
+                root,
+                [each for each in manifests if each.descriptor.digest != root.descriptor.digest],
+                blobs,
+                open_blob=self.store.blobs.open,
+                ensure_blob=ensure,
+                on_progress=progress,
+            )
+
+
+def _pushed(document: Document) -> PushDocument:
+    return PushDocument(descriptor=document.descriptor, data=document.data)

@@ -16,9 +16,15 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
-from polyarch.node.remote import Registries
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.encode import compact
+from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import load_hosts
+from polyarch.registry.remote import Registries
+from polyarch.registry.transport import Transport
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
@@ -35,10 +41,10 @@ from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
-from polyarch.worker.source_image import ImageSource, Remote
+from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result, Worker
 
-__all__ = ["LocalNode", "open_local_node"]
+__all__ = ["LocalNode", "host_resolv_conf", "open_local_node", "open_transport"]
 
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _STUB_SERVER = "127.0.0.53"
@@ -53,7 +59,7 @@ class LocalNode:
     runtime: Runtime
     foreign: ForeignSteps
     layers: LayerBlobs
-    remote: Remote
+    remote: Registries
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -63,7 +69,11 @@ class LocalNode:
 
     def carrier(self, images: ImageSource) -> RegistryCarrier:
         """Return what brings blobs here and images away."""
-        return RegistryCarrier(images=images)
+        return RegistryCarrier(store=self.store, images=images, transport=self.remote.transport)
+
+    def keep(self, name: Reference, root: Descriptor) -> None:
+        """Let a name of the local store stand for an image whose documents are in the store."""
+        self.store.refs.set(name.canonical, compact(root.to_json()).decode())
 
     @contextmanager
     def trees(
@@ -101,7 +111,7 @@ class LocalNode:
             mounts=StepMounts(store=self.store, snapshotter=self.snapshotter, secrets=secrets),
             sink=images.sink,
             temporary=lambda: self.store.temporary("step"),
-            resolv_conf=_host_resolv_conf,
+            resolv_conf=host_resolv_conf,
         )
         worker = Worker(
             snapshotter=self.snapshotter,
@@ -118,6 +128,11 @@ class LocalNode:
             sink=images.sink,
         )
         return solver.solve(graph, cancel)
+
+
+def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
+    """Return what speaks to registries, with the user's settings and credentials."""
+    return Transport(load_hosts(environ), Credentials(environ))
 
 
 @contextmanager
@@ -155,7 +170,7 @@ def open_local_node(
             ),
             foreign=foreign,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(store=store),
+            remote=Registries(transport=open_transport(environ), blobs=store.blobs),
         )
 
 
@@ -165,7 +180,7 @@ def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:
     return BinfmtMount(f"/proc/self/fd/{namespaces.outer_binfmt}")
 
 
-def _host_resolv_conf() -> str:
+def host_resolv_conf() -> str:
     """Return what steps on the host's network get: the real servers behind systemd's stub, too."""
     texts = [_read(path) for path in _RESOLV_CONF]
     text = texts[1] if _STUB_SERVER in texts[0] and texts[1] else texts[0]

@@ -232,7 +232,7 @@ def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True
         },
         "root": {"path": step.rootfs, "readonly": False},
         "hostname": step.hostname,
-        "mounts": [*_system_mounts(step, host), *(_oci_mount(each) for each in step.mounts)],
+        "mounts": _mounts(step, host),
         "linux": _linux(step, host, cgroup, seccomp=seccomp),
     }
 
@@ -324,6 +324,14 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
     ]
 
 
+def _mounts(step: Step, host: Host) -> list[Json]:
+    """Return all mounts; one of the step's own stands in for the system's at the same place."""
+    own = [_oci_mount(each) for each in step.mounts]
+    taken = {mount["destination"] for mount in own}
+    system = (each for each in _system_mounts(step, host) if each["destination"] not in taken)
+    return [*system, *own]
+
+
 def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:
     return {"destination": target, "type": kind, "source": source, "options": options}
 
@@ -331,7 +339,7 @@ def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:
 def _oci_mount(mount: Mount) -> Json:
     if isinstance(mount, Tmpfs):
         size = [f"size={mount.size}"] if mount.size else []
-        options = ["nosuid", "nodev", f"mode={mount.mode:o}", *size]
+        options = ["nosuid", f"mode={mount.mode:o}", *size]
         return _mount(mount.target, "tmpfs", "tmpfs", options)
     access = "ro" if mount.read_only else "rw"
     return _mount(mount.target, "bind", mount.source, ["rbind", access, *mount.flags])

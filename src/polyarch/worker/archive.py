@@ -22,9 +22,10 @@ def unpack_archive(path: Path, root: Path, destination: str, owner: Owner | None
     """
     if not _is_archive(path):
         return False
-    make_folders(root, destination, owner or Owner(uid=0, gid=0))
+    # The archive's links lead nowhere but into the destination, as if that were the root.
+    folder = make_folders(root, destination, owner or Owner(uid=0, gid=0))
     with path.open("rb") as stream, decompressed(stream) as tar:
-        extract(tar, root, destination, owner=(owner.uid, owner.gid) if owner else None)
+        extract(tar, folder, "/", owner=(owner.uid, owner.gid) if owner else None)
     return True
 
 

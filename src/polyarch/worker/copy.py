@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,6 @@ class Copier:
     mode: ModeChange | None = None
     excludes: Callable[[str], bool] | None = None
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
-    _made: set[str] = field(default_factory=set)
 
     def copy(self, entry: Entry, destination: str) -> None:
         """Copy one source to `destination`: absolute, a folder if it ends with a slash.
@@ -77,49 +76,54 @@ class Copier:
         Raises InputError where a file would replace a folder or the reverse.
         """
         self._links.clear()
-        maker = self.owner or Owner(uid=0, gid=0)
         folder = destination if destination.endswith("/") else os.path.dirname(destination)
-        make_folders(self.root, folder or "/", maker)
+        self._make_folders(folder or "/")
         target = resolve(self.root, destination)
         if not entry.is_directory:
             if target.is_dir():
                 target = target / entry.name
-            make_folders(self.root, "/" + os.path.relpath(target.parent, self.root), maker)
+            self._make_folders("/" + os.path.relpath(target.parent, self.root))
             self._copy_other(entry.path, target, entry.status)
             return
         if os.path.lexists(target) and not target.is_dir():
             shown = "/" + os.path.relpath(target, self.root)
             raise InputError(f"cannot copy to non-directory: {shown}")
-        make_folders(self.root, "/" + os.path.relpath(target, self.root), maker)
+        self._make_folders("/" + os.path.relpath(target, self.root))
         self._copy_contents(entry.path, target, "")
         _set_times(target, entry.status)
 
-    def copy_below(self, entry: Entry, destination: str) -> None:
-        """Copy one match of `--parents` to its own path below `destination`.
+    def _make_folders(self, path: str) -> Path:
+        """Make the folders that lead to the destination: with the flags' owner and mode."""
+        mode = 0o755 if self.mode is None else self.mode(0o755, True)
+        return make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode)
 
-        Folders on the way are made as the source has them. A folder is made; its contents are matches
-        of their own.
+    def copy_below(self, entries: Iterable[Entry], destination: str) -> None:
+        """Copy the matches of `--parents`, each to its own path below `destination`.
+
+        Folders on the way are made as the source has them, times included. A folder that matches is
+        made; its contents are matches of their own.
         """
-        if self.excludes is not None and self.excludes(entry.name):
-            return
-        maker = self.owner or Owner(uid=0, gid=0)
-        base = make_folders(self.root, destination, maker)
-        source = Path(str(entry.path)[: -len(entry.name)])
-        parts = entry.name.split("/")
-        for number in range(1, len(parts)):
-            inside = "/".join(parts[:number])
-            self._make_like(source / inside, base / inside)
-        if entry.is_directory:
-            self._make_like(entry.path, base / entry.name)
-        else:
-            self._copy_other(entry.path, base / entry.name, entry.status)
+        self._links.clear()
+        base = self._make_folders(destination)
+        made: dict[str, os.stat_result] = {}
+        for entry in entries:
+            if self.excludes is not None and self.excludes(entry.name):
+                continue
+            source = Path(str(entry.path)[: -len(entry.name)])
+            parts = entry.name.split("/")
+            for number in range(1, len(parts) + int(entry.is_directory)):
+                inside = "/".join(parts[:number])
+                self._make_like(source / inside, base / inside, made)
+            if not entry.is_directory:
+                self._copy_other(entry.path, base / entry.name, entry.status)
+        for target, status in reversed(made.items()):
+            _set_times(Path(target), status)
 
-    def _make_like(self, folder: Path, target: Path) -> None:
+    def _make_like(self, folder: Path, target: Path, made: dict[str, os.stat_result]) -> None:
         """Make a folder with the metadata of another, unless this copy has made it already."""
-        if str(target) in self._made:
+        if str(target) in made:
             return
-        self._made.add(str(target))
-        status = os.lstat(folder)
+        status = made[str(target)] = os.lstat(folder)
         with suppress(FileExistsError):
             os.mkdir(target, 0o755)
         self._set_metadata(folder, target, status)

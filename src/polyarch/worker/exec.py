@@ -121,7 +121,8 @@ class StepRunner:
             cwd=op.cwd,
             uid=who.uid,
             gid=who.gid,
-            groups=who.groups,
+            # The primary group is among the others, as with BuildKit.
+            groups=(who.gid, *who.groups),
             hostname=op.hostname,
             network=Network.NONE if op.network == "none" else Network.HOST,
             security=Security(op.security),

@@ -72,8 +72,7 @@ def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
     )
     for wanted in action.sources:
         if action.parents:
-            for entry in find_with_parents(source, wanted):
-                copier.copy_below(entry, action.destination)
+            copier.copy_below(find_with_parents(source, wanted), action.destination)
             continue
         for entry in find_sources(source, wanted):
             if not (action.unpack and _unpack(action, entry, root, who)):

@@ -29,7 +29,7 @@ from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, StatusEvent, Step, step
+from polyarch.progress import CancelToken, Sink, StatusEvent, step
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.store.snapshots import SnapshotRecord
@@ -206,20 +206,39 @@ class ImageResolver:
         Raises InvalidReference, NotFound (naming the platforms that there are), RegistryError.
         """
         name = parse_reference(reference)
-        with step(self.images.sink, f"[internal] load metadata for {name.canonical}") as shown:
-            with self._lock:
-                root = self._roots.get(name.canonical)
-                if root is None:
-                    root = self._roots[name.canonical] = self._root(name, platform)
-            return self._image(name, root, platform, shown)
+        return self._image(name, self.root(name, platform), platform)
+
+    def root(self, name: Reference, platform: Platform) -> Descriptor:
+        """Return what a name stands for: an index or a manifest. It is asked for once in a build."""
+        with self._lock:
+            known = self._roots.get(name.canonical)
+            if known is None:
+                with step(self.images.sink, f"[internal] load metadata for {name.canonical}"):
+                    known = self._roots[name.canonical] = self._root(name, platform)
+        return known
 
     def _root(self, name: Reference, platform: Platform) -> Descriptor:
+        if name.digest is not None:
+            held = self._held(name.digest)
+            return held or self.images.remote.resolve(name, self.cancel)
         stored = None if self.pull else self.images.store.refs.find(name.canonical)
         if stored is not None:
             root = Descriptor.from_json(json.loads(stored.descriptor))
             if self._has_platform(root, platform):
                 return root
         return self.images.remote.resolve(name, self.cancel)
+
+    def _held(self, digest: Digest) -> Descriptor | None:
+        """Return the descriptor of a manifest or index that the store has, by its digest."""
+        blobs = self.images.store.blobs
+        size = blobs.find_size(digest)
+        if size is None or size > _DOCUMENT_LIMIT:
+            return None
+        document = _config(blobs.read(digest, _DOCUMENT_LIMIT), digest)
+        media_type = document.get("mediaType")
+        if not isinstance(media_type, str):
+            return None
+        return Descriptor(media_type=media_type, digest=digest, size=size)
 
     def _has_platform(self, root: Descriptor, platform: Platform) -> bool:
         """Whether the local store's image serves the platform, without asking anybody."""
@@ -242,9 +261,7 @@ class ImageResolver:
         blobs.put(data, descriptor.digest)
         return data
 
-    def _image(
-        self, name: Reference, root: Descriptor, platform: Platform, _shown: Step
-    ) -> BaseImage:
+    def _image(self, name: Reference, root: Descriptor, platform: Platform) -> BaseImage:
         descriptor = root
         if is_index(root.media_type):
             descriptor = self._choose(name, root, platform)

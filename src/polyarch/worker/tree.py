@@ -144,13 +144,16 @@ def find_with_parents(tree: SourceTree, source: str) -> list[Entry]:
     Each entry's name is its path behind the pivot `/./`, or behind the root. A pattern takes whole
     folders; `**` is any number of folders. Raises NotFound for a path that is missing.
     """
-    base, _, rest = source.rpartition("/./") if "/./" in source else ("", "", source)
-    folder = resolve(tree.root, clean_source(base))
+    base, _, rest = source.partition("/./") if "/./" in source else ("", "", source)
     pattern = clean_source(rest)
-    if not _WILDCARDS.search(pattern):
+    if not _WILDCARDS.search(source):
         _literal(tree, f"{clean_source(base)}/{pattern}", source)
     matcher = Matcher([pattern or "**"])
-    return list(_selected(tree, folder, matcher, ""))
+    found: list[Entry] = []
+    for folder in find_sources(tree, base or "/"):
+        if folder.is_directory:
+            found += _selected(tree, folder.path, matcher, "")
+    return found
 
 
 def _selected(tree: SourceTree, folder: Path, matcher: Matcher, prefix: str) -> Iterator[Entry]:

@@ -1,0 +1,221 @@
+"""The distribution spec v1.1, operation by operation: what a registry is asked, and what its answers mean.
+
+A repository is written `domain/path`, as `Reference.repository` is. Each operation is tried again after
+errors that may pass. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote, urlencode, urljoin
+
+from polyarch.digest import Digest, hex_of, parse_digest, sha256
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from polyarch.oci.reference import Reference
+from polyarch.progress import CancelToken
+from polyarch.registry.retry import Pause, pause_unless_cancelled, retried
+from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
+
+__all__ = ["Client"]
+
+_ANY_MANIFEST = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}, */*"
+_STORED = frozenset({200, 201, 202, 204})
+_RESUMES = 5
+
+
+class Client:
+    """Speaks to registries. Safe to use from many threads."""
+
+    def __init__(
+        self, transport: Transport, cancel: CancelToken, *, pause: Pause = pause_unless_cancelled
+    ) -> None:
+        self._transport = transport
+        self._cancel = cancel
+        self._pause = pause
+
+    def head_manifest(self, reference: Reference) -> Descriptor | None:
+        """Return what a name stands for, or None if there is no such thing. Raises RegistryError."""
+        request = self._manifest("HEAD", reference.repository, reference.target, _ANY_MANIFEST)
+        response = self._send(request)
+        response.close()
+        if response.status == 404:
+            return None
+        headers = response.headers
+        size, digest = headers.get("Content-Length", ""), headers.get("Docker-Content-Digest", "")
+        if response.status == 200 and size.isdecimal() and digest:
+            return Descriptor(
+                media_type=_media_type(response),
+                digest=_told_digest(digest, request),
+                size=int(size),
+            )
+        # Some answer HEAD with less than asked for, or not at all; a refusal has its text in GET only.
+        try:
+            data, media_type, found = self.get_manifest(reference, reference.target)
+        except NotFound:
+            return None
+        return Descriptor(media_type=media_type, digest=found, size=len(data))
+
+    def get_manifest(self, reference: Reference, target: str) -> tuple[bytes, str, Digest]:
+        """Return a manifest or index by its tag or digest: the bytes, their type and their digest.
+
+        Raises NotFound, RegistryError, IntegrityError if the bytes aren't those of the digest.
+        """
+        request = self._manifest("GET", reference.repository, target, _ANY_MANIFEST)
+        response = self._expect(request, f"get the manifest of {reference.familiar}", {200})
+        data = response.read()
+        digest = sha256(data)
+        if ":" in target:
+            digest = parse_digest(target)
+            _check_bytes(data, digest, response.url)
+        return data, _media_type(response), digest
+
+    def has_manifest(self, repository: str, digest: Digest) -> bool:
+        """Return whether the repository has a manifest or index. Raises RegistryError."""
+        return self._has(self._manifest("HEAD", repository, digest, _ANY_MANIFEST, pushes=True))
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Return whether the repository has a blob. Raises RegistryError."""
+        return self._has(self._request("HEAD", repository, f"blobs/{digest}", pushes=True))
+
+    def read_blob(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+        """Give the bytes of a blob, unverified: the caller's writer does that.
+
+        A broken connection is taken up where it broke. Raises NotFound, RegistryError.
+        """
+        done, breaks = 0, 0
+        while True:
+            response = self._open_blob(repository, descriptor, done)
+            skip = done if response.status == 200 else 0  # a registry that doesn't know Range
+            try:
+                for chunk in response.stream():
+                    self._cancel.check()
+                    piece, skip = chunk[skip:], max(0, skip - len(chunk))
+                    done += len(piece)
+                    if piece:
+                        yield piece
+                return
+            except RegistryError as error:
+                breaks += 1
+                if not error.temporary or breaks > _RESUMES:
+                    raise
+                self._pause(min(2.0 ** (breaks - 1), 8.0), self._cancel)
+
+    def _open_blob(self, repository: str, descriptor: Descriptor, start: int) -> Response:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        request = self._request("GET", repository, f"blobs/{descriptor.digest}")
+        what = f"get the blob {descriptor.digest} of {repository}"
+        return self._expect(replace(request, headers=headers), what, {200, 206})
+
+    def mount_blob(self, repository: str, digest: Digest, from_repository: str) -> bool:
+        """Have a blob of another repository at the same registry; return whether that worked."""
+        source = _split(from_repository)[1]
+        query = urlencode({"mount": digest, "from": source})
+        request = self._request("POST", repository, f"blobs/uploads/?{query}", pushes=True)
+        scopes = (*request.scopes, f"repository:{source}:pull")
+        response = self._send(replace(request, scopes=scopes))
+        response.close()
+        if response.status == 202 and (location := response.headers.get("Location")):
+            # An upload was begun in its place. It is of no use to those who have no bytes to send.
+            url = urljoin(response.url, location)
+            self._send(replace(request, method="DELETE", path=url)).close()
+        return response.status == 201
+
+    def upload_blob(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
+        """Upload a blob of `size` bytes in one piece. Raises RegistryError."""
+        retried(
+            lambda: self._upload(repository, digest, size, open_body), self._cancel, self._pause
+        )
+
+    def _upload(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
+        what = f"upload the blob {digest} to {repository}"
+        start = self._request("POST", repository, "blobs/uploads/", pushes=True)
+        response = self._once(start, what, {202})
+        response.close()
+        location = urljoin(response.url, response.headers.get("Location", ""))
+        join = "&" if "?" in location else "?"
+        put = replace(
+            start,
+            method="PUT",
+            path=f"{location}{join}{urlencode({'digest': digest})}",
+            headers={"Content-Type": "application/octet-stream"},
+            open_body=open_body,
+            size=size,
+        )
+        self._once(put, what, _STORED).close()
+
+    def put_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> Digest:
+        """Store a manifest or index under a tag or its digest. Raises RegistryError."""
+        request = replace(
+            self._request("PUT", repository, f"manifests/{quote(target, safe=':')}", pushes=True),
+            headers={"Content-Type": media_type},
+            body=data,
+        )
+        self._expect(request, f"put the manifest {target} into {repository}", _STORED).close()
+        return sha256(data)
+
+    def _manifest(
+        self, method: str, repository: str, target: str, accept: str, *, pushes: bool = False
+    ) -> Request:
+        request = self._request(method, repository, f"manifests/{target}", pushes=pushes)
+        return replace(request, headers={"Accept": accept})
+
+    def _request(self, method: str, repository: str, path: str, *, pushes: bool = False) -> Request:
+        domain, name = _split(repository)
+        actions = "pull,push" if pushes else "pull"
+        return Request(
+            method=method,
+            domain=domain,
+            path=f"{name}/{path}",
+            scopes=(f"repository:{name}:{actions}",),
+            # What is to be pushed has to be in the registry itself, not in a mirror of it.
+            mirrors=not pushes,
+        )
+
+    def _has(self, request: Request) -> bool:
+        response = self._send(request)
+        response.close()
+        if response.status in {200, 404}:
+            return response.status == 200
+        raise refusal(response, request, f"ask for {request.path}")
+
+    def _send(self, request: Request) -> Response:
+        return retried(lambda: self._transport.send(request), self._cancel, self._pause)
+
+    def _expect(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
+        return retried(lambda: self._once(request, what, good), self._cancel, self._pause)
+
+    def _once(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
+        response = self._transport.send(request)
+        if response.status not in good:
+            raise refusal(response, request, what)
+        return response
+
+
+def _split(repository: str) -> tuple[str, str]:
+    domain, _, path = repository.partition("/")
+    return domain, path
+
+
+def _media_type(response: Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def _told_digest(text: str, request: Request) -> Digest:
+    try:
+        return parse_digest(text)
+    except InvalidDigest as error:
+        raise RegistryError(f"{request.domain} gives a wrong digest: {error}") from error
+
+
+def _check_bytes(data: bytes, digest: Digest, url: str) -> None:
+    algorithm = digest.partition(":")[0]
+    found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+    if found != hex_of(digest):
+        raise IntegrityError(
+            f"{url} gives bytes with the digest {algorithm}:{found}",
+            hint="the registry, or something in front of it, is damaged",
+        )

@@ -1,0 +1,163 @@
+"""Which machines serve a registry's name, and how they are spoken to: mirrors, plain HTTP, CAs.
+
+The settings are those of BuildKit's `buildkitd.toml`, `[registry."docker.io"]` with `mirrors`, `http`,
+`insecure`, `ca`, `keypair` and `tlsconfigdir`. They are read from `registries.toml` in polyarch's
+configuration folder and, for those who come from BuildKit, from `buildkitd.toml`; the former wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyarch.errors import InputError
+from polyarch.paths import config_folder
+
+__all__ = ["Endpoint", "Hosts", "is_loopback", "load_hosts"]
+
+_DOCKER_HUB = "docker.io"
+_DOCKER_HUB_HOST = "registry-1.docker.io"
+_DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
+_KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A machine that serves a registry.
+
+    `host` has a port if it isn't the usual one; `prefix` comes behind `/v2`, and is empty or ends
+    with a slash. `namespace` tells a mirror whose images are wanted. `plain` is HTTP; together with
+    `insecure`, which is HTTPS that trusts anyone, HTTPS is tried first. Each of `keypairs` is a
+    client's certificate and its key.
+    """
+
+    host: str
+    prefix: str = ""
+    namespace: str = ""
+    plain: bool = False
+    insecure: bool = False
+    authorities: tuple[Path, ...] = ()
+    keypairs: tuple[tuple[Path, Path], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    mirrors: tuple[str, ...] = ()
+    http: bool | None = None
+    insecure: bool = False
+    authorities: tuple[Path, ...] = ()
+    keypairs: tuple[tuple[Path, Path], ...] = ()
+    folders: tuple[Path, ...] = ()
+
+
+class Hosts:
+    """Says where a registry's name leads."""
+
+    def __init__(self, settings: Mapping[str, _Settings], certificates: Path) -> None:
+        self._settings = settings
+        self._certificates = certificates
+
+    def endpoints(self, domain: str, *, mirrors: bool) -> tuple[Endpoint, ...]:
+        """Return who serves `domain`, in the order in which they are asked: itself last.
+
+        Mirrors are for reading only.
+        """
+        found = []
+        if mirrors:
+            for mirror in self._settings.get(domain, _Settings()).mirrors:
+                host, _, path = mirror.partition("/")
+                found.append(self._endpoint(host, path.strip("/"), domain))
+        return (*found, self._endpoint(domain, "", ""))
+
+    def _endpoint(self, name: str, path: str, namespace: str) -> Endpoint:
+        settings = self._settings.get(name, _Settings())
+        authorities, keypairs = list(settings.authorities), list(settings.keypairs)
+        for folder in (self._certificates / name, *settings.folders):
+            more, pairs = _certificates(folder)
+            authorities += more
+            keypairs += pairs
+        return Endpoint(
+            host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
+            prefix=f"{path}/" if path else "",
+            namespace=namespace,
+            plain=is_loopback(name) if settings.http is None else settings.http,
+            insecure=settings.insecure,
+            authorities=tuple(authorities),
+            keypairs=tuple(keypairs),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host`, with or without port, is this machine."""
+    return _LOOPBACK.match(host) is not None
+
+
+def load_hosts(
+    environ: Mapping[str, str] = os.environ, certificates: Path = _DOCKER_CERTIFICATES
+) -> Hosts:
+    """Read the settings of this user. Raises InputError naming the file."""
+    own = config_folder(environ)
+    buildkit = Path("/etc/buildkit") if os.geteuid() == 0 else own.parent / "buildkit"
+    settings: dict[str, _Settings] = {}
+    for path in (buildkit / "buildkitd.toml", own / "registries.toml"):
+        settings.update(_read(path))
+    return Hosts(settings, certificates)
+
+
+def _read(path: Path) -> dict[str, _Settings]:
+    try:
+        data = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read {path}: {error}") from error
+    import tomllib  # noqa: PLC0415 - most users have no such file
+
+    try:
+        registries = tomllib.loads(data).get("registry", {})
+        return {name: _parse(table) for name, table in registries.items()}
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(
+            f"{path}: {error}",
+            hint='a registry is set up by [registry."HOST"] with ' + ", ".join(sorted(_KEYS)),
+        ) from error
+
+
+def _parse(table: Mapping[str, object]) -> _Settings:
+    http = table.get("http")
+    return _Settings(
+        mirrors=_texts(table, "mirrors"),
+        http=None if http is None else bool(http),
+        insecure=bool(table.get("insecure", False)),
+        authorities=tuple(map(Path, _texts(table, "ca"))),
+        keypairs=tuple(_keypairs(table.get("keypair", []))),
+        folders=tuple(map(Path, _texts(table, "tlsconfigdir"))),
+    )
+
+
+def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    found = table.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f"{key} is a list of texts, not {found!r}")
+    return tuple(found)
+
+
+def _keypairs(tables: object) -> list[tuple[Path, Path]]:
+    if not isinstance(tables, list):
+        raise ValueError("keypair is a list of tables with key and cert")  # noqa: TRY004 - see _read
+    return [(Path(table["cert"]), Path(table["key"])) for table in tables]
+
+
+def _certificates(folder: Path) -> tuple[list[Path], list[tuple[Path, Path]]]:
+    """Return the CAs and the client certificates in a folder laid out as Docker has it."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return [], []  # the usual case
+    authorities = [folder / name for name in names if name.endswith(".crt")]
+    clients = [folder / name for name in names if name.endswith(".cert")]
+    return authorities, [(client, client.with_suffix(".key")) for client in clients]

@@ -1,0 +1,167 @@
+"""A registry on the loopback interface, in this process: blobs and manifests in memory, requests noted."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+class Registry(ThreadingHTTPServer):
+    """Serves the distribution spec; knobs make it refuse, break and forget.
+
+    `failures` maps "METHOD path" to statuses to answer with first; `cut` is the number of bytes after
+    which the next blobs break off; `token` is wanted as Bearer if it isn't empty.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.blobs: dict[tuple[str, str], bytes] = {}
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.requests: list[str] = []
+        self.failures: dict[str, list[int]] = {}
+        self.cuts: list[int] = []
+        self.token = ""
+        self.forms: list[dict[str, list[str]]] = []
+        self.lock = threading.Lock()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def serving() -> Iterator[Registry]:
+    """Run a registry for the time of a `with` block."""
+    registry = Registry()
+    thread = threading.Thread(target=registry.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield registry
+    finally:
+        registry.shutdown()
+        thread.join()
+        registry.server_close()
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Registry
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        line = f"{self.command} {self.path}"
+        with self.server.lock:
+            self.server.requests.append(line)
+            failures = self.server.failures.get(line)
+            failure = failures.pop(0) if failures else 0
+        if failure:
+            self._answer(failure, b'{"errors":[{"code":"UNKNOWN","message":"as asked"}]}')
+        elif self.path.startswith("/token"):
+            self._token(body)
+        elif self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
+            realm = f'Bearer realm="http://{self.server.host}/token",service="tests"'
+            self._answer(401, b"", {"WWW-Authenticate": realm})
+        else:
+            self._route(body)
+
+    def _token(self, body: bytes) -> None:
+        query = body.decode() if self.command == "POST" else urlsplit(self.path).query
+        self.server.forms.append(parse_qs(query))
+        self._answer(200, f'{{"token": "{self.server.token}"}}'.encode())
+
+    def _route(self, body: bytes) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        path = url.path.removeprefix("/v2/")
+        for kind, serve in (
+            ("/blobs/uploads/", self._upload),
+            ("/blobs/", self._blob),
+            ("/manifests/", self._manifest),
+        ):
+            name, found, rest = path.partition(kind)
+            if found:
+                serve(name, rest, query, body)
+                return
+        self._answer(404)
+
+    def _upload(self, name: str, _session: str, query: dict[str, str], body: bytes) -> None:
+        source = self.server.blobs.get((query.get("from", ""), query.get("mount", "")))
+        if self.command == "POST" and source is not None:
+            self.server.blobs[name, query["mount"]] = source
+            self._answer(201)
+        elif self.command == "POST":
+            self._answer(202, b"", {"Location": f"/v2/{name}/blobs/uploads/session?state=x"})
+        elif self.command == "PUT" and digest_of(body) == query["digest"]:
+            self.server.blobs[name, query["digest"]] = body
+            self._answer(201)
+        else:
+            self._answer(204 if self.command == "DELETE" else 400)
+
+    def _blob(self, name: str, digest: str, _query: dict[str, str], _body: bytes) -> None:
+        data = self.server.blobs.get((name, digest))
+        if data is None:
+            self._answer(404)
+            return
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        cut = self.server.cuts.pop(0) if self.server.cuts and self.command == "GET" else None
+        self._answer(206 if start else 200, data[start:], cut=cut)
+
+    def _manifest(self, name: str, target: str, _query: dict[str, str], body: bytes) -> None:
+        if self.command == "PUT":
+            stored = (self.headers["Content-Type"], body)
+            self.server.manifests[name, target] = stored
+            self.server.manifests[name, digest_of(body)] = stored
+            self._answer(201)
+        elif (name, target) in self.server.manifests:
+            kind, data = self.server.manifests[name, target]
+            headers = {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)}
+            self._answer(200, data, headers)
+        else:
+            self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such"}]}')
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        *,
+        cut: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[:cut])
+        if cut is not None:
+            self.close_connection = True

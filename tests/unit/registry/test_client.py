@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from polyarch.digest import Digest, sha256
+from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import OCI_LAYER, OCI_MANIFEST
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import CancelToken
+from polyarch.registry.client import Client
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import Hosts, _Settings
+from polyarch.registry.transport import Transport
+from registry import Registry, digest_of, serving
+
+DATA = b"0123456789" * 100
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
+
+
+def client_for(
+    environ: dict[str, str] | None = None,
+    hosts: Hosts | None = None,
+    pauses: list[float] | None = None,
+) -> Client:
+    noted = [] if pauses is None else pauses
+    transport = Transport(
+        hosts or Hosts({}, Path("/nonexistent")),
+        Credentials(environ or {"DOCKER_CONFIG": "/nonexistent"}),
+        pause=noted.append,
+    )
+    return Client(transport, CancelToken(), pause=lambda seconds, _: noted.append(seconds))
+
+
+def named(server: Registry, name: str = "app:1") -> Reference:
+    return parse_reference(f"{server.host}/{name}")
+
+
+def blob(data: bytes = DATA) -> Descriptor:
+    return Descriptor(media_type=OCI_LAYER, digest=sha256(data), size=len(data))
+
+
+def whole() -> Generator[bytes, None, None]:
+    yield DATA[:7]
+    yield DATA[7:]
+
+
+def test_manifest_goes_in_and_comes_out(server: Registry) -> None:
+    client, reference = client_for(), named(server)
+
+    digest = client.put_manifest(reference.repository, "1", b"{}", OCI_MANIFEST)
+
+    assert digest == sha256(b"{}")
+    assert client.head_manifest(reference) == Descriptor(
+        media_type=OCI_MANIFEST, digest=digest, size=2
+    )
+    assert client.get_manifest(reference, "1") == (b"{}", OCI_MANIFEST, digest)
+    assert client.has_manifest(reference.repository, digest)
+
+
+def test_manifest_that_is_not_there(server: Registry) -> None:
+    assert client_for().head_manifest(named(server)) is None
+    with pytest.raises(NotFound, match="MANIFEST_UNKNOWN: no such"):
+        client_for().get_manifest(named(server), "1")
+
+
+def test_manifest_of_other_bytes_is_refused(server: Registry) -> None:
+    digest = sha256(b"[]")
+    server.manifests["app", digest] = (OCI_MANIFEST, b"{}")
+
+    with pytest.raises(IntegrityError, match="gives bytes with the digest"):
+        client_for().get_manifest(named(server), digest)
+
+
+def test_head_without_a_body_of_errors_falls_back_to_get(server: Registry) -> None:
+    server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")
+    server.failures["HEAD /v2/app/manifests/1"] = [405]
+
+    found = client_for().head_manifest(named(server))
+
+    assert found == Descriptor(media_type=OCI_MANIFEST, digest=sha256(b"{}"), size=2)
+
+
+def test_blob_is_uploaded_in_one_piece(server: Registry) -> None:
+    client, repository = client_for(), named(server).repository
+
+    client.upload_blob(repository, sha256(DATA), len(DATA), whole)
+
+    assert server.blobs == {("app", digest_of(DATA)): DATA}
+    assert client.has_blob(repository, sha256(DATA))
+    assert [line.split("?")[0] for line in server.requests] == [
+        "POST /v2/app/blobs/uploads/",
+        "PUT /v2/app/blobs/uploads/session",
+        f"HEAD /v2/app/blobs/{digest_of(DATA)}",
+    ]
+
+
+def test_upload_begins_anew_after_an_error_of_the_server(server: Registry) -> None:
+    pauses: list[float] = []
+    server.failures["POST /v2/app/blobs/uploads/"] = [502]
+
+    client_for(pauses=pauses).upload_blob(named(server).repository, sha256(DATA), len(DATA), whole)
+
+    assert server.blobs == {("app", digest_of(DATA)): DATA}
+    assert pauses == [1.0]
+
+
+def test_broken_blob_is_taken_up_where_it_broke(server: Registry) -> None:
+    server.blobs["app", digest_of(DATA)] = DATA
+    server.cuts = [300, 300]
+
+    chunks = client_for().read_blob(named(server).repository, blob())
+
+    assert b"".join(chunks) == DATA
+    assert len(server.requests) == 3
+
+
+def test_blob_is_mounted_or_the_upload_given_up(server: Registry) -> None:
+    server.blobs["base", digest_of(DATA)] = DATA
+    client, repository = client_for(), named(server).repository
+
+    mounted = client.mount_blob(repository, sha256(DATA), f"{server.host}/base")
+    missing = client.mount_blob(repository, sha256(b""), f"{server.host}/base")
+
+    assert (mounted, missing) == (True, False)
+    assert server.requests[-1].startswith("DELETE /v2/app/blobs/uploads/session")
+
+
+def test_token_is_fetched_once_for_each_scope(server: Registry) -> None:
+    server.token = "t0"
+    server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")
+    auths = f'{{"auths": {{"{server.host}": {{"auth": "dXNlcjpwYXNz"}}}}}}'
+    client = client_for({"DOCKER_AUTH_CONFIG": auths})
+
+    client.get_manifest(named(server), "1")
+    client.get_manifest(named(server), "1")
+
+    assert server.forms == [
+        {
+            "service": ["tests"],
+            "client_id": ["polyarch"],
+            "scope": ["repository:app:pull"],
+            "grant_type": ["password"],
+            "username": ["user"],
+            "password": ["pass"],
+        }
+    ]
+
+
+def test_refusal_says_who_to_log_in_as(server: Registry) -> None:
+    server.failures["PUT /v2/app/manifests/1"] = [403]
+
+    with pytest.raises(RegistryError, match=r"push access denied.*UNKNOWN: as asked") as caught:
+        client_for().put_manifest(named(server).repository, "1", b"{}", OCI_MANIFEST)
+
+    assert caught.value.hint.endswith(f"docker login {server.host}")
+    assert (caught.value.status, caught.value.codes) == (403, ("UNKNOWN",))
+
+
+def test_passing_errors_are_tried_again(server: Registry) -> None:
+    pauses: list[float] = []
+    server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")
+    server.failures["GET /v2/app/manifests/1"] = [503, 429]
+
+    data, _, _ = client_for(pauses=pauses).get_manifest(named(server), "1")
+
+    assert data == b"{}"
+    assert pauses == [0.5, 1.0]
+
+
+def test_nobody_answers() -> None:
+    with serving() as gone:
+        reference = named(gone)
+
+    with pytest.raises(RegistryError, match=f"can't reach the registry at {reference.domain}"):
+        client_for().head_manifest(reference)
+
+
+def test_mirror_is_asked_first_and_told_whose_image(server: Registry) -> None:
+    server.manifests["proxy/library/app", "1"] = (OCI_MANIFEST, b"{}")
+    settings = {"docker.io": _Settings(mirrors=(f"{server.host}/proxy",))}
+    client = client_for(hosts=Hosts(settings, Path("/nonexistent")))
+
+    client.get_manifest(parse_reference("app:1"), "1")
+
+    assert server.requests == ["GET /v2/proxy/library/app/manifests/1?ns=docker.io"]
+
+
+def test_cancelled_work_asks_nobody(server: Registry) -> None:
+    cancel = CancelToken()
+    cancel.cancel()
+    transport = Transport(Hosts({}, Path("/nonexistent")), Credentials({}))
+
+    with pytest.raises(Cancelled):
+        Client(transport, cancel).has_blob(named(server).repository, Digest(digest_of(b"")))
+
+    assert server.requests == []
