@@ -21,7 +21,7 @@ from polyarch.store.gc import Policy, default_policies
 from polyarch.store.snapshots import RecordType
 from polyarch.text.gofmt import duration, quoted
 
-__all__ = ["INSPECT", "RM", "USE", "UNSUPPORTED", "go_time", "inspection"]
+__all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "go_time", "inspection"]
 
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
 # In the order in which BuildKit names them.

@@ -1,0 +1,185 @@
+"""`build`: flags to a request, the request to the engine, its result to where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
+from polyarch.cli.build_request import Asked, read_request
+from polyarch.cli.command import Command, Context
+from polyarch.cli.display.base import Caption, Display
+from polyarch.cli.display.display import open_display
+from polyarch.cli.gotext import parse_int
+from polyarch.cli.interrupt import cancel_on_signals
+from polyarch.cli.options import Options
+from polyarch.cli.outputs import NO_OUTPUT
+from polyarch.cli.report import CommandFailed
+from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
+from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
+from polyarch.node.saved import SavedBuilders
+
+if TYPE_CHECKING:
+    from polyarch.build import BuildResult
+
+__all__ = ["BUILD", "metadata", "progress_mode"]
+
+_PREFIX = "failed to build: "
+_SOLVE_PREFIX = "failed to build: failed to solve: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """Who builds."""
+
+    builder: SavedBuilder
+    node: BuilderNode
+
+    @property
+    def jobs(self) -> int:
+        """How many steps run at once; 0 for as many as there are processors."""
+        return parse_int(self.node.driver_opts.get("jobs") or "0")
+
+
+def _run(options: Options, context: Context) -> int:
+    for warning in ignored_flags(options):
+        context.warn(warning)
+    try:
+        return _build(options, context)
+    except (Cancelled, CommandFailed):
+        raise
+    except PolyarchError as error:
+        raise CommandFailed(_PREFIX, error) from error
+
+
+def _build(options: Options, context: Context) -> int:
+    mode = progress_mode(options, context)
+    asked = read_request(options, context)
+    builders = SavedBuilders(context.environ)
+    chosen = _choose(builders, context.builder)
+    asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
+    if not asked.request.outputs:
+        context.warn(NO_OUTPUT.format(chosen.builder.driver))
+    _remove(options.text("iidfile"))
+    builders.touch(chosen.builder.name)
+    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
+    display = open_display(
+        mode,
+        stream=context.stderr,
+        environ=context.environ,
+        caption=caption,
+        debug=context.debug,
+    )
+    result = _solve(asked, context, display)
+    _write_results(result, chosen, options, context)
+    return 0
+
+
+def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
+    # The engine is most of the program: a wrong flag is told without it.
+    from polyarch.build import build_on  # noqa: PLC0415
+    from polyarch.cli.engine import open_node  # noqa: PLC0415
+
+    with cancel_on_signals() as cancel, open_node(context) as node, display:
+        try:
+            return build_on(node, asked.request, sink=display, cancel=cancel)
+        except Cancelled as error:
+            raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
+        except PolyarchError as error:
+            is_context = str(error).startswith("unable to prepare context")
+            raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+
+
+def progress_mode(options: Options, context: Context) -> str:
+    """Return how progress is shown. Raises InputError if that contradicts `--quiet`."""
+    mode = options.text("progress")
+    if options.is_set("quiet"):
+        if mode not in {"auto", "quiet"}:
+            raise InputError(f"progress={mode} and quiet cannot be used together")
+        return "quiet"
+    if not options.given("progress"):
+        mode = context.environ.get("BUILDKIT_PROGRESS") or mode
+    return mode
+
+
+def _choose(builders: SavedBuilders, name: str) -> _Chosen:
+    builder = builders.get(name)
+    require_local(builder)
+    # All local nodes are this machine; the first has the settings.
+    return _Chosen(builder=builder, node=builder.nodes[0])
+
+
+# --- results ---
+
+
+def _write_results(
+    result: BuildResult, chosen: _Chosen, options: Options, context: Context
+) -> None:
+    digest = result.config_digest or result.digest or ""
+    if path := options.text("iidfile"):
+        _write(path, digest)
+    if path := options.text("metadata-file"):
+        reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
+        _write(path, json.dumps(metadata(result, reference), indent=2))
+    if options.is_set("quiet"):
+        context.print(digest)
+
+
+def metadata(result: BuildResult, reference: str) -> dict[str, object]:
+    """Return what the metadata file holds; `reference` is builder/node/build."""
+    found: dict[str, object] = {"buildx.build.ref": reference}
+    if result.config_digest is not None:
+        found["containerimage.config.digest"] = result.config_digest
+    if result.descriptor is not None:
+        found["containerimage.descriptor"] = result.descriptor.to_json()
+        found["containerimage.digest"] = result.descriptor.digest
+    if result.names:
+        found["image.name"] = ",".join(result.names)
+    return found
+
+
+def _build_id() -> str:
+    """Return a name for this build as buildx makes them: 25 letters and digits."""
+    return "".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(25))
+
+
+def _remove(path: str) -> None:
+    """Remove the file of an earlier build, lest it be taken for this one's."""
+    if not path:
+        return
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise MachineError(f"removing image ID file {path}: {error.strerror}") from error
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file at once, readable by all."""
+    target = Path(path)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.chmod(0o644)
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise MachineError(f"can't write {path}: {error.strerror}") from error
+
+
+BUILD = Command(
+    usage="[OPTIONS] PATH | URL | -",
+    run=_run,
+    least=1,
+    most=1,
+    needs_engine=True,
+    completes="folders",
+    flags=BUILD_FLAGS,
+    example=(
+        "$ polyarch build -t registry.example/you/app --platform linux/amd64,linux/arm64 --push .\n"
+        "$ polyarch build -o type=local,dest=out ."
+    ),
+)
