@@ -13,7 +13,7 @@ from polyarch.digest import DiffID, Digest, sha256
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     CopyAction,
-    ExecMount,
+    BindMount,
     ExecOp,
     FileOp,
     ImageOp,
@@ -236,7 +236,7 @@ class Bench:
     def run(self, name: str, *inputs: Vertex, ignore_cache: bool = False) -> Vertex:
         """An exec in the first input; the others are mounted, and read by content."""
         mounts = tuple(
-            ExecMount(target=f"/{index}", input=index) for index in range(1, len(inputs))
+            BindMount(target=f"/{index}", input=index) for index in range(1, len(inputs))
         )
         op = ExecOp(argv=(name,), env=(), cwd="/", user="", platform=_LINUX, mounts=mounts)
         return self._maker.add(op, inputs, name=name, ignore_cache=ignore_cache)

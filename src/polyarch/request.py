@@ -53,7 +53,8 @@ class BuildRequest:
 
     `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
-    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the sockets of agents.
+    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the sockets of agents;
+    `annotations` are type, platform ("" for all), key and value.
     """
 
     context: str
@@ -77,4 +78,5 @@ class BuildRequest:
     allow: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
+    annotations: tuple[tuple[str, str, str, str], ...] = ()
     jobs: int = 0

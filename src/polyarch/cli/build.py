@@ -61,7 +61,8 @@ def _build(options: Options, context: Context) -> int:
     asked = read_request(options, context)
     builders = SavedBuilders(context.environ)
     chosen = _choose(builders, context.builder)
-    asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
+    if not options.given("jobs"):
+        asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
     if not asked.request.outputs:
         context.warn(NO_OUTPUT.format(chosen.builder.driver))
     _remove(options.text("iidfile"))

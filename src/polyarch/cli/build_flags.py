@@ -57,6 +57,12 @@ BUILD_FLAGS = (
     Flag(name="check", kind=Kind.SWITCH, help='Shorthand for "--call=check"'),
     Flag(name="file", short="f", help='Name of the Dockerfile (default: "PATH/Dockerfile")', completes="files"),
     Flag(name="iidfile", help="Write the image ID to a file", completes="files"),
+    Flag(
+        name="jobs",
+        kind=Kind.NUMBER,
+        default="0",
+        help="Number of steps to run at once, 0 for one per processor",
+    ),
     Flag(name="label", kind=Kind.LIST, help="Set metadata for an image"),
     Flag(name="load", kind=Kind.SWITCH, help='Shorthand for "--output=type=docker"'),
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),

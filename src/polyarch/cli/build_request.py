@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from polyarch.cli.build_flags import resource_values
 from polyarch.cli.command import Context
 from polyarch.cli.flags import (
-    Annotation,
     Attestation,
     CacheEntry,
     Call,
@@ -53,7 +52,6 @@ class Asked:
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
     attestations: tuple[Attestation, ...] = ()
-    annotations: tuple[Annotation, ...] = ()
     resources: Resources = field(default_factory=Resources)
     policies: tuple[str, ...] = ()
 
@@ -67,7 +65,6 @@ def read_request(options: Options, context: Context) -> Asked:
         cache_from=cache_flag(options.values("cache-from")),
         cache_to=cache_flag(options.values("cache-to")),
         attestations=_attestations(options),
-        annotations=annotation_flag(options.values("annotation"), parse_platform=parse),
         resources=resource_flag(resource_values(options)),
         policies=options.values("policy"),
     )
@@ -83,7 +80,6 @@ def refuse_unsupported(asked: Asked) -> None:
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (bool(asked.annotations), "--annotation"),
         (asked.resources != Resources(), "--resource"),
         (bool(asked.policies), "--policy"),
     ]
@@ -132,6 +128,11 @@ def _request(options: Options, context: Context) -> BuildRequest:
         allow=allowed,
         secrets=_secrets(secret_flag(options.values("secret")), context.environ),
         ssh=_agents(ssh_flag(options.values("ssh")), context.environ),
+        annotations=tuple(
+            (each.type, each.platform or "", each.key, each.value)
+            for each in annotation_flag(options.values("annotation"), parse_platform=parse)
+        ),
+        jobs=options.number("jobs"),
     )
     return _with_stdin(_with_outputs(request, options), context)
 

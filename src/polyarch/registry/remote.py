@@ -41,7 +41,7 @@ class Registries:
         client = Client(self.transport, cancel)
         if is_index(descriptor.media_type) or is_manifest(descriptor.media_type):
             return client.get_manifest(reference, descriptor.digest)[0]
-        self._fetch(client, reference, descriptor, lambda _: None, cancel)
+        fetch_blob(client, reference, descriptor, self.blobs, lambda _: None, cancel)
         return self.blobs.read(descriptor.digest, _DOCUMENT_LIMIT)
 
     def fetch(
@@ -59,17 +59,7 @@ class Registries:
         failure: PolyarchError = NotFound(f"nobody is known to have the blob {descriptor.digest}")
         for reference in references:
             try:
-                return self._fetch(client, reference, descriptor, progress, cancel)
+                return fetch_blob(client, reference, descriptor, self.blobs, progress, cancel)
             except (NotFound, RemoteError) as error:
                 failure = error
         raise failure
-
-    def _fetch(
-        self,
-        client: Client,
-        reference: Reference,
-        descriptor: Descriptor,
-        progress: Callable[[int], None],
-        cancel: CancelToken,
-    ) -> None:
-        fetch_blob(client, reference, descriptor, self.blobs, progress, cancel)

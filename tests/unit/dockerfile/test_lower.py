@@ -248,7 +248,6 @@ def test_link_is_merged() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("FROM scratch\nCOPY a b c", "must be a directory and end with a /"),
         ("FROM scratch\nEXPOSE x", "invalid containerPort: x"),
         ("FROM scratch\nSTOPSIGNAL NOPE", "invalid signal: NOPE"),
         ("FROM scratch\nRUN --network=host x", "network.host is not allowed"),
