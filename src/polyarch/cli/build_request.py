@@ -1,0 +1,252 @@
+"""The flags of `build` -> a BuildRequest. The rules, and what contradicts what, are docker buildx's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from polyarch.cli.build_flags import resource_values
+from polyarch.cli.command import Context
+from polyarch.cli.flags import (
+    Attestation,
+    CacheEntry,
+    Call,
+    Resources,
+    SecretSpec,
+    SshSpec,
+    add_host_flag,
+    allow_flag,
+    annotation_flag,
+    attest_flag,
+    attest_shorthand,
+    build_context_flag,
+    cache_flag,
+    call_flag,
+    output_flag,
+    resource_flag,
+    secret_flag,
+    size_flag,
+    ssh_flag,
+    ulimit_flag,
+)
+from polyarch.cli.options import Options
+from polyarch.cli.outputs import default_outputs, merge_outputs
+from polyarch.cli.proxies import proxy_args
+from polyarch.errors import InputError, InvalidPlatform, InvalidReference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, parse, parse_list
+from polyarch.request import BuildRequest, Secret
+from polyarch.text.gofmt import quoted
+
+__all__ = ["Asked", "read_request", "refuse_unsupported"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What `build` was asked for; beside the request stands what the engine can't carry out yet."""
+
+    request: BuildRequest
+    call: Call | None = None
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    policies: tuple[str, ...] = ()
+
+
+def read_request(options: Options, context: Context) -> Asked:
+    """Understand the command line of a build. Raises InputError and its kin."""
+    call = _call(options)
+    asked = Asked(
+        request=_request(options, context),
+        call=call,
+        cache_from=cache_flag(options.values("cache-from")),
+        cache_to=cache_flag(options.values("cache-to")),
+        attestations=_attestations(options),
+        resources=resource_flag(resource_values(options)),
+        policies=options.values("policy"),
+    )
+    refuse_unsupported(asked)
+    return asked
+
+
+def refuse_unsupported(asked: Asked) -> None:
+    """Refuse by name what the engine can't carry out yet. Raises InputError."""
+    wanted = [each for each in asked.attestations if not each.disabled]
+    problems = [
+        (asked.call is not None, f"--call={asked.call.name if asked.call else ''}"),
+        (bool(asked.cache_from), "--cache-from"),
+        (bool(asked.cache_to), "--cache-to"),
+        (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
+        (asked.resources != Resources(), "--resource"),
+        (bool(asked.policies), "--policy"),
+    ]
+    for is_asked, flag in problems:
+        if is_asked:
+            raise InputError(f"{flag} can't be carried out yet", hint="build without it")
+
+
+def _call(options: Options) -> Call | None:
+    if options.is_set("check"):
+        return call_flag("check")
+    return call_flag(options.text("print") or options.text("call"))
+
+
+def _attestations(options: Options) -> tuple[Attestation, ...]:
+    shorthands = (attest_shorthand(kind, options.text(kind)) for kind in ("provenance", "sbom"))
+    found = attest_flag((*options.values("attest"), *filter(None, shorthands)))
+    return tuple({each.type: each for each in found}.values())
+
+
+def _request(options: Options, context: Context) -> BuildRequest:
+    if options.is_set("no-cache") and options.values("no-cache-filter"):
+        raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
+    allowed = allow_flag(options.values("allow")).entitlements
+    network = _network(options.text("network"))
+    if network == "host":
+        allowed = tuple(dict.fromkeys((*allowed, "network.host")))
+    folder, dockerfile = options.arguments[0], options.text("file")
+    request = BuildRequest(
+        context=folder,
+        dockerfile=dockerfile,
+        platforms=_platforms(options, context.environ),
+        tags=_tags(options.values("tag")),
+        target=options.text("target"),
+        build_args=_build_args(options.values("build-arg"), context.environ),
+        build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
+        labels=_pairs(options.values("label")),
+        no_cache=options.is_set("no-cache"),
+        no_cache_filter=options.values("no-cache-filter"),
+        pull=options.is_set("pull"),
+        network=network,
+        add_hosts=add_host_flag(options.values("add-host")),
+        shm_size=size_flag(options.text("shm-size")) if options.text("shm-size") else 0,
+        ulimits=ulimit_flag(options.values("ulimit")),
+        cgroup_parent=options.text("cgroup-parent"),
+        allow=allowed,
+        secrets=_secrets(secret_flag(options.values("secret")), context.environ),
+        ssh=_agents(ssh_flag(options.values("ssh")), context.environ),
+        annotations=tuple(
+            (each.type, each.platform or "", each.key, each.value)
+            for each in annotation_flag(options.values("annotation"), parse_platform=parse)
+        ),
+        jobs=options.number("jobs"),
+    )
+    return _with_stdin(_with_outputs(request, options), context)
+
+
+def _with_outputs(request: BuildRequest, options: Options) -> BuildRequest:
+    outputs = merge_outputs(
+        output_flag(options.values("output")),
+        push=options.is_set("push"),
+        load=options.is_set("load"),
+        tags=request.tags,
+    )
+    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in outputs):
+        raise InputError("local and tar exporters are incompatible with image ID file")
+    needs_digest = options.is_set("quiet") or any(
+        options.text(name) for name in ("iidfile", "metadata-file")
+    )
+    outputs = outputs or default_outputs(request.tags, needs_digest=needs_digest)
+    return replace(request, outputs=outputs)
+
+
+def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
+    if request.context == "-" and request.dockerfile == "-":
+        raise InputError("invalid argument: can't use stdin for both build context and dockerfile")
+    if "-" not in {request.context, request.dockerfile}:
+        return request
+    return replace(request, stdin=context.stdin.buffer.read())
+
+
+def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, ...]:
+    values = options.values("platform")
+    if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
+        values = (environ["DOCKER_DEFAULT_PLATFORM"],)
+    try:
+        return parse_list(values)
+    except InvalidPlatform as error:
+        raise InvalidPlatform(f"{error}: invalid argument", hint=error.hint) from error
+
+
+def _tags(values: Iterable[str]) -> tuple[str, ...]:
+    tags = []
+    for value in values:
+        try:
+            reference = parse_reference(value)
+        except InvalidReference as error:
+            raise InvalidReference(f"invalid tag {quoted(value)}: {error}") from error
+        tags.append(reference.canonical)
+    return tuple(dict.fromkeys(tags))
+
+
+def _familiar(name: str) -> str:
+    return parse_reference(name).familiar
+
+
+def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    args = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if equals:
+            args[name] = setting
+        elif name in environ:
+            args[name] = environ[name]
+    if environ.get("SOURCE_DATE_EPOCH"):
+        args.setdefault("SOURCE_DATE_EPOCH", environ["SOURCE_DATE_EPOCH"])
+    return {**proxy_args(environ, args), **args}
+
+
+def _pairs(values: Iterable[str]) -> dict[str, str]:
+    return {name: setting for name, _, setting in (value.partition("=") for value in values)}
+
+
+def _network(mode: str) -> str:
+    if mode not in {"", "default", "none", "host"}:
+        raise InputError(
+            f"network mode {quoted(mode)} not supported by buildkit",
+            hint="a step has the network of the host or none: default, host or none",
+        )
+    return mode or "default"
+
+
+def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    found = {}
+    for spec in specs:
+        if not spec.id:
+            raise InputError("secret missing required id", hint="--secret id=NAME,src=FILE")
+        path, env = spec.file, spec.env
+        if not path and not env:
+            path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
+        if path and not os.path.exists(path):
+            raise InputError(f"failed to stat {path}: no such file or directory")
+        found[spec.id] = Secret(id=spec.id, path=path, env=env)
+    return tuple(found.values())
+
+
+def _agents(specs: Iterable[SshSpec], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the agents' sockets by id. Keys would need an agent of our own, which there isn't yet."""
+    agents = {}
+    for spec in specs:
+        paths = spec.paths or (environ.get("SSH_AUTH_SOCK", ""),)
+        if not all(paths):
+            raise InputError(
+                f"invalid empty ssh agent socket for {quoted(spec.id)}: make sure SSH_AUTH_SOCK is set",
+                hint="start an agent: eval $(ssh-agent), ssh-add",
+            )
+        if len(paths) > 1 or not _is_socket(paths[0]):
+            raise InputError(
+                f"--ssh {spec.id}={','.join(paths)}: keys can't be used without an agent yet",
+                hint=f"load them with ssh-add, then use --ssh {spec.id}",
+            )
+        agents[spec.id or "default"] = paths[0]
+    return agents
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise InputError(f"can't use {path} for ssh: {error.strerror}") from error
