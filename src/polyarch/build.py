@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
@@ -25,6 +24,7 @@ from polyarch.node.local import LocalNode
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events, step
+from polyarch.record import field, frozen, replace
 from polyarch.request import BuildRequest, Output, Ulimit
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
@@ -35,7 +35,7 @@ from polyarch.worker.worker import Result
 __all__ = ["BuildRequest", "BuildResult", "Output", "Ulimit", "build_on"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuildResult:
     """What came of a build.
 

@@ -15,9 +15,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from polyarch.errors import InvalidPlatform
+from polyarch.record import frozen, replace
 
 __all__ = [
     "Platform",
@@ -50,7 +50,7 @@ _KNOWN_ARCHITECTURES = frozenset({
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Platform:
     """What a program runs on, in the words of the OCI image spec.
 

@@ -19,11 +19,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO
 
 from polyarch.errors import MachineError
 from polyarch.progress import CancelToken
+from polyarch.record import frozen
 from polyarch.syscalls import set_parent_death_signal
 
 __all__ = ["Child", "Completed", "OnOutput", "base_environment", "run"]
@@ -35,7 +35,7 @@ _CHUNK = 65536
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Completed:
     """How a child ended, and what it printed (empty if that was handed over as it came)."""
 

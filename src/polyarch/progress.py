@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
+from polyarch.record import frozen
 
 __all__ = [
     "CancelToken",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepEvent:
     """A step (a vertex of the graph) was announced, started or ended.
 
@@ -45,7 +45,7 @@ class StepEvent:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatusEvent:
     """How far a part of a step is: a blob that is fetched, a manifest that is pushed.
 
@@ -60,7 +60,7 @@ class StatusEvent:
     completed: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LogEvent:
     """Bytes that a step printed; `stream` is 1 for standard output and 2 for standard error."""
 
@@ -70,7 +70,7 @@ class LogEvent:
     time: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WarningEvent:
     """A remark on the Dockerfile or the build; `excerpt` shows the place."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from polyarch.platforms import Platform
+from polyarch.record import field, frozen
 
 __all__ = ["BuildRequest", "Output", "Secret", "Ulimit"]
 
@@ -16,7 +16,7 @@ def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Output:
     """Where a result goes. `type` is image, registry, oci, docker, local, tar or cacheonly.
 
@@ -29,7 +29,7 @@ class Output:
     attributes: Mapping[str, str] = field(default_factory=_nothing)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ulimit:
     """A resource limit of a step; -1 is unlimited."""
 
@@ -38,7 +38,7 @@ class Ulimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Secret:
     """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not."""
 
@@ -47,7 +47,7 @@ class Secret:
     env: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuildRequest:
     """One build. Paths are as the user gave them, relative to the current folder.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
 from polyarch.node.saved import SavedBuilders
+from polyarch.record import frozen, replace
 
 if TYPE_CHECKING:
     from polyarch.build import BuildResult
@@ -32,7 +32,7 @@ _PREFIX = "failed to build: "
 _SOLVE_PREFIX = "failed to build: failed to solve: "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Chosen:
     """Who builds."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from polyarch.cli.build_flags import resource_values
 from polyarch.cli.command import Context
@@ -37,13 +36,14 @@ from polyarch.cli.proxies import proxy_args
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
+from polyarch.record import field, frozen, replace
 from polyarch.request import BuildRequest, Secret
 from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "read_request", "refuse_unsupported"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Asked:
     """What `build` was asked for; beside the request stands what the engine can't carry out yet."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from polyarch.cli.builder import UNSUPPORTED
 from polyarch.cli.command import Command, Context
@@ -14,6 +13,7 @@ from polyarch.cli.template.values import Value
 from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
 from polyarch.platforms import Platform, column, parse
+from polyarch.record import frozen
 
 __all__ = ["LS", "Listing", "truncate_platforms"]
 
@@ -39,7 +39,7 @@ _MAJOR = (
 _MAX_GROUPS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Listing:
     """What `ls` lists; `platforms` are those that the machine of local nodes runs."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from polyarch.cli.options import Flag, Options, UsageError
+from polyarch.record import frozen
 
 if TYPE_CHECKING:
     # Loads ctypes, which most commands do without.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Context"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Context:
     """What a command is called with, beside its own flags.
 
@@ -41,7 +41,7 @@ class Context:
         self.stderr.write(text + "\n")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """A command: its flags, how many arguments it takes, and the function that carries it out.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.cli.command import Command
+from polyarch.record import frozen
 
 __all__ = ["COMMANDS", "GROUPS", "Entry", "find", "load"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """A command's name (two words for a command of a group) and where its `Command` stands."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.cli.command import Command, Context
@@ -29,6 +28,7 @@ from polyarch.node.builder import (
 )
 from polyarch.node.saved import SavedBuilders
 from polyarch.platforms import parse_list
+from polyarch.record import frozen
 from polyarch.text.gofmt import quoted
 
 __all__ = ["CREATE"]
@@ -38,7 +38,7 @@ _REMOTE = frozenset({"remote", "kubernetes", "cloud"})
 _LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Asked:
     """What `create` was asked for, after it was checked."""
 

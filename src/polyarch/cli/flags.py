@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
+from polyarch.record import field, frozen
 from polyarch.request import Output, Ulimit
 from polyarch.text.gofmt import quoted
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CacheEntry:
     """A place to read cache from or write it to; names of attributes are in lower case."""
 
@@ -51,7 +51,7 @@ class CacheEntry:
     attributes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SecretSpec:
     """A secret: from `file`, else from the variable `env`, else from whichever is called `id`."""
 
@@ -60,7 +60,7 @@ class SecretSpec:
     env: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SshSpec:
     """An agent socket or keys to forward under the name `id`; no paths mean the user's agent."""
 
@@ -68,7 +68,7 @@ class SshSpec:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attestation:
     """An attestation wanted, or (`disabled`) not wanted."""
 
@@ -77,7 +77,7 @@ class Attestation:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Annotation:
     """An annotation; `type` "" means manifest, `platform` None means all."""
 
@@ -87,7 +87,7 @@ class Annotation:
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resources:
     """Limits of every step; sizes in bytes, CPU times in microseconds, 0 or "" for no limit."""
 
@@ -100,7 +100,7 @@ class Resources:
     cpuset_mems: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Allowed:
     """What the build may do beyond the ordinary; `local_delete` concerns the client alone."""
 
@@ -108,7 +108,7 @@ class Allowed:
     local_delete: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Call:
     """A question to ask of a Dockerfile in place of a build."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from polyarch import __version__
 from polyarch.emulation.facts import Facts
@@ -11,6 +10,7 @@ from polyarch.emulation.probe import Runnable, runnable
 from polyarch.node.builder import BuilderNode
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform
+from polyarch.record import frozen
 
 __all__ = ["VERSION", "LocalView", "local_platforms"]
 
@@ -48,7 +48,7 @@ def _place(each: Runnable, native: str) -> int:
     return _ORDER.index(each.architecture) if each.architecture in _ORDER else len(_ORDER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LocalView:
     """A node of this machine, as `polyarch.node.node.Node` wants it."""
 

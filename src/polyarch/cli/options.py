@@ -11,12 +11,12 @@ Source: documentation of Go's pflag.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.errors import InputError
+from polyarch.record import field, frozen
 from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import parse_duration
 
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 _REPEATED = frozenset({Kind.LIST, Kind.FIELDS})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Flag:
     """One flag. `default` is text as a user would type it; hidden flags work but help is silent."""
 
@@ -64,7 +64,7 @@ class Flag:
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Options:
     """The flags and arguments of one call, after they were checked.
 

@@ -12,10 +12,10 @@ r"""Listings: records -> aligned columns, JSON lines, or whatever a template mak
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from polyarch.cli.template.template import Template, parse_template
 from polyarch.cli.template.values import Value
+from polyarch.record import frozen
 
 __all__ = ["Format", "align", "parse_format"]
 
@@ -55,7 +55,7 @@ def _blocks(lines: Sequence[list[str]], column: int) -> Iterable[list[list[str]]
         yield block
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Format:
     """How records are listed; `template` is None for pretty alone."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, expand, expand_words
@@ -17,6 +16,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
+from polyarch.record import field, frozen, mutable
 
 __all__ = [
     "BaseImages",
@@ -41,7 +41,7 @@ class BaseImages(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LowerOptions:
     """The request's part in what a Dockerfile means.
 
@@ -67,7 +67,7 @@ class LowerOptions:
     allow: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Lowering:
     """One Dockerfile being lowered for one platform.
 

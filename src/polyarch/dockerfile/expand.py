@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from polyarch.dockerfile.pattern import PatternError, remove_prefix, remove_suffix, replace
 from polyarch.errors import DockerfileError, Place
+from polyarch.record import frozen
 from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = [
@@ -39,7 +39,7 @@ _MAX_DEPTH = 100
 _SPLIT = re.compile(f"[{SPACE}]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mode:
     """How words are processed; one for each place where the builder does it."""
 
@@ -63,7 +63,7 @@ RAW = Mode(keep_quotes=True, keep_escapes=True, keep_unset=True)
 """Only split into words: nothing gets lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Expansion:
     """What became of a word."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from polyarch.errors import DockerfileError
+from polyarch.record import frozen
 from polyarch.text.gotext import suggestion
 
 __all__ = ["FlagKind", "Flags", "parse_flags"]
@@ -23,7 +23,7 @@ class FlagKind(Enum):
     """Values, each with a flag of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Flags:
     """The flags that were given."""
 

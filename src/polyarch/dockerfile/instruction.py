@@ -5,12 +5,12 @@ Equality is that of what they do: places, comments and the way they are written 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from polyarch.dockerfile.lexer import Heredoc
 from polyarch.dockerfile.mount import Device
 from polyarch.graph.location import Location
+from polyarch.record import field, frozen
 
 __all__ = [
     "Add",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Instruction:
     """What all instructions have.
 
@@ -57,7 +57,7 @@ class Instruction:
         return self.text.split(maxsplit=1)[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Definition:
     """One variable of an ARG; `default` is None for a bare name.
 
@@ -69,7 +69,7 @@ class Definition:
     comment: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Arg(Instruction):
     """ARG."""
 
@@ -77,7 +77,7 @@ class Arg(Instruction):
     definitions: tuple[Definition, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Env(Instruction):
     """ENV. Quotes are still in keys and values. `is_legacy` tells `ENV name value`."""
 
@@ -86,7 +86,7 @@ class Env(Instruction):
     is_legacy: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Label(Instruction):
     """LABEL, as ENV."""
 
@@ -95,7 +95,7 @@ class Label(Instruction):
     is_legacy: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Transfer(Instruction):
     """What ADD and COPY have in common. Texts that weren't given are "".
 
@@ -111,7 +111,7 @@ class Transfer(Instruction):
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Copy(Transfer):
     """COPY; `from_name` is a stage, its number, a build context or an image."""
 
@@ -120,7 +120,7 @@ class Copy(Transfer):
     parents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Add(Transfer):
     """ADD; None stands for a flag that wasn't given, where its default depends on the source."""
 
@@ -130,7 +130,7 @@ class Add(Transfer):
     unpack: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command(Instruction):
     """What RUN, CMD and ENTRYPOINT have in common.
 
@@ -142,7 +142,7 @@ class Command(Instruction):
     shell: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run(Command):
     """RUN. `mounts` are the texts of the flags, for `mount.parse_mount`."""
 
@@ -154,21 +154,21 @@ class Run(Command):
     security: str = "sandbox"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cmd(Command):
     """CMD."""
 
     name: ClassVar[str] = "CMD"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entrypoint(Command):
     """ENTRYPOINT."""
 
     name: ClassVar[str] = "ENTRYPOINT"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Shell(Instruction):
     """SHELL."""
 
@@ -176,7 +176,7 @@ class Shell(Instruction):
     arguments: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Healthcheck(Instruction):
     """HEALTHCHECK; `test` is as in the image config, times are in nanoseconds, 0 if not given."""
 
@@ -189,7 +189,7 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Expose(Instruction):
     """EXPOSE; the words in order of their characters."""
 
@@ -197,7 +197,7 @@ class Expose(Instruction):
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Volume(Instruction):
     """VOLUME."""
 
@@ -205,7 +205,7 @@ class Volume(Instruction):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class User(Instruction):
     """USER."""
 
@@ -213,7 +213,7 @@ class User(Instruction):
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Workdir(Instruction):
     """WORKDIR."""
 
@@ -221,7 +221,7 @@ class Workdir(Instruction):
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StopSignal(Instruction):
     """STOPSIGNAL."""
 
@@ -229,7 +229,7 @@ class StopSignal(Instruction):
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Maintainer(Instruction):
     """MAINTAINER."""
 
@@ -237,7 +237,7 @@ class Maintainer(Instruction):
     author: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Onbuild(Instruction):
     """ONBUILD; `trigger` is the instruction behind it, with its here-documents."""
 
@@ -245,7 +245,7 @@ class Onbuild(Instruction):
     trigger: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stage:
     """FROM and the instructions up to the next one.
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 from polyarch.dockerfile.expand import RAW, Mode, expand_words
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
+from polyarch.record import frozen
 from polyarch.text.gotext import SPACE
 
 __all__ = [
@@ -46,7 +46,7 @@ _KEEP_UNSET = Mode(keep_unset=True)
 _KEEP_QUOTES = Mode(keep_unset=True, keep_quotes=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Directive:
     """A parser directive, `# name=value`; `name` is in lower case, `line` counted from 1.
 
@@ -59,7 +59,7 @@ class Directive:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Heredoc:
     """A here-document; `content` is as written, with the tabs that `strip_tabs` takes away."""
 
@@ -76,7 +76,7 @@ class Heredoc:
         return _LEADING_TABS.sub("", self.content) if self.strip_tabs else self.content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParseWarning:
     """Something that is allowed, but shouldn't be done."""
 
@@ -84,7 +84,7 @@ class ParseWarning:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LogicalLine:
     """An instruction's text, lines joined, and the lines that it was on, counted from 1."""
 

@@ -7,7 +7,6 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -30,13 +29,14 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
+from polyarch.record import frozen, replace
 
 __all__ = ["Lowered", "lower"]
 
 _STEPS = (Add, Copy, Run, Workdir)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lowered:
     """What a Dockerfile means for one platform.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from polyarch.errors import DockerfileError, InputError
+from polyarch.record import frozen
 from polyarch.text.gotext import (
     csv_fields,
     parse_bool,
@@ -38,7 +38,7 @@ _KEYS = (
 _VARIABLE = re.compile(r"\$.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mount:
     """A mount of one RUN. Texts that weren't given are ""; paths are as written.
 
@@ -61,7 +61,7 @@ class Mount:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Device:
     """A device of one RUN, by its CDI name, its class or an alias."""
 

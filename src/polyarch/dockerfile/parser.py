@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from polyarch.dockerfile.instruction import Arg, Instruction, Stage
 from polyarch.dockerfile.lexer import Directive, Lexer, LogicalLine, ParseWarning
 from polyarch.dockerfile.typed import ParsedLine, parse_instruction
 from polyarch.dockerfile.words import Statement, split_statement
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
+from polyarch.record import frozen, replace
 
 __all__ = ["Dockerfile", "ParsedText", "parse", "parse_lines", "parse_trigger"]
 
 _WITH_HEREDOCS = frozenset(("add", "copy", "run"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParsedText:
     """A text, cut into instructions."""
 
@@ -26,7 +25,7 @@ class ParsedText:
     warnings: tuple[ParseWarning, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Dockerfile:
     """A Dockerfile: the ARGs before the first FROM, and the stages. Nothing is expanded."""
 

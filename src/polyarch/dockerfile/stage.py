@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import cast
 
 from polyarch.dockerfile.instruction import Stage
@@ -16,6 +15,7 @@ from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
+from polyarch.record import field, mutable
 
 __all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "StageState"]
 
@@ -23,7 +23,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class StageState:
     """What the next instruction of the stage number `index` builds on.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from polyarch.dockerfile.flags import FlagKind, Flags, parse_flags
@@ -39,6 +38,7 @@ from polyarch.dockerfile.mount import mount_from, parse_device
 from polyarch.dockerfile.words import Statement
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location
+from polyarch.record import frozen, replace
 from polyarch.text.gotext import SPACE, parse_duration, parse_int, quote, suggestion
 
 __all__ = ["ParsedLine", "parse_instruction"]
@@ -77,7 +77,7 @@ _HEALTHCHECK_FLAGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParsedLine:
     """An instruction, cut into its parts, with what belongs to it."""
 

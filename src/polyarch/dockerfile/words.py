@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from polyarch.errors import DockerfileError
+from polyarch.record import frozen
 from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = ["Statement", "split_statement"]
@@ -21,7 +21,7 @@ _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _ASCII_BLANKS = re.compile(r"[\t\n\v\f\r \x85\xa0]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Statement:
     """An instruction cut into its parts."""
 
@@ -49,7 +49,7 @@ class Statement:
         return tuple(zip(self.arguments[::2], self.arguments[1::2], strict=True))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Arguments:
     arguments: tuple[str, ...] = ()
     is_json: bool = False

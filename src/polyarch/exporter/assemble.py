@@ -7,7 +7,6 @@ fills them in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from polyarch.digest import sha256
@@ -17,13 +16,14 @@ from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact, indented
 from polyarch.platforms import Platform
+from polyarch.record import frozen
 
 __all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document", "rfc3339"]
 
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Document:
     """A JSON document and its descriptor."""
 
@@ -31,7 +31,7 @@ class Document:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImageResult:
     """The image of one platform: its manifest and config as they are stored, and its layers."""
 

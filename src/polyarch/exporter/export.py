@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.record import frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
@@ -117,7 +117,7 @@ def _is_stdout(output: Output) -> bool:
     return output.type == "oci" and output.destination in {"", "-"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files."""
 

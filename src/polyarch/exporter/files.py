@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.errors import InputError
@@ -29,6 +28,7 @@ from polyarch.layer.tar import (
     TarWriter,
 )
 from polyarch.platforms import Platform
+from polyarch.record import frozen
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["FileTree", "write_files", "write_tar"]
@@ -44,7 +44,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileTree:
     """The files of one platform, below `root` on this machine."""
 

@@ -7,8 +7,6 @@ came with, wherever that is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
 from polyarch.layer.changes import write_layer
@@ -16,6 +14,7 @@ from polyarch.layer.compress import Compression, compress
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken
+from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
@@ -30,7 +29,7 @@ _MEDIA_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CompressionChoice:
     """How new layers are compressed; `level` None is the default one."""
 
@@ -54,7 +53,7 @@ class CompressionChoice:
         return CompressionChoice(kind=chosen, level=int(level) if level else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExportedLayer:
     """A layer as an image has it.
 
@@ -68,7 +67,7 @@ class ExportedLayer:
     sources: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerBlobs:
     """Makes blobs of layers. Safe to use from many threads and processes at once."""
 

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -21,6 +20,7 @@ from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
+from polyarch.record import frozen, replace
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["BlobReader", "Export", "write_archive", "write_folder"]
@@ -42,7 +42,7 @@ class BlobReader(Protocol):
         """Return its size in bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Export:
     """A result to be exported: the root document, the images below it, the names it gets.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from polyarch.digest import Digest
 from polyarch.graph.location import Location
 from polyarch.graph.op import Op
 from polyarch.graph.vertex import Vertex, make_vertex
+from polyarch.record import frozen
 
 __all__ = ["Graph", "GraphMaker", "walk"]
 
@@ -27,7 +27,7 @@ def walk(targets: Iterable[Vertex]) -> Iterator[Vertex]:
             stack.extend((source, False) for source in reversed(vertex.inputs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Graph:
     """What a build shall compute: the results of `targets`, one for each platform, in that order."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from polyarch.record import field, frozen
 
 __all__ = ["Location", "SourceText"]
 
@@ -10,7 +10,7 @@ _CONTEXT_LINES = 2
 _EXCERPT_RULE = "-" * 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceText:
     """A source file as it was read; `name` is what messages call it."""
 
@@ -22,7 +22,7 @@ class SourceText:
         return self.text.split("\n")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Location:
     """Lines `start` to `end` of a source, counted from 1, both included."""
 

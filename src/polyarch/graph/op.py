@@ -16,11 +16,11 @@ The number and meaning of a vertex's inputs follow from its op:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Literal
 
 from polyarch.digest import DiffID, Digest
 from polyarch.platforms import Platform
+from polyarch.record import asdict, frozen
 
 __all__ = [
     "SCRIPT_FOLDER",
@@ -50,7 +50,7 @@ SCRIPT_FOLDER = "/dev/pipes"
 """Where an exec sees its scripts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScratchOp:
     """An empty root file system."""
 
@@ -63,7 +63,7 @@ class ScratchOp:
         return self.definition()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImageOp:
     """An image from a registry or the local store, pinned to one manifest.
 
@@ -85,7 +85,7 @@ class ImageOp:
         return {"type": "image", "diff_ids": self.diff_ids}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LocalOp:
     """A folder that the request names, read where it lies; `name` is that of the build context."""
 
@@ -100,7 +100,7 @@ class LocalOp:
         return self.definition()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BindMount:
     """A part of another tree, mounted into an exec; `input` is the index of the vertex's input.
 
@@ -113,7 +113,7 @@ class BindMount:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CacheMount:
     """A folder that outlives the step, by `id`. `input` is where its first content comes from, if any."""
 
@@ -128,7 +128,7 @@ class CacheMount:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TmpfsMount:
     """An empty file system in memory; `size` is in bytes, 0 for no limit of its own."""
 
@@ -136,7 +136,7 @@ class TmpfsMount:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SecretMount:
     """A secret of the request, as a file at `target`, as the variable `env`, or both ("" for not)."""
 
@@ -149,7 +149,7 @@ class SecretMount:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SshMount:
     """The socket of an ssh agent of the request."""
 
@@ -164,7 +164,7 @@ class SshMount:
 ExecMount = BindMount | CacheMount | TmpfsMount | SecretMount | SshMount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecOp:
     """A process in a root file system; its changes are the result.
 
@@ -212,7 +212,7 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
     return form
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MkdirAction:
     """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0."""
 
@@ -221,7 +221,7 @@ class MkdirAction:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MkfileAction:
     """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash."""
 
@@ -232,7 +232,7 @@ class MkfileAction:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CopyAction:
     """Copy from input number `input` to `destination` (absolute; a trailing slash says directory).
 
@@ -255,7 +255,7 @@ class CopyAction:
 FileAction = MkdirAction | MkfileAction | CopyAction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileOp:
     """Changes to a tree by the builder itself, in order; together they are one layer."""
 
@@ -282,7 +282,7 @@ class FileOp:
         return {**form, "actions": actions}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MergeOp:
     """The layers of all inputs on top of one another; those behind the first depend on nothing below."""
 

@@ -8,11 +8,11 @@ and whether an earlier result may be used.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 
 from polyarch.digest import Digest, sha256
 from polyarch.graph.location import Location
 from polyarch.graph.op import JSONObject, Op
+from polyarch.record import field, frozen
 
 __all__ = ["Vertex", "canonical_json", "make_vertex"]
 
@@ -23,7 +23,7 @@ def canonical_json(value: object) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen
 class Vertex:
     """One step of a build. Two vertices of one digest are the same work.
 

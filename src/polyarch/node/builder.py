@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.platforms import Platform, normalize
+from polyarch.record import field, frozen, replace
 
 __all__ = [
     "DEFAULT_NAME",
@@ -36,7 +36,7 @@ LOCAL_ENDPOINT = "local"
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuilderNode:
     """A node as it is configured. `files` are base64 by their name; `flags` are BuildKit's."""
 
@@ -48,7 +48,7 @@ class BuilderNode:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SavedBuilder:
     """A builder as it is configured. `is_foreign` if docker buildx made it, and keeps it."""
 
@@ -66,7 +66,7 @@ class SavedBuilder:
         return self.driver == LOCAL_DRIVER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NodeChange:
     """What `create` was told of a node; None or empty: nothing."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
@@ -11,6 +10,7 @@ from polyarch.exporter.layout import Export
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
 from polyarch.progress import CancelToken, Step
+from polyarch.record import frozen
 from polyarch.registry.client import Client
 from polyarch.registry.push import PushBlob, PushDocument, push
 from polyarch.registry.transport import Transport
@@ -21,7 +21,7 @@ from polyarch.worker.source_image import ImageSource
 __all__ = ["RegistryCarrier"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegistryCarrier:
     """The exporter's `Carrier` for the distribution spec."""
 

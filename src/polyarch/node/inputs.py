@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
+from polyarch.record import field, frozen
 from polyarch.request import BuildRequest
 from polyarch.store.statindex import StatIndex
 from polyarch.text.ignore import Matcher, read_patterns
@@ -79,7 +79,7 @@ def _folder(context: str) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Contexts:
     """The build contexts of a request by name, and what remembers their files' digests."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.emulation.binfmt import BinfmtMount
@@ -21,6 +20,7 @@ from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
+from polyarch.record import frozen
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
@@ -50,7 +50,7 @@ _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _STUB_SERVER = "127.0.0.53"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LocalNode:
     """What builds and runs here. Made by `open_local_node`, gone when its block is left."""
 

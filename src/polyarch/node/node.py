@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from polyarch.platforms import Platform, normalize, rank
+from polyarch.record import frozen
 
 __all__ = ["Assignment", "Node", "assign"]
 
@@ -26,7 +26,7 @@ class Node(Protocol):
         """Find out what it can build, the best first. May take a moment the first time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Assignment:
     """Platforms that are built together, on the node at `node` in the list of nodes."""
 

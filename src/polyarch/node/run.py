@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.errors import InputError, NotFound
@@ -17,6 +16,7 @@ from polyarch.oci.media import is_index
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.record import frozen
 from polyarch.runtime.spec import Bind, Mount, Network, Step, hosts_file
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.copy import make_folders
@@ -29,7 +29,7 @@ _HOSTNAME = "polyarch"
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunRequest:
     """One run. `binds` are source, target and whether it is read-only; "" and None mean the image's own.
 

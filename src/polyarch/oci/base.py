@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.digest import DiffID, Digest
+from polyarch.record import frozen
 
 __all__ = ["BaseImage"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BaseImage:
     """An image that a stage starts from: pinned, with its config as a JSON object.
 

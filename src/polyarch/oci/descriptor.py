@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InvalidDigest
 from polyarch.oci.fields import Fields
 from polyarch.platforms import Platform
+from polyarch.record import field, frozen
 
 __all__ = ["Descriptor"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Descriptor:
     """A name of bytes: their digest, size in bytes and type; `data` is base64, if they are included.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from polyarch.errors import IntegrityError, NotFound
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.platforms import Platform, format_all, normalize, rank
+from polyarch.record import frozen
 
 __all__ = ["Index", "choose", "parse_index"]
 
 _NOWHERE = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Index:
     """The manifests of an image, in the order in which they are written."""
 

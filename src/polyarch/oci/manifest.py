@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
+from polyarch.record import frozen
 
 __all__ = ["Manifest", "parse_manifest"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Manifest:
     """An image for one platform: layers are in the order in which they are unpacked."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InvalidDigest, InvalidReference
+from polyarch.record import frozen
 
 __all__ = ["Reference", "parse"]
 
@@ -35,7 +35,7 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(rf"(?:({_DOMAIN})/)?({_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reference:
     """The full name of an image.
 

@@ -12,10 +12,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from polyarch.errors import RegistryError
+from polyarch.record import field, frozen
 from polyarch.registry.credentials import Credential
 
 __all__ = ["Authorizer", "Challenge", "TokenFetch", "merge_scopes", "parse_challenges"]
@@ -28,7 +28,7 @@ TokenFetch = Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes]]
 """Sends (method, URL, headers, body) and returns the status and the body of the answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Challenge:
     """One way in that a registry offers: "bearer" or "basic", with its parameters."""
 

@@ -11,13 +11,13 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polyarch.errors import InputError, MachineError
 from polyarch.paths import docker_config_folder
 from polyarch.process import Completed, run
+from polyarch.record import field, frozen
 
 __all__ = ["ANONYMOUS", "Credential", "Credentials", "RunHelper"]
 
@@ -32,7 +32,7 @@ RunHelper = Callable[[str, bytes], Completed]
 """Runs a credential helper's `get` with the host on standard input."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Credential:
     """A user at a registry. Tokens win over a password; all is empty for nobody."""
 

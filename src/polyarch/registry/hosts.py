@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.paths import config_folder
+from polyarch.record import frozen
 
 __all__ = ["Endpoint", "Hosts", "is_loopback", "load_hosts"]
 
@@ -25,7 +25,7 @@ _KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Endpoint:
     """A machine that serves a registry.
 
@@ -44,7 +44,7 @@ class Endpoint:
     keypairs: tuple[tuple[Path, Path], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Settings:
     mirrors: tuple[str, ...] = ()
     http: bool | None = None

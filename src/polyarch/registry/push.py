@@ -12,6 +12,7 @@ from polyarch.digest import Digest
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_nondistributable
 from polyarch.oci.reference import Reference
+from polyarch.record import frozen
 from polyarch.registry.client import Client
 
 __all__ = ["OnProgress", "PushBlob", "PushDocument", "nearest", "push"]
@@ -23,7 +24,7 @@ OnProgress = Callable[[Descriptor, int], None]
 """Told how many bytes of a blob are there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PushDocument:
     """A manifest or index with its bytes."""
 
@@ -31,7 +32,7 @@ class PushDocument:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PushBlob:
     """A blob to push; `sources` are repositories (`domain/path`) that are known to have it."""
 

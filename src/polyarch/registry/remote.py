@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from polyarch.errors import NotFound, PolyarchError, RemoteError
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
+from polyarch.record import frozen
 from polyarch.registry.client import Client
 from polyarch.registry.pull import fetch_blob
 from polyarch.registry.transport import Transport
@@ -20,7 +20,7 @@ __all__ = ["Registries"]
 _DOCUMENT_LIMIT = 4 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Registries:
     """Resolves names, and brings documents and blobs into the store."""
 

@@ -13,11 +13,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from polyarch.errors import NotFound, RegistryError
+from polyarch.record import field, frozen, replace
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Endpoint, Hosts
@@ -42,7 +42,7 @@ OpenBody = Callable[[], Generator[bytes, None, None]]
 """Gives the bytes to send from their start; called again if they have to be sent again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """A request to the registry `domain`; `path` comes behind `/v2/`, or is a whole URL.
 

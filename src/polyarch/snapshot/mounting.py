@@ -9,17 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch import syscalls
+from polyarch.record import frozen
 
 __all__ = ["OverlayMode", "mount_overlay", "unmount"]
 
 _CLASSIC_LIMIT = 4095  # the option string of mount(2) is a page
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OverlayMode:
     """What this kernel's overlayfs takes."""
 

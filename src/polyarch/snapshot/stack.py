@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 
 from polyarch.digest import DiffID, hex_of, sha256
 from polyarch.oci.descriptor import Descriptor
+from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
 
 __all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff"]
@@ -27,7 +27,7 @@ def snapshot_of_diff(diff_id: DiffID) -> SnapshotID:
     return SnapshotID(f"image-{hex_of(diff_id)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerRef:
     """One layer: its snapshot, and for an image's layer the blob and the repositories that have it.
 
@@ -42,7 +42,7 @@ class LayerRef:
     is_linked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerStack:
     """A stack of layers, base first."""
 

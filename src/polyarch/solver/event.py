@@ -14,10 +14,9 @@ and any of them by Failed, which the state machine isn't told: it ends the solve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.digest import Digest
 from polyarch.graph.vertex import Vertex
+from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, Ingredients
 from polyarch.solver.records import Record
 
@@ -42,14 +41,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Identify:
     """Ask what a source is."""
 
     vertex: Vertex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Query:
     """Look for a record under the last of `keys`; a find is written under the others, too."""
 
@@ -57,7 +56,7 @@ class Query:
     keys: tuple[CacheKey, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReadContent:
     """Digest what the vertex reads in its input number `index`, which is loaded."""
 
@@ -65,7 +64,7 @@ class ReadContent:
     index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Load:
     """Get the result that is stored under this text. `record` is None for a source."""
 
@@ -74,7 +73,7 @@ class Load:
     record: Record | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run:
     """Do the step and write a record under all `keys`; there is none if it can't be used again.
 
@@ -87,7 +86,7 @@ class Run:
     ingredients: Ingredients
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fetch:
     """Bring a source here."""
 
@@ -97,7 +96,7 @@ class Fetch:
 Command = Identify | Query | ReadContent | Load | Run | Fetch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Identified:
     """The source is what `identity` names."""
 
@@ -105,7 +104,7 @@ class Identified:
     identity: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     """There is a record."""
 
@@ -113,14 +112,14 @@ class Found:
     record: Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Missing:
     """There is no record."""
 
     vertex: Vertex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContentRead:
     """What the vertex reads in its input number `index` has this digest."""
 
@@ -129,21 +128,21 @@ class ContentRead:
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Loaded:
     """The stored result is in hand."""
 
     vertex: Vertex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lost:
     """The stored result is gone."""
 
     vertex: Vertex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ran:
     """The vertex ran; its result is in hand and is what `identity` names."""
 
@@ -151,7 +150,7 @@ class Ran:
     identity: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fetched:
     """The source is in hand."""
 
@@ -161,7 +160,7 @@ class Fetched:
 Event = Identified | Found | Missing | ContentRead | Loaded | Lost | Ran | Fetched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failed:
     """The command ended with an error, which ends the solve."""
 

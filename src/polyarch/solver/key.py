@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import NewType
 
 from polyarch.digest import Digest, sha256
 from polyarch.graph.op import LocalOp
 from polyarch.graph.vertex import Vertex, canonical_json
+from polyarch.record import asdict, frozen
 
 __all__ = ["CacheKey", "Ingredients", "InputPart", "fast_key", "has_lasting_identity", "slow_key"]
 
 CacheKey = NewType("CacheKey", str)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InputPart:
     """What a step saw of one input; `content` is None unless it was read by content."""
 
@@ -33,7 +33,7 @@ class InputPart:
     content: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ingredients:
     """All that went into the keys of one result, kept beside it to tell later why a key differs.
 

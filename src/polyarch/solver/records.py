@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
+from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, Ingredients
 
 __all__ = ["Record", "RecordDatabase", "Records"]
@@ -58,7 +58,7 @@ class RecordDatabase(Protocol):
         """Return a context in which this thread's statements happen all or not at all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Record:
     """One result that can be used again.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Generic, TypeVar
+
+from polyarch.record import frozen
 
 __all__ = ["SlotKind", "SlotLimits", "Slots"]
 
@@ -33,7 +34,7 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SlotLimits:
     """How many of each kind at once, each at least 1; `jobs` are execs. 0 means one per CPU."""
 

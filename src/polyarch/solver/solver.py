@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ from polyarch.errors import PolyarchError, StoreError
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.record import frozen
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
@@ -61,7 +61,7 @@ class Outcome(StrEnum):
     NAMED = "named"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SolveReport:
     """What a solve did. Steps have RAN or are CACHED; sources are FETCHED, CACHED or only NAMED.
 
@@ -76,7 +76,7 @@ class SolveReport:
         return sum(each is outcome for each in self.outcomes.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Solved(Generic[R]):
     """The results of the graph's targets, in their order, and what it took."""
 

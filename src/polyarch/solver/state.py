@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from polyarch.digest import Digest
@@ -39,6 +38,7 @@ from polyarch.errors import InternalError
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
+from polyarch.record import field, mutable
 from polyarch.solver.event import (
     Command,
     ContentRead,
@@ -104,7 +104,7 @@ _AFTER_LOSS: Mapping[State, State] = {
 _HAS_COMMAND = frozenset({State.IDENTIFYING, State.FAST, State.SLOW, State.RUNNING, State.LOADING})
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@mutable
 class _Node:
     """A vertex and what is known of it. `found_in` is the state in which it became known."""
 

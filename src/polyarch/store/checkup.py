@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import StoreError
+from polyarch.record import frozen
 from polyarch.store.store import Store
 
 __all__ = ["Problem", "check", "repair"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Problem:
     """One thing that is wrong; `kind` is `blob`, `record`, `snapshot` or `database`."""
 

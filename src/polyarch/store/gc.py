@@ -15,10 +15,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyarch.digest import Digest
+from polyarch.record import frozen, replace
 from polyarch.store.images import reach
 from polyarch.store.refs import RefKind
 from polyarch.store.snapshots import RecordType, SnapshotRecord
@@ -36,7 +36,7 @@ _SOURCE_SECONDS = 60 * _DAY
 _GRACE_SECONDS = _HOUR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Policy:
     """One rule of the collector. Sizes are bytes, times are seconds; 0 means that there is no bound."""
 
@@ -56,7 +56,7 @@ class Policy:
     """Internal and frontend records, and those that images share, go too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Usage:
     """A record with what is known only now."""
 
@@ -67,7 +67,7 @@ class Usage:
     """An image of the local store has this layer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Freed:
     """What a collection has removed, and the bytes on disk of it."""
 

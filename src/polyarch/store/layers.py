@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from polyarch.digest import DiffID, Digest
+from polyarch.record import frozen
 from polyarch.store.database import Database, Row
 
 __all__ = ["SCHEMA", "LayerBlob", "LayerRecords"]
@@ -25,7 +25,7 @@ SCHEMA = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerBlob:
     """One compressed (or plain) form of a layer. The blob itself need not be in the store."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 
 from polyarch.errors import NotFound
+from polyarch.record import frozen
 from polyarch.store.database import Database, Row
 
 __all__ = ["SCHEMA", "Ref", "RefKind", "Refs"]
@@ -28,7 +28,7 @@ class RefKind(StrEnum):
     """What a remote name stood for lately: keeps its manifests and configs for a while."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ref:
     """A name and what it stands for."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from polyarch.digest import DiffID
+from polyarch.record import frozen
 from polyarch.store.database import Database, Row
 
 __all__ = ["SCHEMA", "RecordType", "SnapshotRecord", "SnapshotRecords"]
@@ -33,7 +33,7 @@ class RecordType(StrEnum):
     CACHE_MOUNT = "exec.cachemount"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SnapshotRecord:
     """A snapshot, as it is accounted for."""
 

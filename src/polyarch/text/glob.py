@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from polyarch.errors import InputError
+from polyarch.record import frozen
 
 __all__ = ["BadPattern", "Kind", "Translation", "check_syntax", "go_to_python", "translate"]
 
@@ -64,7 +64,7 @@ class Kind(Enum):
     REGEX = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Translation:
     """How a pattern is compared, and with what: for REGEX, an expression of Go for the whole path."""
 

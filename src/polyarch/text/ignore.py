@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from polyarch.errors import InputError
+from polyarch.record import frozen
 from polyarch.text.glob import (
     BadPattern,
     Kind,
@@ -153,7 +153,7 @@ class _AnyOf:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Verdict:
     """What is to become of a path; a folder's is asked for when its entries are judged."""
 

@@ -10,13 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken, LogEvent, Sink
+from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.spec import (
@@ -41,7 +41,7 @@ _TAIL_LINES = 10
 _TAIL_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepRunner:
     """Runs exec ops.
 

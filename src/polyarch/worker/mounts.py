@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from polyarch.graph.op import BindMount, CacheMount, ExecOp, SecretMount, SshMou
 from polyarch.graph.vertex import Vertex
 from polyarch.inroot import resolve, set_owner
 from polyarch.progress import CancelToken
+from polyarch.record import field, frozen, mutable
 from polyarch.runtime.spec import Bind, Mount, Tmpfs
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -42,7 +42,7 @@ class Reading(Protocol):
         """Give `result`, which `vertex` made, as a tree."""
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class MountedStep:
     """What the mounts of a step come to: for the runtime, and for the environment."""
 
@@ -50,7 +50,7 @@ class MountedStep:
     env: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepMounts:
     """Makes the mounts of steps ready."""
 

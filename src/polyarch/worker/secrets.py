@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from polyarch.errors import InputError
+from polyarch.record import field, frozen
 
 __all__ = ["SecretSource", "Secrets"]
 
 _LIMIT = 500 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SecretSource:
     """Where a secret is: the file `path`, or the variable `env`; "" for not."""
 
@@ -24,7 +24,7 @@ class SecretSource:
     env: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Secrets:
     """The secrets of a request by id, and the sockets of its ssh agents by id."""
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +29,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent, step
+from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.store.snapshots import SnapshotRecord
@@ -67,7 +67,7 @@ class Progress(Protocol):
         """Take the number of bytes so far."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImageSource:
     """Images of registries and of the local store, as stacks of layers."""
 
@@ -190,7 +190,7 @@ class _Status:
         )
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class ImageResolver:
     """Resolves the names of base images, each once in a build; the frontend's `BaseImages`."""
 

@@ -12,11 +12,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyarch.errors import NotFound
 from polyarch.inroot import get_owner, resolve
+from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher
 
 __all__ = [
@@ -41,7 +41,7 @@ def hash_file(path: str, _status: os.stat_result) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceTree:
     """A tree to read from.
 
@@ -95,7 +95,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(listing, key=_name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """A source that was found: `name` is what it is called at the destination, `path` where it lies."""
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.inroot import resolve
+from polyarch.record import frozen
 
 __all__ = ["Account", "Owner", "account", "owner"]
 
 _MAX_DATABASE = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Owner:
     """Numeric owner of a file."""
 
@@ -26,7 +27,7 @@ class Owner:
     gid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Account:
     """Who a process runs as; `groups` are the supplementary ones."""
 

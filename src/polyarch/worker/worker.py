@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
@@ -26,6 +25,7 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
+from polyarch.record import frozen, replace
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
@@ -56,7 +56,7 @@ class Images(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Worker:
     """Implements the solver's Runner. `contexts` are the build contexts by name."""
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, TextIO
 
 from polyarch.cli.display.clip import LogClipper
 from polyarch.progress import Event, LogEvent, WarningEvent
+from polyarch.record import frozen
 
 __all__ = ["Caption", "Display", "Settings", "Terminal"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Caption:
     """Who builds: the builder's name and its driver."""
 
@@ -22,7 +22,7 @@ class Caption:
     driver: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """What a display is told. `clock` gives seconds since the epoch; `debug` expands warnings."""
 

@@ -7,10 +7,10 @@ doesn't parse is passed over. `NO_COLOR` that isn't empty takes them all away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.errors import InputError
+from polyarch.record import frozen, replace
 
 __all__ = ["RESET", "Colours", "colours"]
 
@@ -24,7 +24,7 @@ _CODES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Colours:
     """The sequences that begin a colour, "" for none."""
 

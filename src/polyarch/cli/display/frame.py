@@ -12,13 +12,13 @@ The layout, and which rows and logs are shown when there isn't room for all, are
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from polyarch.cli.display.base import Caption
 from polyarch.cli.display.cells import cell_width, clip_cells
 from polyarch.cli.display.colours import RESET, Colours
 from polyarch.cli.display.screen import screen_lines
 from polyarch.cli.display.trace import Trace, Vertex, is_cancelled
+from polyarch.record import frozen, mutable
 
 __all__ = ["Row", "View", "draw", "wrap_rows"]
 
@@ -31,7 +31,7 @@ _MIN_LOG_LINES = 6
 _MIN_NAME = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class View:
     """What the terminal is like, in cells, and how to draw on it; `log_lines` is the user's wish."""
 
@@ -48,7 +48,7 @@ class View:
         return max(_MIN_LOG_LINES, min(self.log_lines, self.height - _MIN_LOG_LINES - 1))
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Row:
     """A line of the picture, and the log below it."""
 

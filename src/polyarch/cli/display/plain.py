@@ -14,13 +14,13 @@ is shown at once, except for parts of steps that have only begun.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
 from polyarch.progress import Event, StatusEvent
+from polyarch.record import field, frozen, mutable
 from polyarch.text.gofmt import quoted
 
 __all__ = ["PlainDisplay"]
@@ -38,7 +38,7 @@ _FAILURE_LINES = 10
 _SHORT_NAME = 72
 
 
-@dataclass(slots=True)
+@mutable
 class _Place:
     """Where a step's output has got to."""
 
@@ -48,7 +48,7 @@ class _Place:
     statuses: dict[str, Status] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Activity:
     waited: float
     speed: float
@@ -159,7 +159,7 @@ class PlainDisplay(Display):
             return
         place = self._places.get(vertex.digest)
         if place is None:
-            place = self._places[vertex.digest] = _Place(len(self._places) + 1)
+            place = self._places[vertex.digest] = _Place(number=len(self._places) + 1)
         if vertex is not self._current:
             self._switch_to(vertex, place)
         has_open_status = self._print_statuses(vertex, place)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from polyarch.cli.units import progress_size
 from polyarch.digest import Digest
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
+from polyarch.record import field, mutable
 
 __all__ = ["Status", "Trace", "Vertex", "failure_logs", "is_cancelled"]
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Status:
     """A part of a step, as last heard of at `time`."""
 
@@ -27,7 +27,7 @@ class Status:
         return progress_size(self.event.current) if self.event.current else ""
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Vertex:
     """A step. It may run several times; `intervals` is when, open ones ending with None."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from polyarch.cli.template.printf import sprintf
@@ -20,6 +19,7 @@ from polyarch.cli.template.values import (
     is_true,
     type_name,
 )
+from polyarch.record import frozen
 
 __all__ = ["FUNCTIONS", "HEADER_FUNCTIONS", "Definition", "FunctionError"]
 
@@ -28,7 +28,7 @@ class FunctionError(Exception):
     """A call that a function refuses."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Definition:
     """A function.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 from polyarch.errors import InputError
+from polyarch.record import frozen
 
 __all__ = ["Token", "error_at", "tokens"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Token:
     """A piece of a template from `start` to `end`; `spaced` tells if blanks stand before it.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.cli.template.values import Value
+from polyarch.record import frozen
 
 __all__ = [
     "Action",
@@ -23,27 +22,27 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Placed:
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Literal(_Placed):
     """A constant. `nil` is one, too."""
 
     value: Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Field(_Placed):
     """`.A.B` of the current value; no names: the value itself."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Variable(_Placed):
     """`$name.A.B`; `name` has its dollar."""
 
@@ -51,7 +50,7 @@ class Variable(_Placed):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chain(_Placed):
     """`(pipe).A.B`."""
 
@@ -59,7 +58,7 @@ class Chain(_Placed):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Function(_Placed):
     """A function's name; it is called with the operands behind it."""
 
@@ -69,14 +68,14 @@ class Function(_Placed):
 Operand = Literal | Field | Variable | Chain | Function
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command(_Placed):
     """Operands: a function and its arguments, or one value."""
 
     operands: tuple[Operand, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pipe(_Placed):
     """Commands, each one's result the next one's last argument; then stored in variables."""
 
@@ -85,21 +84,21 @@ class Pipe(_Placed):
     commands: tuple[Command, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Text:
     """Printed as it stands."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Action(_Placed):
     """A pipe that is printed, unless it only sets variables."""
 
     pipe: Pipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Branch(_Placed):
     """`if`, `with` or `range`."""
 
@@ -109,7 +108,7 @@ class Branch(_Placed):
     orelse: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Jump(_Placed):
     """`break` or `continue`."""
 

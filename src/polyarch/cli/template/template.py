@@ -6,18 +6,17 @@ trimming, Go's functions and docker's. Not there: define, template, block, metho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polyarch.cli.template.evaluate import Evaluator
 from polyarch.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS
 from polyarch.cli.template.nodes import Node
 from polyarch.cli.template.parser import parse
 from polyarch.cli.template.values import Value
+from polyarch.record import frozen
 
 __all__ = ["Template", "parse_template"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Template:
     """A template that parses."""
 
