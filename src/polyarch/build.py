@@ -17,7 +17,7 @@ from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import IMAGE_TYPES, Exporter, check_outputs, names_of
 from polyarch.exporter.layers import CompressionChoice
-from polyarch.exporter.layout import Export
+from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.node.inputs import load_contexts, read_dockerfile
 from polyarch.node.local import LocalNode

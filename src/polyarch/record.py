@@ -66,7 +66,7 @@ def frozen(cls: C) -> C:
         if cls.__dict__.get(name) is None:
             setattr(cls, name, method)
     cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
-    cls.__delattr__ = _refuse  # type: ignore[method-assign]
+    cls.__delattr__ = _refuse  # type: ignore[method-assign, assignment]
     return cls
 
 
@@ -187,7 +187,7 @@ def _compared(value: object) -> tuple[object, ...]:
     return tuple(state[name] for name, each in fields.items() if each.compare)
 
 
-def _equal(self: object, other: object) -> bool:
+def _equal(self: object, other: object) -> Any:
     if type(self) is not type(other):
         return NotImplemented
     is_equal: bool = _compared(self) == _compared(other)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from polyarch.cli.command import Context
 from polyarch.cli.commands import GROUPS, Entry, find, load
@@ -29,6 +28,7 @@ from polyarch.cli.helptext import (
 from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
 from polyarch.cli.report import report
 from polyarch.errors import InputError, PolyarchError
+from polyarch.record import replace
 
 __all__ = ["main"]
 

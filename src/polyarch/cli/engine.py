@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polyarch.cli.command import Context
 from polyarch.paths import state_folder
+from polyarch.record import replace
 from polyarch.runtime.userns import enter_engine
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from polyarch.cli.gotext import parse_bool
 from polyarch.errors import InputError
+from polyarch.record import replace
 from polyarch.request import Output
 
 __all__ = ["NO_OUTPUT", "default_outputs", "merge_outputs"]

@@ -11,12 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from polyarch.errors import InputError
-from polyarch.exporter.files import FileTree, write_files, write_tar
-from polyarch.exporter.layout import Export, write_archive, write_folder
-from polyarch.layer.tar import Sink as ByteSink
+from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
@@ -26,6 +24,9 @@ from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
+
+if TYPE_CHECKING:
+    from polyarch.layer.tar import Sink as ByteSink
 
 __all__ = ["Carrier", "Exporter", "check_outputs", "names_of"]
 
@@ -167,6 +168,9 @@ class Exporter:
                 refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
 
     def _layout(self, output: Output, export: Export) -> None:
+        # Imported by those who write archives: a push is done sooner.
+        from polyarch.exporter.layout import write_archive, write_folder  # noqa: PLC0415
+
         for_docker = output.type == "docker"
         kind = "docker" if for_docker else "oci"
         with step(self.sink, f"exporting to {kind} image format") as shown:
@@ -185,6 +189,8 @@ class Exporter:
                 write_folder(export, self.store.blobs, Path(output.destination))
 
     def _files(self, output: Output) -> None:
+        from polyarch.exporter.files import write_files, write_tar  # noqa: PLC0415 as above
+
         target = "client directory" if output.type == "local" else "client tarball"
         with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
             split = is_true(output, "platform-split", default=len(trees) > 1)

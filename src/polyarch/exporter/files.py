@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from polyarch.errors import InputError
+from polyarch.exporter.result import FileTree
 from polyarch.inroot import get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
@@ -27,11 +28,9 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.platforms import Platform
-from polyarch.record import frozen
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["FileTree", "write_files", "write_tar"]
+__all__ = ["write_files", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _KINDS = {
@@ -42,19 +41,6 @@ _KINDS = {
     stat.S_IFCHR: CHARACTER_DEVICE,
     stat.S_IFBLK: BLOCK_DEVICE,
 }
-
-
-@frozen
-class FileTree:
-    """The files of one platform, below `root` on this machine."""
-
-    platform: Platform
-    root: Path
-
-    @property
-    def folder(self) -> str:
-        """What its folder is called where platforms are kept apart."""
-        return str(self.platform).replace("/", "_")
 
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
-from polyarch.layer.changes import write_layer
-from polyarch.layer.compress import Compression, compress
+from polyarch.layer.kinds import Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken
@@ -112,6 +111,10 @@ class LayerBlobs:
         return None
 
     def _write(self, stack: LayerStack, number: int, choice: CompressionChoice) -> LayerBlob:
+        # Imported by builds that have something new to write.
+        from polyarch.layer.changes import write_layer  # noqa: PLC0415
+        from polyarch.layer.compress import compress  # noqa: PLC0415
+
         first = number if stack.layers[number].is_linked else 0
         snapshots = stack.snapshots[first : number + 1]
         paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]

@@ -15,21 +15,17 @@ from typing import BinaryIO, Protocol
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError
-from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.exporter.result import IMAGE_NAME, REF_NAME, Export
 from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
-from polyarch.oci.reference import Reference
-from polyarch.record import frozen, replace
+from polyarch.record import replace
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["BlobReader", "Export", "write_archive", "write_folder"]
+__all__ = ["BlobReader", "write_archive", "write_folder"]
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-_NAME = "io.containerd.image.name"
-_CREATED = "org.opencontainers.image.created"
-_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 class BlobReader(Protocol):
@@ -40,49 +36,6 @@ class BlobReader(Protocol):
 
     def size(self, digest: Digest) -> int:
         """Return its size in bytes."""
-
-
-@frozen
-class Export:
-    """A result to be exported: the root document, the images below it, the names it gets.
-
-    `created` is in seconds since the epoch.
-    """
-
-    root: Document
-    images: tuple[ImageResult, ...]
-    names: tuple[Reference, ...]
-    created: float
-
-    @property
-    def documents(self) -> tuple[Document, ...]:
-        """All configs and manifests, and the index if there is one, each after what it points at."""
-        documents: list[Document] = []
-        for image in self.images:
-            documents += [image.config, image.manifest]
-        if self.root not in documents:
-            documents.append(self.root)
-        return tuple(documents)
-
-    @property
-    def digests(self) -> tuple[Digest, ...]:
-        """The digests of all blobs, each once."""
-        found = {document.descriptor.digest: None for document in self.documents}
-        for image in self.images:
-            found |= {layer.descriptor.digest: None for layer in image.layers}
-        return tuple(found)
-
-    def entries(self) -> list[Descriptor]:
-        """Return the descriptors of a layout's `index.json`: one for each name."""
-        created = {_CREATED: rfc3339(float(int(self.created)))}
-        root = self.root.descriptor
-        if not self.names:
-            return [replace(root, annotations=created)]
-        named = []
-        for name in self.names:
-            annotations = {_NAME: str(name), **created, _REF_NAME: name.tag or "latest"}
-            named.append(replace(root, annotations=annotations))
-        return named
 
 
 def _index_json(entries: Sequence[dict[str, object]]) -> bytes:
@@ -155,8 +108,8 @@ def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
 def _named(export: Export) -> list[Descriptor]:
     """Give a result without a name the tag `latest`, as it must be found again in the folder."""
     return [
-        replace(entry, annotations={**entry.annotations, _REF_NAME: "latest"})
-        if _REF_NAME not in entry.annotations
+        replace(entry, annotations={**entry.annotations, REF_NAME: "latest"})
+        if REF_NAME not in entry.annotations
         else entry
         for entry in export.entries()
     ]
@@ -179,7 +132,7 @@ def _kept_entries(path: Path, export: Export) -> list[dict[str, object]]:
 def _key(annotations: object) -> tuple[object, object]:
     if not isinstance(annotations, dict):
         return None, None
-    return annotations.get(_NAME), annotations.get(_REF_NAME)
+    return annotations.get(IMAGE_NAME), annotations.get(REF_NAME)
 
 
 def _copy_blob(digest: Digest, blobs: BlobReader, folder: Path) -> None:

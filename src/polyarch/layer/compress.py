@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from types import ModuleType
 from typing import Protocol, Self
@@ -28,6 +27,7 @@ from typing import Protocol, Self
 from polyarch.digest import DiffID, Digest
 from polyarch.errors import InputError, InvalidLayer
 from polyarch.layer.hashing import HashingSink
+from polyarch.layer.kinds import Compression
 from polyarch.layer.pipes import InOrder, ReadAhead
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
@@ -42,18 +42,6 @@ _MOST = 1 << 22
 _DEFAULT_ZLIB_LEVEL = 4
 _DEFAULT_ISAL_LEVEL = 2
 _DEFAULT_ZSTD_LEVEL = 3
-
-
-class Compression(StrEnum):
-    """How a layer's blob is compressed, spelled as exporters' attributes spell it."""
-
-    UNCOMPRESSED = "uncompressed"
-    GZIP = "gzip"
-    ZSTD = "zstd"
-    BZIP2 = "bzip2"
-    """Only read."""
-    XZ = "xz"
-    """Only read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

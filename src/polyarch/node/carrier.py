@@ -6,7 +6,7 @@ import time
 
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
-from polyarch.exporter.layout import Export
+from polyarch.exporter.result import Export
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
 from polyarch.progress import CancelToken, Step

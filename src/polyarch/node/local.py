@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from polyarch.emulation.binfmt import BinfmtMount
-from polyarch.emulation.facts import Facts
-from polyarch.exporter.files import FileTree
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
+from polyarch.node.lazy import LazyHands
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
@@ -25,11 +25,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
 from polyarch.registry.transport import Transport
-from polyarch.runtime.base import Runtime
-from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import ForeignSteps
 from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.spec import Network, resolv_conf
 from polyarch.runtime.userns import EngineNamespaces
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
@@ -38,16 +34,14 @@ from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
 from polyarch.store.store import Store
-from polyarch.worker.exec import StepRunner
-from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result, Worker
 
-__all__ = ["LocalNode", "host_resolv_conf", "open_local_node", "open_transport"]
+if TYPE_CHECKING:
+    from polyarch.worker.exec import StepRunner
 
-_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
-_STUB_SERVER = "127.0.0.53"
+__all__ = ["LocalNode", "open_local_node", "open_transport"]
 
 
 @frozen
@@ -56,8 +50,7 @@ class LocalNode:
 
     store: Store
     snapshotter: Snapshotter
-    runtime: Runtime
-    foreign: ForeignSteps
+    hands: LazyHands
     layers: LayerBlobs
     remote: Registries
 
@@ -104,15 +97,10 @@ class LocalNode:
         jobs: int = 0,
     ) -> Solved[Result]:
         """Compute the results of the graph's targets. Raises what the first step to fail raises."""
-        steps = StepRunner(
-            snapshotter=self.snapshotter,
-            runtime=self.runtime,
-            foreign=self.foreign,
-            mounts=StepMounts(store=self.store, snapshotter=self.snapshotter, secrets=secrets),
-            sink=images.sink,
-            temporary=lambda: self.store.temporary("step"),
-            resolv_conf=host_resolv_conf,
-        )
+
+        def steps() -> StepRunner:
+            return self.hands.get().step_runner(self.store, self.snapshotter, secrets, images.sink)
+
         worker = Worker(
             snapshotter=self.snapshotter,
             images=images,
@@ -145,50 +133,17 @@ def open_local_node(
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root))
-        host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
+        # The process that starts steps is forked now, while there are no threads; the rest of what
+        # runs programs is made when the first of them is run.
         spawner = Spawner()
         stack.callback(spawner.close)
-        facts = Facts(root)
-        foreign = ForeignSteps(
-            host=host,
-            spawner=spawner,
-            facts=facts,
-            outer=_outer_binfmt(namespaces),
-            environ=environ,
-        )
-        stack.callback(foreign.close)
+        hands = LazyHands(root=root, namespaces=namespaces, spawner=spawner, environ=environ)
+        stack.callback(hands.close)
         snapshotter = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
         yield LocalNode(
             store=store,
             snapshotter=snapshotter,
-            runtime=choose_runtime(
-                environ.get("POLYARCH_RUNTIME"),
-                host=host,
-                spawner=spawner,
-                facts=facts,
-                environ=environ,
-            ),
-            foreign=foreign,
+            hands=hands,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             remote=Registries(transport=open_transport(environ), blobs=store.blobs),
         )
-
-
-def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:
-    if namespaces.outer_binfmt is None:
-        return None
-    return BinfmtMount(f"/proc/self/fd/{namespaces.outer_binfmt}")
-
-
-def host_resolv_conf() -> str:
-    """Return what steps on the host's network get: the real servers behind systemd's stub, too."""
-    texts = [_read(path) for path in _RESOLV_CONF]
-    text = texts[1] if _STUB_SERVER in texts[0] and texts[1] else texts[0]
-    return resolv_conf(text, Network.HOST)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -10,7 +10,8 @@ from pathlib import Path
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import make_vertex
-from polyarch.node.local import LocalNode, host_resolv_conf
+from polyarch.node.hands import host_resolv_conf
+from polyarch.node.local import LocalNode
 from polyarch.oci.base import BaseImage
 from polyarch.oci.media import is_index
 from polyarch.oci.reference import parse as parse_reference
@@ -119,7 +120,9 @@ def run_image(
         folder.mkdir()
         draft = resources.enter_context(node.snapshotter.prepare(stack.snapshots))
         step = _step(node, request, image.config.get("config"), platform, draft.root, folder)
-        ended = node.runtime.run(step, folder=folder, on_output=on_output, cancel=cancel)
+        ended = node.hands.get().runtime.run(
+            step, folder=folder, on_output=on_output, cancel=cancel
+        )
     if ended.refused:
         raise InputError(ended.refused)
     return ended.status
@@ -139,7 +142,7 @@ def _step(
     who = account(root, user)
     workdir = request.workdir or _text(settings, "WorkingDir") or "/"
     make_folders(root, workdir, Owner(uid=who.uid, gid=who.gid))
-    emulation = node.foreign.prepare(platform)
+    emulation = node.hands.get().foreign.prepare(platform)
     env = dict(
         entry.partition("=")[::2]
         for entry in (_DEFAULT_PATH, *_texts(settings, "Env"), *request.env)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hex_of, parse_digest, sha256
@@ -17,6 +16,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
+from polyarch.record import replace
 from polyarch.registry.retry import Pause, pause_unless_cancelled, retried
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
 

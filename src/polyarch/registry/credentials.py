@@ -12,11 +12,10 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyarch.errors import InputError, MachineError
 from polyarch.paths import docker_config_folder
-from polyarch.process import Completed, run
 from polyarch.record import field, frozen
 
 __all__ = ["ANONYMOUS", "Credential", "Credentials", "RunHelper"]
@@ -28,7 +27,10 @@ _NOT_FOUND = b"credentials not found in native keychain"
 _HELPER_TIMEOUT = 60.0
 
 Json = dict[str, Any]
-RunHelper = Callable[[str, bytes], Completed]
+if TYPE_CHECKING:
+    from polyarch.process import Completed
+
+RunHelper = Callable[[str, bytes], "Completed"]
 """Runs a credential helper's `get` with the host on standard input."""
 
 
@@ -46,6 +48,9 @@ ANONYMOUS = Credential()
 
 
 def _run_helper(program: str, host: bytes) -> Completed:
+    # Only those who have a helper pay for what starts it.
+    from polyarch.process import run  # noqa: PLC0415
+
     # Helpers talk to keychains through whatever the session has set up.
     return run([program, "get"], env=dict(os.environ), stdin=host, timeout=_HELPER_TIMEOUT)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import BinaryIO
 
@@ -60,7 +58,13 @@ def push(
     """
     repository = reference.repository
     if not client.has_manifest(repository, root.descriptor.digest):
-        pushing = _Pushing(client, repository, open_blob, ensure_blob, on_progress)
+        pushing = _Pushing(
+            client=client,
+            repository=repository,
+            open_blob=open_blob,
+            ensure_blob=ensure_blob,
+            on_progress=on_progress,
+        )
         pushing.all_blobs(_distinct(blobs))
         for document in manifests:
             _put(client, repository, document.descriptor.digest, document)
@@ -85,7 +89,7 @@ def _distinct(blobs: Iterable[PushBlob]) -> Sequence[PushBlob]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pushing:
     client: Client
     repository: str
@@ -95,6 +99,9 @@ class _Pushing:
 
     def all_blobs(self, blobs: Sequence[PushBlob]) -> None:
         """Push blobs side by side; the first error ends those that haven't begun."""
+        # Most pushes of an unchanged image have nothing to upload.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
         with ThreadPoolExecutor(_AT_ONCE, "push") as pool:
             running = [pool.submit(self._blob, blob) for blob in blobs]
             try:

@@ -23,11 +23,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.errors import InternalError, NamespaceForbidden
+from polyarch.record import frozen
 
 __all__ = ["EngineNamespaces", "IdRange", "enter_engine", "needs_user_namespace", "parse_subids"]
 
@@ -49,7 +49,7 @@ _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _EMPTY_FOLDERS_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IdRange:
     """`count` ids from `start` on, as the outer namespace counts."""
 
@@ -57,7 +57,7 @@ class IdRange:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EngineNamespaces:
     """What the engine lives in."""
 

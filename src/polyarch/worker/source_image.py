@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +17,6 @@ from polyarch.digest import DiffID, Digest
 from polyarch.errors import IntegrityError, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
-from polyarch.layer.apply import apply
-from polyarch.layer.compress import decompressed
 from polyarch.oci.base import BaseImage
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.index import choose, parse_index
@@ -104,6 +101,8 @@ class ImageSource:
         if len(missing) == 1:
             self._unpack(missing[0], vertex, cancel)
         elif missing:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 for fetching only
+
             with ThreadPoolExecutor(_FETCHES_AT_ONCE, "unpack") as pool:
                 for done in [pool.submit(self._unpack, layer, vertex, cancel) for layer in missing]:
                     done.result()
@@ -134,6 +133,9 @@ class ImageSource:
         blob = layer.blob
         assert blob is not None
         status = _Status(self.sink, vertex.digest, f"extracting {blob.digest}", 0)
+        # Imported by builds that unpack something: an unchanged one is done sooner.
+        from polyarch.layer.apply import apply  # noqa: PLC0415
+        from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
         def fill(folder: Path) -> DiffID:
             with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:

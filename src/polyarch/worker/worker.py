@@ -6,9 +6,9 @@ Layers of images are unpacked only when something reads the tree that they are i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
 from polyarch.errors import InternalError
@@ -31,9 +31,10 @@ from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
 from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
-from polyarch.worker.exec import StepRunner
-from polyarch.worker.file import perform
 from polyarch.worker.tree import SourceTree
+
+if TYPE_CHECKING:
+    from polyarch.worker.exec import StepRunner
 
 __all__ = ["Images", "Result", "Worker"]
 
@@ -58,11 +59,14 @@ class Images(Protocol):
 
 @frozen
 class Worker:
-    """Implements the solver's Runner. `contexts` are the build contexts by name."""
+    """Implements the solver's Runner.
+
+    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed.
+    """
 
     snapshotter: Snapshotter
     images: Images
-    steps: StepRunner
+    steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
     records: SnapshotRecords
 
@@ -130,7 +134,7 @@ class Worker:
         assert isinstance(base, LayerStack)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
-            snapshot = self.steps.run(vertex, base, inputs, self.reading, cancel)
+            snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
             return self._recorded(base, snapshot, vertex)
         return self._change(vertex, op, base, inputs, cancel)
 
@@ -155,6 +159,9 @@ class Worker:
                 else None
                 for number, source in enumerate(inputs)
             ]
+            # What changes files is imported by builds that do: an unchanged one is done sooner.
+            from polyarch.worker.file import perform  # noqa: PLC0415
+
             draft = stack.enter_context(self.snapshotter.prepare(base.snapshots))
             perform(op.actions, draft.root, sources)
             cancel.check()

@@ -1,0 +1,74 @@
+"""What is exported: an image with its names, or the files of each platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polyarch.digest import Digest
+from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.reference import Reference
+from polyarch.platforms import Platform
+from polyarch.record import frozen, replace
+
+__all__ = ["CREATED", "IMAGE_NAME", "REF_NAME", "Export", "FileTree"]
+
+IMAGE_NAME = "io.containerd.image.name"
+CREATED = "org.opencontainers.image.created"
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@frozen
+class Export:
+    """A result to be exported: the root document, the images below it, the names it gets.
+
+    `created` is in seconds since the epoch.
+    """
+
+    root: Document
+    images: tuple[ImageResult, ...]
+    names: tuple[Reference, ...]
+    created: float
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """All configs and manifests, and the index if there is one, each after what it points at."""
+        documents: list[Document] = []
+        for image in self.images:
+            documents += [image.config, image.manifest]
+        if self.root not in documents:
+            documents.append(self.root)
+        return tuple(documents)
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests of all blobs, each once."""
+        found = {document.descriptor.digest: None for document in self.documents}
+        for image in self.images:
+            found |= {layer.descriptor.digest: None for layer in image.layers}
+        return tuple(found)
+
+    def entries(self) -> list[Descriptor]:
+        """Return the descriptors of a layout's `index.json`: one for each name."""
+        created = {CREATED: rfc3339(float(int(self.created)))}
+        root = self.root.descriptor
+        if not self.names:
+            return [replace(root, annotations=created)]
+        named = []
+        for name in self.names:
+            annotations = {IMAGE_NAME: str(name), **created, REF_NAME: name.tag or "latest"}
+            named.append(replace(root, annotations=annotations))
+        return named
+
+
+@frozen
+class FileTree:
+    """The files of one platform, below `root` on this machine."""
+
+    platform: Platform
+    root: Path
+
+    @property
+    def folder(self) -> str:
+        """What its folder is called where platforms are kept apart."""
+        return str(self.platform).replace("/", "_")
