@@ -21,7 +21,9 @@ __all__ = ["enter", "open_node", "open_registries", "open_store"]
 
 def enter(context: Context) -> Context:
     """Go on in the engine's namespaces, in a child; to be called before any thread starts."""
-    return replace(context, namespaces=enter_engine())
+    # In there everyone is root, whose store lies elsewhere.
+    environ = {**context.environ, "POLYARCH_ROOT": str(state_folder(context.environ))}
+    return replace(context, environ=environ, namespaces=enter_engine())
 
 
 @contextmanager

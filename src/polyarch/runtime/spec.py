@@ -212,7 +212,8 @@ def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True
                 "uid": step.uid,
                 "gid": step.gid,
                 "umask": 0o022,
-                "additionalGids": list(step.groups),
+                # Where a single id is mapped, groups can't be set at all (setgroups is denied).
+                "additionalGids": list(step.groups) if host.mapped_ids > 1 else [],
             },
             "args": list(step.argv),
             "env": list(step.env),
