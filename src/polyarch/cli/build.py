@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from polyarch.cli.build_request import Asked, read_request
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
+from polyarch.cli.files import write_file
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Options
@@ -122,10 +122,10 @@ def _write_results(
 ) -> None:
     digest = result.config_digest or result.digest or ""
     if path := options.text("iidfile"):
-        _write(path, digest)
+        write_file(path, digest)
     if path := options.text("metadata-file"):
         reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
-        _write(path, json.dumps(metadata(result, reference), indent=2))
+        write_file(path, json.dumps(metadata(result, reference), indent=2))
     if options.is_set("quiet"):
         context.print(digest)
 
@@ -156,19 +156,6 @@ def _remove(path: str) -> None:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(f"removing image ID file {path}: {error.strerror}") from error
-
-
-def _write(path: str, text: str) -> None:
-    """Write a file at once, readable by all."""
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.chmod(0o644)
-        aside.replace(target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise MachineError(f"can't write {path}: {error.strerror}") from error
 
 
 BUILD = Command(

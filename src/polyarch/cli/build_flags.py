@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.options import Flag, Kind, Options
 
-__all__ = ["BUILD_FLAGS", "ignored_flags", "resource_values"]
+__all__ = ["BUILD_FLAGS", "PROGRESS", "ignored_flags", "resource_values"]
 
 PROGRESS = Flag(
     name="progress",
