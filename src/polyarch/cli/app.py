@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polyarch.cli.command import Context
+from polyarch.cli.command import Context, WrongCount
 from polyarch.cli.commands import GROUPS, Entry, find, load
 from polyarch.cli.helptext import (
     GLOBAL_FLAGS,
@@ -52,7 +52,12 @@ _DOCKER_FLAGS = (
 
 
 class _WrongCall(PolyarchError):
-    """A complaint with the usage below it."""
+    """A complaint with the usage below it; docker tells wrong flags apart by their own status."""
+
+    def __init__(self, error: UsageError, usage: str, *, is_plugin: bool) -> None:
+        super().__init__(f"{error}\n\n{usage}")
+        if is_plugin and not isinstance(error, WrongCount):
+            self.exit_status = _PLUGIN_USAGE_STATUS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -87,12 +92,9 @@ def _wants_debug(argv: Sequence[str]) -> bool:
 
 def _fail(error: BaseException, context: Context, *, debug: bool) -> int:
     try:
-        status = report(error, context.stderr, context.environ, debug=debug)
+        return report(error, context.stderr, context.environ, debug=debug)
     except BrokenPipeError:
-        status = 1
-    if isinstance(error, _WrongCall) and context.program != "polyarch":
-        return _PLUGIN_USAGE_STATUS
-    return status
+        return 1
 
 
 def _flush() -> None:
@@ -138,9 +140,11 @@ def _root_options(flags: Sequence[Flag], words: Sequence[str], context: Context)
     try:
         return parse_flags(flags, words, mixed=False)
     except UsageError as error:
-        usage = f"Usage:  {context.program} [OPTIONS] COMMAND"
-        more = f"Run '{context.program} --help' for more information"
-        raise _WrongCall(f"{error}\n\n{usage}\n\n{more}") from error
+        usage = (
+            f"Usage:  {context.program} [OPTIONS] COMMAND\n\n"
+            f"Run '{context.program} --help' for more information"
+        )
+        raise _WrongCall(error, usage, is_plugin=context.is_plugin) from error
 
 
 def _with_globals(options: Options, context: Context) -> Context:
@@ -191,8 +195,8 @@ def _call(entry: Entry, words: Sequence[str], context: Context, *, help_wanted: 
             return 0
         command.check_count(f"{context.program} {entry.name}", len(options.arguments))
     except UsageError as error:
-        hint = usage_hint(context.program, entry, command)
-        raise _WrongCall(f"{error}\n\n{hint}") from error
+        usage = usage_hint(context.program, entry, command)
+        raise _WrongCall(error, usage, is_plugin=context.is_plugin) from error
     context = _with_globals(options, context)
     if command.needs_engine:
         context = _enter(context)

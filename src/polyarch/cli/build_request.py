@@ -33,7 +33,7 @@ from polyarch.cli.flags import (
 from polyarch.cli.options import Options
 from polyarch.cli.outputs import default_outputs, merge_outputs
 from polyarch.cli.proxies import proxy_args
-from polyarch.errors import InputError, InvalidPlatform, InvalidReference
+from polyarch.errors import InputError, InvalidReference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import field, frozen, replace
@@ -80,6 +80,7 @@ def refuse_unsupported(asked: Asked) -> None:
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
+        (bool(asked.request.annotations), "--annotation"),
         (asked.resources != Resources(), "--resource"),
         (bool(asked.policies), "--policy"),
     ]
@@ -165,10 +166,7 @@ def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, 
     values = options.values("platform")
     if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
         values = (environ["DOCKER_DEFAULT_PLATFORM"],)
-    try:
-        return parse_list(values)
-    except InvalidPlatform as error:
-        raise InvalidPlatform(f"{error}: invalid argument", hint=error.hint) from error
+    return parse_list(values)
 
 
 def _tags(values: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     # Loads ctypes, which most commands do without.
     from polyarch.runtime.userns import EngineNamespaces
 
-__all__ = ["Command", "Context"]
+__all__ = ["Command", "Context", "WrongCount"]
+
+
+class WrongCount(UsageError):
+    """Too many or too few arguments."""
 
 
 @frozen
@@ -31,6 +35,11 @@ class Context:
     builder: str = ""
     debug: bool = False
     namespaces: EngineNamespaces | None = None
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether docker called us."""
+        return self.program.startswith("docker ")
 
     def print(self, text: str = "") -> None:
         """Print a line on standard output."""
@@ -80,4 +89,4 @@ class Command:
             wanted = f"requires at most {self.most} {plural}"
         else:
             wanted = f"requires at least {self.least} and at most {self.most} arguments"
-        raise UsageError(f"{path.partition(' ')[0]}: '{path}' {wanted}")
+        raise WrongCount(f"{path.partition(' ')[0]}: '{path}' {wanted}")

@@ -13,9 +13,10 @@ from polyarch.runtime.userns import enter_engine
 
 if TYPE_CHECKING:
     from polyarch.node.local import LocalNode
+    from polyarch.registry.remote import Registries
     from polyarch.store.store import Store
 
-__all__ = ["enter", "open_node", "open_store"]
+__all__ = ["enter", "open_node", "open_registries", "open_store"]
 
 
 def enter(context: Context) -> Context:
@@ -45,3 +46,12 @@ def open_store(context: Context) -> Iterator[Store]:
 
     with Store(state_folder(context.environ)) as store:
         yield store
+
+
+def open_registries(store: Store, context: Context) -> Registries:
+    """Return the registries as the source of what goes into the store."""
+    # urllib3 is only paid for by those who speak to a registry.
+    from polyarch.node.local import open_transport  # noqa: PLC0415
+    from polyarch.registry.remote import Registries as Remote  # noqa: PLC0415
+
+    return Remote(transport=open_transport(context.environ), blobs=store.blobs)

@@ -30,8 +30,8 @@ def cancel_on_signals() -> Iterator[CancelToken]:
         threads.append(thread)
         thread.start()
 
-    for number in _SIGNALS:
-        signal.signal(number, cancel)
+    for each in _SIGNALS:
+        signal.signal(each, cancel)
     try:
         yield token
     finally:

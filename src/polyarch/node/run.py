@@ -62,7 +62,18 @@ def pull_image(
 
     Returns the image and the platform it is for. Raises NotFound, RegistryError, StoreError.
     """
-    images = node.images(sink)
+    return _pulled(node.images(sink), node, reference, platform, pull=pull, cancel=cancel)[:2]
+
+
+def _pulled(
+    images: ImageSource,
+    node: LocalNode,
+    reference: str,
+    platform: Platform | None,
+    *,
+    pull: bool,
+    cancel: CancelToken,
+) -> tuple[BaseImage, Platform, LayerStack]:
     resolver = images.resolver(cancel, pull=pull)
     name = parse_reference(reference)
     wanted = normalize(platform or host())
@@ -71,10 +82,10 @@ def pull_image(
     found = wanted if is_index(root.media_type) else _platform_of(image)
     if platform is not None and not is_index(root.media_type) and found != wanted:
         raise NotFound(f"{reference} is for {found}, not for {wanted}")
-    _unpack(images, image, found, cancel)
+    stack = _unpack(images, image, found, cancel)
     if name.digest is None:
         node.keep(name, root)
-    return image, found
+    return image, found, stack
 
 
 def _unpack(
@@ -110,10 +121,14 @@ def run_image(
 
     Raises NotFound, RegistryError, NoEmulator, InputError.
     """
-    image, platform = pull_image(
-        node, request.reference, request.platform, pull=request.pull, sink=sink, cancel=cancel
+    image, platform, stack = _pulled(
+        node.images(sink),
+        node,
+        request.reference,
+        request.platform,
+        pull=request.pull,
+        cancel=cancel,
     )
-    stack = _unpack(node.images(sink), image, platform, cancel) if image.diff_ids else LayerStack()
     with ExitStack() as resources:
         folder = node.store.temporary("run")
         folder.mkdir()
