@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "User", "command", "fresh_user", "in_engine"]
+__all__ = ["ROOT", "SOURCE", "User", "command", "fresh_user", "in_engine", "interpreter"]
 
 SOURCE = Path(__file__).parent.parent / "src"
 
@@ -87,20 +87,24 @@ def fresh_user(*, subordinate_ids: bool) -> Iterator[User]:
         subprocess.run(["userdel", "--remove", name], check=True, stderr=subprocess.DEVNULL)
 
 
-def _interpreter(user: User) -> str:
+def interpreter(user: User) -> str:
     """Return a Python that `user` may run: root's own may lie in root's home."""
-    if user.uid == 0:
+    if user.uid == 0 or _is_reachable(Path(sys.executable).resolve()):
         return sys.executable
     found = shutil.which("python3", path="/usr/local/bin:/usr/bin")
     assert found, "an ordinary user needs a Python in /usr"
     return found
 
 
+def _is_reachable(program: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in (program, *program.parents))
+
+
 def command(user: User, script: str, **arguments: object) -> list[str]:
     """Return the command line that runs `script` as an engine of `user`."""
     ids = [f"--reuid={user.uid}", f"--regid={user.gid}", "--init-groups"]
     become = ["setpriv", *ids, "--"] if user.uid else []
-    return [*become, _interpreter(user), "-B", "-c", PROLOGUE + script, json.dumps(arguments)]
+    return [*become, interpreter(user), "-B", "-c", PROLOGUE + script, json.dumps(arguments)]
 
 
 def in_engine(user: User, script: str, **arguments: object) -> Any:

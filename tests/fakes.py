@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
-    CopyAction,
     BindMount,
+    CopyAction,
     ExecOp,
     FileOp,
     ImageOp,

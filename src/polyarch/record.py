@@ -65,7 +65,7 @@ def frozen(cls: C) -> C:
     for name, method in (("__eq__", _equal), ("__hash__", _hash)):
         if cls.__dict__.get(name) is None:
             setattr(cls, name, method)
-    cls.__setattr__ = _refuse  # type: ignore[method-assign, assignment]
+    cls.__setattr__ = _refuse  # type: ignore[method-assign]
     cls.__delattr__ = _refuse  # type: ignore[method-assign, assignment]
     return cls
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from baseimages import push_base
 from engines import ROOT, User, fresh_user
+from programs import Person, person
 from rootfs import make_rootfs
+from servers import RealRegistry, real_registry
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +50,23 @@ def rootfs_of(tmp_path: Path) -> Callable[..., Path]:
         return rootfs
 
     return make
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """Debian's registry, with `library/busybox` for amd64, arm64 and arm/v7."""
+    folder = tmp_path_factory.mktemp("registry")
+    with real_registry(folder) as server:
+        push_base(server.host, "library/busybox", ("amd64", "arm64", "arm"), folder / "roots")
+        yield server
+
+
+@pytest.fixture
+def who(user: User, tmp_path: Path) -> Person:
+    """The users of `user`, each at a shell."""
+    return person(user, tmp_path / "home")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Person:
+    return person(ROOT, tmp_path / "home")

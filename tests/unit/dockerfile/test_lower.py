@@ -50,18 +50,18 @@ IMAGES = Images({"base": {}, "onbuild": {"OnBuild": ["RUN one", "COPY . /x"]}})
 OPTIONS = LowerOptions(build_platform=AMD64)
 
 
-def lowered(text: str, platform: Platform = AMD64, **options: object) -> Lowered:
+def lowered(text: str, /, platform: Platform = AMD64, **options: object) -> Lowered:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
     chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
     return lower(dockerfile, platform, options=chosen, maker=GraphMaker(), images=IMAGES)
 
 
 def history(text: str, **options: object) -> list[str]:
-    return [str(entry["created_by"]) for entry in lowered(text, **options).history]
+    return [str(entry["created_by"]) for entry in lowered(text, AMD64, **options).history]
 
 
 def run_config(text: str, **options: object) -> object:
-    return lowered(text, **options).config["config"]
+    return lowered(text, AMD64, **options).config["config"]
 
 
 def names(image: Lowered) -> list[str]:
@@ -209,7 +209,9 @@ def test_names_of_a_crossing_stage() -> None:
 
 def test_platforms_share_what_is_equal() -> None:
     dockerfile = parse(
-        SourceText(name="Dockerfile", text="FROM scratch AS a\nCOPY a /\nFROM base\nCOPY --from=a / /")
+        SourceText(
+            name="Dockerfile", text="FROM scratch AS a\nCOPY a /\nFROM base\nCOPY --from=a / /"
+        )
     )
     maker = GraphMaker()
     one, other = (

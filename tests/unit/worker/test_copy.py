@@ -1,4 +1,5 @@
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -128,8 +129,6 @@ def test_exclude_keeps_what_a_later_pattern_brings_back(source: Path, root: Path
 
 
 def test_fifos_are_made_and_sockets_left_out(source: Path, root: Path) -> None:
-    import socket
-
     os.mkfifo(source / "dir/pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(source / "dir/sock"))

@@ -1,5 +1,6 @@
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,6 @@ def test_bad_mode(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CLAUSES, min_size=1, max_size=3), st.integers(0, 0o777), st.booleans())
 def test_agrees_with_chmod(clauses: list[str], mode: int, is_directory: bool) -> None:
-    import tempfile
-
     text = ",".join(clauses)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")

@@ -1,0 +1,123 @@
+"""The whole program as people start it: by root or an ordinary user, with a folder and a store of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines import SOURCE, User, interpreter
+
+__all__ = ["Ended", "Person", "person"]
+
+_STEP_TIME = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    def check(self) -> Ended:
+        """Return it. Raises AssertionError if it failed."""
+        assert self.status == 0, self.err
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Someone at a shell: `home` holds their store and settings, `work` is where they stand."""
+
+    user: User
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        return self.home / "work"
+
+    @property
+    def root(self) -> Path:
+        """The folder of their store."""
+        return self.home / "store"
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file below `work`, as theirs."""
+        path = self.work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        for each in (path, *path.parents):
+            if each.is_relative_to(self.work):
+                os.chown(each, self.user.uid, self.user.gid)
+        return path
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command line of polyarch as this person."""
+        return [*self.become(), interpreter(self.user), "-B", "-m", "polyarch", *words]
+
+    def become(self) -> list[str]:
+        """Return the words before a command that make it this person's."""
+        ids = [f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--init-groups"]
+        return ["setpriv", *ids, "--"] if self.user.uid else []
+
+    def environment(self) -> dict[str, str]:
+        """Return all variables that the program gets."""
+        packages = sysconfig.get_paths()["purelib"]
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.home),
+            "USER": self.user.name,
+            "POLYARCH_ROOT": str(self.root),
+            "PYTHONPATH": f"{SOURCE}:{packages}",
+            "LANG": "C.UTF-8",
+            **self.environ,
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start polyarch in a process group of its own, and don't wait."""
+        return subprocess.Popen(
+            self.command(*words),
+            env=self.environment(),
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+        """Run polyarch to its end."""
+        return self.run_other(*self.command(*words), seconds=seconds)
+
+    def run_other(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+        """Run another program in the same surroundings."""
+        ended = subprocess.run(
+            words,
+            env=self.environment(),
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+        )
+        out, err = (each.decode(errors="replace") for each in (ended.stdout, ended.stderr))
+        assert "Traceback (most recent call last)" not in err, err
+        return Ended(status=ended.returncode, out=out, err=err)
+
+
+def person(user: User, home: Path) -> Person:
+    """Make the folders of a person, theirs and reachable."""
+    found = Person(user=user, home=home)
+    for folder in (home, found.work):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, user.uid, user.gid)
+    for folder in home.parents:
+        if folder.stat().st_uid == os.geteuid() and "pytest" in str(folder):
+            folder.chmod(0o755)
+    return found
