@@ -119,7 +119,7 @@ class LocalNode:
 
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
-    """Return what speaks to registries, with the user's settings and credentials."""
+    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
     return Transport(load_hosts(environ), Credentials(environ))
 
 
@@ -140,10 +140,11 @@ def open_local_node(
         hands = LazyHands(root=root, namespaces=namespaces, spawner=spawner, environ=environ)
         stack.callback(hands.close)
         snapshotter = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        transport = stack.enter_context(open_transport(environ))
         yield LocalNode(
             store=store,
             snapshotter=snapshotter,
             hands=hands,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(transport=open_transport(environ), blobs=store.blobs),
+            remote=Registries(transport=transport, blobs=store.blobs),
         )
