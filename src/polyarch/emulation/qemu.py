@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from polyarch.emulation.binfmt import Handler, get_handler
@@ -18,6 +17,7 @@ from polyarch.emulation.elf import read_elf_file
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.errors import InputError, MachineError
 from polyarch.process import run
+from polyarch.record import frozen
 
 __all__ = ["Emulator", "PlatformLike", "emulator_from", "emulator_name", "find_emulator"]
 
@@ -46,7 +46,7 @@ def emulator_name(architecture: str) -> str:
     return _BUILDKIT_NAMES.get(architecture, architecture)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Emulator:
     """A static QEMU user-mode program. `version` is its major and minor number, (0, 0) if unknown."""
 

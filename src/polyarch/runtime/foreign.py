@@ -13,7 +13,6 @@ import os
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
@@ -21,6 +20,7 @@ from polyarch.emulation.private import entries_to_register, register_private
 from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
 from polyarch.emulation.qemu import Emulator, PlatformLike, emulator_from, find_emulator
 from polyarch.errors import InputError, MachineError, NamespaceForbidden, NoEmulator
+from polyarch.record import field, frozen
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host
 
@@ -48,7 +48,7 @@ class Holder:
         self._control.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Emulation:
     """What to add to a step so that it runs here; nothing for a native one."""
 
