@@ -150,7 +150,8 @@ class ImageSource:
             return found
 
         status.progress(0)
-        diff_id = self.snapshotter.unpack(layer.snapshot, fill)
+        with self.unpacking:
+            diff_id = self.snapshotter.unpack(layer.snapshot, fill)
         self.store.snapshots.add(
             SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
         )
