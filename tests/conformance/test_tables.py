@@ -16,6 +16,7 @@ import pytest
 TABLES = {
     "dockerfile_parse": "adapter",
     "dockerfile_stages": "adapter",
+    "elf_binfmt": "adapter_emulation",
     "ignore": "adapter",
     "platforms": "adapter_images",
     "reference": "adapter_images",
