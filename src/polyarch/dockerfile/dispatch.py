@@ -131,13 +131,14 @@ def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
 
 def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> None:
     path = expand_in(state, instruction.path, instruction, lowering)
-    workdir = posixpath.normpath(posixpath.join(state.workdir, path))
+    workdir = posixpath.normpath(posixpath.join(state.workdir, state.posix(path)))
     workdir = "/" + workdir.lstrip("/")
-    state.run["WorkingDir"] = workdir
+    is_windows = state.platform.os == "windows"
+    state.run["WorkingDir"] = workdir.replace("/", "\\") if is_windows else workdir
     if workdir == "/":
         state.record(f"WORKDIR {workdir}")
         return
-    action = MkdirAction(path=workdir, owner=state.user)
+    action = MkdirAction(path=workdir, owner=state.user, created=lowering.options.epoch)
     state.vertex = lowering.add(
         state, FileOp(actions=(action,)), (state.vertex,), f"WORKDIR {path}", instruction
     )

@@ -41,6 +41,7 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
             data=_content(document, state),
             mode=mode,
             owner=owner,
+            created=lowering.options.epoch,
         )
         for document in instruction.contents
     ]
@@ -64,6 +65,7 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
                 unpack=isinstance(instruction, Add) and instruction.unpack is not False,
                 parents=isinstance(instruction, Copy) and instruction.parents,
                 exclude=tuple(instruction.exclude),
+                created=lowering.options.epoch,
             )
         )
     text = " ".join(instruction.text.split())
@@ -119,6 +121,7 @@ def _refuse_unsupported(instruction: Copy | Add) -> None:
 
 def _destination_path(state: StageState, destination: str) -> str:
     """Return the absolute destination; a trailing slash says that it is a folder."""
+    destination = state.posix(destination)
     path = posixpath.normpath(posixpath.join(state.workdir, destination))
     path = "/" + path.lstrip("/")
     is_folder = destination in ("", ".") or destination.endswith(("/", "/."))

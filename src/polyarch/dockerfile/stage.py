@@ -7,6 +7,7 @@ spec's), so that whatever a base image holds beside the known keys passes throug
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable
 from typing import cast
 
@@ -21,6 +22,7 @@ __all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "StageState"]
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
+_DRIVE = re.compile(r"\A[Cc]:")
 
 
 @mutable
@@ -56,8 +58,14 @@ class StageState:
 
     @property
     def workdir(self) -> str:
-        """The working directory, absolute."""
-        return self.text("WorkingDir") or "/"
+        """The working directory, absolute, POSIX."""
+        return self.posix(self.text("WorkingDir")) or "/"
+
+    def posix(self, path: str) -> str:
+        """Return a path as all systems but Windows write it: without a drive, with slashes."""
+        if self.platform.os != "windows":
+            return path
+        return _DRIVE.sub("", path).replace("\\", "/")
 
     @property
     def user(self) -> str:

@@ -270,3 +270,20 @@ def test_missing_base_has_a_place() -> None:
     with pytest.raises(NotFound) as error:
         lowered("FROM scratch AS a\nFROM nowhere")
     assert error.value.line == 2
+
+
+def test_windows_paths_are_written_both_ways() -> None:
+    windows = Platform(os="windows", architecture="amd64")
+    text = "FROM scratch\nCOPY a b\\\\c\nWORKDIR C:\\\\w\nCOPY a x\n"
+
+    image = lowered(text, windows)
+
+    copies = [
+        action.destination
+        for vertex in walk([image.vertex])
+        if isinstance(vertex.op, FileOp)
+        for action in vertex.op.actions
+        if isinstance(action, CopyAction)
+    ]
+    assert copies == ["/b/c", "/w/x"]
+    assert image.config["config"] == {"WorkingDir": "\\w"}
