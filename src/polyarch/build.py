@@ -12,10 +12,20 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
+from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
-from polyarch.exporter.export import IMAGE_TYPES, Exporter, check_outputs, names_of
+from polyarch.exporter.export import (
+    IMAGE_TYPES,
+    Exporter,
+    annotations_of,
+    check_outputs,
+    epoch_of,
+    is_true,
+    names_of,
+)
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
@@ -70,6 +80,7 @@ def build_on(
     were built.
     """
     cancel = cancel or CancelToken()
+    request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     check_outputs(request.outputs, len(platforms))
     dockerfile = _load(request, sink)
@@ -77,7 +88,8 @@ def build_on(
     images = node.images(sink)
     resolver = images.resolver(cancel, pull=request.pull)
     maker = GraphMaker()
-    options = _options(request, platforms)
+    epoch = find_epoch(dockerfile, request.build_args, host(), contexts.time_of)
+    options = replace(_options(request, platforms), epoch=epoch)
     lowered = [
         lower(dockerfile, platform, options=options, maker=maker, images=resolver)
         for platform in platforms
@@ -157,6 +169,7 @@ def _export(
         store=node.store,
         carrier=node.carrier(images),
         trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
+        epoch=lowered[0].epoch,
         sink=images.sink,
         cancel=cancel,
     )
@@ -174,20 +187,34 @@ def _assemble(
     carried: tuple[ImageSource, CancelToken],
 ) -> Export:
     images, cancel = carried
-    attributes = next(each.attributes for each in outputs if each.type in IMAGE_TYPES)
+    output = next(each for each in outputs if each.type in IMAGE_TYPES)
+    epoch = epoch_of(output, lowered[0].epoch)
     choice = CompressionChoice.parse(
-        attributes.get("compression", ""), attributes.get("compression-level", "")
+        output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
     )
+    if is_true(output, "rewrite-timestamp"):
+        choice = replace(choice, latest=epoch)
+    annotations = annotations_of(output, len(lowered))
     with step(images.sink, "exporting layers"):
         made = tuple(
             assemble(
-                part.config, part.history, node.layers.export(stack, choice, cancel), part.platform
+                part.config,
+                part.history,
+                node.layers.export(stack, choice, cancel),
+                part.platform,
+                epoch=epoch,
+                annotations=annotations,
             )
             for part, stack in zip(lowered, stacks, strict=True)
         )
-    root = made[0].manifest if len(made) == 1 else assemble_index(made)
-    names = tuple(dict.fromkeys(name for output in outputs for name in names_of(output)))
-    return Export(root=root, images=made, names=names, created=time.time())
+    root = made[0].manifest if len(made) == 1 else assemble_index(made, annotations)
+    return Export(
+        root=root,
+        images=made,
+        names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
+        created=time.time() if epoch is None else epoch,
+        annotations=annotations.find(INDEX_DESCRIPTOR),
+    )
 
 
 def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:

@@ -80,7 +80,6 @@ def refuse_unsupported(asked: Asked) -> None:
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (bool(asked.request.annotations), "--annotation"),
         (asked.resources != Resources(), "--resource"),
         (bool(asked.policies), "--policy"),
     ]

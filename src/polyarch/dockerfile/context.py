@@ -47,6 +47,7 @@ class LowerOptions:
 
     `is_explicit` says that the platform was asked for, rather than taken from this machine.
     `contexts` maps the names of named contexts to what they are (a folder or an image reference).
+    `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     """
 
     build_platform: Platform
@@ -65,6 +66,7 @@ class LowerOptions:
     shm_size: int = 0
     cgroup_parent: str = ""
     allow: frozenset[str] = frozenset()
+    epoch: int | None = None
 
 
 @mutable

@@ -41,13 +41,15 @@ class Lowered:
     """What a Dockerfile means for one platform.
 
     `vertex` gives the file system; `config` is the image config without `rootfs` and `history`;
-    `history` holds the base image's entries as they are, and new ones that have no time yet.
+    `history` holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
+    the latest time, in seconds, that anything new may have.
     """
 
     platform: Platform
     vertex: Vertex
     config: JSONObject
     history: tuple[JSONObject, ...]
+    epoch: int | None = None
 
 
 def lower(
@@ -103,6 +105,7 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
         vertex=state.vertex,
         config=config,
         history=tuple(state.history),
+        epoch=lowering.options.epoch,
     )
 
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from polyarch.digest import sha256
+from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact, indented
 from polyarch.platforms import Platform
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 
 __all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document", "rfc3339"]
 
@@ -56,6 +57,7 @@ def assemble(
     platform: Platform,
     *,
     epoch: int | None = None,
+    annotations: Annotations = Annotations(),  # noqa: B008 - immutable
 ) -> ImageResult:
     """Make the image of one platform.
 
@@ -79,10 +81,14 @@ def assemble(
         "config": config_document.descriptor.to_json(),
         "layers": [layer.descriptor.to_json() for layer in layers],
     }
+    if noted := annotations.find(MANIFEST, platform):
+        manifest["annotations"] = noted
+    made = document(media.OCI_MANIFEST, indented(manifest), _config_platform(whole))
+    on_descriptor = annotations.find(MANIFEST_DESCRIPTOR, platform)
     return ImageResult(
         platform=platform,
         config=config_document,
-        manifest=document(media.OCI_MANIFEST, indented(manifest), _config_platform(whole)),
+        manifest=replace(made, descriptor=replace(made.descriptor, annotations=on_descriptor)),
         layers=tuple(layers),
     )
 
@@ -95,13 +101,18 @@ def _config_platform(config: JSONObject) -> Platform:
     return Platform(os=text("os"), architecture=text("architecture"), variant=text("variant"))
 
 
-def assemble_index(images: Sequence[ImageResult]) -> Document:
+def assemble_index(
+    images: Sequence[ImageResult],
+    annotations: Annotations = Annotations(),  # noqa: B008 - immutable
+) -> Document:
     """Make the index of several platforms' images, in the given order."""
     index: JSONObject = {
         "schemaVersion": 2,
         "mediaType": media.OCI_INDEX,
         "manifests": [image.manifest.descriptor.to_json() for image in images],
     }
+    if noted := annotations.find(INDEX):
+        index["annotations"] = noted
     return document(media.OCI_INDEX, indented(index))
 
 
@@ -116,8 +127,9 @@ def _completed(history: Sequence[JSONObject], layers: Sequence[ExportedLayer]) -
             entries.append({**entry, "empty_layer": True})
         else:
             entries.append(dict(entry))
-    missing = max(0, len(layers) - made)
-    entries += [{"comment": _SYNTHETIC_COMMENT} for _ in range(missing)]
+    for layer in layers[made:]:
+        entry = {"created_by": layer.description or "created by buildkit"}
+        entries.append({**entry, "comment": _SYNTHETIC_COMMENT})
     return entries
 
 

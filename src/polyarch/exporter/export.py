@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from polyarch.errors import InputError
+from polyarch.exporter.annotations import INDEX, Annotations
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
@@ -28,7 +29,15 @@ from polyarch.store.trouble import store_trouble
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
 
-__all__ = ["Carrier", "Exporter", "check_outputs", "names_of"]
+__all__ = [
+    "Carrier",
+    "Exporter",
+    "annotations_of",
+    "check_outputs",
+    "epoch_of",
+    "is_true",
+    "names_of",
+]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
 IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})
@@ -36,10 +45,10 @@ FILE_TYPES = frozenset({"local", "tar"})
 _IMAGE_ATTRIBUTES = frozenset(
     {
         "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
-        "registry.insecure", "tar", "attestation-inline", "source-date-epoch",
+        "registry.insecure", "tar", "attestation-inline", "source-date-epoch", "rewrite-timestamp",
     }
 )  # fmt: skip
-_FILE_ATTRIBUTES = frozenset({"platform-split"})
+_FILE_ATTRIBUTES = frozenset({"platform-split", "source-date-epoch"})
 
 
 class Carrier(Protocol):
@@ -73,6 +82,30 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
 
 
+def epoch_of(output: Output, epoch: int | None) -> int | None:
+    """Return the latest time, in seconds, of what is new in an output: its own or that of the build.
+
+    Raises InputError.
+    """
+    text = output.attributes.get("source-date-epoch", "")
+    if not text:
+        return epoch
+    if not text.removeprefix("-").isdecimal():
+        raise InputError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="give whole seconds since 1970")
+    return int(text)
+
+
+def annotations_of(output: Output, platforms: int) -> Annotations:
+    """Return the annotations that an output asks for. Raises InputError, InvalidPlatform."""
+    found = Annotations.parse(output.attributes)
+    if platforms == 1 and found.find(INDEX):
+        raise InputError(
+            "index annotations not supported for single platform export",
+            hint="annotate the manifest, or build for several platforms",
+        )
+    return found
+
+
 def check_outputs(outputs: Sequence[Output], platforms: int) -> None:
     """Refuse, before anything is built, what can't be exported. Raises InputError."""
     for output in outputs:
@@ -88,12 +121,23 @@ def _check(output: Output, platforms: int) -> None:
             f"unknown output type {output.type!r}", hint="use one of " + ", ".join(_KNOWN)
         )
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
-    unknown = sorted(set(output.attributes) - known)
+    unknown = sorted(
+        name
+        for name in set(output.attributes) - known
+        if not name.startswith("annotation")  # files have nothing to hang them on: as in buildx
+    )
     if unknown and output.type != "cacheonly":
         raise InputError(
             f"the attribute {unknown[0]!r} of output type={output.type} can't be carried out yet",
             hint="leave it out",
         )
+    if is_true(output, "rewrite-timestamp") and is_true(output, "unpack"):
+        raise InputError(
+            'exporter option "rewrite-timestamp" conflicts with "unpack"',
+            hint="leave one of them out",
+        )
+    epoch_of(output, None)
+    annotations_of(output, platforms)
     names = names_of(output) if output.type in IMAGE_TYPES else ()
     is_pushed = output.type == "registry" or is_true(output, "push")
     if is_pushed and not names:
@@ -120,13 +164,17 @@ def _is_stdout(output: Output) -> bool:
 
 @frozen
 class Exporter:
-    """Carries out outputs. `trees` gives the files of each platform, for those that want files."""
+    """Carries out outputs. `trees` gives the files of each platform, for those that want files.
+
+    `epoch` is the time of all files in such outputs, in seconds; None leaves them their own.
+    """
 
     store: Store
     carrier: Carrier
     trees: Callable[[], AbstractContextManager[Sequence[FileTree]]]
     sink: Sink
     cancel: CancelToken
+    epoch: int | None = None
 
     def run(self, output: Output, export: Export | None) -> None:
         """Carry out one output. `export` is there for the types that hold an image."""
@@ -195,11 +243,13 @@ class Exporter:
         with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
             split = is_true(output, "platform-split", default=len(trees) > 1)
             with shown.part("copying files" if output.type == "local" else "sending tarball"):
+                epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
-                    write_files(trees, Path(output.destination), split=split)
+                    write_files(trees, Path(output.destination), split=split, epoch=epoch)
                 else:
                     self._to_file(
-                        output.destination, lambda sink: write_tar(trees, sink, split=split)
+                        output.destination,
+                        lambda sink: write_tar(trees, sink, split=split, epoch=epoch),
                     )
 
     def _to_file(self, destination: str, write: Callable[[ByteSink], None]) -> None:

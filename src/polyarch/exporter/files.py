@@ -7,6 +7,7 @@ archive keeps the owners.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from polyarch.store.trouble import store_trouble
 __all__ = ["write_files", "write_tar"]
 
 _CAPABILITY = "security.capability"
+_SECOND = 1_000_000_000
 _KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,
@@ -54,10 +56,12 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
             yield from _walk(entry.path, f"{path}/")
 
 
-def write_files(trees: Sequence[FileTree], folder: Path, *, split: bool) -> None:
+def write_files(
+    trees: Sequence[FileTree], folder: Path, *, split: bool, epoch: int | None = None
+) -> None:
     """Copy the files into `folder`, which is made if it is missing; what is there already stays.
 
-    Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
+    `epoch` is the time that all of them get, in seconds; None leaves them their own. Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
     """
     with store_trouble("write to", folder):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -70,11 +74,11 @@ def write_files(trees: Sequence[FileTree], folder: Path, *, split: bool) -> None
                 if not split and path in written:
                     _check_same(path, written[path], tree)
                 written[path] = tree
-                _place(entry, target / path)
+                _place(entry, target / path, epoch)
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((entry, target / path))
             for entry, place in reversed(folders):
-                _finish(place, entry.stat(follow_symlinks=False))
+                _finish(place, entry.stat(follow_symlinks=False), epoch)
 
 
 def _check_same(path: str, first: FileTree, second: FileTree) -> None:
@@ -93,7 +97,7 @@ def _check_same(path: str, first: FileTree, second: FileTree) -> None:
         )
 
 
-def _place(entry: os.DirEntry[str], target: Path) -> None:
+def _place(entry: os.DirEntry[str], target: Path, epoch: int | None) -> None:
     status = entry.stat(follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
         if target.is_symlink() or (target.exists() and not target.is_dir()):
@@ -110,7 +114,7 @@ def _place(entry: os.DirEntry[str], target: Path) -> None:
         os.mkfifo(target)
     else:
         return  # devices and sockets mean nothing outside of an image
-    _finish(target, status)
+    _finish(target, status, epoch)
 
 
 def _copy(source: str, target: Path, size: int) -> None:
@@ -120,13 +124,16 @@ def _copy(source: str, target: Path, size: int) -> None:
             left -= count
 
 
-def _finish(target: Path, status: os.stat_result) -> None:
+def _finish(target: Path, status: os.stat_result, epoch: int | None) -> None:
     if not target.is_symlink():
         target.chmod(stat.S_IMODE(status.st_mode))
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+    mtime = status.st_mtime_ns if epoch is None else epoch * _SECOND
+    os.utime(target, ns=(mtime, mtime), follow_symlinks=False)
 
 
-def write_tar(trees: Sequence[FileTree], sink: Sink, *, split: bool) -> None:
+def write_tar(
+    trees: Sequence[FileTree], sink: Sink, *, split: bool, epoch: int | None = None
+) -> None:
     """Write the files as a tar archive. Raises InputError as `write_files`, StoreError."""
     writer = TarWriter(sink)
     written: dict[str, FileTree] = {}
@@ -140,17 +147,22 @@ def write_tar(trees: Sequence[FileTree], sink: Sink, *, split: bool) -> None:
                 _check_same(path, written[path], tree)
                 continue
             written[path] = tree
-            _add(writer, prefix + path, entry, links)
+            member = _member(prefix + path, entry, links)
+            if member is not None:
+                _add(writer, member if epoch is None else _timed(member, epoch), entry)
     writer.end()
 
 
-def _add(
-    writer: TarWriter, name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]
-) -> None:
+def _timed(member: Entry, epoch: int) -> Entry:
+    return dataclasses.replace(member, mtime_ns=epoch * _SECOND)
+
+
+def _member(name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]) -> Entry | None:
+    """Return what the archive says of a file; None for a socket."""
     status = entry.stat(follow_symlinks=False)
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is None:
-        return
+        return None
     uid, gid = get_owner(entry.path, status)
     key = (status.st_dev, status.st_ino)
     link = os.readlink(entry.path) if kind == SYMLINK else ""
@@ -158,20 +170,23 @@ def _add(
         link = links.setdefault(key, name)
         kind, link = (HARD_LINK, link) if link != name else (FILE, "")
     is_device = kind in {CHARACTER_DEVICE, BLOCK_DEVICE}
-    member = Entry(
+    return Entry(
         name=name,
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
         uid=uid,
         gid=gid,
         size=status.st_size if kind == FILE else 0,
-        mtime_ns=status.st_mtime_ns // 1_000_000_000 * 1_000_000_000,
+        mtime_ns=status.st_mtime_ns // _SECOND * _SECOND,
         link=link,
         major=os.major(status.st_rdev) if is_device else 0,
         minor=os.minor(status.st_rdev) if is_device else 0,
         xattrs=_capability(entry.path) if kind == FILE else {},
     )
-    if kind != FILE:
+
+
+def _add(writer: TarWriter, member: Entry, entry: os.DirEntry[str]) -> None:
+    if member.kind != FILE:
         writer.add(member)
         return
     with open(entry.path, "rb", buffering=0) as stream:

@@ -7,6 +7,8 @@ came with, wherever that is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
 from polyarch.layer.kinds import Compression
@@ -21,6 +23,7 @@ from polyarch.store.store import Store
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
+_REWRITTEN = "buildkit/rewritten-timestamp"
 _MEDIA_TYPES = {
     Compression.UNCOMPRESSED: media.OCI_LAYER,
     Compression.GZIP: media.OCI_LAYER_GZIP,
@@ -30,10 +33,15 @@ _MEDIA_TYPES = {
 
 @frozen
 class CompressionChoice:
-    """How new layers are compressed; `level` None is the default one."""
+    """How new layers are written; `level` None is the default one.
+
+    `latest` is the latest time, in seconds since the epoch, that their files may have; None leaves
+    the times as they are.
+    """
 
     kind: Compression = Compression.GZIP
     level: int | None = None
+    latest: int | None = None
 
     @staticmethod
     def parse(kind: str, level: str) -> CompressionChoice:
@@ -57,13 +65,14 @@ class ExportedLayer:
     """A layer as an image has it.
 
     `created` is in seconds since the epoch, None for a layer that came with a base image; `sources`
-    are references of images whose repositories have the blob.
+    are references of images whose repositories have the blob; `description` says how it came about.
     """
 
     descriptor: Descriptor
     diff_id: DiffID
     created: float | None = None
     sources: tuple[str, ...] = ()
+    description: str = ""
 
 
 @frozen
@@ -91,14 +100,33 @@ class LayerBlobs:
                 descriptor=layer.blob, diff_id=layer.diff_id, sources=layer.sources
             )
         record = self.store.snapshots.find(layer.snapshot)
-        created = record.created if record else 0.0
+        blob = self._blob(stack, number, choice, cancel)
+        annotations = {} if choice.latest is None else {_REWRITTEN: str(choice.latest)}
+        return ExportedLayer(
+            descriptor=Descriptor(
+                media_type=blob.media_type,
+                digest=blob.digest,
+                size=blob.size,
+                annotations=annotations,
+            ),
+            diff_id=blob.diff_id,
+            created=record.created if record else 0.0,
+            description=record.description if record else "",
+        )
+
+    def _blob(
+        self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
+    ) -> LayerBlob:
+        if choice.latest is not None:
+            # Times are cut off: that isn't the snapshot's layer, so it isn't remembered as such.
+            return self._write(stack, number, choice)
+        layer = stack.layers[number]
         blob = self._find(layer, choice)
-        if blob is None:
-            name = f"blob-{layer.snapshot}-{choice.kind}"
-            with self.store.locks.exclusive(name, check=cancel.check):
-                blob = self._find(layer, choice) or self._write(stack, number, choice)
-        descriptor = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
-        return ExportedLayer(descriptor=descriptor, diff_id=blob.diff_id, created=created)
+        if blob is not None:
+            return blob
+        name = f"blob-{layer.snapshot}-{choice.kind}"
+        with self.store.locks.exclusive(name, check=cancel.check):
+            return self._find(layer, choice) or self._write(stack, number, choice)
 
     def _find(self, layer: LayerRef, choice: CompressionChoice) -> LayerBlob | None:
         record = self.store.snapshots.find(layer.snapshot)
@@ -120,7 +148,7 @@ class LayerBlobs:
         paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
         with self.store.blobs.writer() as writer:
             made = compress(
-                lambda sink: write_layer(paths[-1], paths[:-1], sink),
+                lambda sink: write_layer(paths[-1], paths[:-1], sink, clamp=_clamp(choice.latest)),
                 writer,
                 choice.kind,
                 choice.level,
@@ -134,5 +162,13 @@ class LayerBlobs:
             level=choice.level,
         )
         self.store.layers.add(blob)
-        self.store.snapshots.set_diff_id(stack.layers[number].snapshot, made.diff_id)
+        if choice.latest is None:
+            self.store.snapshots.set_diff_id(stack.layers[number].snapshot, made.diff_id)
         return blob
+
+
+def _clamp(latest: int | None) -> Callable[[int], int] | None:
+    if latest is None:
+        return None
+    limit = latest * 1_000_000_000
+    return lambda mtime: min(mtime, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -9,7 +10,7 @@ from polyarch.exporter.assemble import Document, ImageResult, rfc3339
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 
 __all__ = ["CREATED", "IMAGE_NAME", "REF_NAME", "Export", "FileTree"]
 
@@ -22,13 +23,14 @@ REF_NAME = "org.opencontainers.image.ref.name"
 class Export:
     """A result to be exported: the root document, the images below it, the names it gets.
 
-    `created` is in seconds since the epoch.
+    `created` is in seconds since the epoch; `annotations` are those of the root's descriptor.
     """
 
     root: Document
     images: tuple[ImageResult, ...]
     names: tuple[Reference, ...]
     created: float
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -52,11 +54,12 @@ class Export:
         """Return the descriptors of a layout's `index.json`: one for each name."""
         created = {CREATED: rfc3339(float(int(self.created)))}
         root = self.root.descriptor
+        common = {**root.annotations, **self.annotations, **created}
         if not self.names:
-            return [replace(root, annotations=created)]
+            return [replace(root, annotations=common)]
         named = []
         for name in self.names:
-            annotations = {IMAGE_NAME: str(name), **created, REF_NAME: name.tag or "latest"}
+            annotations = {**common, IMAGE_NAME: str(name), REF_NAME: name.tag or "latest"}
             named.append(replace(root, annotations=annotations))
         return named
 

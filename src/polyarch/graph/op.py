@@ -214,22 +214,30 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
 
 @frozen
 class MkdirAction:
-    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0."""
+    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0.
+
+    `created` is the time, in seconds since the epoch, that folders get which are made; None is now.
+    """
 
     path: str
     mode: int = 0o755
     owner: str = ""
+    created: int | None = None
 
 
 @frozen
 class MkfileAction:
-    """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash."""
+    """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash.
+
+    `created` is the time of folders that are made for it, as in MkdirAction.
+    """
 
     path: str
     name: str
     data: str
     mode: str = ""
     owner: str = ""
+    created: int | None = None
 
 
 @frozen
@@ -238,7 +246,8 @@ class CopyAction:
 
     `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
     `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
-    says whether local archives are extracted.
+    says whether local archives are extracted. `created` is the time of folders that are made on the way
+    to the destination, as in MkdirAction.
     """
 
     input: int
@@ -250,6 +259,7 @@ class CopyAction:
     unpack: bool = False
     parents: bool = False
     exclude: tuple[str, ...] = ()
+    created: int | None = None
 
 
 FileAction = MkdirAction | MkfileAction | CopyAction

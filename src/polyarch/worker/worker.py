@@ -171,9 +171,11 @@ class Worker:
 
     def _recorded(self, base: LayerStack, snapshot: SnapshotID, vertex: Vertex) -> LayerStack:
         """Account for a new snapshot, after it is there."""
-        self.records.add(
-            SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
-        )
+        op, shown = vertex.op, vertex.name
+        if isinstance(op, ExecOp):
+            # Described as BuildKit does: a history without an entry for the layer quotes it.
+            shown = f"mount / from exec {' '.join(op.argv)}"
+        self.records.add(SnapshotRecord(id=snapshot, parents=base.snapshots, description=shown))
         return base.with_layer(snapshot)
 
     @contextmanager

@@ -1,0 +1,83 @@
+"""Annotations of an image: what the request and an output ask for, and which document each lands on.
+
+An attribute of an output is `annotation.KEY`, `annotation-LEVEL.KEY` or `annotation-LEVEL[PLATFORM].KEY`;
+the levels are those of docker buildx's `--annotation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from polyarch.errors import InputError
+from polyarch.platforms import Platform, normalize
+from polyarch.platforms import parse as parse_platform
+from polyarch.record import frozen, replace
+from polyarch.request import Output
+
+__all__ = [
+    "INDEX",
+    "INDEX_DESCRIPTOR",
+    "MANIFEST",
+    "MANIFEST_DESCRIPTOR",
+    "Annotations",
+    "annotated",
+]
+
+MANIFEST = "manifest"
+MANIFEST_DESCRIPTOR = "manifest-descriptor"
+INDEX = "index"
+INDEX_DESCRIPTOR = "index-descriptor"
+_LEVELS = frozenset({MANIFEST, MANIFEST_DESCRIPTOR, INDEX, INDEX_DESCRIPTOR})
+_ATTRIBUTE = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", re.DOTALL)
+
+
+@frozen
+class Annotations:
+    """Annotations as level, platform (None: all), key and value; later ones win."""
+
+    entries: tuple[tuple[str, Platform | None, str, str], ...] = ()
+
+    @staticmethod
+    def parse(attributes: Mapping[str, str]) -> Annotations:
+        """Read those among an output's attributes. Raises InputError, InvalidPlatform."""
+        entries: list[tuple[str, Platform | None, str, str]] = []
+        for name, value in attributes.items():
+            match = _ATTRIBUTE.fullmatch(name)
+            if match is None:
+                continue
+            level = match[1] or MANIFEST
+            if level not in _LEVELS:
+                raise InputError(
+                    f"unknown annotation type {level!r}",
+                    hint="use one of " + ", ".join(sorted(_LEVELS)),
+                )
+            entries.append((level, _platform(match[2] or ""), match[3], value))
+        return Annotations(entries=tuple(entries))
+
+    def find(self, level: str, platform: Platform | None = None) -> dict[str, str]:
+        """Return the annotations of one level, sorted by key: those for `platform` and those for all."""
+        found = {
+            key: value
+            for each, wanted, key, value in self.entries
+            if each == level and (wanted is None or wanted == platform)
+        }
+        return dict(sorted(found.items()))
+
+
+def annotated(
+    outputs: Iterable[Output], asked: Iterable[tuple[str, str, str, str]]
+) -> tuple[Output, ...]:
+    """Add annotations (level, platform, key and value; "" for manifest and all) to all outputs."""
+    attributes = {}
+    for level, platform, key, value in asked:
+        place = f"[{platform}]" if platform else ""
+        attributes[f"annotation-{level or MANIFEST}{place}.{key}"] = value
+    return tuple(
+        replace(each, attributes={**each.attributes, **attributes}) if attributes else each
+        for each in outputs
+    )
+
+
+def _platform(text: str) -> Platform | None:
+    return normalize(parse_platform(text)) if text else None
