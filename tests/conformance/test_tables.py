@@ -17,6 +17,7 @@ TABLES = {
     "dockerfile_parse": "adapter",
     "dockerfile_stages": "adapter",
     "elf_binfmt": "adapter_emulation",
+    "git": "adapter_git",
     "ignore": "adapter",
     "platforms": "adapter_images",
     "reference": "adapter_images",

@@ -1,7 +1,7 @@
 """Images out of layers: dates, annotations, and history that is missing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polyarch.digest import DiffID, sha256
@@ -27,7 +27,7 @@ def layer(name: str, created: float | None = None, description: str = "") -> Exp
 
 
 def assembled(
-    history: list[dict[str, object]], layers: list[ExportedLayer], **more: Any
+    history: Sequence[dict[str, object]], layers: list[ExportedLayer], **more: Any
 ) -> Mapping[str, Any]:
     image = assemble(dict(CONFIG), history, layers, AMD64, **more)
     config: Mapping[str, Any] = json.loads(image.config.data)
