@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
@@ -29,7 +31,7 @@ from polyarch.exporter.export import (
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.node.inputs import load_contexts, read_dockerfile
+from polyarch.node.inputs import Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform, host, normalize
@@ -38,9 +40,13 @@ from polyarch.record import field, frozen, replace
 from polyarch.request import BuildRequest, Output, Ulimit
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
+from polyarch.worker.remote import RemoteSources
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
+
+if TYPE_CHECKING:
+    from polyarch.node.fetched import Fetcher
 
 __all__ = ["BuildRequest", "BuildResult", "Output", "Ulimit", "build_on"]
 
@@ -83,31 +89,58 @@ def build_on(
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     check_outputs(request.outputs, len(platforms))
-    dockerfile = _load(request, sink)
-    contexts = load_contexts(request, node.store.stat_index, node.store.scratch)
-    images = node.images(sink)
-    resolver = images.resolver(cancel, pull=request.pull)
-    maker = GraphMaker()
-    epoch = find_epoch(dockerfile, request.build_args, host(), contexts.time_of)
-    options = replace(_options(request, platforms), epoch=epoch)
-    lowered = [
-        lower(dockerfile, platform, options=options, maker=maker, images=resolver)
-        for platform in platforms
-    ]
-    graph = Graph(targets=tuple(each.vertex for each in lowered))
-    solved = node.solve(
-        graph, contexts, images, cancel, secrets=_secrets(request), jobs=request.jobs
-    )
+    with node.remote_sources(_secrets(request)) as remote:
+        loader = _loader(node, request, remote, sink, cancel)
+        main = loader.main()
+        dockerfile = _load(loader, main, sink)
+        contexts = loader.contexts(main)
+        images = node.images(sink)
+        resolver = images.resolver(cancel, pull=request.pull)
+        maker = GraphMaker()
+        epoch = find_epoch(dockerfile, request.build_args, host(), contexts.date)
+        options = replace(_options(request, platforms), epoch=epoch)
+        lowered = [
+            lower(dockerfile, platform, options=options, maker=maker, images=resolver)
+            for platform in platforms
+        ]
+        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, cancel))
     return _result(export, solved)
 
 
-def _load(request: BuildRequest, sink: Sink) -> Dockerfile:
-    name = request.dockerfile or "Dockerfile"
+def _loader(
+    node: LocalNode, request: BuildRequest, remote: RemoteSources, sink: Sink, cancel: CancelToken
+) -> Loader:
+    def fetcher() -> Fetcher:
+        from polyarch.node.fetched import Fetcher  # noqa: PLC0415 - folders need nothing of it
+
+        def folder() -> Path:
+            return node.store.temporary("context")
+
+        kept = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+        return Fetcher(
+            remote=remote,
+            folder=folder,
+            sink=sink,
+            cancel=cancel,
+            keep_git_dir=kept in {"1", "true"},
+        )
+
+    return Loader(
+        request=request,
+        index=node.store.stat_index,
+        empty=node.store.scratch,
+        fetcher=fetcher,
+    )
+
+
+def _load(loader: Loader, main: MainContext, sink: Sink) -> Dockerfile:
+    name = loader.request.dockerfile or "Dockerfile"
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
-        source = read_dockerfile(request)
+        source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
             return parse(source)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from polyarch.dockerfile.context import Lowering, expand_in
 from polyarch.dockerfile.expand import HEREDOC, expand
 from polyarch.dockerfile.instruction import Add, Copy
 from polyarch.dockerfile.lexer import Heredoc
+from polyarch.dockerfile.remote import remote_op
 from polyarch.dockerfile.stage import StageState
 from polyarch.dockerfile.stages import find_copy_source
 from polyarch.errors import DockerfileError
@@ -15,73 +17,155 @@ from polyarch.graph.op import (
     CopyAction,
     FileAction,
     FileOp,
+    GitOp,
+    HttpOp,
     MergeOp,
     MkfileAction,
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.record import field, mutable, replace
 
 __all__ = ["lower_copy"]
-
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
     """Add the vertex of a COPY or an ADD, and its history entry."""
-    _refuse_unsupported(instruction)
     sources = [expand_in(state, each, instruction, lowering) for each in instruction.sources]
     destination = expand_in(state, instruction.destination, instruction, lowering)
     owner = expand_in(state, instruction.chown, instruction, lowering)
     mode = expand_in(state, instruction.chmod, instruction, lowering)
-    path = _destination_path(state, destination)
-    actions: list[FileAction] = [
-        MkfileAction(
-            path=path,
-            name=document.name,
-            data=_content(document, state),
-            mode=mode,
+    copies = _Copies(
+        state=state,
+        instruction=instruction,
+        lowering=lowering,
+        template=CopyAction(
+            input=0,
+            sources=(),
+            destination=_destination_path(state, destination),
             owner=owner,
+            mode=mode,
+            parents=isinstance(instruction, Copy) and instruction.parents,
+            exclude=tuple(instruction.exclude),
             created=lowering.options.epoch,
-        )
-        for document in instruction.contents
-    ]
-    inputs: tuple[Vertex, ...] = (state.vertex,)
-    if sources:
-        name, index = "", None
-        if isinstance(instruction, Copy):
-            name = instruction.from_name
-            index = find_copy_source(lowering.written, instruction) if name else None
-            _check_order(state, index, instruction)
-        source, is_context = lowering.source(state, name, index, instruction.location)
-        inputs = (state.vertex, source)
-        actions.append(
-            CopyAction(
-                input=1,
-                sources=tuple(sources),
-                destination=path,
-                owner=owner,
-                mode=mode,
-                keep_owner=not is_context,
-                unpack=isinstance(instruction, Add) and instruction.unpack is not False,
-                parents=isinstance(instruction, Copy) and instruction.parents,
-                exclude=tuple(instruction.exclude),
-                created=lowering.options.epoch,
-            )
-        )
+        ),
+    )
+    copies.add(sources)
+    copies.add_documents()
+    inputs = (state.vertex, *copies.inputs)
+    op = FileOp(actions=tuple(copies.actions))
     text = " ".join(instruction.text.split())
     # With a mode BuildKit doesn't link either: the copy isn't independent of what is below.
     if instruction.link and not mode:
         _check_linked_owner(owner, instruction)
         scratch = lowering.maker.add(ScratchOp())
-        op = FileOp(actions=tuple(actions))
         linked = lowering.add(state, op, (scratch, *inputs[1:]), text, instruction)
         state.step -= 1
         merged = (state.vertex, linked)
         state.vertex = lowering.add(state, MergeOp(), merged, f"LINK {text}", instruction)
     else:
-        op = FileOp(actions=tuple(actions))
         state.vertex = lowering.add(state, op, inputs, text, instruction)
     state.record(_history(instruction, sources, destination, (owner, mode)), layer=True)
+
+
+@mutable
+class _Copies:
+    """The actions of one COPY or ADD while they are gathered, and the inputs that they read.
+
+    `template` holds what all of them have in common.
+    """
+
+    state: StageState
+    instruction: Copy | Add
+    lowering: Lowering
+    template: CopyAction
+    actions: list[FileAction] = field(default_factory=list)
+    inputs: list[Vertex] = field(default_factory=list)
+
+    def add(self, sources: list[str]) -> None:
+        """Copy sources, in their order; neighbours from one place are one action."""
+        checksum = self._checksum(sources)
+        paths: list[str] = []
+        for source in sources:
+            op = (
+                remote_op(source, self.instruction, checksum)
+                if isinstance(self.instruction, Add)
+                else None
+            )
+            if op is None:
+                paths.append(source)
+                continue
+            self._add_paths(paths)
+            paths = []
+            self._add_remote(op, source)
+        self._add_paths(paths)
+
+    def _checksum(self, sources: list[str]) -> str:
+        instruction = self.instruction
+        if not isinstance(instruction, Add) or not instruction.checksum:
+            return ""
+        checksum = expand_in(self.state, instruction.checksum, instruction, self.lowering)
+        problem = ""
+        if len(sources) != 1:
+            problem = "checksum can't be specified for multiple sources"
+        elif remote_op(sources[0], instruction, checksum) is None:
+            problem = "checksum requires HTTP(S) or Git sources"
+        if problem:
+            raise DockerfileError(problem, place=instruction.location)
+        return checksum
+
+    def _add_paths(self, paths: list[str]) -> None:
+        if not paths:
+            return
+        instruction = self.instruction
+        name, index = "", None
+        if isinstance(instruction, Copy):
+            name = instruction.from_name
+            index = find_copy_source(self.lowering.written, instruction) if name else None
+            _check_order(self.state, index, instruction)
+        source, is_context = self.lowering.source(self.state, name, index, instruction.location)
+        unpack = isinstance(instruction, Add) and instruction.unpack is not False
+        action = replace(
+            self.template, sources=tuple(paths), keep_owner=not is_context, unpack=unpack
+        )
+        self._put(action, source)
+
+    def _add_remote(self, op: HttpOp | GitOp, address: str) -> None:
+        assert isinstance(self.instruction, Add)
+        is_file = isinstance(op, HttpOp)
+        action = replace(
+            self.template,
+            sources=(_escaped(op.filename) if isinstance(op, HttpOp) else "/",),
+            keep_owner=True,
+            unpack=is_file and self.instruction.unpack is True,
+        )
+        vertex = self.lowering.maker.add(op, name=address, location=self.instruction.location)
+        self._put(action, vertex)
+
+    def _put(self, action: CopyAction, source: Vertex) -> None:
+        if source not in self.inputs:
+            self.inputs.append(source)
+        self.actions.append(replace(action, input=1 + self.inputs.index(source)))
+
+    def add_documents(self) -> None:
+        """Write the here-documents."""
+        common = self.template
+        for document in self.instruction.contents:
+            self.actions.append(
+                MkfileAction(
+                    path=common.destination,
+                    name=document.name,
+                    data=_content(document, self.state),
+                    mode=common.mode,
+                    owner=common.owner,
+                    created=common.created,
+                )
+            )
+
+
+def _escaped(name: str) -> str:
+    """Write a file name as a pattern that matches nothing else."""
+    return "/" + re.sub(r"([*?\[\]\\])", r"\\\1", name)
 
 
 def _check_order(state: StageState, index: int | None, instruction: Copy) -> None:
@@ -100,21 +184,6 @@ def _check_linked_owner(owner: str, instruction: Copy | Add) -> None:
         raise DockerfileError(
             "invalid user index: -1",
             hint=f"{instruction.name} --link knows numbers only, not the names in {owner!r}",
-            place=instruction.location,
-        )
-
-
-def _refuse_unsupported(instruction: Copy | Add) -> None:
-    refused = ""
-    if isinstance(instruction, Add):
-        remote = [each for each in instruction.sources if each.startswith(_REMOTE)]
-        refused = (
-            f"ADD of {remote[0]}" if remote else "ADD --checksum" if instruction.checksum else ""
-        )
-    if refused:
-        raise DockerfileError(
-            f"{refused} can't be carried out yet",
-            hint="take it out, or copy from the build context instead",
             place=instruction.location,
         )
 

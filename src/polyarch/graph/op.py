@@ -8,7 +8,7 @@ work of two platforms is one vertex.
 
 The number and meaning of a vertex's inputs follow from its op:
 
-    ImageOp, LocalOp, ScratchOp   none
+    ImageOp, LocalOp, HttpOp, GitOp, ScratchOp   none
     ExecOp       the root file system, then one for each mount that has a source
     FileOp       the tree that is changed, then one for each index that a copy names
     MergeOp      the trees, lowest first
@@ -31,6 +31,8 @@ __all__ = [
     "ExecOp",
     "FileAction",
     "FileOp",
+    "GitOp",
+    "HttpOp",
     "ImageOp",
     "JSONObject",
     "LocalOp",
@@ -94,6 +96,52 @@ class LocalOp:
     def definition(self) -> JSONObject:
         """Everything, as JSON."""
         return {"type": "local", "name": self.name}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on. The content is looked at by whoever reads it."""
+        return self.definition()
+
+
+@frozen
+class HttpOp:
+    """A file of a web server, as the only one of a tree, called `filename`.
+
+    `checksum` is the digest that it must have, "" for any.
+    """
+
+    url: str
+    filename: str
+    checksum: str = ""
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "http", **asdict(self)}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on. The content is looked at by whoever reads it."""
+        return self.definition()
+
+
+@frozen
+class GitOp:
+    """A commit of a git repository as a tree.
+
+    `ref` is a branch, a tag or a commit, "" for the repository's own choice; `checksum` is the beginning
+    of the commit that it must lead to. `subdir` is the folder that becomes the root. `mtime` "commit"
+    gives all files the time of the commit.
+    """
+
+    remote: str
+    ref: str = ""
+    checksum: str = ""
+    subdir: str = ""
+    keep_git_dir: bool = False
+    submodules: bool = True
+    mtime: str = ""
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "git", **asdict(self)}
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on. The content is looked at by whoever reads it."""
@@ -305,4 +353,4 @@ class MergeOp:
         return self.definition()
 
 
-Op = ScratchOp | ImageOp | LocalOp | ExecOp | FileOp | MergeOp
+Op = ScratchOp | ImageOp | LocalOp | HttpOp | GitOp | ExecOp | FileOp | MergeOp

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
@@ -16,11 +17,16 @@ from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["Contexts", "load_contexts", "read_dockerfile"]
+if TYPE_CHECKING:
+    from polyarch.node.fetched import Fetched, Fetcher
+
+__all__ = ["Contexts", "Loader", "MainContext"]
 
 DEFAULT_NAME = "Dockerfile"
 MAX_DOCKERFILE = 2 << 20
-_ADDRESS = re.compile(r"(?:https?|git|ssh)://|git@[\w.-]+:|github\.com/")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
+_WEB = re.compile(r"https?://")
+_IMAGE_SCHEME = "docker-image://"
 _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
@@ -28,46 +34,159 @@ def _is_archive(data: bytes) -> bool:
     return data.startswith(_ARCHIVE_MAGICS) or data[257:262] == b"ustar"
 
 
-def read_dockerfile(request: BuildRequest) -> SourceText:
-    """Read the Dockerfile that the request names. Raises NotFound, InputError."""
-    if request.dockerfile == "-" or (request.context == "-" and not request.dockerfile):
-        if _is_archive(request.stdin):
-            raise InputError(
-                "an archive on standard input can't be a build context yet",
-                hint="unpack it into a folder and name that",
+@frozen
+class MainContext:
+    """The main build context: a folder of this machine, or something fetched, or nothing at all."""
+
+    folder: Path | None = None
+    fetched: Fetched | None = None
+
+
+@frozen
+class Contexts:
+    """The build contexts of a request by name, and what remembers their files' digests.
+
+    `fetched` are those that aren't folders of this machine.
+    """
+
+    trees: Mapping[str, SourceTree]
+    digests: tuple[ContextDigests, ...] = field(repr=False)
+    fetched: Mapping[str, Fetched] = field(default_factory=dict)
+
+    def date(self, name: str) -> int | None:
+        """Let a context say when the build was made, in seconds; None if it doesn't tell.
+
+        Raises LookupError if there is no context of that name.
+        """
+        self.trees[name]
+        fetched = self.fetched.get(name)
+        return fetched.date() if fetched else None
+
+    def save(self) -> None:
+        """Remember the digests for the next build."""
+        for each in self.digests:
+            each.save()
+
+
+@frozen
+class Loader:
+    """Reads what one request names. `fetcher` is made for contexts that aren't folders."""
+
+    request: BuildRequest
+    index: StatIndex
+    empty: Path
+    fetcher: Callable[[], Fetcher]
+
+    def main(self) -> MainContext:
+        """Find the main context, and fetch it if it isn't here. Raises as `Fetcher.fetch`."""
+        request = self.request
+        if request.context != "-":
+            fetched = self._fetched(request.context)
+            return MainContext(
+                folder=None if fetched else _folder(request.context), fetched=fetched
             )
-        return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
-    if request.context == "-":
-        raise InputError("a Dockerfile can't be named when the build context is standard input")
-    path = _dockerfile_path(request)
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(MAX_DOCKERFILE + 1)
-    except OSError as error:
-        raise NotFound(
-            f"failed to read dockerfile: open {request.dockerfile or path.name}: "
-            f"{(error.strerror or str(error)).lower()}",
-            hint=f"looked for {path}; name another one with -f",
-        ) from error
-    if len(data) > MAX_DOCKERFILE:
-        raise InputError(f"{path} is larger than {MAX_DOCKERFILE >> 20} MiB: that is no Dockerfile")
-    return SourceText(name=path.name, text=decode(data))
+        if not _is_archive(request.stdin):
+            if request.dockerfile:
+                raise InputError(
+                    "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+                )
+            return MainContext()
+        archive = self.fetcher().archive(request.stdin)
+        if archive is None:
+            raise InputError("standard input is a damaged archive")
+        return MainContext(fetched=archive)
+
+    def _fetched(self, value: str) -> Fetched | None:
+        return self.fetcher().fetch(value) if _ADDRESS.match(value) else None
+
+    def dockerfile(self, main: MainContext) -> SourceText:
+        """Read the Dockerfile. Raises NotFound, InputError."""
+        request = self.request
+        if request.dockerfile == "-" or main == MainContext():
+            return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
+        if _WEB.match(request.dockerfile):
+            fetched = self._fetched(request.dockerfile)
+            if fetched is None or not fetched.dockerfile:
+                raise InputError(f"{request.dockerfile} is no Dockerfile")
+            return self._decoded(
+                fetched.read(fetched.dockerfile, MAX_DOCKERFILE + 1), request.dockerfile
+            )
+        if main.fetched is not None:
+            return self._of_fetched(main.fetched)
+        assert main.folder is not None
+        path = _dockerfile_path(main.folder, request)
+        try:
+            with open(path, "rb") as stream:
+                data = stream.read(MAX_DOCKERFILE + 1)
+        except OSError as error:
+            raise NotFound(
+                f"failed to read dockerfile: open {request.dockerfile or path.name}: "
+                f"{(error.strerror or str(error)).lower()}",
+                hint=f"looked for {path}; name another one with -f",
+            ) from error
+        return self._decoded(data, str(path))
+
+    def _of_fetched(self, fetched: Fetched) -> SourceText:
+        name = fetched.dockerfile or self.request.dockerfile or DEFAULT_NAME
+        try:
+            data = fetched.read(name, MAX_DOCKERFILE + 1)
+        except NotFound:
+            if name != DEFAULT_NAME:
+                raise
+            data = fetched.read(DEFAULT_NAME.lower(), MAX_DOCKERFILE + 1)
+        return self._decoded(data, self.request.dockerfile or DEFAULT_NAME)
+
+    @staticmethod
+    def _decoded(data: bytes, path: str) -> SourceText:
+        if len(data) > MAX_DOCKERFILE:
+            limit = f"{MAX_DOCKERFILE >> 20} MiB"
+            raise InputError(f"{path} is larger than {limit}: that is no Dockerfile")
+        return SourceText(name=path.rpartition("/")[2], text=decode(data))
+
+    def contexts(self, main: MainContext) -> Contexts:
+        """Find all contexts; nothing of the folders is read yet. Raises as `main`, NotFound."""
+        fetched: dict[str, Fetched] = {}
+        folders: dict[str, tuple[Path, Matcher | None]] = {}
+        if main.fetched is not None:
+            fetched["context"] = main.fetched
+        elif main.folder is not None:
+            path = _dockerfile_path(main.folder, self.request)
+            folders["context"] = (main.folder, _matcher(main.folder, path, self.request))
+        else:
+            folders["context"] = (self.empty, None)
+        for key, value in self.request.build_contexts.items():
+            name = key.partition("::")[0]
+            if value.startswith(_IMAGE_SCHEME) or not value:
+                continue
+            found = self._fetched(value)
+            if found is not None:
+                fetched[name] = found
+            else:
+                folder = _folder(value)
+                folders[name] = (folder, _matcher(folder, None, self.request))
+        trees = {name: each.tree for name, each in fetched.items()}
+        digests = []
+        for name, (folder, matcher) in folders.items():
+            known = ContextDigests(self.index, folder.resolve())
+            digests.append(known)
+            trees[name] = open_context(folder, matcher, known)
+        return Contexts(trees=trees, digests=tuple(digests), fetched=fetched)
 
 
-def _dockerfile_path(request: BuildRequest) -> Path:
+def _dockerfile_path(folder: Path, request: BuildRequest) -> Path:
     if request.dockerfile:
         return Path(request.dockerfile)
-    folder = _folder(request.context)
     path = folder / DEFAULT_NAME
     lower = folder / DEFAULT_NAME.lower()
     return lower if not path.exists() and lower.exists() else path
 
 
 def _folder(context: str) -> Path:
-    if _ADDRESS.match(context):
+    scheme, has_scheme, _ = context.partition("://")
+    if has_scheme:
         raise InputError(
-            f"the build context {context} is remote, which can't be carried out yet",
-            hint="fetch it into a folder and name that",
+            f"a build context of the kind {scheme}:// can't be carried out yet",
+            hint="name a folder, an image (docker-image://), a repository or a web address",
         )
     path = Path(context)
     if not path.is_dir():
@@ -77,50 +196,6 @@ def _folder(context: str) -> Path:
             hint="the last argument is the folder of the build context, often a single dot",
         )
     return path
-
-
-@frozen
-class Contexts:
-    """The build contexts of a request by name, and what remembers their files' digests."""
-
-    trees: Mapping[str, SourceTree]
-    digests: tuple[ContextDigests, ...] = field(repr=False)
-
-    def time_of(self, name: str) -> int | None:
-        """Return when the source of a context was made, in seconds; None for a folder.
-
-        Raises LookupError if there is no context of that name.
-        """
-        self.trees[name]
-        return None
-
-    def save(self) -> None:
-        """Remember the digests for the next build."""
-        for each in self.digests:
-            each.save()
-
-
-def load_contexts(request: BuildRequest, index: StatIndex, empty: Path) -> Contexts:
-    """Find the request's contexts that are folders; nothing is read yet.
-
-    `empty` stands for the context when that is standard input. Raises NotFound, InputError.
-    """
-    folders: dict[str, tuple[Path, Matcher | None]] = {}
-    if request.context == "-":
-        folders["context"] = (empty, None)
-    else:
-        folder = _folder(request.context)
-        folders["context"] = (folder, _matcher(folder, _dockerfile_path(request), request))
-    for name, value in request.build_contexts.items():
-        if not re.match(r"[a-z-]+:(//)?", value) and value:
-            folder = _folder(value)
-            folders[name.partition("::")[0]] = (folder, _matcher(folder, None, request))
-    trees, digests = {}, []
-    for name, (folder, matcher) in folders.items():
-        known = ContextDigests(index, folder.resolve())
-        digests.append(known)
-        trees[name] = open_context(folder, matcher, known)
-    return Contexts(trees=trees, digests=tuple(digests))
 
 
 def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:

@@ -34,6 +34,7 @@ from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
 from polyarch.store.store import Store
+from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result, Worker
@@ -59,6 +60,10 @@ class LocalNode:
         return ImageSource(
             store=self.store, snapshotter=self.snapshotter, remote=self.remote, sink=sink
         )
+
+    def remote_sources(self, secrets: Secrets) -> RemoteSources:
+        """Return where files of web servers and git repositories come from."""
+        return remote_sources(self.store, secrets)
 
     def carrier(self, images: ImageSource) -> RegistryCarrier:
         """Return what brings blobs here and images away."""
@@ -93,13 +98,18 @@ class LocalNode:
         images: ImageSource,
         cancel: CancelToken,
         *,
-        secrets: Secrets,
+        remote: RemoteSources,
         jobs: int = 0,
     ) -> Solved[Result]:
-        """Compute the results of the graph's targets. Raises what the first step to fail raises."""
+        """Compute the results of the graph's targets. Raises what the first step to fail raises.
+
+        `remote` has the secrets of the request.
+        """
 
         def steps() -> StepRunner:
-            return self.hands.get().step_runner(self.store, self.snapshotter, secrets, images.sink)
+            return self.hands.get().step_runner(
+                self.store, self.snapshotter, remote.secrets, images.sink
+            )
 
         worker = Worker(
             snapshotter=self.snapshotter,
@@ -107,6 +117,7 @@ class LocalNode:
             steps=steps,
             contexts=contexts.trees,
             records=self.store.snapshots,
+            remote=remote,
         )
         solver: Solver[Result] = Solver(
             worker,

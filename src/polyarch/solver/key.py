@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NewType
 
 from polyarch.digest import Digest, sha256
-from polyarch.graph.op import LocalOp
+from polyarch.graph.op import GitOp, HttpOp, LocalOp
 from polyarch.graph.vertex import Vertex, canonical_json
 from polyarch.record import asdict, frozen
 
@@ -60,9 +60,10 @@ class Ingredients:
 def has_lasting_identity(vertex: Vertex) -> bool:
     """Whether the identity of `vertex` means anything to another solve.
 
-    That of a folder doesn't: it is read where it lies, and may change without notice.
+    That of a folder doesn't: it is read where it lies, and may change without notice. Nor does that of
+    a web server's file or a branch of a repository.
     """
-    return not isinstance(vertex.op, LocalOp)
+    return not isinstance(vertex.op, LocalOp | HttpOp | GitOp)
 
 
 def fast_key(vertex: Vertex, inputs: Sequence[InputPart]) -> CacheKey | None:

@@ -18,10 +18,11 @@ from polyarch.graph.op import (
     CopyAction,
     ExecOp,
     FileOp,
+    GitOp,
+    HttpOp,
     ImageOp,
     LocalOp,
     MergeOp,
-    ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
@@ -36,7 +37,7 @@ from polyarch.worker.tree import SourceTree
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Images", "Result", "Worker"]
+__all__ = ["Images", "Remote", "Result", "Worker"]
 
 Result = LayerStack | SourceTree
 
@@ -57,11 +58,19 @@ class Images(Protocol):
         """
 
 
+class Remote(Protocol):
+    """Where files of other machines come from."""
+
+    def tree(self, op: HttpOp | GitOp, cancel: CancelToken) -> SourceTree:
+        """Fetch what the op names."""
+
+
 @frozen
 class Worker:
     """Implements the solver's Runner.
 
-    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed.
+    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
+    `remote` fetches what ADD names of other machines.
     """
 
     snapshotter: Snapshotter
@@ -69,6 +78,7 @@ class Worker:
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
     records: SnapshotRecords
+    remote: Remote
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -77,6 +87,8 @@ class Worker:
             return f"image:{chain_id(op.diff_ids)}"
         if isinstance(op, LocalOp):
             return f"local:{op.name}:{id(self)}"
+        if isinstance(op, HttpOp | GitOp):
+            return f"remote:{vertex.digest}:{id(self)}"
         return "scratch"
 
     def identity(self, _vertex: Vertex, result: Result, /) -> str:
@@ -120,14 +132,8 @@ class Worker:
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says."""
         op = vertex.op
-        if isinstance(op, ScratchOp):
-            return LayerStack()
-        if isinstance(op, ImageOp):
-            stack = self.images.stack(op)
-            self.images.ensure_unpacked(stack, vertex, cancel)
-            return stack
-        if isinstance(op, LocalOp):
-            return self._context(op.name)
+        if not inputs:
+            return self._source(vertex, cancel)
         if isinstance(op, MergeOp):
             return _merged(inputs)
         base = inputs[0]
@@ -136,7 +142,20 @@ class Worker:
         if isinstance(op, ExecOp):
             snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
             return self._recorded(base, snapshot, vertex)
+        assert isinstance(op, FileOp)
         return self._change(vertex, op, base, inputs, cancel)
+
+    def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
+        op = vertex.op
+        if isinstance(op, ImageOp):
+            stack = self.images.stack(op)
+            self.images.ensure_unpacked(stack, vertex, cancel)
+            return stack
+        if isinstance(op, LocalOp):
+            return self._context(op.name)
+        if isinstance(op, HttpOp | GitOp):
+            return self.remote.tree(op, cancel)
+        return LayerStack()
 
     def _context(self, name: str) -> SourceTree:
         if name not in self.contexts:

@@ -12,7 +12,7 @@ from polyarch.dockerfile.parser import parse
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.location import SourceText
-from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, MergeOp
+from polyarch.graph.op import CopyAction, ExecOp, FileOp, GitOp, HttpOp, ImageOp, MergeOp
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
 
@@ -287,3 +287,73 @@ def test_windows_paths_are_written_both_ways() -> None:
     ]
     assert copies == ["/b/c", "/w/x"]
     assert image.config["config"] == {"WorkingDir": "\\w"}
+
+
+COMMIT = "0123456789" * 4
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "op"),
+    [
+        (
+            "http://host/a/b%20c.txt?q#f",
+            HttpOp(url="http://host/a/b%20c.txt?q#f", filename="b c.txt"),
+        ),
+        ("https://host/", HttpOp(url="https://host/", filename="__unnamed__")),
+        (
+            f"--checksum={DIGEST} http://host/a",
+            HttpOp(url="http://host/a", filename="a", checksum=DIGEST),
+        ),
+        ("https://host/it.git#x:y", GitOp(remote="https://host/it.git", ref="x", subdir="y")),
+        ("me@host:it.git", GitOp(remote="me@host:it.git")),
+        (
+            "--keep-git-dir https://host/it.git",
+            GitOp(remote="https://host/it.git", keep_git_dir=True),
+        ),
+        (
+            f"--checksum={COMMIT} https://host/it.git",
+            GitOp(remote="https://host/it.git", checksum=COMMIT),
+        ),
+    ],
+)
+def test_add_of_other_machines(source: str, op: HttpOp | GitOp) -> None:
+    image = lowered(f"FROM scratch\nADD {source} /x/\n")
+
+    assert image.vertex.inputs[1].op == op
+    assert isinstance(image.vertex.op, FileOp)
+    (action,) = image.vertex.op.actions
+    assert isinstance(action, CopyAction)
+    name = f"/{op.filename}" if isinstance(op, HttpOp) else "/"
+    assert (action.sources, action.destination, action.unpack) == ((name,), "/x/", False)
+
+
+def test_add_keeps_the_order_of_its_sources() -> None:
+    image = lowered("FROM scratch\nADD a b http://host/c d /x/\n")
+
+    assert isinstance(image.vertex.op, FileOp)
+    copies = [each for each in image.vertex.op.actions if isinstance(each, CopyAction)]
+    assert [(each.input, each.sources) for each in copies] == [
+        (1, ("a", "b")),
+        (2, ("/c",)),
+        (1, ("d",)),
+    ]
+    assert history("FROM scratch\nADD a http://host/c /x/") == [
+        "ADD a http://host/c /x/ # buildkit"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ADD --checksum=abc http://host/a /", "invalid checksum 'abc'"),
+        (f"ADD --checksum={DIGEST} a /", "checksum requires HTTP"),
+        (f"ADD --checksum={DIGEST} http://host/a http://host/b /", "multiple sources"),
+        (f"ADD --checksum={COMMIT} https://host/it.git?commit=ab /", "checksum conflicts"),
+        ("ADD https://host/it.git?nonsense=1 /", 'unexpected query "nonsense"'),
+    ],
+)
+def test_bad_addresses(text: str, message: str) -> None:
+    with pytest.raises(DockerfileError, match=message) as error:
+        lowered(f"FROM scratch\n{text}\n")
+    assert error.value.line == 2

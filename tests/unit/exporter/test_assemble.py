@@ -38,7 +38,11 @@ BASE: dict[str, object] = {"created": "2030-01-01T00:00:00Z", "created_by": "bas
 
 
 def test_the_epoch_is_the_latest_time_of_what_is_new() -> None:
-    history = [BASE, {"created_by": "ENV", "empty_layer": True}, {"created_by": "RUN"}]
+    history: list[dict[str, object]] = [
+        BASE,
+        {"created_by": "ENV", "empty_layer": True},
+        {"created_by": "RUN"},
+    ]
 
     config = assembled(history, [layer("base"), layer("new", 1_900_000_000.5)], epoch=60)
 

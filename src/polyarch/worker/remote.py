@@ -1,0 +1,69 @@
+"""Trees of other machines: files of web servers, commits of git repositories.
+
+What fetches them is loaded when the first of them is wanted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from polyarch.graph.op import GitOp, HttpOp
+from polyarch.progress import CancelToken
+from polyarch.record import frozen
+from polyarch.registry.hosts import load_hosts
+from polyarch.registry.pools import Pools
+from polyarch.store.store import Store
+from polyarch.worker.secrets import Secrets
+from polyarch.worker.tree import SourceTree
+
+if TYPE_CHECKING:
+    from polyarch.worker.source_git import GitTree
+    from polyarch.worker.source_http import HttpFile
+
+__all__ = ["RemoteSources", "remote_sources"]
+
+
+@frozen
+class RemoteSources:
+    """Fetches into a store, with a request's secrets. Its connections end with its block."""
+
+    store: Store
+    secrets: Secrets
+    pools: Pools
+    environ: Mapping[str, str]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pools.close()
+
+    def file(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
+        """Fetch a file. Raises RemoteError, IntegrityError, StoreError."""
+        from polyarch.registry.download import Getter  # noqa: PLC0415
+        from polyarch.worker.source_http import HttpSource  # noqa: PLC0415
+
+        getter = Getter(hosts=load_hosts(self.environ), pools=self.pools)
+        return HttpSource(store=self.store, getter=getter, secrets=self.secrets).fetch(op, cancel)
+
+    def commit(self, op: GitOp, cancel: CancelToken) -> GitTree:
+        """Fetch a commit. Raises RemoteError, NotFound, IntegrityError, InputError, MachineError."""
+        from polyarch.worker.source_git import GitSource  # noqa: PLC0415
+
+        source = GitSource(store=self.store, secrets=self.secrets, environ=self.environ)
+        return source.fetch(op, cancel)
+
+    def tree(self, op: HttpOp | GitOp, cancel: CancelToken) -> SourceTree:
+        """Fetch what an op names, as a tree. Raises as `file` and `commit`."""
+        if isinstance(op, HttpOp):
+            return SourceTree(root=self.file(op, cancel).folder)
+        return SourceTree(root=self.commit(op, cancel).root)
+
+
+def remote_sources(
+    store: Store, secrets: Secrets, environ: Mapping[str, str] = os.environ
+) -> RemoteSources:
+    """Return what fetches into a store."""
+    return RemoteSources(store=store, secrets=secrets, pools=Pools(environ), environ=environ)

@@ -1,0 +1,223 @@
+"""Commits of a real repository, by the real program."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from polyarch.errors import InputError, IntegrityError, NotFound, RemoteError
+from polyarch.graph.op import GitOp
+from polyarch.progress import CancelToken
+from polyarch.store.store import Store
+from polyarch.worker.secrets import Secrets, SecretSource
+from polyarch.worker.source_git import GitSource, GitTree
+from servers import free_port
+
+FIRST, SECOND = 1_600_000_000, 1_700_000_000
+
+
+def git(folder: Path, *arguments: str, date: int = FIRST) -> str:
+    who = {"NAME": "me", "EMAIL": "me@example.com", "DATE": f"{date} +0000"}
+    env = {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
+    }
+    env |= {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": str(folder)}
+    env |= {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.file.allow",
+        "GIT_CONFIG_VALUE_0": "always",
+    }
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=env, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def repository(folder: Path, files: Mapping[str, str], *arguments: str) -> Path:
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main", *arguments)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A repository with two commits: `v1` is a tag of the first, `old` a branch at it."""
+    folder = repository(tmp_path / "remote", {"file": "one", "sub/deep": "deep"})
+    git(folder, "branch", "old")
+    git(folder, "tag", "-a", "v1", "-m", "the first")
+    (folder / "file").write_text("two")
+    git(folder, "commit", "-q", "-a", "-m", "second", date=SECOND)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[GitSource]:
+    with Store(tmp_path / "store") as store:
+        yield GitSource(store=store, secrets=Secrets(), environ=os.environ)
+
+
+def fetch(source: GitSource, remote: Path, **fields: object) -> GitTree:
+    op = GitOp(remote=f"file://{remote}", **fields)  # type: ignore[arg-type]
+    return source.fetch(op, CancelToken())
+
+
+@pytest.mark.parametrize(
+    ("ref", "content"),
+    [
+        ("", "two"),
+        ("main", "two"),
+        ("refs/heads/main", "two"),
+        ("old", "one"),
+        ("v1", "one"),
+        ("refs/tags/v1", "one"),
+    ],
+)
+def test_refs(source: GitSource, remote: Path, ref: str, content: str) -> None:
+    tree = fetch(source, remote, ref=ref)
+
+    assert (tree.root / "file").read_text() == content
+    assert sorted(os.listdir(tree.root)) == ["file", "sub"]
+    assert tree.made == (SECOND if content == "two" else FIRST)
+
+
+def test_a_commit_that_no_ref_names(source: GitSource, remote: Path) -> None:
+    first = git(remote, "rev-parse", "old")
+
+    assert (fetch(source, remote, ref=first).root / "file").read_text() == "one"
+    assert (fetch(source, remote, checksum=first).root / "file").read_text() == "one"
+
+
+def test_checksums(source: GitSource, remote: Path) -> None:
+    commit = git(remote, "rev-parse", "main")
+    assert fetch(source, remote, checksum=commit[:8]).commit == commit
+
+    with pytest.raises(IntegrityError, match=f"expected checksum to match {commit}, got"):
+        fetch(source, remote, ref="v1", checksum=commit)
+    with pytest.raises(InputError, match="invalid checksum nonsense for Git URL"):
+        fetch(source, remote, checksum="nonsense")
+
+
+def test_an_unknown_ref(source: GitSource, remote: Path) -> None:
+    with pytest.raises(NotFound, match="repository does not contain ref refs/heads/v1"):
+        fetch(source, remote, ref="refs/heads/v1")
+
+
+def test_no_repository(source: GitSource, tmp_path: Path) -> None:
+    with pytest.raises(RemoteError, match="git ls-remote: fatal"):
+        fetch(source, tmp_path / "nowhere")
+
+
+def test_subfolders(source: GitSource, remote: Path) -> None:
+    assert os.listdir(fetch(source, remote, subdir="sub").root) == ["deep"]
+
+    with pytest.raises(InputError, match="git subdir 'none' is no folder"):
+        fetch(source, remote, subdir="none")
+
+
+def test_a_link_is_no_subfolder(source: GitSource, remote: Path) -> None:
+    (remote / "link").symlink_to("sub")
+    git(remote, "add", "link")
+    git(remote, "commit", "-q", "-m", "link")
+
+    with pytest.raises(InputError, match="is no folder of the repository"):
+        fetch(source, remote, subdir="link")
+
+
+def test_git_s_own_folder_stays_if_asked_for(source: GitSource, remote: Path) -> None:
+    tree = fetch(source, remote, keep_git_dir=True)
+
+    assert (tree.root / ".git/HEAD").read_text() == f"{tree.commit}\n"
+    assert git(tree.root, "status", "--porcelain") == ""
+
+
+def test_files_may_have_the_time_of_the_commit(source: GitSource, remote: Path) -> None:
+    root = fetch(source, remote, mtime="commit").root
+
+    times = {path.stat().st_mtime for path in (root, root / "file", root / "sub/deep")}
+    assert times == {SECOND}
+
+
+@contextlib.contextmanager
+def daemon(folder: Path) -> Iterator[str]:
+    """Serve the repositories in a folder by git's own protocol."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            "git",
+            "daemon",
+            "--listen=127.0.0.1",
+            f"--port={port}",
+            f"--base-path={folder}",
+            "--export-all",
+        ],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield f"git://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_submodules(source: GitSource, remote: Path, tmp_path: Path) -> None:
+    repository(tmp_path / "module", {"inner": "inner"})
+    with daemon(tmp_path) as address:
+        git(remote, "submodule", "add", f"{address}/module", "module")
+        git(remote, "commit", "-q", "-m", "module")
+
+        assert (fetch(source, remote).root / "module/inner").read_text() == "inner"
+        assert os.listdir(fetch(source, remote, submodules=False).root / "module") == []
+
+
+def test_a_submodule_is_no_folder_of_this_machine(
+    source: GitSource, remote: Path, tmp_path: Path
+) -> None:
+    module = repository(tmp_path / "module", {"inner": "inner"})
+    git(remote, "submodule", "add", f"file://{module}", "module")
+    git(remote, "commit", "-q", "-m", "module")
+
+    with pytest.raises(RemoteError, match="transport 'file' not allowed"):
+        fetch(source, remote)
+
+
+def test_repositories_of_sha256(source: GitSource, tmp_path: Path) -> None:
+    remote = repository(tmp_path / "long", {"file": "long"}, "--object-format=sha256")
+
+    tree = fetch(source, remote, ref="main")
+
+    assert (tree.root / "file").read_text() == "long"
+    assert len(tree.commit) == 64
+
+
+def test_secrets_become_headers_of_their_host(source: GitSource, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    secrets = Secrets(sources={"GIT_AUTH_TOKEN.h": SecretSource(path=str(tmp_path / "token"))})
+    source = GitSource(store=source.store, secrets=secrets, environ={})
+
+    env = source._environment("https://h/r.git")
+
+    assert "http.https://h/.extraheader" in env.values()
+    assert "Authorization: basic eC1hY2Nlc3MtdG9rZW46YWJj" in env.values()
+    assert (
+        "http.https://other/.extraheader" not in source._environment("https://other/r.git").values()
+    )
