@@ -111,7 +111,9 @@ def _shell(scratch: Path, home: Path, mirror: str) -> Shell:
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
     }
     kept = {name: value for name, value in os.environ.items() if not _is_a_setting(name)}
-    return Shell(scratch / "hello-arch", {**kept, **{key: str(value) for key, value in own.items()}})
+    return Shell(
+        scratch / "hello-arch", {**kept, **{key: str(value) for key, value in own.items()}}
+    )
 
 
 def _is_a_setting(name: str) -> bool:

@@ -17,7 +17,9 @@ GREETINGS = {
 Greeting = tuple[str, str, str]
 """Platform, reference by digest, and what the image printed."""
 
-_MANIFEST = re.compile(r"^ *Name: +(\S+@sha256:[0-9a-f]{64})\n(?:.*\n)*? *Platform: +(\S+)$", re.M)
+_MANIFEST = re.compile(
+    r"^ *Name: +(\S+@sha256:[0-9a-f]{64})\n(?:.*\n)*? *Platform: +(\S+)$", re.MULTILINE
+)
 
 
 def walk(shell: Shell, command: tuple[str, ...], name: str) -> list[Greeting]:

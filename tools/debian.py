@@ -54,11 +54,13 @@ def fetch(folder: Path, architecture: str, names: Iterable[str]) -> list[Path]:
 def unpack(package: Path, folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:
     """Put the files of a package whose path (`usr/bin/go`) is `wanted` into `folder`, as the caller's."""
     words = ["dpkg-deb", "--fsys-tarfile", str(package)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as unpacker:
-        with tarfile.open(fileobj=unpacker.stdout, mode="r|") as archive:
-            for member in archive:
-                if wanted(member.name.removeprefix("./")):
-                    _place(archive, member, folder / member.name)
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE) as unpacker,
+        tarfile.open(fileobj=unpacker.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            if wanted(member.name.removeprefix("./")):
+                _place(archive, member, folder / member.name)
     if unpacker.returncode:
         raise subprocess.CalledProcessError(unpacker.returncode, words)
 
