@@ -21,7 +21,7 @@ def make_rootfs(folder: Path, architecture: str, packages: Path) -> Path:
 
     `packages` is where Debian's packages are kept.
     """
-    for name in ("bin", "etc", "root", "tmp"):
+    for name in ("bin", "etc", "tmp"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)
     (folder / "tmp").chmod(0o1777)
