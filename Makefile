@@ -15,41 +15,47 @@ TEST_PACKAGES = $(DEMO_PACKAGES) podman skopeo buildah crun fuse-overlayfs slirp
 CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
 BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
 
+PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
+
 STAMP = .venv/.installed
 BIN = .venv/bin
+
+# All packages that a target needs come first, so that whoever has to install them is told only once.
+prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP)
 
 .PHONY: help setup demo test check conformance bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
-setup: $(STAMP) ## Make .venv; then .venv/bin/polyarch runs
-	@tools/setup-packages $(RUN_PACKAGES)
+setup: ## Make .venv; then .venv/bin/polyarch runs
+	$(call prepare,$(RUN_PACKAGES))
 
 $(STAMP): pyproject.toml constraints.txt tools/setup-venv
 	@tools/setup-venv
 	@touch $@
 
-demo: $(STAMP) ## One Dockerfile, three platforms, one name (DEMO_FLAGS=--online: Docker Hub's images)
-	@tools/setup-packages $(DEMO_PACKAGES)
+demo: ## One Dockerfile, three platforms, one name (DEMO_FLAGS=--online: Docker Hub's images)
+	$(call prepare,$(DEMO_PACKAGES))
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
 
-test: $(STAMP) ## Run all tests, as root also those that need it (TEST_FLAGS: more for pytest)
-	@tools/setup-packages $(TEST_PACKAGES)
+test: ## Run all tests, as root also those that need it (TEST_FLAGS: more for pytest)
+	$(call prepare,$(TEST_PACKAGES))
 	@tools/run-tests $(TEST_FLAGS)
 
-check: $(STAMP) ## Lint, format, types, order of the rooms
+check: ## Lint, format, types, order of the rooms
+	$(call prepare)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-conformance: $(STAMP) ## Compare with BuildKit's images (CONFORMANCE: where the cases are)
-	@tools/setup-packages $(CONFORMANCE_PACKAGES)
+conformance: ## Compare with BuildKit's images (CONFORMANCE: where the cases are)
+	$(call prepare,$(CONFORMANCE_PACKAGES))
 	@$(BIN)/python -m tools.conformance $(CONFORMANCE_FLAGS)
 
-bench: $(STAMP) ## Measure beside other builders (BENCH: where the benchmarks are)
-	@tools/setup-packages $(BENCH_PACKAGES)
+bench: ## Measure beside other builders (BENCH: where the benchmarks are)
+	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 
 clean: ## Remove what the targets made in this folder

@@ -26,6 +26,8 @@ _DEBIAN_NAMES = {
 }
 """Go's name of an architecture -> Debian's."""
 
+_INCOMING = "incoming"
+
 
 def packages_folder() -> Path:
     """Return where packages are kept: `$POLYARCH_PACKAGES`, else a folder that git ignores."""
@@ -48,6 +50,9 @@ def fetch(folder: Path, architecture: str, names: Iterable[str]) -> list[Path]:
             with contextlib.suppress(subprocess.CalledProcessError):
                 _apt(folder, architecture, "update")
             _apt(folder, architecture, "download", *missing)
+            # One that was cut short stays behind there, and is fetched again.
+            for package in (folder / _INCOMING).glob("*.deb"):
+                package.rename(folder / package.name)
         return [_find(folder, name)[-1] for name in wanted]
 
 
@@ -90,7 +95,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _apt(folder: Path, architecture: str, command: str, *names: str) -> None:
     debian = _DEBIAN_NAMES[architecture]
-    for name in ("lists/partial", "archives/partial"):
+    for name in ("lists/partial", "archives/partial", _INCOMING):
         (folder / name).mkdir(parents=True, exist_ok=True)
     options = {
         "APT::Architecture": debian,
@@ -106,7 +111,7 @@ def _apt(folder: Path, architecture: str, command: str, *names: str) -> None:
     settings = [f"-o{name}={value}" for name, value in options.items()]
     subprocess.run(
         ["apt-get", "-qq", *settings, command, *names],
-        cwd=folder,
+        cwd=folder / _INCOMING,
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
