@@ -75,6 +75,7 @@ LOGIN = Command(
     usage="[OPTIONS] [SERVER]",
     run=_login,
     most=1,
+    completes="registries",
     example="$ echo $TOKEN | polyarch login -u you --password-stdin registry.example",
     description="Without a server, that is Docker Hub.",
     flags=(
@@ -98,6 +99,7 @@ LOGOUT = Command(
     usage="[SERVER]",
     run=_logout,
     most=1,
+    completes="registries",
     example="$ polyarch logout registry.example",
     description="Without a server, that is Docker Hub.",
 )
