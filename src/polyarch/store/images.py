@@ -13,7 +13,7 @@ from polyarch.digest import Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
 from polyarch.store.blobs import Blobs
 
-__all__ = ["layers_of", "reach"]
+__all__ = ["documents", "layers_of", "reach"]
 
 _MAX_DOCUMENT = 16 << 20
 
@@ -41,6 +41,17 @@ def layers_of(blobs: Blobs, descriptors: Iterable[str]) -> set[str]:
             if isinstance(rootfs, dict):
                 found.update(map(str, _listed(rootfs, "diff_ids")))
     return found
+
+
+def documents(blobs: Blobs, descriptor: str) -> Iterator[tuple[Digest, bool]]:
+    """Give the documents of an image, and whether it is of no use without each.
+
+    It is not without its root, and the configs of those manifests that are here.
+    """
+    for number, (digest, document) in enumerate(_walk(blobs, [descriptor])):
+        yield digest, number == 0
+        for config in _digests_of(_listed(document, "config")):
+            yield config, True
 
 
 def _walk(blobs: Blobs, descriptors: Iterable[str]) -> Iterator[tuple[Digest, dict[str, object]]]:
