@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from polyarch.registry.transport import Transport
+
 
 class Registry(ThreadingHTTPServer):
     """Serves the distribution spec; knobs make it refuse, break and forget.
@@ -35,6 +37,15 @@ class Registry(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
 
+_OPENED: list[Transport] = []
+
+
+def opened(transport: Transport) -> Transport:
+    """Return it; its connections are closed when the registry that is being served is."""
+    _OPENED.append(transport)
+    return transport
+
+
 @contextmanager
 def serving() -> Iterator[Registry]:
     """Run a registry for the time of a `with` block."""
@@ -44,6 +55,8 @@ def serving() -> Iterator[Registry]:
     try:
         yield registry
     finally:
+        while _OPENED:
+            _OPENED.pop().close()
         registry.shutdown()
         thread.join()
         registry.server_close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +145,12 @@ def metadata(result: BuildResult, reference: str) -> dict[str, object]:
 
 def _build_id() -> str:
     """Return a name for this build as buildx makes them: 25 letters and digits."""
-    return "".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(25))
+    number = int.from_bytes(os.urandom(17))
+    digits = []
+    for _ in range(25):
+        number, digit = divmod(number, 36)
+        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
+    return "".join(digits)
 
 
 def _remove(path: str) -> None:

@@ -48,10 +48,12 @@ def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
         yield store
 
 
-def open_registries(store: Store, context: Context) -> Registries:
-    """Return the registries as the source of what goes into the store."""
-    # urllib3 is only paid for by those who speak to a registry.
+@contextmanager
+def open_registries(store: Store, context: Context) -> Iterator[Registries]:
+    """Open the registries as the source of what goes into the store."""
+    # Only paid for by those who speak to a registry.
     from polyarch.node.local import open_transport  # noqa: PLC0415
     from polyarch.registry.remote import Registries as Remote  # noqa: PLC0415
 
-    return Remote(transport=open_transport(context.environ), blobs=store.blobs)
+    with open_transport(context.environ) as transport:
+        yield Remote(transport=transport, blobs=store.blobs)

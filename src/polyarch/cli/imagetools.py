@@ -180,8 +180,8 @@ def _inspect(options: Options, context: Context) -> int:
     form = options.text("format")
     if options.is_set("raw") and options.given("format"):
         raise InputError("format and raw cannot be used together")
-    with cancel_on_signals() as cancel:
-        client = Client(open_transport(context.environ), cancel)
+    with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
+        client = Client(transport, cancel)
         data, media_type, digest = client.get_manifest(name, name.target)
         if options.is_set("raw"):
             context.stdout.buffer.write(data)

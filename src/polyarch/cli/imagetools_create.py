@@ -181,8 +181,8 @@ def _create(options: Options, context: Context) -> int:
     asked = _asked(options)
     annotations = annotation_flag(options.values("annotation"), parse_platform=parse)
     platforms: Sequence[Platform] = parse_list(options.values("platform"))
-    with cancel_on_signals() as cancel:
-        workshop = _Workshop(Client(open_transport(context.environ), cancel))
+    with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
+        workshop = _Workshop(Client(transport, cancel))
         merged = merge(
             [workshop.load(source) for source in asked.sources],
             annotations=annotations,

@@ -25,10 +25,11 @@ def check_credentials(environ: Mapping[str, str], key: str, user: str, password:
     """Ask a registry whether it knows the user. Raises RegistryError."""
     auth = b64encode(f"{user}:{password}".encode()).decode()
     only_these = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {key: {"auth": auth}}})}
-    transport = Transport(load_hosts(environ), Credentials({**environ, **only_these}))
+    credentials = Credentials({**environ, **only_these})
     domain = _HUB_DOMAIN if key == HUB_KEY else key
-    response = transport.send(Request(method="GET", domain=domain, path="", scopes=()))
-    response.close()
+    with Transport(load_hosts(environ), credentials) as transport:
+        response = transport.send(Request(method="GET", domain=domain, path="", scopes=()))
+        response.close()
     if response.status != _OK:
         raise RegistryError(
             f"Get {response.url}: unauthorized: status {response.status}",

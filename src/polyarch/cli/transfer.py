@@ -45,10 +45,13 @@ def _platforms(options: Options, context: Context) -> tuple[Platform, ...]:
 def _pull(options: Options, context: Context) -> int:
     name = parse_reference(options.arguments[0])
     platforms = _platforms(options, context)
-    with cancel_on_signals() as cancel, open_store(context) as store:
-        remote = open_registries(store, context)
-        with _display(options, context) as display:
-            root = pull_blobs(store, remote, name, platforms, sink=display, cancel=cancel)
+    with (
+        cancel_on_signals() as cancel,
+        open_store(context) as store,
+        open_registries(store, context) as remote,
+        _display(options, context) as display,
+    ):
+        root = pull_blobs(store, remote, name, platforms, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")
     return 0
 
@@ -77,10 +80,13 @@ PULL = Command(
 
 def _push(options: Options, context: Context) -> int:
     name = parse_reference(options.arguments[0])
-    with cancel_on_signals() as cancel, open_store(context) as store:
-        remote = open_registries(store, context)
-        with _display(options, context) as display:
-            root = push_stored(store, remote, name, sink=display, cancel=cancel)
+    with (
+        cancel_on_signals() as cancel,
+        open_store(context) as store,
+        open_registries(store, context) as remote,
+        _display(options, context) as display,
+    ):
+        root = push_stored(store, remote, name, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")
     return 0
 

@@ -15,9 +15,9 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from polyarch.errors import InputError, MachineError
+from polyarch.record import frozen
 
 __all__ = [
     "BINFMT_FOLDER",
@@ -41,7 +41,7 @@ def _escape(data: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in data).replace("\\x45\\x4c\\x46", "ELF")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Handler:
     """How the kernel knows the programs of an architecture, and the QEMU program that runs them."""
 
@@ -119,7 +119,7 @@ def architectures_of(header: bytes) -> tuple[str, ...]:
     return tuple(sorted(each.architecture for each in HANDLERS if each.matches(header)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """What is registered: for files with this magic, or else with this extension, an interpreter."""
 

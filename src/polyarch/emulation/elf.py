@@ -6,10 +6,10 @@ Source: System V ABI, chapter 4, “Object Files” (ELF header, program header)
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from polyarch.errors import MachineError
+from polyarch.record import frozen
 
 __all__ = ["ELF_MAGIC", "ElfHeader", "build_elf", "read_elf", "read_elf_file"]
 
@@ -22,7 +22,7 @@ _PT_INTERP = 3
 _BASE = 0x400000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ElfHeader:
     """What the header of an ELF file says. `type` is 2 for programs and 3 for movable ones."""
 

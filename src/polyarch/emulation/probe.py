@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from polyarch.emulation.binfmt import HANDLERS
@@ -20,6 +19,7 @@ from polyarch.emulation.elf import build_elf
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import find_emulator
 from polyarch.process import base_environment, run
+from polyarch.record import frozen
 
 __all__ = [
     "Runnable",
@@ -80,7 +80,7 @@ class RunsHow(StrEnum):
     """There is an emulator that can be registered for a build."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Runnable:
     """A platform (a `PlatformLike`) whose programs run here."""
 

@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from polyarch.emulation.binfmt import Handler, get_handler
@@ -18,8 +17,16 @@ from polyarch.emulation.elf import read_elf_file
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.errors import InputError, MachineError
 from polyarch.process import run
+from polyarch.record import frozen
 
-__all__ = ["Emulator", "PlatformLike", "emulator_from", "emulator_name", "find_emulator"]
+__all__ = [
+    "Emulator",
+    "PlatformLike",
+    "emulator_from",
+    "emulator_name",
+    "find_emulator",
+    "find_path",
+]
 
 _BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 _FOLDER = "/usr/libexec/qemu-binfmt"
@@ -46,7 +53,7 @@ def emulator_name(architecture: str) -> str:
     return _BUILDKIT_NAMES.get(architecture, architecture)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Emulator:
     """A static QEMU user-mode program. `version` is its major and minor number, (0, 0) if unknown."""
 
@@ -85,10 +92,16 @@ def find_emulator(
         return None
     if platform.os != "linux":
         return None
+    path = find_path(handler, environ)
+    return emulator_from(platform, path, facts) if path else None
+
+
+def find_path(handler: Handler, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the emulator for a handler is, without running it; "" if there is none."""
     for path in _candidates(handler, environ):
         if os.access(path, os.X_OK) and _is_static(path):
-            return emulator_from(platform, path, facts)
-    return None
+            return path
+    return ""
 
 
 def emulator_from(platform: PlatformLike, path: str, facts: Facts) -> Emulator:

@@ -122,7 +122,7 @@ class LocalNode:
 
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
-    """Return what speaks to registries, with the user's settings and credentials."""
+    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
     return Transport(load_hosts(environ), Credentials(environ))
 
 
@@ -146,12 +146,13 @@ def open_local_node(
         stack.callback(_note_use, store, lease)
         chosen = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
         snapshotter = LeasedSnapshotter(chosen, lease)
+        transport = stack.enter_context(open_transport(environ))
         yield LocalNode(
             store=store,
             snapshotter=snapshotter,
             hands=hands,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(transport=open_transport(environ), blobs=store.blobs),
+            remote=Registries(transport=transport, blobs=store.blobs),
         )
 
 

@@ -18,7 +18,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
@@ -32,6 +31,7 @@ from polyarch.oci.encode import compact
 from polyarch.oci.fields import Fields, read_document
 from polyarch.paths import buildx_folder, config_folder, docker_config_folder
 from polyarch.platforms import Platform
+from polyarch.record import replace
 
 __all__ = ["SavedBuilders", "docker_endpoint"]
 

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
@@ -23,6 +22,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.record import frozen
 from polyarch.registry.client import Client
 from polyarch.registry.push import PushBlob, PushDocument, push
 from polyarch.registry.remote import Registries
@@ -35,7 +35,7 @@ _DOCUMENT_LIMIT = 16 << 20
 _NOWHERE = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StoredImage:
     """A name of the local store. `size` is in bytes, compressed, of all that is known of."""
 

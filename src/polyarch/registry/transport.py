@@ -2,30 +2,26 @@
 
 A request goes to the mirrors of its registry first, if they may answer it; any error there leads to the
 next. On the last machine a request is sent up to five times: with a token after 401, again after 408,
-429 and passing errors of the server, and after a broken connection. HTTP/1.1 with kept connections.
-
-urllib3 takes a tenth of a second to load, so it is loaded by the first request.
+429 and passing errors of the server, and after a broken connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urljoin, urlsplit
+from typing import Self
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from polyarch.errors import NotFound, RegistryError
 from polyarch.record import field, frozen, replace
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Endpoint, Hosts
-
-if TYPE_CHECKING:
-    import urllib3
-
-    from polyarch.registry.pools import Pools
+from polyarch.registry.http import Answer, Connection
+from polyarch.registry.pools import Pools, Site, proxy_fields
 
 __all__ = ["OpenBody", "Request", "Response", "Transport", "refusal"]
 
@@ -64,15 +60,16 @@ class Request:
 class Response:
     """An answer. Its body has to be read to its end or closed: `read`, `stream`, `close`."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
-        self.status: int = raw.status
-        self.headers: Mapping[str, str] = raw.headers
+    def __init__(self, answer: Answer, url: str, release: Callable[[], None]) -> None:
+        self.status = answer.status
+        self.headers = answer.fields
         self.url = url
-        self._raw = raw
+        self._answer = answer
+        self._release = release
 
     def challenges(self) -> tuple[str, ...]:
         """Return the `WWW-Authenticate` headers."""
-        return tuple(self._raw.headers.getlist("WWW-Authenticate"))
+        return self.headers.all("WWW-Authenticate")
 
     def read(self, limit: int = _DOCUMENT_LIMIT) -> bytes:
         """Return the body. Raises RegistryError if it has more than `limit` bytes."""
@@ -80,31 +77,28 @@ class Response:
         for chunk in self.stream():
             data += chunk
             if len(data) > limit:
-                self._raw.close()
+                self.close()
                 raise RegistryError(f"{self.url} gives more than the {limit} bytes allowed")
         return bytes(data)
 
     def stream(self) -> Iterator[bytes]:
         """Give the body in pieces. Raises RegistryError (temporary) if it breaks off."""
-        import urllib3  # noqa: PLC0415 - see the module
-
         try:
-            yield from self._raw.stream(_CHUNK, decode_content=True)
-            self._raw.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            yield from self._answer.stream(_CHUNK)
+        except OSError as error:
             raise RegistryError(f"{self.url} broke off: {error}", temporary=True) from error
+        finally:
+            # Also for those who stop in the middle: the rest would be taken for the next answer.
+            self.close()
 
     def close(self) -> None:
         """Drop the rest of the body, and the connection if there is a lot of it."""
-        if int(self.headers.get("Content-Length") or 0) <= _CHUNK:
-            self._raw.drain_conn()
-        else:
-            self._raw.close()
-        self._raw.release_conn()
+        self._answer.drop()
+        self._release()
 
 
 class Transport:
-    """Sends requests; shared by all threads of a process."""
+    """Sends requests; shared by all threads of a process. Its connections end with its block."""
 
     def __init__(
         self,
@@ -118,10 +112,20 @@ class Transport:
         self._credentials = credentials
         self._user_agent = user_agent
         self._pause = pause
-        self._pools: Pools | None = None
+        self._pools = Pools()
         self._authorizers: dict[str, Authorizer] = {}
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._pools.close()
 
     def send(self, request: Request) -> Response:
         """Send a request and return the answer, whatever its status.
@@ -225,46 +229,56 @@ class Transport:
     def _urlopen(
         self, request: Request, endpoint: Endpoint, url: str, authorization: str
     ) -> Response:
-        import urllib3  # noqa: PLC0415 - see the module
-
-        headers = {"User-Agent": self._user_agent, **request.headers}
-        if authorization:
-            headers["Authorization"] = authorization
         split = urlsplit(url)
         if split.netloc != endpoint.host:
             # The endpoint's trust ends with the endpoint.
             endpoint = replace(endpoint, authorities=(), keypairs=(), insecure=False)
-        pool = self._connections().pool(endpoint, split.scheme, split.netloc)
-        body: bytes | Generator[bytes, None, None] | None = request.body or None
-        if request.open_body is not None:
-            body = request.open_body()
-            headers["Content-Length"] = str(request.size)
-        elif request.method in {"POST", "PUT", "PATCH"}:
-            headers["Content-Length"] = str(len(request.body))
+        site = self._pools.site(endpoint, split.scheme, split.netloc)
+        fields = {"Host": split.netloc, "User-Agent": self._user_agent, **request.headers}
+        fields |= proxy_fields(site)
+        if authorization:
+            fields["Authorization"] = authorization
+        connection: Connection | None = None
         try:
-            raw = pool.request(
-                request.method,
-                url,
-                headers=headers,
-                body=body,
-                preload_content=False,
-                redirect=False,
-                retries=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
+            connection = self._pools.take(site)
+            answer = _exchange(connection, request, _target(site, url), fields)
+        except OSError as error:
+            if connection is not None:
+                connection.close()
             raise _unreachable(request.domain, url, error) from error
-        finally:
-            if not isinstance(body, bytes | None):
-                body.close()
-        return Response(raw, url)
+        return Response(answer, url, _once_only(self._pools, site, connection))
 
-    def _connections(self) -> Pools:
-        from polyarch.registry.pools import Pools  # noqa: PLC0415 - see the module
 
-        with self._lock:
-            if self._pools is None:
-                self._pools = Pools()
-            return self._pools
+def _exchange(
+    connection: Connection, request: Request, target: str, fields: dict[str, str]
+) -> Answer:
+    if request.open_body is not None:
+        fields["Content-Length"] = str(request.size)
+        with contextlib.closing(request.open_body()) as body:
+            return connection.exchange(request.method, target, fields, body)
+    if request.body or request.method in {"POST", "PUT", "PATCH"}:
+        fields["Content-Length"] = str(len(request.body))
+    return connection.exchange(request.method, target, fields, request.body)
+
+
+def _once_only(pools: Pools, site: Site, connection: Connection) -> Callable[[], None]:
+    """Return what gives the connection back, the first time that it is called."""
+    left = [connection]
+
+    def release() -> None:
+        if left:
+            pools.give_back(site, left.pop())
+
+    return release
+
+
+def _target(site: Site, url: str) -> str:
+    """Return what the request line names: the path, or the whole URL for a proxy that reads it."""
+    clean = quote(url, safe="%/:?#[]@!$&'()*+,;=~").partition("#")[0]
+    if site.is_forwarded:
+        return clean
+    split = urlsplit(clean)
+    return (split.path or "/") + (f"?{split.query}" if split.query else "")
 
 
 def _url(request: Request, endpoint: Endpoint, scheme: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from polyarch.errors import NamespaceForbidden
 from polyarch.progress import CancelToken
+from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
 
 __all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
@@ -17,7 +17,7 @@ OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How a step ended.
 

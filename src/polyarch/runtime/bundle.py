@@ -12,12 +12,12 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polyarch.errors import StoreError
 from polyarch.inroot import resolve
+from polyarch.record import frozen
 from polyarch.runtime.spec import Bind, Network, Step, hosts_file, resolv_conf
 
 __all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
@@ -26,7 +26,7 @@ _SYSTEM_TARGETS = ("/proc", "/dev", "/sys")
 _STUB = "/run/systemd/resolve/resolv.conf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MountPoint:
     """Something that is missing in a root and needed for a mount: `path` is ours, links resolved."""
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Resources, Step
 
 __all__ = ["Cgroup", "cgroup_name", "make_cgroup", "settings_v1", "settings_v2"]
@@ -25,7 +24,7 @@ _YOUNG = 60.0
 """Seconds within which an empty cgroup may be one whose process is just about to start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cgroup:
     """The folders of a cgroup, one per hierarchy; none if there are no limits."""
 
@@ -88,7 +87,7 @@ def settings_v1(resources: Resources) -> dict[str, str]:
 def cgroup_name(step: Step) -> str:
     """Return a new name for the cgroup of `step`: a path below the root of the hierarchies."""
     parent = step.cgroup_parent.strip("/") or "buildkit"
-    return f"/{parent}/{_PREFIX}{secrets.token_hex(8)}"
+    return f"/{parent}/{_PREFIX}{os.urandom(8).hex()}"
 
 
 @contextlib.contextmanager

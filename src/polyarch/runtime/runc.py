@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import signal
 import threading
 from pathlib import Path
@@ -52,7 +52,7 @@ class OciRuntime:
         """See `Runtime.run`."""
         cancel.check()
         check_ids(step, self._host)
-        container = f"polyarch-{secrets.token_hex(8)}"
+        container = f"polyarch-{os.urandom(8).hex()}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
         write_bundle(folder, oci_config(step, self._host, cgroup=cgroup))
         log = folder / "log.json"

@@ -13,10 +13,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from polyarch.record import frozen
 from polyarch.runtime.seccomp import oci_profile
 
 __all__ = [
@@ -88,7 +88,7 @@ class Security(StrEnum):
     INSECURE = "insecure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bind:
     """A file or folder of ours that the step sees at `target`, with all that is mounted below it."""
 
@@ -104,7 +104,7 @@ class Bind:
         return f"bind {self.source} on {self.target} ({options})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tmpfs:
     """An empty file system in memory at `target`; `size` is in bytes, 0 for half of the memory."""
 
@@ -121,7 +121,7 @@ class Tmpfs:
 Mount = Bind | Tmpfs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ulimit:
     """A resource limit: `name` as in `nofile`."""
 
@@ -130,7 +130,7 @@ class Ulimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resources:
     """Limits of a step's cgroup, as Docker has them; None or empty: none."""
 
@@ -146,7 +146,7 @@ class Resources:
     cpuset_mems: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """A process in a root file system, and all that it may see and use.
 
@@ -177,7 +177,7 @@ class Step:
         return self.security is Security.INSECURE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Host:
     """What the engine's surroundings allow."""
 

@@ -7,7 +7,6 @@ files (`--chown`; unknown names silently become 0, as with BuildKit), and who a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyarch.errors import InputError
@@ -37,7 +36,7 @@ class Account:
     home: str = "/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Passwd:
     name: str
     uid: int
@@ -45,7 +44,7 @@ class _Passwd:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Group:
     name: str
     gid: int
@@ -72,7 +71,9 @@ def _users(root: Path) -> list[_Passwd]:
     for row in _rows(root, "/etc/passwd", 4):
         uid, gid = _number(row[2]), _number(row[3])
         if uid is not None and gid is not None:
-            users.append(_Passwd(row[0], uid, gid, row[5] if len(row) > 5 else "/"))
+            users.append(
+                _Passwd(name=row[0], uid=uid, gid=gid, home=row[5] if len(row) > 5 else "/")
+            )
     return users
 
 
@@ -82,7 +83,7 @@ def _groups(root: Path) -> list[_Group]:
         gid = _number(row[2])
         if gid is not None:
             members = tuple(name for name in row[3].split(",") if name) if len(row) > 3 else ()
-            groups.append(_Group(row[0], gid, members))
+            groups.append(_Group(name=row[0], gid=gid, members=members))
     return groups
 
 

@@ -16,7 +16,7 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
-from registry import Registry, digest_of, serving
+from registry import Registry, digest_of, opened, serving
 
 DATA = b"0123456789" * 100
 
@@ -33,10 +33,12 @@ def client_for(
     pauses: list[float] | None = None,
 ) -> Client:
     noted = [] if pauses is None else pauses
-    transport = Transport(
-        hosts or Hosts({}, Path("/nonexistent")),
-        Credentials(environ or {"DOCKER_CONFIG": "/nonexistent"}),
-        pause=noted.append,
+    transport = opened(
+        Transport(
+            hosts or Hosts({}, Path("/nonexistent")),
+            Credentials(environ or {"DOCKER_CONFIG": "/nonexistent"}),
+            pause=noted.append,
+        )
     )
     return Client(transport, CancelToken(), pause=lambda seconds, _: noted.append(seconds))
 

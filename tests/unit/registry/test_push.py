@@ -18,7 +18,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.push import PushBlob, PushDocument, nearest, push
 from polyarch.registry.transport import Transport
-from registry import Registry, digest_of, serving
+from registry import Registry, digest_of, opened, serving
 
 STORED = {sha256(data): data for data in (b"config", b"layer")}
 MANIFEST, INDEX = b'{"config": 0}', b'{"manifests": 0}'
@@ -48,8 +48,8 @@ class Store:
 
 
 def push_to(server: Registry, name: str, store: Store, sources: tuple[str, ...] = ()) -> None:
-    transport = Transport(
-        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+    transport = opened(
+        Transport(Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"}))
     )
     push(
         Client(transport, CancelToken(), pause=lambda *_: None),
