@@ -127,6 +127,11 @@ class Records:
         """Remove every record of a result that turned out to be gone."""
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))
 
+    def forget_parts(self, parts: Iterable[str]) -> None:
+        """Remove every record whose result's text contains one of `parts`: snapshots that are gone."""
+        for part in parts:
+            self._database.execute("DELETE FROM records WHERE instr(result, ?) > 0", (part,))
+
     def touch(self, used: Mapping[CacheKey, Record]) -> None:
         """Note that records, as they were found, were used: in one transaction.
 
