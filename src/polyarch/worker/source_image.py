@@ -137,7 +137,7 @@ class ImageSource:
         from polyarch.layer.apply import apply  # noqa: PLC0415
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
-        def fill(folder: Path) -> DiffID:
+        def fill(folder: Path) -> None:
             with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
                 found = apply(tar, folder)
             if found != layer.diff_id:
@@ -147,13 +147,12 @@ class ImageSource:
                     hint="the image is damaged; pull it again or use another one",
                 )
             cancel.check()
-            return found
 
         status.progress(0)
-        diff_id = self.snapshotter.unpack(layer.snapshot, fill)
-        self.store.snapshots.add(
-            SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
+        record = SnapshotRecord(
+            id=layer.snapshot, diff_id=layer.diff_id, description=f"pulled {blob.digest}"
         )
+        self.snapshotter.unpack(layer.snapshot, fill, record)
         status.end()
 
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
