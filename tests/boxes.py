@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import selectors
 import signal
 import subprocess
 import time
@@ -43,6 +44,19 @@ class Box:
                 break
             found.append(int(children[0]))
         return found
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has said a line that holds `text`. Raises AssertionError if it doesn't."""
+        assert self.child.stderr is not None
+        said, line = b"", b"\n"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.child.stderr, selectors.EVENT_READ)
+            while not (line.endswith(b"\n") and text.encode() in line):
+                line = b"" if line.endswith(b"\n") else line
+                data = self.child.stderr.read(1) if selector.select(_PATIENCE) else b""
+                assert data, said.decode(errors="replace")
+                said += data
+                line += data
 
     def wait_until_empty(self) -> None:
         """Wait for the end of all its processes. Raises AssertionError with those that stay."""
@@ -83,6 +97,7 @@ def boxed(who: Person, *words: str) -> Iterator[Box]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        bufsize=0,
         start_new_session=True,
     )
     box = Box(child=child, folder=folder)
