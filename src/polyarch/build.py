@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
 from polyarch.dockerfile.epoch import find_epoch
+from polyarch.dockerfile.lint import Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.errors import Cancelled, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -31,11 +33,12 @@ from polyarch.exporter.export import (
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.graph.location import SourceText
 from polyarch.node.inputs import Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, ignore_events, step
+from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
 from polyarch.record import field, frozen, replace
 from polyarch.request import BuildRequest, Output, Ulimit
 from polyarch.snapshot.stack import LayerStack
@@ -48,7 +51,7 @@ from polyarch.worker.worker import Result
 if TYPE_CHECKING:
     from polyarch.node.fetched import Fetcher
 
-__all__ = ["BuildRequest", "BuildResult", "Output", "Ulimit", "build_on"]
+__all__ = ["BuildRequest", "BuildResult", "CheckResult", "Output", "Ulimit", "build_on", "check_on"]
 
 
 @frozen
@@ -92,23 +95,94 @@ def build_on(
     with node.remote_sources(_secrets(request)) as remote:
         loader = _loader(node, request, remote, sink, cancel)
         main = loader.main()
-        dockerfile = _load(loader, main, sink)
+        lint = _linter(request)
+        dockerfile, shown = _load(loader, main, sink, lint)
         contexts = loader.contexts(main)
         images = node.images(sink)
         resolver = images.resolver(cancel, pull=request.pull)
         maker = GraphMaker()
-        epoch = find_epoch(dockerfile, request.build_args, host(), contexts.date)
-        options = replace(_options(request, platforms), epoch=epoch)
+        options = replace(
+            _options(request, platforms),
+            epoch=find_epoch(dockerfile, request.build_args, host(), contexts.date),
+            ignores=contexts.ignores,
+            lint=lint,
+        )
         lowered = [
             lower(dockerfile, platform, options=options, maker=maker, images=resolver)
             for platform in platforms
         ]
+        _warn(lint, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, cancel))
     return _result(export, solved)
+
+
+@frozen
+class CheckResult:
+    """What a check found in `source`; `error` is what keeps the Dockerfile from being built at all."""
+
+    source: SourceText
+    findings: tuple[Finding, ...]
+    error: PolyarchError | None = None
+
+
+def check_on(
+    node: LocalNode,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+) -> CheckResult:
+    """Look at what `request` would build, and at all stages if it names none; nothing is built.
+
+    Raises what keeps the Dockerfile from being read, and Cancelled.
+    """
+    cancel = cancel or CancelToken()
+    lint = _linter(request)
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
+    error: PolyarchError | None = None
+    with node.remote_sources(_secrets(request)) as remote:
+        loader = _loader(node, request, remote, sink, cancel)
+        main = loader.main()
+        source = loader.dockerfile(main)
+        try:
+            dockerfile = parse(source, lint)
+            options = replace(
+                _options(request, platforms),
+                all_stages=not request.target,
+                ignores=loader.contexts(main).ignores,
+                lint=lint,
+            )
+            resolver = node.images(sink).resolver(cancel, pull=request.pull)
+            lower(dockerfile, platforms[0], options=options, maker=GraphMaker(), images=resolver)
+        except Cancelled:
+            raise
+        except PolyarchError as failure:
+            error = failure
+    return CheckResult(source=source, findings=tuple(lint.findings), error=error)
+
+
+def _linter(request: BuildRequest) -> Linter:
+    return Linter(override=request.build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
+
+
+def _warn(lint: Linter, shown: Digest, sink: Sink) -> None:
+    """Tell of what the checks found, at the step that read the Dockerfile."""
+    for finding in lint.findings:
+        line = finding.location.line
+        sink(
+            WarningEvent(
+                step=shown,
+                short=f"{finding.rule.name}: {finding.detail} (line {line})",
+                detail=(finding.rule.description,),
+                url=finding.rule.url,
+                excerpt=finding.location.excerpt(),
+                line=line,
+            )
+        )
 
 
 def _loader(
@@ -137,12 +211,13 @@ def _loader(
     )
 
 
-def _load(loader: Loader, main: MainContext, sink: Sink) -> Dockerfile:
+def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[Dockerfile, Digest]:
+    """Return the Dockerfile, and the step that it was read in."""
     name = loader.request.dockerfile or "Dockerfile"
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
-            return parse(source)
+            return parse(source, lint), shown.digest
 
 
 def _secrets(request: BuildRequest) -> Secrets:

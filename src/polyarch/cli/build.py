@@ -13,6 +13,7 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.files import write_file
+from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Options
@@ -63,7 +64,7 @@ def _build(options: Options, context: Context) -> int:
     chosen = _choose(builders, context.builder)
     if not options.given("jobs"):
         asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
-    if not asked.request.outputs:
+    if not asked.request.outputs and asked.call is None:
         context.warn(NO_OUTPUT.format(chosen.builder.driver))
     _remove(options.text("iidfile"))
     builders.touch(chosen.builder.name)
@@ -75,6 +76,8 @@ def _build(options: Options, context: Context) -> int:
         caption=caption,
         debug=context.debug,
     )
+    if asked.call is not None:
+        return _check(asked, asked.call, context, display)
     result = _solve(asked, context, display)
     _write_results(result, chosen, options, context)
     return 0
@@ -93,6 +96,23 @@ def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
         except PolyarchError as error:
             is_context = str(error).startswith("unable to prepare context")
             raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+
+
+def _check(asked: Asked, call: Call, context: Context, display: Display) -> int:
+    from polyarch.build import check_on  # noqa: PLC0415 as above
+    from polyarch.cli.check import as_json, as_text  # noqa: PLC0415 only for those who check
+    from polyarch.cli.engine import open_node  # noqa: PLC0415 as above
+
+    with cancel_on_signals() as cancel, open_node(context) as node, display:
+        result = check_on(node, asked.request, sink=display, cancel=cancel)
+    if call.format == "json":
+        context.print(as_json(result))
+    else:
+        context.print(as_text(result))
+        if result.error is not None:
+            raise CommandFailed(_SOLVE_PREFIX, result.error) from result.error
+    is_failed = bool(result.findings or result.error) and not call.ignore_status
+    return int(is_failed)
 
 
 def progress_mode(options: Options, context: Context) -> str:

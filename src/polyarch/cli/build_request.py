@@ -76,7 +76,7 @@ def refuse_unsupported(asked: Asked) -> None:
     """Refuse by name what the engine can't carry out yet. Raises InputError."""
     wanted = [each for each in asked.attestations if not each.disabled]
     problems = [
-        (asked.call is not None, f"--call={asked.call.name if asked.call else ''}"),
+        (asked.call is not None and asked.call.name != "lint", _shown(asked.call)),
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
@@ -86,6 +86,10 @@ def refuse_unsupported(asked: Asked) -> None:
     for is_asked, flag in problems:
         if is_asked:
             raise InputError(f"{flag} can't be carried out yet", hint="build without it")
+
+
+def _shown(call: Call | None) -> str:
+    return f"--call={call.name}" if call else ""
 
 
 def _call(options: Options) -> Call | None:

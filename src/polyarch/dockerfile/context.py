@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from polyarch.dockerfile.expand import DISPLAY, expand, expand_words
+from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
 from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
 from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
@@ -48,6 +49,8 @@ class LowerOptions:
     `is_explicit` says that the platform was asked for, rather than taken from this machine.
     `contexts` maps the names of named contexts to what they are (a folder or an image reference).
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
+    `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
+    context whether it is left out, where that is certain. `lint` is told of all that is come across.
     """
 
     build_platform: Platform
@@ -67,6 +70,9 @@ class LowerOptions:
     cgroup_parent: str = ""
     allow: frozenset[str] = frozenset()
     epoch: int | None = None
+    all_stages: bool = False
+    ignores: Callable[[str], bool] | None = None
+    lint: Linter = field(default_factory=Linter, compare=False)
 
 
 @mutable
@@ -86,6 +92,11 @@ class Lowering:
     written: tuple[Stage, ...] = ()
     lower_stage: Callable[[int], StageState] | None = None
     _stages: dict[int, StageState | None] = field(default_factory=dict)
+
+    @property
+    def lint(self) -> Linter:
+        """The checks."""
+        return self.options.lint
 
     @property
     def build_args(self) -> Mapping[str, str]:
@@ -207,13 +218,43 @@ def _familiar(name: str) -> str:
     return reference.familiar.removesuffix(":latest")
 
 
-def expand_in(state: StageState, word: str, instruction: Instruction, lowering: Lowering) -> str:
+def expand_in(
+    state: StageState,
+    word: str,
+    instruction: Instruction,
+    lowering: Lowering,
+    mode: Mode = WORD,
+) -> str:
     """Expand the variables of a word, remove its quotes. Raises DockerfileError with the place."""
-    return expand(word, state.variables, escape=lowering.escape, place=instruction.location)
+    if "$" not in word:
+        escape = _escape(lowering, mode)
+        return expand(word, {}, escape=escape, mode=mode, place=instruction.location)
+    return _expanded(state, word, instruction, lowering, mode).text
 
 
 def expand_words_in(
     state: StageState, text: str, instruction: Instruction, lowering: Lowering
 ) -> tuple[str, ...]:
     """Expand variables, then split into words. Raises DockerfileError with the place."""
-    return expand_words(text, state.variables, escape=lowering.escape, place=instruction.location)
+    return _expanded(state, text, instruction, lowering, WORD).words
+
+
+def _expanded(
+    state: StageState, text: str, instruction: Instruction, lowering: Lowering, mode: Mode
+) -> Expansion:
+    found = expansion(
+        text,
+        state.variables,
+        escape=_escape(lowering, mode),
+        mode=mode,
+        place=instruction.location,
+    )
+    unmatched = found.unmatched - set(state.build_args)
+    if unmatched:
+        lowering.lint.variables(instruction, unmatched, tuple(state.variables))
+    return found
+
+
+def _escape(lowering: Lowering, mode: Mode) -> str:
+    # The directive changes it for instructions only, not inside of here-documents.
+    return lowering.escape if mode == WORD else "\\"

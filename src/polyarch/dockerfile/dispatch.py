@@ -84,6 +84,7 @@ def dispatch(state: StageState, instruction: Instruction, lowering: Lowering) ->
         raise DockerfileError(
             f"{instruction.name} can't be carried out yet", place=instruction.location
         )
+    lowering.lint.dispatched(instruction, state.texts("Shell"), state.counted)
     handler(state, instruction, lowering)
 
 
@@ -131,6 +132,9 @@ def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
 
 def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> None:
     path = expand_in(state, instruction.path, instruction, lowering)
+    if not (state.has_workdir or state.posix(path).startswith("/")):
+        lowering.lint.workdir(instruction, path)
+    state.has_workdir = True
     workdir = posixpath.normpath(posixpath.join(state.workdir, state.posix(path)))
     workdir = "/" + workdir.lstrip("/")
     is_windows = state.platform.os == "windows"
@@ -181,6 +185,8 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
     words: list[str] = []
     for port in instruction.ports:
         words += expand_words_in(state, port, instruction, lowering)
+    for word in words:
+        lowering.lint.port(instruction, word)
     ports = sorted(each for word in words for each in _ports(word, instruction))
     state.mapping("ExposedPorts").update({port: {} for port in ports})
     state.record("EXPOSE " + gofmt.value_list(ports))

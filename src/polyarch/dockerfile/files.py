@@ -6,7 +6,7 @@ import posixpath
 import re
 
 from polyarch.dockerfile.context import Lowering, expand_in
-from polyarch.dockerfile.expand import HEREDOC, expand
+from polyarch.dockerfile.expand import HEREDOC
 from polyarch.dockerfile.instruction import Add, Copy
 from polyarch.dockerfile.lexer import Heredoc
 from polyarch.dockerfile.remote import remote_op
@@ -124,6 +124,10 @@ class _Copies:
             index = find_copy_source(self.lowering.written, instruction) if name else None
             _check_order(self.state, index, instruction)
         source, is_context = self.lowering.source(self.state, name, index, instruction.location)
+        ignores = self.lowering.options.ignores
+        if not name and ignores is not None:
+            for path in filter(ignores, map(posixpath.normpath, paths)):
+                self.lowering.lint.ignored_source(instruction, path)
         unpack = isinstance(instruction, Add) and instruction.unpack is not False
         action = replace(
             self.template, sources=tuple(paths), keep_owner=not is_context, unpack=unpack
@@ -155,12 +159,17 @@ class _Copies:
                 MkfileAction(
                     path=common.destination,
                     name=document.name,
-                    data=_content(document, self.state),
+                    data=self._content(document),
                     mode=common.mode,
                     owner=common.owner,
                     created=common.created,
                 )
             )
+
+    def _content(self, document: Heredoc) -> str:
+        if not document.expand:
+            return document.body
+        return expand_in(self.state, document.body, self.instruction, self.lowering, HEREDOC)
 
 
 def _escaped(name: str) -> str:
@@ -195,12 +204,6 @@ def _destination_path(state: StageState, destination: str) -> str:
     path = "/" + path.lstrip("/")
     is_folder = destination in ("", ".") or destination.endswith(("/", "/."))
     return path + "/" if is_folder and path != "/" else path
-
-
-def _content(document: Heredoc, state: StageState) -> str:
-    if not document.expand:
-        return document.body
-    return expand(document.body, state.variables, mode=HEREDOC)
 
 
 def _history(

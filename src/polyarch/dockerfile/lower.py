@@ -7,6 +7,7 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -17,7 +18,7 @@ from polyarch.dockerfile.context import (
     LowerOptions,
 )
 from polyarch.dockerfile.dispatch import dispatch
-from polyarch.dockerfile.expand import expand
+from polyarch.dockerfile.expand import Expansion, expand, expansion
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
 from polyarch.dockerfile.parser import Dockerfile, parse_trigger
 from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
@@ -27,6 +28,7 @@ from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import CopyAction, FileOp, JSONObject, ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
+from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
@@ -65,7 +67,8 @@ def lower(
     Raises DockerfileError with the place for whatever can't be done.
     """
     target = find_target(dockerfile, options.target)
-    stage_name = options.target or dockerfile.stages[target].name
+    stages = dockerfile.stages
+    stage_name = options.target or stages[target].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
     lowering = Lowering(
         platform=platform,
@@ -73,22 +76,61 @@ def lower(
         maker=maker,
         images=images,
         escape=dockerfile.escape,
-        written=dockerfile.stages,
+        written=stages,
         global_args=global_scope(
             dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
         ),
     )
-    bases = [_expanded(stage.base, stage, lowering) for stage in dockerfile.stages]
+    options.lint.stages(stages)
+    _check_defaults(dockerfile, lowering, defaults)
+    known = {*defaults, *_declared(dockerfile)}
+    bases = [_base_name(stage, lowering, tuple(known)) for stage in stages]
     replaced = {
         index
-        for index, stage in enumerate(dockerfile.stages)
+        for index, stage in enumerate(stages)
         if stage.name and lowering.find_context(stage.name, platform)
     }
     lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
-    for index in needed_stages(dockerfile.stages, target, bases, replaced=replaced):
-        if index not in replaced:
-            lowering.stage(index)
+    targets = range(len(stages)) if options.all_stages else (target,)
+    for wanted in targets:
+        for index in needed_stages(stages, wanted, bases, replaced=replaced):
+            if index not in replaced:
+                lowering.stage(index)
+    options.lint.check_failure()
     return _finish(lowering.stage(target), lowering)
+
+
+def _declared(dockerfile: Dockerfile) -> list[str]:
+    return [each.name for arg in dockerfile.global_args for each in arg.definitions]
+
+
+def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
+    """Expand what stands behind FROM, and have it checked."""
+    lint = lowering.options.lint
+    found = _expansion(stage.base, stage, lowering)
+    lint.base(stage, found, known)
+    if stage.platform:
+        platform = _expansion(stage.platform, stage, lowering)
+        lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
+        lint.base(stage, platform, known)
+    return found.text
+
+
+def _check_defaults(
+    dockerfile: Dockerfile, lowering: Lowering, defaults: Mapping[str, str]
+) -> None:
+    """Have the bases checked that there would be without build arguments."""
+    given = {name: lowering.build_args.get(name, value) for name, value in defaults.items()}
+    try:
+        scope = global_scope(dockerfile.global_args, {}, given, escape=dockerfile.escape)
+        names = [expand(stage.base, scope, escape=dockerfile.escape) for stage in lowering.written]
+    except DockerfileError:
+        return  # what can't be expanded is told when it has to be
+    for stage, name in zip(lowering.written, names, strict=True):
+        try:
+            parse_reference(name)
+        except InputError:
+            lowering.lint.default_base(stage)
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
@@ -154,12 +196,12 @@ def _number_steps(
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
 
 
-def _expanded(text: str, stage: Stage, lowering: Lowering) -> str:
-    return expand(text, lowering.global_args, escape=lowering.escape, place=stage.location)
+def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
+    return expansion(text, lowering.global_args, escape=lowering.escape, place=stage.location)
 
 
 def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
-    text = _expanded(stage.platform, stage, lowering) if stage.platform else ""
+    text = _expansion(stage.platform, stage, lowering).text if stage.platform else ""
     if not text:
         return lowering.platform
     try:
@@ -213,6 +255,8 @@ def _from_image(
 ) -> StageState:
     lowering, reference = source
     base = lowering.resolve(reference, platform, stage.location)
+    if base.diff_ids:
+        lowering.lint.base_platform(stage, reference, platform, base.config)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
     state = _new_state(stage, index, platform, nothing, _base_config(base))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.dockerfile.instruction import Arg, Instruction, Stage
 from polyarch.dockerfile.lexer import Directive, Lexer, LogicalLine, ParseWarning
+from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.typed import ParsedLine, parse_instruction
 from polyarch.dockerfile.words import Statement, split_statement
 from polyarch.errors import DockerfileError
@@ -41,17 +42,20 @@ class Dockerfile:
         return next((found for found in self.directives if found.name == name), None)
 
 
-def parse(source: SourceText) -> Dockerfile:
+def parse(source: SourceText, lint: Linter | None = None) -> Dockerfile:
     """Parse a Dockerfile. It may lack stages; whoever wants one says so.
 
-    Raises DockerfileError with its place.
+    `lint` is told of all that is parsed. Raises DockerfileError with its place.
     """
+    lint = lint or Linter()
     parsed = parse_lines(source)
+    lint.begin(parsed.directives, parsed.warnings, parsed.lines[0].location)
     global_args: list[Arg] = []
     stages: list[Stage] = []
     instructions: list[Instruction] = []
     for line in parsed.lines:
         item = parse_instruction(line)
+        lint.parsed(item)
         if isinstance(item, Stage):
             _close_stage(stages, instructions)
             stages.append(item)

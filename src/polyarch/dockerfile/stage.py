@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import cast
 
-from polyarch.dockerfile.instruction import Stage
+from polyarch.dockerfile.instruction import Instruction, Stage
 from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
@@ -32,7 +32,8 @@ class StageState:
     `config` is the whole image config without `rootfs`; `history` its history: entries of the base as
     they are, new ones without times. `variables` is what `$NAME` means: ENV and ARG in the order of the
     file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
-    `is_set` holds the instructions that were given in this stage itself; `base` is the image it starts
+    `is_set` holds the instructions that were given in this stage itself, `counted` the latest of those
+    that count once; `has_workdir` tells whether this Dockerfile has set it; `base` is the image it starts
     from, if it does.
     """
 
@@ -45,6 +46,8 @@ class StageState:
     variables: dict[str, str] = field(default_factory=dict)
     build_args: dict[str, str | None] = field(default_factory=dict)
     is_set: set[str] = field(default_factory=set)
+    counted: dict[type, Instruction] = field(default_factory=dict)
+    has_workdir: bool = False
     step: int = 0
     steps: int = 0
     prefix: str = ""
@@ -132,5 +135,6 @@ class StageState:
             history=copy.deepcopy(self.history),
             variables=dict(self.variables),
             build_args=dict(self.build_args),
+            has_workdir=self.has_workdir,
             ignore_cache=self.ignore_cache,
         )

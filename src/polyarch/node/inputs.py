@@ -46,12 +46,14 @@ class MainContext:
 class Contexts:
     """The build contexts of a request by name, and what remembers their files' digests.
 
-    `fetched` are those that aren't folders of this machine.
+    `fetched` are those that aren't folders of this machine. `ignores` says of a path of the main one
+    whether it is left out, where that is certain.
     """
 
     trees: Mapping[str, SourceTree]
     digests: tuple[ContextDigests, ...] = field(repr=False)
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
+    ignores: Callable[[str], bool] | None = None
 
     def date(self, name: str) -> int | None:
         """Let a context say when the build was made, in seconds; None if it doesn't tell.
@@ -170,7 +172,13 @@ class Loader:
             known = ContextDigests(self.index, folder.resolve())
             digests.append(known)
             trees[name] = open_context(folder, matcher, known)
-        return Contexts(trees=trees, digests=tuple(digests), fetched=fetched)
+        matcher = folders["context"][1] if "context" in folders else None
+        return Contexts(
+            trees=trees,
+            digests=tuple(digests),
+            fetched=fetched,
+            ignores=matcher.covers if matcher else None,
+        )
 
 
 def _dockerfile_path(folder: Path, request: BuildRequest) -> Path:

@@ -15,6 +15,7 @@ __all__ = [
     "SPACE",
     "csv_fields",
     "is_space",
+    "nearest",
     "parse_bool",
     "parse_duration",
     "parse_int",
@@ -225,27 +226,31 @@ def _csv_error(index: int, message: str) -> str:
     return f"parse error on line 1, column {index + 1}: {message}"
 
 
-def suggestion(wrong: str, options: Iterable[str], *, fold_case: bool = False) -> str:
-    """Return ` (did you mean X?)` for the nearest option, or "" if none is less than 3 edits away.
+def nearest(wrong: str, options: Iterable[str], *, fold_case: bool = False) -> str:
+    """Return the nearest option, or "" if none is less than 3 edits away, or `wrong` is one.
 
     The first of equally near options is taken. `fold_case` compares without case and answers in the
     case of `wrong`.
     """
     found = ""
-    nearest = _NEAR
+    limit = _NEAR
     sought = wrong.lower() if fold_case else wrong
     for option in options:
         candidate = option.lower() if fold_case else option
         if candidate == sought:
             return ""
-        distance = _edits(sought, candidate, nearest)
-        if distance < nearest:
-            nearest, found = distance, candidate
-    if not found:
-        return ""
-    if fold_case and wrong != wrong.lower() and wrong == wrong.upper():
+        distance = _edits(sought, candidate, limit)
+        if distance < limit:
+            limit, found = distance, candidate
+    if found and fold_case and wrong != wrong.lower() and wrong == wrong.upper():
         found = found.upper()
-    return f" (did you mean {found}?)"
+    return found
+
+
+def suggestion(wrong: str, options: Iterable[str], *, fold_case: bool = False) -> str:
+    """Return ` (did you mean X?)` for the nearest option, "" if there is none, as `nearest`."""
+    found = nearest(wrong, options, fold_case=fold_case)
+    return f" (did you mean {found}?)" if found else ""
 
 
 def _edits(one: str, other: str, limit: int) -> int:

@@ -194,6 +194,15 @@ class Matcher:
                 ignored = not ignored
         return ignored
 
+    def covers(self, path: str) -> bool:
+        """Tell if a path of an instruction is surely ignored: not if there are exceptions.
+
+        Other than `ignores`, this asks about the root, too. Raises InputError as `ignores`.
+        """
+        if self.has_exceptions:
+            return False
+        return any(pattern.matches_tree(path) for pattern in self._patterns)
+
     def judge(self, path: str, parent: Verdict | None = None) -> Verdict:
         """Judge a path that a walk comes to, given the verdict on its folder (None at the top).
 

@@ -1,0 +1,202 @@
+"""The rules of checks as records, and the options that silence them. Names and words are BuildKit's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from polyarch.errors import InputError
+from polyarch.record import frozen
+from polyarch.text.gotext import parse_bool, quote
+
+__all__ = ["CheckOptions", "Rule", "parse_options", "skipped_by"]
+
+_PAGE = "https://docs.docker.com/go/dockerfile/rule/"
+_COMMENT = re.compile(r"check\s*=\s*(.*)", re.IGNORECASE)
+
+
+@frozen
+class Rule:
+    """A rule: `description` says what it is about, a warning's detail what broke it.
+
+    One that is `experimental` has to be asked for.
+    """
+
+    name: str
+    description: str
+    has_page: bool = True
+    experimental: bool = False
+
+    @property
+    def url(self) -> str:
+        """The page about it, "" if there is none."""
+        if not self.has_page:
+            return ""
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=JSON)(?=[A-Z])", "-", self.name)
+        return f"{_PAGE}{words.lower()}/"
+
+
+@frozen
+class CheckOptions:
+    """What `# check=` asks for: rules by name, or all of them."""
+
+    skipped: frozenset[str] = frozenset()
+    skips_all: bool = False
+    experimental: frozenset[str] = frozenset()
+    all_experimental: bool = False
+    fails: bool = False
+
+    def allows(self, rule: Rule) -> bool:
+        """Tell whether a rule is looked at."""
+        if rule.experimental:
+            return self.all_experimental or rule.name in self.experimental
+        return not self.skips_all and rule.name not in self.skipped
+
+
+def parse_options(text: str) -> CheckOptions:
+    """Read `skip=A,B;error=true;experimental=C`. Raises InputError."""
+    found: dict[str, frozenset[str]] = {"skip": frozenset(), "experimental": frozenset()}
+    fails = False
+    for part in text.split(";", 2) if text.strip() else ():
+        key, equals, value = (each.strip() for each in part.partition("="))
+        if not equals:
+            raise InputError(f"invalid check option {quote(part)}", hint="write check=skip=RULE")
+        if key in found:
+            found[key] = frozenset(name.strip() for name in value.split(","))
+        elif key == "error":
+            wanted = parse_bool(value)
+            if wanted is None:
+                raise InputError(f"failed to parse check option {quote(part)}: invalid syntax")
+            fails = wanted
+        else:
+            raise InputError(
+                f"invalid check option {quote(key)}", hint="use skip, error, experimental"
+            )
+    return CheckOptions(
+        skipped=found["skip"],
+        skips_all="all" in found["skip"],
+        experimental=found["experimental"],
+        all_experimental="all" in found["experimental"],
+        fails=fails,
+    )
+
+
+def skipped_by(comments: Iterable[str], rule: Rule) -> bool:
+    """Tell whether a comment above an instruction, `# check=skip=RULE`, silences a rule there."""
+    for comment in comments:
+        match = _COMMENT.match(comment)
+        if match is not None:
+            try:
+                options = parse_options(match[1])
+            except InputError:
+                continue
+            if options.skips_all or rule.name in options.skipped:
+                return True
+    return False
+
+
+def is_check_comment(comment: str) -> bool:
+    """Tell whether a comment is an option of checks rather than a remark."""
+    return _COMMENT.match(comment) is not None
+
+
+STAGE_NAME_CASING = Rule(name="StageNameCasing", description="Stage names should be lowercase")
+FROM_AS_CASING = Rule(
+    name="FromAsCasing",
+    description="The 'as' keyword should match the case of the 'from' keyword",
+)
+NO_EMPTY_CONTINUATION = Rule(
+    name="NoEmptyContinuation",
+    description="Empty continuation lines will become errors in a future release",
+)
+CONSISTENT_INSTRUCTION_CASING = Rule(
+    name="ConsistentInstructionCasing",
+    description=(
+        "All commands within the Dockerfile should use the same casing (either upper or lower)"
+    ),
+)
+DUPLICATE_STAGE_NAME = Rule(name="DuplicateStageName", description="Stage names should be unique")
+RESERVED_STAGE_NAME = Rule(
+    name="ReservedStageName", description="Reserved words should not be used as stage names"
+)
+JSON_ARGS_RECOMMENDED = Rule(
+    name="JSONArgsRecommended",
+    description=(
+        "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to "
+        "OS signals"
+    ),
+)
+MAINTAINER_DEPRECATED = Rule(
+    name="MaintainerDeprecated",
+    description=(
+        "The MAINTAINER instruction is deprecated, use a label instead to define an image author"
+    ),
+)
+UNDEFINED_ARG_IN_FROM = Rule(
+    name="UndefinedArgInFrom", description="FROM command must use declared ARGs"
+)
+WORKDIR_RELATIVE_PATH = Rule(
+    name="WorkdirRelativePath",
+    description=(
+        "Relative workdir without an absolute workdir declared within the build can have "
+        "unexpected results if the base image changes"
+    ),
+)
+UNDEFINED_VAR = Rule(
+    name="UndefinedVar", description="Variables should be defined before their use"
+)
+MULTIPLE_INSTRUCTIONS_DISALLOWED = Rule(
+    name="MultipleInstructionsDisallowed",
+    description="Multiple instructions of the same type should not be used in the same stage",
+)
+LEGACY_KEY_VALUE_FORMAT = Rule(
+    name="LegacyKeyValueFormat",
+    description="Legacy key/value format with whitespace separator should not be used",
+)
+INVALID_BASE_IMAGE_PLATFORM = Rule(
+    name="InvalidBaseImagePlatform",
+    description="Base image platform does not match expected target platform",
+    has_page=False,
+)
+REDUNDANT_TARGET_PLATFORM = Rule(
+    name="RedundantTargetPlatform",
+    description=(
+        "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the "
+        "default behavior"
+    ),
+)
+SECRETS_USED_IN_ARG_OR_ENV = Rule(
+    name="SecretsUsedInArgOrEnv",
+    description="Sensitive data should not be used in the ARG or ENV commands",
+)
+INVALID_DEFAULT_ARG_IN_FROM = Rule(
+    name="InvalidDefaultArgInFrom",
+    description="Default value for global ARG results in an empty or invalid base image name",
+)
+FROM_PLATFORM_FLAG_CONST_DISALLOWED = Rule(
+    name="FromPlatformFlagConstDisallowed",
+    description="FROM --platform flag should not use a constant value",
+)
+COPY_IGNORED_FILE = Rule(
+    name="CopyIgnoredFile",
+    description="Attempting to Copy file that is excluded by .dockerignore",
+)
+INVALID_DEFINITION_DESCRIPTION = Rule(
+    name="InvalidDefinitionDescription",
+    description=(
+        "Comment for build stage or argument should follow the format: `# <arg/stage name> "
+        "<description>`. If this is not intended to be a description comment, add an empty line "
+        "or comment between the instruction and the comment."
+    ),
+    experimental=True,
+)
+EXPOSE_PROTO_CASING = Rule(
+    name="ExposeProtoCasing", description="Protocol in EXPOSE instruction should be lowercase"
+)
+EXPOSE_INVALID_FORMAT = Rule(
+    name="ExposeInvalidFormat",
+    description=(
+        "IP address and host-port mapping should not be used in EXPOSE instruction. This will "
+        "become an error in a future release"
+    ),
+)
