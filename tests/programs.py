@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ class Ended:
         """Return it. Raises AssertionError if it failed."""
         assert self.status == 0, self.err
         return self
+
+    def complaint(self) -> str:
+        """Return the end of what it printed: the excerpt of the Dockerfile, the error, the hint."""
+        found = re.search(r"^(?:\S+:\d+\n-{20}|ERROR: )", self.err, re.MULTILINE)
+        assert found, self.err
+        return self.err[found.start() :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

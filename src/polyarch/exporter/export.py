@@ -23,7 +23,7 @@ from polyarch.record import frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
@@ -210,7 +210,7 @@ class Exporter:
             return
         path = Path(destination)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        with store_trouble("write", path):
+        with output_trouble("write to", path):
             try:
                 with aside.open("wb", buffering=0) as stream:
                     write(_Whole(stream.fileno()))

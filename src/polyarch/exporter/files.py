@@ -28,7 +28,7 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["write_files", "write_tar"]
 
@@ -59,7 +59,7 @@ def write_files(trees: Sequence[FileTree], folder: Path, *, split: bool) -> None
 
     Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
     """
-    with store_trouble("write to", folder):
+    with output_trouble("write to", folder):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         written: dict[str, FileTree] = {}
         for tree in trees:
