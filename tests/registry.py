@@ -131,7 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_known(self) -> bool:
         kind, _, text = (self.headers["Authorization"] or "").partition(" ")
-        user, _, password = base64.b64decode(text).decode().partition(":") if kind == "Basic" else ("", "", "")
+        user, _, password = (
+            base64.b64decode(text).decode().partition(":") if kind == "Basic" else ("", "", "")
+        )
         return bool(user) and self.server.users.get(user) == password
 
     def _route(self, body: bytes) -> None:
@@ -143,6 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
             ("/blobs/", self._blob),
             ("/manifests/", self._manifest),
         ):
+            if not path:
+                self._answer(200, b"{}")
+                return
             name, found, rest = path.partition(kind)
             if found:
                 serve(name, rest, query, body)

@@ -15,7 +15,7 @@ from servers import free_port
 pytestmark = [pytest.mark.root]
 
 LAYER_TAR = tar_of([("file", {}, b"content" * 1000)])
-PASSWORD = "correct-horse-battery"  # noqa: S105 - of a registry that lives for a second
+PASSWORD = "correct-horse-battery"
 
 
 @pytest.fixture
@@ -40,10 +40,12 @@ def test_nobody_listens(root: Person) -> None:
     host = f"127.0.0.1:{free_port()}"
     ended = root.run("pull", f"{host}/app")
 
-    assert (ended.status, ended.err) == (
+    assert (ended.status, ended.complaint()) == (
         1,
-        f"ERROR: can't reach the registry at {host}: [Errno 111] Connection refused\n"
-        "hint: check the name, the network and the proxy settings\n",
+        (
+            f"ERROR: can't reach the registry at {host}: [Errno 111] Connection refused\n"
+            "hint: check the name, the network and the proxy settings\n"
+        ),
     )
 
 
@@ -51,7 +53,9 @@ def test_a_name_that_does_not_resolve(root: Person) -> None:
     ended = root.run("pull", "registry.invalid/app")
 
     assert ended.status == 1
-    assert ended.err.startswith("ERROR: can't reach the registry at registry.invalid: [Errno -")
+    assert ended.complaint().startswith(
+        "ERROR: can't reach the registry at registry.invalid: [Errno -"
+    )
     assert ended.err.endswith("\nhint: check the name, the network and the proxy settings\n")
 
 
@@ -64,7 +68,7 @@ def test_who_takes_calls_but_never_answers(root: Person) -> None:
         ended = root.run("pull", f"{host}/app")
 
     assert ended.status == 1
-    assert ended.err == (
+    assert ended.complaint() == (
         f"ERROR: can't reach the registry at {host}: timed out\n"
         "hint: check the name, the network and the proxy settings\n"
     )
@@ -110,12 +114,14 @@ def test_nobody_may(root: Person, server: Registry) -> None:
     server.failures["GET /v2/app/manifests/latest"] = [403] * 9
     ended = pull(root, server)
 
-    assert (ended.status, ended.err) == (
+    assert (ended.status, ended.complaint()) == (
         1,
-        "ERROR: pull access denied, repository does not exist or may require authorization: "
-        f"can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 403: "
-        "UNKNOWN: as asked\n"
-        f"hint: log in with a user who may do that: polyarch login {server.host}\n",
+        (
+            "ERROR: pull access denied, repository does not exist or may require authorization: "
+            f"can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 403: "
+            "UNKNOWN: as asked\n"
+            f"hint: log in with a user who may do that: polyarch login {server.host}\n"
+        ),
     )
 
 
@@ -139,10 +145,12 @@ def test_too_many_requests_for_good(root: Person, server: Registry) -> None:
     server.failures = {f"{verb} /v2/app/manifests/latest": [429] * 99 for verb in ("HEAD", "GET")}
     ended = pull(root, server)
 
-    assert (ended.status, ended.err) == (
+    assert (ended.status, ended.complaint()) == (
         1,
-        f"ERROR: can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 429: "
-        "UNKNOWN: as asked\nhint: the registry limits how often it is asked: log in, or wait\n",
+        (
+            f"ERROR: can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 429: "
+            "UNKNOWN: as asked\nhint: the registry limits how often it is asked: log in, or wait\n"
+        ),
     )
 
 
@@ -164,8 +172,10 @@ def test_a_blob_with_other_bytes(root: Person, server: Registry) -> None:
 
     assert (ended.status, ended.complaint()) == (
         1,
-        f"ERROR: the bytes of {blob} have the digest {digest_of(lie)}\n"
-        "hint: the source is damaged; fetch or build it again\n",
+        (
+            f"ERROR: the bytes of {blob} have the digest {digest_of(lie)}\n"
+            "hint: the source is damaged; fetch or build it again\n"
+        ),
     )
     server.blobs["app", blob] = true
     pull(root, server).check()
@@ -186,8 +196,10 @@ def test_a_blob_of_another_size(root: Person, server: Registry, lie: bytes, said
 
     assert (ended.status, ended.complaint()) == (
         1,
-        f"ERROR: {blob} {said.format(size=size)}\n"
-        "hint: the transfer was cut short or the source is damaged; try again\n",
+        (
+            f"ERROR: {blob} {said.format(size=size)}\n"
+            "hint: the transfer was cut short or the source is damaged; try again\n"
+        ),
     )
 
 
@@ -198,19 +210,36 @@ def test_a_manifest_with_other_bytes(root: Person, server: Registry) -> None:
     server.manifests["app", true] = (MANIFEST, lie)
     ended = root.run("pull", f"{server.host}/app@{true}")
 
-    assert ended.status == 1
-    assert digest_of(lie) in ended.complaint()
-    assert "\nhint: the registry, or something in front of it, is damaged\n" in ended.complaint()
+    where = f"http://{server.host}/v2/app/manifests/{true}"
+    assert (ended.status, ended.complaint()) == (
+        1,
+        (
+            f"ERROR: {where} gives the manifest {digest_of(lie)}\n"
+            "hint: the registry, or something in front of it, is damaged\n"
+        ),
+    )
 
 
-@pytest.mark.parametrize("text", [b"<html>busy</html>", b"[]", b'{"schemaVersion": 1}'])
-def test_a_manifest_that_is_none(root: Person, server: Registry, text: bytes) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            b"<html>busy</html>",
+            "the document is no JSON: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (b"[]", "the document is a list instead of an object"),
+        (b'{"schemaVersion": 1}', "config is missing"),
+    ],
+)
+def test_a_manifest_that_is_none(root: Person, server: Registry, text: bytes, said: str) -> None:
     server.manifests["app", "latest"] = server.manifests["app", digest_of(text)] = (MANIFEST, text)
     ended = pull(root, server)
 
     assert ended.status == 1
-    assert "ERROR: " in ended.err
-    assert f"{server.host}/app" in ended.complaint() or digest_of(text) in ended.complaint()
+    assert ended.complaint() == (
+        f"ERROR: the manifest {digest_of(text)} can't be read: {said}\n"
+        "hint: the image is damaged, or something else answers for the registry\n"
+    )
 
 
 def test_a_manifest_of_nonsense_sizes(root: Person, server: Registry) -> None:
@@ -223,7 +252,7 @@ def test_a_manifest_of_nonsense_sizes(root: Person, server: Registry) -> None:
     ended = pull(root, server)
 
     assert ended.status == 1
-    assert "size" in ended.complaint()
+    assert "can't be read: layers[0].size is -1 instead of a size\n" in ended.complaint()
 
 
 def test_a_layer_that_is_not_what_the_config_says(root: Person, server: Registry) -> None:

@@ -61,8 +61,10 @@ def test_the_siblings_of_a_step_that_fails_are_ended(root: Person, registry: Rea
     [
         (
             9,
-            "SIGKILL ended it; if nobody sent that, "
-            "the machine may be short of memory (see dmesg)",
+            (
+                "SIGKILL ended it; if nobody sent that, "
+                "the machine may be short of memory (see dmesg)"
+            ),
         ),
         (11, "SIGSEGV ended it"),
         (15, "SIGTERM ended it"),
@@ -91,9 +93,7 @@ def test_a_program_that_is_not_there(who: Person, registry: RealRegistry) -> Non
     )
 
 
-def test_a_program_of_the_exec_form_that_is_not_there(
-    who: Person, registry: RealRegistry
-) -> None:
+def test_a_program_of_the_exec_form_that_is_not_there(who: Person, registry: RealRegistry) -> None:
     ended, where = build(who, registry, 'RUN ["/no/such", "x"]')
 
     assert ended.status == 1

@@ -306,9 +306,12 @@ def _unreachable(domain: str, url: str, error: Exception) -> RegistryError:
         hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
     else:
         hint = "check the name, the network and the proxy settings"
-    # Who isn't there, or isn't trusted, won't be a second later.
-    is_lasting = "certificate" in text.lower() or isinstance(error, ConnectionRefusedError)
-    is_lasting = is_lasting or getattr(error, "errno", 0) == socket.EAI_NONAME
+    # Who isn't there, isn't trusted or is silent won't be different a second later.
+    is_lasting = (
+        "certificate" in text.lower()
+        or isinstance(error, ConnectionRefusedError | TimeoutError)
+        or getattr(error, "errno", 0) == socket.EAI_NONAME
+    )
     return RegistryError(
         f"can't reach the registry at {urlsplit(url).netloc}: {text}",
         hint=hint,
