@@ -43,7 +43,7 @@ def free_port() -> int:
 def real_registry(
     folder: Path, more: str = "", environ: Mapping[str, str] | None = None
 ) -> Iterator[RealRegistry]:
-    """Serve an empty registry for the time of the block; `more` is added to its configuration."""
+    """Serve an empty registry for the time of the block; `more` is added to its configuration, below `http`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yml"
@@ -51,7 +51,7 @@ def real_registry(
         "version: 0.1\n"
         "log: {level: error, accesslog: {disabled: false}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n{more}"
+        f"http:\n  addr: '127.0.0.1:{port}'\n{more}"
     )
     log = folder / "log"
     with log.open("wb") as output:
