@@ -20,6 +20,7 @@ class Registry(ThreadingHTTPServer):
     which the next blobs break off; `token` is wanted as Bearer if it isn't empty, and given to `users`
     only, by name and password, if there are some; without a token, they are let in by Basic.
     `identity` is the refresh token that its authority takes. `retry_after` goes with failures.
+    Blobs of `meetings` are given when as many are asked for at once as theirs has parties.
     """
 
     daemon_threads = True
@@ -35,6 +36,7 @@ class Registry(ThreadingHTTPServer):
         self.users: dict[str, str] = {}
         self.identity = ""
         self.retry_after = ""
+        self.meetings: dict[str, threading.Barrier] = {}
         self.forms: list[dict[str, list[str]]] = []
         self.lock = threading.Lock()
 
@@ -172,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404)
             return
+        if digest in self.server.meetings and self.command == "GET":
+            self.server.meetings[digest].wait()
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
         cut = self.server.cuts.pop(0) if self.server.cuts and self.command == "GET" else None
         self._answer(206 if start else 200, data[start:], cut=cut)

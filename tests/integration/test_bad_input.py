@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -490,6 +491,20 @@ def test_an_output_that_cannot_be_written(
     assert ended.status == 1
     assert re.fullmatch(
         f"{SOLVE}can't write to closed/out: Permission denied\nhint: .*\n", ended.complaint()
+    )
+
+
+@pytest.mark.parametrize("kind", ["tar", "oci"])
+def test_an_archive_to_the_terminal(root: Person, kind: str) -> None:
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    line = shlex.join(root.command("build", "--progress=plain", "-o", f"type={kind}", "."))
+
+    ended = root.run_other("script", "--quiet", "--return", "--command", line, "/dev/null")
+
+    assert ended.status == 1
+    assert ended.out.replace("\r", "").endswith(
+        f"{SOLVE}output type={kind} would write an archive to the terminal\n"
+        "hint: name a file with dest=FILE, or redirect standard output\n"
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from baseimages import push_base
-from plants import plant_image, tar_of
+from plants import LAYER, plant_image, tar_of
 from programs import Person
-from registry import Registry, serving
+from registry import Registry, digest_of, serving
 from servers import RealRegistry, real_registry
 
 pytestmark = [pytest.mark.root]
@@ -275,10 +276,23 @@ def test_trust_in_anyone(root: Person, secure: tuple[RealRegistry, Path]) -> Non
     push(root, secure[0].host, "anyone")
 
 
-def test_layers_are_fetched_side_by_side(root: Person, registry: RealRegistry) -> None:
-    push_base(registry.host, "library/one", ("amd64", "arm64"), root.home / "roots")
+def test_layers_are_fetched_side_by_side(root: Person, programmed: Registry) -> None:
+    other = tar_of([("other", {}, b"2")])
+    packed = gzip.compress(other)
 
-    root.run("pull", f"{registry.host}/library/one").check()
+    def add(manifest: dict[str, object], config: dict[str, object]) -> None:
+        layers, rootfs = manifest["layers"], config["rootfs"]
+        assert isinstance(layers, list)
+        assert isinstance(rootfs, dict)
+        layers.append({"mediaType": LAYER, "digest": digest_of(packed), "size": len(packed)})
+        rootfs["diff_ids"].append(digest_of(other))
 
-    shown = root.run("imagetools", "inspect", "--raw", f"{registry.host}/library/one").check().out
-    assert len(json.loads(shown)["manifests"]) == 2
+    first = plant_image(programmed, "app", tar_of([("file", {}, b"1")]), add)
+    programmed.blobs["app", digest_of(packed)] = packed
+    root.write("Dockerfile", f"FROM {programmed.host}/app\nCOPY Dockerfile /\n")
+    meeting = threading.Barrier(2, timeout=30)
+    programmed.meetings = {first: meeting, digest_of(packed): meeting}
+
+    root.run("build", "-o", "out", ".").check()
+
+    assert {path.name for path in (root.work / "out").iterdir()} == {"file", "other", "Dockerfile"}
