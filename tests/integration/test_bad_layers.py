@@ -15,7 +15,7 @@ from registry import Registry, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
 
-LINK = {"type": tarfile.SYMTYPE}
+LINK: dict[str, object] = {"type": tarfile.SYMTYPE}
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_hostile_layer_is_refused(who: Person, server: Registry, case: str) ->
 
 
 def test_a_path_that_only_seems_to_leave(who: Person, server: Registry) -> None:
-    link = {**LINK, "linkname": "../../../../../../tmp"}
+    link: dict[str, object] = {**LINK, "linkname": "../../../../../../tmp"}
     ended = unpack(who, server, ("door", link, b""), ("door/../polyarch-escape", {}, b"1"))
 
     ended.check()
@@ -83,7 +83,7 @@ def test_a_path_that_only_seems_to_leave(who: Person, server: Registry) -> None:
 
 
 def test_a_device_in_a_layer(who: Person, server: Registry) -> None:
-    device = {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5}
+    device: dict[str, object] = {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5}
     ended = unpack(who, server, ("dev/zero", device, b""), ("after", {}, b"1"))
 
     ended.check()
