@@ -83,17 +83,19 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module  # noqa: PLC0415 see above
+if not TYPE_CHECKING:  # or type checkers would believe in any name
 
-    if name == "errors":
-        return import_module("polyarch.errors")
-    for module, names in _MODULES.items():
-        if name in names:
-            value: object = getattr(import_module(f"polyarch.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'polyarch' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 see above
+
+        if name == "errors":
+            return import_module("polyarch.errors")
+        for module, names in _MODULES.items():
+            if name in names:
+                value = getattr(import_module(f"polyarch.{module}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'polyarch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

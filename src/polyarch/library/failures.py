@@ -62,10 +62,8 @@ def _encode_bug(error: BaseException) -> dict[str, Any]:
 
 def _name(error: PolyarchError) -> str:
     """Return the name of the nearest class that the tree has."""
-    names = (
-        each.__name__ for each in type(error).__mro__ if vars(errors).get(each.__name__) is each
-    )
-    return next(names)
+    kinds = {name for name, each in vars(errors).items() if each in type(error).__mro__}
+    return next(each.__name__ for each in type(error).__mro__ if each.__name__ in kinds)
 
 
 def _encode_place(place: Place | None) -> dict[str, Any] | None:
