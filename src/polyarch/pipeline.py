@@ -72,7 +72,7 @@ def build_on(
 
 
 def _load(request: BuildRequest, sink: Sink) -> Dockerfile:
-    name = request.dockerfile or "Dockerfile"
+    name = request.dockerfile if request.dockerfile not in {"", "-"} else "Dockerfile"
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = read_dockerfile(request)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
