@@ -36,6 +36,8 @@ class Person:
     user: User
     home: Path
     environ: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """The words before every command, which lead to where they are."""
 
     @property
     def work(self) -> Path:
@@ -64,7 +66,7 @@ class Person:
     def become(self) -> list[str]:
         """Return the words before a command that make it this person's."""
         ids = [f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--init-groups"]
-        return ["setpriv", *ids, "--"] if self.user.uid else []
+        return [*self.prefix, *(["setpriv", *ids, "--"] if self.user.uid else [])]
 
     def environment(self) -> dict[str, str]:
         """Return all variables that the program gets."""
