@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,72 @@ def test_docker_loads_an_archive(
 
     assert said == f"Loaded image: {name}\n"
     assert engine.run(name) == GREETINGS[platform]
+
+
+# --- --load ---
+
+_WITHOUT_SOCKETS = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t tmpfs tmpfs /run && exec "$@"',
+    "sh",
+)
+"""Whatever engine this machine may have, it can't be seen."""
+
+
+def test_load_gives_the_image_to_the_engine(engine: Engine, builder: Person) -> None:
+    user = replace(builder, environ={"DOCKER_HOST": engine.address})
+
+    said = user.run("build", "-t", "given:v1", "--platform=linux/arm64", "--load", ".").check().err
+
+    assert "importing to docker" in said
+    assert engine.run("given:v1") == GREETINGS["linux/arm64"]
+    assert "given" in user.run("images").check().out
+
+
+def test_load_takes_the_engine_of_a_context(
+    engine: Engine, builder: Person, tmp_path: Path
+) -> None:
+    user = replace(builder, environ={"DOCKER_CONFIG": str(tmp_path)})
+    endpoint = f"host={engine.address}"
+    user.run_other("docker", "context", "create", "mine", "--docker", endpoint).check()
+
+    user.run("build", "-t", "context:v1", "-o", "type=docker,context=mine", ".").check()
+
+    assert engine.run("context:v1") == GREETINGS["linux/amd64"]
+
+
+def test_load_of_several_platforms_is_refused_for_this_engine(
+    engine: Engine, builder: Person
+) -> None:
+    user = replace(builder, environ={"DOCKER_HOST": engine.address})
+
+    refused = user.run("build", "-t", "several:v1", f"--platform={PLATFORMS}", "--load", ".")
+
+    assert refused.status == 1
+    assert "docker exporter does not currently support exporting manifest lists" in refused.err
+    assert "several" not in user.run("images").check().out
+
+
+def test_load_without_an_engine_keeps_the_image(greeter: Greeter, builder: Person) -> None:
+    user = replace(builder, prefix=_WITHOUT_SOCKETS)
+
+    said = user.run("build", "-t", "kept:v1", f"--platform={PLATFORMS}", "--load", ".").check().err
+
+    assert "no docker engine listens" in said
+    ran = user.run("run", "--rm", "--platform=linux/arm64", "kept:v1").check().out
+    assert ran == GREETINGS["linux/arm64"]
+
+
+def test_load_into_a_chosen_engine_that_does_not_listen(
+    greeter: Greeter, builder: Person, tmp_path: Path
+) -> None:
+    address = f"unix://{tmp_path}/nobody"
+    user = replace(builder, environ={"DOCKER_HOST": address})
+
+    refused = user.run("build", "-t", "nobody:v1", "--load", ".")
+
+    assert refused.status == 1
+    assert f"Cannot connect to the Docker daemon at {address}" in refused.err
