@@ -16,7 +16,7 @@ from polyarch.emulation.binfmt import BinfmtMount, Entry
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError, NamespaceForbidden
 
-__all__ = ["entries_to_register", "register_private"]
+__all__ = ["entries_to_register", "register_more", "register_private"]
 
 
 def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -68,6 +68,11 @@ def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
         os.close(mounted)
         raise
     return mounted
+
+
+def register_more(mounted: int, lines: Iterable[tuple[str, bytes]]) -> None:
+    """Register further entries in what `register_private` returned. Raises MachineError."""
+    _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)
 
 
 def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:

@@ -7,9 +7,11 @@ request; layers are fetched and unpacked side by side, each once for all process
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +66,16 @@ class Progress(Protocol):
         """Take the number of bytes so far."""
 
 
+def _unpacking() -> AbstractContextManager[object]:
+    """Return what lets half as many threads unpack as there are processors, at least one.
+
+    Unpacking is thousands of short system calls, each of which hands Python's lock to another thread
+    and waits to get it back: more threads than that were slower than one after the other. Each has
+    another thread beside it that decompresses.
+    """
+    return threading.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+
+
 @frozen
 class ImageSource:
     """Images of registries and of the local store, as stacks of layers."""
@@ -72,6 +84,7 @@ class ImageSource:
     snapshotter: Snapshotter
     remote: Remote
     sink: Sink
+    unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
     _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
 
     def remember(self, manifest: Digest, stack: LayerStack) -> None:
@@ -150,7 +163,8 @@ class ImageSource:
             return found
 
         status.progress(0)
-        diff_id = self.snapshotter.unpack(layer.snapshot, fill)
+        with self.unpacking:
+            diff_id = self.snapshotter.unpack(layer.snapshot, fill)
         self.store.snapshots.add(
             SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
         )
