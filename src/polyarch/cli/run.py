@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.cli.command import Command, Context
 from polyarch.cli.engine import open_node
@@ -14,6 +15,7 @@ from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.node.run import RunRequest, run_image
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
+from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["RUN", "read_run"]
 
@@ -111,10 +113,17 @@ def _bind(value: str) -> tuple[str, str, bool]:
     return os.path.abspath(source), target, mode == "ro"
 
 
+def _talk(options: Options, context: Context) -> AbstractContextManager[Talk]:
+    interactive, terminal = options.is_set("interactive"), options.is_set("tty")
+    if not interactive and not terminal:
+        return nullcontext(SILENCE)
+    from polyarch.cli.terminal import open_talk  # noqa: PLC0415 most runs have neither
+
+    return open_talk(context, interactive=interactive, terminal=terminal)
+
+
 def _run(options: Options, context: Context) -> int:
     request = read_run(options, context.environ)
-    if options.is_set("interactive") or options.is_set("tty"):
-        context.warn("WARNING: the program gets neither standard input nor a terminal yet")
     streams = {1: context.stdout, 2: context.stderr}
 
     def show(stream: int, data: bytes) -> None:
@@ -122,9 +131,13 @@ def _run(options: Options, context: Context) -> int:
         streams[stream].flush()
 
     try:
-        with cancel_on_signals() as cancel, open_node(context) as node:
+        with (
+            _talk(options, context) as talk,
+            cancel_on_signals() as cancel,
+            open_node(context) as node,
+        ):
             sink = _Announcer(request.reference, context)
-            return run_image(node, request, on_output=show, sink=sink, cancel=cancel)
+            return run_image(node, request, on_output=show, sink=sink, cancel=cancel, talk=talk)
     except Cancelled:
         raise
     except PolyarchError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name
 from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["OciRuntime"]
 
@@ -48,8 +50,21 @@ class OciRuntime:
         self._path = path
         self._host = host
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
-        """See `Runtime.run`."""
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
+        """See `Runtime.run`. Raises NoRuntime if a terminal is asked for."""
+        if talk.terminal is not None:
+            raise NoRuntime(
+                f"no terminal can be had with {self.name}",
+                hint="leave -t out, or set POLYARCH_RUNTIME=sandbox",
+            )
         cancel.check()
         check_ids(step, self._host)
         container = f"polyarch-{os.urandom(8).hex()}"
@@ -60,39 +75,39 @@ class OciRuntime:
         command += ["--log-format", "json"]
         with mount_points(step):
             try:
-                status = self._run(step, command, container, folder, on_output, cancel)
+                argv = self._argv(step, command, container, folder)
+                kill = [*command, "kill", container, "KILL"]
+                status = self._run(argv, kill, on_output, cancel, talk.stdin)
             finally:
                 run([*command, "delete", "--force", container])
         cancel.check()
         refused = _last_error(log) if status != 0 else ""
         return Ended(status=1 if refused else status, refused=refused)
 
+    def _argv(self, step: Step, command: list[str], container: str, folder: Path) -> list[str]:
+        argv = [*command, "run", "--bundle", str(folder), container]
+        return [*_OWN_DEVICES, *argv] if step.user_namespace else argv
+
     def _run(
         self,
-        step: Step,
-        command: list[str],
-        container: str,
-        folder: Path,
+        argv: list[str],
+        kill: list[str],
         on_output: OnOutput,
         cancel: CancelToken,
+        stdin: int | None,
     ) -> int:
-        argv = [*command, "run", "--bundle", str(folder), container]
-        if step.user_namespace:
-            argv = [*_OWN_DEVICES, *argv]
-        child = Child(
-            argv,
-            env=base_environment(),
-            on_output=on_output,
-        )
-        ended = threading.Event()
-        forget = cancel.on_cancel(
-            lambda: _kill([*command, "kill", container, "KILL"], child, ended)
-        )
-        try:
+        with contextlib.ExitStack() as resources:
+            with contextlib.ExitStack() as theirs:
+                given: bytes | int = b""
+                if stdin is not None:
+                    given, writer = os.pipe()
+                    theirs.callback(os.close, given)
+                    resources.enter_context(Feed(stdin, writer))
+                child = Child(argv, env=base_environment(), stdin=given, on_output=on_output)
+            ended = threading.Event()
+            resources.callback(cancel.on_cancel(lambda: _kill(kill, child, ended)))
+            resources.callback(ended.set)
             completed = child.wait()
-        finally:
-            ended.set()
-            forget()
         if completed.status in {126, 127} and child.pid == 0:
             raise NoRuntime(f"{self._path} can't be started any more")
         return completed.status
