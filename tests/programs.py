@@ -94,17 +94,17 @@ class Person:
             start_new_session=True,
         )
 
-    def run(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run polyarch to its end."""
-        return self.run_other(*self.command(*words), seconds=seconds)
+        return self.run_other(*self.command(*words), seconds=seconds, stdin=stdin)
 
-    def run_other(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run_other(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run another program in the same surroundings."""
         ended = subprocess.run(
             words,
             env=self.environment(),
             cwd=self.work,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             check=False,
             timeout=seconds,

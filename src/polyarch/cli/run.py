@@ -12,7 +12,7 @@ from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, PolyarchError
-from polyarch.node.run import RunRequest, run_image
+from polyarch.node.run import ProgramRefused, RunRequest, run_image
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
 from polyarch.runtime.talk import SILENCE, Talk
@@ -43,7 +43,8 @@ class RunFailed(CommandFailed):
 
     def __init__(self, error: PolyarchError) -> None:
         super().__init__("", error)
-        self.exit_status = _OWN_FAILURE
+        is_refused = isinstance(error, ProgramRefused)
+        self.exit_status = error.exit_status if is_refused else _OWN_FAILURE
 
 
 def read_run(options: Options, environ: Mapping[str, str]) -> RunRequest:
@@ -157,7 +158,8 @@ RUN = Command(
         "$ polyarch run --rm -v .:/src -w /src registry.example/you/app:v1"
     ),
     description=(
-        "The exit status is the program's; 125 if it didn't come to that. Nothing of the container is "
+        "The exit status is the program's; 127 if there is none, 126 if it can't be executed, 125 if it "
+        "didn't come to that. Nothing of the container is "
         "kept, with or without --rm."
     ),
     flags=(

@@ -26,10 +26,23 @@ from polyarch.worker.copy import make_folders
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.users import Owner, account
 
-__all__ = ["RunRequest", "pull_image", "run_image"]
+__all__ = ["ProgramRefused", "RunRequest", "pull_image", "run_image"]
 
 _HOSTNAME = "polyarch"
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ProgramRefused(InputError):
+    """The program can't be started; the exit status is docker's, and that of shells."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        if "not found" in why or "no such file" in why:
+            self.exit_status = 127
+        elif "permission denied" in why or "exec format error" in why:
+            self.exit_status = 126
+        else:
+            self.exit_status = 125
 
 
 @frozen
@@ -144,7 +157,7 @@ def run_image(
             step, folder=folder, on_output=on_output, cancel=cancel, talk=talk
         )
     if ended.refused:
-        raise InputError(ended.refused)
+        raise ProgramRefused(ended.refused)
     return ended.status
 
 
