@@ -159,8 +159,7 @@ RUN = Command(
     ),
     description=(
         "The exit status is the program's; 127 if there is none, 126 if it can't be executed, 125 if it "
-        "didn't come to that. Nothing of the container is "
-        "kept, with or without --rm."
+        "didn't come to that. Nothing of the container is kept, with or without --rm."
     ),
     flags=(
         Flag(name="entrypoint", help="Run this instead of the image's entrypoint"),
