@@ -55,7 +55,7 @@ def run_as(who: Person, registry: RealRegistry) -> Runner:
         (("IMAGE", "/etc/passwd"), 126, "exec /etc/passwd: permission denied"),
         (("--nope", "IMAGE"), 1, "unknown flag: --nope"),
         (("--network=bridge", "IMAGE", "true"), 1, "network 'bridge' isn't there"),
-        (("Upper/Case", "true"), 125, "Upper/Case"),
+        (("Upper/Case", "true"), 125, "must be lowercase"),
         (("--platform=linux/s390x", "IMAGE", "true"), 125, "linux/s390x"),
     ],
 )
