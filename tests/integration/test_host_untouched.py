@@ -125,7 +125,7 @@ def test_an_old_kernel_emulates_by_the_handlers_of_the_machine(
 def test_an_old_kernel_without_fit_handlers_says_what_to_do(
     who: Person, registry: RealRegistry, machine: Enclave, tmp_path: Path, handlers: str
 ) -> None:
-    user = with_old_kernel(on(machine, who) if handlers == "unfit" else who, tmp_path / "old")
+    user = with_old_kernel(on(machine, who), tmp_path / "old")
     user.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN echo started\n")
     platform = "linux/arm64" if handlers == "unfit" else "linux/arm/v7"
 
