@@ -5,11 +5,12 @@
     snapshots/ID/fs     unpacked layers                                   (snapshot.*)
     state.db            records                                           (store.database)
     locks/NAME          locks with names                                  (store.locks)
+    locks/work          held, shared, by all who may add something
     tmp/NAME/           scratch of one living process, who holds an flock on the folder
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
 name is whole; what isn't lies in the scratch folder of a process. The kernel lets go of the folder's
-lock when that process dies, and whoever opens the store next removes it.
+lock when that process dies, and whoever opens the store next finishes what it was at and removes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,13 +30,14 @@ from polyarch.store.database import Database
 from polyarch.store.layers import LayerRecords
 from polyarch.store.leases import Leases
 from polyarch.store.locks import Locks
+from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
 from polyarch.store.snapshots import SnapshotRecords
 from polyarch.store.statindex import StatIndex
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
 
-__all__ = ["Store"]
+__all__ = ["Store", "is_abandoned"]
 
 _VERSION = "1"
 
@@ -44,11 +46,14 @@ class Store:
     """The store in a folder, which is made if it isn't there; debris of the dead is removed.
 
     Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
-    a scratch folder and connections of its own. Raises StoreError.
+    a scratch folder and connections of its own. With `works=False` the caller promises to add no blobs
+    or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
+    Raises StoreError.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False) -> None:
+    def __init__(self, root: Path, *, sync: bool = False, works: bool = True) -> None:
         self.root = root
+        self._held = ExitStack()
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
         self._fresh = 0
@@ -60,8 +65,10 @@ class Store:
         self.layers = LayerRecords(self.database)
         self.snapshots = SnapshotRecords(self.database)
         self.stat_index = StatIndex(self.database)
-        self.leases = Leases(self.database, lambda: self.scratch.name, self._is_alive)
-        _sweep(root / "tmp")
+        self.leases = Leases(root / "tmp", self.locks, self.temporary, self._is_alive)
+        if works:
+            self._held.enter_context(self.locks.shared("work"))
+        self._sweep()
 
     @property
     def snapshots_folder(self) -> Path:
@@ -95,6 +102,7 @@ class Store:
     def close(self) -> None:
         """Close the database and remove the scratch folder."""
         self.database.close()
+        self._held.close()
         with self._lock:
             scratch, self._scratch = self._scratch, None
         if scratch is not None and scratch.pid == os.getpid():
@@ -111,11 +119,27 @@ class Store:
     ) -> None:
         self.close()
 
+    def _sweep(self) -> None:
+        """Finish what the dead were at, and remove their scratch folders."""
+        folder = self.root / "tmp"
+        with store_trouble("open the store", folder):
+            names = os.listdir(folder)
+        recovered = False
+        for name in names:
+            path = folder / name
+            with suppress(OSError), _locked(path) as free:
+                if free and not recovered:
+                    # While the scratch is there: who is killed at this leaves the need for it visible.
+                    recover(self.database, self.snapshots, self.snapshots_folder)
+                    recovered = True
+                if free:
+                    remove_tree(path)
+
     def _is_alive(self, name: str) -> bool:
         scratch = self._scratch
         if scratch is not None and scratch.path.name == name:
             return True
-        return not _is_free(self.root / "tmp" / name)
+        return not is_abandoned(self.root / "tmp" / name)
 
 
 def _open_layout(root: Path) -> None:
@@ -139,8 +163,9 @@ def _create_layout(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         for name in ("blobs/sha256", "snapshots", "locks", "tmp"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        # The version comes last: with it, all of the layout is there.
-        temporary = root / "tmp" / f"version-{os.getpid()}"
+        # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
+        # another process that is a little ahead would sweep it away.
+        temporary = root / f".version-{os.getpid()}"
         temporary.write_text(f"{_VERSION}\n", encoding="ascii")
         temporary.rename(root / "version")
 
@@ -172,17 +197,8 @@ class _Scratch:
         os.close(self._descriptor)
 
 
-def _sweep(folder: Path) -> None:
-    with store_trouble("open the store", folder):
-        names = os.listdir(folder)
-    for name in names:
-        path = folder / name
-        with suppress(OSError), _locked(path) as free:
-            if free:
-                remove_tree(path)
-
-
-def _is_free(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
+    """Return whether the process whose scratch folder this is has ended."""
     try:
         with _locked(path) as free:
             return free
