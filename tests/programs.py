@@ -44,6 +44,8 @@ class Person:
     user: User
     home: Path
     environ: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """The words before every command, which lead to where they are."""
 
     @property
     def work(self) -> Path:
@@ -72,7 +74,7 @@ class Person:
     def become(self) -> list[str]:
         """Return the words before a command that make it this person's."""
         ids = [f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--init-groups"]
-        return ["setpriv", *ids, "--"] if self.user.uid else []
+        return [*self.prefix, *(["setpriv", *ids, "--"] if self.user.uid else [])]
 
     def environment(self) -> dict[str, str]:
         """Return all variables that the program gets."""
@@ -99,17 +101,17 @@ class Person:
             start_new_session=True,
         )
 
-    def run(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run polyarch to its end."""
-        return self.run_other(*self.command(*words), seconds=seconds)
+        return self.run_other(*self.command(*words), seconds=seconds, stdin=stdin)
 
-    def run_other(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run_other(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run another program in the same surroundings."""
         ended = subprocess.run(
             words,
             env=self.environment(),
             cwd=self.work,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             check=False,
             timeout=seconds,
