@@ -15,7 +15,7 @@ from polyarch.node.run import RunRequest, run_image
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
 
-__all__ = ["RUN", "read_run"]
+__all__ = ["RUN", "RunFailed", "read_run"]
 
 _OWN_FAILURE = 125
 

@@ -28,7 +28,7 @@ from polyarch.store.trouble import store_trouble
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
 
-__all__ = ["Carrier", "Exporter", "check_outputs", "names_of"]
+__all__ = ["Carrier", "Exporter", "check_outputs", "is_true", "names_of"]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
 IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})

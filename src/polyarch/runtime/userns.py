@@ -29,7 +29,14 @@ from polyarch import syscalls
 from polyarch.errors import InternalError, NamespaceForbidden
 from polyarch.record import frozen
 
-__all__ = ["EngineNamespaces", "IdRange", "enter_engine", "needs_user_namespace", "parse_subids"]
+__all__ = [
+    "EngineNamespaces",
+    "IdRange",
+    "enter_engine",
+    "forbidden",
+    "needs_user_namespace",
+    "parse_subids",
+]
 
 _CAP_SYS_ADMIN = 21
 _PASSED_ON = frozenset(

@@ -34,7 +34,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 
-__all__ = ["ImageResolver", "ImageSource", "Remote"]
+__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote"]
 
 _FETCHES_AT_ONCE = 4
 _DOCUMENT_LIMIT = 4 << 20
