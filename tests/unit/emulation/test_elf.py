@@ -74,7 +74,7 @@ def test_an_unknown_class_or_order_is_damage(place: int) -> None:
     data = bytearray(fake_program(b"text"))
     data[place] = 3
 
-    with pytest.raises(MachineError, match="don't exist$"):
+    with pytest.raises(MachineError, match=r"don't exist$"):
         read_elf(io.BytesIO(data), "program")
 
 

@@ -98,7 +98,7 @@ def test_facts_without_a_folder_are_in_memory(tmp_path: Path) -> None:
 def test_threads_may_ask_at_once(tmp_path: Path) -> None:
     facts = Facts(tmp_path)
     threads = [
-        threading.Thread(target=facts.get, args=(f"{number}", lambda: number))
+        threading.Thread(target=facts.get, args=(f"{number}", Question(number)))
         for number in range(8)
     ]
     for thread in threads:
