@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
@@ -39,7 +40,7 @@ class Results:
         for number, files in enumerate(layers):
             snapshot = SnapshotID(f"{name}-{number}")
             if not self.snapshotter.exists(snapshot):
-                self.snapshotter.unpack(snapshot, lambda folder, files=files: plant(folder, files))
+                self.snapshotter.unpack(snapshot, partial(plant, files=files))
                 self.store.snapshots.add(SnapshotRecord(id=snapshot, created=CREATED + number))
             stack = stack.with_layer(snapshot)
         return stack
@@ -59,7 +60,9 @@ class Results:
         }
         if platform.variant:
             config["variant"] = platform.variant
-        history = [{"created_by": f"RUN {number}"} for number in range(len(stack.layers))]
+        history: list[dict[str, object]] = [
+            {"created_by": f"RUN {number}"} for number in range(len(stack.layers))
+        ]
         return assemble(config, history, self.export(stack, kind), platform)
 
     def add_documents(self, export: Export) -> Export:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from polyarch.emulation.binfmt import (
 from polyarch.emulation.elf import build_elf, read_elf
 from polyarch.emulation.probe import probe_program
 from polyarch.errors import InputError, MachineError
+from polyarch.record import replace
 
 NAMES = st.text("abcz09_-", min_size=1, max_size=10)
 PATHS = st.text("abc/.-_", min_size=1, max_size=12).map(lambda path: f"/{path}")
@@ -32,7 +34,7 @@ PATHS = st.text("abc/.-_", min_size=1, max_size=12).map(lambda path: f"/{path}")
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    general = {
+    general: dict[str, Any] = {
         "name": draw(NAMES),
         "interpreter": draw(PATHS),
         "flags": draw(st.sampled_from(["", "F", "POCF"])),
@@ -176,16 +178,9 @@ def folder_of(path: Path, *members: Entry) -> BinfmtMount:
     return BinfmtMount(str(path))
 
 
-def qemu(architecture: str, **more: bool) -> Entry:
+def qemu(architecture: str, *, enabled: bool = True) -> Entry:
     entry = get_handler(architecture).as_entry("/usr/bin/qemu", "POCF")
-    return Entry(
-        name=entry.name,
-        interpreter=entry.interpreter,
-        flags=entry.flags,
-        magic=entry.magic,
-        mask=entry.mask,
-        **more,
-    )
+    return replace(entry, enabled=enabled)
 
 
 def test_entries_are_listed_by_name(tmp_path: Path) -> None:
