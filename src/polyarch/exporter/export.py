@@ -23,7 +23,7 @@ from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import output_trouble
+from polyarch.store.trouble import output_trouble, store_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
@@ -35,6 +35,7 @@ __all__ = [
     "ImageEngine",
     "check_outputs",
     "is_for_engine",
+    "is_true",
     "names_of",
 ]
 

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -156,7 +156,19 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Hold a lock that leaves no file behind."""
+    lock = _lock(path)
+    with lock:
         yield
-    path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> BinaryIO:
+    while True:
+        lock = path.open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Who had it before has removed the file, and somebody else may hold a lock on a new one.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()

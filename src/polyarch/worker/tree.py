@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "FileDigest",
     "SourceTree",
+    "clean_source",
     "find_sources",
     "find_with_parents",
     "hash_file",
