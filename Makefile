@@ -21,7 +21,9 @@ STAMP = .venv/.installed
 BIN = .venv/bin
 
 # All packages that a target needs come first, so that whoever has to install them is told only once.
-prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP)
+# Compiled here, since where PYTHONDONTWRITEBYTECODE is set every start would compile all of it.
+prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
+	&& $(BIN)/python -m compileall -q src
 
 .PHONY: help setup demo test check conformance bench clean
 

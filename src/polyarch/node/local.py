@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.errors import StoreError
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
@@ -28,11 +29,13 @@ from polyarch.registry.transport import Transport
 from polyarch.runtime.spawner import Spawner
 from polyarch.runtime.userns import EngineNamespaces
 from polyarch.snapshot.choose import open_snapshotter
+from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
+from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
@@ -139,7 +142,10 @@ def open_local_node(
         stack.callback(spawner.close)
         hands = LazyHands(root=root, namespaces=namespaces, spawner=spawner, environ=environ)
         stack.callback(hands.close)
-        snapshotter = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        lease = stack.enter_context(store.leases.hold())
+        stack.callback(_note_use, store, lease)
+        chosen = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        snapshotter = LeasedSnapshotter(chosen, lease)
         transport = stack.enter_context(open_transport(environ))
         yield LocalNode(
             store=store,
@@ -148,3 +154,13 @@ def open_local_node(
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             remote=Registries(transport=transport, blobs=store.blobs),
         )
+
+
+def _note_use(store: Store, lease: Lease) -> None:
+    """Count a use of every snapshot that was looked for: by that the collector ranks them.
+
+    Uses within a few minutes are counted once, so that an unchanged build, again, writes nothing.
+    """
+    # What the command did matters more: on a full disk this fails, too.
+    with suppress(StoreError):
+        store.snapshots.touch(lease.held)

@@ -123,9 +123,19 @@ class Records:
                     ),
                 )
 
+    def results(self) -> tuple[str, ...]:
+        """Return the texts of all results that there are records of."""
+        rows = self._database.execute("SELECT DISTINCT result FROM records ORDER BY result")
+        return tuple(str(row[0]) for row in rows)
+
     def forget(self, result: str) -> None:
         """Remove every record of a result that turned out to be gone."""
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))
+
+    def forget_parts(self, parts: Iterable[str]) -> None:
+        """Remove every record whose result's text contains one of `parts`: snapshots that are gone."""
+        for part in parts:
+            self._database.execute("DELETE FROM records WHERE instr(result, ?) > 0", (part,))
 
     def touch(self, used: Mapping[CacheKey, Record]) -> None:
         """Note that records, as they were found, were used: in one transaction.

@@ -5,15 +5,19 @@ snapshots on which others stand. Swept are snapshots, by the policies of BuildKi
 asked (filters), what is too young, and how much may stay; as long as more is there, the record goes that
 is oldest and least used, both counted as ranks. Blobs that nothing refers to any more follow.
 
-A record is removed in a transaction in which nobody can lease it, and its directory after that; who is
-killed in between leaves a directory without a record, which `store.checkup` and the next collection find.
+A directory is moved out of sight while nobody can lease it: who leases it before finds it, who does later
+doesn't. Its record is removed after that. Who is killed in between leaves a record without a directory,
+which the next build or collection forgets.
+
+Blobs, and directories without a record, may be waiting for what refers to them while somebody works on
+the store (`Store.works`). They are swept only when nobody does, and nobody can start meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,11 +25,13 @@ from polyarch.digest import Digest
 from polyarch.record import frozen, replace
 from polyarch.store.images import reach
 from polyarch.store.refs import RefKind
-from polyarch.store.snapshots import RecordType, SnapshotRecord
+from polyarch.store.snapshots import RecordType
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
+from polyarch.store.trouble import store_trouble
+from polyarch.store.usage import Usage, usage
 
-__all__ = ["Freed", "Policy", "Usage", "collect", "default_policies", "usage"]
+__all__ = ["Freed", "Policy", "collect", "default_policies"]
 
 _GB = 1_000_000_000
 _HOUR = 3600.0
@@ -33,7 +39,6 @@ _DAY = 24 * _HOUR
 _HIDDEN = frozenset({RecordType.INTERNAL, RecordType.FRONTEND})
 _SHORT_LIVED = frozenset({RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT})
 _SOURCE_SECONDS = 60 * _DAY
-_GRACE_SECONDS = _HOUR
 
 
 @frozen
@@ -42,7 +47,7 @@ class Policy:
 
     types: frozenset[RecordType] = frozenset()
     """Only records of these types; all if empty."""
-    matches: Callable[[SnapshotRecord], bool] | None = None
+    matches: Callable[[Usage], bool] | None = None
     """Only records that this accepts: the filters of `prune`."""
     keep_seconds: float = 0.0
     """Records used since then stay."""
@@ -57,23 +62,14 @@ class Policy:
 
 
 @frozen
-class Usage:
-    """A record with what is known only now."""
-
-    record: SnapshotRecord
-    in_use: bool
-    """A living process leases it, or another record stands on it."""
-    shared: bool
-    """An image of the local store has this layer."""
-
-
-@frozen
 class Freed:
     """What a collection has removed, and the bytes on disk of it."""
 
-    snapshots: tuple[SnapshotRecord, ...] = ()
+    snapshots: tuple[Usage, ...] = ()
     blobs: tuple[Digest, ...] = ()
     size: int = 0
+    complete: bool = True
+    """Whether blobs were swept, too: not while somebody works on the store, or collects already."""
 
 
 def default_policies(
@@ -99,46 +95,33 @@ def _part(total: int, percent: int) -> int:
     return (total * percent // 100 // (1 << 30) + 1) * _GB if total else 2 * _GB
 
 
-def usage(store: Store) -> tuple[Usage, ...]:
-    """Return all records, as `polyarch du` lists them, by id."""
-    records = store.snapshots.all()
-    held = store.leases.held()
-    parents = {parent for record in records for parent in record.parents}
-    shared = _shared_diff_ids(store)
-    return tuple(
-        Usage(
-            record=record,
-            in_use=record.id in held or record.id in parents,
-            shared=record.diff_id is not None and record.diff_id in shared,
-        )
-        for record in records
-    )
-
-
 def collect(
     store: Store,
     policies: Sequence[Policy],
     *,
     forget: Callable[[Sequence[str]], None] = lambda _: None,
-    grace_seconds: float = _GRACE_SECONDS,
+    on_removed: Callable[[Usage], None] = lambda _: None,
 ) -> Freed:
     """Apply the policies in their order and sweep what nothing refers to.
 
     `forget` is told the ids of removed snapshots, within the transaction that removes their records:
-    the place to remove cache records. Blobs and directories that nothing refers to stay until they are
-    `grace_seconds` old, as that which refers to them may be yet to come. Only one process collects at a time; a second one returns
-    with nothing. Raises StoreError.
+    the place to remove cache records. `on_removed` hears of each record after it is gone. `store` should
+    have been opened to look on (`works=False`). Only one process collects at a time; a second one
+    returns with nothing. Raises StoreError.
     """
     with store.locks.exclusive("gc", wait=False) as held:
         if not held:
-            return Freed()
-        removed: list[SnapshotRecord] = []
+            return Freed(complete=False)
+        removed: list[Usage] = []
         for policy in policies:
-            removed += _Sweep(store, policy, forget).run()
-        size = sum(record.size for record in removed)
-        oldest = time.time() - grace_seconds
-        size += _sweep_orphans(store, oldest)
-        blobs, blob_size = _sweep_blobs(store, oldest)
+            removed += _Sweep(store, policy, forget, on_removed).run()
+        size = sum(entry.record.size for entry in removed)
+        with store.locks.exclusive("work", wait=False) as alone:
+            if not alone:
+                return Freed(snapshots=tuple(removed), size=size, complete=False)
+            size += _sweep_orphans(store)
+            blobs, blob_size = _sweep_blobs(store)
+        store.locks.sweep()
         return Freed(snapshots=tuple(removed), blobs=blobs, size=size + blob_size)
 
 
@@ -146,30 +129,37 @@ class _Sweep:
     """One policy at work."""
 
     def __init__(
-        self, store: Store, policy: Policy, forget: Callable[[Sequence[str]], None]
+        self,
+        store: Store,
+        policy: Policy,
+        forget: Callable[[Sequence[str]], None],
+        on_removed: Callable[[Usage], None],
     ) -> None:
         self._store = store
         self._policy = policy
         self._forget = forget
+        self._on_removed = on_removed
         self._leased: set[str] = set()
 
-    def run(self) -> Iterator[SnapshotRecord]:
+    def run(self) -> list[Usage]:
         known = {entry.record.id: entry for entry in usage(self._store)}
-        used = sum(entry.record.size for entry in known.values() if not entry.shared)
+        used = sum(entry.size for entry in known.values() if not entry.shared)
         target = self._target(used)
+        removed: list[Usage] = []
         while known and (target is None or used >= target):
             batch = self._candidates(known)
             if target is not None:
                 batch = _least_wanted(batch)[:1]
-            gone = [record for record in batch if self._remove(record)]
+            gone = [entry for entry in batch if self._remove(entry)]
             # What is leased stays known, as its parents must stay, too.
-            self._leased |= {record.id for record in batch} - {record.id for record in gone}
-            for record in gone:
-                del known[record.id]
-            yield from gone
-            used -= sum(record.size for record in gone)
+            self._leased |= {entry.record.id for entry in batch if entry not in gone}
+            for entry in gone:
+                del known[entry.record.id]
+            removed += gone
+            used -= sum(entry.size for entry in gone if not entry.shared)
             if not batch:
-                return
+                break
+        return removed
 
     def _target(self, used: int) -> int | None:
         """Return the bytes that may stay; None for no bound at all: whatever matches goes."""
@@ -186,37 +176,52 @@ class _Sweep:
                 keep = used + 1
         return max(keep, policy.reserved)
 
-    def _candidates(self, known: Mapping[str, Usage]) -> list[SnapshotRecord]:
+    def _candidates(self, known: Mapping[str, Usage]) -> list[Usage]:
         policy = self._policy
         parents = {parent for entry in known.values() for parent in entry.record.parents}
         limit = time.time() - policy.keep_seconds
         return [
-            entry.record
+            entry
             for entry in known.values()
             if entry.record.id not in parents
             and entry.record.id not in self._leased
             and (policy.all or not (entry.shared or entry.record.type in _HIDDEN))
             and (not policy.types or entry.record.type in policy.types)
             and (not policy.keep_seconds or entry.record.last_used < limit)
-            and (policy.matches is None or policy.matches(entry.record))
+            and (policy.matches is None or policy.matches(entry))
         ]
 
-    def _remove(self, record: SnapshotRecord) -> bool:
-        with self._store.database.transaction():
-            if record.id in self._store.leases.held():
+    def _remove(self, entry: Usage) -> bool:
+        record, store = entry.record, self._store
+        aside = store.temporary("collected")
+        with store.leases.frozen() as held:
+            if record.id in held:
                 return False
-            self._store.snapshots.remove(record.id)
+            _rename(store.snapshots_folder / record.id, aside)
+        with store.database.transaction():
+            store.snapshots.remove(record.id)
             self._forget([record.id])
-        self._store.discard(self._store.snapshots_folder / record.id)
+        store.discard(aside)
+        self._on_removed(entry)
         return True
 
 
-def _least_wanted(records: Iterable[SnapshotRecord]) -> list[SnapshotRecord]:
+def _rename(path: Path, target: Path) -> None:
+    with store_trouble("remove", path), suppress(FileNotFoundError):
+        os.rename(path, target)
+
+
+def _least_wanted(entries: Iterable[Usage]) -> list[Usage]:
     """Order by the rank of age plus the rank of uses, each from 0 to 1; equal values rank equally."""
-    listed = list(records)
-    times = _ranks(record.last_used for record in listed)
-    uses = _ranks(record.uses for record in listed)
-    return sorted(listed, key=lambda r: (times[r.last_used] + uses[r.uses], r.last_used, r.id))
+    listed = list(entries)
+    times = _ranks(entry.record.last_used for entry in listed)
+    uses = _ranks(entry.record.uses for entry in listed)
+
+    def unwanted(entry: Usage) -> tuple[float, float, str]:
+        record = entry.record
+        return times[record.last_used] + uses[record.uses], record.last_used, record.id
+
+    return sorted(listed, key=unwanted)
 
 
 def _ranks(values: Iterable[float]) -> dict[float, float]:
@@ -224,23 +229,20 @@ def _ranks(values: Iterable[float]) -> dict[float, float]:
     return {value: rank / max(len(distinct) - 1, 1) for rank, value in enumerate(distinct)}
 
 
-def _shared_diff_ids(store: Store) -> frozenset[str]:
-    kept = reach(store.blobs, (ref.descriptor for ref in store.refs.all(RefKind.IMAGE)))
-    return frozenset(blob.diff_id for blob in store.layers.all() if blob.digest in kept)
-
-
-def _sweep_orphans(store: Store, oldest: float) -> int:
+def _sweep_orphans(store: Store) -> int:
     """Remove the directories without a record, of those who were killed at the wrong moment."""
-    known = {record.id for record in store.snapshots.all()} | store.leases.held()
+    known = set(store.leases.held())
+    for record in store.snapshots.all():
+        known |= {record.id, *record.parents}
     size = 0
     for path in list(store.snapshots_folder.iterdir()):
-        if path.name not in known and _is_old(path, oldest):
+        if path.name not in known:
             size += tree_size(path)
             store.discard(path)
     return size
 
 
-def _sweep_blobs(store: Store, oldest: float) -> tuple[tuple[Digest, ...], int]:
+def _sweep_blobs(store: Store) -> tuple[tuple[Digest, ...], int]:
     """Remove the blobs that neither an image, nor a snapshot, nor a lease refers to."""
     recent = time.time() - _SOURCE_SECONDS
     sources = [ref for ref in store.refs.all(RefKind.SOURCE) if ref.updated >= recent]
@@ -252,14 +254,8 @@ def _sweep_blobs(store: Store, oldest: float) -> tuple[tuple[Digest, ...], int]:
     removed: list[Digest] = []
     size = 0
     for digest, bytes_ in list(store.blobs):
-        if digest not in kept and _is_old(store.blobs.path(digest), oldest):
+        if digest not in kept:
             store.blobs.remove(digest)
             removed.append(digest)
             size += bytes_
     return tuple(sorted(removed)), size
-
-
-def _is_old(path: Path, oldest: float) -> bool:
-    with suppress(FileNotFoundError):
-        return os.lstat(path).st_ctime < oldest
-    return False

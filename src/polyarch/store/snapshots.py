@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from polyarch.digest import DiffID
@@ -20,6 +20,8 @@ SCHEMA = (
         " uses INTEGER NOT NULL, description TEXT NOT NULL, type TEXT NOT NULL) WITHOUT ROWID"
     ),
 )
+
+_USE_RESOLUTION = 300.0
 
 
 class RecordType(StrEnum):
@@ -43,7 +45,7 @@ class SnapshotRecord:
     diff_id: DiffID | None = None
     """Known once the layer was written as a tar, or read from one."""
     size: int = 0
-    """Bytes on disk."""
+    """Bytes on disk; 0 until somebody asks, as `store.usage` does."""
     created: float = 0.0
     """Seconds since the epoch; 0 means now, when it is added."""
     last_used: float = 0.0
@@ -64,7 +66,7 @@ class SnapshotRecords:
         now = time.time()
         self._database.execute(
             "INSERT INTO snapshots_1 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-            " SET parents = excluded.parents, size = excluded.size,"
+            " SET parents = excluded.parents, size = max(size, excluded.size),"
             " diff_id = coalesce(excluded.diff_id, diff_id)",
             (
                 record.id,
@@ -99,21 +101,36 @@ class SnapshotRecords:
             "UPDATE snapshots_1 SET diff_id = ? WHERE id = ?", (diff_id, snapshot)
         )
 
+    def set_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Remember how large snapshots were found to be, in bytes, by id."""
+        if sizes:
+            rows = [(size, snapshot) for snapshot, size in sizes.items()]
+            self._database.ensure(SCHEMA)
+            self._database.executemany("UPDATE snapshots_1 SET size = ? WHERE id = ?", rows)
+
     def touch(self, snapshots: Iterable[str]) -> None:
-        """Count a use, now, of each; call it once per build with all of them."""
-        self._database.ensure(SCHEMA)
+        """Count a use, now, of each; call it once per build with all of them.
+
+        Those that were used within the last minutes are left alone: a use is noted to rank records
+        for removal, and nothing to note is nothing to write.
+        """
         now = time.time()
-        self._database.executemany(
-            "UPDATE snapshots_1 SET last_used = ?, uses = uses + 1 WHERE id = ?",
-            [(now, snapshot) for snapshot in snapshots],
-        )
+        wanted = set(snapshots)
+        stale = [
+            (now, record.id)
+            for record in self._rows("WHERE last_used < ?", now - _USE_RESOLUTION)
+            if record.id in wanted
+        ]
+        if stale:
+            statement = "UPDATE snapshots_1 SET last_used = ?, uses = uses + 1 WHERE id = ?"
+            self._database.executemany(statement, stale)
 
     def remove(self, snapshot: str) -> None:
         """Remove the record, if it is there."""
         self._database.ensure(SCHEMA)
         self._database.execute("DELETE FROM snapshots_1 WHERE id = ?", (snapshot,))
 
-    def _rows(self, where: str, *values: str) -> tuple[SnapshotRecord, ...]:
+    def _rows(self, where: str, *values: str | float) -> tuple[SnapshotRecord, ...]:
         self._database.ensure(SCHEMA)
         columns = "id, parents, diff_id, size, created, last_used, uses, description, type"
         statement = f"SELECT {columns} FROM snapshots_1 {where}"  # noqa: S608 - our own constants

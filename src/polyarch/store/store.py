@@ -5,6 +5,7 @@
     snapshots/ID/fs     unpacked layers                                   (snapshot.*)
     state.db            records                                           (store.database)
     locks/NAME          locks with names                                  (store.locks)
+    locks/work          held, shared, by all who may add something
     tmp/NAME/           scratch of one living process, who holds an flock on the folder
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
@@ -18,7 +19,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,7 +36,7 @@ from polyarch.store.statindex import StatIndex
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
 
-__all__ = ["Store"]
+__all__ = ["Store", "is_abandoned"]
 
 _VERSION = "1"
 
@@ -44,11 +45,14 @@ class Store:
     """The store in a folder, which is made if it isn't there; debris of the dead is removed.
 
     Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
-    a scratch folder and connections of its own. Raises StoreError.
+    a scratch folder and connections of its own. With `works=False` the caller promises to add no blobs
+    or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
+    Raises StoreError.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False) -> None:
+    def __init__(self, root: Path, *, sync: bool = False, works: bool = True) -> None:
         self.root = root
+        self._held = ExitStack()
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
         self._fresh = 0
@@ -60,7 +64,9 @@ class Store:
         self.layers = LayerRecords(self.database)
         self.snapshots = SnapshotRecords(self.database)
         self.stat_index = StatIndex(self.database)
-        self.leases = Leases(self.database, lambda: self.scratch.name, self._is_alive)
+        self.leases = Leases(root / "tmp", self.locks, self.temporary, self._is_alive)
+        if works:
+            self._held.enter_context(self.locks.shared("work"))
         _sweep(root / "tmp")
 
     @property
@@ -95,6 +101,7 @@ class Store:
     def close(self) -> None:
         """Close the database and remove the scratch folder."""
         self.database.close()
+        self._held.close()
         with self._lock:
             scratch, self._scratch = self._scratch, None
         if scratch is not None and scratch.pid == os.getpid():
@@ -115,7 +122,7 @@ class Store:
         scratch = self._scratch
         if scratch is not None and scratch.path.name == name:
             return True
-        return not _is_free(self.root / "tmp" / name)
+        return not is_abandoned(self.root / "tmp" / name)
 
 
 def _open_layout(root: Path) -> None:
@@ -139,8 +146,9 @@ def _create_layout(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         for name in ("blobs/sha256", "snapshots", "locks", "tmp"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        # The version comes last: with it, all of the layout is there.
-        temporary = root / "tmp" / f"version-{os.getpid()}"
+        # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
+        # another process that is a little ahead would sweep it away.
+        temporary = root / f".version-{os.getpid()}"
         temporary.write_text(f"{_VERSION}\n", encoding="ascii")
         temporary.rename(root / "version")
 
@@ -182,7 +190,8 @@ def _sweep(folder: Path) -> None:
                 remove_tree(path)
 
 
-def _is_free(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
+    """Return whether the process whose scratch folder this is has ended."""
     try:
         with _locked(path) as free:
             return free

@@ -31,6 +31,7 @@ from polyarch.progress import CancelToken, Sink, StatusEvent, step
 from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 
@@ -165,6 +166,15 @@ class ImageSource:
         status.progress(0)
         with self.unpacking:
             diff_id = self.snapshotter.unpack(layer.snapshot, fill)
+        self.store.layers.add(
+            LayerBlob(
+                digest=blob.digest,
+                diff_id=diff_id,
+                media_type=blob.media_type,
+                size=blob.size,
+                compression="",
+            )
+        )
         self.store.snapshots.add(
             SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
         )

@@ -1,0 +1,102 @@
+"""A snapshotter whose every snapshot is leased before anybody looks whether it is there.
+
+So what a build has found stays until the build has ended, and what the collector took is found missing,
+which a build knows how to deal with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
+
+__all__ = ["LeasedSnapshotter"]
+
+T = TypeVar("T")
+
+
+class _Lease(Protocol):
+    """The part of `polyarch.store.leases.Lease` that is needed."""
+
+    def add(self, *resources: str) -> None:
+        """Keep these, too."""
+
+
+class LeasedSnapshotter:
+    """Another snapshotter, with a lease on all that goes through it."""
+
+    def __init__(self, inner: Snapshotter, lease: _Lease) -> None:
+        self._inner = inner
+        self._lease = lease
+        self.name = inner.name
+
+    def exists(self, snapshot: SnapshotID) -> bool:
+        """See Snapshotter."""
+        self._lease.add(snapshot)
+        return self._inner.exists(snapshot)
+
+    def path(self, snapshot: SnapshotID) -> Path:
+        """See Snapshotter."""
+        self._lease.add(snapshot)
+        return self._inner.path(snapshot)
+
+    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+        """See Snapshotter."""
+        self._lease.add(*parents)
+        return _LeasedDraft(self._inner.prepare(parents, merged=merged), self._lease)
+
+    def view(self, stack: Stack) -> AbstractContextManager[Path]:
+        """See Snapshotter."""
+        self._lease.add(*stack)
+        return self._inner.view(stack)
+
+    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+        """See Snapshotter."""
+        self._lease.add(snapshot)
+        return self._inner.unpack(snapshot, fill)
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        """See Snapshotter."""
+        self._inner.remove(snapshot)
+
+    def usage(self, snapshot: SnapshotID) -> int:
+        """See Snapshotter."""
+        return self._inner.usage(snapshot)
+
+
+class _LeasedDraft(Draft):
+    def __init__(self, inner: Draft, lease: _Lease) -> None:
+        self._inner = inner
+        self._lease = lease
+
+    @property
+    def root(self) -> Path:
+        return self._inner.root
+
+    @property
+    def upper(self) -> Path:
+        return self._inner.upper
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._inner.__exit__(kind, error, traceback)
+
+    def seal(self) -> Path:
+        return self._inner.seal()
+
+    def commit(self, snapshot: SnapshotID) -> None:
+        # Nothing records it yet, so a collection could take it for what a killed build has left.
+        self._lease.add(snapshot)
+        self._inner.commit(snapshot)
