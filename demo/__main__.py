@@ -103,7 +103,7 @@ def _make_standins(folder: Path) -> None:
             maker = subprocess.Popen(words, start_new_session=True)
         status = maker.wait()
     except BaseException:
-        if maker:
+        if maker is not None:
             os.killpg(maker.pid, signal.SIGKILL)
             maker.wait()
         raise

@@ -70,7 +70,7 @@ class Shell:
             with child:
                 yield child
         finally:
-            if child and child.poll() is None:
+            if child is not None and child.poll() is None:
                 child.terminate()
                 try:
                     child.wait(_PATIENCE)
