@@ -144,7 +144,7 @@ def _scratch() -> Iterator[Path]:
     finally:
         with hold_interrupts():
             # In a session of its own a second Ctrl-C doesn't reach it.
-            words = [sys.executable, "-m", "demo.remove", str(folder)]
+            words = [sys.executable, "-m", "tools.remove", str(folder)]
             subprocess.run(words, check=True, start_new_session=True)
 
 
