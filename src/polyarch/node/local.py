@@ -109,7 +109,6 @@ class LocalNode:
             images=images,
             steps=steps,
             contexts=contexts.trees,
-            records=self.store.snapshots,
         )
         solver: Solver[Result] = Solver(
             worker,

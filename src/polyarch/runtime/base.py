@@ -41,7 +41,8 @@ class Runtime(Protocol):
     def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
-        `folder` is an empty one for the runtime's own files. `on_output` is called in the calling
+        The step's root is that of no other running step. `folder` is an empty one for the runtime's
+        own files. `on_output` is called in the calling
         thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
         NoRuntime if the machine refuses what a step needs.
         """

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -45,6 +46,8 @@ _PASSED_ON = frozenset(
         signal.SIGCONT,
     }
 )
+_SAME = 0.5
+"""Seconds within which two interrupts are the same one."""
 _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _EMPTY_FOLDERS_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
 
@@ -304,7 +307,7 @@ def _enter_mounts(*, with_proc: bool) -> int | None:
 
 def _mind(child: int, *, is_init: bool = False) -> int:
     """Wait for `child` while passing signals on and reaping others; return its exit status."""
-    interrupts = 0
+    interrupted = 0.0
     while True:
         info = signal.sigwaitinfo(_WAITED_FOR)
         if info.si_signo == signal.SIGCHLD:
@@ -314,8 +317,12 @@ def _mind(child: int, *, is_init: bool = False) -> int:
             continue
         # Positive means the kernel: the terminal has sent it to the whole group.
         sent_to_us_only = info.si_code <= 0
-        interrupts += info.si_signo == signal.SIGINT
-        if interrupts > 1 and not is_init:
+        again, now = False, time.monotonic()
+        if info.si_signo == signal.SIGINT:
+            # What is sent to a process and to its group comes twice, and is one wish.
+            again = interrupted > 0 and now - interrupted > _SAME
+            interrupted = interrupted or now
+        if again and not is_init:
             os.kill(child, signal.SIGKILL)
         elif sent_to_us_only:
             os.kill(child, info.si_signo)

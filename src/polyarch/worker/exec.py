@@ -30,6 +30,7 @@ from polyarch.runtime.spec import (
 )
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.tree import SourceTree
@@ -87,7 +88,10 @@ class StepRunner:
             if ended.status != 0:
                 raise _failure(vertex, op, ended, log)
             snapshot = new_snapshot()
-            draft.commit(snapshot)
+            draft.commit(
+                snapshot,
+                SnapshotRecord(id=snapshot, parents=stack.snapshots, description=vertex.name),
+            )
         return snapshot
 
     def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:

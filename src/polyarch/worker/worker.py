@@ -26,10 +26,10 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.record import frozen, replace
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
-from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
 
@@ -68,7 +68,6 @@ class Worker:
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
-    records: SnapshotRecords
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -135,7 +134,7 @@ class Worker:
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
             snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
-            return self._recorded(base, snapshot, vertex)
+            return base.with_layer(snapshot)
         return self._change(vertex, op, base, inputs, cancel)
 
     def _context(self, name: str) -> SourceTree:
@@ -166,14 +165,10 @@ class Worker:
             perform(op.actions, draft.root, sources)
             cancel.check()
             snapshot = new_snapshot()
-            draft.commit(snapshot)
-        return self._recorded(base, snapshot, vertex)
-
-    def _recorded(self, base: LayerStack, snapshot: SnapshotID, vertex: Vertex) -> LayerStack:
-        """Account for a new snapshot, after it is there."""
-        self.records.add(
-            SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
-        )
+            draft.commit(
+                snapshot,
+                SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name),
+            )
         return base.with_layer(snapshot)
 
     @contextmanager
