@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines import SOURCE, User, interpreter
+from engines import User, interpreter, module_path
 
 __all__ = ["Ended", "Person", "person"]
 
@@ -78,13 +77,12 @@ class Person:
 
     def environment(self) -> dict[str, str]:
         """Return all variables that the program gets."""
-        packages = sysconfig.get_paths()["purelib"]
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.home),
             "USER": self.user.name,
             "POLYARCH_ROOT": str(self.root),
-            "PYTHONPATH": f"{SOURCE}:{packages}",
+            "PYTHONPATH": module_path(),
             "LANG": "C.UTF-8",
             **self.environ,
         }
