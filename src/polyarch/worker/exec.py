@@ -6,6 +6,7 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from polyarch.runtime.spec import (
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.trouble import FREE_SPACE
 from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.tree import SourceTree
@@ -39,6 +41,7 @@ from polyarch.worker.users import Owner, account
 __all__ = ["StepRunner"]
 
 _TAIL_LINES = 10
+_FULL_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
 
 
@@ -86,7 +89,7 @@ class StepRunner:
             ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
             cancel.check()
             if ended.status != 0:
-                raise _failure(vertex, op, ended, log)
+                raise _failure(vertex, op, ended, log, folder)
             snapshot = new_snapshot()
             draft.commit(
                 snapshot,
@@ -156,11 +159,12 @@ class StepRunner:
         return mounts
 
 
-def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log) -> StepFailed:
+def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log, scratch: Path) -> StepFailed:
+    """Make the error of a step that failed; `scratch` is on the file system that it wrote to."""
     command = " ".join(op.argv)
     return StepFailed(
         f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op),
+        hint=_advice(ended, op) or _full_disk(scratch),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
@@ -175,6 +179,14 @@ def _advice(ended: Ended, op: ExecOp) -> str:
     if ended.status == 127:
         return f"a program wasn't found; PATH of the step: {_path(op)}"
     return ""
+
+
+def _full_disk(scratch: Path) -> str:
+    """Say so if the file system is full: the step's program may have told less, or nothing."""
+    status = os.statvfs(scratch)
+    if status.f_bavail * status.f_frsize >= _FULL_BYTES and (status.f_favail or not status.f_files):
+        return ""
+    return f"the disk of {scratch.parent} is full: {FREE_SPACE}"
 
 
 def _path(op: ExecOp) -> str:
