@@ -6,14 +6,10 @@ from pathlib import Path
 
 import pytest
 
-_TABLES = next(
-    (
-        found
-        for folder in Path(__file__).resolve().parents
-        if (found := folder / "shared" / "conformance" / "tables").is_dir()
-    ),
-    None,
-)
+from tools.beside import find_beside
+
+_CASES = find_beside("CONFORMANCE", "conformance", "tables")
+_TABLES = _CASES / "tables" if _CASES else None
 
 collect_ignore = ["test_tables.py"] if _TABLES is None else []
 
@@ -30,5 +26,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _TABLES is None:
         terminalreporter.write_line(
             "tests/conformance: the tables were not run, as there is no folder"
-            " shared/conformance/tables beside the project"
+            " shared/conformance/tables beside the project, and CONFORMANCE names none"
         )

@@ -6,6 +6,8 @@ The program is called in three ways::
     docker-buildx docker-cli-plugin-metadata       by docker, to ask what the plugin is
     docker-buildx buildx COMMAND ...               by docker, for `docker buildx COMMAND ...`
 
+and by shells, and docker for them, with `__complete` before the words: see `cli.complete`.
+
 Exit statuses: 0, 1 for most errors, 70 for a bug, 125 for a wrong call as a plugin, 130 if the user
 ended it; `run` ends with the status of the program that it ran.
 """
@@ -114,6 +116,8 @@ def _run(words: list[str], context: Context) -> int:
 
         context.print(metadata())
         return 0
+    if words[:1] in (["__complete"], ["__completeNoDesc"]):
+        return _complete(words, context, plugin)
     flags = (*_ROOT_FLAGS, *_DOCKER_FLAGS) if plugin else _ROOT_FLAGS
     if plugin and plugin in words:
         # Docker's own flags may come before the plugin's name.
@@ -134,6 +138,15 @@ def _run(words: list[str], context: Context) -> int:
         return _no_command(words, context)
     entry, count = found
     return _call(entry, words[count:], context, help_wanted=options.is_set("help"))
+
+
+def _complete(words: list[str], context: Context, plugin: str) -> int:
+    from polyarch.cli.complete import run_completion  # noqa: PLC0415 asked for by shells only
+
+    asked, described = words[1:], words[0] == "__complete"
+    if plugin in asked[:-1]:
+        asked = asked[asked.index(plugin) + 1 :]
+    return run_completion(asked, context, described=described)
 
 
 def _root_options(flags: Sequence[Flag], words: Sequence[str], context: Context) -> Options:

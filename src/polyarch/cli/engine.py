@@ -39,12 +39,12 @@ def open_node(context: Context) -> Iterator[LocalNode]:
 
 
 @contextmanager
-def open_store(context: Context) -> Iterator[Store]:
-    """Open the local store."""
+def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
+    """Open the local store; see there for `works`."""
     # Commands that don't touch the store don't pay for it.
     from polyarch.store.store import Store  # noqa: PLC0415
 
-    with Store(state_folder(context.environ)) as store:
+    with Store(state_folder(context.environ), works=works) as store:
         yield store
 
 

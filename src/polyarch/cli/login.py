@@ -76,6 +76,7 @@ LOGIN = Command(
     usage="[OPTIONS] [SERVER]",
     run=_login,
     most=1,
+    completes="registries",
     example="$ echo $TOKEN | polyarch login -u you --password-stdin registry.example",
     description="Without a server, that is Docker Hub.",
     flags=(
@@ -99,6 +100,7 @@ LOGOUT = Command(
     usage="[SERVER]",
     run=_logout,
     most=1,
+    completes="registries",
     example="$ polyarch logout registry.example",
     description="Without a server, that is Docker Hub.",
 )

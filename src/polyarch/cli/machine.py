@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch import __version__
 from polyarch.emulation.facts import Facts
@@ -12,7 +12,7 @@ from polyarch.paths import state_folder
 from polyarch.platforms import Platform
 from polyarch.record import frozen
 
-__all__ = ["VERSION", "LocalView", "local_platforms"]
+__all__ = ["VERSION", "LocalView", "in_order", "local_platforms"]
 
 VERSION = f"v{__version__}"
 # The order in which BuildKit advertises what it can run; the native one always comes first.
@@ -33,7 +33,11 @@ _ORDER = (
 
 def local_platforms(environ: Mapping[str, str]) -> tuple[Platform, ...]:
     """Return the platforms that can be built here: natively, by the kernel, or by an emulator."""
-    found = runnable(Facts(state_folder(environ)), environ)
+    return in_order(runnable(Facts(state_folder(environ)), environ))
+
+
+def in_order(found: Sequence[Runnable]) -> tuple[Platform, ...]:
+    """Return platforms, the native one first, in the order in which BuildKit advertises them."""
     native = found[0].architecture if found else ""
     ordered = sorted(found, key=lambda each: _place(each, native))
     return tuple(

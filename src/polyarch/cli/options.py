@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
+from polyarch.cli.units import parse_size
 from polyarch.errors import InputError
 from polyarch.record import field, frozen
 from polyarch.text.gofmt import quoted
@@ -36,11 +37,15 @@ class Kind(StrEnum):
     """May be repeated; each value as it is."""
     FIELDS = "strings"
     """May be repeated; each value is a line of comma separated ones."""
+    FILTER = "filter"
+    """May be repeated; each value is `name=value`."""
     NUMBER = "int"
+    SIZE = "bytes"
+    """Bytes, or a number with a unit that is a power of 1024."""
     DURATION = "duration"
 
 
-_REPEATED = frozenset({Kind.LIST, Kind.FIELDS})
+_REPEATED = frozenset({Kind.LIST, Kind.FIELDS, Kind.FILTER})
 
 
 @frozen
@@ -99,6 +104,10 @@ class Options:
     def number(self, name: str) -> int:
         """The value of a flag that takes a number."""
         return parse_int(self.text(name) or "0")
+
+    def size(self, name: str) -> int:
+        """The value of a flag that takes a size, in bytes."""
+        return parse_size(self.text(name) or "0")
 
     def seconds(self, name: str) -> float:
         """The value of a flag that takes a duration."""
@@ -202,6 +211,10 @@ def _check(flag: Flag, value: str) -> None:
             parse_int(value)
         case Kind.DURATION:
             parse_duration(value)
+        case Kind.SIZE:
+            parse_size(value)
+        case Kind.FILTER if value and "=" not in value:
+            raise InputError("bad format of filter (expected name=value)")
         case Kind.FIELDS if value:
             csv_fields(value)
         case _:

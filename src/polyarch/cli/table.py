@@ -17,11 +17,12 @@ from polyarch.cli.template.template import Template, parse_template
 from polyarch.cli.template.values import Value
 from polyarch.record import frozen
 
-__all__ = ["Format", "align", "parse_format"]
+__all__ = ["Format", "align", "align_with_tabs", "parse_format"]
 
 _TABLE = "table"
 _MIN_WIDTH = 10
 _PADDING = 3
+_TAB_WIDTH = 8
 
 
 def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) -> str:
@@ -38,6 +39,23 @@ def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) ->
             width = max(min_width, max(len(cells[column]) for cells in block) + padding)
             for cells in block:
                 cells[column] = cells[column].ljust(width)
+        column += 1
+    return "\n".join("".join(cells) for cells in lines)
+
+
+def align_with_tabs(text: str) -> str:
+    """Align what stands behind tabs as `align` does, with as many tabs as that takes.
+
+    Source: Go's text/tabwriter with the settings of buildx: width 1, tabs of 8, padding 1.
+    """
+    lines = [line.split("\t") for line in text.split("\n")]
+    column = 0
+    while any(len(cells) > column + 1 for cells in lines):
+        for block in _blocks(lines, column):
+            widest = max(len(cells[column]) for cells in block) + 1
+            width = -(-widest // _TAB_WIDTH) * _TAB_WIDTH
+            for cells in block:
+                cells[column] += "\t" * -(-(width - len(cells[column])) // _TAB_WIDTH)
         column += 1
     return "\n".join("".join(cells) for cells in lines)
 

@@ -16,7 +16,7 @@ from polyarch.emulation.binfmt import BinfmtMount, Entry
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError, NamespaceForbidden
 
-__all__ = ["entries_to_register", "in_initial_user_namespace", "register_private"]
+__all__ = ["entries_to_register", "in_initial_user_namespace", "register_more", "register_private"]
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
@@ -71,6 +71,11 @@ def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
         os.close(mounted)
         raise
     return mounted
+
+
+def register_more(mounted: int, lines: Iterable[tuple[str, bytes]]) -> None:
+    """Register further entries in what `register_private` returned. Raises MachineError."""
+    _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)
 
 
 def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:

@@ -21,7 +21,15 @@ from polyarch.emulation.qemu import find_emulator
 from polyarch.process import base_environment, run
 from polyarch.record import frozen
 
-__all__ = ["Runnable", "RunsHow", "native_architecture", "probe_level", "probe_program", "runnable"]
+__all__ = [
+    "Runnable",
+    "RunsHow",
+    "executed",
+    "native_architecture",
+    "probe_level",
+    "probe_program",
+    "runnable",
+]
 
 _LEVEL_0 = 64
 
@@ -137,6 +145,19 @@ def runnable(facts: Facts, environ: Mapping[str, str] = os.environ) -> tuple[Run
             found += _with_variants(architecture, RunsHow.EMULATOR)
         elif probe_level(architecture):
             found += _with_variants(architecture, RunsHow.HANDLER)
+    return tuple(found)
+
+
+def executed(facts: Facts) -> tuple[Runnable, ...]:
+    """Return the platforms whose programs the kernel starts as things are, native ones first.
+
+    What it starts by a handler is asked anew each time: handlers come and go.
+    """
+    found = _native(native_architecture(), facts)
+    native = {each.architecture for each in found}
+    for handler in HANDLERS:
+        if handler.architecture not in native and probe_level(handler.architecture):
+            found += _with_variants(handler.architecture, RunsHow.HANDLER)
     return tuple(found)
 
 

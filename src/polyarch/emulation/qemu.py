@@ -19,7 +19,14 @@ from polyarch.errors import InputError, MachineError
 from polyarch.process import run
 from polyarch.record import frozen
 
-__all__ = ["Emulator", "PlatformLike", "emulator_from", "emulator_name", "find_emulator"]
+__all__ = [
+    "Emulator",
+    "PlatformLike",
+    "emulator_from",
+    "emulator_name",
+    "find_emulator",
+    "find_path",
+]
 
 _BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 _FOLDER = "/usr/libexec/qemu-binfmt"
@@ -85,10 +92,16 @@ def find_emulator(
         return None
     if platform.os != "linux":
         return None
+    path = find_path(handler, environ)
+    return emulator_from(platform, path, facts) if path else None
+
+
+def find_path(handler: Handler, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the emulator for a handler is, without running it; "" if there is none."""
     for path in _candidates(handler, environ):
         if os.access(path, os.X_OK) and _is_static(path):
-            return emulator_from(platform, path, facts)
-    return None
+            return path
+    return ""
 
 
 def emulator_from(platform: PlatformLike, path: str, facts: Facts) -> Emulator:

@@ -6,8 +6,8 @@ fills them in.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from polyarch.digest import sha256
 from polyarch.exporter.layers import ExportedLayer
@@ -174,7 +174,7 @@ def _clamped(seconds: float, epoch: int | None) -> float:
 
 def rfc3339(seconds: float) -> str:
     """Write a time as Go's RFC3339Nano does, in UTC."""
-    whole = datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(seconds)))
     nanoseconds = int(seconds * 1e9) - int(seconds) * 1_000_000_000
     part = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return f"{whole}{part}Z"

@@ -16,15 +16,25 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
-from polyarch.emulation.private import entries_to_register, register_private
+from polyarch.emulation.private import entries_to_register, register_more, register_private
 from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
-from polyarch.emulation.qemu import Emulator, PlatformLike, emulator_from, find_emulator
+from polyarch.emulation.qemu import (
+    Emulator,
+    PlatformLike,
+    emulator_from,
+    find_emulator,
+    find_path,
+)
 from polyarch.errors import InputError, MachineError, NamespaceForbidden, NoEmulator
 from polyarch.record import field, frozen
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
+
+
+# Who emulates the first one wants programs of the other, too: its distributions carry them.
+_FAMILIES = {"arm64": ("arm64", "arm"), "amd64": ("amd64", "386")}
 
 
 class Holder:
@@ -82,8 +92,8 @@ class ForeignSteps:
         self._outer = outer
         self._environ = environ
         self._lock = threading.Lock()
-        self._emulators: dict[str, Emulator] | None = None
-        self._holder: Holder | None = None
+        self._registered: set[str] = set()
+        self._holders: dict[str, Holder] = {}
         self._handlers = -1
         self._forbidden: NamespaceForbidden | None = None
 
@@ -91,8 +101,8 @@ class ForeignSteps:
         """End the holder, or take the handlers back."""
         if self._handlers >= 0:
             os.close(self._handlers)
-        if self._holder is not None:
-            self._holder.close()
+        for holder in self._holders.values():
+            holder.close()
 
     def prepare(self, platform: PlatformLike) -> Emulation:
         """Return what a step for `platform` needs. Raises NoEmulator if it can't run here."""
@@ -102,12 +112,13 @@ class ForeignSteps:
         outer = self._outer_entries()
         if emulator is not None:
             with self._lock:
-                if self._emulators is None:
-                    self._register(outer)
+                if platform.architecture not in self._registered and self._forbidden is None:
+                    self._register(platform.architecture, outer)
+                holder = self._holders.get(platform.architecture)
             if self._forbidden is None:
                 return Emulation(
                     how=RunsHow.EMULATOR,
-                    user_namespace=self._holder.user_namespace if self._holder else "",
+                    user_namespace=holder.user_namespace if holder else "",
                     environment=emulator.environment,
                     emulator=emulator.path,
                 )
@@ -126,30 +137,45 @@ class ForeignSteps:
     def _outer_entries(self) -> tuple[Entry, ...]:
         return self._outer.entries() if self._outer is not None else ()
 
-    def _register(self, outer: Sequence[Entry]) -> None:
-        """Register all emulators there are, as a namespace can be given handlers only as a whole."""
-        found: dict[str, Emulator] = {}
-        for handler in HANDLERS:
-            if not self._is_native(handler.architecture):
-                platform = Runnable(
-                    os="linux",
-                    architecture=handler.architecture,
-                    variant="",
-                    how=RunsHow.EMULATOR,
-                )
-                emulator = find_emulator(platform, self._facts, self._environ)
-                if emulator is not None:
-                    found[handler.architecture] = emulator
-        self._emulators = found
-        entries = entries_to_register(found.values(), outer)
+    def _register(self, architecture: str, outer: Sequence[Entry]) -> None:
+        """Register the emulators for an architecture and for those that its CPUs run as well.
+
+        No others: finding out how one is to be registered means to run it.
+        """
+        family = _FAMILIES.get(architecture, (architecture,))
+        group = [each for each in family if not self._is_native(each)]
+        if self._host.rootless:
+            # They all share one namespace; of root's, each holder has its own.
+            group = [each for each in group if each not in self._registered]
+        emulators = [found for each in group if (found := self._find(each)) is not None]
+        kept = self._kept(outer) if self._handlers < 0 else ()
+        entries = entries_to_register(emulators, kept)
         try:
             if self._host.rootless:
-                lines = ((entry.name, entry.register_line) for entry in entries)
-                self._handlers = register_private(lines)
+                lines = [(entry.name, entry.register_line) for entry in entries]
+                if self._handlers < 0:
+                    self._handlers = register_private(lines)
+                else:
+                    register_more(self._handlers, lines)
             else:
-                self._holder = Holder(self._spawner, entries)
+                self._holders[architecture] = Holder(self._spawner, entries)
         except NamespaceForbidden as error:
             self._forbidden = error
+            return
+        self._registered |= set(group) if self._host.rootless else {architecture}
+
+    def _find(self, architecture: str) -> Emulator | None:
+        platform = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
+        return find_emulator(platform, self._facts, self._environ)
+
+    def _kept(self, outer: Sequence[Entry]) -> list[Entry]:
+        """Return the machine's handlers that none of ours is going to replace."""
+        ours = {
+            each.magic
+            for each in HANDLERS
+            if not self._is_native(each.architecture) and find_path(each, self._environ)
+        }
+        return [entry for entry in outer if entry.magic not in ours]
 
     def _by_outer_handler(self, platform: PlatformLike, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""

@@ -123,6 +123,11 @@ class Records:
                     ),
                 )
 
+    def results(self) -> tuple[str, ...]:
+        """Return the texts of all results that there are records of."""
+        rows = self._database.execute("SELECT DISTINCT result FROM records ORDER BY result")
+        return tuple(str(row[0]) for row in rows)
+
     def forget(self, result: str) -> None:
         """Remove every record of a result that turned out to be gone."""
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))

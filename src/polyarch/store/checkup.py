@@ -1,27 +1,50 @@
-"""What is wrong with a store, for `polyarch doctor`, and how to mend it."""
+"""What is wrong with a store, for `polyarch doctor`, and how to mend it.
+
+A process that is killed leaves things lying about, which is normal: the next process to open the store, or
+the next collection, takes them away. A fault is what no kill can explain, and what would spoil a build.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from polyarch.digest import Digest, hex_of
-from polyarch.errors import StoreError
+from polyarch.digest import Digest, hex_of, parse_digest
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound, StoreError
 from polyarch.record import frozen
-from polyarch.store.store import Store
+from polyarch.store.images import documents
+from polyarch.store.refs import RefKind
+from polyarch.store.store import Store, is_abandoned
+from polyarch.store.trouble import store_trouble
 
-__all__ = ["Problem", "check", "repair"]
+__all__ = ["Problem", "check", "debris", "repair"]
+
+_DOCUMENT_LIMIT = 16 << 20
 
 
 @frozen
 class Problem:
-    """One thing that is wrong; `kind` is `blob`, `record`, `snapshot` or `database`."""
+    """One thing that is wrong.
+
+    `kind` is `blob`, `record`, `snapshot`, `name`, `scratch` or `database`.
+    """
 
     kind: str
     subject: str
     text: str
+    is_fault: bool = True
+    """False for what a killed process leaves behind; it does no harm, and goes by itself."""
+
+
+def debris(root: Path) -> tuple[str, ...]:
+    """Return the scratch folders of dead processes; opening the store removes them."""
+    with suppress(OSError):
+        names = sorted(os.listdir(root / "tmp"))
+        return tuple(name for name in names if is_abandoned(root / "tmp" / name))
+    return ()
 
 
 def check(store: Store, *, deep: bool = False) -> tuple[Problem, ...]:
@@ -32,25 +55,75 @@ def check(store: Store, *, deep: bool = False) -> tuple[Problem, ...]:
     ]
     if problems:
         return tuple(problems)
-    folder = store.snapshots_folder
-    recorded = {record.id for record in store.snapshots.all()}
-    present = {path.name for path in folder.iterdir()}
-    problems += [
-        Problem(kind="record", subject=name, text=f"the snapshot {name} is missing")
-        for name in sorted(recorded - present)
-    ]
+    return (
+        *_snapshots(store),
+        *_names(store),
+        *_blobs(store, deep=deep),
+        *_scratch(store),
+    )
+
+
+def _snapshots(store: Store) -> Iterator[Problem]:
+    # Listed in this order, what another process publishes meanwhile has a record or a lease.
+    with store_trouble("list the snapshots in", store.snapshots_folder):
+        present = set(os.listdir(store.snapshots_folder))
     leased = store.leases.held()
-    problems += [
-        Problem(kind="snapshot", subject=name, text=f"nothing is known of the snapshot {name}")
-        for name in sorted(present - recorded - leased)
-    ]
-    if deep:
-        problems += [
-            Problem(kind="blob", subject=digest, text=f"the bytes of {digest} have another digest")
-            for digest, _ in sorted(store.blobs)
-            if not _is_sound(store.blobs.path(digest), digest)
-        ]
-    return tuple(problems)
+    recorded = {record.id for record in store.snapshots.all()}
+    for name in sorted(recorded - present - leased):
+        if not (store.snapshots_folder / name).exists():
+            text = f"the snapshot {name} was being removed; the next prune forgets it"
+            yield Problem(kind="record", subject=name, text=text, is_fault=False)
+    for name in sorted(present - recorded - leased):
+        text = f"nothing is known of the snapshot {name}; the next prune removes it"
+        yield Problem(kind="snapshot", subject=name, text=text, is_fault=False)
+    for name in sorted(present - leased):
+        path = store.snapshots_folder / name
+        if path.exists() and not (path / "fs").is_dir():
+            yield Problem(
+                kind="snapshot", subject=name, text=f"the snapshot {name} was made in half"
+            )
+
+
+def _names(store: Store) -> Iterator[Problem]:
+    """Find names of images that stand for nothing: their documents were there when they were set."""
+    for ref in store.refs.all(RefKind.IMAGE):
+        missing = []
+        for digest, is_needed in documents(store.blobs, ref.descriptor):
+            try:
+                store.blobs.read(digest, _DOCUMENT_LIMIT)
+            except NotFound:
+                # Of an index only the platforms that somebody asked for are fetched.
+                missing += [f"{digest} is missing"] if is_needed else []
+            except (IntegrityError, StoreError):
+                missing.append(f"{digest} is damaged")
+        if missing:
+            text = f"the image {ref.name} can't be used: {', '.join(missing)}"
+            yield Problem(kind="name", subject=ref.name, text=text)
+
+
+def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
+    sizes = {blob.digest: blob.size for blob in store.layers.all()}
+    for digest, size in sorted(store.blobs):
+        try:
+            parse_digest(digest)
+        except InvalidDigest:
+            text = f"{digest.replace(':', '/')} in the folder of blobs is none"
+            yield Problem(kind="blob", subject=digest, text=text)
+            continue
+        if sizes.get(digest, size) != size:
+            text = f"the blob {digest} has {size} bytes instead of {sizes[digest]}"
+            yield Problem(kind="blob", subject=digest, text=text)
+        elif deep and not _is_sound(store.blobs.path(digest), digest):
+            text = f"the bytes of {digest} have another digest"
+            yield Problem(kind="blob", subject=digest, text=text)
+
+
+def _scratch(store: Store) -> Iterator[Problem]:
+    """Find what opening the store should have removed, and couldn't: a mount is still on it, say."""
+    for name in debris(store.root):
+        path = store.root / "tmp" / name
+        text = f"{path}, of a process that is gone, can't be removed"
+        yield Problem(kind="scratch", subject=name, text=text)
 
 
 def repair(store: Store, problems: tuple[Problem, ...]) -> None:
@@ -60,12 +133,18 @@ def repair(store: Store, problems: tuple[Problem, ...]) -> None:
     of images are lost with it. No other process should be using the store. Raises StoreError.
     """
     for problem in problems:
+        subject = problem.subject
         if problem.kind == "blob":
-            store.blobs.remove(Digest(problem.subject))
+            store.discard(store.blobs.root / subject.replace(":", "/", 1))
         elif problem.kind == "record":
-            store.snapshots.remove(problem.subject)
+            store.snapshots.remove(subject)
         elif problem.kind == "snapshot":
-            store.discard(store.snapshots_folder / problem.subject)
+            store.snapshots.remove(subject)
+            store.discard(store.snapshots_folder / subject)
+        elif problem.kind == "name":
+            store.refs.delete(subject)
+        elif problem.kind == "scratch":
+            store.discard(store.root / "tmp" / subject)
         else:
             _set_aside(store)
             return

@@ -231,7 +231,9 @@ def _ranks(values: Iterable[float]) -> dict[float, float]:
 
 def _sweep_orphans(store: Store) -> int:
     """Remove the directories without a record, of those who were killed at the wrong moment."""
-    known = {record.id for record in store.snapshots.all()} | store.leases.held()
+    known = set(store.leases.held())
+    for record in store.snapshots.all():
+        known |= {record.id, *record.parents}
     size = 0
     for path in list(store.snapshots_folder.iterdir()):
         if path.name not in known:

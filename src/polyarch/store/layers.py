@@ -35,7 +35,7 @@ class LayerBlob:
     size: int
     """Bytes, compressed."""
     compression: str
-    """`uncompressed`, `gzip`, `estargz` or `zstd`."""
+    """`uncompressed`, `gzip`, `estargz` or `zstd`; "" for what came with an image, as it is."""
     level: int | None = None
     """The level that it was asked for with; None for the default, or when another made the blob."""
 

@@ -37,7 +37,7 @@ from polyarch.store.statindex import StatIndex
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
 
-__all__ = ["Store"]
+__all__ = ["Store", "is_abandoned"]
 
 _VERSION = "1"
 
@@ -139,7 +139,7 @@ class Store:
         scratch = self._scratch
         if scratch is not None and scratch.path.name == name:
             return True
-        return not _is_free(self.root / "tmp" / name)
+        return not is_abandoned(self.root / "tmp" / name)
 
 
 def _open_layout(root: Path) -> None:
@@ -197,7 +197,8 @@ class _Scratch:
         os.close(self._descriptor)
 
 
-def _is_free(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
+    """Return whether the process whose scratch folder this is has ended."""
     try:
         with _locked(path) as free:
             return free

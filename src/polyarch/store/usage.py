@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from polyarch.record import frozen, replace
-from polyarch.store.images import reach
+from polyarch.store.images import layers_of, reach
 from polyarch.store.refs import RefKind
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.store import Store
@@ -44,10 +44,11 @@ def usage(store: Store) -> tuple[Usage, ...]:
     """
     records = _measured(store)
     used = _with_parents(records, store.leases.held())
-    kept = reach(store.blobs, (ref.descriptor for ref in store.refs.all(RefKind.IMAGE)))
+    images = [ref.descriptor for ref in store.refs.all(RefKind.IMAGE)]
+    kept = reach(store.blobs, images)
+    shared = layers_of(store.blobs, images)
     present = dict(store.blobs)
     sizes: dict[str, int] = {}
-    shared: set[str] = set()
     for blob in store.layers.all():
         if blob.digest in kept:
             shared.add(blob.diff_id)

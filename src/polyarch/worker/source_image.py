@@ -7,9 +7,11 @@ request; layers are fetched and unpacked side by side, each once for all process
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +31,7 @@ from polyarch.progress import CancelToken, Sink, StatusEvent, step
 from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 
@@ -64,6 +67,16 @@ class Progress(Protocol):
         """Take the number of bytes so far."""
 
 
+def _unpacking() -> AbstractContextManager[object]:
+    """Return what lets half as many threads unpack as there are processors, at least one.
+
+    Unpacking is thousands of short system calls, each of which hands Python's lock to another thread
+    and waits to get it back: more threads than that were slower than one after the other. Each has
+    another thread beside it that decompresses.
+    """
+    return threading.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+
+
 @frozen
 class ImageSource:
     """Images of registries and of the local store, as stacks of layers."""
@@ -72,6 +85,7 @@ class ImageSource:
     snapshotter: Snapshotter
     remote: Remote
     sink: Sink
+    unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
     _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
 
     def remember(self, manifest: Digest, stack: LayerStack) -> None:
@@ -130,8 +144,9 @@ class ImageSource:
             status.end()
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
-        blob = layer.blob
+        blob, diff_id = layer.blob, layer.diff_id
         assert blob is not None
+        assert diff_id is not None
         status = _Status(self.sink, vertex.digest, f"extracting {blob.digest}", 0)
         # Imported by builds that unpack something: an unchanged one is done sooner.
         from polyarch.layer.apply import apply  # noqa: PLC0415
@@ -140,19 +155,28 @@ class ImageSource:
         def fill(folder: Path) -> None:
             with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
                 found = apply(tar, folder)
-            if found != layer.diff_id:
+            if found != diff_id:
                 raise IntegrityError(
-                    f"the layer {blob.digest} unpacks to {found}, "
-                    f"but its image says {layer.diff_id}",
+                    f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",
                     hint="the image is damaged; pull it again or use another one",
                 )
             cancel.check()
 
         status.progress(0)
         record = SnapshotRecord(
-            id=layer.snapshot, diff_id=layer.diff_id, description=f"pulled {blob.digest}"
+            id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}"
         )
-        self.snapshotter.unpack(layer.snapshot, fill, record)
+        with self.unpacking:
+            self.snapshotter.unpack(layer.snapshot, fill, record)
+        self.store.layers.add(
+            LayerBlob(
+                digest=blob.digest,
+                diff_id=diff_id,
+                media_type=blob.media_type,
+                size=blob.size,
+                compression="",
+            )
+        )
         status.end()
 
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:

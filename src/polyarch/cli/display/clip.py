@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.units import limit_size
 from polyarch.digest import Digest
 from polyarch.errors import InputError
 from polyarch.progress import LogEvent, StatusEvent, StepEvent
+from polyarch.record import mutable, replace
 
 __all__ = ["LogClipper"]
 
@@ -22,7 +22,7 @@ _MAX_SIZE = 2 * 1024 * 1024
 _MAX_SPEED = 200 * 1024
 
 
-@dataclass(slots=True)
+@mutable
 class _Stream:
     created: float
     size: int = 0
@@ -48,7 +48,7 @@ class LogClipper:
         key = (event.step, event.stream)
         stream = self._streams.get(key)
         if stream is None:
-            stream = _Stream(self._started.get(event.step, event.time))
+            stream = _Stream(created=self._started.get(event.step, event.time))
             self._streams[key] = stream
         limit, reason = self._limit_at(event.time - stream.created)
         room = len(event.data) if limit < 0 else max(0, limit - stream.size)

@@ -1,0 +1,64 @@
+# Each target sets up all that it needs by itself, on a fresh Debian 12: a virtual environment in .venv,
+# and Debian packages as root or with sudo; without either it names those that are missing.
+
+PYTHON ?= python3
+export PYTHON
+
+# To run steps: a runtime, emulators, and what lets an ordinary user have more than one id.
+RUN_PACKAGES = runc qemu-user-static uidmap
+# To bring in base images of other architectures, and a registry to push to.
+REGISTRY_PACKAGES = docker-registry ca-certificates
+DEMO_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) docker.io
+# Programs that others wrote have to take what we make; shells have to take our completion.
+TEST_PACKAGES = $(DEMO_PACKAGES) podman skopeo buildah crun fuse-overlayfs slirp4netns \
+	git openssh-client openssl zstd xz-utils bzip2 bash-completion zsh fish
+CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
+BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
+
+PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
+
+STAMP = .venv/.installed
+BIN = .venv/bin
+
+# All packages that a target needs come first, so that whoever has to install them is told only once.
+# Compiled here, since where PYTHONDONTWRITEBYTECODE is set every start would compile all of it.
+prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
+	&& $(BIN)/python -m compileall -q src
+
+.PHONY: help setup demo test check conformance bench clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+setup: ## Make .venv; then .venv/bin/polyarch runs
+	$(call prepare,$(RUN_PACKAGES))
+
+$(STAMP): pyproject.toml constraints.txt tools/setup-venv
+	@tools/setup-venv
+	@touch $@
+
+demo: ## One Dockerfile, three platforms, one name (DEMO_FLAGS=--online: Docker Hub's images)
+	$(call prepare,$(DEMO_PACKAGES))
+	@$(BIN)/python -m demo $(DEMO_FLAGS)
+
+test: ## Run all tests, as root also those that need it (TEST_FLAGS: more for pytest)
+	$(call prepare,$(TEST_PACKAGES))
+	@tools/run-tests $(TEST_FLAGS)
+
+check: ## Lint, format, types, order of the rooms
+	$(call prepare)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+conformance: ## Compare with BuildKit's images (CONFORMANCE: where the cases are)
+	$(call prepare,$(CONFORMANCE_PACKAGES))
+	@$(BIN)/python -m tools.conformance $(CONFORMANCE_FLAGS)
+
+bench: ## Measure beside other builders (BENCH: where the benchmarks are)
+	$(call prepare,$(BENCH_PACKAGES))
+	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
+
+clean: ## Remove what the targets made in this folder
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

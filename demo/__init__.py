@@ -1,0 +1,1 @@
+"""The main job from a fresh machine to its end: `python -m demo`, or `make demo`."""

@@ -1,0 +1,3 @@
+module hello-arch
+
+go 1.19

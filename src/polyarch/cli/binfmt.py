@@ -1,0 +1,200 @@
+"""`binfmt`: emulators for the whole machine, as `tonistiigi/binfmt` shows, installs and removes them.
+
+The group's own form takes that image's flags and, like it, ends with 0 whatever became of each name;
+`install` and `uninstall` end with 1 if a name could not be done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from polyarch.cli.command import Command, Context
+from polyarch.cli.machine import VERSION, in_order
+from polyarch.cli.options import Flag, Kind, Options
+from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, status_json
+from polyarch.emulation.facts import Facts
+from polyarch.emulation.machine import Change, install, mounted, uninstall
+from polyarch.emulation.probe import Runnable, RunsHow, executed
+from polyarch.emulation.qemu import find_emulator
+from polyarch.errors import MachineError
+from polyarch.paths import state_folder
+from polyarch.platforms import format_all
+
+__all__ = ["BINFMT", "INSTALL", "STATUS", "UNINSTALL"]
+
+_NAMES = ("all", *(handler.architecture for handler in HANDLERS))
+_MOUNT = Flag(
+    name="mount",
+    default=BINFMT_FOLDER,
+    help="Where binfmt_misc is, or shall be mounted",
+    completes="folders",
+)
+
+
+def _facts(context: Context) -> Facts:
+    return Facts(state_folder(context.environ))
+
+
+def _split(texts: Iterable[str]) -> list[str]:
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def _require_writable(folder: BinfmtMount) -> None:
+    register = os.path.join(folder.path, "register")
+    if not os.access(register, os.W_OK):
+        raise MachineError(
+            f"handlers at {folder.path} can't be changed: permission denied",
+            hint="this needs root: run it with sudo (in a container: with --privileged)",
+        )
+
+
+def _change(
+    context: Context, path: str, *, remove: Iterable[str] = (), add: Iterable[str] = ()
+) -> bool:
+    """Take handlers away, then register others, saying what becomes of each; tell if all went well."""
+    remove, add = _split(remove), _split(add)
+    with mounted(path, keep=True) as folder:
+        _require_writable(folder)
+        gone = [_tell(context, "uninstalling", each) for each in uninstall(remove, folder)]
+        facts = _facts(context)
+        new = [
+            _tell(context, "installing", each)
+            for each in install(add, folder, facts, context.environ)
+        ]
+    return all([*gone, *new])
+
+
+def _tell(context: Context, what: str, change: Change) -> bool:
+    context.warn(f"{what}: {change}")
+    return not change.trouble
+
+
+def _show(context: Context, path: str) -> None:
+    folder = BinfmtMount(path)
+    if folder.mounted or os.geteuid() != 0:
+        _print_status(context, folder)
+        return
+    with mounted(path, keep=False) as folder:
+        _print_status(context, folder)
+
+
+def _print_status(context: Context, folder: BinfmtMount) -> None:
+    supported = [format_all(platform) for platform in in_order(executed(_facts(context)))]
+    context.print(status_json(supported, folder.entries()))
+
+
+# --- the group's own form ---
+
+
+def _binfmt(options: Options, context: Context) -> int:
+    if options.is_set("version"):
+        context.warn(_version(context))
+        return 0
+    path = options.text("mount")
+    remove, add = options.values("uninstall"), options.values("install")
+    if remove or add:
+        _change(context, path, remove=remove, add=add)
+    _show(context, path)
+    return 0
+
+
+def _version(context: Context) -> str:
+    """Return the versions of ourselves, of the first emulator that is found, and of Python."""
+    facts = _facts(context)
+    qemu = "none"
+    for handler in HANDLERS:
+        platform = Runnable(
+            os="linux", architecture=handler.architecture, variant="", how=RunsHow.EMULATOR
+        )
+        emulator = find_emulator(platform, facts, context.environ)
+        if emulator is not None:
+            qemu = "v" + ".".join(map(str, emulator.version))
+            break
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"binfmt/polyarch-{VERSION} qemu/{qemu} python/{python}"
+
+
+BINFMT = Command(
+    usage="[OPTIONS] | COMMAND",
+    run=_binfmt,
+    example=(
+        "$ polyarch binfmt\n"
+        "$ sudo polyarch binfmt --install arm64,riscv64\n"
+        "$ sudo polyarch binfmt --uninstall 'qemu-*'"
+    ),
+    description=(
+        "Commands: install, status, uninstall. The flags are those of the image tonistiigi/binfmt.\n"
+        "polyarch's own builds need none of this: they register emulators for themselves."
+    ),
+    flags=(
+        Flag(
+            name="install",
+            kind=Kind.LIST,
+            help='Architectures to install, comma separated, or "all"',
+            choices=_NAMES,
+        ),
+        Flag(
+            name="uninstall",
+            kind=Kind.LIST,
+            help="Architectures or entries to remove, comma separated",
+            completes="emulators",
+        ),
+        _MOUNT,
+        Flag(name="version", kind=Kind.SWITCH, help="Show versions"),
+    ),
+)
+
+
+# --- commands of the group ---
+
+
+def _install(options: Options, context: Context) -> int:
+    done = _change(context, options.text("mount"), add=options.arguments)
+    _show(context, options.text("mount"))
+    return 0 if done else 1
+
+
+INSTALL = Command(
+    usage="[OPTIONS] ARCH[,ARCH...] | all",
+    run=_install,
+    least=1,
+    most=None,
+    completes="architectures",
+    example="$ sudo polyarch binfmt install all\n$ sudo polyarch binfmt install arm64,s390x",
+    description=(
+        "Emulators are looked for in $QEMU_BINARY_PATH and on PATH (Debian: qemu-user-static)."
+    ),
+    flags=(_MOUNT,),
+)
+
+
+def _uninstall(options: Options, context: Context) -> int:
+    done = _change(context, options.text("mount"), remove=options.arguments)
+    _show(context, options.text("mount"))
+    return 0 if done else 1
+
+
+UNINSTALL = Command(
+    usage="[OPTIONS] NAME[,NAME...]",
+    run=_uninstall,
+    least=1,
+    most=None,
+    completes="emulators",
+    example="$ sudo polyarch binfmt uninstall arm64\n$ sudo polyarch binfmt uninstall 'qemu-*'",
+    flags=(_MOUNT,),
+)
+
+
+def _status(options: Options, context: Context) -> int:
+    _show(context, options.text("mount"))
+    return 0
+
+
+STATUS = Command(
+    usage="[OPTIONS]",
+    run=_status,
+    example="$ polyarch binfmt status",
+    flags=(_MOUNT,),
+)

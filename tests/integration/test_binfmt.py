@@ -1,0 +1,156 @@
+"""`binfmt` on a binfmt_misc of its own: that of a user namespace, so the machine's stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from commands import Printed, call
+from engines import User
+from namespaces import in_user_namespace
+from polyarch import syscalls
+from polyarch.emulation.binfmt import BINFMT_FOLDER, BinfmtMount
+from programs import Person, person
+
+pytestmark = [pytest.mark.root, pytest.mark.qemu]
+
+
+def supported(printed: Printed) -> list[str]:
+    found = json.loads(printed.out)["supported"]
+    assert isinstance(found, list)
+    return found
+
+
+def emulators(printed: Printed) -> list[str] | None:
+    found: list[str] | None = json.loads(printed.out)["emulators"]
+    return found
+
+
+def test_install_runs_what_did_not_run(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path)}
+    before = BinfmtMount().names()
+
+    def work() -> None:
+        fresh = call("binfmt", environ=environ)
+        done = call("binfmt", "install", "arm64,linux/s390x", "riscv64", environ=environ)
+        again = call("binfmt", "install", "arm64", environ=environ)
+
+        assert (fresh.status, fresh.err, emulators(fresh)) == (0, "", None)
+        assert "linux/arm64" not in supported(fresh)
+        assert (done.status, done.err.splitlines()) == (
+            0,
+            ["installing: arm64 OK", "installing: linux/s390x OK", "installing: riscv64 OK"],
+        )
+        assert {"linux/arm64", "linux/s390x", "linux/riscv64"} <= set(supported(done))
+        assert emulators(done) == ["qemu-aarch64", "qemu-riscv64", "qemu-s390x"]
+        assert (again.status, again.err) == (
+            1,
+            "installing: arm64 qemu-aarch64 already registered\n",
+        )
+
+    in_user_namespace(work)
+    assert BinfmtMount().names() == before
+
+
+def test_the_flags_of_the_image(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path)}
+
+    def work() -> None:
+        everything = call("binfmt", "--install", "all", environ=environ)
+        mixed = call(
+            "binfmt", "--install", "arm64,pdp11", "--uninstall", "qemu-aarch64,x", environ=environ
+        )
+        gone = call("binfmt", "--uninstall=qemu-*", environ=environ)
+
+        assert {"linux/arm64", "linux/arm/v7", "linux/loong64"} <= set(supported(everything))
+        assert "qemu-x86_64" not in (emulators(everything) or [])
+        assert (mixed.status, mixed.err.splitlines()) == (
+            0,
+            [
+                "uninstalling: qemu-aarch64 OK",
+                "uninstalling: x not found",
+                "installing: arm64 OK",
+                "installing: pdp11 unsupported architecture: pdp11",
+            ],
+        )
+        assert (gone.status, emulators(gone)) == (0, None)
+        assert "linux/arm64" not in supported(gone)
+
+    in_user_namespace(work)
+
+
+def test_uninstall_by_architecture(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path)}
+
+    def work() -> None:
+        call("binfmt", "install", "arm64,arm", environ=environ)
+        one = call("binfmt", "uninstall", "arm64", environ=environ)
+        none = call("binfmt", "uninstall", "arm64", environ=environ)
+
+        assert (one.status, one.err, emulators(one)) == (
+            0,
+            "uninstalling: arm64 OK\n",
+            ["qemu-arm"],
+        )
+        assert (none.status, none.err) == (1, "uninstalling: arm64 not found\n")
+
+    in_user_namespace(work)
+
+
+def test_status_leaves_no_mount_and_installing_does(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path / "root")}
+    place = tmp_path / "binfmt"
+    place.mkdir()
+
+    def work() -> None:
+        call("binfmt", "status", f"--mount={place}", environ=environ)
+        looked = os.path.ismount(place)
+        call("binfmt", "install", f"--mount={place}", "arm64", environ=environ)
+
+        assert (looked, os.path.ismount(place)) == (False, True)
+        assert (place / "qemu-aarch64").read_text().startswith("enabled\n")
+
+    in_user_namespace(work)
+
+
+def test_no_emulator_and_no_folder(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path), "PATH": "/nowhere", "QEMU_BINARY_PATH": "/opt/qemu"}
+
+    def work() -> None:
+        if os.path.isdir(debian := "/usr/libexec/qemu-binfmt"):
+            syscalls.mount("tmpfs", debian, "tmpfs")
+        missing = call("binfmt", "install", "arm64", environ=environ)
+        nowhere = call("binfmt", "install", "--mount=/nowhere", "arm64", environ=environ)
+
+        assert missing.status == 1
+        assert missing.err == (
+            'installing: arm64 cannot register "/opt/qemu/qemu-aarch64" to '
+            f"{BINFMT_FOLDER}/register: no static emulator was found\n"
+        )
+        assert nowhere.status == 1
+        assert "cannot mount binfmt_misc filesystem at /nowhere: No such file" in nowhere.err
+        assert "modprobe binfmt_misc" in nowhere.err
+
+    in_user_namespace(work)
+
+
+def test_an_ordinary_user_is_told_and_may_look(user_with_one_id: User, tmp_path: Path) -> None:
+    who: Person = person(user_with_one_id, tmp_path / "home")
+    refused = who.run("binfmt", "install", "arm64")
+    looked = who.run("binfmt", "status")
+
+    assert refused.status == 1
+    assert "hint: this needs root: run it with sudo" in refused.err
+    assert looked.status == 0
+    assert "linux/amd64" in json.loads(looked.out)["supported"]
+
+
+def test_versions(tmp_path: Path) -> None:
+    printed = call("binfmt", "--version", environ={"POLYARCH_ROOT": str(tmp_path)})
+
+    assert printed.out == ""
+    assert printed.err.startswith("binfmt/polyarch-v")
+    assert " qemu/v" in printed.err

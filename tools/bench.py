@@ -1,0 +1,38 @@
+"""Measures polyarch beside the builders that are on this machine: `make bench`.
+
+The benchmarks lie beside the project. Words on the command line are theirs; where no BuildKit is
+there, ratios are to polyarch's own figures.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tools.beside import BUILD, PROJECT, get_beside
+
+
+def main() -> int:
+    """Run the benchmarks and return their exit status."""
+    benchmarks = get_beside("BENCH", "bench", "bench.py")
+    BUILD.mkdir(exist_ok=True)
+    run = BUILD / "bench.json"
+    words = ["--candidate", f"{PROJECT}/.venv/bin/polyarch", "--json", str(run)]
+    words += ["--packages", f"{BUILD}/bench-packages"]
+    if not (shutil.which("buildkitd") and shutil.which("buildx")):
+        words += ["--reference", "polyarch"]
+    status = subprocess.run(
+        [sys.executable, str(benchmarks / "bench.py"), *words, *sys.argv[1:]],
+        # They may lie in a folder that isn't ours to write to.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+    ).returncode
+    if not status:
+        print(f"the whole run: {run}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""A root file system of one program: Debian's static busybox, with its applets as links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.debian import fetch, unpack
+
+__all__ = ["make_rootfs"]
+
+# Named here, since a foreign busybox can't be asked without running it. A shell's usual needs.
+_APPLETS = """
+ash cat chmod chown cp cut date dd echo env false find grep head hostname id ip kill ln ls mkdir
+mknod mount mv ps pwd readlink rm rmdir sed sh sha256sum sleep sort stat sync tail tar tee test
+touch tr true umount uname wc whoami yes
+"""
+
+
+def make_rootfs(folder: Path, architecture: str, packages: Path) -> Path:
+    """Fill `folder`, which must not exist: busybox of Go's `architecture`, accounts root and nobody.
+
+    `packages` is where Debian's packages are kept.
+    """
+    for name in ("bin", "etc", "tmp"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "tmp").chmod(0o1777)
+    (package,) = fetch(packages, architecture, ["busybox-static"])
+    unpack(package, folder, lambda path: path == "bin/busybox")
+    for applet in _APPLETS.split():
+        (folder / "bin" / applet).symlink_to("busybox")
+    accounts = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
+    (folder / "etc/passwd").write_text(accounts)
+    (folder / "etc/group").write_text("root:x:0:\nnobody:x:65534:\n")
+    return folder

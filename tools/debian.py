@@ -1,0 +1,121 @@
+"""Debian's packages of any architecture, fetched and unpacked without being installed or run.
+
+apt works in a folder of its own, with the sources and keys of the machine, so neither the machine's
+packages nor its lists change; an ordinary user may do this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+__all__ = ["fetch", "packages_folder", "unpack"]
+
+_DEBIAN_NAMES = {
+    "amd64": "amd64",
+    "arm64": "arm64",
+    "arm": "armhf",
+    "386": "i386",
+    "s390x": "s390x",
+    "ppc64le": "ppc64el",
+}
+"""Go's name of an architecture -> Debian's."""
+
+_INCOMING = "incoming"
+
+
+def packages_folder() -> Path:
+    """Return where packages are kept: `$POLYARCH_PACKAGES`, else a folder that git ignores."""
+    chosen = os.environ.get("POLYARCH_PACKAGES")
+    return Path(chosen) if chosen else Path(__file__).absolute().parent.parent / "build/packages"
+
+
+def fetch(folder: Path, architecture: str, names: Iterable[str]) -> list[Path]:
+    """Return the package files of `names` for Go's `architecture`, downloaded into `folder` once.
+
+    May be called by several processes at a time. Raises CalledProcessError if a package can't be had.
+    """
+    folder = folder.absolute() / architecture
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(names)
+    with _alone(folder):
+        missing = [name for name in wanted if not _find(folder, name)]
+        if missing:
+            # One index of several may be out of step on a mirror: what counts is the download.
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _apt(folder, architecture, "update")
+            _apt(folder, architecture, "download", *missing)
+            # One that was cut short stays behind there, and is fetched again.
+            for package in (folder / _INCOMING).glob("*.deb"):
+                package.rename(folder / package.name)
+        return [_find(folder, name)[-1] for name in wanted]
+
+
+def unpack(package: Path, folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:
+    """Put the files of a package whose path (`usr/bin/go`) is `wanted` into `folder`, as the caller's."""
+    words = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE) as unpacker,
+        tarfile.open(fileobj=unpacker.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            if wanted(member.name.removeprefix("./")):
+                _place(archive, member, folder / member.name)
+    if unpacker.returncode:
+        raise subprocess.CalledProcessError(unpacker.returncode, words)
+
+
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        path.symlink_to(member.linkname)
+    elif content := archive.extractfile(member):
+        path.write_bytes(content.read())
+        path.chmod(member.mode & 0o777)
+
+
+def _find(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"{name}_*.deb"))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _apt(folder: Path, architecture: str, command: str, *names: str) -> None:
+    debian = _DEBIAN_NAMES[architecture]
+    for name in ("lists/partial", "archives/partial", _INCOMING):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    options = {
+        "APT::Architecture": debian,
+        "APT::Architectures::": debian,
+        "Dir::State::lists": f"{folder}/lists",
+        "Dir::State::status": "/dev/null",
+        "Dir::Cache::archives": f"{folder}/archives",
+        "Dir::Cache::pkgcache": "",
+        "Dir::Cache::srcpkgcache": "",
+        # Root's apt would fetch as another user, who may not write here.
+        "APT::Sandbox::User": "",
+    }
+    settings = [f"-o{name}={value}" for name, value in options.items()]
+    subprocess.run(
+        ["apt-get", "-qq", *settings, command, *names],
+        cwd=folder / _INCOMING,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # What `update` complains of is of no interest as long as `download` succeeds.
+        stderr=subprocess.DEVNULL if command == "update" else None,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
