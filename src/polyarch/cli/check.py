@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 
-from polyarch.build import CheckResult
 from polyarch.dockerfile.lint import Finding
 from polyarch.graph.location import Location
+from polyarch.pipeline import CheckResult
 
 __all__ = ["as_json", "as_text"]
 

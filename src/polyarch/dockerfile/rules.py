@@ -9,7 +9,35 @@ from polyarch.errors import InputError
 from polyarch.record import frozen
 from polyarch.text.gotext import parse_bool, quote
 
-__all__ = ["CheckOptions", "Rule", "parse_options", "skipped_by"]
+__all__ = [
+    "CONSISTENT_INSTRUCTION_CASING",
+    "COPY_IGNORED_FILE",
+    "DUPLICATE_STAGE_NAME",
+    "EXPOSE_INVALID_FORMAT",
+    "EXPOSE_PROTO_CASING",
+    "FROM_AS_CASING",
+    "FROM_PLATFORM_FLAG_CONST_DISALLOWED",
+    "INVALID_BASE_IMAGE_PLATFORM",
+    "INVALID_DEFAULT_ARG_IN_FROM",
+    "INVALID_DEFINITION_DESCRIPTION",
+    "JSON_ARGS_RECOMMENDED",
+    "LEGACY_KEY_VALUE_FORMAT",
+    "MAINTAINER_DEPRECATED",
+    "MULTIPLE_INSTRUCTIONS_DISALLOWED",
+    "NO_EMPTY_CONTINUATION",
+    "REDUNDANT_TARGET_PLATFORM",
+    "RESERVED_STAGE_NAME",
+    "SECRETS_USED_IN_ARG_OR_ENV",
+    "STAGE_NAME_CASING",
+    "UNDEFINED_ARG_IN_FROM",
+    "UNDEFINED_VAR",
+    "WORKDIR_RELATIVE_PATH",
+    "CheckOptions",
+    "Rule",
+    "is_check_comment",
+    "parse_options",
+    "skipped_by",
+]
 
 _PAGE = "https://docs.docker.com/go/dockerfile/rule/"
 _COMMENT = re.compile(r"check\s*=\s*(.*)", re.IGNORECASE)

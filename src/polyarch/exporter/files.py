@@ -16,7 +16,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.exporter.result import FileTree
-from polyarch.inroot import get_owner
+from polyarch.inroot import get_node, get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -29,7 +29,7 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["write_files", "write_tar"]
 
@@ -63,7 +63,7 @@ def write_files(
 
     `epoch` is the time that all of them get, in seconds; None leaves them their own. Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
     """
-    with store_trouble("write to", folder):
+    with output_trouble("write to", folder):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         written: dict[str, FileTree] = {}
         for tree in trees:
@@ -106,11 +106,12 @@ def _place(entry: os.DirEntry[str], target: Path, epoch: int | None) -> None:
         return
     with suppress(FileNotFoundError):
         target.unlink()
-    if stat.S_ISREG(status.st_mode):
+    mode, _ = get_node(entry.path, status)
+    if stat.S_ISREG(mode):
         _copy(entry.path, target, status.st_size)
-    elif stat.S_ISLNK(status.st_mode):
+    elif stat.S_ISLNK(mode):
         target.symlink_to(os.readlink(entry.path))
-    elif stat.S_ISFIFO(status.st_mode):
+    elif stat.S_ISFIFO(mode):
         os.mkfifo(target)
     else:
         return  # devices and sockets mean nothing outside of an image
@@ -160,7 +161,8 @@ def _timed(member: Entry, epoch: int) -> Entry:
 def _member(name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]) -> Entry | None:
     """Return what the archive says of a file; None for a socket."""
     status = entry.stat(follow_symlinks=False)
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    mode, device = get_node(entry.path, status)
+    kind = _KINDS.get(stat.S_IFMT(mode))
     if kind is None:
         return None
     uid, gid = get_owner(entry.path, status)
@@ -179,8 +181,8 @@ def _member(name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str
         size=status.st_size if kind == FILE else 0,
         mtime_ns=status.st_mtime_ns // _SECOND * _SECOND,
         link=link,
-        major=os.major(status.st_rdev) if is_device else 0,
-        minor=os.minor(status.st_rdev) if is_device else 0,
+        major=os.major(device) if is_device else 0,
+        minor=os.minor(device) if is_device else 0,
         xattrs=_capability(entry.path) if kind == FILE else {},
     )
 

@@ -11,7 +11,7 @@ from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.record import field, frozen
-from polyarch.request import BuildRequest
+from polyarch.request import BuildRequest, is_address
 from polyarch.store.statindex import StatIndex
 from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.worker.source_local import ContextDigests, open_context
@@ -24,7 +24,6 @@ __all__ = ["Contexts", "Loader", "MainContext"]
 
 DEFAULT_NAME = "Dockerfile"
 MAX_DOCKERFILE = 2 << 20
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 _WEB = re.compile(r"https?://")
 _IMAGE_SCHEME = "docker-image://"
 _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
@@ -99,7 +98,7 @@ class Loader:
         return MainContext(fetched=archive)
 
     def _fetched(self, value: str) -> Fetched | None:
-        return self.fetcher().fetch(value) if _ADDRESS.match(value) else None
+        return self.fetcher().fetch(value) if is_address(value) else None
 
     def dockerfile(self, main: MainContext) -> SourceText:
         """Read the Dockerfile. Raises NotFound, InputError."""
@@ -164,7 +163,7 @@ class Loader:
             if found is not None:
                 fetched[name] = found
             else:
-                folder = _folder(value)
+                folder = _named_folder(name, value)
                 folders[name] = (folder, _matcher(folder, None, self.request))
         trees = {name: each.tree for name, each in fetched.items()}
         digests = []
@@ -204,6 +203,18 @@ def _folder(context: str) -> Path:
             hint="the last argument is the folder of the build context, often a single dot",
         )
     return path
+
+
+def _named_folder(name: str, value: str) -> Path:
+    path = Path(value)
+    if "://" not in value and not path.is_dir():
+        problem = "is no folder" if path.exists() else "not found"
+        raise NotFound(
+            f'failed to get build context {name}: path "{value}" {problem}',
+            hint=f"--build-context {name}=... names a folder, a repository, a web address, or an "
+            "image as docker-image://",
+        )
+    return _folder(value)
 
 
 def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:

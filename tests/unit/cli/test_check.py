@@ -1,12 +1,12 @@
 import base64
 import json
 
-from polyarch.build import CheckResult
 from polyarch.cli.check import as_json, as_text
 from polyarch.dockerfile.lint import Finding
 from polyarch.dockerfile.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.location import Location, SourceText
+from polyarch.pipeline import CheckResult
 
 SOURCE = SourceText(name="Dockerfile", text="FROM a as b\nRUN c \\\n  d\n")
 SECOND = Finding(

@@ -1,149 +1,214 @@
-"""The Dockerfile and the contexts of a request, wherever they are."""
+"""What a build reads: which Dockerfile, which ignore file, which contexts."""
 
-import io
-import tarfile
+from __future__ import annotations
+
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from polyarch.errors import InputError, NotFound
+from polyarch.graph.location import SourceText
 from polyarch.node.fetched import Fetcher
-from polyarch.node.inputs import Contexts, Loader
-from polyarch.progress import CancelToken, ignore_events
+from polyarch.node.inputs import MAX_DOCKERFILE, Contexts, Loader
 from polyarch.request import BuildRequest
 from polyarch.store.store import Store
-from polyarch.worker.remote import remote_sources
-from polyarch.worker.secrets import Secrets
-from web import Page, WebServer, web_server
+from trees import plant
 
-DATE = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
+
+def request(context: object, dockerfile: object = "", **more: object) -> BuildRequest:
+    return BuildRequest(
+        context=str(context),
+        dockerfile=str(dockerfile),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def unfetched() -> Fetcher:
+    raise AssertionError("nothing here is to be fetched")
+
+
+def loader(store: Store, request: BuildRequest) -> Loader:
+    return Loader(request=request, index=store.stat_index, empty=store.scratch, fetcher=unfetched)
+
+
+def read_dockerfile(request: BuildRequest) -> SourceText:
+    with TemporaryDirectory() as folder, Store(Path(folder) / "store") as store:
+        loading = loader(store, request)
+        return loading.dockerfile(loading.main())
+
+
+# Dockerfiles
+
+
+def test_the_dockerfile_of_the_context(tmp_path: Path) -> None:
+    plant(tmp_path, {"Dockerfile": "FROM a", "dockerfile": "FROM b", "other": "FROM c"})
+
+    found = [
+        read_dockerfile(request(tmp_path)),
+        read_dockerfile(request(tmp_path, tmp_path / "other")),
+    ]
+
+    assert [(each.name, each.text) for each in found] == [
+        ("Dockerfile", "FROM a"),
+        ("other", "FROM c"),
+    ]
+
+
+def test_a_dockerfile_in_lower_case(tmp_path: Path) -> None:
+    plant(tmp_path, {"dockerfile": "FROM b"})
+
+    assert read_dockerfile(request(tmp_path)).text == "FROM b"
+
+
+@pytest.mark.parametrize(("context", "dockerfile"), [("-", ""), (".", "-")])
+def test_a_dockerfile_on_standard_input(context: str, dockerfile: str) -> None:
+    found = read_dockerfile(request(context, dockerfile, stdin=b"FROM a"))
+
+    assert (found.name, found.text) == ("Dockerfile", "FROM a")
+
+
+def test_a_dockerfile_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as caught:
+        read_dockerfile(request(tmp_path))
+
+    assert str(caught.value) == (
+        "failed to read dockerfile: open Dockerfile: no such file or directory"
+    )
+    assert str(tmp_path / "Dockerfile") in caught.value.hint
+
+
+def test_a_folder_is_no_dockerfile(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").mkdir()
+
+    with pytest.raises(NotFound, match=r"is a directory$"):
+        read_dockerfile(request(tmp_path))
+
+
+def test_what_is_too_large_is_no_dockerfile(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_bytes(b"#" * MAX_DOCKERFILE)
+    assert len(read_dockerfile(request(tmp_path)).text) == MAX_DOCKERFILE
+    (tmp_path / "Dockerfile").write_bytes(b"#" * (MAX_DOCKERFILE + 1))
+
+    with pytest.raises(InputError, match=r"is larger than 2 MiB: that is no Dockerfile$"):
+        read_dockerfile(request(tmp_path))
+
+
+def test_standard_input_can_not_be_both() -> None:
+    with pytest.raises(InputError, match=r"^ambiguous Dockerfile source: both stdin and flag"):
+        read_dockerfile(request("-", "other", stdin=b"FROM a"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/a.git",
+        "git@github.com:a/b.git",
+        "github.com/a/b",
+        "ssh://git@host/a",
+        "git://host/a",
+    ],
+)
+def test_remote_contexts_are_fetched(address: str) -> None:
+    with pytest.raises(AssertionError, match="nothing here is to be fetched"):
+        read_dockerfile(request(address))
+
+
+@pytest.mark.parametrize(("name", "problem"), [("none", "not found"), ("file", "is no folder")])
+def test_contexts_that_are_no_folders(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NotFound) as caught:
+        read_dockerfile(request(tmp_path / name))
+
+    assert str(caught.value) == f'unable to prepare context: path "{tmp_path}/{name}" {problem}'
+
+
+# Contexts
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store") as store:
-        yield store
+    with Store(tmp_path / "store") as opened:
+        yield opened
 
 
-@pytest.fixture
-def web() -> Iterator[WebServer]:
-    with web_server() as server:
-        yield server
-
-
-def load(store: Store, **fields: object) -> tuple[str, Contexts]:
-    """Return the Dockerfile's text and the contexts."""
-    with remote_sources(store, Secrets(), {}) as remote:
-        fetcher = Fetcher(
-            remote=remote,
-            folder=lambda: store.temporary("context"),
-            sink=ignore_events,
-            cancel=CancelToken(),
-        )
-        loader = Loader(
-            request=BuildRequest(**fields),  # type: ignore[arg-type]
-            index=store.stat_index,
-            empty=store.scratch,
-            fetcher=lambda: fetcher,
-        )
-        main = loader.main()
-        return loader.dockerfile(main).text, loader.contexts(main)
-
-
-def archive(kind: str, **files: str) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode=f"w:{kind}") as tar:  # type: ignore[call-overload]
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.uid, member.mtime = len(text), 7, 5
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return data.getvalue()
+def load(store: Store, request: BuildRequest) -> Contexts:
+    loading = loader(store, request)
+    return loading.contexts(loading.main())
 
 
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
-    return [entry.name for entry in tree.entries(tree.root)]
+    return sorted(entry.name for entry in tree.entries(tree.root))
 
 
-def test_a_folder(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "dockerfile").write_text("FROM a")
-    (folder / ".dockerignore").write_text("hidden")
-    (folder / "hidden").write_text("")
+def test_the_ignore_file_of_the_context(store: Store, tmp_path: Path) -> None:
+    context = plant(tmp_path / "c", {".dockerignore": "*.o\n!b.o", "a.o": "", "b.o": "", "c": ""})
 
-    text, contexts = load(store, context=str(folder))
-
-    assert text == "FROM a"
-    assert names(contexts) == [".dockerignore", "dockerfile"]
-    assert contexts.date("context") is None
+    assert names(load(store, request(context))) == [".dockerignore", "b.o", "c"]
 
 
-def test_a_dockerfile_on_standard_input(store: Store) -> None:
-    text, _ = load(store, context="-", stdin=b"FROM a")
-
-    assert text == "FROM a"
-
-
-@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
-def test_an_archive_on_standard_input(store: Store, kind: str) -> None:
-    data = archive(kind, Dockerfile="FROM a", other="FROM b", file="")
-
-    text, contexts = load(store, context="-", stdin=data, dockerfile="other")
-
-    assert text == "FROM b"
-    assert names(contexts) == ["Dockerfile", "file", "other"]
-    tree = contexts.trees["context"]
-    assert tree.owner(str(tree.root / "file"), (tree.root / "file").stat())[0] == 7
-
-
-def test_a_dockerfile_of_a_web_server(store: Store, web: WebServer) -> None:
-    web.pages["/df"] = Page(b"FROM a", DATE)
-
-    text, contexts = load(store, context=f"{web.address}/df", dockerfile="ignored")
-
-    assert text == "FROM a"
-    assert names(contexts) == ["context"]
-    assert contexts.date("context") == 1_700_000_000
-
-
-def test_an_archive_of_a_web_server(store: Store, web: WebServer) -> None:
-    web.pages["/x"] = Page(archive("gz", Dockerfile="FROM a", file=""))
-
-    text, contexts = load(store, context=f"{web.address}/x")
-
-    assert text == "FROM a"
-    assert names(contexts) == ["Dockerfile", "file"]
-    assert contexts.date("context") == 5
-
-
-def test_a_dockerfile_elsewhere(store: Store, web: WebServer, tmp_path: Path) -> None:
-    web.pages["/df"] = Page(b"FROM a")
-
-    text, contexts = load(
-        store,
-        context=str(tmp_path),
-        dockerfile=f"{web.address}/df",
-        build_contexts={"more": f"{web.address}/df", "image": "docker-image://busybox"},
+def test_the_ignore_file_of_the_dockerfile_goes_first(store: Store, tmp_path: Path) -> None:
+    context = plant(
+        tmp_path / "c",
+        {".dockerignore": "a", "a": "", "b": "", "x/Dev": "", "x/Dev.dockerignore": "b\nx"},
     )
 
-    assert text == "FROM a"
-    assert sorted(contexts.trees) == ["context", "more"]
+    found = names(load(store, request(context, context / "x/Dev")))
+
+    assert found == [".dockerignore", "a"]
 
 
-def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> None:
-    data = archive("", file="")
+def test_a_dockerfile_on_standard_input_has_no_ignore_file(store: Store, tmp_path: Path) -> None:
+    context = plant(tmp_path / "c", {"-.dockerignore": "a", ".dockerignore": "b", "a": "", "b": ""})
 
-    with pytest.raises(NotFound, match="failed to read dockerfile: open Dockerfile"):
-        load(store, context=str(tmp_path))
-    with pytest.raises(NotFound, match="failed to read dockerfile: open mine"):
-        load(store, context="-", stdin=data, dockerfile="mine")
-    with pytest.raises(NotFound, match='unable to prepare context: path "nowhere" not found'):
-        load(store, context="nowhere")
-    with pytest.raises(InputError, match="ambiguous Dockerfile source"):
-        load(store, context="-", stdin=b"FROM a", dockerfile="mine")
-    with pytest.raises(InputError, match="kind oci-layout://"):
-        load(store, context="-", stdin=b"FROM a", build_contexts={"a": "oci-layout:///x"})
-    with pytest.raises(LookupError):
-        load(store, context="-", stdin=b"FROM a")[1].date("other")
+    assert "b" not in names(load(store, request(context, "-", stdin=b"FROM a")))
+    assert "a" in names(load(store, request(context, "-", stdin=b"FROM a")))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n\n"])
+def test_an_ignore_file_that_says_nothing(store: Store, tmp_path: Path, text: str) -> None:
+    context = plant(tmp_path / "c", {".dockerignore": text, "a": ""})
+
+    assert names(load(store, request(context))) == [".dockerignore", "a"]
+
+
+def test_a_context_on_standard_input_is_empty(store: Store) -> None:
+    assert names(load(store, request("-", stdin=b"FROM a"))) == []
+
+
+def test_named_contexts_that_are_folders(store: Store, tmp_path: Path) -> None:
+    plant(tmp_path, {"c/a": "", "more/b": "", "more/.dockerignore": "skipped", "more/skipped": ""})
+    contexts = {
+        "more": str(tmp_path / "more"),
+        "alpine": "docker-image://alpine:3",
+        "empty": "",
+    }
+
+    found = load(store, request(tmp_path / "c", build_contexts=contexts))
+
+    assert sorted(found.trees) == ["context", "more"]
+    assert names(found, "more") == [".dockerignore", "b"]
+
+
+def test_a_named_context_that_is_not_there(store: Store, tmp_path: Path) -> None:
+    contexts = {"more": str(tmp_path / "none")}
+
+    with pytest.raises(NotFound, match="failed to get build context more: path"):
+        load(store, request(tmp_path, build_contexts=contexts))
+
+
+def test_digests_are_those_of_the_content(store: Store, tmp_path: Path) -> None:
+    context = plant(tmp_path / "c", {"a": "text"})
+    path = context / "a"
+    found = []
+    for text in ("text", "more", "text"):
+        path.write_text(text)
+        contexts = load(store, request(context))
+        found.append(contexts.trees["context"].file_digest(str(path), path.lstat()))
+        contexts.save()
+
+    assert found == [hashlib.sha256(text).digest() for text in (b"text", b"more", b"text")]

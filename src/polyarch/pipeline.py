@@ -1,14 +1,13 @@
 """The whole path of a build, top to bottom: text, graph, layers, images, index, and out.
 
-from polyarch.build import BuildRequest, Output, build
-
-result = build(BuildRequest(context=".", platforms=..., outputs=(Output(type="registry"),), ...))
+It runs inside the engine, the process that has entered its namespaces. The command line is one;
+programs get theirs from `polyarch.library`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
     IMAGE_TYPES,
+    Engines,
     Exporter,
     annotations_of,
     check_outputs,
@@ -36,11 +36,11 @@ from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.location import SourceText
 from polyarch.node.inputs import Loader, MainContext
 from polyarch.node.local import LocalNode
-from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
-from polyarch.record import field, frozen, replace
-from polyarch.request import BuildRequest, Output, Ulimit
+from polyarch.record import frozen, replace
+from polyarch.request import BuildRequest, Output
+from polyarch.result import BuildResult
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
 from polyarch.worker.remote import RemoteSources
@@ -51,29 +51,7 @@ from polyarch.worker.worker import Result
 if TYPE_CHECKING:
     from polyarch.node.fetched import Fetcher
 
-__all__ = ["BuildRequest", "BuildResult", "CheckResult", "Output", "Ulimit", "build_on", "check_on"]
-
-
-@frozen
-class BuildResult:
-    """What came of a build.
-
-    `descriptor` is that of the root: the index, or the manifest of a single platform; `config_digest`
-    is None for an index; `manifests` are those of the platforms. Without an output that holds an image
-    there are none. `ran` and `cached` count the steps.
-    """
-
-    descriptor: Descriptor | None = None
-    config_digest: Digest | None = None
-    names: tuple[str, ...] = ()
-    manifests: Mapping[str, Digest] = field(default_factory=dict)
-    ran: int = 0
-    cached: int = 0
-
-    @property
-    def digest(self) -> Digest | None:
-        """The digest of the root."""
-        return self.descriptor.digest if self.descriptor else None
+__all__ = ["CheckResult", "build_on", "check_on"]
 
 
 def build_on(
@@ -91,7 +69,8 @@ def build_on(
     cancel = cancel or CancelToken()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
-    check_outputs(request.outputs, len(platforms))
+    engines = node.docker_engines(request.outputs)
+    check_outputs(request.outputs, len(platforms), engines)
     with node.remote_sources(_secrets(request)) as remote:
         loader = _loader(node, request, remote, sink, cancel)
         main = loader.main()
@@ -116,7 +95,7 @@ def build_on(
         solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
-    export = _export(node, request, lowered, stacks, (images, cancel))
+    export = _export(node, request, lowered, stacks, (images, engines, cancel))
     return _result(export, solved)
 
 
@@ -213,7 +192,8 @@ def _loader(
 
 def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[Dockerfile, Digest]:
     """Return the Dockerfile, and the step that it was read in."""
-    name = loader.request.dockerfile or "Dockerfile"
+    given = loader.request.dockerfile
+    name = given if given not in {"", "-"} else "Dockerfile"
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
@@ -222,7 +202,8 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
 
 def _secrets(request: BuildRequest) -> Secrets:
     sources = {
-        secret.id: SecretSource(path=secret.path, env=secret.env) for secret in request.secrets
+        secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
+        for secret in request.secrets
     }
     return Secrets(sources=sources, agents=dict(request.ssh))
 
@@ -263,14 +244,14 @@ def _export(
     request: BuildRequest,
     lowered: Sequence[Lowered],
     stacks: Sequence[LayerStack],
-    carried: tuple[ImageSource, CancelToken],
+    carried: tuple[ImageSource, Engines, CancelToken],
 ) -> Export | None:
     """Make what the outputs asked for of the results; return the image, if one was wanted."""
-    images, cancel = carried
+    images, engines, cancel = carried
     outputs = [each for each in request.outputs if each.type != "cacheonly"]
     export = None
     if any(output.type in IMAGE_TYPES for output in outputs):
-        export = _assemble(node, outputs, lowered, stacks, carried)
+        export = _assemble(node, outputs, lowered, stacks, (images, cancel))
     platforms = [each.platform for each in lowered]
     vertices = tuple(each.vertex for each in lowered)
     exporter = Exporter(
@@ -280,6 +261,7 @@ def _export(
         epoch=lowered[0].epoch,
         sink=images.sink,
         cancel=cancel,
+        engines=engines,
     )
     for output in outputs:
         names = names_of(output)

@@ -1,0 +1,149 @@
+"""The Dockerfile and the contexts of a request, wherever they are."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polyarch.errors import InputError, NotFound
+from polyarch.node.fetched import Fetcher
+from polyarch.node.inputs import Contexts, Loader
+from polyarch.progress import CancelToken, ignore_events
+from polyarch.request import BuildRequest
+from polyarch.store.store import Store
+from polyarch.worker.remote import remote_sources
+from polyarch.worker.secrets import Secrets
+from web import Page, WebServer, web_server
+
+DATE = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    with web_server() as server:
+        yield server
+
+
+def load(store: Store, **fields: object) -> tuple[str, Contexts]:
+    """Return the Dockerfile's text and the contexts."""
+    with remote_sources(store, Secrets(), {}) as remote:
+        fetcher = Fetcher(
+            remote=remote,
+            folder=lambda: store.temporary("context"),
+            sink=ignore_events,
+            cancel=CancelToken(),
+        )
+        loader = Loader(
+            request=BuildRequest(**fields),  # type: ignore[arg-type]
+            index=store.stat_index,
+            empty=store.scratch,
+            fetcher=lambda: fetcher,
+        )
+        main = loader.main()
+        return loader.dockerfile(main).text, loader.contexts(main)
+
+
+def archive(kind: str, **files: str) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode=f"w:{kind}") as tar:  # type: ignore[call-overload]
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.uid, member.mtime = len(text), 7, 5
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return data.getvalue()
+
+
+def names(contexts: Contexts, name: str = "context") -> list[str]:
+    tree = contexts.trees[name]
+    return [entry.name for entry in tree.entries(tree.root)]
+
+
+def test_a_folder(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "dockerfile").write_text("FROM a")
+    (folder / ".dockerignore").write_text("hidden")
+    (folder / "hidden").write_text("")
+
+    text, contexts = load(store, context=str(folder))
+
+    assert text == "FROM a"
+    assert names(contexts) == [".dockerignore", "dockerfile"]
+    assert contexts.date("context") is None
+
+
+def test_a_dockerfile_on_standard_input(store: Store) -> None:
+    text, _ = load(store, context="-", stdin=b"FROM a")
+
+    assert text == "FROM a"
+
+
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+def test_an_archive_on_standard_input(store: Store, kind: str) -> None:
+    data = archive(kind, Dockerfile="FROM a", other="FROM b", file="")
+
+    text, contexts = load(store, context="-", stdin=data, dockerfile="other")
+
+    assert text == "FROM b"
+    assert names(contexts) == ["Dockerfile", "file", "other"]
+    tree = contexts.trees["context"]
+    assert tree.owner(str(tree.root / "file"), (tree.root / "file").stat())[0] == 7
+
+
+def test_a_dockerfile_of_a_web_server(store: Store, web: WebServer) -> None:
+    web.pages["/df"] = Page(b"FROM a", DATE)
+
+    text, contexts = load(store, context=f"{web.address}/df", dockerfile="ignored")
+
+    assert text == "FROM a"
+    assert names(contexts) == ["context"]
+    assert contexts.date("context") == 1_700_000_000
+
+
+def test_an_archive_of_a_web_server(store: Store, web: WebServer) -> None:
+    web.pages["/x"] = Page(archive("gz", Dockerfile="FROM a", file=""))
+
+    text, contexts = load(store, context=f"{web.address}/x")
+
+    assert text == "FROM a"
+    assert names(contexts) == ["Dockerfile", "file"]
+    assert contexts.date("context") == 5
+
+
+def test_a_dockerfile_elsewhere(store: Store, web: WebServer, tmp_path: Path) -> None:
+    web.pages["/df"] = Page(b"FROM a")
+
+    text, contexts = load(
+        store,
+        context=str(tmp_path),
+        dockerfile=f"{web.address}/df",
+        build_contexts={"more": f"{web.address}/df", "image": "docker-image://busybox"},
+    )
+
+    assert text == "FROM a"
+    assert sorted(contexts.trees) == ["context", "more"]
+
+
+def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> None:
+    data = archive("", file="")
+
+    with pytest.raises(NotFound, match="failed to read dockerfile: open Dockerfile"):
+        load(store, context=str(tmp_path))
+    with pytest.raises(NotFound, match="failed to read dockerfile: open mine"):
+        load(store, context="-", stdin=data, dockerfile="mine")
+    with pytest.raises(NotFound, match='unable to prepare context: path "nowhere" not found'):
+        load(store, context="nowhere")
+    with pytest.raises(InputError, match="ambiguous Dockerfile source"):
+        load(store, context="-", stdin=b"FROM a", dockerfile="mine")
+    with pytest.raises(InputError, match="kind oci-layout://"):
+        load(store, context="-", stdin=b"FROM a", build_contexts={"a": "oci-layout:///x"})
+    with pytest.raises(LookupError):
+        load(store, context="-", stdin=b"FROM a")[1].date("other")
