@@ -14,7 +14,7 @@ from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.errors import InputError
 from polyarch.exporter.assemble import assemble, assemble_index
-from polyarch.exporter.export import IMAGE_TYPES, Exporter, check_outputs, names_of
+from polyarch.exporter.export import IMAGE_TYPES, Engines, Exporter, check_outputs, names_of
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
@@ -50,7 +50,8 @@ def build_on(
         raise InputError("annotations can't be carried out yet", hint="build without them")
     cancel = cancel or CancelToken()
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
-    check_outputs(request.outputs, len(platforms))
+    engines = node.docker_engines(request.outputs)
+    check_outputs(request.outputs, len(platforms), engines)
     dockerfile = _load(request, sink)
     contexts = load_contexts(request, node.store.stat_index, node.store.scratch)
     images = node.images(sink)
@@ -67,7 +68,7 @@ def build_on(
     )
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
-    export = _export(node, request, lowered, stacks, (images, cancel))
+    export = _export(node, request, lowered, stacks, (images, engines, cancel))
     return _result(export, solved)
 
 
@@ -123,14 +124,14 @@ def _export(
     request: BuildRequest,
     lowered: Sequence[Lowered],
     stacks: Sequence[LayerStack],
-    carried: tuple[ImageSource, CancelToken],
+    carried: tuple[ImageSource, Engines, CancelToken],
 ) -> Export | None:
     """Make what the outputs asked for of the results; return the image, if one was wanted."""
-    images, cancel = carried
+    images, engines, cancel = carried
     outputs = [each for each in request.outputs if each.type != "cacheonly"]
     export = None
     if any(output.type in IMAGE_TYPES for output in outputs):
-        export = _assemble(node, outputs, lowered, stacks, carried)
+        export = _assemble(node, outputs, lowered, stacks, (images, cancel))
     platforms = [each.platform for each in lowered]
     vertices = tuple(each.vertex for each in lowered)
     exporter = Exporter(
@@ -139,6 +140,7 @@ def _export(
         trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
         sink=images.sink,
         cancel=cancel,
+        engines=engines,
     )
     for output in outputs:
         names = names_of(output)

@@ -32,6 +32,7 @@ _NO_OUTPUT = (
     "To push result image into registry use --push or to load image into docker use --load"
 )
 _PREFIX = "failed to build: "
+_CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
 _SOLVE_PREFIX = "failed to build: failed to solve: "
 
 
@@ -94,7 +95,7 @@ def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
         except Cancelled as error:
             raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
         except PolyarchError as error:
-            is_context = str(error).startswith("unable to prepare context")
+            is_context = str(error).startswith(_CONTEXT_ERRORS)
             raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
 
 

@@ -162,7 +162,7 @@ def _familiar(name: str) -> str:
 def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     args = {}
     for value in values:
-        name, equals, setting = value.partition("=")
+        name, equals, setting = _pair(value)
         if equals:
             args[name] = setting
         elif name in environ:
@@ -173,7 +173,16 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
 
 
 def _pairs(values: Iterable[str]) -> dict[str, str]:
-    return {name: setting for name, _, setting in (value.partition("=") for value in values)}
+    return {name: setting for name, _, setting in map(_pair, values)}
+
+
+def _pair(text: str) -> tuple[str, str, str]:
+    name, equals, setting = text.partition("=")
+    if not name:
+        raise InputError(
+            f"invalid key-value pair {quoted(text)}: empty key", hint="write NAME=value"
+        )
+    return name, equals, setting
 
 
 def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[Secret, ...]:

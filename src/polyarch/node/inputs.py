@@ -78,6 +78,18 @@ def _folder(context: str) -> Path:
     return path
 
 
+def _named_folder(name: str, value: str) -> Path:
+    path = Path(value)
+    if not is_address(value) and not path.is_dir():
+        problem = "is no folder" if path.exists() else "not found"
+        raise NotFound(
+            f'failed to get build context {name}: path "{value}" {problem}',
+            hint=f"--build-context {name}=... names a folder, an image as docker-image://, "
+            "or an OCI layout as oci-layout://",
+        )
+    return _folder(value)
+
+
 @frozen
 class Contexts:
     """The build contexts of a request by name, and what remembers their files' digests."""
@@ -104,7 +116,7 @@ def load_contexts(request: BuildRequest, index: StatIndex, empty: Path) -> Conte
         folders["context"] = (folder, _matcher(folder, _dockerfile_path(request), request))
     for name, value in request.build_contexts.items():
         if not re.match(r"[a-z-]+:(//)?", value) and value:
-            folder = _folder(value)
+            folder = _named_folder(name, value)
             folders[name.partition("::")[0]] = (folder, _matcher(folder, None, request))
     trees, digests = {}, []
     for name, (folder, matcher) in folders.items():
