@@ -80,7 +80,7 @@ def _folder(context: str) -> Path:
 
 def _named_folder(name: str, value: str) -> Path:
     path = Path(value)
-    if not _ADDRESS.match(value) and not path.is_dir():
+    if not is_address(value) and not path.is_dir():
         problem = "is no folder" if path.exists() else "not found"
         raise NotFound(
             f'failed to get build context {name}: path "{value}" {problem}',
