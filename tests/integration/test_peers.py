@@ -56,7 +56,7 @@ def podman(builder: Person) -> Iterator[Podman]:
     # Podman wants a short path.
     with tempfile.TemporaryDirectory(prefix="polyarch-podman-") as folder:
         yield Podman(folder=Path(folder), who=builder)
-    for left in podman_cgroups() - before:
+    for left in sorted(podman_cgroups() - before, reverse=True):
         with contextlib.suppress(OSError):  # another podman may have come meanwhile
             left.rmdir()
 
@@ -64,7 +64,8 @@ def podman(builder: Person) -> Iterator[Podman]:
 def podman_cgroups() -> set[Path]:
     """Return the groups that podman makes for all of its containers, and leaves behind."""
     top = Path("/sys/fs/cgroup")
-    return {*top.glob("libpod_parent"), *top.glob("*/libpod_parent")}
+    parents = {*top.glob("libpod_parent"), *top.glob("*/libpod_parent")}
+    return parents | {parent / "conmon" for parent in parents}
 
 
 def skopeo(who: Person, command: str, *words: str) -> str:
