@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines import SOURCE, User, interpreter
+from engines import User, interpreter, module_path
 
 __all__ = ["Ended", "Person", "person"]
 
@@ -28,6 +28,12 @@ class Ended:
         """Return it. Raises AssertionError if it failed."""
         assert self.status == 0, self.err
         return self
+
+    def complaint(self) -> str:
+        """Return the end of what it printed: the excerpt of the Dockerfile, the error, the hint."""
+        found = re.search(r"^(?:\S+:\d+\n-{20}|ERROR: )", self.err, re.MULTILINE)
+        assert found, self.err
+        return self.err[found.start() :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +77,12 @@ class Person:
 
     def environment(self) -> dict[str, str]:
         """Return all variables that the program gets."""
-        packages = sysconfig.get_paths()["purelib"]
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.home),
             "USER": self.user.name,
             "POLYARCH_ROOT": str(self.root),
-            "PYTHONPATH": f"{SOURCE}:{packages}",
+            "PYTHONPATH": module_path(),
             "LANG": "C.UTF-8",
             **self.environ,
         }
@@ -110,7 +115,7 @@ class Person:
             timeout=seconds,
         )
         out, err = (each.decode(errors="replace") for each in (ended.stdout, ended.stderr))
-        assert "Traceback (most recent call last)" not in err, err
+        assert "Traceback (most recent call last)" not in err or "--debug" in words, err
         return Ended(status=ended.returncode, out=out, err=err)
 
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 from polyarch.cli.command import Context, WrongCount
-from polyarch.cli.commands import GROUPS, Entry, find, load
+from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.helptext import (
     GLOBAL_FLAGS,
     command_help,
@@ -187,8 +187,12 @@ def _no_command(words: Sequence[str], context: Context) -> int:
         raise InputError(f'unknown command: "{" ".join(words[:2])}"')
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
+    # Only for those who mistype.
+    from polyarch.text.gotext import suggestion  # noqa: PLC0415
+
+    near = suggestion(words[0], [entry.name for entry in COMMANDS])
     raise InputError(
-        f'unknown command: "{words[0]}"', hint=f"{context.program} --help lists the commands"
+        f'unknown command: "{words[0]}"{near}', hint=f"{context.program} --help lists the commands"
     )
 
 

@@ -17,7 +17,7 @@ from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
 from polyarch.runtime.talk import SILENCE, Talk
 
-__all__ = ["RUN", "read_run"]
+__all__ = ["RUN", "RunFailed", "read_run"]
 
 _OWN_FAILURE = 125
 

@@ -23,7 +23,7 @@ from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble, store_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
@@ -35,6 +35,7 @@ __all__ = [
     "ImageEngine",
     "check_outputs",
     "is_for_engine",
+    "is_true",
     "names_of",
 ]
 
@@ -272,7 +273,7 @@ class Exporter:
             return
         path = Path(destination)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        with store_trouble("write", path):
+        with output_trouble("write to", path):
             try:
                 with aside.open("wb", buffering=0) as stream:
                     write(_Whole(stream.fileno()))

@@ -125,6 +125,7 @@ class LocalNode:
             images=images,
             steps=steps,
             contexts=contexts.trees,
+            place=self.store.root,
         )
         solver: Solver[Result] = Solver(
             worker,

@@ -20,6 +20,7 @@ from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.runtime.inside import Refused, become, make_nodes
 from polyarch.runtime.spawner import PLAN_HEADER
+from polyarch.runtime.userns import namespace_trouble
 
 __all__ = ["serve"]
 
@@ -72,7 +73,7 @@ def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
         is_step = len(streams) >= 2
         answer = _run(plan, channel, (*streams,)) if is_step else _hold(plan, channel)
     except OSError as error:
-        answer = {"refused": f"the step's namespaces can't be made: {error}"}
+        answer = {"refused": f"the step's namespaces can't be made: {namespace_trouble(error)}"}
     finally:
         channel.sendall(json.dumps(answer).encode())
         os._exit(0)
@@ -162,7 +163,7 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
         answer = {"pid": os.getpid()}
     except OSError as error:
-        answer = {"refused": f"a user namespace can't be made: {error.strerror}"}
+        answer = {"refused": f"a user namespace can't be made: {namespace_trouble(error)}"}
     except MachineError as error:
         answer = {"refused": str(error), "hint": error.hint}
     finally:

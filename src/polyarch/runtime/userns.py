@@ -19,6 +19,7 @@ Source: user_namespaces(7), pid_namespaces(7), newuidmap(1).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -30,7 +31,15 @@ from polyarch import syscalls
 from polyarch.errors import InternalError, NamespaceForbidden
 from polyarch.record import frozen
 
-__all__ = ["EngineNamespaces", "IdRange", "enter_engine", "needs_user_namespace", "parse_subids"]
+__all__ = [
+    "EngineNamespaces",
+    "IdRange",
+    "enter_engine",
+    "forbidden",
+    "namespace_trouble",
+    "needs_user_namespace",
+    "parse_subids",
+]
 
 _CAP_SYS_ADMIN = 21
 _PASSED_ON = frozenset(
@@ -410,9 +419,16 @@ _CAUSES: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
 )
 
 
+def namespace_trouble(error: OSError) -> str:
+    """Return what an error means for who makes a namespace: a full disk it is not."""
+    if error.errno == errno.ENOSPC:
+        return "the limit of namespaces is reached"
+    return os.strerror(error.errno or 0)
+
+
 def forbidden(error: OSError, root: str = "") -> NamespaceForbidden:
     """Find out what made the kernel refuse a namespace, or a mount in one; `root` is for tests."""
-    message = f"namespaces for the build can't be made: {os.strerror(error.errno or 0)}"
+    message = f"namespaces for the build can't be made: {namespace_trouble(error)}"
     for path, is_cause, cause, command in _CAUSES:
         if is_cause(_read(root + path).strip()):
             return NamespaceForbidden(message, hint=f"{cause}; run as root: {command}")
