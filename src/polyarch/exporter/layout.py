@@ -20,7 +20,7 @@ from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.record import replace
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["BlobReader", "write_archive", "write_folder"]
 
@@ -93,7 +93,7 @@ def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
 
     An entry of the same name is replaced, others stay. Raises StoreError, InputError.
     """
-    with store_trouble("write the layout", folder):
+    with output_trouble("write to", folder):
         (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
         (folder / "ingest").mkdir(exist_ok=True)
         for digest in export.digests:

@@ -68,10 +68,9 @@ class SavedBuilders:
         """Return all builders, by name, `default` among them. Raises IntegrityError."""
         found = {DEFAULT_NAME: default_builder()}
         for folder in self._folders:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                for name in os.listdir(folder / "instances"):
-                    if name not in found and not name.startswith("."):
-                        found[name] = self._read(folder, name)
+            for name in _list(folder / "instances"):
+                if name not in found and not name.startswith("."):
+                    found[name] = self._read(folder, name)
         return tuple(self._with_activity(found[name]) for name in sorted(found))
 
     def find(self, name: str) -> SavedBuilder | None:
@@ -80,7 +79,7 @@ class SavedBuilders:
         if name == DEFAULT_NAME:
             return self._with_activity(default_builder())
         for folder in self._folders:
-            if name and "/" not in name and (folder / "instances" / name).is_file():
+            if name in _list(folder / "instances"):
                 return self._with_activity(self._read(folder, name))
         return None
 
@@ -220,6 +219,15 @@ class SavedBuilders:
         """Under sudo, leave what we write to the user who called us."""
         if self._owner is not None:
             os.chown(path, *self._owner)
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise MachineError(f"can't read {folder}: {error.strerror}") from error
 
 
 def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from polyarch.errors import NamespaceForbidden
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
+from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
 
@@ -38,10 +39,19 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What `POLYARCH_RUNTIME` calls it."""
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
-        `folder` is an empty one for the runtime's own files. `on_output` is called in the calling
+        The step's root is that of no other running step. `folder` is an empty one for the runtime's
+        own files. `on_output` is called in the calling
         thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
         NoRuntime if the machine refuses what a step needs.
         """

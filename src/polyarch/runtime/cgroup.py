@@ -20,6 +20,7 @@ from polyarch.runtime.spec import Host, Resources, Step
 __all__ = [
     "Cgroup",
     "cgroup_name",
+    "find_cgroup",
     "hierarchies",
     "make_cgroup",
     "remove_stale",
@@ -96,6 +97,11 @@ def cgroup_name(step: Step) -> str:
     """Return a new name for the cgroup of `step`: a path below the root of the hierarchies."""
     parent = step.cgroup_parent.strip("/") or "buildkit"
     return f"/{parent}/{_PREFIX}{os.urandom(8).hex()}"
+
+
+def find_cgroup(name: str) -> Cgroup:
+    """Return the cgroup that a runtime has made under a name; only its memory is looked at."""
+    return Cgroup(folders=tuple(hierarchy + name for hierarchy in hierarchies({"memory"})))
 
 
 @contextlib.contextmanager

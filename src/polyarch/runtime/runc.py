@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from polyarch import syscalls
 from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
+from polyarch.record import replace
 from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
-from polyarch.runtime.cgroup import cgroup_name
-from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+from polyarch.runtime.cgroup import cgroup_name, find_cgroup
+from polyarch.runtime.spec import Bind, Host, Mount, Step, Tmpfs, base_devices, oci_config
+from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["OciRuntime"]
 
@@ -48,54 +53,98 @@ class OciRuntime:
         self._path = path
         self._host = host
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
-        """See `Runtime.run`."""
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
+        """See `Runtime.run`. Raises NoRuntime if a terminal is asked for."""
+        if talk.terminal is not None:
+            raise NoRuntime(
+                f"no terminal can be had with {self.name}",
+                hint="leave -t out, or set POLYARCH_RUNTIME=sandbox",
+            )
         cancel.check()
         check_ids(step, self._host)
         container = f"polyarch-{os.urandom(8).hex()}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
-        write_bundle(folder, oci_config(step, self._host, cgroup=cgroup))
         log = folder / "log.json"
         command = [self._path, "--root", str(folder / "state"), "--log", str(log)]
         command += ["--log-format", "json"]
-        with mount_points(step):
+        with mount_points(step), _own_tmpfs(step, folder) as mounted:
+            write_bundle(folder, oci_config(mounted, self._host, cgroup=cgroup))
+            words = [container]
+            if step.resources is not None and self._can_keep():
+                words.insert(0, "--keep")
             try:
-                status = self._run(step, command, container, folder, on_output, cancel)
+                argv = self._argv(step, command, words, folder)
+                kill = [*command, "kill", container, "KILL"]
+                status = self._run(argv, kill, on_output, cancel, talk.stdin)
+                out_of_memory = find_cgroup(cgroup).out_of_memory() if cgroup else False
             finally:
                 run([*command, "delete", "--force", container])
         cancel.check()
         refused = _last_error(log) if status != 0 else ""
-        return Ended(status=1 if refused else status, refused=refused)
+        return Ended(status=1 if refused else status, refused=refused, out_of_memory=out_of_memory)
+
+    def _can_keep(self) -> bool:
+        """Tell whether an ended container, and thus its cgroup's counters, can be kept for a look."""
+        return b"--keep" in run([self._path, "run", "--help"]).stdout
+
+    def _argv(self, step: Step, command: list[str], words: list[str], folder: Path) -> list[str]:
+        argv = [*command, "run", "--bundle", str(folder), *words]
+        return [*_OWN_DEVICES, *argv] if step.user_namespace else argv
 
     def _run(
         self,
-        step: Step,
-        command: list[str],
-        container: str,
-        folder: Path,
+        argv: list[str],
+        kill: list[str],
         on_output: OnOutput,
         cancel: CancelToken,
+        stdin: int | None,
     ) -> int:
-        argv = [*command, "run", "--bundle", str(folder), container]
-        if step.user_namespace:
-            argv = [*_OWN_DEVICES, *argv]
-        child = Child(
-            argv,
-            env=base_environment(),
-            on_output=on_output,
-        )
-        ended = threading.Event()
-        forget = cancel.on_cancel(
-            lambda: _kill([*command, "kill", container, "KILL"], child, ended)
-        )
-        try:
+        with contextlib.ExitStack() as resources:
+            with contextlib.ExitStack() as theirs:
+                given: bytes | int = b""
+                if stdin is not None:
+                    given, writer = os.pipe()
+                    theirs.callback(os.close, given)
+                    resources.enter_context(Feed(stdin, writer))
+                child = Child(argv, env=base_environment(), stdin=given, on_output=on_output)
+            ended = threading.Event()
+            resources.callback(cancel.on_cancel(lambda: _kill(kill, child, ended)))
+            resources.callback(ended.set)
             completed = child.wait()
-        finally:
-            ended.set()
-            forget()
         if completed.status in {126, 127} and child.pid == 0:
             raise NoRuntime(f"{self._path} can't be started any more")
         return completed.status
+
+
+@contextlib.contextmanager
+def _own_tmpfs(step: Step, folder: Path) -> Iterator[Step]:
+    """Mount the file systems in memory here, and give the step with binds of them.
+
+    Mounting one on a folder that exists, runc before 1.2 gives it that folder's mode, whatever mode it
+    was told.
+    """
+    with contextlib.ExitStack() as stack:
+        mounts: list[Mount] = []
+        for number, mount in enumerate(step.mounts):
+            if isinstance(mount, Tmpfs):
+                source = str(folder / f"tmpfs-{number}")
+                os.mkdir(source)
+                size = f",size={mount.size}" if mount.size else ""
+                options = f"mode={mount.mode:o}{size}"
+                syscalls.mount("tmpfs", source, "tmpfs", syscalls.MS_NOSUID, options)
+                stack.callback(syscalls.umount2, source, syscalls.MNT_DETACH)
+                mounts.append(Bind(source=source, target=mount.target, flags=("nosuid",)))
+            else:
+                mounts.append(mount)
+        yield replace(step, mounts=tuple(mounts))
 
 
 def _kill(command: list[str], child: Child, ended: threading.Event) -> None:

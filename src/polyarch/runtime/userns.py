@@ -19,9 +19,11 @@ Source: user_namespaces(7), pid_namespaces(7), newuidmap(1).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -34,6 +36,7 @@ __all__ = [
     "IdRange",
     "enter_engine",
     "forbidden",
+    "namespace_trouble",
     "needs_user_namespace",
     "parse_subids",
 ]
@@ -52,6 +55,8 @@ _PASSED_ON = frozenset(
         signal.SIGCONT,
     }
 )
+_SAME = 0.5
+"""Seconds within which two interrupts are the same one."""
 _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _EMPTY_FOLDERS_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
 
@@ -78,9 +83,14 @@ class EngineNamespaces:
 
 
 def needs_user_namespace() -> bool:
-    """Tell whether the caller can't mount as it is: no root, or a root without CAP_SYS_ADMIN."""
+    """Tell whether the caller is no root of the whole machine, with CAP_SYS_ADMIN.
+
+    The root of another user namespace (a container's) can't make devices, and whatever handlers there
+    are in it belong to all that runs there.
+    """
     effective, _, _ = syscalls.capget()
-    return os.geteuid() != 0 or not effective >> _CAP_SYS_ADMIN & 1
+    is_root = os.geteuid() == 0 and effective >> _CAP_SYS_ADMIN & 1
+    return not (is_root and syscalls.in_initial_user_namespace())
 
 
 def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
@@ -154,11 +164,19 @@ def _enter_user_namespace() -> int:
 
 
 def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
-    """Fork what maps the subordinate ids from outside, once a byte is written to the pipe.
+    """Fork what maps ids from outside, once a byte is written to the pipe.
 
+    For root those are all that there are, if it has the capabilities, for others the subordinate ones.
     Returns its process id and the pipe; 0 and something that takes any byte if there are no such
     ids, or no tools.
     """
+    if uid == 0:
+        reader, writer = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            _map_everyone(reader, writer)
+        os.close(reader)
+        return helper, writer
     names = _names_of(uid)
     users = parse_subids(_read("/etc/subuid"), names)
     groups = parse_subids(_read("/etc/subgid"), names)
@@ -211,6 +229,22 @@ def _map_from_outside(
                 status |= os.spawnv(os.P_WAIT, tool, argv)  # noqa: S606 no shell is what we want
     finally:
         os._exit(status)
+
+
+def _map_everyone(reader: int, writer: int) -> NoReturn:
+    """Be root's helper: give everyone the number that they have here."""
+    try:
+        os.close(writer)
+        if os.read(reader, 1):
+            for name in ("uid_map", "gid_map"):
+                # Each part for itself: the kernel refuses one that spans two of ours.
+                parts = [line.split() for line in _read(f"/proc/self/{name}").splitlines()]
+                lines = "".join(f"{start} {start} {count}\n" for start, _, count in parts)
+                _write(f"/proc/{os.getppid()}/{name}", lines)
+    except OSError:
+        pass  # without the capabilities for it only root itself gets mapped
+    finally:
+        os._exit(0)
 
 
 def _which(name: str) -> str:
@@ -316,7 +350,7 @@ def _enter_mounts(*, with_proc: bool) -> int | None:
 
 def _mind(child: int, *, is_init: bool = False) -> int:
     """Wait for `child` while passing signals on and reaping others; return its exit status."""
-    interrupts = 0
+    interrupted = 0.0
     while True:
         info = signal.sigwaitinfo(_WAITED_FOR)
         if info.si_signo == signal.SIGCHLD:
@@ -326,8 +360,12 @@ def _mind(child: int, *, is_init: bool = False) -> int:
             continue
         # Positive means the kernel: the terminal has sent it to the whole group.
         sent_to_us_only = info.si_code <= 0
-        interrupts += info.si_signo == signal.SIGINT
-        if interrupts > 1 and not is_init:
+        again, now = False, time.monotonic()
+        if info.si_signo == signal.SIGINT:
+            # What is sent to a process and to its group comes twice, and is one wish.
+            again = interrupted > 0 and now - interrupted > _SAME
+            interrupted = interrupted or now
+        if again and not is_init:
             os.kill(child, signal.SIGKILL)
         elif sent_to_us_only:
             os.kill(child, info.si_signo)
@@ -386,9 +424,16 @@ _CAUSES: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
 )
 
 
+def namespace_trouble(error: OSError) -> str:
+    """Return what an error means for who makes a namespace: a full disk it is not."""
+    if error.errno == errno.ENOSPC:
+        return "the limit of namespaces is reached"
+    return os.strerror(error.errno or 0)
+
+
 def forbidden(error: OSError, root: str = "") -> NamespaceForbidden:
     """Find out what made the kernel refuse a namespace, or a mount in one; `root` is for tests."""
-    message = f"namespaces for the build can't be made: {os.strerror(error.errno or 0)}"
+    message = f"namespaces for the build can't be made: {namespace_trouble(error)}"
     for path, is_cause, cause, command in _CAUSES:
         if is_cause(_read(root + path).strip()):
             return NamespaceForbidden(message, hint=f"{cause}; run as root: {command}")

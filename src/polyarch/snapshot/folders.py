@@ -1,6 +1,7 @@
 """What all snapshotters share: where snapshots lie, and how they appear and vanish at once.
 
 snapshots/ID/fs      the layer
+snapshots/ID/record  what its record says, see `polyarch.store.recover`
 snapshots/ID/plain   there if the layer was made over nothing: no whiteouts in it, so its directory
                      is its merged tree
 """
@@ -15,6 +16,8 @@ from typing import TypeVar
 
 from polyarch.errors import InternalError, NotFound
 from polyarch.snapshot.snapshotter import SnapshotID, Stack
+from polyarch.store.recover import RECORD_NAME
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
@@ -68,18 +71,28 @@ class Folders:
                 (folder / "plain").touch()
         return folder
 
-    def publish(self, folder: Path, snapshot: SnapshotID) -> None:
-        """Make what `start` has given visible as `snapshot`, or throw it away if that is there."""
+    def publish(self, folder: Path, snapshot: SnapshotID, record: SnapshotRecord | None) -> None:
+        """Make what `start` has given visible as `snapshot`, or throw it away if that is there.
+
+        The snapshot is recorded after that.
+        """
+        record = record or SnapshotRecord(id=snapshot)
         with store_trouble("keep the snapshot", folder):
+            (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
             try:
                 os.rename(folder, self._place(snapshot))
-                return
+                is_new = True
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-        self.store.discard(folder)
+                is_new = False
+        self.store.snapshots.add(record)
+        if not is_new:
+            self.store.discard(folder)
 
-    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+    def unpack(
+        self, snapshot: SnapshotID, fill: Callable[[Path], T], record: SnapshotRecord | None
+    ) -> T:
         """Make a snapshot of what `fill` writes into a fresh layer."""
         folder = self.start()
         try:
@@ -87,7 +100,7 @@ class Folders:
         except BaseException:
             self.store.discard(folder)
             raise
-        self.publish(folder, snapshot)
+        self.publish(folder, snapshot, record)
         return result
 
     def remove(self, snapshot: SnapshotID) -> None:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
+from polyarch.store.snapshots import SnapshotRecord
 
 __all__ = ["LeasedSnapshotter"]
 
@@ -54,10 +55,15 @@ class LeasedSnapshotter:
         self._lease.add(*stack)
         return self._inner.view(stack)
 
-    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+    def unpack(
+        self,
+        snapshot: SnapshotID,
+        fill: Callable[[Path], T],
+        record: SnapshotRecord | None = None,
+    ) -> T:
         """See Snapshotter."""
         self._lease.add(snapshot)
-        return self._inner.unpack(snapshot, fill)
+        return self._inner.unpack(snapshot, fill, record)
 
     def remove(self, snapshot: SnapshotID) -> None:
         """See Snapshotter."""
@@ -96,7 +102,7 @@ class _LeasedDraft(Draft):
     def seal(self) -> Path:
         return self._inner.seal()
 
-    def commit(self, snapshot: SnapshotID) -> None:
+    def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         # Nothing records it yet, so a collection could take it for what a killed build has left.
         self._lease.add(snapshot)
-        self._inner.commit(snapshot)
+        self._inner.commit(snapshot, record)

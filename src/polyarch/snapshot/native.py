@@ -19,6 +19,7 @@ from polyarch.snapshot.copying import copy_metadata, lay_over
 from polyarch.snapshot.folders import Folders
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import make_opaque, make_whiteout
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
 
@@ -62,9 +63,14 @@ class NativeSnapshotter:
         finally:
             self._store.discard(folder)
 
-    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+    def unpack(
+        self,
+        snapshot: SnapshotID,
+        fill: Callable[[Path], T],
+        record: SnapshotRecord | None = None,
+    ) -> T:
         """See Snapshotter."""
-        return self._folders.unpack(snapshot, fill)
+        return self._folders.unpack(snapshot, fill, record)
 
     def remove(self, snapshot: SnapshotID) -> None:
         """See Snapshotter."""
@@ -119,9 +125,9 @@ class _NativeDraft(Draft):
                 copy_metadata(str(self._tree), os.lstat(self._tree), str(self.upper))
         return self.upper
 
-    def commit(self, snapshot: SnapshotID) -> None:
+    def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         self.seal()
-        self._folders.publish(self._folder, snapshot)
+        self._folders.publish(self._folder, snapshot, record)
 
     def _discard(self) -> None:
         self._folders.store.discard(self._folder)

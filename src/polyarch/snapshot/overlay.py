@@ -20,6 +20,7 @@ from polyarch.snapshot.folders import Folders
 from polyarch.snapshot.mounting import OverlayMode, mount_overlay, unmount
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import is_opaque, is_whiteout
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
 
@@ -110,9 +111,14 @@ class OverlaySnapshotter:
         finally:
             self._store.discard(folder)
 
-    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+    def unpack(
+        self,
+        snapshot: SnapshotID,
+        fill: Callable[[Path], T],
+        record: SnapshotRecord | None = None,
+    ) -> T:
         """See Snapshotter."""
-        return self._folders.unpack(snapshot, fill)
+        return self._folders.unpack(snapshot, fill, record)
 
     def remove(self, snapshot: SnapshotID) -> None:
         """See Snapshotter."""
@@ -172,9 +178,9 @@ class _OverlayDraft(Draft):
             self._is_mounted = False
         return self.upper
 
-    def commit(self, snapshot: SnapshotID) -> None:
+    def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         self.seal()
-        self._folders.publish(self._folder, snapshot)
+        self._folders.publish(self._folder, snapshot, record)
 
     def _mount(self, lowers: Sequence[Path]) -> None:
         with store_trouble("make a draft in", self._side):

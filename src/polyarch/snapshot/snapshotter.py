@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NewType, Protocol, TypeVar
 
+from polyarch.store.snapshots import SnapshotRecord
+
 __all__ = ["Draft", "SnapshotID", "Snapshotter", "Stack"]
 
 SnapshotID = NewType("SnapshotID", str)
@@ -39,8 +41,8 @@ class Draft(AbstractContextManager["Draft"], Protocol):
     def seal(self) -> Path:
         """End writing: unmount `root`, and return `upper`, complete. May be repeated."""
 
-    def commit(self, snapshot: SnapshotID) -> None:
-        """Seal, and make the layer visible as `snapshot`, atomically.
+    def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
+        """Seal, and make the layer visible as `snapshot`, atomically; record it as `record` says.
 
         If `snapshot` exists already (another process was faster), that one stays and this one is
         thrown away. Raises StoreError.
@@ -73,10 +75,15 @@ class Snapshotter(Protocol):
         A stack of one layer without whiteouts of its own is its directory, as it is.
         """
 
-    def unpack(self, snapshot: SnapshotID, fill: Callable[[Path], T]) -> T:
+    def unpack(
+        self,
+        snapshot: SnapshotID,
+        fill: Callable[[Path], T],
+        record: SnapshotRecord | None = None,
+    ) -> T:
         """Make a snapshot with what `fill` writes, in layer form, into the empty directory it gets.
 
-        Returns the result of `fill`; when that raises, nothing is left. Two processes that unpack the
+        It is recorded as `record` says. Returns the result of `fill`; when that raises, nothing is left. Two processes that unpack the
         same snapshot at once are both right.
         """
 

@@ -53,6 +53,29 @@ class SnapshotRecord:
     description: str = ""
     type: RecordType = RecordType.REGULAR
 
+    def to_json(self) -> str:
+        """Write what is known of the snapshot as soon as it is made."""
+        fields = {
+            "parents": self.parents,
+            "diff_id": self.diff_id,
+            "description": self.description,
+            "type": self.type,
+        }
+        return json.dumps(fields)
+
+    @staticmethod
+    def from_json(snapshot: str, text: str) -> SnapshotRecord:
+        """Read what `to_json` wrote; anything else raises ValueError, KeyError or TypeError."""
+        fields = json.loads(text)
+        diff_id = fields["diff_id"]
+        return SnapshotRecord(
+            id=snapshot,
+            parents=tuple(map(str, fields["parents"])),
+            diff_id=None if diff_id is None else DiffID(str(diff_id)),
+            description=str(fields["description"]),
+            type=RecordType(fields["type"]),
+        )
+
 
 class SnapshotRecords:
     """The records of a store's snapshots. Add the record after the snapshot, remove it before."""

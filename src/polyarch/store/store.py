@@ -10,7 +10,7 @@
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
 name is whole; what isn't lies in the scratch folder of a process. The kernel lets go of the folder's
-lock when that process dies, and whoever opens the store next removes it.
+lock when that process dies, and whoever opens the store next finishes what it was at and removes it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from polyarch.store.database import Database
 from polyarch.store.layers import LayerRecords
 from polyarch.store.leases import Leases
 from polyarch.store.locks import Locks
+from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
 from polyarch.store.snapshots import SnapshotRecords
 from polyarch.store.statindex import StatIndex
@@ -67,7 +68,7 @@ class Store:
         self.leases = Leases(root / "tmp", self.locks, self.temporary, self._is_alive)
         if works:
             self._held.enter_context(self.locks.shared("work"))
-        _sweep(root / "tmp")
+        self._sweep()
 
     @property
     def snapshots_folder(self) -> Path:
@@ -117,6 +118,22 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _sweep(self) -> None:
+        """Finish what the dead were at, and remove their scratch folders."""
+        folder = self.root / "tmp"
+        with store_trouble("open the store", folder):
+            names = os.listdir(folder)
+        recovered = False
+        for name in names:
+            path = folder / name
+            with suppress(OSError), _locked(path) as free:
+                if free and not recovered:
+                    # While the scratch is there: who is killed at this leaves the need for it visible.
+                    recover(self.database, self.snapshots, self.snapshots_folder)
+                    recovered = True
+                if free:
+                    remove_tree(path)
 
     def _is_alive(self, name: str) -> bool:
         scratch = self._scratch
@@ -178,16 +195,6 @@ class _Scratch:
         with suppress(OSError):
             remove_tree(self.path)
         os.close(self._descriptor)
-
-
-def _sweep(folder: Path) -> None:
-    with store_trouble("open the store", folder):
-        names = os.listdir(folder)
-    for name in names:
-        path = folder / name
-        with suppress(OSError), _locked(path) as free:
-            if free:
-                remove_tree(path)
 
 
 def is_abandoned(path: Path) -> bool:

@@ -142,14 +142,12 @@ class _Maker:
         snapshot = self._claimed(digest, mount.sharing)
         snapshotter = self._parent.snapshotter
         if not snapshotter.exists(snapshot):
-            snapshotter.unpack(snapshot, lambda folder: self._fill(folder, mount))
-            self._parent.store.snapshots.add(
-                SnapshotRecord(
-                    id=snapshot,
-                    description=f"cached mount {mount.target} from exec",
-                    type=RecordType.CACHE_MOUNT,
-                )
+            record = SnapshotRecord(
+                id=snapshot,
+                description=f"cached mount {mount.target} from exec",
+                type=RecordType.CACHE_MOUNT,
             )
+            snapshotter.unpack(snapshot, lambda folder: self._fill(folder, mount), record)
         self.step.mounts.append(
             Bind(
                 source=str(snapshotter.path(snapshot)),

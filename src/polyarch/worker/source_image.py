@@ -144,28 +144,30 @@ class ImageSource:
             status.end()
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
-        blob = layer.blob
+        blob, diff_id = layer.blob, layer.diff_id
         assert blob is not None
+        assert diff_id is not None
         status = _Status(self.sink, vertex.digest, f"extracting {blob.digest}", 0)
         # Imported by builds that unpack something: an unchanged one is done sooner.
         from polyarch.layer.apply import apply  # noqa: PLC0415
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
-        def fill(folder: Path) -> DiffID:
+        def fill(folder: Path) -> None:
             with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
                 found = apply(tar, folder)
-            if found != layer.diff_id:
+            if found != diff_id:
                 raise IntegrityError(
-                    f"the layer {blob.digest} unpacks to {found}, "
-                    f"but its image says {layer.diff_id}",
+                    f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",
                     hint="the image is damaged; pull it again or use another one",
                 )
             cancel.check()
-            return found
 
         status.progress(0)
+        record = SnapshotRecord(
+            id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}"
+        )
         with self.unpacking:
-            diff_id = self.snapshotter.unpack(layer.snapshot, fill)
+            self.snapshotter.unpack(layer.snapshot, fill, record)
         self.store.layers.add(
             LayerBlob(
                 digest=blob.digest,
@@ -174,9 +176,6 @@ class ImageSource:
                 size=blob.size,
                 compression="",
             )
-        )
-        self.store.snapshots.add(
-            SnapshotRecord(id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}")
         )
         status.end()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
@@ -26,10 +27,11 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.record import frozen, replace
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
-from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
+from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.trouble import full_disk_trouble
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
 
@@ -61,14 +63,15 @@ class Images(Protocol):
 class Worker:
     """Implements the solver's Runner.
 
-    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed.
+    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
+    `place` is where all is written, for messages.
     """
 
     snapshotter: Snapshotter
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
-    records: SnapshotRecords
+    place: Path
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -118,7 +121,11 @@ class Worker:
                     yield digest_of_path(tree, mount.source)
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
-        """Do what the op says."""
+        """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
+        with full_disk_trouble(self.place):
+            return self._run(vertex, inputs, cancel)
+
+    def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
         op = vertex.op
         if isinstance(op, ScratchOp):
             return LayerStack()
@@ -135,7 +142,7 @@ class Worker:
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
             snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
-            return self._recorded(base, snapshot, vertex)
+            return base.with_layer(snapshot)
         return self._change(vertex, op, base, inputs, cancel)
 
     def _context(self, name: str) -> SourceTree:
@@ -166,14 +173,10 @@ class Worker:
             perform(op.actions, draft.root, sources)
             cancel.check()
             snapshot = new_snapshot()
-            draft.commit(snapshot)
-        return self._recorded(base, snapshot, vertex)
-
-    def _recorded(self, base: LayerStack, snapshot: SnapshotID, vertex: Vertex) -> LayerStack:
-        """Account for a new snapshot, after it is there."""
-        self.records.add(
-            SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
-        )
+            draft.commit(
+                snapshot,
+                SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name),
+            )
         return base.with_layer(snapshot)
 
     @contextmanager

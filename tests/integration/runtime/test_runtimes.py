@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,7 +171,7 @@ def test_hidden_and_read_only_paths(user: User, runtime: str, rootfs_of: RootfsO
 def test_devices(user: User, runtime: str, rootfs_of: RootfsOf) -> None:
     script = (
         "cd /dev; for d in null zero full random urandom tty; do test -c $d && echo $d; done; "
-        "head -c 3 /dev/zero | wc -c; readlink fd ptmx; "
+        "head -c 3 /dev/zero | wc -c; readlink fd; readlink ptmx; "
         "mknod /tmp/disk b 254 0 2>/dev/null; head -c 1 /tmp/disk 2>/dev/null | wc -c; rm -f /tmp/disk"
     )
 
@@ -233,11 +235,10 @@ def started(stream, data):
 try:
     run("sh", "-c", "sleep 1000 & (trap '' TERM INT; echo started; sleep 1000)", on_output=started)
 except Cancelled:
-    left = [
-        name for name in os.listdir("/proc")
-        if name.isdigit() and b"sleep" in Path(f"/proc/{name}/cmdline").read_bytes()
-    ]
-    report(left)
+    commands = {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
+    # The engine itself and what it forked have this script on their command line.
+    own = Path("/proc/self/cmdline").read_bytes()
+    report([each.decode() for each in commands - {own} if b"sleep" in each])
 """
     rootfs = rootfs_of(user)
 
@@ -247,11 +248,16 @@ except Cancelled:
 def test_many_at_once(runtime: str, rootfs_of: RootfsOf) -> None:
     script = """
 from concurrent.futures import ThreadPoolExecutor
+def step(n):
+    return run("sh", "-c", f"echo {n}; exit {n}", rootfs=arguments["rootfs"] + f"-{n}")
 with ThreadPoolExecutor(8) as pool:
-    answers = list(pool.map(lambda n: run("sh", "-c", f"echo {n}; exit {n}"), range(16)))
+    answers = list(pool.map(step, range(16)))
 report([[answer["status"], answer["stdout"]] for answer in answers])
 """
     rootfs = rootfs_of(ROOT)
+    for number in range(16):  # a root is of one step at a time: mount points come and go in it
+        copy = rootfs.with_name(f"{rootfs.name}-{number}")
+        shutil.copytree(rootfs, copy, symlinks=True, copy_function=os.link)
 
     answers = in_engine(ROOT, script, runtime=runtime, rootfs=str(rootfs))
 

@@ -14,7 +14,6 @@ from namespaces import in_user_namespace
 from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.private import (
     entries_to_register,
-    in_initial_user_namespace,
     register_more,
     register_private,
 )
@@ -22,6 +21,7 @@ from polyarch.emulation.probe import probe_level, probe_program
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError
 from polyarch.process import run
+from polyarch.syscalls import in_initial_user_namespace
 
 
 def lines(*entries: Entry) -> list[tuple[str, bytes]]:

@@ -105,7 +105,7 @@ def output(text: str, **attributes: str) -> Output:
     ids=str,
 )
 def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
-    check_outputs(outputs, platforms)
+    check_outputs(outputs, platforms, {})
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
 )
 def test_what_is_refused_before_the_build(outputs: list[Output], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_outputs(outputs, 2)
+        check_outputs(outputs, 2, {})
 
     assert str(caught.value) == message
 
 
 def test_a_wrong_name_is_refused_before_the_build() -> None:
     with pytest.raises(InvalidReference):
-        check_outputs([output("image", name="App")], 1)
+        check_outputs([output("image", name="App")], 1, {})
 
 
 def test_names_are_a_list() -> None:
@@ -286,7 +286,7 @@ def test_no_archive_goes_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
 
     with pytest.raises(InputError, match=r"would write an archive to the terminal$"):
-        check_outputs([output("tar")], 1)
+        check_outputs([output("tar")], 1, {})
 
 
 # Files

@@ -1,0 +1,130 @@
+"""A box around a program: a cgroup that all its processes stay in, so that none can hide."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs import Person
+
+__all__ = ["Box", "boxed", "held_locks", "mounts_below"]
+
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A running program and the cgroup that it is in."""
+
+    child: subprocess.Popen[bytes]
+    folder: Path
+
+    def processes(self) -> list[int]:
+        """Return all processes that are in it."""
+        return [int(line) for line in (self.folder / "cgroup.procs").read_text().split()]
+
+    def engine_processes(self) -> list[int]:
+        """Return the outer process, its init and its engine, as far as they are there."""
+        found = [self.child.pid]
+        while len(found) < 3:
+            path = f"/proc/{found[-1]}/task/{found[-1]}/children"
+            try:
+                children = Path(path).read_text().split()
+            except (FileNotFoundError, ProcessLookupError):
+                break
+            if not children:
+                break
+            found.append(int(children[0]))
+        return found
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has said a line that holds `text`. Raises AssertionError if it doesn't."""
+        assert self.child.stderr is not None
+        said, line = b"", b"\n"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.child.stderr, selectors.EVENT_READ)
+            while not (line.endswith(b"\n") and text.encode() in line):
+                line = b"" if line.endswith(b"\n") else line
+                data = self.child.stderr.read(1) if selector.select(_PATIENCE) else b""
+                assert data, said.decode(errors="replace")
+                said += data
+                line += data
+
+    def wait_until_empty(self) -> None:
+        """Wait for the end of all its processes. Raises AssertionError with those that stay."""
+        deadline = time.monotonic() + _PATIENCE
+        with (self.folder / "cgroup.events").open() as events:
+            changed = select.poll()
+            changed.register(events, select.POLLPRI)
+            while "populated 1" in events.read():
+                left = deadline - time.monotonic()
+                assert left > 0, [_describe(pid) for pid in self.processes()]
+                changed.poll(left * 1000)
+                events.seek(0)
+
+    def end(self) -> tuple[int, str]:
+        """Wait until it has ended; return its exit status and what it said."""
+        _, err = self.child.communicate(timeout=_PATIENCE)
+        return self.child.returncode, err.decode(errors="replace")
+
+
+def _describe(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return f"{pid} {words.decode(errors='replace')[:200]}"
+    return f"{pid} has ended"
+
+
+@contextlib.contextmanager
+def boxed(who: Person, *words: str) -> Iterator[Box]:
+    """Start polyarch in a box; all that is left in it at the end of the block is killed."""
+    top = Path("/sys/fs/cgroup/unified")
+    folder = (top if top.exists() else top.parent) / f"polyarch-test-{os.urandom(6).hex()}"
+    folder.mkdir()
+    enter: Sequence[str] = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(folder))
+    child = subprocess.Popen(
+        [*enter, *who.command(*words)],
+        env=who.environment(),
+        cwd=who.work,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+    )
+    box = Box(child=child, folder=folder)
+    try:
+        yield box
+    finally:
+        for pid in box.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        child.communicate()
+        box.wait_until_empty()
+        folder.rmdir()
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Return where something is mounted in `folder`, as this process sees it."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = [line.split(" ")[4] for line in lines]
+    return [place for place in places if Path(place).is_relative_to(folder)]
+
+
+def held_locks(folder: Path) -> list[str]:
+    """Return which files and folders in `folder` any process has locked."""
+    locked = {line.split()[5].rpartition(":")[2] for line in _lines_of_locks()}
+    paths = [*folder.glob("locks/*"), *folder.glob("tmp/*")]
+    return [str(path) for path in paths if str(path.lstat().st_ino) in locked]
+
+
+def _lines_of_locks() -> list[str]:
+    return [line for line in Path("/proc/locks").read_text().splitlines() if " FLOCK " in line]
