@@ -1,6 +1,7 @@
 """A store on a file system that is full, or can't be written."""
 
 import io
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from polyarch.layer.tar import Entry, TarWriter
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.store import Store
+from programs import Person
+from servers import RealRegistry
+from soundness import faults, whole_platforms
 
 pytestmark = pytest.mark.root
 
@@ -66,3 +70,45 @@ def test_a_read_only_store(tmp_path: Path) -> None:
         assert "set POLYARCH_ROOT" in caught.value.hint
 
     in_mount_namespace(work)
+
+
+BASE_ONLY = "FROM {base}\nRUN true\n"
+STEP = "FROM {base}\nRUN head -c 20000000 /dev/zero >/big\n"
+COPY = "FROM {base}\nCOPY big /big\n"
+LAYER = "FROM {base}\nCOPY big /big\n"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "megabytes"),
+    [(BASE_ONLY, 2), (STEP, 16), (COPY, 16), (LAYER, 32)],
+    ids=["base", "step", "copy", "layer"],
+)
+def test_a_build_on_a_disk_that_fills_up(
+    who: Person, registry: RealRegistry, dockerfile: str, megabytes: int
+) -> None:
+    who.write("Dockerfile", dockerfile.format(base=f"{registry.host}/library/busybox"))
+    (who.work / "big").write_bytes(random.Random(1).randbytes(20_000_000))
+    who.root.mkdir()
+    name = f"{registry.host}/{who.user.name}/full"
+    platforms = "--platform=linux/amd64,linux/arm64"
+    words = ("build", "--progress=plain", platforms, "-t", name, "--push", ".")
+
+    def work() -> None:
+        owner = f"uid={who.user.uid},gid={who.user.gid},mode=755"
+        syscalls.mount("tmpfs", str(who.root), "tmpfs", 0, f"size={megabytes}m,{owner}")
+        failed = who.run(*words)
+        assert failed.status == 1
+        *_, error, hint = failed.err.splitlines()
+        assert error.startswith("ERROR: failed to build: ")
+        assert str(who.root) in error + hint
+        assert hint.startswith("hint: the disk ")
+        assert hint.endswith("is full: free some space, for instance with 'polyarch prune'")
+        assert faults(who) == [[], []]
+
+        syscalls.mount("tmpfs", str(who.root), "tmpfs", syscalls.MS_REMOUNT, f"size=200m,{owner}")
+        who.run(*words).check()
+        assert faults(who) == [[], []]
+
+    in_mount_namespace(work)
+
+    assert whole_platforms(registry, name) == ["amd64", "arm64"]

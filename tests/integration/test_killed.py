@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import signal
 import stat
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from boxes import Box, boxed, held_locks, mounts_below
-from engines import User, interpreter
+from engines import User
 from programs import Person, person
 from servers import RealRegistry
+from soundness import faults, whole_platforms
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
@@ -36,19 +35,6 @@ RUN rm -r /app/d2 && (echo said; tail -n 1 /app/sums) > /app/end
 CMD ["cat", "/app/end"]
 """
 PLATFORMS = "--platform=linux/amd64,linux/arm64"
-SOUND = """
-import json, os
-from pathlib import Path
-from polyarch.runtime.userns import enter_engine
-enter_engine()
-from polyarch.store.checkup import check
-from polyarch.store.store import Store
-with Store(Path(os.environ["POLYARCH_ROOT"])) as store:
-    own = store.scratch.name
-    problems = [problem.text for problem in check(store, deep=True)]
-    debris = [name for name in os.listdir(store.root / "tmp") if name != own]
-print(json.dumps([problems, debris]))
-"""
 
 
 def prepare(who: Person, registry: RealRegistry) -> tuple[str, ...]:
@@ -68,27 +54,6 @@ def result(who: Person, words: tuple[str, ...]) -> dict[str, str]:
     return {str(path.relative_to(folder)): look_at(path) for path in sorted(folder.rglob("*"))}
 
 
-def whole_platforms(registry: RealRegistry, name: str) -> list[str]:
-    """Return the architectures of an image; every byte of all of them is there."""
-    repository = f"http://{registry.host}/v2/{name.partition('/')[2]}"
-    found = []
-    for entry in json.loads(_fetch(f"{repository}/manifests/latest"))["manifests"]:
-        manifest = _fetch(f"{repository}/manifests/{entry['digest']}")
-        for blob in [json.loads(manifest)["config"], *json.loads(manifest)["layers"]]:
-            data = _fetch(f"{repository}/blobs/{blob['digest']}")
-            assert f"sha256:{hashlib.sha256(data).hexdigest()}" == blob["digest"]
-        found.append(entry["platform"]["architecture"])
-    return found
-
-
-def _fetch(url: str) -> bytes:
-    accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
-    request = urllib.request.Request(url, headers={"Accept": accept})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        data: bytes = answer.read()
-        return data
-
-
 def look_at(path: Path) -> str:
     status = path.lstat()
     content = ""
@@ -103,9 +68,7 @@ def check_nothing_is_left(who: Person, box: Box) -> None:
     box.wait_until_empty()
     assert mounts_below(who.home) == []
     assert held_locks(who.root) == []
-    if who.root.exists():
-        words = [*who.become(), interpreter(who.user), "-B", "-c", SOUND]
-        assert json.loads(who.run_other(*words).check().out) == [[], []]
+    assert faults(who) == [[], []]
 
 
 @pytest.fixture

@@ -71,7 +71,11 @@ class RegistryCarrier:
             shown.status(identifier, current, descriptor.size, started=started)
 
         root = _pushed(export.root)
+        # Equal builds push one after another: the later one finds all there, and a registry that keeps
+        # links in files (as distribution does) isn't asked for one that is being written.
+        lock = f"push {name.repository}@{root.descriptor.digest}"
         with (
+            self.store.locks.exclusive(lock, check=cancel.check),
             shown.part("pushing layers"),
             shown.part(f"pushing manifest for {name.canonical}@{root.descriptor.digest}"),
         ):

@@ -172,6 +172,7 @@ class Answer:
         self._connection = connection
         self._length = length
         self._keeps = keeps
+        self._has_begun = False
         self._is_done = False
         if length == 0:
             self._end()
@@ -180,6 +181,7 @@ class Answer:
         """Give the body in pieces of up to `size` bytes. Raises OSError if it breaks off."""
         if self._is_done:
             return
+        self._has_begun = True
         if self._length is None:
             yield from self._to_the_end(size)
         elif self._length < 0:
@@ -189,8 +191,8 @@ class Answer:
         self._end()
 
     def drop(self) -> None:
-        """Be done with the answer: read what little is left of the body, or hang up."""
-        if not self._is_done and self._length is not None and self._length <= _SKIP_LIMIT:
+        """Be done with the answer: read a small body that nobody has begun to read, or hang up."""
+        if not self._has_begun and self._length is not None and self._length <= _SKIP_LIMIT:
             left = _SKIP_LIMIT
             try:
                 for piece in self.stream(_SKIP_LIMIT):

@@ -9,16 +9,27 @@ from pathlib import Path
 
 from polyarch.errors import StoreError
 
-__all__ = ["store_error", "store_trouble"]
+__all__ = ["FREE_SPACE", "full_disk_trouble", "output_trouble", "store_error", "store_trouble"]
 
+FREE_SPACE = "free some space, for instance with 'polyarch prune'"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HINTS = {
-    errno.ENOSPC: "the disk is full: free some space, for instance with 'polyarch prune'",
-    errno.EDQUOT: "the disk quota is used up: free some space, for instance with 'polyarch prune'",
+    errno.ENOSPC: f"the disk is full: {FREE_SPACE}",
+    errno.EDQUOT: f"the disk quota is used up: {FREE_SPACE}",
     errno.EROFS: "the file system is read-only: set POLYARCH_ROOT to a folder that can be written",
     errno.EACCES: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
     errno.EPERM: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
     errno.EMFILE: "too many files are open: raise the limit with 'ulimit -n'",
     errno.EIO: "the disk reports errors: look at the kernel's log",
+}
+_OUTSIDE_HINTS = {
+    **_HINTS,
+    errno.ENOSPC: "the disk is full: free some space, or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.EACCES: "choose a place that you may write, or mend the permissions",
+    errno.EPERM: "choose a place that you may write, or mend the permissions",
 }
 
 
@@ -38,3 +49,25 @@ def store_trouble(action: str, path: Path | str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise store_error(error, action, path) from error
+
+
+@contextmanager
+def output_trouble(action: str, path: Path | str) -> Iterator[None]:
+    """Raise StoreError as `store_trouble` for a place that the user named, outside of the store."""
+    try:
+        yield
+    except OSError as error:
+        hint = _OUTSIDE_HINTS.get(error.errno or 0, "")
+        reason = error.strerror or str(error)
+        raise StoreError(f"can't {action} {path}: {reason}", hint=hint) from error
+
+
+@contextmanager
+def full_disk_trouble(place: Path) -> Iterator[None]:
+    """Raise StoreError if the disk of `place` is full; what else goes wrong inside is left alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise store_error(error, "write to", place) from error
+        raise

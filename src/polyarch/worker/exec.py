@@ -6,6 +6,8 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,6 +33,7 @@ from polyarch.runtime.spec import (
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.trouble import FREE_SPACE
 from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.tree import SourceTree
@@ -39,7 +42,9 @@ from polyarch.worker.users import Owner, account
 __all__ = ["StepRunner"]
 
 _TAIL_LINES = 10
+_FULL_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
+_SIGNALLED = 128
 
 
 @frozen
@@ -86,7 +91,7 @@ class StepRunner:
             ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
             cancel.check()
             if ended.status != 0:
-                raise _failure(vertex, op, ended, log)
+                raise _failure(vertex, op, ended, log, folder)
             snapshot = new_snapshot()
             draft.commit(
                 snapshot,
@@ -156,11 +161,12 @@ class StepRunner:
         return mounts
 
 
-def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log) -> StepFailed:
+def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log, scratch: Path) -> StepFailed:
+    """Make the error of a step that failed; `scratch` is on the file system that it wrote to."""
     command = " ".join(op.argv)
     return StepFailed(
         f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op),
+        hint=_advice(ended, op) or _full_disk(scratch),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
@@ -171,10 +177,37 @@ def _advice(ended: Ended, op: ExecOp) -> str:
     if ended.out_of_memory:
         return "the kernel killed the step for want of memory"
     if ended.refused:
-        return ended.refused
+        shell = f"the image has no {op.argv[0]} to run it with: "
+        is_shell = op.argv[0].endswith("sh") and op.argv[1:2] == ("-c",)
+        lacks = is_shell and ended.refused.endswith("no such file or directory")
+        return (
+            f'{shell}use the exec form, RUN ["PROGRAM", ...], or SHELL' if lacks else ended.refused
+        )
     if ended.status == 127:
         return f"a program wasn't found; PATH of the step: {_path(op)}"
+    if ended.status > _SIGNALLED:
+        return _signal_advice(ended.status - _SIGNALLED)
     return ""
+
+
+def _signal_advice(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""  # programs may end with such a status by themselves
+    if number == signal.SIGKILL:
+        return (
+            f"{name} ended it; if nobody sent that, the machine may be short of memory (see dmesg)"
+        )
+    return f"{name} ended it"
+
+
+def _full_disk(scratch: Path) -> str:
+    """Say so if the file system is full: the step's program may have told less, or nothing."""
+    status = os.statvfs(scratch)
+    if status.f_bavail * status.f_frsize >= _FULL_BYTES and (status.f_favail or not status.f_files):
+        return ""
+    return f"the disk of {scratch.parent} is full: {FREE_SPACE}"
 
 
 def _path(op: ExecOp) -> str:

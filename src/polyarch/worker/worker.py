@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from polyarch.digest import Digest, chain_id, sha256
@@ -30,6 +31,7 @@ from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
 from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.trouble import full_disk_trouble
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
 
@@ -61,13 +63,15 @@ class Images(Protocol):
 class Worker:
     """Implements the solver's Runner.
 
-    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed.
+    `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
+    `place` is where all is written, for messages.
     """
 
     snapshotter: Snapshotter
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
+    place: Path
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -117,7 +121,11 @@ class Worker:
                     yield digest_of_path(tree, mount.source)
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
-        """Do what the op says."""
+        """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
+        with full_disk_trouble(self.place):
+            return self._run(vertex, inputs, cancel)
+
+    def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
         op = vertex.op
         if isinstance(op, ScratchOp):
             return LayerStack()

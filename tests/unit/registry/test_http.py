@@ -176,6 +176,17 @@ def test_dropping_keeps_the_connection_if_little_is_left(peer: Peer) -> None:
     assert not peer.connection.is_kept
 
 
+def test_dropping_what_was_begun_hangs_up_and_waits_for_nothing(peer: Peer) -> None:
+    answer = peer.get(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+    assert next(answer.stream(2)) == b"he"
+
+    answer.drop()
+
+    assert not peer.connection.is_kept
+    assert peer.socket.recv(100).startswith(b"GET /v2/")
+    assert peer.socket.recv(100) == b""
+
+
 def test_a_connection_that_the_other_side_closed_is_stale(peer: Peer) -> None:
     body(peer.get(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
     assert not peer.connection.is_stale()
