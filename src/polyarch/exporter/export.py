@@ -209,7 +209,7 @@ class Exporter:
             sys.stdout.buffer.flush()
             return
         path = Path(destination)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         with store_trouble("write", path):
             try:
                 with aside.open("wb", buffering=0) as stream:
