@@ -199,7 +199,7 @@ class SavedBuilders:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file at once: a reader sees the old one or the new one."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         try:
             self._make_folder(path.parent)
             temporary.write_bytes(data)
@@ -232,7 +232,7 @@ def _list(folder: Path) -> list[str]:
 
 def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:
     uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not (uid.isdigit() and gid.isdigit()):
+    if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
         return None
     return int(uid), int(gid)
 
