@@ -74,6 +74,7 @@ COPY_IN_KEY: list[dict[str, Any]] = [
     {"unpack": True},
     {"parents": True},
     {"exclude": ("*.o",)},
+    {"created": 60},
 ]
 MOUNTS_IN_KEY: list[tuple[ExecMount, dict[str, Any]]] = [
     (BindMount(target="/m", input=1), {"target": "/n"}),
