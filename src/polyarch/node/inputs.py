@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from polyarch.worker.tree import SourceTree
 if TYPE_CHECKING:
     from polyarch.node.fetched import Fetched, Fetcher
 
-__all__ = ["Contexts", "Loader", "MainContext"]
+__all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 
 DEFAULT_NAME = "Dockerfile"
 MAX_DOCKERFILE = 2 << 20
@@ -41,26 +42,64 @@ class MainContext:
     fetched: Fetched | None = None
 
 
+class ContextTrees(Mapping[str, SourceTree]):
+    """Build contexts by name; those that aren't here are fetched when they are first asked for.
+
+    A build that doesn't use a named context doesn't fetch it. Asking raises as `Fetcher.fetch`.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[str, SourceTree],
+        addresses: Mapping[str, str],
+        fetch: Callable[[str], Fetched | None],
+    ) -> None:
+        self._folders = folders
+        self._addresses = addresses
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self.fetched: dict[str, Fetched] = {}
+
+    def __getitem__(self, name: str) -> SourceTree:
+        if name in self._folders:
+            return self._folders[name]
+        with self._lock:
+            if name not in self.fetched:
+                address = self._addresses[name]
+                found = self._fetch(address)
+                if found is None:
+                    raise InputError(f"the build context {name} can't be fetched from {address}")
+                self.fetched[name] = found
+            return self.fetched[name].tree
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._folders or name in self.fetched or name in self._addresses
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._folders, **self.fetched, **self._addresses})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 @frozen
 class Contexts:
     """The build contexts of a request by name, and what remembers their files' digests.
 
-    `fetched` are those that aren't folders of this machine. `ignores` says of a path of the main one
-    whether it is left out, where that is certain.
+    `ignores` says of a path of the main one whether it is left out, where that is certain.
     """
 
-    trees: Mapping[str, SourceTree]
+    trees: ContextTrees
     digests: tuple[ContextDigests, ...] = field(repr=False)
-    fetched: Mapping[str, Fetched] = field(default_factory=dict)
     ignores: Callable[[str], bool] | None = None
 
     def date(self, name: str) -> int | None:
         """Let a context say when the build was made, in seconds; None if it doesn't tell.
 
-        Raises LookupError if there is no context of that name.
+        Raises LookupError if there is no context of that name, else as `Fetcher.fetch`.
         """
         self.trees[name]
-        fetched = self.fetched.get(name)
+        fetched = self.trees.fetched.get(name)
         return fetched.date() if fetched else None
 
     def save(self) -> None:
@@ -145,38 +184,34 @@ class Loader:
         return SourceText(name=path.rpartition("/")[2], text=decode(data))
 
     def contexts(self, main: MainContext) -> Contexts:
-        """Find all contexts; nothing of the folders is read yet. Raises as `main`, NotFound."""
-        fetched: dict[str, Fetched] = {}
+        """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
+        addresses: dict[str, str] = {}
         folders: dict[str, tuple[Path, Matcher | None]] = {}
-        if main.fetched is not None:
-            fetched["context"] = main.fetched
-        elif main.folder is not None:
+        if main.folder is not None:
             path = _dockerfile_path(main.folder, self.request)
             folders["context"] = (main.folder, _matcher(main.folder, path, self.request))
-        else:
+        elif main.fetched is None:
             folders["context"] = (self.empty, None)
         for key, value in self.request.build_contexts.items():
             name = key.partition("::")[0]
             if value.startswith(_IMAGE_SCHEME) or not value:
                 continue
-            found = self._fetched(value)
-            if found is not None:
-                fetched[name] = found
+            if is_address(value) and not Path(value).is_dir():
+                addresses[name] = value
             else:
                 folder = _named_folder(name, value)
                 folders[name] = (folder, _matcher(folder, None, self.request))
-        trees = {name: each.tree for name, each in fetched.items()}
-        digests = []
+        opened, digests = {}, []
         for name, (folder, matcher) in folders.items():
             known = ContextDigests(self.index, folder.resolve())
             digests.append(known)
-            trees[name] = open_context(folder, matcher, known)
+            opened[name] = open_context(folder, matcher, known)
+        trees = ContextTrees(opened, addresses, self._fetched)
+        if main.fetched is not None:
+            trees.fetched["context"] = main.fetched
         matcher = folders["context"][1] if "context" in folders else None
         return Contexts(
-            trees=trees,
-            digests=tuple(digests),
-            fetched=fetched,
-            ignores=matcher.covers if matcher else None,
+            trees=trees, digests=tuple(digests), ignores=matcher.covers if matcher else None
         )
 
 

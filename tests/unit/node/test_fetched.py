@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from polyarch.request import BuildRequest
 from polyarch.store.store import Store
 from polyarch.worker.remote import remote_sources
 from polyarch.worker.secrets import Secrets
+from polyarch.worker.tree import SourceTree
 from web import Page, WebServer, web_server
 
 DATE = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
@@ -32,8 +33,10 @@ def web() -> Iterator[WebServer]:
         yield server
 
 
-def load(store: Store, **fields: object) -> tuple[str, Contexts]:
-    """Return the Dockerfile's text and the contexts."""
+def load(
+    store: Store, use: Callable[[Contexts], None] = lambda _: None, /, **fields: object
+) -> tuple[str, Contexts]:
+    """Return the Dockerfile's text and the contexts, after `use` had them."""
     with remote_sources(store, Secrets(), {}) as remote:
         fetcher = Fetcher(
             remote=remote,
@@ -48,7 +51,9 @@ def load(store: Store, **fields: object) -> tuple[str, Contexts]:
             fetcher=lambda: fetcher,
         )
         main = loader.main()
-        return loader.dockerfile(main).text, loader.contexts(main)
+        contexts = loader.contexts(main)
+        use(contexts)
+        return loader.dockerfile(main).text, contexts
 
 
 def archive(kind: str, **files: str) -> bytes:
@@ -130,6 +135,24 @@ def test_a_dockerfile_elsewhere(store: Store, web: WebServer, tmp_path: Path) ->
 
     assert text == "FROM a"
     assert sorted(contexts.trees) == ["context", "more"]
+
+
+def test_a_named_context_is_fetched_once_when_it_is_used(store: Store, web: WebServer) -> None:
+    web.pages["/file"] = Page(b"content", DATE)
+    contexts = {"used": f"{web.address}/file", "unused": "https://nowhere.invalid/"}
+
+    trees: list[SourceTree] = []
+
+    def use(found: Contexts) -> None:
+        assert sorted(found.trees) == ["context", "unused", "used"]
+        assert not web.asked
+        trees.extend(found.trees["used"] for _ in range(2))
+        assert found.date("used") == 1_700_000_000
+
+    load(store, use, context="-", stdin=b"FROM a", build_contexts=contexts)
+
+    assert (trees[0].root / "context").read_bytes() == b"content"
+    assert len(web.asked) == 1
 
 
 def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> None:
