@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.location import SourceText
-from polyarch.node.inputs import Loader, MainContext
+from polyarch.graph.op import GitOp, HttpOp
+from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
@@ -82,7 +84,7 @@ def build_on(
         maker = GraphMaker()
         options = replace(
             _options(request, platforms),
-            epoch=find_epoch(dockerfile, request.build_args, host(), contexts.date),
+            epoch=find_epoch(dockerfile, request.build_args, host(), _Dates(contexts, loader)),
             ignores=contexts.ignores,
             lint=lint,
         )
@@ -162,6 +164,20 @@ def _warn(lint: Linter, shown: Digest, sink: Sink) -> None:
                 line=line,
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Dates:
+    """Where SOURCE_DATE_EPOCH comes from if it isn't a number."""
+
+    contexts: Contexts
+    loader: Loader
+
+    def of_context(self, name: str) -> int | None:
+        return self.contexts.date(name)
+
+    def of_source(self, op: HttpOp | GitOp) -> int | None:
+        return self.loader.fetcher().date(op)
 
 
 def _loader(

@@ -1,44 +1,60 @@
 """SOURCE_DATE_EPOCH: the latest time that anything new in an image may have.
 
-A number of seconds says it; so does the name of a build context whose source knows when it was made: a
-commit, or a file of a web server. The value is that of the build argument, else the default of an ARG
+A number of seconds says it; so does the name of a build context whose source knows when it was made (a
+commit, or a file of a web server), or of a stage that adds such a source to nothing. The value is that of the build argument, else the default of an ARG
 before the first FROM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
+from typing import Protocol
 
 from polyarch.dockerfile.args import PlatformLike, global_scope, platform_args
+from polyarch.dockerfile.instruction import Add
 from polyarch.dockerfile.parser import Dockerfile
+from polyarch.dockerfile.remote import remote_op
+from polyarch.dockerfile.stages import find_stage
 from polyarch.errors import InputError
+from polyarch.graph.op import GitOp, HttpOp
 
-__all__ = ["SOURCE_DATE_EPOCH", "find_epoch", "parse_epoch"]
+__all__ = ["SOURCE_DATE_EPOCH", "Dates", "find_epoch", "parse_epoch"]
 
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
+_NUMBER = re.compile(r"-?[0-9]+")
 
 
 def parse_epoch(text: str) -> int:
     """Read a number of seconds since 1970. Raises InputError."""
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()):
+    if not _NUMBER.fullmatch(text):
         raise InputError(
             f"invalid {SOURCE_DATE_EPOCH}: {text}",
-            hint="give whole seconds since 1970, or the name of a git or http build context",
+            hint="give whole seconds since 1970, or the name of a git or http build context or stage",
         )
     return int(text)
+
+
+class Dates(Protocol):
+    """Where sources say when they were made, in seconds; None for one that doesn't tell."""
+
+    def of_context(self, name: str) -> int | None:
+        """Ask a build context. Raises LookupError if there is none of that name."""
+
+    def of_source(self, op: HttpOp | GitOp) -> int | None:
+        """Ask a file of a web server, or a commit."""
 
 
 def find_epoch(
     dockerfile: Dockerfile,
     build_args: Mapping[str, str],
     build_platform: PlatformLike,
-    time_of: Callable[[str], int | None],
+    dates: Dates,
 ) -> int | None:
     """Return the epoch in seconds, None if there is none.
 
-    `time_of` says when the source of a build context was made: None for one that doesn't tell (a
-    folder), and LookupError if there is no context of that name. Raises InputError for anything else.
+    Raises InputError for what is neither a number nor the name of something that has a date, and what
+    `dates` raises.
     """
     text = build_args.get(SOURCE_DATE_EPOCH)
     if text is None:
@@ -51,7 +67,22 @@ def find_epoch(
         text = scope.get(SOURCE_DATE_EPOCH, "")
     if not text:
         return None
+    if _NUMBER.fullmatch(text):
+        return int(text)
     try:
-        return time_of(text)
+        return dates.of_context(text)
     except LookupError:
-        return parse_epoch(text)
+        op = _fetched_by(dockerfile, text)
+        return parse_epoch(text) if op is None else dates.of_source(op)
+
+
+def _fetched_by(dockerfile: Dockerfile, name: str) -> HttpOp | GitOp | None:
+    """Return what a stage adds to nothing, if all that it does is to add one thing from elsewhere."""
+    index = find_stage(dockerfile.stages, name)
+    if index is None:
+        return None
+    stage = dockerfile.stages[index]
+    match stage.instructions:
+        case (Add(sources=(source,), contents=()) as added,) if stage.base == "scratch":
+            return remote_op(source, added, added.checksum)
+    return None

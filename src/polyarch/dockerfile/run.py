@@ -37,6 +37,12 @@ _DEFAULT_HOSTNAME = "buildkitsandbox"
 
 def lower_run(state: StageState, instruction: Run, lowering: Lowering) -> None:
     """Add the vertex of a RUN, and its history entry."""
+    if instruction.devices:
+        raise DockerfileError(
+            f"RUN --device={instruction.devices[0].name} can't be carried out yet",
+            hint="take it out: steps see no devices of this machine",
+            place=instruction.location,
+        )
     argv, scripts = _command(state, instruction)
     inputs, mounts = _mounts(state, instruction, lowering)
     options = lowering.options

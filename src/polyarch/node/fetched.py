@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from polyarch.dockerfile.remote import git_op
-from polyarch.errors import NotFound
-from polyarch.graph.op import HttpOp
+from polyarch.errors import InvalidLayer, NotFound
+from polyarch.graph.op import GitOp, HttpOp
 from polyarch.inroot import resolve
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tarread import TarReader
@@ -106,6 +106,18 @@ class Fetcher:
             return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME)
         made = _newest(file.path) if file.modified is None else file.modified
         return Fetched(tree=tree, made=made)
+
+    def date(self, op: HttpOp | GitOp) -> int | None:
+        """Return when what an op fetches was made, in seconds; None if it doesn't tell."""
+        if isinstance(op, GitOp):
+            return self.remote.commit(op, self.cancel).made
+        file = self.remote.file(op, self.cancel)
+        if file.modified is not None:
+            return file.modified
+        try:
+            return _newest(file.path)
+        except InvalidLayer:
+            return None  # no archive
 
     def archive(self, data: bytes) -> Fetched | None:
         """Unpack an archive that was read from standard input; None if it is none."""

@@ -325,3 +325,9 @@ def test_bad_addresses(text: str, message: str) -> None:
     with pytest.raises(DockerfileError, match=message) as error:
         lowered(f"FROM scratch\n{text}\n")
     assert error.value.line == 2
+
+
+def test_devices_are_refused_by_name_and_line() -> None:
+    with pytest.raises(DockerfileError, match="RUN --device=vendor/class=one can't be") as error:
+        lowered("FROM base\nRUN --device=vendor/class=one true\n")
+    assert error.value.line == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import InputError, NotFound
+from polyarch.graph.op import HttpOp
 from polyarch.node.fetched import Fetcher
 from polyarch.node.inputs import Contexts, Loader
 from polyarch.progress import CancelToken, ignore_events
@@ -153,6 +154,24 @@ def test_a_named_context_is_fetched_once_when_it_is_used(store: Store, web: WebS
 
     assert (trees[0].root / "context").read_bytes() == b"content"
     assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "date"),
+    [
+        (Page(b"content", DATE), 1_700_000_000),
+        (Page(archive("gz", file="")), 5),
+        (Page(b"content"), None),
+    ],
+)
+def test_dates_of_files(store: Store, web: WebServer, page: Page, date: int | None) -> None:
+    web.pages["/x"] = page
+    with remote_sources(store, Secrets(), {}) as remote:
+        fetcher = Fetcher(
+            remote=remote, folder=store.temporary, sink=ignore_events, cancel=CancelToken()
+        )
+
+        assert fetcher.date(HttpOp(url=f"{web.address}/x", filename="x")) == date
 
 
 def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> None:
