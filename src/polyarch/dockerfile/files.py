@@ -87,11 +87,7 @@ class _Copies:
         checksum = self._checksum(sources)
         paths: list[str] = []
         for source in sources:
-            op = (
-                remote_op(source, self.instruction, checksum)
-                if isinstance(self.instruction, Add)
-                else None
-            )
+            op = remote_op(source, self.instruction, checksum)
             if op is None:
                 paths.append(source)
                 continue
@@ -135,8 +131,14 @@ class _Copies:
         self._put(action, source)
 
     def _add_remote(self, op: HttpOp | GitOp, address: str) -> None:
-        assert isinstance(self.instruction, Add)
         is_file = isinstance(op, HttpOp)
+        if not isinstance(self.instruction, Add):
+            kind = "URL" if is_file else "git ref"
+            raise DockerfileError(
+                f"source can't be a {kind} for COPY",
+                hint="use ADD",
+                place=self.instruction.location,
+            )
         action = replace(
             self.template,
             sources=(_escaped(op.filename) if isinstance(op, HttpOp) else "/",),

@@ -6,7 +6,7 @@ import posixpath
 import re
 from urllib.parse import unquote, urlsplit
 
-from polyarch.dockerfile.instruction import Add
+from polyarch.dockerfile.instruction import Add, Transfer
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.text.giturl import GitReference, parse_git_reference
@@ -34,8 +34,8 @@ def git_op(
     )
 
 
-def remote_op(source: str, instruction: Add, checksum: str) -> HttpOp | GitOp | None:
-    """Return the op that fetches a source of ADD; None for a path of the build context.
+def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | GitOp | None:
+    """Return the op that fetches a source of ADD; None for a path.
 
     `checksum` is the flag's value, expanded. Raises DockerfileError with the place.
     """
@@ -49,7 +49,8 @@ def remote_op(source: str, instruction: Add, checksum: str) -> HttpOp | GitOp | 
                 f'checksum conflicts: "{checksum}" vs "{reference.checksum}"',
                 place=instruction.location,
             )
-        return git_op(reference, keep_git_dir=instruction.keep_git_dir, checksum=checksum)
+        kept = instruction.keep_git_dir if isinstance(instruction, Add) else None
+        return git_op(reference, keep_git_dir=kept, checksum=checksum)
     if not _WEB.match(source):
         return None
     if checksum and not _DIGEST.fullmatch(checksum):

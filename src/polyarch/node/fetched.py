@@ -52,6 +52,10 @@ class Fetched:
             set_times(self.checkout, self.made)
         return self.made
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is something of that name."""
+        return resolve(self.tree.root, name).exists()
+
     def read(self, name: str, limit: int) -> bytes:
         """Read up to `limit` bytes of a file. Raises NotFound."""
         try:

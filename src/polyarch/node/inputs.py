@@ -168,12 +168,9 @@ class Loader:
 
     def _of_fetched(self, fetched: Fetched) -> SourceText:
         name = fetched.dockerfile or self.request.dockerfile or DEFAULT_NAME
-        try:
-            data = fetched.read(name, MAX_DOCKERFILE + 1)
-        except NotFound:
-            if name != DEFAULT_NAME:
-                raise
-            data = fetched.read(DEFAULT_NAME.lower(), MAX_DOCKERFILE + 1)
+        if name == DEFAULT_NAME and not fetched.has(name) and fetched.has(name.lower()):
+            name = name.lower()
+        data = fetched.read(name, MAX_DOCKERFILE + 1)
         return self._decoded(data, self.request.dockerfile or DEFAULT_NAME)
 
     @staticmethod

@@ -1,10 +1,7 @@
 """Commits of a real repository, by the real program."""
 
-import contextlib
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from polyarch.progress import CancelToken
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_git import GitSource, GitTree
-from servers import free_port
+from servers import git_daemon
 
 FIRST, SECOND = 1_600_000_000, 1_700_000_000
 
@@ -147,41 +144,9 @@ def test_files_may_have_the_time_of_the_commit(source: GitSource, remote: Path) 
     assert times == {SECOND}
 
 
-@contextlib.contextmanager
-def daemon(folder: Path) -> Iterator[str]:
-    """Serve the repositories in a folder by git's own protocol."""
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            "git",
-            "daemon",
-            "--listen=127.0.0.1",
-            f"--port={port}",
-            f"--base-path={folder}",
-            "--export-all",
-        ],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        yield f"git://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def test_submodules(source: GitSource, remote: Path, tmp_path: Path) -> None:
     repository(tmp_path / "module", {"inner": "inner"})
-    with daemon(tmp_path) as address:
+    with git_daemon(tmp_path) as address:
         git(remote, "submodule", "add", f"{address}/module", "module")
         git(remote, "commit", "-q", "-m", "module")
 
