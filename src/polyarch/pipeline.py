@@ -45,6 +45,7 @@ from polyarch.request import BuildRequest, Output
 from polyarch.result import BuildResult
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
+from polyarch.text.gotext import parse_bool
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_image import ImageSource
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from polyarch.node.fetched import Fetcher
 
 __all__ = ["CheckResult", "build_on", "check_on"]
+
+_MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
+"""The build argument that makes an index even of one platform."""
 
 
 def build_on(
@@ -72,7 +76,8 @@ def build_on(
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
-    check_outputs(request.outputs, len(platforms), engines)
+    options = _options(request, platforms)
+    check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
     with node.remote_sources(_secrets(request)) as remote:
         loader = _loader(node, request, remote, sink, cancel)
         main = loader.main()
@@ -83,7 +88,7 @@ def build_on(
         resolver = images.resolver(cancel, pull=request.pull)
         maker = GraphMaker()
         options = replace(
-            _options(request, platforms),
+            options,
             epoch=find_epoch(dockerfile, request.build_args, host(), _Dates(contexts, loader)),
             ignores=contexts.ignores,
             lint=lint,
@@ -229,7 +234,7 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=len(platforms) > 1,
+        is_multi_platform=len(platforms) > 1 or bool(parse_bool(args.get(_MULTI_PLATFORM, ""))),
         target=request.target,
         build_args=args,
         labels=request.labels,
@@ -275,6 +280,7 @@ def _export(
         carrier=node.carrier(images),
         trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
         epoch=lowered[0].epoch,
+        is_split=lowered[0].is_multi_platform,
         sink=images.sink,
         cancel=cancel,
         engines=engines,
@@ -300,7 +306,7 @@ def _assemble(
     )
     if is_true(output, "rewrite-timestamp"):
         choice = replace(choice, latest=epoch)
-    annotations = annotations_of(output, len(lowered))
+    annotations = annotations_of(output, 2 if lowered[0].is_multi_platform else 1)
     with step(images.sink, "exporting layers"):
         made = tuple(
             assemble(
@@ -313,7 +319,8 @@ def _assemble(
             )
             for part, stack in zip(lowered, stacks, strict=True)
         )
-    root = made[0].manifest if len(made) == 1 else assemble_index(made, annotations)
+    is_multi = lowered[0].is_multi_platform
+    root = assemble_index(made, annotations) if is_multi else made[0].manifest
     return Export(
         root=root,
         images=made,
@@ -327,7 +334,7 @@ def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(ran=ran, cached=cached)
-    single = export.images[0] if len(export.images) == 1 else None
+    single = export.images[0] if export.root == export.images[0].manifest else None
     return BuildResult(
         descriptor=export.root.descriptor,
         config_digest=single.config.descriptor.digest if single else None,

@@ -114,3 +114,17 @@ def test_checks(root: Person) -> None:
     assert (shown.status, rules) == (1, ["FromAsCasing", "JSONArgsRecommended"])
     assert (fine.status, fine.out) == (0, "Check complete, no warnings found.\n")
     assert "lint violation found for rules: FromAsCasing" in strict.complaint()
+
+
+def test_an_index_of_one_platform(root: Person) -> None:
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    words = ("build", "--build-arg=BUILDKIT_MULTI_PLATFORM=1", "--platform=linux/arm64")
+    root.run(*words, "-o", "out", ".").check()
+    root.run(*words, "--annotation=index:a=b", "-o", "type=oci,tar=false,dest=image", ".").check()
+
+    assert list(listed(root)) == ["linux_arm64/Dockerfile"]
+    (entry,) = json.loads((root.work / "image/index.json").read_text())["manifests"]
+    digest = entry["digest"].removeprefix("sha256:")
+    index = json.loads((root.work / f"image/blobs/sha256/{digest}").read_text())
+    assert index["annotations"] == {"a": "b"}
+    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["arm64"]

@@ -44,7 +44,8 @@ class Lowered:
 
     `vertex` gives the file system; `config` is the image config without `rootfs` and `history`;
     `history` holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
-    the latest time, in seconds, that anything new may have.
+    the latest time, in seconds, that anything new may have; `is_multi_platform` says that this is one
+    of several platforms, or to be kept as if it were.
     """
 
     platform: Platform
@@ -52,6 +53,7 @@ class Lowered:
     config: JSONObject
     history: tuple[JSONObject, ...]
     epoch: int | None = None
+    is_multi_platform: bool = False
 
 
 def lower(
@@ -148,6 +150,7 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
         config=config,
         history=tuple(state.history),
         epoch=lowering.options.epoch,
+        is_multi_platform=lowering.options.is_multi_platform,
     )
 
 

@@ -129,10 +129,16 @@ def annotations_of(output: Output, platforms: int) -> Annotations:
     return found
 
 
-def check_outputs(outputs: Sequence[Output], platforms: int, engines: Engines) -> None:
-    """Refuse, before anything is built, what can't be exported. Raises InputError."""
+def check_outputs(
+    outputs: Sequence[Output], platforms: int, engines: Engines, *, is_index: bool = False
+) -> None:
+    """Refuse, before anything is built, what can't be exported. Raises InputError.
+
+    `is_index` says that an index is made even of one platform.
+    """
     for output in outputs:
         _check(output, platforms)
+        annotations_of(output, 2 if is_index else platforms)
         if platforms > 1 and is_for_engine(output):
             engine = engines.get(output.attributes.get("context", ""))
             if engine is not None and not engine.holds_indexes():
@@ -168,7 +174,6 @@ def _check(output: Output, platforms: int) -> None:
             hint="leave one of them out",
         )
     epoch_of(output, None)
-    annotations_of(output, platforms)
     names = names_of(output) if output.type in IMAGE_TYPES else ()
     is_pushed = output.type == "registry" or is_true(output, "push")
     if is_pushed and not names:
@@ -199,7 +204,8 @@ def _is_stdout(output: Output) -> bool:
 class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files.
 
-    `epoch` is the time of all files in such outputs, in seconds; None leaves them their own.
+    `epoch` is the time of all files in such outputs, in seconds; None leaves them their own. `is_split`
+    says that each platform has a folder of its own, unless the output says otherwise.
     """
 
     store: Store
@@ -208,6 +214,7 @@ class Exporter:
     sink: Sink
     cancel: CancelToken
     epoch: int | None = None
+    is_split: bool = False
     engines: Engines = field(default_factory=dict)
 
     def run(self, output: Output, export: Export | None) -> None:
@@ -299,7 +306,7 @@ class Exporter:
 
         target = "client directory" if output.type == "local" else "client tarball"
         with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
-            split = is_true(output, "platform-split", default=len(trees) > 1)
+            split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
             with shown.part("copying files" if output.type == "local" else "sending tarball"):
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
