@@ -250,8 +250,8 @@ FLAGS = {
         ("--build-context", "x=/no/such"),
         (
             'failed to build: failed to get build context x: path "/no/such" not found\n'
-            "hint: --build-context x=... names a folder, an image as docker-image://, "
-            "or an OCI layout as oci-layout://"
+            "hint: --build-context x=... names a folder, a repository, a web "
+            "address, or an image as docker-image://"
         ),
     ),
     "an unknown flag": (

@@ -125,8 +125,9 @@ class Loader:
             return MainContext(
                 folder=None if fetched else _folder(request.context), fetched=fetched
             )
-        if not _is_archive(request.stdin):
-            if request.dockerfile:
+        # A library's caller may give the Dockerfile alone: "-" for both.
+        if request.dockerfile == "-" or not _is_archive(request.stdin):
+            if request.dockerfile not in {"", "-"}:
                 raise InputError(
                     "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
                 )

@@ -63,7 +63,7 @@ def test_a_dockerfile_in_lower_case(tmp_path: Path) -> None:
     assert read_dockerfile(request(tmp_path)).text == "FROM b"
 
 
-@pytest.mark.parametrize(("context", "dockerfile"), [("-", ""), (".", "-")])
+@pytest.mark.parametrize(("context", "dockerfile"), [("-", ""), (".", "-"), ("-", "-")])
 def test_a_dockerfile_on_standard_input(context: str, dockerfile: str) -> None:
     found = read_dockerfile(request(context, dockerfile, stdin=b"FROM a"))
 
