@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.interrupts import hold_interrupts, take_interrupts
 from demo.shell import CommandFailed, Shell, say
-from demo.standins import PLATFORMS, make_alpine, make_golang
+from demo.standins import PLATFORMS
 from demo.walkthrough import GREETINGS, walk
-from tools.debian import packages_folder
 from tools.registry import real_registry
 
 _SOURCE = Path(__file__).absolute().parent / "hello-arch"
@@ -39,7 +39,7 @@ def main() -> int:
     images.add_argument("--online", action="store_true", help="use Docker Hub's images")
     images.add_argument("--offline", action="store_true", help="use stand-ins for them")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take_interrupts()
     online = options.online or not (options.offline or not _hub_answers())
     try:
         with _scratch() as scratch, real_registry(scratch / "registry") as registry:
@@ -86,13 +86,29 @@ def _bring_in_standins(shell: Shell, folder: Path, host: str) -> None:
     """Make the stand-ins and push them to the registry that is set up as Docker Hub's mirror."""
     say("Docker Hub isn't used: golang:alpine and alpine are stand-ins, made of Debian's packages")
     say("for amd64, arm64 and armhf (fetched once, and unpacked; nothing of them is run).\n")
-    make_alpine(folder / "alpine", packages_folder())
-    make_golang(folder / "golang", packages_folder())
+    _make_standins(folder)
     shell.run("sh", "-c", "cat $XDG_CONFIG_HOME/polyarch/registries.toml")
     maker = Shell(folder, shell.environ)
     for context, name in (("alpine", "alpine"), ("golang", "golang:alpine")):
         words = ("-t", f"{host}/library/{name}", f"--platform={PLATFORMS}", "--push", context)
         maker.run("polyarch", "build", *words)
+
+
+def _make_standins(folder: Path) -> None:
+    """Make them in a process that can be ended with all that it started, apt and its downloads."""
+    words = [sys.executable, "-m", "demo.standins", str(folder)]
+    maker = None
+    try:
+        with hold_interrupts():
+            maker = subprocess.Popen(words, start_new_session=True)
+        status = maker.wait()
+    except BaseException:
+        if maker is not None:
+            os.killpg(maker.pid, signal.SIGKILL)
+            maker.wait()
+        raise
+    if status:
+        raise CommandFailed("the stand-ins can't be made: Debian's packages are missing")
 
 
 def _shell(scratch: Path, home: Path, mirror: str) -> Shell:
@@ -126,10 +142,10 @@ def _scratch() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # A second Ctrl-C while it is removed would leave it behind.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        subprocess.run([sys.executable, "-m", "demo.remove", str(folder)], check=True)
-        signal.signal(signal.SIGINT, before)
+        with hold_interrupts():
+            # In a session of its own a second Ctrl-C doesn't reach it.
+            words = [sys.executable, "-m", "tools.remove", str(folder)]
+            subprocess.run(words, check=True, start_new_session=True)
 
 
 def _handlers() -> list[str]:

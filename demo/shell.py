@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.interrupts import hold_interrupts
+
 __all__ = ["CommandFailed", "Shell", "say"]
 
 _PATIENCE = 30.0
@@ -52,21 +54,23 @@ class Shell:
 
     @contextmanager
     def _started(self, words: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
-        child = subprocess.Popen(
-            words,
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=sys.stdout.fileno(),
-            text=True,
-            errors="replace",
-        )
+        child: subprocess.Popen[str] | None = None
         try:
+            with hold_interrupts():
+                child = subprocess.Popen(
+                    words,
+                    cwd=self.folder,
+                    env=self.environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=sys.stdout.fileno(),
+                    text=True,
+                    errors="replace",
+                )
             with child:
                 yield child
         finally:
-            if child.poll() is None:
+            if child is not None and child.poll() is None:
                 child.terminate()
                 try:
                     child.wait(_PATIENCE)

@@ -5,22 +5,25 @@ them, by a Dockerfile without RUN. The Go stand-in can build programs that impor
 it has those packages and what they import, compiled as Debian ships them, so that the build needn't
 compile them again under emulation. Unlike golang's images it sets GO111MODULE=auto, so that a program
 without go.mod builds, too, and CGO_ENABLED=0, as there is no C compiler.
+
+`python -m demo.standins FOLDER` makes the build contexts of both.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from tools.busybox import make_rootfs
-from tools.debian import fetch, unpack
+from tools.debian import fetch, packages_folder, unpack
 
-__all__ = ["ARCHITECTURES", "PLATFORMS", "imports", "make_alpine", "make_golang"]
+__all__ = ["PLATFORMS", "imports", "make_alpine", "make_golang"]
 
-ARCHITECTURES = ("amd64", "arm64", "arm")
+_ARCHITECTURES = ("amd64", "arm64", "arm")
 PLATFORMS = "linux/amd64,linux/arm64,linux/arm/v7"
 
 _ALPINE = """\
@@ -56,7 +59,7 @@ def make_alpine(folder: Path, packages: Path) -> None:
     with ThreadPoolExecutor() as pool:
         made = [
             pool.submit(make_rootfs, folder / architecture, architecture, packages)
-            for architecture in ARCHITECTURES
+            for architecture in _ARCHITECTURES
         ]
     for each in made:
         each.result()
@@ -66,7 +69,7 @@ def make_golang(folder: Path, packages: Path) -> None:
     """Fill `folder` with the build context of the stand-in for `golang:alpine`."""
     folder.mkdir(parents=True)
     (folder / "Dockerfile").write_text(_GOLANG)
-    (source,) = fetch(packages, ARCHITECTURES[0], ["golang-1.19-src"])
+    (source,) = fetch(packages, _ARCHITECTURES[0], ["golang-1.19-src"])
     whole = folder / "whole"
     unpack(source, whole, lambda path: path.startswith(_SOURCE) and not path.endswith("_test.go"))
     needed = imports(whole / _SOURCE, ["fmt", "runtime"])
@@ -76,7 +79,7 @@ def make_golang(folder: Path, packages: Path) -> None:
     with ThreadPoolExecutor() as pool:
         made = [
             pool.submit(_unpack_go, folder / architecture, architecture, needed, packages)
-            for architecture in ARCHITECTURES
+            for architecture in _ARCHITECTURES
         ]
     for each in made:
         each.result()
@@ -116,3 +119,8 @@ def _unpack_go(folder: Path, architecture: str, needed: frozenset[str], packages
     folders = {f"{_SOURCE}/{name}" for name in needed}  # the files that differ are in this package
     unpack(go, folder, lambda path: path in kept or str(PurePosixPath(path).parent) in folders)
     unpack(libc, folder, lambda path: _LIBC.fullmatch(path) is not None)
+
+
+if __name__ == "__main__":
+    make_alpine(Path(sys.argv[1], "alpine"), packages_folder())
+    make_golang(Path(sys.argv[1], "golang"), packages_folder())

@@ -6,21 +6,35 @@ what it reports comes back as JSON. The user gets an interpreter that it may rea
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "SOURCE", "User", "command", "fresh_user", "in_engine", "interpreter"]
+__all__ = [
+    "ROOT",
+    "SOURCE",
+    "User",
+    "command",
+    "fresh_user",
+    "in_engine",
+    "interpreter",
+    "module_path",
+]
 
 SOURCE = Path(__file__).parent.parent / "src"
+_DEPENDENCIES = ("backports", "isal", "rich")
 
 PROLOGUE = """
 import json, os, sys, tempfile
@@ -89,11 +103,30 @@ def fresh_user(*, subordinate_ids: bool) -> Iterator[User]:
 
 def interpreter(user: User) -> str:
     """Return a Python that `user` may run: root's own may lie in root's home."""
-    if user.uid == 0 or _is_reachable(Path(sys.executable).resolve()):
+    program = Path(sys.executable)
+    if user.uid == 0 or (_is_reachable(program) and _is_reachable(program.resolve())):
         return sys.executable
     found = shutil.which("python3", path="/usr/local/bin:/usr/bin")
     assert found, "an ordinary user needs a Python in /usr"
     return found
+
+
+@functools.cache
+def module_path() -> str:
+    """Return a PYTHONPATH by which any user imports polyarch and what it depends on.
+
+    A checkout in root's home can't be read by others: they get a copy.
+    """
+    packages = Path(sysconfig.get_paths()["purelib"])
+    if _is_reachable(SOURCE) and _is_reachable(packages):
+        return f"{SOURCE}:{packages}"
+    folder = Path(tempfile.mkdtemp(prefix="polyarch-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    for origin in (SOURCE / "polyarch", *(packages / name for name in _DEPENDENCIES)):
+        if origin.exists():
+            shutil.copytree(origin, folder / origin.name)
+    return str(folder)
 
 
 def _is_reachable(program: Path) -> bool:
@@ -111,7 +144,7 @@ def in_engine(user: User, script: str, **arguments: object) -> Any:
     """Run `script` as an engine of `user` and return what it reported."""
     ended = subprocess.run(
         command(user, script, **arguments),
-        env={"PATH": os.environ["PATH"], "HOME": str(user.home), "PYTHONPATH": str(SOURCE)},
+        env={"PATH": os.environ["PATH"], "HOME": str(user.home), "PYTHONPATH": module_path()},
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

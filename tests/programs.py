@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines import SOURCE, User, interpreter
+from engines import User, interpreter, module_path
 
 __all__ = ["Ended", "Person", "person"]
 
@@ -29,6 +29,12 @@ class Ended:
         assert self.status == 0, self.err
         return self
 
+    def complaint(self) -> str:
+        """Return the end of what it printed: the excerpt of the Dockerfile, the error, the hint."""
+        found = re.search(r"^(?:\S+:\d+\n-{20}|ERROR: )", self.err, re.MULTILINE)
+        assert found, self.err
+        return self.err[found.start() :]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
@@ -37,6 +43,8 @@ class Person:
     user: User
     home: Path
     environ: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """The words before every command, which lead to where they are."""
 
     @property
     def work(self) -> Path:
@@ -65,17 +73,16 @@ class Person:
     def become(self) -> list[str]:
         """Return the words before a command that make it this person's."""
         ids = [f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--init-groups"]
-        return ["setpriv", *ids, "--"] if self.user.uid else []
+        return [*self.prefix, *(["setpriv", *ids, "--"] if self.user.uid else [])]
 
     def environment(self) -> dict[str, str]:
         """Return all variables that the program gets."""
-        packages = sysconfig.get_paths()["purelib"]
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.home),
             "USER": self.user.name,
             "POLYARCH_ROOT": str(self.root),
-            "PYTHONPATH": f"{SOURCE}:{packages}",
+            "PYTHONPATH": module_path(),
             "LANG": "C.UTF-8",
             **self.environ,
         }
@@ -92,23 +99,23 @@ class Person:
             start_new_session=True,
         )
 
-    def run(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run polyarch to its end."""
-        return self.run_other(*self.command(*words), seconds=seconds)
+        return self.run_other(*self.command(*words), seconds=seconds, stdin=stdin)
 
-    def run_other(self, *words: str, seconds: float = _STEP_TIME) -> Ended:
+    def run_other(self, *words: str, seconds: float = _STEP_TIME, stdin: bytes = b"") -> Ended:
         """Run another program in the same surroundings."""
         ended = subprocess.run(
             words,
             env=self.environment(),
             cwd=self.work,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             check=False,
             timeout=seconds,
         )
         out, err = (each.decode(errors="replace") for each in (ended.stdout, ended.stderr))
-        assert "Traceback (most recent call last)" not in err, err
+        assert "Traceback (most recent call last)" not in err or "--debug" in words, err
         return Ended(status=ended.returncode, out=out, err=err)
 
 

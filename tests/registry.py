@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ class Registry(ThreadingHTTPServer):
     """Serves the distribution spec; knobs make it refuse, break and forget.
 
     `failures` maps "METHOD path" to statuses to answer with first; `cut` is the number of bytes after
-    which the next blobs break off; `token` is wanted as Bearer if it isn't empty.
+    which the next blobs break off; `token` is wanted as Bearer if it isn't empty, and given to `users`
+    only, by name and password, if there are some; without a token, they are let in by Basic.
+    `identity` is the refresh token that its authority takes. `retry_after` goes with failures.
+    Blobs of `meetings` are given when as many are asked for at once as theirs has parties.
     """
 
     daemon_threads = True
@@ -29,6 +33,10 @@ class Registry(ThreadingHTTPServer):
         self.failures: dict[str, list[int]] = {}
         self.cuts: list[int] = []
         self.token = ""
+        self.users: dict[str, str] = {}
+        self.identity = ""
+        self.retry_after = ""
+        self.meetings: dict[str, threading.Barrier] = {}
         self.forms: list[dict[str, list[str]]] = []
         self.lock = threading.Lock()
 
@@ -96,19 +104,39 @@ class _Handler(BaseHTTPRequestHandler):
             failures = self.server.failures.get(line)
             failure = failures.pop(0) if failures else 0
         if failure:
-            self._answer(failure, b'{"errors":[{"code":"UNKNOWN","message":"as asked"}]}')
+            told = {"Retry-After": self.server.retry_after} if self.server.retry_after else {}
+            self._answer(failure, b'{"errors":[{"code":"UNKNOWN","message":"as asked"}]}', told)
         elif self.path.startswith("/token"):
             self._token(body)
         elif self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
             realm = f'Bearer realm="http://{self.server.host}/token",service="tests"'
             self._answer(401, b"", {"WWW-Authenticate": realm})
+        elif self.server.users and not self.server.token and not self._is_known():
+            self._answer(401, b"", {"WWW-Authenticate": 'Basic realm="tests"'})
         else:
             self._route(body)
 
     def _token(self, body: bytes) -> None:
         query = body.decode() if self.command == "POST" else urlsplit(self.path).query
-        self.server.forms.append(parse_qs(query))
+        form = parse_qs(query)
+        self.server.forms.append(form)
+        asks = {key: values[0] for key, values in form.items()}
+        may = (
+            self._is_known()
+            or self.server.users.get(asks.get("username", "")) == asks.get("password", "no")
+            or (self.server.identity and asks.get("refresh_token") == self.server.identity)
+        )
+        if (self.server.users or self.server.identity) and not may:
+            self._answer(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}')
+            return
         self._answer(200, f'{{"token": "{self.server.token}"}}'.encode())
+
+    def _is_known(self) -> bool:
+        kind, _, text = (self.headers["Authorization"] or "").partition(" ")
+        user, _, password = (
+            base64.b64decode(text).decode().partition(":") if kind == "Basic" else ("", "", "")
+        )
+        return bool(user) and self.server.users.get(user) == password
 
     def _route(self, body: bytes) -> None:
         url = urlsplit(self.path)
@@ -119,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
             ("/blobs/", self._blob),
             ("/manifests/", self._manifest),
         ):
+            if not path:
+                self._answer(200, b"{}")
+                return
             name, found, rest = path.partition(kind)
             if found:
                 serve(name, rest, query, body)
@@ -143,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404)
             return
+        if digest in self.server.meetings and self.command == "GET":
+            self.server.meetings[digest].wait()
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
         cut = self.server.cuts.pop(0) if self.server.cuts and self.command == "GET" else None
         self._answer(206 if start else 200, data[start:], cut=cut)

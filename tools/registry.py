@@ -48,7 +48,7 @@ def real_registry(
 ) -> Iterator[RealRegistry]:
     """Serve what `folder` holds for the time of the block, on a free port if none is named.
 
-    `more` is added to its configuration. Raises RuntimeError with its log if it doesn't start.
+    `more` is added to its configuration, below `http`. Raises RuntimeError with its log if it doesn't start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
@@ -57,7 +57,7 @@ def real_registry(
         "version: 0.1\n"
         "log: {level: error, accesslog: {disabled: false}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n{more}"
+        f"http:\n  addr: '127.0.0.1:{port}'\n{more}"
     )
     log = folder / "log"
     with log.open("wb") as output:

@@ -1,12 +1,102 @@
 """Build container images for many CPU architectures, on one machine, without root or a daemon.
 
+    import polyarch
+
+    result = polyarch.build(".", tags=["registry.example/you/app"], push=True,
+                            platforms=["linux/amd64", "linux/arm64"])
+    print(result.digest)
+
 The path of a build, in the order of the packages that carry it::
 
     text --parse--> Dockerfile --lower--> Graph --solve--> layers --assemble--> Image
                                                                                   |
                 registry <--push-- ImageIndex <--image_index-- one Image per platform
 
-`polyarch.build.build` states it in full and is the way in for programs.
+`polyarch.pipeline` states it in full. Programs build with `build`, or with a `Builder` for several
+builds; `BuildRequest` and `BuildResult` say what goes in and what comes out.
 """
 
+# Type checkers take this for typing's. Nothing is imported before a name is asked for: the command line
+# starts here, too, and what is asked of it most often needs none of the program.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from polyarch import errors
+    from polyarch.digest import Digest
+    from polyarch.library.ask import make_request
+    from polyarch.library.builder import Builder, build
+    from polyarch.library.options import BuildOptions
+    from polyarch.platforms import Platform
+    from polyarch.progress import (
+        CancelToken,
+        Event,
+        LogEvent,
+        Sink,
+        StatusEvent,
+        StepEvent,
+        WarningEvent,
+    )
+    from polyarch.request import BuildRequest, Output, Secret, Ulimit
+    from polyarch.result import BuildResult
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BuildOptions",
+    "BuildRequest",
+    "BuildResult",
+    "Builder",
+    "CancelToken",
+    "Digest",
+    "Event",
+    "LogEvent",
+    "Output",
+    "Platform",
+    "Secret",
+    "Sink",
+    "StatusEvent",
+    "StepEvent",
+    "Ulimit",
+    "WarningEvent",
+    "build",
+    "errors",
+    "make_request",
+]
+
+_MODULES = {
+    "digest": ("Digest",),
+    "library.ask": ("make_request",),
+    "library.builder": ("Builder", "build"),
+    "library.options": ("BuildOptions",),
+    "platforms": ("Platform",),
+    "progress": (
+        "CancelToken",
+        "Event",
+        "LogEvent",
+        "Sink",
+        "StatusEvent",
+        "StepEvent",
+        "WarningEvent",
+    ),
+    "request": ("BuildRequest", "Output", "Secret", "Ulimit"),
+    "result": ("BuildResult",),
+}
+
+
+if not TYPE_CHECKING:  # or type checkers would believe in any name
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 see above
+
+        if name == "errors":
+            return import_module("polyarch.errors")
+        for module, names in _MODULES.items():
+            if name in names:
+                value = getattr(import_module(f"polyarch.{module}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'polyarch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

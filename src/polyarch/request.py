@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["BuildRequest", "Output", "Secret", "Ulimit"]
+__all__ = ["BuildRequest", "Output", "Secret", "Ulimit", "is_address"]
+
+_ADDRESS = re.compile(r"(?:https?|git|ssh)://|git@[\w.-]+:|github\.com/")
+
+
+def is_address(context: str) -> bool:
+    """Tell whether a build context is somewhere else, and no folder."""
+    return _ADDRESS.match(context) is not None
 
 
 def _nothing() -> Mapping[str, str]:
@@ -40,11 +48,15 @@ class Ulimit:
 
 @frozen
 class Secret:
-    """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not."""
+    """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not.
+
+    `value` is the secret itself, if it isn't None.
+    """
 
     id: str
     path: str = ""
     env: str = ""
+    value: bytes | None = field(default=None, repr=False)
 
 
 @frozen

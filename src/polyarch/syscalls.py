@@ -57,6 +57,7 @@ __all__ = [
     "fsconfig_string",
     "fsmount",
     "fsopen",
+    "in_initial_user_namespace",
     "libseccomp_number",
     "mount",
     "mount_setattr",
@@ -143,6 +144,8 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD
+"""The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
 
 Path = str | bytes | os.PathLike[str]
 
@@ -220,6 +223,11 @@ def umount2(target: Path, flags: int = 0) -> None:
 def unshare(flags: int) -> None:
     """Move the caller into new namespaces; CLONE_NEWPID only concerns its later children."""
     _check(_libc.unshare(flags))
+
+
+def in_initial_user_namespace() -> bool:
+    """Tell whether the caller is in the user namespace that the whole machine shares."""
+    return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
 
 
 def setns(fd: int, nstype: int = 0) -> None:

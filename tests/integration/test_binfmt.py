@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,24 @@ from polyarch.emulation.binfmt import BINFMT_FOLDER, BinfmtMount
 from programs import Person, person
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
+
+
+@pytest.fixture(autouse=True)
+def machine_untouched() -> Iterator[None]:
+    before = BinfmtMount().names()
+    yield
+    assert BinfmtMount().names() == before
+
+
+def in_own_machine(work: Callable[[], None]) -> None:
+    """Call `work` where a fresh binfmt_misc hides the machine's, which root could write even there."""
+
+    def enter() -> None:
+        syscalls.mount("binfmt_misc", BINFMT_FOLDER, "binfmt_misc")
+        assert BinfmtMount().names() == ()
+        work()
+
+    in_user_namespace(enter)
 
 
 def supported(printed: Printed) -> list[str]:
@@ -31,7 +50,6 @@ def emulators(printed: Printed) -> list[str] | None:
 
 def test_install_runs_what_did_not_run(tmp_path: Path) -> None:
     environ = {"POLYARCH_ROOT": str(tmp_path)}
-    before = BinfmtMount().names()
 
     def work() -> None:
         fresh = call("binfmt", environ=environ)
@@ -51,8 +69,7 @@ def test_install_runs_what_did_not_run(tmp_path: Path) -> None:
             "installing: arm64 qemu-aarch64 already registered\n",
         )
 
-    in_user_namespace(work)
-    assert BinfmtMount().names() == before
+    in_own_machine(work)
 
 
 def test_the_flags_of_the_image(tmp_path: Path) -> None:
@@ -79,7 +96,7 @@ def test_the_flags_of_the_image(tmp_path: Path) -> None:
         assert (gone.status, emulators(gone)) == (0, None)
         assert "linux/arm64" not in supported(gone)
 
-    in_user_namespace(work)
+    in_own_machine(work)
 
 
 def test_uninstall_by_architecture(tmp_path: Path) -> None:
@@ -97,7 +114,7 @@ def test_uninstall_by_architecture(tmp_path: Path) -> None:
         )
         assert (none.status, none.err) == (1, "uninstalling: arm64 not found\n")
 
-    in_user_namespace(work)
+    in_own_machine(work)
 
 
 def test_status_leaves_no_mount_and_installing_does(tmp_path: Path) -> None:
@@ -113,7 +130,7 @@ def test_status_leaves_no_mount_and_installing_does(tmp_path: Path) -> None:
         assert (looked, os.path.ismount(place)) == (False, True)
         assert (place / "qemu-aarch64").read_text().startswith("enabled\n")
 
-    in_user_namespace(work)
+    in_own_machine(work)
 
 
 def test_no_emulator_and_no_folder(tmp_path: Path) -> None:
@@ -134,7 +151,7 @@ def test_no_emulator_and_no_folder(tmp_path: Path) -> None:
         assert "cannot mount binfmt_misc filesystem at /nowhere: No such file" in nowhere.err
         assert "modprobe binfmt_misc" in nowhere.err
 
-    in_user_namespace(work)
+    in_own_machine(work)
 
 
 def test_an_ordinary_user_is_told_and_may_look(user_with_one_id: User, tmp_path: Path) -> None:

@@ -7,30 +7,11 @@ import re
 
 import pytest
 
+from greetings import DOCKERFILE, GREETINGS, PLATFORMS
 from programs import Person
 from servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
-
-DOCKERFILE = """\
-FROM {base} AS builder
-RUN mkdir /app
-ADD . /app/
-WORKDIR /app
-RUN echo "Hello, $(uname -m)!" > hello && chown 0:0 hello
-
-FROM {base}
-RUN mkdir /app
-WORKDIR /app
-COPY --from=builder /app/hello .
-CMD ["cat", "./hello"]
-"""
-PLATFORMS = "linux/arm,linux/arm64,linux/amd64"
-GREETINGS = {
-    "linux/arm/v7": "Hello, armv7l!\n",
-    "linux/arm64": "Hello, aarch64!\n",
-    "linux/amd64": "Hello, x86_64!\n",
-}
 
 
 def test_each_platform_greets_by_its_digest(who: Person, registry: RealRegistry) -> None:

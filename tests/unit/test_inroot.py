@@ -1,11 +1,26 @@
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from namespaces import in_user_namespace
+from polyarch import syscalls
 from polyarch.errors import InputError
-from polyarch.inroot import OWNER_XATTR, get_node, get_owner, open_in_root, resolve, set_owner
+from polyarch.inroot import (
+    NODE_XATTR,
+    OWNER_XATTR,
+    get_node,
+    get_owner,
+    make_node,
+    open_in_root,
+    resolve,
+    set_owner,
+)
 from trees import plant
 
 
@@ -47,6 +62,115 @@ def test_open_in_root_follows_links_inside(tmp_path: Path) -> None:
 
     with open(open_in_root(tmp_path, "link", os.O_RDONLY)) as file:
         assert file.read() == "ours"
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+PATHS = st.lists(NAMES | st.sampled_from(["..", ".", ""]), min_size=1, max_size=5).map("/".join)
+TREES = st.dictionaries(
+    st.lists(NAMES, min_size=1, max_size=3).map("/".join),
+    st.none() | PATHS.map(lambda path: f"-> {path or '/'}") | st.just("text"),
+    max_size=8,
+)
+
+
+def grow(root: Path, tree: dict[str, str | None]) -> None:
+    """Plant what can be planted: what lies below a link is left out."""
+    root.mkdir()
+    for name, text in sorted(tree.items()):
+        with suppress(OSError):
+            if not any((root / name).parents[depth].is_symlink() for depth in range(3)):
+                plant(root, {name: text})
+
+
+@given(tree=TREES, paths=st.lists(PATHS, min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_resolve_agrees_with_the_kernel_and_never_leaves(
+    tree: dict[str, str | None], paths: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        grow(root, tree)
+        descriptor = os.open(root, os.O_PATH)
+        for path in paths:
+            with suppress(InputError):
+                found = resolve(root, path)
+                assert os.path.realpath(found) == str(found)
+                assert found == root or root in found.parents
+            with suppress(OSError):
+                opened = syscalls.openat2(
+                    descriptor, path or ".", os.O_PATH, resolve=syscalls.RESOLVE_IN_ROOT
+                )
+                place = os.readlink(f"/proc/self/fd/{opened}")
+                os.close(opened)
+                assert str(resolve(root, path)) == place
+        os.close(descriptor)
+
+
+@given(tree=TREES, path=PATHS)
+@settings(max_examples=100, deadline=None)
+def test_resolve_without_the_last_link_resolves_its_folder(
+    tree: dict[str, str | None], path: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        grow(root, tree)
+        with suppress(InputError):
+            found = resolve(root, path, follow_last=False)
+
+            assert found == root or os.path.realpath(found.parent) == str(found.parent)
+            assert found == root or root in found.parents
+
+
+def test_open_in_root_does_not_follow_a_link_that_appears(tmp_path: Path) -> None:
+    plant(tmp_path, {"folder": None})
+    with pytest.raises(IsADirectoryError):
+        open_in_root(tmp_path, "folder", os.O_WRONLY)
+
+    descriptor = open_in_root(tmp_path, "new", os.O_WRONLY | os.O_CREAT, 0o640)
+    os.close(descriptor)
+
+    assert (tmp_path / "new").stat().st_mode & 0o7777 == 0o640
+
+
+def test_an_owner_that_is_not_mapped_is_recorded(tmp_path: Path) -> None:
+    plant(tmp_path, {"f": "text", "d": None, "link": "-> f"})
+
+    def check() -> None:
+        for name in ("f", "d", "link"):
+            set_owner(tmp_path / name, 1000, 1001)
+        assert get_owner(tmp_path / "f") == (1000, 1001)
+        assert get_owner(tmp_path / "d") == (1000, 1001)
+        assert get_owner(tmp_path / "link") == (0, 0), "links can't carry attributes"
+        set_owner(tmp_path / "f", 0, 0)
+        assert get_owner(tmp_path / "f") == (0, 0)
+        assert os.listxattr(tmp_path / "f") == []
+
+    in_user_namespace(check)
+
+
+def test_nodes_that_are_forbidden_have_stand_ins(tmp_path: Path) -> None:
+    def check() -> None:
+        os.umask(0)
+        make_node(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        make_node(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(8, 300))
+        make_node(tmp_path / "fifo", stat.S_IFIFO | 0o644, 0)
+        found = {path.name: get_node(path, path.lstat()) for path in sorted(tmp_path.iterdir())}
+        assert found == {
+            "disk": (stat.S_IFBLK | 0o600, os.makedev(8, 300)),
+            "fifo": (stat.S_IFIFO | 0o644, 0),
+            "null": (stat.S_IFCHR | 0o666, os.makedev(1, 3)),
+        }
+
+    in_user_namespace(check)
+    assert os.getxattr(tmp_path / "null", NODE_XATTR) == b"c:1:3"
+
+
+def test_a_file_with_content_is_no_node(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_text("text")
+    os.setxattr(file, NODE_XATTR, b"c:1:3")
+
+    assert get_node(file, file.lstat())[0] == file.lstat().st_mode
 
 
 @pytest.mark.root

@@ -27,7 +27,7 @@ UNWANTED = {
 
 def test_a_build_is_begun_with_few_modules() -> None:
     script = (
-        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.build, "
+        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.pipeline, "
         "polyarch.cli.display.plain; print(*sys.modules)"
     )
 

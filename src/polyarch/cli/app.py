@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 from polyarch.cli.command import Context, WrongCount
-from polyarch.cli.commands import GROUPS, Entry, find, load
+from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.helptext import (
     GLOBAL_FLAGS,
     command_help,
@@ -39,7 +39,8 @@ _METADATA = "docker-cli-plugin-metadata"
 _PLUGIN_USAGE_STATUS = 125
 _HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
 _ROOT_FLAGS = (*GLOBAL_FLAGS, _HELP, Flag(name="version", kind=Kind.SWITCH))
-# Docker hands its own global flags on to a plugin; which engine it would talk to is nothing to us.
+# Docker hands its own global flags on to a plugin. Those that choose an engine, or docker's folder, do what
+# the variables do.
 _DOCKER_FLAGS = (
     Flag(name="config"),
     Flag(name="context", short="c"),
@@ -123,7 +124,7 @@ def _run(words: list[str], context: Context) -> int:
         # Docker's own flags may come before the plugin's name.
         before = parse_flags(flags, words[: words.index(plugin)], mixed=False)
         words = words[words.index(plugin) + 1 :]
-        context = _with_globals(before, context)
+        context = _with_docker(before, _with_globals(before, context))
     options = _root_options(flags, words, context)
     context = _with_globals(options, context)
     if options.is_set("version"):
@@ -168,6 +169,12 @@ def _with_globals(options: Options, context: Context) -> Context:
     )
 
 
+def _with_docker(options: Options, context: Context) -> Context:
+    variables = {"config": "DOCKER_CONFIG", "context": "DOCKER_CONTEXT", "host": "DOCKER_HOST"}
+    chosen = {name: options.text(flag) for flag, name in variables.items() if options.given(flag)}
+    return replace(context, environ={**context.environ, **chosen}) if chosen else context
+
+
 def _no_command(words: Sequence[str], context: Context) -> int:
     if words[0] in {"help", "--help"}:
         return _help(words[1:], context)
@@ -180,8 +187,12 @@ def _no_command(words: Sequence[str], context: Context) -> int:
         raise InputError(f'unknown command: "{" ".join(words[:2])}"')
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
+    # Only for those who mistype.
+    from polyarch.text.gotext import suggestion  # noqa: PLC0415
+
+    near = suggestion(words[0], [entry.name for entry in COMMANDS])
     raise InputError(
-        f'unknown command: "{words[0]}"', hint=f"{context.program} --help lists the commands"
+        f'unknown command: "{words[0]}"{near}', hint=f"{context.program} --help lists the commands"
     )
 
 

@@ -16,7 +16,6 @@ from polyarch.cli.files import write_file
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Options
-from polyarch.cli.outputs import NO_OUTPUT
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
@@ -24,11 +23,16 @@ from polyarch.node.saved import SavedBuilders
 from polyarch.record import frozen, replace
 
 if TYPE_CHECKING:
-    from polyarch.build import BuildResult
+    from polyarch.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
 
+_NO_OUTPUT = (
+    "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
+    "To push result image into registry use --push or to load image into docker use --load"
+)
 _PREFIX = "failed to build: "
+_CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
 _SOLVE_PREFIX = "failed to build: failed to solve: "
 
 
@@ -64,7 +68,7 @@ def _build(options: Options, context: Context) -> int:
     if not options.given("jobs"):
         asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
     if not asked.request.outputs:
-        context.warn(NO_OUTPUT.format(chosen.builder.driver))
+        context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     _remove(options.text("iidfile"))
     builders.touch(chosen.builder.name)
     caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
@@ -82,8 +86,8 @@ def _build(options: Options, context: Context) -> int:
 
 def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
     # The engine is most of the program: a wrong flag is told without it.
-    from polyarch.build import build_on  # noqa: PLC0415
     from polyarch.cli.engine import open_node  # noqa: PLC0415
+    from polyarch.pipeline import build_on  # noqa: PLC0415
 
     with cancel_on_signals() as cancel, open_node(context) as node, display:
         try:
@@ -91,7 +95,7 @@ def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
         except Cancelled as error:
             raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
         except PolyarchError as error:
-            is_context = str(error).startswith("unable to prepare context")
+            is_context = str(error).startswith(_CONTEXT_ERRORS)
             raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
 
 

@@ -31,9 +31,9 @@ from polyarch.cli.flags import (
     ulimit_flag,
 )
 from polyarch.cli.options import Options
-from polyarch.cli.outputs import default_outputs, merge_outputs
 from polyarch.cli.proxies import proxy_args
-from polyarch.errors import InputError, InvalidReference
+from polyarch.errors import InputError
+from polyarch.library.ask import make_request
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import field, frozen, replace
@@ -102,31 +102,31 @@ def _attestations(options: Options) -> tuple[Attestation, ...]:
 
 
 def _request(options: Options, context: Context) -> BuildRequest:
-    if options.is_set("no-cache") and options.values("no-cache-filter"):
-        raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
-    allowed = allow_flag(options.values("allow")).entitlements
-    network = _network(options.text("network"))
-    if network == "host":
-        allowed = tuple(dict.fromkeys((*allowed, "network.host")))
-    folder, dockerfile = options.arguments[0], options.text("file")
-    request = BuildRequest(
-        context=folder,
-        dockerfile=dockerfile,
+    needs_digest = options.is_set("quiet") or any(
+        options.text(name) for name in ("iidfile", "metadata-file")
+    )
+    request = make_request(
+        options.arguments[0],
+        dockerfile=options.text("file"),
         platforms=_platforms(options, context.environ),
-        tags=_tags(options.values("tag")),
+        tags=options.values("tag"),
         target=options.text("target"),
         build_args=_build_args(options.values("build-arg"), context.environ),
         build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
         labels=_pairs(options.values("label")),
+        outputs=output_flag(options.values("output")),
+        push=options.is_set("push"),
+        load=options.is_set("load"),
+        needs_digest=needs_digest,
         no_cache=options.is_set("no-cache"),
         no_cache_filter=options.values("no-cache-filter"),
         pull=options.is_set("pull"),
-        network=network,
+        network=options.text("network"),
         add_hosts=add_host_flag(options.values("add-host")),
         shm_size=size_flag(options.text("shm-size")) if options.text("shm-size") else 0,
         ulimits=ulimit_flag(options.values("ulimit")),
         cgroup_parent=options.text("cgroup-parent"),
-        allow=allowed,
+        allow=allow_flag(options.values("allow")).entitlements,
         secrets=_secrets(secret_flag(options.values("secret")), context.environ),
         ssh=_agents(ssh_flag(options.values("ssh")), context.environ),
         annotations=tuple(
@@ -135,23 +135,9 @@ def _request(options: Options, context: Context) -> BuildRequest:
         ),
         jobs=options.number("jobs"),
     )
-    return _with_stdin(_with_outputs(request, options), context)
-
-
-def _with_outputs(request: BuildRequest, options: Options) -> BuildRequest:
-    outputs = merge_outputs(
-        output_flag(options.values("output")),
-        push=options.is_set("push"),
-        load=options.is_set("load"),
-        tags=request.tags,
-    )
-    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in outputs):
+    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in request.outputs):
         raise InputError("local and tar exporters are incompatible with image ID file")
-    needs_digest = options.is_set("quiet") or any(
-        options.text(name) for name in ("iidfile", "metadata-file")
-    )
-    outputs = outputs or default_outputs(request.tags, needs_digest=needs_digest)
-    return replace(request, outputs=outputs)
+    return _with_stdin(request, context)
 
 
 def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
@@ -169,17 +155,6 @@ def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, 
     return parse_list(values)
 
 
-def _tags(values: Iterable[str]) -> tuple[str, ...]:
-    tags = []
-    for value in values:
-        try:
-            reference = parse_reference(value)
-        except InvalidReference as error:
-            raise InvalidReference(f"invalid tag {quoted(value)}: {error}") from error
-        tags.append(reference.canonical)
-    return tuple(dict.fromkeys(tags))
-
-
 def _familiar(name: str) -> str:
     return parse_reference(name).familiar
 
@@ -187,7 +162,7 @@ def _familiar(name: str) -> str:
 def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     args = {}
     for value in values:
-        name, equals, setting = value.partition("=")
+        name, equals, setting = _pair(value)
         if equals:
             args[name] = setting
         elif name in environ:
@@ -198,16 +173,16 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
 
 
 def _pairs(values: Iterable[str]) -> dict[str, str]:
-    return {name: setting for name, _, setting in (value.partition("=") for value in values)}
+    return {name: setting for name, _, setting in map(_pair, values)}
 
 
-def _network(mode: str) -> str:
-    if mode not in {"", "default", "none", "host"}:
+def _pair(text: str) -> tuple[str, str, str]:
+    name, equals, setting = text.partition("=")
+    if not name:
         raise InputError(
-            f"network mode {quoted(mode)} not supported by buildkit",
-            hint="a step has the network of the host or none: default, host or none",
+            f"invalid key-value pair {quoted(text)}: empty key", hint="write NAME=value"
         )
-    return mode or "default"
+    return name, equals, setting
 
 
 def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[Secret, ...]:

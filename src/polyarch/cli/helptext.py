@@ -54,7 +54,9 @@ def command_help(program: str, entry: Entry, command: Command) -> str:
         parts.append(f"Aliases:\n  {names}")
     lines = "\n".join(f"  {line}" if line else "" for line in command.example.splitlines())
     parts.append("Examples:\n" + lines.replace("polyarch ", f"{program} "))
-    flags = sorted((*command.flags, *GLOBAL_FLAGS, _HELP), key=lambda flag: flag.name)
+    # A command's own flag takes the place of the shared one, if only to hide it.
+    named = {flag.name: flag for flag in (*GLOBAL_FLAGS, _HELP, *command.flags)}
+    flags = sorted(named.values(), key=lambda flag: flag.name)
     return "\n\n".join(parts) + "\n\n" + _flags(flags).rstrip("\n") + "\n"
 
 

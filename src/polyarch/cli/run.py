@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.cli.command import Command, Context
 from polyarch.cli.engine import open_node
@@ -11,11 +12,12 @@ from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, PolyarchError
-from polyarch.node.run import RunRequest, run_image
+from polyarch.node.run import ProgramRefused, RunRequest, run_image
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
+from polyarch.runtime.talk import SILENCE, Talk
 
-__all__ = ["RUN", "read_run"]
+__all__ = ["RUN", "RunFailed", "read_run"]
 
 _OWN_FAILURE = 125
 
@@ -41,7 +43,8 @@ class RunFailed(CommandFailed):
 
     def __init__(self, error: PolyarchError) -> None:
         super().__init__("", error)
-        self.exit_status = _OWN_FAILURE
+        is_refused = isinstance(error, ProgramRefused)
+        self.exit_status = error.exit_status if is_refused else _OWN_FAILURE
 
 
 def read_run(options: Options, environ: Mapping[str, str]) -> RunRequest:
@@ -111,10 +114,17 @@ def _bind(value: str) -> tuple[str, str, bool]:
     return os.path.abspath(source), target, mode == "ro"
 
 
+def _talk(options: Options, context: Context) -> AbstractContextManager[Talk]:
+    interactive, terminal = options.is_set("interactive"), options.is_set("tty")
+    if not interactive and not terminal:
+        return nullcontext(SILENCE)
+    from polyarch.cli.terminal import open_talk  # noqa: PLC0415 most runs have neither
+
+    return open_talk(context, interactive=interactive, terminal=terminal)
+
+
 def _run(options: Options, context: Context) -> int:
     request = read_run(options, context.environ)
-    if options.is_set("interactive") or options.is_set("tty"):
-        context.warn("WARNING: the program gets neither standard input nor a terminal yet")
     streams = {1: context.stdout, 2: context.stderr}
 
     def show(stream: int, data: bytes) -> None:
@@ -122,9 +132,13 @@ def _run(options: Options, context: Context) -> int:
         streams[stream].flush()
 
     try:
-        with cancel_on_signals() as cancel, open_node(context) as node:
+        with (
+            _talk(options, context) as talk,
+            cancel_on_signals() as cancel,
+            open_node(context) as node,
+        ):
             sink = _Announcer(request.reference, context)
-            return run_image(node, request, on_output=show, sink=sink, cancel=cancel)
+            return run_image(node, request, on_output=show, sink=sink, cancel=cancel, talk=talk)
     except Cancelled:
         raise
     except PolyarchError as error:
@@ -144,8 +158,8 @@ RUN = Command(
         "$ polyarch run --rm -v .:/src -w /src registry.example/you/app:v1"
     ),
     description=(
-        "The exit status is the program's; 125 if it didn't come to that. Nothing of the container is "
-        "kept, with or without --rm."
+        "The exit status is the program's; 127 if there is none, 126 if it can't be executed, 125 if it "
+        "didn't come to that. Nothing of the container is kept, with or without --rm."
     ),
     flags=(
         Flag(name="entrypoint", help="Run this instead of the image's entrypoint"),

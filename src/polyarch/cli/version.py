@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polyarch import __version__
 from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Options
+from polyarch.cli.options import Flag, Options
 
 __all__ = ["VERSION", "version_line"]
 
@@ -20,4 +20,9 @@ def _run(options: Options, context: Context) -> int:
     return 0
 
 
-VERSION = Command(usage="", run=_run, example="$ polyarch version")
+VERSION = Command(
+    usage="",
+    run=_run,
+    example="$ polyarch version",
+    flags=(Flag(name="builder", hidden=True),),
+)

@@ -17,6 +17,7 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, mutable
+from polyarch.text.gotext import suggestion
 
 __all__ = [
     "BaseImages",
@@ -158,6 +159,9 @@ class Lowering:
             return self.images.resolve(reference, platform)
         except PolyarchError as error:
             error.place = error.place or location
+            stages = [stage.name for stage in self.written if stage.name]
+            if near := suggestion(reference.lower(), stages):
+                error.hint = f"no stage has that name, so it was taken for an image{near}"
             raise
 
     def add_image(

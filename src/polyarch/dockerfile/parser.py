@@ -62,7 +62,7 @@ def parse(source: SourceText) -> Dockerfile:
         else:
             raise DockerfileError(
                 "no build stage in current context",
-                hint="Only ARG may stand before the first FROM.",
+                hint="only ARG may stand before the first FROM",
                 place=line.location,
             )
     _close_stage(stages, instructions)
@@ -104,7 +104,11 @@ def parse_lines(source: SourceText) -> ParsedText:
     while (line := lexer.next_line()) is not None:
         lines.append(_parse_line(lexer, line))
     if not lines:
-        raise DockerfileError("file with no instructions", place=lexer.place())
+        raise DockerfileError(
+            "file with no instructions",
+            hint="a Dockerfile begins with FROM and the name of an image",
+            place=lexer.place(),
+        )
     lexer.check_end()
     return ParsedText(
         escape=lexer.escape,

@@ -111,7 +111,8 @@ class StageState:
         """Return what people see of the next step that makes a vertex."""
         self.step += 1
         width = len(str(self.steps))
-        return f"[{self.prefix} {self.step:{width}d}/{self.steps}] {text}"
+        number = f"{self.step:{width}d}/{self.steps}"
+        return f"[{self.prefix} {number}] {text}" if self.prefix else f"[{number}] {text}"
 
     def fork(self, stage: Stage, index: int) -> StageState:
         """Start another stage from this one's tree, config and environment."""

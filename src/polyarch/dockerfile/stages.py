@@ -39,14 +39,14 @@ def find_target(dockerfile: Dockerfile, target: str = "") -> int:
     stages = dockerfile.stages
     if not stages:
         raise DockerfileError(
-            "no build stage in current context", hint="A Dockerfile needs a FROM instruction."
+            "no build stage in current context", hint="a Dockerfile needs a FROM instruction"
         )
     if not target:
         return len(stages) - 1
     index = find_stage(stages, target)
     if index is None:
         names = [stage.name for stage in stages if stage.name]
-        hint = f"The Dockerfile has {', '.join(names)}." if names else "No stage has a name."
+        hint = f"the Dockerfile has {', '.join(names)}" if names else "no stage has a name"
         near = suggestion(target.lower(), names)
         raise NotFound(f"target stage {quote(target)} could not be found{near}", hint=hint)
     return index
@@ -69,7 +69,7 @@ def find_copy_source(stages: Sequence[Stage], copy: Copy) -> int | None:
     if "$" in copy.from_name.removesuffix("$"):
         raise DockerfileError(
             "'from' doesn't support variable expansion, define alias stage instead",
-            hint="Use the variable in a FROM line of its own, and name that stage.",
+            hint="use the variable in a FROM line of its own, and name that stage",
             place=copy.location,
         )
     try:
@@ -77,7 +77,11 @@ def find_copy_source(stages: Sequence[Stage], copy: Copy) -> int | None:
     except InputError:
         return find_stage(stages, copy.from_name)
     if not 0 <= index < len(stages):
-        raise DockerfileError(f"invalid stage index {index}", place=copy.location)
+        raise DockerfileError(
+            f"invalid stage index {index}",
+            hint=f"the stages are numbered from 0 to {len(stages) - 1}",
+            place=copy.location,
+        )
     return index
 
 
@@ -119,7 +123,12 @@ def needed_stages(
             done[index] = None
         elif needed in path:
             label = stage_label(stages, needed)
-            raise DockerfileError(f"circular dependency detected on stage: {label}", place=place)
+            circle = " -> ".join(stage_label(stages, each) for each in (*path, needed))
+            raise DockerfileError(
+                f"circular dependency detected on stage: {label}",
+                hint=f"each needs the next: {circle[circle.find(label) :]}",
+                place=place,
+            )
         elif needed not in done:
             path[needed] = _needs(stages, needed, bases[needed], replaced)
     return tuple(done)

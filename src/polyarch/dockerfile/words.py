@@ -14,7 +14,7 @@ from polyarch.errors import DockerfileError
 from polyarch.record import frozen
 from polyarch.text.gotext import SPACE, is_space, quote
 
-__all__ = ["Statement", "split_statement"]
+__all__ = ["Statement", "split_statement", "split_words"]
 
 _MAX_DEPTH = 100
 _BLANKS = re.compile(r"[\t\v\f\r ]+")

@@ -5,6 +5,7 @@ Source: System V ABI, chapter 4, “Object Files” (ELF header, program header)
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import BinaryIO
 
@@ -53,10 +54,13 @@ def read_elf(file: BinaryIO, name: str) -> ElfHeader:
     if len(data) < layout.size:
         raise MachineError(f"{name} is a damaged ELF file: its header is cut short")
     type_, machine, _, _, table, _, flags, _, entry_size, entries, *_ = layout.unpack(data)
+    # The offset is whatever 64 bits were written there: more than files can have, and seek takes.
+    if entries and table + (entries - 1) * entry_size + 4 > file.seek(0, os.SEEK_END):
+        raise MachineError(f"{name} is a damaged ELF file: its program headers are cut short")
     types = []
     for number in range(entries):
         file.seek(table + number * entry_size)
-        types.append(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
+        types.append(struct.unpack(order + "I", file.read(4))[0])
     return ElfHeader(
         bits=bits,
         little_endian=order == "<",

@@ -16,15 +16,7 @@ from polyarch.emulation.binfmt import BinfmtMount, Entry
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError, NamespaceForbidden
 
-__all__ = ["entries_to_register", "in_initial_user_namespace", "register_more", "register_private"]
-
-_INITIAL_USER_NAMESPACE = 0xEFFFFFFD
-"""The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
-
-
-def in_initial_user_namespace() -> bool:
-    """Tell whether the caller is in the user namespace that the whole machine shares."""
-    return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
+__all__ = ["entries_to_register", "register_more", "register_private"]
 
 
 def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -48,7 +40,12 @@ def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
     the caller's mount namespace. An outer entry whose interpreter can't be opened here is left out. Raises NamespaceForbidden if
     the kernel has no private handlers, MachineError if it refuses one that is for QEMU.
     """
-    from polyarch.syscalls import fsconfig_create, fsmount, fsopen  # noqa: PLC0415 loads ctypes
+    from polyarch.syscalls import (  # noqa: PLC0415 loads ctypes
+        fsconfig_create,
+        fsmount,
+        fsopen,
+        in_initial_user_namespace,
+    )
 
     if in_initial_user_namespace():
         raise InternalError("private handlers would be registered for the whole machine")
@@ -63,7 +60,7 @@ def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
         raise NamespaceForbidden(
             f"this kernel ({os.uname().release}) refuses a private binfmt_misc: {error.strerror}",
             hint="private emulation needs Linux 6.7 or newer; on older ones register emulators for "
-            "the whole machine, as root: polyarch binfmt --install all",
+            "the whole machine, as root: polyarch binfmt install all",
         ) from error
     try:
         _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)

@@ -174,7 +174,9 @@ def _clamped(seconds: float, epoch: int | None) -> float:
 
 def rfc3339(seconds: float) -> str:
     """Write a time as Go's RFC3339Nano does, in UTC."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(seconds)))
-    nanoseconds = int(seconds * 1e9) - int(seconds) * 1_000_000_000
-    part = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    # A float times 10^9 isn't exact: whole seconds would get a part, or a negative one.
+    numerator, denominator = seconds.as_integer_ratio()
+    second, nanosecond = divmod(numerator * 1_000_000_000 // denominator, 1_000_000_000)
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    part = f".{nanosecond:09d}".rstrip("0").rstrip(".")
     return f"{whole}{part}Z"

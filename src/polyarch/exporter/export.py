@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from polyarch.errors import InputError
 from polyarch.exporter.result import Export, FileTree
@@ -19,16 +19,25 @@ from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, step
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble, store_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
 
-__all__ = ["Carrier", "Exporter", "check_outputs", "names_of"]
+__all__ = [
+    "Carrier",
+    "Engines",
+    "Exporter",
+    "ImageEngine",
+    "check_outputs",
+    "is_for_engine",
+    "is_true",
+    "names_of",
+]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
 IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})
@@ -36,7 +45,7 @@ FILE_TYPES = frozenset({"local", "tar"})
 _IMAGE_ATTRIBUTES = frozenset(
     {
         "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
-        "registry.insecure", "tar", "attestation-inline", "source-date-epoch",
+        "registry.insecure", "tar", "attestation-inline", "source-date-epoch", "context",
     }
 )  # fmt: skip
 _FILE_ATTRIBUTES = frozenset({"platform-split"})
@@ -50,6 +59,25 @@ class Carrier(Protocol):
 
     def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
         """Push an export under a name; nothing is uploaded that the registry has."""
+
+
+class ImageEngine(Protocol):
+    """Docker's engine, as far as it takes images."""
+
+    def holds_indexes(self) -> bool:
+        """Tell whether it keeps images of several platforms under one name."""
+
+    def load(self, archive: BinaryIO, size: int) -> None:
+        """Give it an archive of `size` bytes."""
+
+
+Engines = Mapping[str, ImageEngine]
+"""Docker's engines by context; those of outputs that are to be loaded, where there are any."""
+
+
+def is_for_engine(output: Output) -> bool:
+    """Tell whether an output is for docker's engine, as `--load` is."""
+    return output.type == "docker" and not output.destination
 
 
 def names_of(output: Output) -> tuple[Reference, ...]:
@@ -73,10 +101,18 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
 
 
-def check_outputs(outputs: Sequence[Output], platforms: int) -> None:
+def check_outputs(outputs: Sequence[Output], platforms: int, engines: Engines) -> None:
     """Refuse, before anything is built, what can't be exported. Raises InputError."""
     for output in outputs:
         _check(output, platforms)
+        if platforms > 1 and is_for_engine(output):
+            engine = engines.get(output.attributes.get("context", ""))
+            if engine is not None and not engine.holds_indexes():
+                raise InputError(
+                    "docker exporter does not currently support exporting manifest lists",
+                    hint="this docker engine keeps images of one platform: build for one, or leave "
+                    "--load out, and all of them stay in polyarch's own store",
+                )
     to_stdout = [each for each in outputs if _is_stdout(each)]
     if len(to_stdout) > 1:
         raise InputError("only one output can be written to standard output")
@@ -115,6 +151,8 @@ def _check(output: Output, platforms: int) -> None:
 def _is_stdout(output: Output) -> bool:
     if output.type == "tar":
         return output.destination in {"", "-"}
+    if output.type == "docker":
+        return output.destination == "-"
     return output.type == "oci" and output.destination in {"", "-"}
 
 
@@ -127,13 +165,14 @@ class Exporter:
     trees: Callable[[], AbstractContextManager[Sequence[FileTree]]]
     sink: Sink
     cancel: CancelToken
+    engines: Engines = field(default_factory=dict)
 
     def run(self, output: Output, export: Export | None) -> None:
         """Carry out one output. `export` is there for the types that hold an image."""
         if output.type in FILE_TYPES:
             self._files(output)
         elif export is not None:
-            if output.type in {"oci", "docker"} and (output.destination or output.type == "oci"):
+            if output.type in {"oci", "docker"} and not is_for_engine(output):
                 self._layout(output, export)
             else:
                 self._image(output, export)
@@ -158,6 +197,8 @@ class Exporter:
             if output.type == "registry" or is_true(output, "push"):
                 for name in export.names:
                     self.carrier.push(export, name, shown, self.cancel)
+            if is_for_engine(output):
+                self._load(output, export, shown)
             if is_true(output, "store", default=True):
                 self._name(export, shown)
 
@@ -166,6 +207,28 @@ class Exporter:
         for name in export.names:
             with shown.part(f"naming to {name}"):
                 refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
+
+    def _load(self, output: Output, export: Export, shown: Step) -> None:
+        """Give the image to docker's engine, if there is one."""
+        engine = self.engines.get(output.attributes.get("context", ""))
+        if engine is None:
+            with shown.part("keeping it in polyarch's own store, as no docker engine listens"):
+                return
+        from polyarch.exporter.layout import write_archive  # noqa: PLC0415 as below
+
+        # A file knows its size, which the engine wants to be told first.
+        path = self.store.temporary("docker-image")
+        with (
+            shown.part("importing to docker"),
+            store_trouble("write", path),
+            path.open("w+b", buffering=0) as archive,
+        ):
+            path.unlink()
+            is_single = len(export.images) == 1
+            sink = _Whole(archive.fileno())
+            write_archive(export, self.store.blobs, sink, for_docker=is_single)
+            archive.seek(0)
+            engine.load(archive, os.fstat(archive.fileno()).st_size)
 
     def _layout(self, output: Output, export: Export) -> None:
         # Imported by those who write archives: a push is done sooner.
@@ -210,7 +273,7 @@ class Exporter:
             return
         path = Path(destination)
         aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-        with store_trouble("write", path):
+        with output_trouble("write to", path):
             try:
                 with aside.open("wb", buffering=0) as stream:
                     write(_Whole(stream.fileno()))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.exporter.result import FileTree
-from polyarch.inroot import get_owner
+from polyarch.inroot import get_node, get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -28,7 +28,7 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["write_files", "write_tar"]
 
@@ -59,7 +59,7 @@ def write_files(trees: Sequence[FileTree], folder: Path, *, split: bool) -> None
 
     Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
     """
-    with store_trouble("write to", folder):
+    with output_trouble("write to", folder):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         written: dict[str, FileTree] = {}
         for tree in trees:
@@ -102,11 +102,12 @@ def _place(entry: os.DirEntry[str], target: Path) -> None:
         return
     with suppress(FileNotFoundError):
         target.unlink()
-    if stat.S_ISREG(status.st_mode):
+    mode, _ = get_node(entry.path, status)
+    if stat.S_ISREG(mode):
         _copy(entry.path, target, status.st_size)
-    elif stat.S_ISLNK(status.st_mode):
+    elif stat.S_ISLNK(mode):
         target.symlink_to(os.readlink(entry.path))
-    elif stat.S_ISFIFO(status.st_mode):
+    elif stat.S_ISFIFO(mode):
         os.mkfifo(target)
     else:
         return  # devices and sockets mean nothing outside of an image
@@ -148,7 +149,8 @@ def _add(
     writer: TarWriter, name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]
 ) -> None:
     status = entry.stat(follow_symlinks=False)
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    mode, device = get_node(entry.path, status)
+    kind = _KINDS.get(stat.S_IFMT(mode))
     if kind is None:
         return
     uid, gid = get_owner(entry.path, status)
@@ -167,8 +169,8 @@ def _add(
         size=status.st_size if kind == FILE else 0,
         mtime_ns=status.st_mtime_ns // 1_000_000_000 * 1_000_000_000,
         link=link,
-        major=os.major(status.st_rdev) if is_device else 0,
-        minor=os.minor(status.st_rdev) if is_device else 0,
+        major=os.major(device) if is_device else 0,
+        minor=os.minor(device) if is_device else 0,
         xattrs=_capability(entry.path) if kind == FILE else {},
     )
     if kind != FILE:

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,7 +20,7 @@ from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.record import replace
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["BlobReader", "write_archive", "write_folder"]
 
@@ -93,7 +93,7 @@ def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
 
     An entry of the same name is replaced, others stay. Raises StoreError, InputError.
     """
-    with store_trouble("write the layout", folder):
+    with output_trouble("write to", folder):
         (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
         (folder / "ingest").mkdir(exist_ok=True)
         for digest in export.digests:
@@ -156,7 +156,19 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Hold a lock that leaves no file behind."""
+    lock = _lock(path)
+    with lock:
         yield
-    path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> BinaryIO:
+    while True:
+        lock = path.open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Who had it before has removed the file, and somebody else may hold a lock on a new one.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()

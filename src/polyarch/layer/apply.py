@@ -215,13 +215,14 @@ class _Unpacker:
     def _follow(self, entry: Entry, path: str) -> str:
         """Return the directory that a link in an entry's way leads to, inside the root."""
         target = os.readlink(path)
+        shown = f"{path[len(self._root) :]!r}"
         inside = path[len(self._root) + 1 :].rpartition("/")[0]
         if self._rules.layer_form and (target.startswith("/") or _leaves(inside, target)):
-            raise _refused(entry, f"it goes through the symbolic link {path!r} to {target!r}")
+            raise _refused(entry, f"it goes through the symbolic link {shown} to {target!r}")
         link_root = self._rules.link_root
         resolved = resolve(link_root, path[len(str(link_root)) :])
         if not resolved.is_dir():
-            raise _refused(entry, f"it goes through the symbolic link {path!r} to nowhere")
+            raise _refused(entry, f"it goes through the symbolic link {shown} to nowhere")
         return str(resolved)
 
     def _white_out(self, entry: Entry, parent: str, base: str) -> None:

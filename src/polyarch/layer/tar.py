@@ -31,6 +31,7 @@ __all__ = [
     "Entry",
     "Sink",
     "TarWriter",
+    "header",
 ]
 
 BLOCK = 512

@@ -10,7 +10,7 @@ from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.record import field, frozen
-from polyarch.request import BuildRequest
+from polyarch.request import BuildRequest, is_address
 from polyarch.store.statindex import StatIndex
 from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.worker.source_local import ContextDigests, open_context
@@ -20,7 +20,6 @@ __all__ = ["Contexts", "load_contexts", "read_dockerfile"]
 
 DEFAULT_NAME = "Dockerfile"
 MAX_DOCKERFILE = 2 << 20
-_ADDRESS = re.compile(r"(?:https?|git|ssh)://|git@[\w.-]+:|github\.com/")
 _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
@@ -64,7 +63,7 @@ def _dockerfile_path(request: BuildRequest) -> Path:
 
 
 def _folder(context: str) -> Path:
-    if _ADDRESS.match(context):
+    if is_address(context):
         raise InputError(
             f"the build context {context} is remote, which can't be carried out yet",
             hint="fetch it into a folder and name that",
@@ -77,6 +76,18 @@ def _folder(context: str) -> Path:
             hint="the last argument is the folder of the build context, often a single dot",
         )
     return path
+
+
+def _named_folder(name: str, value: str) -> Path:
+    path = Path(value)
+    if not is_address(value) and not path.is_dir():
+        problem = "is no folder" if path.exists() else "not found"
+        raise NotFound(
+            f'failed to get build context {name}: path "{value}" {problem}',
+            hint=f"--build-context {name}=... names a folder, an image as docker-image://, "
+            "or an OCI layout as oci-layout://",
+        )
+    return _folder(value)
 
 
 @frozen
@@ -105,7 +116,7 @@ def load_contexts(request: BuildRequest, index: StatIndex, empty: Path) -> Conte
         folders["context"] = (folder, _matcher(folder, _dockerfile_path(request), request))
     for name, value in request.build_contexts.items():
         if not re.match(r"[a-z-]+:(//)?", value) and value:
-            folder = _folder(value)
+            folder = _named_folder(name, value)
             folders[name.partition("::")[0]] = (folder, _matcher(folder, None, request))
     trees, digests = {}, []
     for name, (folder, matcher) in folders.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.errors import StoreError
+from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
@@ -26,6 +27,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
 from polyarch.registry.transport import Transport
+from polyarch.request import Output
 from polyarch.runtime.spawner import Spawner
 from polyarch.runtime.userns import EngineNamespaces
 from polyarch.snapshot.choose import open_snapshotter
@@ -56,6 +58,7 @@ class LocalNode:
     hands: LazyHands
     layers: LayerBlobs
     remote: Registries
+    environ: Mapping[str, str]
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -66,6 +69,19 @@ class LocalNode:
     def carrier(self, images: ImageSource) -> RegistryCarrier:
         """Return what brings blobs here and images away."""
         return RegistryCarrier(store=self.store, images=images, transport=self.remote.transport)
+
+    def docker_engines(self, outputs: Sequence[Output]) -> Engines:
+        """Return docker's engines that outputs are to be loaded into, as far as there are any.
+
+        Raises MachineError if one that the user chose doesn't listen.
+        """
+        wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
+        if not wanted:
+            return {}
+        from polyarch.node.docker import find_engine  # noqa: PLC0415 only for --load
+
+        found = {context: find_engine(self.environ, context) for context in wanted}
+        return {context: engine for context, engine in found.items() if engine is not None}
 
     def keep(self, name: Reference, root: Descriptor) -> None:
         """Let a name of the local store stand for an image whose documents are in the store."""
@@ -153,6 +169,7 @@ def open_local_node(
             hands=hands,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             remote=Registries(transport=transport, blobs=store.blobs),
+            environ=environ,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from polyarch.errors import InputError, NotFound
@@ -19,15 +20,29 @@ from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen
 from polyarch.runtime.spec import Bind, Mount, Network, Step, hosts_file
+from polyarch.runtime.talk import SILENCE, Talk
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.copy import make_folders
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.users import Owner, account
 
-__all__ = ["RunRequest", "pull_image", "run_image"]
+__all__ = ["ProgramRefused", "RunRequest", "pull_image", "run_image"]
 
 _HOSTNAME = "polyarch"
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ProgramRefused(InputError):
+    """The program can't be started; the exit status is docker's, and that of shells."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        if "not found" in why or "no such file" in why:
+            self.exit_status = 127
+        elif "permission denied" in why or "exec format error" in why:
+            self.exit_status = 126
+        else:
+            self.exit_status = 125
 
 
 @frozen
@@ -117,10 +132,11 @@ def run_image(
     on_output: Callable[[int, bytes], None],
     sink: Sink = ignore_events,
     cancel: CancelToken,
+    talk: Talk = SILENCE,
 ) -> int:
     """Run the image's program, or another one in it; return its exit status.
 
-    Raises NotFound, RegistryError, NoEmulator, InputError.
+    With a terminal all output is its first stream's. Raises NotFound, RegistryError, NoEmulator, InputError.
     """
     image, platform, stack = _pulled(
         node.images(sink),
@@ -135,11 +151,13 @@ def run_image(
         folder.mkdir()
         draft = resources.enter_context(node.snapshotter.prepare(stack.snapshots))
         step = _step(node, request, image.config.get("config"), platform, draft.root, folder)
+        if talk.terminal is not None and not any(each.startswith("TERM=") for each in step.env):
+            step = replace(step, env=(*step.env, "TERM=xterm"))
         ended = node.hands.get().runtime.run(
-            step, folder=folder, on_output=on_output, cancel=cancel
+            step, folder=folder, on_output=on_output, cancel=cancel, talk=talk
         )
     if ended.refused:
-        raise InputError(ended.refused)
+        raise ProgramRefused(ended.refused)
     return ended.status
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from polyarch.digest import sha256
 from polyarch.errors import IntegrityError
 
-__all__ = ["Fields", "read_document"]
+__all__ = ["Fields", "naming", "read_document"]
 
 _T = TypeVar("_T")
 
@@ -92,6 +94,18 @@ def read_document(data: bytes) -> Fields:
         return Fields(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"the document is no JSON: {error}") from error
+
+
+@contextmanager
+def naming(kind: str, data: bytes) -> Iterator[None]:
+    """Say of every IntegrityError inside which document it is about: `kind` and its digest."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"the {kind} {sha256(data)} can't be read: {error}",
+            hint=error.hint or "the image is damaged, or something else answers for the registry",
+        ) from error
 
 
 def _kind(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from polyarch.errors import IntegrityError, NotFound
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
+from polyarch.oci.fields import Fields, naming, read_document
 from polyarch.platforms import Platform, format_all, normalize, rank
 from polyarch.record import frozen
 
@@ -25,7 +25,11 @@ class Index:
 
 def parse_index(data: bytes) -> Index:
     """Read an index. Raises IntegrityError (naming the place), InvalidDigest."""
-    fields = read_document(data)
+    with naming("index", data):
+        return _parse(read_document(data))
+
+
+def _parse(fields: Fields) -> Index:
     for foreign in ("config", "layers"):
         if foreign in fields:
             raise IntegrityError(f"the index has {foreign}, as only a manifest may")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
+from polyarch.oci.fields import Fields, naming, read_document
 from polyarch.record import frozen
 
 __all__ = ["Manifest", "parse_manifest"]
@@ -24,7 +24,11 @@ class Manifest:
 
 def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest. Raises IntegrityError (naming the place), InvalidDigest."""
-    fields = read_document(data)
+    with naming("manifest", data):
+        return _parse(read_document(data))
+
+
+def _parse(fields: Fields) -> Manifest:
     # A document that can be read as either kind could show two images under one digest.
     if "manifests" in fields:
         raise IntegrityError("the manifest has manifests, as only an index may")

@@ -111,7 +111,7 @@ class Authorizer:
         if status != 200:
             raise RegistryError(
                 f"failed to authorize at {parameters['realm']}: status {status}",
-                hint=f"log in again: docker login {self._host}",
+                hint=f"log in again: polyarch login {self._host}",
                 status=status,
             )
         token, lifetime = _read_token(body, parameters["realm"])

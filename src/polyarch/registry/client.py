@@ -25,6 +25,7 @@ __all__ = ["Client"]
 _ANY_MANIFEST = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}, */*"
 _STORED = frozenset({200, 201, 202, 204})
 _RESUMES = 5
+_DAMAGED = "the registry, or something in front of it, is damaged"
 
 
 class Client:
@@ -47,11 +48,9 @@ class Client:
         headers = response.headers
         size, digest = headers.get("Content-Length", ""), headers.get("Docker-Content-Digest", "")
         if response.status == 200 and size.isdecimal() and digest:
-            return Descriptor(
-                media_type=_media_type(response),
-                digest=_told_digest(digest, request),
-                size=int(size),
-            )
+            told = _told_digest(digest, request)
+            _check_told(told, reference, response.url)
+            return Descriptor(media_type=_media_type(response), digest=told, size=int(size))
         # Some answer HEAD with less than asked for, or not at all; a refusal has its text in GET only.
         try:
             data, media_type, found = self.get_manifest(reference, reference.target)
@@ -211,11 +210,17 @@ def _told_digest(text: str, request: Request) -> Digest:
         raise RegistryError(f"{request.domain} gives a wrong digest: {error}") from error
 
 
+def _check_told(told: Digest, reference: Reference, url: str) -> None:
+    """Refuse another manifest than the one that was asked for by its digest, sound as it may be."""
+    if reference.digest and told != reference.digest:
+        raise IntegrityError(f"{url} gives the manifest {told}", hint=_DAMAGED)
+
+
 def _check_bytes(data: bytes, digest: Digest, url: str) -> None:
     algorithm = digest.partition(":")[0]
     found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
     if found != hex_of(digest):
         raise IntegrityError(
             f"{url} gives bytes with the digest {algorithm}:{found}",
-            hint="the registry, or something in front of it, is damaged",
+            hint=_DAMAGED,
         )

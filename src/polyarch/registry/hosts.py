@@ -84,7 +84,10 @@ class Hosts:
             host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
             prefix=f"{path}/" if path else "",
             namespace=namespace,
-            plain=is_loopback(name) if settings.http is None else settings.http,
+            # Who has been given certificates for it knows that it speaks HTTPS.
+            plain=(is_loopback(name) and not authorities and not keypairs)
+            if settings.http is None
+            else settings.http,
             insecure=settings.insecure,
             authorities=tuple(authorities),
             keypairs=tuple(keypairs),

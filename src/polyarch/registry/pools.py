@@ -6,6 +6,7 @@ TLS is loaded by the first connection that needs it: a registry on the loopback 
 from __future__ import annotations
 
 import base64
+import math
 import os
 import socket
 import threading
@@ -26,7 +27,7 @@ __all__ = ["Pools", "Site", "proxy_fields", "proxy_for"]
 
 _KEPT = 5  # four blobs at once, as BuildKit has it, and one document
 _CONNECT_TIME = 30.0
-_READ_TIME = 120.0
+_PATIENCE = 120.0
 
 
 @frozen
@@ -57,6 +58,7 @@ class Pools:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
+        self._patience = _patience(environ)
         self._idle: dict[Site, list[Connection]] = {}
         self._contexts: dict[Endpoint, ssl.SSLContext] = {}
         self._lock = threading.Lock()
@@ -108,7 +110,7 @@ class Pools:
                     target = f"{host}:{port}"
                     Connection(sock).tunnel(target, {"Host": target, **_login(site.proxy)})
                 sock = self._context(site.endpoint).wrap_socket(sock, server_hostname=host)
-            sock.settimeout(_READ_TIME)
+            sock.settimeout(self._patience)
             on_error.pop_all()
         return Connection(sock)
 
@@ -142,6 +144,18 @@ class Pools:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _patience(environ: Mapping[str, str]) -> float:
+    """Return for how many seconds an answer is waited for."""
+    text = environ.get("POLYARCH_REGISTRY_TIMEOUT") or str(_PATIENCE)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InputError(f"POLYARCH_REGISTRY_TIMEOUT={text} is no number of seconds above 0")
+    return seconds
 
 
 def proxy_fields(site: Site) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -30,6 +31,7 @@ _REDIRECTS = 10
 _BROKEN_PAUSE = 0.05
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 << 20
+_SETTINGS = "~/.config/polyarch/registries.toml"
 _PASSING = frozenset({500, 503, 504})
 _AGAIN = frozenset({408, 429})
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
@@ -296,16 +298,24 @@ def _retry_after(response: Response, attempt: int) -> float:
 def _unreachable(domain: str, url: str, error: Exception) -> RegistryError:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        hint = f"trust its CA: put it into /etc/docker/certs.d/{domain}/ca.crt"
+        hint = (
+            f"trust its CA: put it into /etc/docker/certs.d/{domain}/ca.crt, "
+            f'or name it by ca = ["FILE"] for [registry."{domain}"] in {_SETTINGS}'
+        )
     elif "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER" in text:
-        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in registries.toml'
+        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
     else:
         hint = "check the name, the network and the proxy settings"
-    is_certificate = "certificate" in text.lower()
+    # Who isn't there, isn't trusted or is silent won't be different a second later.
+    is_lasting = (
+        "certificate" in text.lower()
+        or isinstance(error, ConnectionRefusedError | TimeoutError)
+        or getattr(error, "errno", 0) == socket.EAI_NONAME
+    )
     return RegistryError(
         f"can't reach the registry at {urlsplit(url).netloc}: {text}",
         hint=hint,
-        temporary=not is_certificate,
+        temporary=not is_lasting,
     )
 
 
@@ -328,9 +338,13 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         text = (
             f"{kind} access denied, repository does not exist or may require authorization: {text}"
         )
-        hint = f"log in with a user who may do that: docker login {request.domain}"
+        hint = f"log in with a user who may do that: polyarch login {request.domain}"
     elif response.status == 429:
         hint = "the registry limits how often it is asked: log in, or wait"
+    elif response.status == 400 and response.url.startswith("http:") and not codes:
+        hint = (
+            f'it may want HTTPS: set http = false for [registry."{request.domain}"] in {_SETTINGS}'
+        )
     return RegistryError(
         text, hint=hint, status=response.status, codes=codes, temporary=response.status >= 500
     )

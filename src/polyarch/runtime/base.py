@@ -10,6 +10,7 @@ from polyarch.errors import NamespaceForbidden
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
+from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
 
@@ -38,7 +39,15 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What `POLYARCH_RUNTIME` calls it."""
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
         The step's root is that of no other running step. `folder` is an empty one for the runtime's

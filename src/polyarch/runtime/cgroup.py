@@ -17,7 +17,16 @@ from collections.abc import Iterator
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Resources, Step
 
-__all__ = ["Cgroup", "cgroup_name", "find_cgroup", "make_cgroup", "settings_v1", "settings_v2"]
+__all__ = [
+    "Cgroup",
+    "cgroup_name",
+    "find_cgroup",
+    "hierarchies",
+    "make_cgroup",
+    "remove_stale",
+    "settings_v1",
+    "settings_v2",
+]
 
 _PREFIX = "polyarch-"
 _YOUNG = 60.0

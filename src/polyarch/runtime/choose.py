@@ -72,7 +72,16 @@ def choose_runtime(
         tried.append(f"{name}: {trouble}")
     raise NoRuntime(
         "no container runtime works here (" + "; ".join(tried) + ")",
-        hint="install the package runc",
+        hint=_mend(prefer),
+    )
+
+
+def _mend(prefer: str | None) -> str:
+    if prefer and prefer != "auto":
+        return f"POLYARCH_RUNTIME={prefer} allows no other one; unset it, or try auto"
+    return (
+        "install the package runc, or crun; POLYARCH_RUNTIME=sandbox, crun or runc picks one "
+        "and 'polyarch doctor' shows what the machine lacks"
     )
 
 

@@ -11,10 +11,12 @@ no_new_privs unnecessary (setuid programs go on to work), and after everything t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
 import signal
+import socket
 import stat
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -51,17 +53,26 @@ _LINKS = {
 _PR_SET_KEEPCAPS = 8
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTN = 0x80045430
 
 
 class Refused(Exception):
     """The step can't be started; the text says why. Never leaves the sandbox as an exception."""
 
 
-def become(config: Json, seccomp: bytes, streams: tuple[int, ...], reporter: int) -> NoReturn:
+def become(
+    config: Json,
+    seccomp: bytes,
+    streams: tuple[int, ...],
+    reporter: int,
+    channel: socket.socket,
+) -> NoReturn:
     """Turn the calling process, PID 1 of the step's namespaces, into the step's.
 
-    `streams` are its standard output and error; no other descriptor but `reporter`, which exec
-    closes, stays open. Raises Refused.
+    `streams` are its standard output and error, and its input if it has one; no other descriptor but
+    `reporter`, which exec closes, stays open. `channel` leads to the engine, which gets the other end
+    of the step's terminal. Raises Refused.
     """
     process = config["process"]
     linux = config["linux"]
@@ -77,9 +88,12 @@ def become(config: Json, seccomp: bytes, streams: tuple[int, ...], reporter: int
             number = getattr(resource, limit["type"])
             resource.setrlimit(number, (limit["soft"], limit["hard"]))
         os.umask(process["user"].get("umask", 0o022))
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        if process["terminal"]:
+            _open_terminal(process, channel)
+        elif len(streams) < 3:
+            null = os.open("/dev/null", os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
         os.closerange(3, reporter)
         os.closerange(reporter + 1, 1 << 20)
         _drop_privileges(process, seccomp)
@@ -89,9 +103,9 @@ def become(config: Json, seccomp: bytes, streams: tuple[int, ...], reporter: int
 
 
 def _set_streams(streams: tuple[int, ...], uid: int) -> None:
-    """Make the pipes standard output and error, owned by the user, who may open them anew."""
+    """Make the pipes standard output, error and input, owned by the user, who may open them anew."""
     os.setsid()
-    for number, stream in enumerate(streams, start=1):
+    for number, stream in zip((1, 2, 0), streams, strict=False):
         os.dup2(stream, number)
         try:
             os.fchown(number, uid, -1)
@@ -99,10 +113,33 @@ def _set_streams(streams: tuple[int, ...], uid: int) -> None:
             continue
 
 
+def _open_terminal(process: Json, channel: socket.socket) -> None:
+    """Open a terminal of the step's own /dev/pts, make it all its streams, and hand out the other end."""
+    import fcntl  # noqa: PLC0415 for programs that people talk to only
+    import struct  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    (number,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))
+    terminal = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_CLOEXEC)
+    size = process["consoleSize"]
+    fcntl.ioctl(
+        terminal, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0)
+    )
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for stream in range(3):
+        os.dup2(terminal, stream)
+    with contextlib.suppress(OSError):  # an id that isn't mapped can't own anything
+        os.fchown(terminal, process["user"]["uid"], -1)
+    socket.send_fds(channel, [b" "], [master])
+    os.close(master)
+    os.close(terminal)
+
+
 def _raise_loopback() -> None:
     """Bring up the one interface of a new network."""
     import fcntl  # noqa: PLC0415 for steps without a network only
-    import socket  # noqa: PLC0415
     import struct  # noqa: PLC0415
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:

@@ -20,6 +20,7 @@ from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.runtime.inside import Refused, become, make_nodes
 from polyarch.runtime.spawner import PLAN_HEADER
+from polyarch.runtime.userns import namespace_trouble
 
 __all__ = ["serve"]
 
@@ -46,7 +47,7 @@ def serve(requests: socket.socket) -> None:
     gc.freeze()
     spawner = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, 3, socket.MSG_CMSG_CLOEXEC)
+        message, descriptors, _, _ = socket.recv_fds(requests, 1, 4, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
         if os.fork() == 0:
@@ -69,10 +70,10 @@ def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
             os._exit(1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         plan = _receive(channel)
-        is_step = len(streams) == 2
+        is_step = len(streams) >= 2
         answer = _run(plan, channel, (*streams,)) if is_step else _hold(plan, channel)
     except OSError as error:
-        answer = {"refused": f"the step's namespaces can't be made: {error}"}
+        answer = {"refused": f"the step's namespaces can't be made: {namespace_trouble(error)}"}
     finally:
         channel.sendall(json.dumps(answer).encode())
         os._exit(0)
@@ -94,7 +95,7 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
     report, reporter = os.pipe()
     step = os.fork()
     if step == 0:
-        _start(plan, streams, (alive, hold), reporter)
+        _start(plan, streams, (alive, hold), (reporter, channel))
     for fd in (*streams, alive, reporter):
         os.close(fd)
     refused = _read_all(report)
@@ -162,7 +163,7 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
         answer = {"pid": os.getpid()}
     except OSError as error:
-        answer = {"refused": f"a user namespace can't be made: {error.strerror}"}
+        answer = {"refused": f"a user namespace can't be made: {namespace_trouble(error)}"}
     except MachineError as error:
         answer = {"refused": str(error), "hint": error.hint}
     finally:
@@ -172,8 +173,14 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         os._exit(1)
 
 
-def _start(plan: Json, streams: tuple[int, ...], life: tuple[int, int], reporter: int) -> NoReturn:
-    """Be the step; what refuses it is written to `reporter`, which exec closes."""
+def _start(
+    plan: Json,
+    streams: tuple[int, ...],
+    life: tuple[int, int],
+    reports: tuple[int, socket.socket],
+) -> NoReturn:
+    """Be the step. `reports` are where it is written what refuses it, which exec closes, and the engine."""
+    reporter, channel = reports
     refusal = "the sandbox failed"
     try:
         alive, hold = life
@@ -182,7 +189,7 @@ def _start(plan: Json, streams: tuple[int, ...], life: tuple[int, int], reporter
         if not select.select([alive], [], [], 0)[0]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
-            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams, reporter)
+            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams, reporter, channel)
     except Refused as error:
         refusal = str(error)
     except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why

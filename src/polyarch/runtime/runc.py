@@ -19,6 +19,7 @@ from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, find_cgroup
 from polyarch.runtime.spec import Bind, Host, Mount, Step, Tmpfs, base_devices, oci_config
+from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["OciRuntime"]
 
@@ -52,8 +53,21 @@ class OciRuntime:
         self._path = path
         self._host = host
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
-        """See `Runtime.run`."""
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
+        """See `Runtime.run`. Raises NoRuntime if a terminal is asked for."""
+        if talk.terminal is not None:
+            raise NoRuntime(
+                f"no terminal can be had with {self.name}",
+                hint="leave -t out, or set POLYARCH_RUNTIME=sandbox",
+            )
         cancel.check()
         check_ids(step, self._host)
         container = f"polyarch-{os.urandom(8).hex()}"
@@ -67,7 +81,9 @@ class OciRuntime:
             if step.resources is not None and self._can_keep():
                 words.insert(0, "--keep")
             try:
-                status = self._run(step, command, words, folder, on_output, cancel)
+                argv = self._argv(step, command, words, folder)
+                kill = [*command, "kill", container, "KILL"]
+                status = self._run(argv, kill, on_output, cancel, talk.stdin)
                 out_of_memory = find_cgroup(cgroup).out_of_memory() if cgroup else False
             finally:
                 run([*command, "delete", "--force", container])
@@ -79,32 +95,30 @@ class OciRuntime:
         """Tell whether an ended container, and thus its cgroup's counters, can be kept for a look."""
         return b"--keep" in run([self._path, "run", "--help"]).stdout
 
+    def _argv(self, step: Step, command: list[str], words: list[str], folder: Path) -> list[str]:
+        argv = [*command, "run", "--bundle", str(folder), *words]
+        return [*_OWN_DEVICES, *argv] if step.user_namespace else argv
+
     def _run(
         self,
-        step: Step,
-        command: list[str],
-        words: list[str],
-        folder: Path,
+        argv: list[str],
+        kill: list[str],
         on_output: OnOutput,
         cancel: CancelToken,
+        stdin: int | None,
     ) -> int:
-        argv = [*command, "run", "--bundle", str(folder), *words]
-        if step.user_namespace:
-            argv = [*_OWN_DEVICES, *argv]
-        child = Child(
-            argv,
-            env=base_environment(),
-            on_output=on_output,
-        )
-        ended = threading.Event()
-        forget = cancel.on_cancel(
-            lambda: _kill([*command, "kill", words[-1], "KILL"], child, ended)
-        )
-        try:
+        with contextlib.ExitStack() as resources:
+            with contextlib.ExitStack() as theirs:
+                given: bytes | int = b""
+                if stdin is not None:
+                    given, writer = os.pipe()
+                    theirs.callback(os.close, given)
+                    resources.enter_context(Feed(stdin, writer))
+                child = Child(argv, env=base_environment(), stdin=given, on_output=on_output)
+            ended = threading.Event()
+            resources.callback(cancel.on_cancel(lambda: _kill(kill, child, ended)))
+            resources.callback(ended.set)
             completed = child.wait()
-        finally:
-            ended.set()
-            forget()
         if completed.status in {126, 127} and child.pid == 0:
             raise NoRuntime(f"{self._path} can't be started any more")
         return completed.status

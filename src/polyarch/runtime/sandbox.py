@@ -7,10 +7,12 @@ No program is started per step but the step's own, which is what makes many smal
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from polyarch.errors import NoRuntime
@@ -21,6 +23,7 @@ from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["Sandbox"]
 
@@ -36,28 +39,42 @@ class Sandbox:
         self._host = host
         self._spawner = spawner
 
-    def run(self, step: Step, *, folder: Path, on_output: OnOutput, cancel: CancelToken) -> Ended:
+    def run(
+        self,
+        step: Step,
+        *,
+        folder: Path,
+        on_output: OnOutput,
+        cancel: CancelToken,
+        talk: Talk = SILENCE,
+    ) -> Ended:
         """See `Runtime.run`; nothing is written to `folder`."""
         del folder
         cancel.check()
         check_ids(step, self._host)
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
-            control, outputs = self._request()
-            with control:
-                forget = cancel.on_cancel(lambda: _end(control))
-                try:
-                    send_plan(control, self._plan(step, cgroup))
-                    answer = _exchange(control, outputs, on_output)
-                finally:
-                    forget()
-                    for fd in outputs:
-                        os.close(fd)
+            with contextlib.ExitStack() as resources:
+                control, outputs = self._request(talk, resources)
+                resources.callback(cancel.on_cancel(lambda: _end(control)))
+                send_plan(control, self._plan(step, cgroup, talk))
+
+                def on_terminal(master: int) -> None:
+                    resources.callback(os.close, master)
+                    talk.on_terminal(master)
+                    if talk.stdin is not None:
+                        resources.enter_context(Feed(talk.stdin, os.dup(master)))
+
+                answer = _exchange(control, outputs, on_output, on_terminal)
             cancel.check()
             out_of_memory = cgroup.out_of_memory()
         return _ended(answer, out_of_memory, on_output)
 
-    def _plan(self, step: Step, cgroup: Cgroup) -> bytes:
+    def _plan(self, step: Step, cgroup: Cgroup, talk: Talk) -> bytes:
         config = oci_config(step, self._host, seccomp=False)
+        if talk.terminal is not None:
+            rows, columns = talk.terminal
+            config["process"]["terminal"] = True
+            config["process"]["consoleSize"] = {"height": rows, "width": columns}
         config["linux"]["devices"] += base_devices()
         for mount in config["mounts"]:
             if mount["type"] == "cgroup":
@@ -70,8 +87,13 @@ class Sandbox:
         }
         return json.dumps(plan).encode()
 
-    def _request(self) -> tuple[socket.socket, tuple[int, int]]:
-        """Have a keeper started; return its control socket and the read ends of the two outputs."""
+    def _request(
+        self, talk: Talk, resources: contextlib.ExitStack
+    ) -> tuple[socket.socket, tuple[int, int]]:
+        """Have a keeper started; return its control socket and the read ends of the two outputs.
+
+        What is ours of them is left to `resources`.
+        """
         with contextlib.ExitStack() as theirs_only, contextlib.ExitStack() as on_failure:
             ours, theirs = socket.socketpair()
             theirs_only.enter_context(theirs)
@@ -83,8 +105,13 @@ class Sandbox:
                 on_failure.callback(os.close, reader)
                 writers.append(writer)
                 readers.append(reader)
+            if talk.stdin is not None and talk.terminal is None:
+                reader, writer = os.pipe()
+                theirs_only.callback(os.close, reader)
+                writers.append(reader)
+                on_failure.enter_context(Feed(talk.stdin, writer))
             self._spawner.ask([theirs.fileno(), *writers])
-            on_failure.pop_all()
+            resources.push(on_failure.pop_all())
         return ours, (readers[0], readers[1])
 
 
@@ -96,8 +123,16 @@ def _end(control: socket.socket) -> None:
         return
 
 
-def _exchange(control: socket.socket, outputs: tuple[int, int], on_output: OnOutput) -> bytes:
-    """Hand over the output until it and the control socket are closed; return the answer."""
+def _exchange(
+    control: socket.socket,
+    outputs: tuple[int, int],
+    on_output: OnOutput,
+    on_terminal: Callable[[int], None],
+) -> bytes:
+    """Hand over the output until it and the control socket are closed; return the answer.
+
+    Before that the control socket may bring our end of the step's terminal, from which output comes.
+    """
     answer = b""
     with selectors.DefaultSelector() as selector:
         for stream, fd in enumerate(outputs, start=1):
@@ -105,7 +140,10 @@ def _exchange(control: socket.socket, outputs: tuple[int, int], on_output: OnOut
         selector.register(control, selectors.EVENT_READ, 0)
         while selector.get_map():
             for key, _ in selector.select():
-                data = _read(control) if key.data == 0 else os.read(key.fd, _CHUNK)
+                data, terminals = _read(control) if key.data == 0 else (_read_from(key.fd), [])
+                for terminal in terminals:
+                    on_terminal(terminal)
+                    selector.register(terminal, selectors.EVENT_READ, 1)
                 if not data:
                     selector.unregister(key.fileobj)
                 elif key.data == 0:
@@ -115,15 +153,24 @@ def _exchange(control: socket.socket, outputs: tuple[int, int], on_output: OnOut
     return answer
 
 
-def _read(control: socket.socket) -> bytes:
+def _read(control: socket.socket) -> tuple[bytes, list[int]]:
     try:
-        return control.recv(ANSWER_LIMIT)
+        return socket.recv_fds(control, ANSWER_LIMIT, 1, socket.MSG_CMSG_CLOEXEC)[:2]
     except ConnectionResetError:
-        return b""
+        return b"", []
+
+
+def _read_from(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _CHUNK)
+    except OSError as error:
+        if error.errno == errno.EIO:  # nobody has the terminal open any more
+            return b""
+        raise
 
 
 def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
-    if not answer:
+    if not answer.strip():
         raise NoRuntime("the sandbox's keeper was killed")
     known = json.loads(answer)
     if refused := known.get("refused", ""):

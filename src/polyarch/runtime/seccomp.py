@@ -87,6 +87,9 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _NEW_NAMESPACES = 0x7E020000
 """The flags of clone that make namespaces: mount, cgroup, UTS, IPC, user, PID, network."""
 
+_ARM_PRIVATE = 0x0F0000
+"""From here on 32-bit ARM numbers the calls that it has for itself; none of them is a young one."""
+
 _SIBLINGS = {
     "x86_64": ("x86_64", "i386"),
     "aarch64": ("aarch64", "arm"),
@@ -182,10 +185,15 @@ def _block(machine: str, number: Callable[[str], int]) -> list[Instruction]:
         number("personality"): _on_personality(),
     }
     special.pop(-1, None)
-    block = [(_LOAD, 0, 0, 0), (_GREATER, 0, 1, max(*known, *special)), _give(_ENOSYS)]
+    private = [each for each in known if each >= _ARM_PRIVATE]
+    newest = max(*(each for each in known if each < _ARM_PRIVATE), *special)
+    block = [(_LOAD, 0, 0, 0)]
+    for call in private:
+        block += [(_EQUAL, 0, 1, call), _give(_ALLOW)]
+    block += [(_GREATER, 0, 1, newest), _give(_ENOSYS)]
     for call, decision in special.items():
         block += [(_EQUAL, 0, len(decision), call), *decision]
-    for first, last in _ranges(known):
+    for first, last in _ranges(known[: len(known) - len(private)]):
         block += [
             (_GREATER, 3, 0, last),
             (_AT_LEAST, 0, 1, first),

@@ -19,6 +19,7 @@ Source: user_namespaces(7), pid_namespaces(7), newuidmap(1).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -30,7 +31,15 @@ from polyarch import syscalls
 from polyarch.errors import InternalError, NamespaceForbidden
 from polyarch.record import frozen
 
-__all__ = ["EngineNamespaces", "IdRange", "enter_engine", "needs_user_namespace", "parse_subids"]
+__all__ = [
+    "EngineNamespaces",
+    "IdRange",
+    "enter_engine",
+    "forbidden",
+    "namespace_trouble",
+    "needs_user_namespace",
+    "parse_subids",
+]
 
 _CAP_SYS_ADMIN = 21
 _PASSED_ON = frozenset(
@@ -74,9 +83,14 @@ class EngineNamespaces:
 
 
 def needs_user_namespace() -> bool:
-    """Tell whether the caller can't mount as it is: no root, or a root without CAP_SYS_ADMIN."""
+    """Tell whether the caller is no root of the whole machine, with CAP_SYS_ADMIN.
+
+    The root of another user namespace (a container's) can't make devices, and whatever handlers there
+    are in it belong to all that runs there.
+    """
     effective, _, _ = syscalls.capget()
-    return os.geteuid() != 0 or not effective >> _CAP_SYS_ADMIN & 1
+    is_root = os.geteuid() == 0 and effective >> _CAP_SYS_ADMIN & 1
+    return not (is_root and syscalls.in_initial_user_namespace())
 
 
 def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
@@ -145,11 +159,19 @@ def _enter_user_namespace() -> int:
 
 
 def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
-    """Fork what maps the subordinate ids from outside, once a byte is written to the pipe.
+    """Fork what maps ids from outside, once a byte is written to the pipe.
 
+    For root those are all that there are, if it has the capabilities, for others the subordinate ones.
     Returns its process id and the pipe; 0 and something that takes any byte if there are no such
     ids, or no tools.
     """
+    if uid == 0:
+        reader, writer = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            _map_everyone(reader, writer)
+        os.close(reader)
+        return helper, writer
     names = _names_of(uid)
     users = parse_subids(_read("/etc/subuid"), names)
     groups = parse_subids(_read("/etc/subgid"), names)
@@ -202,6 +224,22 @@ def _map_from_outside(
                 status |= os.spawnv(os.P_WAIT, tool, argv)  # noqa: S606 no shell is what we want
     finally:
         os._exit(status)
+
+
+def _map_everyone(reader: int, writer: int) -> NoReturn:
+    """Be root's helper: give everyone the number that they have here."""
+    try:
+        os.close(writer)
+        if os.read(reader, 1):
+            for name in ("uid_map", "gid_map"):
+                # Each part for itself: the kernel refuses one that spans two of ours.
+                parts = [line.split() for line in _read(f"/proc/self/{name}").splitlines()]
+                lines = "".join(f"{start} {start} {count}\n" for start, _, count in parts)
+                _write(f"/proc/{os.getppid()}/{name}", lines)
+    except OSError:
+        pass  # without the capabilities for it only root itself gets mapped
+    finally:
+        os._exit(0)
 
 
 def _which(name: str) -> str:
@@ -381,9 +419,16 @@ _CAUSES: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
 )
 
 
+def namespace_trouble(error: OSError) -> str:
+    """Return what an error means for who makes a namespace: a full disk it is not."""
+    if error.errno == errno.ENOSPC:
+        return "the limit of namespaces is reached"
+    return os.strerror(error.errno or 0)
+
+
 def forbidden(error: OSError, root: str = "") -> NamespaceForbidden:
     """Find out what made the kernel refuse a namespace, or a mount in one; `root` is for tests."""
-    message = f"namespaces for the build can't be made: {os.strerror(error.errno or 0)}"
+    message = f"namespaces for the build can't be made: {namespace_trouble(error)}"
     for path, is_cause, cause, command in _CAUSES:
         if is_cause(_read(root + path).strip()):
             return NamespaceForbidden(message, hint=f"{cause}; run as root: {command}")

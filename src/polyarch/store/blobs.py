@@ -28,6 +28,9 @@ from polyarch.store.trouble import store_error, store_trouble
 __all__ = ["BlobWriter", "Blobs"]
 
 
+_DAMAGED = "the transfer was cut short or the source is damaged; try again"
+
+
 class BlobWriter:
     """A blob on its way in: write, leave the `with` block, then ask for `digest` and `size`.
 
@@ -54,7 +57,16 @@ class BlobWriter:
         return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append `data`, all of it; returns its length in bytes. Raises StoreError."""
+        """Append `data`, all of it; returns its length in bytes.
+
+        Raises StoreError, and IntegrityError as soon as there are more bytes than promised.
+        """
+        if self._expected_size is not None and self.size + len(data) > self._expected_size:
+            raise IntegrityError(
+                f"{self._expected or 'the blob'} has more than the {self._expected_size} bytes "
+                "that were promised",
+                hint=_DAMAGED,
+            )
         self._hash.update(data)
         view = memoryview(data)
         try:
@@ -90,7 +102,7 @@ class BlobWriter:
             raise IntegrityError(
                 f"{self._expected or 'the blob'} has {self.size} bytes instead of "
                 f"{self._expected_size}",
-                hint="the transfer was cut short or the source is damaged; try again",
+                hint=_DAMAGED,
             )
         if self._expected is not None and self.digest != self._expected:
             raise IntegrityError(

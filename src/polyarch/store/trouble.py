@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyarch.errors import StoreError
 
-__all__ = ["FREE_SPACE", "full_disk_trouble", "store_error", "store_trouble"]
+__all__ = ["FREE_SPACE", "full_disk_trouble", "output_trouble", "store_error", "store_trouble"]
 
 FREE_SPACE = "free some space, for instance with 'polyarch prune'"
 
@@ -22,6 +22,14 @@ _HINTS = {
     errno.EPERM: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
     errno.EMFILE: "too many files are open: raise the limit with 'ulimit -n'",
     errno.EIO: "the disk reports errors: look at the kernel's log",
+}
+_OUTSIDE_HINTS = {
+    **_HINTS,
+    errno.ENOSPC: "the disk is full: free some space, or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.EACCES: "choose a place that you may write, or mend the permissions",
+    errno.EPERM: "choose a place that you may write, or mend the permissions",
 }
 
 
@@ -41,6 +49,17 @@ def store_trouble(action: str, path: Path | str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise store_error(error, action, path) from error
+
+
+@contextmanager
+def output_trouble(action: str, path: Path | str) -> Iterator[None]:
+    """Raise StoreError as `store_trouble` for a place that the user named, outside of the store."""
+    try:
+        yield
+    except OSError as error:
+        hint = _OUTSIDE_HINTS.get(error.errno or 0, "")
+        reason = error.strerror or str(error)
+        raise StoreError(f"can't {action} {path}: {reason}", hint=hint) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ __all__ = ["StepRunner"]
 _TAIL_LINES = 10
 _FULL_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
+_SIGNALLED = 128
 
 
 @frozen
@@ -175,10 +177,29 @@ def _advice(ended: Ended, op: ExecOp) -> str:
     if ended.out_of_memory:
         return "the kernel killed the step for want of memory"
     if ended.refused:
-        return ended.refused
+        shell = f"the image has no {op.argv[0]} to run it with: "
+        is_shell = op.argv[0].endswith("sh") and op.argv[1:2] == ("-c",)
+        lacks = is_shell and ended.refused.endswith("no such file or directory")
+        return (
+            f'{shell}use the exec form, RUN ["PROGRAM", ...], or SHELL' if lacks else ended.refused
+        )
     if ended.status == 127:
         return f"a program wasn't found; PATH of the step: {_path(op)}"
+    if ended.status > _SIGNALLED:
+        return _signal_advice(ended.status - _SIGNALLED)
     return ""
+
+
+def _signal_advice(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""  # programs may end with such a status by themselves
+    if number == signal.SIGKILL:
+        return (
+            f"{name} ended it; if nobody sent that, the machine may be short of memory (see dmesg)"
+        )
+    return f"{name} ended it"
 
 
 def _full_disk(scratch: Path) -> str:

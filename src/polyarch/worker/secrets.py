@@ -18,10 +18,11 @@ _LIMIT = 500 << 10
 
 @frozen
 class SecretSource:
-    """Where a secret is: the file `path`, or the variable `env`; "" for not."""
+    """Where a secret is: the file `path`, or the variable `env`; "" for not; or its `value`."""
 
     path: str = ""
     env: str = ""
+    value: bytes | None = field(default=None, repr=False)
 
 
 @frozen
@@ -40,6 +41,8 @@ class Secrets:
         source = self.sources.get(identifier)
         if source is None:
             return None
+        if source.value is not None:
+            return _checked(identifier, source.value)
         if source.env:
             value = self.environ.get(source.env)
             return None if value is None else _checked(identifier, os.fsencode(value))

@@ -35,7 +35,7 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 
-__all__ = ["ImageResolver", "ImageSource", "Remote"]
+__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote"]
 
 _FETCHES_AT_ONCE = 4
 _DOCUMENT_LIMIT = 4 << 20

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from polyarch.errors import NotFound
+from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher
@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "FileDigest",
     "SourceTree",
+    "clean_source",
     "find_sources",
     "find_with_parents",
     "hash_file",
@@ -69,7 +70,7 @@ class SourceTree:
             return _listing(folder)
         key = str(folder)
         if key not in self._listings:
-            found = _listing(folder)
+            found = _context_listing(folder)
             if self.ignores is not None:
                 prefix = "" if folder == self.root else os.path.relpath(folder, self.root) + "/"
                 found = [each for each in found if not self._is_left_out(prefix + each.name, each)]
@@ -93,6 +94,16 @@ def _name(entry: os.DirEntry[str]) -> str:
 def _listing(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as listing:
         return sorted(listing, key=_name)
+
+
+def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return _listing(folder)
+    except PermissionError as error:
+        raise InputError(
+            f"can't read {folder} of the build context: {error.strerror}",
+            hint="mend its permissions, or leave it out by .dockerignore",
+        ) from error
 
 
 @frozen
@@ -175,7 +186,7 @@ def _literal(tree: SourceTree, path: str, source: str) -> Entry:
             _check_kept(tree, real, inside, status)
     except (FileNotFoundError, NotADirectoryError):
         shown = "/" + clean_source(source)
-        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real)) from None
+        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source)) from None
     return Entry(name=path.rpartition("/")[2], path=real, status=status)
 
 
@@ -185,11 +196,13 @@ def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_resul
         raise FileNotFoundError(inside)
 
 
-def _hint(tree: SourceTree, real: Path) -> str:
+def _hint(tree: SourceTree, real: Path, source: str) -> str:
     if not tree.is_context:
         return "the path must exist in the stage or image that --from names"
     if os.path.lexists(real):
         return "the file is there, but the ignore file leaves it out of the build context"
+    if ".." in source.split("/"):
+        return f"a path can't lead out of the build context, {tree.root}: build with a folder above"
     near = [name for name in _siblings(real) if name.lower() == real.name.lower()]
     return (
         f"did you mean {near[0]}?"

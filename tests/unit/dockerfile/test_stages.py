@@ -44,7 +44,7 @@ def test_find_target_that_is_not_there() -> None:
         find_target(parsed(FILE), "zz")
 
     assert str(caught.value) == 'target stage "zz" could not be found'
-    assert caught.value.hint == "The Dockerfile has build, test, unused, tools."
+    assert caught.value.hint == "the Dockerfile has build, test, unused, tools"
 
 
 def test_find_target_suggests_a_near_name() -> None:

@@ -164,7 +164,7 @@ def test_refusal_says_who_to_log_in_as(server: Registry) -> None:
     with pytest.raises(RegistryError, match=r"push access denied.*UNKNOWN: as asked") as caught:
         client_for().put_manifest(named(server).repository, "1", b"{}", OCI_MANIFEST)
 
-    assert caught.value.hint.endswith(f"docker login {server.host}")
+    assert caught.value.hint.endswith(f": polyarch login {server.host}")
     assert (caught.value.status, caught.value.codes) == (403, ("UNKNOWN",))
 
 

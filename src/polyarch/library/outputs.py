@@ -1,20 +1,17 @@
-"""Which outputs a build has: `--output`, `--push` and `--load` taken together."""
+"""Which outputs a build has: those that were named, `push` and `load` taken together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from polyarch.cli.gotext import parse_bool
 from polyarch.errors import InputError
 from polyarch.record import replace
 from polyarch.request import Output
+from polyarch.text.gofmt import quoted
+from polyarch.text.gotext import parse_bool
 
-__all__ = ["NO_OUTPUT", "default_outputs", "merge_outputs"]
+__all__ = ["default_outputs", "merge_outputs"]
 
-NO_OUTPUT = (
-    "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
-    "To push result image into registry use --push or to load image into docker use --load"
-)
 _NAMED = frozenset({"image", "registry", "oci", "docker"})
 
 
@@ -23,7 +20,7 @@ def merge_outputs(
 ) -> tuple[Output, ...]:
     """Add what the shorthands ask for, and the names. Raises InputError if a push has no name.
 
-    `--push` makes images that are kept ones that are pushed, too; where there are none it adds one.
+    `push` makes images that are kept ones that are pushed, too; where there are none it adds one.
     Tags take the place of names that outputs have.
     """
     merged = [_spelled_out(output) for output in outputs]
@@ -37,7 +34,7 @@ def merge_outputs(
         merged = [_named(each, tags) if each.type in _NAMED else each for each in merged]
     for each in merged:
         if _is_pushed(each) and not each.attributes.get("name"):
-            raise InputError("tag is needed when pushing to registry", hint="name one with -t")
+            raise InputError("tag is needed when pushing to registry", hint="give the image a tag")
     return tuple(merged)
 
 
@@ -64,4 +61,10 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
 
 
 def _is_pushed(output: Output) -> bool:
-    return output.type == "image" and parse_bool(output.attributes.get("push") or "false")
+    if output.type != "image":
+        return False
+    text = output.attributes.get("push") or "false"
+    is_pushed = parse_bool(text)
+    if is_pushed is None:
+        raise InputError(f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax")
+    return is_pushed

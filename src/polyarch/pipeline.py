@@ -1,60 +1,37 @@
 """The whole path of a build, top to bottom: text, graph, layers, images, index, and out.
 
-from polyarch.build import BuildRequest, Output, build
-
-result = build(BuildRequest(context=".", platforms=..., outputs=(Output(type="registry"),), ...))
+It runs inside the engine, the process that has entered its namespaces. The command line is one;
+programs get theirs from `polyarch.library`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.errors import InputError
 from polyarch.exporter.assemble import assemble, assemble_index
-from polyarch.exporter.export import IMAGE_TYPES, Exporter, check_outputs, names_of
+from polyarch.exporter.export import IMAGE_TYPES, Engines, Exporter, check_outputs, names_of
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.node.inputs import load_contexts, read_dockerfile
 from polyarch.node.local import LocalNode
-from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events, step
-from polyarch.record import field, frozen, replace
-from polyarch.request import BuildRequest, Output, Ulimit
+from polyarch.record import replace
+from polyarch.request import BuildRequest, Output
+from polyarch.result import BuildResult
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
-__all__ = ["BuildRequest", "BuildResult", "Output", "Ulimit", "build_on"]
-
-
-@frozen
-class BuildResult:
-    """What came of a build.
-
-    `descriptor` is that of the root: the index, or the manifest of a single platform; `config_digest`
-    is None for an index; `manifests` are those of the platforms. Without an output that holds an image
-    there are none. `ran` and `cached` count the steps.
-    """
-
-    descriptor: Descriptor | None = None
-    config_digest: Digest | None = None
-    names: tuple[str, ...] = ()
-    manifests: Mapping[str, Digest] = field(default_factory=dict)
-    ran: int = 0
-    cached: int = 0
-
-    @property
-    def digest(self) -> Digest | None:
-        """The digest of the root."""
-        return self.descriptor.digest if self.descriptor else None
+__all__ = ["build_on"]
 
 
 def build_on(
@@ -69,9 +46,12 @@ def build_on(
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
     """
+    if request.annotations:
+        raise InputError("annotations can't be carried out yet", hint="build without them")
     cancel = cancel or CancelToken()
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
-    check_outputs(request.outputs, len(platforms))
+    engines = node.docker_engines(request.outputs)
+    check_outputs(request.outputs, len(platforms), engines)
     dockerfile = _load(request, sink)
     contexts = load_contexts(request, node.store.stat_index, node.store.scratch)
     images = node.images(sink)
@@ -88,12 +68,12 @@ def build_on(
     )
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
-    export = _export(node, request, lowered, stacks, (images, cancel))
+    export = _export(node, request, lowered, stacks, (images, engines, cancel))
     return _result(export, solved)
 
 
 def _load(request: BuildRequest, sink: Sink) -> Dockerfile:
-    name = request.dockerfile or "Dockerfile"
+    name = request.dockerfile if request.dockerfile not in {"", "-"} else "Dockerfile"
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = read_dockerfile(request)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
@@ -102,7 +82,8 @@ def _load(request: BuildRequest, sink: Sink) -> Dockerfile:
 
 def _secrets(request: BuildRequest) -> Secrets:
     sources = {
-        secret.id: SecretSource(path=secret.path, env=secret.env) for secret in request.secrets
+        secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
+        for secret in request.secrets
     }
     return Secrets(sources=sources, agents=dict(request.ssh))
 
@@ -143,14 +124,14 @@ def _export(
     request: BuildRequest,
     lowered: Sequence[Lowered],
     stacks: Sequence[LayerStack],
-    carried: tuple[ImageSource, CancelToken],
+    carried: tuple[ImageSource, Engines, CancelToken],
 ) -> Export | None:
     """Make what the outputs asked for of the results; return the image, if one was wanted."""
-    images, cancel = carried
+    images, engines, cancel = carried
     outputs = [each for each in request.outputs if each.type != "cacheonly"]
     export = None
     if any(output.type in IMAGE_TYPES for output in outputs):
-        export = _assemble(node, outputs, lowered, stacks, carried)
+        export = _assemble(node, outputs, lowered, stacks, (images, cancel))
     platforms = [each.platform for each in lowered]
     vertices = tuple(each.vertex for each in lowered)
     exporter = Exporter(
@@ -159,6 +140,7 @@ def _export(
         trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
         sink=images.sink,
         cancel=cancel,
+        engines=engines,
     )
     for output in outputs:
         names = names_of(output)

@@ -1,0 +1,1 @@
+"""polyarch for other programs: one engine in a process of its own, requests in and events out as values."""

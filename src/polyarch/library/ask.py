@@ -1,0 +1,115 @@
+"""Wishes -> a BuildRequest: the rules that the command line and programs share.
+
+They are docker buildx's: what names mean, what contradicts what, which outputs follow from `push`,
+`load` and tags.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from polyarch.errors import InputError, InvalidReference
+from polyarch.library.outputs import default_outputs, merge_outputs
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, normalize, parse_list
+from polyarch.request import BuildRequest, Output
+from polyarch.text.gofmt import quoted
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from polyarch.library.options import BuildOptions
+
+__all__ = ["make_request"]
+
+# Fields of the request have keywords of their names; these go into its outputs.
+_WISHES = frozenset({"push", "load", "needs_digest"})
+
+
+def make_request(
+    context: str | os.PathLike[str] = ".", **options: Unpack[BuildOptions]
+) -> BuildRequest:
+    """Understand what is asked for. Raises InputError and its kin.
+
+    `context` is a folder, or "-" for none. Paths stay as they are.
+    """
+    unknown = options.keys() - BuildRequest.__annotations__.keys() - _WISHES
+    if unknown:
+        raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
+    if options.get("no_cache") and options.get("no_cache_filter"):
+        raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
+    tags = _tags(_several(options.get("tags", ())))
+    network = _network(options.get("network", ""))
+    allowed = _several(options.get("allow", ()))
+    if network == "host":
+        allowed = (*allowed, "network.host")
+    return BuildRequest(
+        context=os.fspath(context),
+        dockerfile=os.fspath(options.get("dockerfile", "")),
+        stdin=options.get("stdin", b""),
+        platforms=_platforms(options.get("platforms", ())),
+        tags=tags,
+        target=options.get("target", ""),
+        build_args=dict(options.get("build_args", {})),
+        build_contexts=dict(options.get("build_contexts", {})),
+        labels=dict(options.get("labels", {})),
+        outputs=_outputs(tags, options),
+        no_cache=options.get("no_cache", False),
+        no_cache_filter=_several(options.get("no_cache_filter", ())),
+        pull=options.get("pull", False),
+        network=network,
+        add_hosts=_several(options.get("add_hosts", ())),
+        shm_size=options.get("shm_size", 0),
+        ulimits=tuple(options.get("ulimits", ())),
+        cgroup_parent=options.get("cgroup_parent", ""),
+        allow=tuple(dict.fromkeys(allowed)),
+        secrets=tuple(options.get("secrets", ())),
+        ssh=dict(options.get("ssh", {})),
+        annotations=tuple(options.get("annotations", ())),
+        jobs=options.get("jobs", 0),
+    )
+
+
+def _several(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts; a lone one is itself a sequence of texts, which nobody means."""
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
+    found: dict[Platform, None] = {}
+    for value in (values,) if isinstance(values, str) else values:
+        parsed = parse_list((value,)) if isinstance(value, str) else (normalize(value),)
+        found.update(dict.fromkeys(parsed))
+    return tuple(found)
+
+
+def _tags(values: Iterable[str]) -> tuple[str, ...]:
+    tags = []
+    for value in values:
+        try:
+            reference = parse_reference(value)
+        except InvalidReference as error:
+            raise InvalidReference(f"invalid tag {quoted(value)}: {error}") from error
+        tags.append(reference.canonical)
+    return tuple(dict.fromkeys(tags))
+
+
+def _network(mode: str) -> str:
+    if mode not in {"", "default", "none", "host"}:
+        raise InputError(
+            f"network mode {quoted(mode)} not supported by buildkit",
+            hint="a step has the network of the host or none: default, host or none",
+        )
+    return mode or "default"
+
+
+def _outputs(tags: tuple[str, ...], options: BuildOptions) -> tuple[Output, ...]:
+    outputs = merge_outputs(
+        options.get("outputs", ()),
+        push=options.get("push", False),
+        load=options.get("load", False),
+        tags=tags,
+    )
+    return outputs or default_outputs(tags, needs_digest=options.get("needs_digest", True))

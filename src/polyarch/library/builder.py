@@ -1,0 +1,158 @@
+"""`Builder`: an engine for the time of a `with` block; `build`: one build with an engine of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from polyarch.errors import InputError
+from polyarch.library.ask import make_request
+from polyarch.library.channel import Channel, channel_pair
+from polyarch.library.child import EngineProcess
+from polyarch.library.codec import encode
+from polyarch.library.messages import read_answer, read_event
+from polyarch.library.surroundings import settle
+from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.request import BuildRequest
+from polyarch.result import BuildResult
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from polyarch.library.options import BuildOptions
+
+__all__ = ["Builder", "build"]
+
+
+def build(
+    context: str | os.PathLike[str] = ".",
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+    **options: Unpack[BuildOptions],
+) -> BuildResult:
+    """Build an image with an engine of its own. See `Builder.build`; several builds share a Builder."""
+    request = make_request(context, **options)
+    with Builder() as builder:
+        return builder.run(request, sink=sink, cancel=cancel)
+
+
+class Builder:
+    """This machine's builder, in a process of its own that lives as long as the `with` block.
+
+    Any number of builds may run at a time, each from a thread of its own. Leaving the block cancels
+    those that still run. `root` is the folder of the store; else it is where the command line has it.
+    """
+
+    def __init__(self, *, root: str | os.PathLike[str] | None = None) -> None:
+        self._root = os.path.abspath(root) if root is not None else ""
+        self._engine: EngineProcess | None = None
+        self._process = 0
+
+    def __enter__(self) -> Self:
+        """Start the engine. Raises MachineError if this machine doesn't let it start."""
+        if self._engine is not None:
+            raise InputError("the builder is open already", hint="make one Builder for each block")
+        self._engine = EngineProcess(self._environ())
+        self._process = os.getpid()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the engine, and what still runs in it; returns when nothing is left."""
+        engine, self._engine = self._engine, None
+        if engine is not None and self._process == os.getpid():
+            engine.close()
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id, 0 outside of the block."""
+        return self._engine.pid if self._engine is not None else 0
+
+    def build(
+        self,
+        context: str | os.PathLike[str] = ".",
+        *,
+        sink: Sink = ignore_events,
+        cancel: CancelToken | None = None,
+        **options: Unpack[BuildOptions],
+    ) -> BuildResult:
+        """Build the folder `context`; the keywords are those of `BuildOptions`. As `run` otherwise."""
+        return self.run(make_request(context, **options), sink=sink, cancel=cancel)
+
+    def run(
+        self,
+        request: BuildRequest,
+        *,
+        sink: Sink = ignore_events,
+        cancel: CancelToken | None = None,
+    ) -> BuildResult:
+        """Carry out a request, and return when all of it is done.
+
+        `sink` is called with each event, in order, by the calling thread; the build waits while it
+        takes its time. An exception that it raises, or a Ctrl-C, cancels the build, and goes on when that has
+        ended. Raises what the errors module lists: Cancelled after `cancel`, StepFailed and so on;
+        MachineError if the engine dies.
+        """
+        engine = self._opened()
+        if cancel is not None:
+            cancel.check()
+        request = settle(request, os.getcwd(), os.environ)
+        ours, theirs = channel_pair()
+        with ours, _ended_by(cancel, ours):
+            engine.hand_over(theirs)
+            return _follow(engine, ours, request, sink)
+
+    def _opened(self) -> EngineProcess:
+        if self._engine is None:
+            raise InputError(
+                "the builder isn't open", hint="with polyarch.Builder() as builder: ..."
+            )
+        if self._process != os.getpid():
+            raise InputError(
+                "the builder belongs to another process, of which this one is a fork",
+                hint="open a Builder in each process",
+            )
+        return self._engine
+
+    def _environ(self) -> Mapping[str, str]:
+        return {**os.environ, "POLYARCH_ROOT": self._root} if self._root else os.environ
+
+
+@contextlib.contextmanager
+def _ended_by(cancel: CancelToken | None, channel: Channel) -> Iterator[None]:
+    """Have `cancel` end our half of the channel for as long as the block lasts."""
+    if cancel is None:
+        yield
+        return
+    forget = cancel.on_cancel(channel.end)
+    try:
+        yield
+    finally:
+        forget()
+
+
+def _follow(
+    engine: EngineProcess, channel: Channel, request: BuildRequest, sink: Sink
+) -> BuildResult:
+    """Send the request and pass its events on; whatever happens, stay until the build has ended."""
+    try:
+        with contextlib.suppress(OSError):
+            channel.send({"request": encode(request)})
+        while (message := channel.receive()) is not None:
+            event = read_event(message)
+            if event is None:
+                return read_answer(message)
+            sink(event)
+    finally:
+        channel.end()
+        while channel.receive() is not None:
+            pass
+    raise engine.gone()

@@ -1,0 +1,50 @@
+"""What is said between a caller and its engine: requests, events, answers <-> messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polyarch.errors import InternalError
+from polyarch.library.codec import decode, encode
+from polyarch.library.failures import decode_error, encode_error
+from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
+from polyarch.result import BuildResult
+
+__all__ = ["READY", "error_message", "event_message", "read_answer", "read_event", "result_message"]
+
+READY = {"ready": True}
+_EVENTS: dict[str, type[Event]] = {
+    each.__name__: each for each in (LogEvent, StatusEvent, StepEvent, WarningEvent)
+}
+
+
+def event_message(event: Event) -> dict[str, Any]:
+    """Return the message that tells of an event."""
+    return {"event": type(event).__name__, "of": encode(event)}
+
+
+def read_event(message: dict[str, Any]) -> Event | None:
+    """Return the event that a message tells of; None if it is the answer. Raises InternalError."""
+    if "event" not in message:
+        return None
+    kind = _EVENTS.get(message["event"])
+    if kind is None:
+        raise InternalError(f"the engine has told of an unknown event: {message['event']}")
+    return decode(kind, message.get("of"))
+
+
+def result_message(result: BuildResult) -> dict[str, Any]:
+    """Return the answer of a build that has succeeded."""
+    return {"result": encode(result)}
+
+
+def error_message(error: BaseException) -> dict[str, Any]:
+    """Return the answer of what has failed."""
+    return {"error": encode_error(error)}
+
+
+def read_answer(message: dict[str, Any]) -> BuildResult:
+    """Return the result that an answer holds, or raise its error."""
+    if "error" in message:
+        raise decode_error(message["error"])
+    return decode(BuildResult, message.get("result"))

@@ -1,0 +1,83 @@
+"""Small results to export: stores with snapshots of a few files, and images made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer, LayerBlobs
+from polyarch.exporter.result import Export
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken
+from polyarch.snapshot.native import NativeSnapshotter
+from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.snapshot.stack import LayerStack
+from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.store import Store
+from trees import plant
+
+__all__ = ["AMD64", "ARM64", "CREATED", "Results", "make_export"]
+
+AMD64 = Platform(os="linux", architecture="amd64")
+ARM64 = Platform(os="linux", architecture="arm64")
+CREATED = 1_700_000_000.0
+
+
+class Results:
+    """A store in which the results of steps are made by hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.snapshotter = NativeSnapshotter(self.store)
+        self.blobs = LayerBlobs(store=self.store, snapshotter=self.snapshotter)
+
+    def stack(self, *layers: Mapping[str, str | None], name: str = "step") -> LayerStack:
+        """Return a stack with a snapshot of these files for each layer."""
+        stack = LayerStack()
+        for number, files in enumerate(layers):
+            snapshot = SnapshotID(f"{name}-{number}")
+            if not self.snapshotter.exists(snapshot):
+                self.snapshotter.unpack(snapshot, partial(plant, files=files))
+                self.store.snapshots.add(SnapshotRecord(id=snapshot, created=CREATED + number))
+            stack = stack.with_layer(snapshot)
+        return stack
+
+    def export(
+        self, stack: LayerStack, kind: str = "", level: str = ""
+    ) -> tuple[ExportedLayer, ...]:
+        """Return the layers of a stack as blobs."""
+        return self.blobs.export(stack, CompressionChoice.parse(kind, level), CancelToken())
+
+    def image(self, stack: LayerStack, platform: Platform = AMD64, kind: str = "") -> ImageResult:
+        """Return the image of a stack."""
+        config: dict[str, object] = {
+            "architecture": platform.architecture,
+            "config": {"Cmd": ["/bin/sh"]},
+            "os": platform.os,
+        }
+        if platform.variant:
+            config["variant"] = platform.variant
+        history: list[dict[str, object]] = [
+            {"created_by": f"RUN {number}"} for number in range(len(stack.layers))
+        ]
+        return assemble(config, history, self.export(stack, kind), platform)
+
+    def add_documents(self, export: Export) -> Export:
+        """Put the documents of an export into the store, as exporting does."""
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        return export
+
+
+def make_export(images: Sequence[ImageResult], *names: str) -> Export:
+    """Return an export of images under names."""
+    root = images[0].manifest if len(images) == 1 else assemble_index(images)
+    return Export(
+        root=root,
+        images=tuple(images),
+        names=tuple(map(parse_reference, names)),
+        created=CREATED,
+    )

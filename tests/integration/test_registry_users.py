@@ -1,0 +1,298 @@
+"""Who one is at a real registry: passwords, helpers, identity tokens, certificates, mirrors."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plants import LAYER, plant_image, tar_of
+from programs import Person
+from registry import Registry, digest_of, serving
+from servers import RealRegistry, real_registry
+
+pytestmark = [pytest.mark.root]
+
+USER, PASSWORD = "tester", "open-sesame-5"
+# What `htpasswd -nbB -C 5 tester open-sesame-5` prints; the registry takes bcrypt only.
+HTPASSWD = "tester:$2y$05$abcdefghijklmnopqrstuu8PInH4z4H4PW0uV6bGqOr/tA0IpYFTG\n"
+HELPER = """#!/bin/sh
+echo "$1" >> "$HOME/helper.log"
+case "$1" in
+    get) cat > /dev/null; cat "$HOME/secret.json" ;;
+    store) cat > "$HOME/secret.json" ;;
+    erase) cat > /dev/null; rm "$HOME/secret.json" ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """A registry that lets in one user only."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "htpasswd").write_text(HTPASSWD)
+    with real_registry(
+        folder, f"auth: {{htpasswd: {{realm: tests, path: {folder}/htpasswd}}}}\n"
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def programmed() -> Iterator[Registry]:
+    with serving() as server:
+        yield server
+
+
+def config(who: Person, **content: object) -> None:
+    who.write("../.docker/config.json", json.dumps(content))
+
+
+def auth(user: str, password: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def push(who: Person, host: str, name: str) -> None:
+    who.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    who.run("build", "-t", f"{host}/{name}", "--push", ".").check()
+
+
+def test_basic_auth_of_the_config(who: Person, guarded: RealRegistry) -> None:
+    config(who, auths={guarded.host: auth(USER, PASSWORD)})
+    name = f"{guarded.host}/{who.user.name}/basic"
+
+    push(who, guarded.host, f"{who.user.name}/basic")
+    who.run("pull", name).check()
+
+
+def test_without_a_password(root: Person, guarded: RealRegistry) -> None:
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    ended = root.run("build", "-t", f"{guarded.host}/nobody", "--push", ".")
+
+    assert ended.status == 1
+    assert "push access denied, repository does not exist or may require authorization" in (
+        ended.complaint()
+    )
+    assert ended.complaint().endswith(f": polyarch login {guarded.host}\n")
+
+
+def test_login_by_standard_input(root: Person, guarded: RealRegistry) -> None:
+    words = root.command("login", "-u", USER, "--password-stdin", guarded.host)
+    ended = root.run_other("sh", "-c", f'echo {PASSWORD} | "$@"', "sh", *words).check()
+
+    assert ended.out == "Login Succeeded\n"
+    path = root.home / ".docker/config.json"
+    assert json.loads(path.read_text()) == {"auths": {guarded.host: auth(USER, PASSWORD)}}
+    assert path.stat().st_mode & 0o777 == 0o600
+    push(root, guarded.host, "login")
+
+
+def test_login_with_a_wrong_password(root: Person, guarded: RealRegistry) -> None:
+    ended = root.run("login", "-u", USER, "-p", "wrong-password", guarded.host)
+
+    assert ended.status == 1
+    assert ended.complaint() == (
+        f"ERROR: Get http://{guarded.host}/v2/: unauthorized: status 401\n"
+        "hint: check the user and the password\n"
+    )
+    assert not (root.home / ".docker/config.json").exists()
+
+
+@pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
+def test_a_credential_helper(who: Person, guarded: RealRegistry, key: str) -> None:
+    who.write("bin/docker-credential-tests", HELPER, 0o755)
+    who.environ["PATH"] = f"{who.work}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    config(who, **{key: "tests" if key == "credsStore" else {guarded.host: "tests"}})
+
+    who.run("login", "-u", USER, "-p", PASSWORD, guarded.host).check()
+    push(who, guarded.host, f"{who.user.name}/helped")
+    who.run("logout", guarded.host).check()
+
+    assert PASSWORD not in (who.home / ".docker/config.json").read_text()
+    assert (who.home / "helper.log").read_text().split() == ["store", "get", "erase"]
+    assert not (who.home / "secret.json").exists()
+
+
+def test_a_helper_that_is_missing(root: Person, guarded: RealRegistry) -> None:
+    config(root, credsStore="nowhere")
+    ended = root.run("pull", f"{guarded.host}/app")
+
+    assert ended.status == 1
+    assert "docker-credential-nowhere" in ended.complaint()
+    assert "hint: " in ended.complaint()
+
+
+def test_a_helper_that_fails(root: Person, guarded: RealRegistry) -> None:
+    root.write("bin/docker-credential-tests", "#!/bin/sh\necho locked; exit 1\n", 0o755)
+    root.environ["PATH"] = f"{root.work}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    config(root, credsStore="tests")
+    ended = root.run("pull", f"{guarded.host}/app")
+
+    assert ended.status == 1
+    assert ended.complaint().startswith(f"ERROR: can't get the credentials of {guarded.host}: ")
+    assert ended.complaint().endswith(
+        "hint: mend or remove the credential helper in Docker's config.json\n"
+    )
+
+
+def test_an_identity_token(root: Person, programmed: Registry) -> None:
+    plant_image(programmed, "app", tar_of([("file", {}, b"1")]))
+    programmed.token, programmed.identity = "access", "identity-5"
+    entry = {"identitytoken": "identity-5", "auth": ""}
+    config(root, auths={programmed.host: entry})
+
+    root.run("pull", f"{programmed.host}/app").check()
+
+    form = programmed.forms[0]
+    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token"], ["identity-5"])
+    assert form["scope"] == ["repository:app:pull"]
+
+
+def test_a_mirror_answers(root: Person, registry: RealRegistry) -> None:
+    root.write(
+        "../.config/polyarch/registries.toml",
+        f'[registry."docker.io"]\nmirrors = ["{registry.host}"]\n',
+    )
+    root.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n")
+
+    root.run("build", "-o", "out", ".").check()
+
+    assert (root.work / "out/bin/sh").exists() or (root.work / "out/bin/busybox").exists()
+
+
+def test_a_layer_is_mounted_from_its_repository(root: Person, registry: RealRegistry) -> None:
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\nCOPY Dockerfile /\n")
+    asked = len(registry.requests())
+
+    root.run("build", "-t", f"{registry.host}/mounted/app", "--push", ".").check()
+
+    mounts = [line for line in registry.requests()[asked:] if "mount=" in line]
+    assert len(mounts) == 1
+    assert "from=library%2Fbusybox" in mounts[0]
+    blobs = [
+        line for line in registry.requests()[asked:] if line.startswith("PUT") and "blobs" in line
+    ]
+    assert len(blobs) == 2  # the new layer and the config
+
+
+# --- HTTPS ---
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealRegistry, Path]]:
+    """A registry whose certificate a CA has signed that nobody knows; and that CA's certificate."""
+    folder = tmp_path_factory.mktemp("secure")
+    _make_certificates(folder)
+    tls = f"  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}\n"
+    with real_registry(folder, tls) as server:
+        yield server, folder / "ca.crt"
+
+
+def _make_certificates(folder: Path) -> None:
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests CA")
+    openssl("req", *new, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=tests")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
+    openssl("x509", "-req", "-in", "server.csr", *signer, "-out", "server.crt", "-extfile", "names")
+
+
+def settings(who: Person, host: str, *lines: str) -> None:
+    text = "\n".join((f'[registry."{host}"]', *lines, ""))
+    who.write("../.config/polyarch/registries.toml", text)
+
+
+def test_https_where_http_was_expected(root: Person, secure: tuple[RealRegistry, Path]) -> None:
+    host = secure[0].host
+    ended = root.run("pull", f"{host}/app")
+
+    assert ended.status == 1
+    assert ended.complaint() == (
+        f"ERROR: can't get the manifest of {host}/app: "
+        f"GET http://{host}/v2/app/manifests/latest says 400\n"
+        f'hint: it may want HTTPS: set http = false for [registry."{host}"] '
+        "in ~/.config/polyarch/registries.toml\n"
+    )
+
+
+def test_http_where_https_was_expected(root: Person, registry: RealRegistry) -> None:
+    settings(root, registry.host, "http = false")
+    ended = root.run("pull", f"{registry.host}/library/busybox")
+
+    assert ended.status == 1
+    assert ended.complaint().startswith(f"ERROR: can't reach the registry at {registry.host}: [SSL")
+    assert ended.complaint().endswith(
+        f'hint: it speaks plain HTTP: set http = true for [registry."{registry.host}"] '
+        "in ~/.config/polyarch/registries.toml\n"
+    )
+
+
+def test_an_unknown_authority(root: Person, secure: tuple[RealRegistry, Path]) -> None:
+    host = secure[0].host
+    settings(root, host, "http = false")
+    ended = root.run("pull", f"{host}/app")
+
+    assert ended.status == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in ended.complaint()
+    assert ended.complaint().endswith(
+        f"hint: trust its CA: put it into /etc/docker/certs.d/{host}/ca.crt, or name it by "
+        f'ca = ["FILE"] for [registry."{host}"] in ~/.config/polyarch/registries.toml\n'
+    )
+
+
+def test_an_authority_of_the_settings(who: Person, secure: tuple[RealRegistry, Path]) -> None:
+    server, authority = secure
+    who.write("ca.crt", authority.read_text())
+    settings(who, server.host, f'ca = ["{who.work}/ca.crt"]')
+
+    push(who, server.host, f"{who.user.name}/trusted")
+    who.run("pull", f"{server.host}/{who.user.name}/trusted").check()
+
+
+def test_an_authority_where_docker_has_it(root: Person, secure: tuple[RealRegistry, Path]) -> None:
+    server, authority = secure
+    folder = f"/etc/docker/certs.d/{server.host}"
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    words = root.command("build", "-t", f"{server.host}/docker", "--push", ".")
+    # In a mount namespace of its own: the machine's settings stay as they are.
+    setup = (
+        f"mkdir -p /etc/docker; mount -t tmpfs none /etc/docker; mkdir -p {folder}; "
+        f'cp {authority} {folder}/ca.crt; exec "$@"'
+    )
+    root.run_other("unshare", "--mount", "sh", "-ec", setup, "sh", *words).check()
+
+
+def test_trust_in_anyone(root: Person, secure: tuple[RealRegistry, Path]) -> None:
+    settings(root, secure[0].host, "http = false", "insecure = true")
+
+    push(root, secure[0].host, "anyone")
+
+
+def test_layers_are_fetched_side_by_side(root: Person, programmed: Registry) -> None:
+    other = tar_of([("other", {}, b"2")])
+    packed = gzip.compress(other)
+
+    def add(manifest: dict[str, object], config: dict[str, object]) -> None:
+        layers, rootfs = manifest["layers"], config["rootfs"]
+        assert isinstance(layers, list)
+        assert isinstance(rootfs, dict)
+        layers.append({"mediaType": LAYER, "digest": digest_of(packed), "size": len(packed)})
+        rootfs["diff_ids"].append(digest_of(other))
+
+    first = plant_image(programmed, "app", tar_of([("file", {}, b"1")]), add)
+    programmed.blobs["app", digest_of(packed)] = packed
+    root.write("Dockerfile", f"FROM {programmed.host}/app\nCOPY Dockerfile /\n")
+    meeting = threading.Barrier(2, timeout=30)
+    programmed.meetings = {first: meeting, digest_of(packed): meeting}
+
+    root.run("build", "-o", "out", ".").check()
+
+    assert {path.name for path in (root.work / "out").iterdir()} == {"file", "other", "Dockerfile"}

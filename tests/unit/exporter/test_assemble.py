@@ -1,0 +1,209 @@
+"""From layers and configs to documents."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyarch.digest import DiffID, sha256
+from polyarch.exporter.assemble import ImageResult, assemble, assemble_index, document, rfc3339
+from polyarch.exporter.layers import ExportedLayer
+from polyarch.oci import media
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.index import parse_index
+from polyarch.oci.manifest import parse_manifest
+from polyarch.platforms import Platform
+
+ARM = Platform(os="linux", architecture="arm", variant="v7")
+CONFIG: dict[str, object] = {"architecture": "arm", "config": {}, "os": "linux", "variant": "v7"}
+
+
+def layer(number: int, created: float | None = None) -> ExportedLayer:
+    descriptor = Descriptor(
+        media_type=media.OCI_LAYER_GZIP, digest=sha256(b"blob %d" % number), size=number
+    )
+    return ExportedLayer(
+        descriptor=descriptor, diff_id=DiffID(sha256(b"diff %d" % number)), created=created
+    )
+
+
+def config_of(image: ImageResult) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(image.config.data)
+    return config
+
+
+def test_documents_are_named_by_their_bytes() -> None:
+    layers = [layer(1, 0.0), layer(2, 1.5)]
+    history: list[dict[str, object]] = [{"created_by": "COPY a"}, {"created_by": "RUN <b>"}]
+
+    image = assemble(CONFIG, history, layers, ARM)
+
+    manifest = parse_manifest(image.manifest.data)
+    assert image.manifest.descriptor == Descriptor(
+        media_type=media.OCI_MANIFEST,
+        digest=sha256(image.manifest.data),
+        size=len(image.manifest.data),
+        platform=ARM,
+    )
+    assert manifest.config == image.config.descriptor
+    assert manifest.config.digest == sha256(image.config.data)
+    assert list(manifest.layers) == [each.descriptor for each in layers]
+    assert config_of(image) == {
+        "architecture": "arm",
+        "config": {},
+        "created": "1970-01-01T00:00:01.5Z",
+        "history": [
+            {"created": "1970-01-01T00:00:00Z", "created_by": "COPY a"},
+            {"created": "1970-01-01T00:00:01.5Z", "created_by": "RUN <b>"},
+        ],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [each.diff_id for each in layers]},
+        "variant": "v7",
+    }
+
+
+def test_configs_are_written_as_go_writes_them() -> None:
+    image = assemble({"os": "linux", "architecture": "arm"}, [{"created_by": "a && b"}], [], ARM)
+
+    text = image.config.data.decode()
+    assert r'"created_by":"a \u0026\u0026 b"' in text
+    assert text.startswith('{"architecture":"arm","created":')
+    assert image.manifest.data.startswith(b'{\n  "schemaVersion": 2,\n  "mediaType": ')
+
+
+def test_an_index_names_the_manifests_in_order() -> None:
+    images = [
+        assemble({**CONFIG, "variant": variant}, [], [], ARM) for variant in ("v7", "v6", "v5")
+    ]
+
+    index = parse_index(assemble_index(images).data)
+
+    assert list(index.manifests) == [image.manifest.descriptor for image in images]
+    assert [str(each.platform) for each in index.manifests] == [
+        "linux/arm/v7",
+        "linux/arm/v6",
+        "linux/arm/v5",
+    ]
+
+
+ENTRIES = st.lists(
+    st.fixed_dictionaries(
+        {"created_by": st.sampled_from(["RUN a", "ENV b", ""])},
+        optional={
+            "created": st.sampled_from(["2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]),
+            "empty_layer": st.booleans(),
+            "comment": st.just("buildkit"),
+        },
+    ),
+    max_size=6,
+)
+LAYERS = st.lists(st.none() | st.integers(0, 2_000_000_000).map(float), max_size=5).map(
+    lambda times: [layer(number, created) for number, created in enumerate(times)]
+)
+
+
+@given(history=ENTRIES, layers=LAYERS, epoch=st.none() | st.integers(0, 2_000_000_000))
+def test_a_history_tells_of_every_layer_once(
+    history: list[dict[str, object]], layers: list[ExportedLayer], epoch: int | None
+) -> None:
+    before = [dict(entry) for entry in history]
+    image = assemble(CONFIG, history, layers, ARM, epoch=epoch)
+    config = config_of(image)
+
+    made = [entry for entry in config["history"] if not entry.get("empty_layer")]
+    assert len(made) == len(layers) == len(config["rootfs"]["diff_ids"])
+    assert [entry.get("created_by", "") for entry in config["history"]][: len(history)] == [
+        entry["created_by"] for entry in history
+    ]
+    assert history == before, "the caller's history is not changed"
+    assert assemble(CONFIG, history, layers, ARM, epoch=epoch) == image
+
+
+@given(history=ENTRIES, layers=LAYERS, epoch=st.integers(0, 2_000_000_000))
+def test_nothing_new_is_later_than_the_epoch(
+    history: list[dict[str, object]], layers: list[ExportedLayer], epoch: int
+) -> None:
+    given_times = {entry.get("created") for entry in history}
+    config = config_of(assemble(CONFIG, history, layers, ARM, epoch=epoch))
+
+    for entry in config["history"]:
+        time = entry.get("created")
+        assert time is None or time in given_times or time <= rfc3339(float(epoch))
+
+
+@pytest.mark.parametrize(
+    ("history", "layers", "times"),
+    [
+        ([{}, {}], [layer(1, 5.0), layer(2, 6.0)], ["05", "06"]),
+        ([{"empty_layer": True}, {}], [layer(1, 5.0)], ["05", "05"]),
+        ([{}, {"empty_layer": True}], [layer(1, 5.0)], ["05", "05"]),
+        (
+            [{"created": "1970-01-01T00:00:01Z"}, {"empty_layer": True}, {}],
+            [layer(1), layer(2, 7.0)],
+            ["01", "07", "07"],
+        ),
+        (
+            [{"created": "1970-01-01T00:00:01Z"}, {"empty_layer": True}],
+            [layer(1)],
+            ["01", "01"],
+        ),
+    ],
+    ids=str,
+)
+def test_entries_without_a_time_get_their_neighbours(
+    history: list[dict[str, object]], layers: list[ExportedLayer], times: list[str]
+) -> None:
+    entries = config_of(assemble(CONFIG, history, layers, ARM))["history"]
+
+    assert [entry["created"][17:19] for entry in entries] == times
+
+
+def test_without_history_an_image_does_not_know_its_age() -> None:
+    assert config_of(assemble(CONFIG, [], [], ARM))["created"] is None
+
+
+def test_layers_that_no_entry_tells_of_get_one() -> None:
+    entries = config_of(assemble(CONFIG, [], [layer(1, 5.0)], ARM))["history"]
+
+    assert [(entry["created"], entry["comment"]) for entry in entries] == [
+        ("1970-01-01T00:00:05Z", "buildkit.exporter.image.v0")
+    ]
+
+
+@given(seconds=st.floats(-2_000_000_000, 253_402_300_799))
+def test_times_are_read_back(seconds: float) -> None:
+    text = rfc3339(seconds)
+    whole, _, part = text.removesuffix("Z").partition(".")
+    found = datetime.fromisoformat(f"{whole}+00:00").astimezone(UTC)
+
+    nanoseconds = Fraction(int(found.timestamp())) + Fraction(f"0.{part or 0}")
+    assert 0 <= Fraction(seconds) - nanoseconds < Fraction(1, 1_000_000_000)
+    assert not part.endswith("0")
+    assert len(part) <= 9
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00Z"),
+        (0.5, "1970-01-01T00:00:00.5Z"),
+        (-0.25, "1969-12-31T23:59:59.75Z"),
+        (951_782_400.25, "2000-02-29T00:00:00.25Z"),
+        (1_700_000_000.0, "2023-11-14T22:13:20Z"),
+    ],
+)
+def test_times_as_go_writes_them(seconds: float, text: str) -> None:
+    assert rfc3339(seconds) == text
+
+
+def test_a_document_without_a_platform() -> None:
+    made = document(media.OCI_CONFIG, b"{}")
+
+    assert (made.descriptor.digest, made.descriptor.size) == (sha256(b"{}"), 2)
+    assert "platform" not in made.descriptor.to_json()

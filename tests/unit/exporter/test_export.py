@@ -1,0 +1,326 @@
+"""Outputs: what is refused before anything is built, and what is carried out."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exports import AMD64, ARM64, Results, make_export
+from layouts import read_archive, read_folder, validate, validate_docker
+from polyarch.errors import InputError, InvalidReference, NotFound, StoreError
+from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
+from polyarch.exporter.result import Export, FileTree
+from polyarch.oci.reference import Reference
+from polyarch.progress import CancelToken, Event, Step, StepEvent
+from polyarch.request import Output
+from trees import look_at, plant
+
+
+class Recorder:
+    """A carrier that notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def ensure(self, export: Export, shown: Step, cancel: CancelToken) -> None:
+        self.calls.append(f"ensure {len(export.digests)}")
+
+    def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
+        self.calls.append(f"push {name}")
+
+
+class Bench:
+    """An exporter with a store, a carrier that only notes, and trees of two platforms."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results = Results(folder / "store")
+        self.carrier = Recorder()
+        self.events: list[Event] = []
+        self.folder = folder
+        self.platforms = [AMD64, ARM64]
+        self.exporter = Exporter(
+            store=self.results.store,
+            carrier=self.carrier,
+            trees=self.trees,
+            sink=self.events.append,
+            cancel=CancelToken(),
+        )
+
+    @contextmanager
+    def trees(self) -> Iterator[Sequence[FileTree]]:
+        yield [
+            FileTree(
+                platform=platform,
+                root=plant(self.folder / str(platform), {"arch": platform.architecture}),
+            )
+            for platform in self.platforms
+        ]
+
+    def export(self, *names: str, platforms: int = 1) -> Export:
+        stack = self.results.stack({"f": "1"})
+        images = [self.results.image(stack, each) for each in self.platforms[:platforms]]
+        return make_export(images, *names)
+
+    def run(self, output: Output, export: Export | None = None) -> None:
+        self.exporter.run(output, export)
+
+    def steps(self) -> list[str]:
+        return [each.name for each in self.events if isinstance(each, StepEvent) and each.completed]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.results.store.close()
+
+
+def output(text: str, **attributes: str) -> Output:
+    """Return an output: type, or type:destination."""
+    kind, _, destination = text.partition(":")
+    return Output(type=kind, destination=destination, attributes=attributes)
+
+
+# Checks
+
+
+@pytest.mark.parametrize(
+    ("outputs", "platforms"),
+    [
+        ([], 3),
+        ([output("cacheonly", anything="1")], 3),
+        ([output("image", name="app", push="true")], 3),
+        ([output("registry", name="app")], 3),
+        ([output("oci:f"), output("oci:-")], 3),
+        ([output("docker")], 3),
+        ([output("docker:f")], 1),
+        ([output("local:out", **{"platform-split": "false"}), output("tar:f")], 3),
+    ],
+    ids=str,
+)
+def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
+    check_outputs(outputs, platforms, {})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([output("docker-image")], "unknown output type 'docker-image'"),
+        ([output("local:")], "dest is required for local output"),
+        ([output("local:-")], "dest is required for local output"),
+        ([output("registry")], "tag is needed when pushing to registry"),
+        ([output("image", push="1")], "tag is needed when pushing to registry"),
+        ([output("image", name=" , ", push="1")], "tag is needed when pushing to registry"),
+        (
+            [output("docker:f")],
+            "docker exporter does not currently support exporting manifest lists",
+        ),
+        ([output("image", push="yes")], "image output: push is true or false, not 'yes'"),
+        ([output("oci"), output("tar:-")], "only one output can be written to standard output"),
+        ([output("image"), output("registry")], "tag is needed when pushing to registry"),
+        (
+            [output("local:f", compression="zstd")],
+            "the attribute 'compression' of output type=local can't be carried out yet",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_refused_before_the_build(outputs: list[Output], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_outputs(outputs, 2, {})
+
+    assert str(caught.value) == message
+
+
+def test_a_wrong_name_is_refused_before_the_build() -> None:
+    with pytest.raises(InvalidReference):
+        check_outputs([output("image", name="App")], 1, {})
+
+
+def test_names_are_a_list() -> None:
+    names = names_of(output("image", name="app, user/app:2,"))
+
+    assert list(map(str, names)) == ["docker.io/library/app", "docker.io/user/app:2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("t", True), ("TRUE", True), ("0", False), ("F", False), ("false", False)],
+)
+def test_bools_as_go_reads_them(text: str, value: bool) -> None:
+    assert is_true(output("image", push=text), "push", default=not value) is value
+
+
+def test_bools_have_defaults() -> None:
+    assert [is_true(output("image"), "push", default=each) for each in (True, False)] == [
+        True,
+        False,
+    ]
+
+
+# Images
+
+
+def test_an_image_is_kept_under_its_names(bench: Bench) -> None:
+    export = bench.export("app:1", "app:2", platforms=2)
+
+    bench.run(output("image"), export)
+
+    store = bench.results.store
+    assert [ref.name for ref in store.refs.all()] == [
+        "docker.io/library/app:1",
+        "docker.io/library/app:2",
+    ]
+    assert all(store.blobs.has(document.descriptor.digest) for document in export.documents)
+    assert bench.carrier.calls == []
+    assert bench.steps() == ["exporting to image"]
+
+
+def test_an_image_may_be_pushed_without_being_kept(bench: Bench) -> None:
+    bench.run(output("image", push="true", store="false"), bench.export("app:1", "app:2"))
+
+    assert bench.results.store.refs.all() == ()
+    assert bench.carrier.calls == ["push docker.io/library/app:1", "push docker.io/library/app:2"]
+
+
+def test_names_are_set_after_the_push(bench: Bench) -> None:
+    class Refusing(Recorder):
+        def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
+            raise InputError("no")
+
+    bench.exporter = Exporter(
+        store=bench.results.store,
+        carrier=Refusing(),
+        trees=bench.trees,
+        sink=bench.events.append,
+        cancel=CancelToken(),
+    )
+
+    with pytest.raises(InputError):
+        bench.run(output("registry"), bench.export("app"))
+
+    assert bench.results.store.refs.all() == ()
+
+
+def test_loading_brings_everything_here(bench: Bench) -> None:
+    export = bench.export("app")
+
+    bench.run(output("docker"), export)
+
+    assert bench.carrier.calls == [f"ensure {len(export.digests)}"]
+    assert [ref.name for ref in bench.results.store.refs.all()] == ["docker.io/library/app:latest"]
+
+
+# Archives and folders
+
+
+def test_an_archive_appears_whole(bench: Bench, tmp_path: Path) -> None:
+    bench.run(output(f"oci:{tmp_path}/app.tar"), bench.export("app", platforms=2))
+
+    found = validate(read_archive((tmp_path / "app.tar").read_bytes()))
+    assert [image.platform for image in found.images] == ["linux/amd64", "linux/arm64"]
+    assert [path.name for path in tmp_path.glob(".app.tar*")] == []
+
+
+def test_a_docker_archive(bench: Bench, tmp_path: Path) -> None:
+    bench.run(output(f"docker:{tmp_path}/app.tar"), bench.export("app:1"))
+
+    tags, _ = validate_docker(read_archive((tmp_path / "app.tar").read_bytes()))
+    assert tags == ["app:1"]
+
+
+def test_a_layout_folder(bench: Bench, tmp_path: Path) -> None:
+    bench.run(output(f"oci:{tmp_path}/layout", tar="false"), bench.export("app", platforms=2))
+
+    assert len(validate(read_folder(tmp_path / "layout")).images) == 2
+
+
+def test_a_failed_archive_leaves_the_old_one(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "app.tar").write_text("old")
+    export = bench.export("app")
+    bench.results.store.blobs.remove(export.images[0].layers[0].descriptor.digest)
+
+    with pytest.raises(NotFound, match=r"isn't in the store$"):
+        bench.run(output(f"oci:{tmp_path}/app.tar"), export)
+
+    assert (tmp_path / "app.tar").read_text() == "old"
+    assert [path.name for path in tmp_path.glob(".app.tar*")] == []
+
+
+def test_an_archive_that_can_not_be_written(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no/such/app\.tar"):
+        bench.run(output(f"tar:{tmp_path}/no/such/app.tar"))
+
+
+class Standard(io.TextIOWrapper):
+    """Standard output that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.data = io.BytesIO()
+        super().__init__(self.data)
+
+
+@pytest.mark.parametrize("destination", ["", "-"])
+def test_an_archive_on_standard_output(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, destination: str
+) -> None:
+    standard = Standard()
+    monkeypatch.setattr(sys, "stdout", standard)
+
+    bench.run(output(f"oci:{destination}"), bench.export("app"))
+
+    assert len(validate(read_archive(standard.data.getvalue())).images) == 1
+
+
+def test_no_archive_goes_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(Standard):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+
+    with pytest.raises(InputError, match=r"would write an archive to the terminal$"):
+        check_outputs([output("tar")], 1, {})
+
+
+# Files
+
+
+def test_files_of_several_platforms_are_kept_apart(bench: Bench, tmp_path: Path) -> None:
+    bench.run(output(f"local:{tmp_path}/out"))
+
+    assert look_at(tmp_path / "out") == {
+        "linux_amd64": None,
+        "linux_amd64/arch": "amd64",
+        "linux_arm64": None,
+        "linux_arm64/arch": "arm64",
+    }
+    assert bench.steps() == ["exporting to client directory"]
+
+
+def test_files_of_one_platform_are_not_split(bench: Bench, tmp_path: Path) -> None:
+    bench.platforms = [ARM64]
+    bench.run(output(f"local:{tmp_path}/out"))
+    bench.run(output(f"local:{tmp_path}/split", **{"platform-split": "true"}))
+
+    assert look_at(tmp_path / "out") == {"arch": "arm64"}
+    assert look_at(tmp_path / "split") == {"linux_arm64": None, "linux_arm64/arch": "arm64"}
+
+
+def test_files_as_an_archive(bench: Bench, tmp_path: Path) -> None:
+    bench.run(output(f"tar:{tmp_path}/out.tar"))
+
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert archive.getnames() == [
+            "linux_amd64",
+            "linux_amd64/arch",
+            "linux_arm64",
+            "linux_arm64/arch",
+        ]
+    assert bench.steps() == ["exporting to client tarball"]

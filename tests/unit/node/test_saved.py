@@ -1,0 +1,302 @@
+"""Builders in files: what was saved is found, by us and by docker buildx's rules."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
+from polyarch.node.builder import BuilderNode, SavedBuilder, default_builder
+from polyarch.node.saved import SavedBuilders, docker_endpoint
+from polyarch.platforms import Platform
+
+TEXT = st.text("abc-=.,é ", max_size=6)
+NAMES = st.text("abc-", min_size=1, max_size=6).map(lambda text: f"n{text}")
+MAPS = st.dictionaries(TEXT, TEXT, max_size=2)
+PLATFORMS = st.builds(
+    Platform,
+    os=st.sampled_from(["linux", "windows"]),
+    architecture=st.sampled_from(["amd64", "arm"]),
+    variant=st.sampled_from(["", "v7"]),
+    os_version=st.sampled_from(["", "10.0.1"]),
+    os_features=st.sampled_from([(), ("win32k",)]),
+)
+NODES = st.builds(
+    BuilderNode,
+    name=NAMES,
+    endpoint=TEXT,
+    platforms=st.lists(PLATFORMS, max_size=2).map(tuple),
+    driver_opts=MAPS,
+    flags=st.lists(TEXT, max_size=2).map(tuple),
+    files=st.dictionaries(
+        TEXT, st.binary(max_size=4).map(lambda data: base64.b64encode(data).decode()), max_size=2
+    ),
+)
+BUILDERS = st.builds(
+    SavedBuilder,
+    name=NAMES,
+    driver=st.sampled_from(["polyarch", "docker-container"]),
+    nodes=st.lists(NODES, max_size=3).map(tuple),
+    dynamic=st.booleans(),
+)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {"HOME": str(home), **more}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> SavedBuilders:
+    return SavedBuilders(environment(tmp_path))
+
+
+def write(folder: Path, name: str, **fields: object) -> Path:
+    """Write a builder as docker buildx does."""
+    path = folder / "instances" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"Name": name, "Driver": "docker-container", **fields}))
+    return path
+
+
+@given(builder=BUILDERS)
+@settings(deadline=None, max_examples=60)
+def test_what_was_saved_is_read_back(builder: SavedBuilder) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        SavedBuilders(environment(Path(home))).save(builder)
+        saved = SavedBuilders(environment(Path(home)))
+
+        assert saved.find(builder.name) == builder
+        assert saved.all() == tuple(
+            sorted((builder, default_builder()), key=lambda each: each.name)
+        )
+
+
+def test_the_files_are_those_of_buildx(saved: SavedBuilders) -> None:
+    node = BuilderNode(name="b0", platforms=(Platform(os="linux", architecture="arm64"),))
+
+    saved.save(SavedBuilder(name="b", nodes=(node,)))
+
+    path = saved.folder / "instances/b"
+    assert json.loads(path.read_bytes()) == {
+        "Name": "b",
+        "Driver": "polyarch",
+        "Nodes": [
+            {
+                "Name": "b0",
+                "Endpoint": "local",
+                "Platforms": [{"architecture": "arm64", "os": "linux"}],
+                "DriverOpts": None,
+                "Flags": None,
+                "Files": None,
+            }
+        ],
+        "Dynamic": False,
+    }
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert saved.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_is_written_by_reading(saved: SavedBuilders, tmp_path: Path) -> None:
+    found = (saved.all(), saved.current(), saved.find("none"), saved.get("default"))
+
+    assert found == ((default_builder(),), default_builder(), None, default_builder())
+    assert os.listdir(tmp_path) == []
+
+
+def test_builders_of_buildx_are_seen_and_left_alone(saved: SavedBuilders, tmp_path: Path) -> None:
+    path = write(tmp_path / ".docker/buildx", "theirs")
+    before = path.read_bytes()
+    theirs = saved.get("THEIRS")
+
+    assert (theirs.is_foreign, theirs.driver) == (True, "docker-container")
+    for change in (saved.save, saved.remove):
+        with pytest.raises(InputError, match=r'^builder "theirs" belongs to docker buildx$'):
+            change(theirs)
+    assert path.read_bytes() == before
+
+
+def test_ours_stand_before_theirs(saved: SavedBuilders, tmp_path: Path) -> None:
+    write(tmp_path / ".docker/buildx", "b")
+    saved.save(SavedBuilder(name="b"))
+
+    assert [each.driver for each in saved.all()] == ["polyarch", "polyarch"]
+    assert not saved.get("b").is_foreign
+
+
+def test_where_buildx_is_told_to_look_we_do_as_well(tmp_path: Path) -> None:
+    write(tmp_path / "x", "b")
+    saved = SavedBuilders(environment(tmp_path, BUILDX_CONFIG=str(tmp_path / "x")))
+
+    saved.remove(saved.get("b"))
+
+    assert saved.folder == tmp_path / "x"
+    assert saved.find("b") is None
+
+
+@pytest.mark.parametrize("name", ["none", "../instances/b", "b/../b", "."])
+def test_names_that_nobody_has(saved: SavedBuilders, name: str) -> None:
+    saved.save(SavedBuilder(name="b"))
+
+    with pytest.raises(NotFound) as caught:
+        saved.get(name)
+
+    assert str(caught.value) == f'no builder "{name}" found'
+
+
+# The current builder
+
+
+def test_the_chosen_builder_is_used(saved: SavedBuilders) -> None:
+    for name in ("a", "b"):
+        saved.save(SavedBuilder(name=name))
+    saved.use("a")
+    chosen = [saved.current().name]
+    saved.use("default")
+    chosen.append(saved.current().name)
+    saved.use("b")
+    chosen.append(saved.get("").name)
+
+    assert chosen == ["a", "default", "b"]
+
+
+def test_a_choice_holds_at_its_endpoint_unless_it_is_global(tmp_path: Path) -> None:
+    here = SavedBuilders(environment(tmp_path))
+    there = SavedBuilders(environment(tmp_path, DOCKER_HOST="tcp://there"))
+    here.save(SavedBuilder(name="b"))
+
+    here.use("b")
+    first = (here.current().name, there.current().name)
+    here.use("b", is_global=True)
+    second = (here.current().name, there.current().name)
+
+    assert (first, second) == (("b", "default"), ("b", "b"))
+
+
+def test_the_default_of_an_endpoint_stays_when_the_choice_is_gone(saved: SavedBuilders) -> None:
+    for name in ("a", "b"):
+        saved.save(SavedBuilder(name=name))
+    saved.use("a", is_default=True)
+    (saved.folder / "current").unlink()
+    first = saved.current().name
+    saved.remove(saved.get("a"))
+
+    assert (first, saved.current().name) == ("a", "default")
+
+
+def test_a_plain_choice_forgets_the_default(saved: SavedBuilders) -> None:
+    for name in ("a", "b"):
+        saved.save(SavedBuilder(name=name))
+    saved.use("a", is_default=True)
+    saved.use("b")
+    saved.remove(saved.get("b"))
+
+    assert saved.current().name == "default"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": 3}', '{"Global": true}'])
+def test_a_damaged_choice_is_none(saved: SavedBuilders, text: str) -> None:
+    saved.save(SavedBuilder(name="b"))
+    (saved.folder / "current").write_text(text)
+
+    assert saved.current() == default_builder()
+
+
+@pytest.mark.parametrize(
+    ("environ", "config", "endpoint"),
+    [
+        ({}, None, "unix:///var/run/docker.sock"),
+        ({"DOCKER_HOST": "tcp://a"}, None, "tcp://a"),
+        ({"DOCKER_CONTEXT": "remote", "DOCKER_HOST": "tcp://a"}, None, "remote"),
+        ({"DOCKER_CONTEXT": "default", "DOCKER_HOST": "tcp://a"}, None, "tcp://a"),
+        ({}, '{"currentContext": "remote"}', "remote"),
+        ({"DOCKER_HOST": "tcp://a"}, '{"currentContext": "remote"}', "tcp://a"),
+        ({}, "{", "unix:///var/run/docker.sock"),
+    ],
+)
+def test_endpoints_as_docker_has_them(
+    tmp_path: Path, environ: dict[str, str], config: str | None, endpoint: str
+) -> None:
+    if config is not None:
+        (tmp_path / ".docker").mkdir()
+        (tmp_path / ".docker/config.json").write_text(config)
+
+    assert docker_endpoint(environment(tmp_path, **environ)) == endpoint
+
+
+# Damage and change
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": 3}', '{"Nodes": [1]}'])
+def test_a_damaged_builder_is_named(saved: SavedBuilders, text: str) -> None:
+    saved.save(SavedBuilder(name="b"))
+    path = saved.folder / "instances/b"
+    path.write_text(text)
+
+    with pytest.raises(IntegrityError) as caught:
+        saved.find("b")
+
+    assert str(caught.value).startswith(f"{path} isn't a builder: ")
+    assert caught.value.hint == f"remove it with rm {path}"
+
+
+def test_use_is_remembered(saved: SavedBuilders) -> None:
+    saved.save(SavedBuilder(name="b"))
+    before = saved.get("b").last_activity
+
+    saved.touch("b")
+
+    assert before == ""
+    assert len(saved.get("b").last_activity) == len("2020-01-01T00:00:00Z")
+    saved.remove(saved.get("b"))
+    saved.save(SavedBuilder(name="b"))
+    assert saved.get("b").last_activity == ""
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    saved = SavedBuilders(environment(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "file")))
+
+    saved.touch("b")
+    with pytest.raises(MachineError, match=r"^can't write .*: Not a directory$"):
+        saved.save(SavedBuilder(name="b"))
+    with pytest.raises(MachineError, match=r"^can't write .*: Not a directory$"), saved.change():
+        pass
+    assert saved.all() == (default_builder(),)
+
+
+def test_changes_wait_for_one_another(tmp_path: Path) -> None:
+    def count() -> None:
+        saved = SavedBuilders(environment(tmp_path))
+        for _ in range(10):
+            with saved.change():
+                builder = saved.find("b") or SavedBuilder(name="b")
+                nodes = (*builder.nodes, BuilderNode(name=f"n{len(builder.nodes)}"))
+                saved.save(SavedBuilder(name="b", nodes=nodes))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(SavedBuilders(environment(tmp_path)).get("b").nodes) == 40
+
+
+@pytest.mark.root
+def test_under_sudo_the_files_are_the_users(tmp_path: Path) -> None:
+    saved = SavedBuilders(environment(tmp_path, SUDO_UID="1234", SUDO_GID="2345"))
+
+    with saved.change():
+        saved.save(SavedBuilder(name="b"))
+        saved.use("b")
+
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*")}
+    assert owners == {(1234, 2345)}

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from namespaces import in_mount_namespace, in_user_namespace
+from polyarch.paths import buildx_folder, config_folder, docker_config_folder, state_folder
+
+Folder = Callable[[Mapping[str, str]], Path]
+
+
+@pytest.mark.parametrize(
+    ("folder", "environ", "expected"),
+    [
+        (state_folder, {"POLYARCH_ROOT": "/r", "XDG_DATA_HOME": "/x"}, "/r"),
+        (config_folder, {"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/polyarch"),
+        (config_folder, {"HOME": "/h"}, "/h/.config/polyarch"),
+        (config_folder, {"XDG_CONFIG_HOME": "", "HOME": "/h"}, "/h/.config/polyarch"),
+        (docker_config_folder, {"DOCKER_CONFIG": "/d", "HOME": "/h"}, "/d"),
+        (docker_config_folder, {"HOME": "/h"}, "/h/.docker"),
+        (buildx_folder, {"BUILDX_CONFIG": "/b", "DOCKER_CONFIG": "/d"}, "/b"),
+        (buildx_folder, {"DOCKER_CONFIG": "/d"}, "/d/buildx"),
+        (buildx_folder, {"HOME": "/h"}, "/h/.docker/buildx"),
+    ],
+)
+def test_folders(folder: Folder, environ: dict[str, str], expected: str) -> None:
+    assert folder(environ) == Path(expected)
+
+
+def test_a_relative_root_is_below_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert state_folder({"POLYARCH_ROOT": "store"}) == tmp_path / "store"
+
+
+def test_the_state_of_root() -> None:
+    def check() -> None:
+        environ = {"HOME": "/h", "XDG_DATA_HOME": "/x"}
+        assert state_folder(environ) == Path("/var/lib/polyarch")
+
+    in_user_namespace(check)
+
+
+@pytest.mark.root
+def test_the_state_of_others() -> None:
+    def check() -> None:
+        os.setuid(65534)
+        assert state_folder({"HOME": "/h"}) == Path("/h/.local/share/polyarch")
+        assert state_folder({"HOME": "/h", "XDG_DATA_HOME": "/x"}) == Path("/x/polyarch")
+
+    in_mount_namespace(check)
+
+
+def test_without_a_home_the_account_says_where() -> None:
+    assert config_folder({}) == Path("~/.config/polyarch").expanduser()

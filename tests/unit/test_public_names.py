@@ -1,0 +1,56 @@
+"""The names of the package: there when they are asked for, and nothing loaded before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_type_hints
+
+import pytest
+
+import polyarch
+from polyarch.library.options import BuildOptions
+from polyarch.request import BuildRequest
+
+
+def run(script: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return ended.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("name", polyarch.__all__)
+def test_each_public_name_is_there(name: str) -> None:
+    assert getattr(polyarch, name) is not None
+    assert name in dir(polyarch)
+
+
+def test_an_unknown_name_is_an_ordinary_mistake() -> None:
+    with pytest.raises(AttributeError, match="module 'polyarch' has no attribute 'biuld'"):
+        _ = polyarch.biuld  # type: ignore[attr-defined]
+
+
+def test_the_package_loads_nothing() -> None:
+    script = "import sys; old = set(sys.modules); import polyarch; print(set(sys.modules) - old)"
+
+    assert run(script) == "{'polyarch'}"
+
+
+def test_the_function_is_never_hidden_by_a_module() -> None:
+    script = """
+import polyarch.errors, polyarch.pipeline, polyarch.library.builder, polyarch.cli.build
+print(polyarch.build is polyarch.library.builder.build)
+"""
+
+    assert run(script) == "True"
+
+
+def test_an_engine_isnt_loaded_by_its_caller() -> None:
+    script = "import polyarch, sys; polyarch.build; print('polyarch.pipeline' in sys.modules)"
+
+    assert run(script) == "False"
+
+
+def test_each_field_of_a_request_has_a_keyword() -> None:
+    keywords = get_type_hints(BuildOptions).keys() | {"context"}
+
+    assert keywords - {"push", "load", "needs_digest"} == get_type_hints(BuildRequest).keys()
