@@ -40,8 +40,8 @@ class Results:
         for number, files in enumerate(layers):
             snapshot = SnapshotID(f"{name}-{number}")
             if not self.snapshotter.exists(snapshot):
-                self.snapshotter.unpack(snapshot, partial(plant, files=files))
-                self.store.snapshots.add(SnapshotRecord(id=snapshot, created=CREATED + number))
+                record = SnapshotRecord(id=snapshot, created=CREATED + number)
+                self.snapshotter.unpack(snapshot, partial(plant, files=files), record)
             stack = stack.with_layer(snapshot)
         return stack
 
