@@ -232,7 +232,7 @@ def _list(folder: Path) -> list[str]:
 
 def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:
     uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not (uid.isdigit() and gid.isdigit()):
+    if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
         return None
     return int(uid), int(gid)
 

@@ -133,7 +133,12 @@ def parse_subids(text: str, names: Iterable[str]) -> tuple[IdRange, ...]:
     ranges = []
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) == 3 and fields[0] in wanted and fields[1].isdigit() and fields[2].isdigit():
+        if (
+            len(fields) == 3
+            and fields[0] in wanted
+            and fields[1].isdecimal()
+            and fields[2].isdecimal()
+        ):
             ranges.append(IdRange(start=int(fields[1]), count=int(fields[2])))
     return tuple(each for each in ranges if each.count > 0)
 

@@ -300,3 +300,12 @@ def test_under_sudo_the_files_are_the_users(tmp_path: Path) -> None:
 
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*")}
     assert owners == {(1234, 2345)}
+
+
+@pytest.mark.parametrize("uid", ["", "root", "-1", "²"])
+def test_what_sudo_never_says_is_not_believed(tmp_path: Path, uid: str) -> None:
+    saved = SavedBuilders(environment(tmp_path, SUDO_UID=uid, SUDO_GID="1"))
+
+    saved.save(SavedBuilder(name="b"))
+
+    assert (saved.folder / "instances/b").stat().st_uid == os.geteuid()

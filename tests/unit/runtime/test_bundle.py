@@ -1,0 +1,190 @@
+"""What is made around a step, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyarch.errors import InputError, StoreError
+from polyarch.runtime.bundle import (
+    MountPoint,
+    mount_points,
+    network_files,
+    plan_mount_points,
+    write_bundle,
+)
+from polyarch.runtime.spec import Bind, Mount, Network, Step, Tmpfs
+from trees import look_at, plant
+
+SYSTEM = ("/proc", "/dev", "/sys")
+
+
+def step(root: Path, *mounts: Mount) -> Step:
+    return Step(argv=("true",), rootfs=str(root), mounts=mounts)
+
+
+def planned(root: Path, *mounts: Mount) -> list[str]:
+    """What will be made in the root, besides what every step needs; folders end with a slash."""
+    return [
+        point.path.removeprefix(str(root)) + "/" * point.is_folder
+        for point in plan_mount_points(step(root, *mounts))
+        if point.path.removeprefix(str(root)) not in SYSTEM
+    ]
+
+
+def test_system_folders_are_made_where_they_are_missing(tmp_path: Path) -> None:
+    plant(tmp_path, {"proc": None})
+
+    assert plan_mount_points(step(tmp_path)) == (
+        MountPoint(path=f"{tmp_path}/dev", is_folder=True),
+        MountPoint(path=f"{tmp_path}/sys", is_folder=True),
+    )
+
+
+def test_kinds_of_mount_points(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", {"etc/hosts": ""})
+    plant(tmp_path, {"file": "", "folder": None})
+    file, folder = str(tmp_path / "file"), str(tmp_path / "folder")
+
+    found = planned(
+        root,
+        Bind(source=file, target="/etc/hosts"),
+        Bind(source=file, target="/etc/resolv.conf"),
+        Bind(source=folder, target="/a/b/c/"),
+        Tmpfs(target="/tmp"),
+        Bind(source=file, target="/run/secrets/key"),
+    )
+
+    assert found == [
+        "/a/",
+        "/a/b/",
+        "/a/b/c/",
+        "/etc/resolv.conf",
+        "/run/",
+        "/run/secrets/",
+        "/run/secrets/key",
+        "/tmp/",
+    ]
+
+
+def test_what_is_below_another_mount_is_not_the_roots(tmp_path: Path) -> None:
+    found = planned(tmp_path, Tmpfs(target="/t"), Tmpfs(target="/t/below"), Tmpfs(target="/dev/x"))
+
+    assert found == ["/t/"]
+
+
+def test_links_are_followed_inside_the_root(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", {"var/run": "-> /run", "out": "-> ../../.."})
+
+    found = planned(root, Tmpfs(target="/var/run/x"), Tmpfs(target="/out/y"))
+
+    assert found == ["/run/", "/run/x/", "/y/"]
+
+
+PLACES = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("/".join)
+ROOTS = st.dictionaries(
+    PLACES, st.none() | st.sampled_from(["", "text", "-> /a", "-> b"]), max_size=4
+)
+
+
+@given(files=ROOTS, targets=st.lists(PLACES, max_size=4))
+@settings(deadline=None, max_examples=100)
+def test_a_root_is_as_it_was(files: dict[str, str | None], targets: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "root"
+        root.mkdir()
+        for place, text in files.items():
+            with suppress(OSError):
+                if not any(parent.is_symlink() for parent in (root / place).parents):
+                    plant(root, {place: text})
+        before = look_at(root), times(root)
+        mounts = [Tmpfs(target=f"/{target}") for target in targets]
+
+        with suppress(StoreError, InputError), mount_points(step(root, *mounts)) as made:
+            assert all(os.path.lexists(point.path) for point in made)
+            assert all(point.path.startswith(f"{root}/") for point in made)
+
+        assert (look_at(root), times(root)) == before
+
+
+def times(root: Path) -> dict[str, int]:
+    return {str(path): path.lstat().st_mtime_ns for path in (root, *root.rglob("*"))}
+
+
+def test_what_the_step_wrote_stays(tmp_path: Path) -> None:
+    (tmp_path / "s").touch()
+    bind = Bind(source=str(tmp_path / "s"), target="/kept/file")
+    root = plant(tmp_path / "root", {"proc": None, "dev": None, "sys": None})
+
+    with mount_points(step(root, bind, Tmpfs(target="/gone"), Tmpfs(target="/d"))):
+        (root / "kept/file").write_text("by the step")
+        (root / "d/new").touch()
+
+    assert look_at(root) == {
+        "d": None,
+        "d/new": "",
+        "dev": None,
+        "kept": None,
+        "kept/file": "by the step",
+        "proc": None,
+        "sys": None,
+    }
+
+
+def test_a_file_in_the_way_is_an_error_and_nothing_stays(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", {"a": "file"})
+
+    with (
+        pytest.raises(StoreError, match=r"can't be made for a mount: Not a directory$"),
+        mount_points(step(root, Tmpfs(target="/a/b"))),
+    ):
+        pass
+
+    assert look_at(root) == {"a": "file"}
+
+
+def test_points_are_described() -> None:
+    points = [MountPoint(path="/r/a", is_folder=True), MountPoint(path="/r/b", is_folder=False)]
+
+    assert [point.describe() for point in points] == ["folder /r/a", "file /r/b"]
+
+
+def test_network_files(tmp_path: Path) -> None:
+    binds = network_files(
+        tmp_path,
+        hostname="me",
+        network=Network.NONE,
+        extra_hosts=(("db", "10.0.0.1"),),
+        dns={"nameservers": ["9.9.9.9"]},
+    )
+
+    assert {bind.target: bind.source for bind in binds} == {
+        "/etc/resolv.conf": f"{tmp_path}/resolv.conf",
+        "/etc/hosts": f"{tmp_path}/hosts",
+    }
+    assert all(bind.read_only and "nodev" in bind.flags for bind in binds)
+    assert "nameserver 9.9.9.9\n" in (tmp_path / "resolv.conf").read_text()
+    assert "10.0.0.1\tdb\n" in (tmp_path / "hosts").read_text()
+    assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_bundle_is_its_configuration(tmp_path: Path) -> None:
+    write_bundle(tmp_path, {"ociVersion": "1.0.2"})
+
+    assert json.loads((tmp_path / "config.json").read_text()) == {"ociVersion": "1.0.2"}
+
+
+def test_folders_that_are_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+
+    with pytest.raises(StoreError, match=r"gone can't be written: No such file or directory$"):
+        write_bundle(gone, {})
+    with pytest.raises(StoreError, match=r"can't be written: No such file or directory$"):
+        network_files(gone, hostname="me", network=Network.HOST)

@@ -1,0 +1,298 @@
+"""A step as a container: what it gets, and what differs where the engine isn't the machine's root."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyarch.record import replace
+from polyarch.runtime.spec import (
+    DEFAULT_CAPABILITIES,
+    Bind,
+    Host,
+    Network,
+    Resources,
+    Security,
+    Step,
+    Tmpfs,
+    Ulimit,
+    base_devices,
+    capability_names,
+    hosts_file,
+    oci_config,
+    resolv_conf,
+)
+
+STEP = Step(argv=("/bin/sh", "-c", "true"), rootfs="/r")
+ROOT = Host(rootless=False)
+USER = Host(rootless=True, mapped_ids=65537)
+ALONE = Host(rootless=True, mapped_ids=1, cgroup2=False)
+
+TARGETS = st.sampled_from(["/proc", "/dev/shm", "/sys", "/cache", "/run/secrets/a", "/etc/hosts"])
+MOUNTS = st.lists(
+    st.builds(Bind, source=st.just("/s"), target=TARGETS, read_only=st.booleans())
+    | st.builds(Tmpfs, target=TARGETS, size=st.integers(0, 9)),
+    max_size=4,
+).map(tuple)
+STEPS = st.builds(
+    Step,
+    argv=st.just(("true",)),
+    rootfs=st.just("/r"),
+    env=st.just(("A=1",)),
+    uid=st.integers(0, 9),
+    groups=st.lists(st.integers(0, 9), max_size=2).map(tuple),
+    network=st.sampled_from(Network),
+    security=st.sampled_from(Security),
+    mounts=MOUNTS,
+    user_namespace=st.sampled_from(["", "/proc/1/ns/user"]),
+)
+HOSTS = st.sampled_from([ROOT, USER, ALONE])
+
+
+def mounts(step: Step, host: Host) -> dict[str, dict[str, Any]]:
+    return {mount["destination"]: mount for mount in oci_config(step, host)["mounts"]}
+
+
+def namespaces(step: Step, host: Host) -> list[str]:
+    return [each["type"] for each in oci_config(step, host)["linux"]["namespaces"]]
+
+
+@given(step=STEPS, host=HOSTS)
+def test_a_configuration_is_json_and_the_same_twice(step: Step, host: Host) -> None:
+    config = oci_config(step, host, cgroup="/c")
+
+    assert json.loads(json.dumps(config)) == config == oci_config(step, host, cgroup="/c")
+    assert set(config) == {"ociVersion", "process", "root", "hostname", "mounts", "linux"}
+
+
+@given(step=STEPS, host=HOSTS)
+def test_steps_are_kept_from_the_machine(step: Step, host: Host) -> None:
+    config = oci_config(step, host)
+    kinds = namespaces(step, host)
+    linux = config["linux"]
+
+    assert {"pid", "ipc", "uts", "mount"} <= set(kinds)
+    assert len(set(kinds)) == len(kinds)
+    assert ("network" in kinds) is (step.network is Network.NONE)
+    assert ("seccomp" in linux) is not step.insecure
+    assert bool(linux["maskedPaths"]) is bool(linux["readonlyPaths"]) is not step.insecure
+    system = {mount["destination"]: mount for mount in config["mounts"]}
+    own = {mount.target for mount in step.mounts}
+    for target in {"/proc", "/sys", "/dev/shm"} - own:
+        assert "nosuid" in system[target]["options"]
+    if not step.insecure and "/sys" not in own:
+        assert "ro" in system["/sys"]["options"]
+
+
+@given(step=STEPS, host=HOSTS)
+def test_the_steps_own_mounts_come_last_and_in_place_of_the_systems(step: Step, host: Host) -> None:
+    targets = [mount["destination"] for mount in oci_config(step, host)["mounts"]]
+    own = [mount.target for mount in step.mounts]
+
+    assert targets[len(targets) - len(own) :] == own
+    assert not set(targets[: len(targets) - len(own)]) & set(own)
+
+
+def test_the_process_is_the_steps() -> None:
+    step = replace(
+        STEP,
+        env=("PATH=/bin", "A=b c"),
+        cwd="/src",
+        uid=3,
+        gid=4,
+        groups=(5, 6),
+        hostname="there",
+        ulimits=(Ulimit(name="nofile", soft=1, hard=2),),
+    )
+
+    config = oci_config(step, ROOT)
+    process = config["process"]
+
+    assert (process["args"], process["env"], process["cwd"]) == (
+        ["/bin/sh", "-c", "true"],
+        ["PATH=/bin", "A=b c"],
+        "/src",
+    )
+    assert process["user"] == {"uid": 3, "gid": 4, "umask": 0o022, "additionalGids": [5, 6]}
+    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
+    assert (config["hostname"], config["root"]) == ("there", {"path": "/r", "readonly": False})
+
+
+def test_capabilities_are_dockers() -> None:
+    capabilities = oci_config(STEP, ROOT)["process"]["capabilities"]
+
+    assert capabilities["bounding"] == [
+        f"CAP_{name}"
+        for name in (
+            *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
+            *("NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP"),
+        )
+    ]
+    assert capabilities["inheritable"] == capabilities["ambient"] == []
+
+
+def test_an_insecure_step_gets_what_the_engine_has() -> None:
+    step = replace(STEP, security=Security.INSECURE)
+    host = replace(ROOT, capabilities=0b101)
+    config = oci_config(step, host)
+
+    assert set(map(tuple, config["process"]["capabilities"].values())) == {
+        ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
+    }
+    assert config["linux"]["resources"] == {"devices": [{"allow": True, "access": "rwm"}]}
+
+
+@given(bits=st.integers(0, (1 << 41) - 1))
+def test_capabilities_are_named_by_their_bits(bits: int) -> None:
+    everything = capability_names((1 << 41) - 1)
+    names = capability_names(bits)
+
+    assert len(everything) == 41
+    assert sum(1 << everything.index(name) for name in names) == bits
+
+
+def test_the_names_are_the_kernels() -> None:
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+
+    assert capability_names(1 << 21 | 1 << min(last, 40)) == [
+        "CAP_SYS_ADMIN",
+        "CAP_CHECKPOINT_RESTORE",
+    ]
+    assert capability_names(DEFAULT_CAPABILITIES & 1) == ["CAP_CHOWN"]
+
+
+@pytest.mark.parametrize(
+    ("host", "step", "kind"),
+    [
+        (ROOT, STEP, "sysfs"),
+        (USER, STEP, "none"),
+        (USER, replace(STEP, network=Network.NONE), "sysfs"),
+        (ROOT, replace(STEP, user_namespace="/n"), "none"),
+    ],
+    ids=["root", "user", "user without network", "root with a namespace"],
+)
+def test_who_may_mount_sysfs(host: Host, step: Step, kind: str) -> None:
+    assert mounts(step, host)["/sys"]["type"] == kind
+
+
+def test_where_one_id_is_mapped() -> None:
+    step = replace(STEP, groups=(1, 2))
+
+    assert oci_config(step, ALONE)["process"]["user"]["additionalGids"] == []
+    assert "gid=5" not in mounts(step, ALONE)["/dev/pts"]["options"]
+    assert "gid=5" in mounts(step, USER)["/dev/pts"]["options"]
+    assert "cgroup" not in namespaces(step, ALONE)
+
+
+def test_a_namespace_to_join_comes_with_its_map() -> None:
+    linux = oci_config(replace(STEP, user_namespace="/n"), ROOT)["linux"]
+
+    assert linux["namespaces"][-1] == {"type": "user", "path": "/n"}
+    assert linux["uidMappings"] == linux["gidMappings"]
+    assert linux["uidMappings"] == [{"containerID": 0, "hostID": 0, "size": 2**32 - 1}]
+    assert "uidMappings" not in oci_config(STEP, ROOT)["linux"]
+
+
+def test_mounts_of_the_step() -> None:
+    step = replace(
+        STEP,
+        shm_size=99,
+        mounts=(
+            Bind(source="/s", target="/a", read_only=True, flags=("nosuid",)),
+            Bind(source="/s", target="/b"),
+            Tmpfs(target="/c", size=7, mode=0o700),
+            Tmpfs(target="/d"),
+        ),
+    )
+
+    found = {target: mount["options"] for target, mount in mounts(step, ROOT).items()}
+
+    assert found["/a"] == ["rbind", "ro", "nosuid"]
+    assert found["/b"] == ["rbind", "rw"]
+    assert found["/c"] == ["nosuid", "mode=700", "size=7"]
+    assert found["/d"] == ["nosuid", "mode=1777"]
+    assert "size=99" in found["/dev/shm"]
+    assert [mount.describe() for mount in step.mounts] == [
+        "bind /s on /a (ro,nosuid)",
+        "bind /s on /b (rw)",
+        "tmpfs on /c (mode 700, 7 bytes)",
+        "tmpfs on /d (mode 1777)",
+    ]
+
+
+def test_limits_need_a_cgroup() -> None:
+    step = replace(STEP, resources=Resources(memory=1, memory_swap=2, cpuset_cpus="0"))
+
+    assert "resources" not in oci_config(step, ROOT)["linux"]
+    linux = oci_config(step, ROOT, cgroup="/c")["linux"]
+    assert linux["cgroupsPath"] == "/c"
+    assert linux["resources"] == {"memory": {"limit": 1, "swap": 2}, "cpu": {"cpus": "0"}}
+
+
+def test_the_filter_may_be_left_to_others() -> None:
+    assert "seccomp" not in oci_config(STEP, ROOT, seccomp=False)["linux"]
+
+
+def test_base_devices_are_those_of_every_container() -> None:
+    assert {each["path"]: (each["major"], each["minor"]) for each in base_devices()} == {
+        "/dev/null": (1, 3),
+        "/dev/zero": (1, 5),
+        "/dev/full": (1, 7),
+        "/dev/random": (1, 8),
+        "/dev/urandom": (1, 9),
+        "/dev/tty": (5, 0),
+    }
+
+
+def test_hosts() -> None:
+    assert hosts_file("me", (("db", "10.0.0.1"), ("db", "::2"))) == (
+        "127.0.0.1\tlocalhost me\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "10.0.0.1\tdb\n"
+        "::2\tdb\n"
+    )
+
+
+PUBLIC = "".join(
+    f"nameserver {each}\n"
+    for each in ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "network", "dns", "expected"),
+    [
+        ("nameserver 127.0.0.1\n", Network.HOST, None, "nameserver 127.0.0.1\n"),
+        ("nameserver 127.0.0.1\nsearch a\n", Network.NONE, None, f"search a\n{PUBLIC}"),
+        ("nameserver ::1\nnameserver 1.2.3.4", Network.NONE, None, "nameserver 1.2.3.4\n"),
+        ("", Network.HOST, None, ""),
+        ("", Network.NONE, None, PUBLIC),
+        (
+            "# ours\nnameserver 1.1.1.1\nsearch a\noptions x\n",
+            Network.HOST,
+            {"nameservers": ["9.9.9.9"], "options": ["ndots:1", "y"]},
+            "# ours\nsearch a\nnameserver 9.9.9.9\noptions ndots:1 y\n",
+        ),
+        ("search a\n", Network.HOST, {"searchDomains": ["b", "c"]}, "search b c\n"),
+        ("#nameserver 127.0.0.1\n", Network.NONE, None, f"#nameserver 127.0.0.1\n{PUBLIC}"),
+    ],
+)
+def test_name_servers(
+    host: str, network: Network, dns: dict[str, list[str]] | None, expected: str
+) -> None:
+    assert resolv_conf(host, network, dns=dns) == expected
+
+
+@given(host=st.text("nameserv 127.0:1#;\n", max_size=40))
+def test_off_the_network_some_server_that_is_not_this_machine_remains(host: str) -> None:
+    lines = resolv_conf(host, Network.NONE).splitlines()
+    servers = [
+        line.split()[1] for line in lines if line.startswith("nameserver ") and line.split()[1:]
+    ]
+
+    assert not any(server.startswith(("127.", "::1")) for server in servers)
