@@ -40,8 +40,9 @@ class Results:
         for number, files in enumerate(layers):
             snapshot = SnapshotID(f"{name}-{number}")
             if not self.snapshotter.exists(snapshot):
-                self.snapshotter.unpack(snapshot, partial(plant, files=files))
+                # Before the snapshot, whose own record would have the present time.
                 self.store.snapshots.add(SnapshotRecord(id=snapshot, created=CREATED + number))
+                self.snapshotter.unpack(snapshot, partial(plant, files=files))
             stack = stack.with_layer(snapshot)
         return stack
 
