@@ -40,9 +40,8 @@ class Results:
         for number, files in enumerate(layers):
             snapshot = SnapshotID(f"{name}-{number}")
             if not self.snapshotter.exists(snapshot):
-                # Before the snapshot, whose own record would have the present time.
-                self.store.snapshots.add(SnapshotRecord(id=snapshot, created=CREATED + number))
-                self.snapshotter.unpack(snapshot, partial(plant, files=files))
+                record = SnapshotRecord(id=snapshot, created=CREATED + number)
+                self.snapshotter.unpack(snapshot, partial(plant, files=files), record)
             stack = stack.with_layer(snapshot)
         return stack
 

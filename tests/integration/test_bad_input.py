@@ -175,11 +175,11 @@ FLAGS = {
     ),
     "a push without a name": (
         ("--push",),
-        "failed to build: tag is needed when pushing to registry\nhint: name one with -t",
+        "failed to build: tag is needed when pushing to registry\nhint: give the image a tag",
     ),
     "a push and nothing that can be pushed": (
         ("--push", "-o", "type=local,dest=out"),
-        "failed to build: tag is needed when pushing to registry\nhint: name one with -t",
+        "failed to build: tag is needed when pushing to registry\nhint: give the image a tag",
     ),
     "an unknown output": (
         ("-o", "type=foo"),

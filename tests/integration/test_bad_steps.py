@@ -40,7 +40,7 @@ def test_a_step_that_fails(who: Person, registry: RealRegistry) -> None:
         1,
         where + process(f"/bin/sh -c {step.removeprefix('RUN ')}", 7),
     )
-    tail = ended.err.partition(f" > [ 2/2] {step}:\n")[2].partition("------")[0]
+    tail = ended.err.partition(f" > [2/2] {step}:\n")[2].partition("------")[0]
     printed = [line.partition(" ")[2] for line in tail.splitlines()]
     assert printed == [*(f"line {number}" for number in range(12, 21)), "last"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -51,9 +52,20 @@ def engine(builder: Person, emulating: Enclave, greeter: Greeter) -> Iterator[En
 
 @pytest.fixture(scope="module")
 def podman(builder: Person) -> Iterator[Podman]:
+    before = podman_cgroups()
     # Podman wants a short path.
     with tempfile.TemporaryDirectory(prefix="polyarch-podman-") as folder:
         yield Podman(folder=Path(folder), who=builder)
+    for left in sorted(podman_cgroups() - before, reverse=True):
+        with contextlib.suppress(OSError):  # another podman may have come meanwhile
+            left.rmdir()
+
+
+def podman_cgroups() -> set[Path]:
+    """Return the groups that podman makes for all of its containers, and leaves behind."""
+    top = Path("/sys/fs/cgroup")
+    parents = {*top.glob("libpod_parent"), *top.glob("*/libpod_parent")}
+    return parents | {parent / "conmon" for parent in parents}
 
 
 def skopeo(who: Person, command: str, *words: str) -> str:

@@ -98,7 +98,7 @@ def _read(path: Path) -> Json:
 
 
 def _write(path: Path, config: Json) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(

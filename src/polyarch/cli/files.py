@@ -13,7 +13,7 @@ __all__ = ["write_file"]
 def write_file(path: str, text: str) -> None:
     """Write a file at once, readable by all. Raises MachineError."""
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
     try:
         aside.write_text(text, encoding="utf-8")
         aside.chmod(0o644)

@@ -146,7 +146,7 @@ class FolderPlace:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
             found = _written(aside, chunks)
             if found != hex_of(digest):
                 aside.unlink()
@@ -157,7 +157,7 @@ class FolderPlace:
 
     @staticmethod
     def _replace(path: Path, data: bytes) -> None:
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         aside.write_bytes(data)
         aside.replace(path)
 

@@ -90,7 +90,7 @@ def _install(options: Options, context: Context) -> int:
         raise InputError(
             f"{path} is another plugin", hint="replace it with --force, or use --as polyarch"
         )
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside.write_text(script(name), encoding="utf-8")

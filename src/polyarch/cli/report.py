@@ -60,7 +60,7 @@ def _traceback(error: BaseException) -> str:
 
 def _save(text: str, environ: Mapping[str, str]) -> str:
     """Write a text into the first folder that takes it; return the file's path, or ""."""
-    name = time.strftime(f"crash-%Y%m%d-%H%M%S-{os.getpid()}.txt")
+    name = time.strftime(f"crash-%Y%m%d-%H%M%S-{os.urandom(6).hex()}.txt")
     for folder in _crash_folders(environ):
         try:
             folder.mkdir(parents=True, exist_ok=True)

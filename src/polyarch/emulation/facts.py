@@ -68,7 +68,7 @@ class Facts:
     def _save(self) -> None:
         if self._path is None:
             return
-        temporary = self._path.with_name(f".facts.{os.getpid()}")
+        temporary = self._path.with_name(f".facts.{os.urandom(6).hex()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(self._known, indent=1))

@@ -272,7 +272,7 @@ class Exporter:
             sys.stdout.buffer.flush()
             return
         path = Path(destination)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         with output_trouble("write to", path):
             try:
                 with aside.open("wb", buffering=0) as stream:

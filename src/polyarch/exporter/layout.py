@@ -139,7 +139,7 @@ def _copy_blob(digest: Digest, blobs: BlobReader, folder: Path) -> None:
     target = folder / _blob_path(digest)
     if target.exists() and target.stat().st_size == blobs.size(digest):
         return
-    aside = folder / "ingest" / f"{hex_of(digest)}.{os.getpid()}"
+    aside = folder / "ingest" / f"{hex_of(digest)}.{os.urandom(6).hex()}"
     with blobs.open(digest) as source, aside.open("wb") as copy:
         left = blobs.size(digest)
         while left:
@@ -149,7 +149,7 @@ def _copy_blob(digest: Digest, blobs: BlobReader, folder: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     aside.write_bytes(data)
     aside.rename(path)
 

@@ -199,7 +199,7 @@ class SavedBuilders:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file at once: a reader sees the old one or the new one."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         try:
             self._make_folder(path.parent)
             temporary.write_bytes(data)

@@ -165,7 +165,8 @@ def _create_layout(root: Path) -> None:
             (root / name).mkdir(parents=True, exist_ok=True)
         # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
         # another process that is a little ahead would sweep it away.
-        temporary = root / f".version-{os.getpid()}"
+        # Process ids are those of a namespace: two engines may have the same.
+        temporary = root / f".version-{os.urandom(6).hex()}"
         temporary.write_text(f"{_VERSION}\n", encoding="ascii")
         temporary.rename(root / "version")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polyarch.digest import Digest
@@ -23,7 +23,7 @@ from polyarch.result import BuildResult
 texts = st.text(st.characters(min_codepoint=0, max_codepoint=0xDCFF), max_size=8)
 maps = st.dictionaries(texts, texts, max_size=3)
 numbers = st.integers(-(2**63), 2**63)
-digests = st.from_regex(r"\Asha256:[0-9a-f]{64}\Z").map(Digest)
+digests = st.integers(0, 2**256 - 1).map(lambda number: Digest(f"sha256:{number:064x}"))
 times = st.none() | st.floats(0, 2**40)
 platforms = st.builds(
     Platform,
@@ -113,17 +113,23 @@ results = st.builds(
 )
 
 
+# Large records, on machines that may be busy.
+patiently = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 def travelled(message: object) -> dict[str, object]:
     received = json.loads(json.dumps(message).encode("ascii"))
     assert isinstance(received, dict)
     return received
 
 
+@patiently
 @given(requests)
 def test_a_request_arrives_as_it_was_sent(request: BuildRequest) -> None:
     assert decode(BuildRequest, travelled(encode(request))) == request
 
 
+@patiently
 @given(events)
 def test_an_event_arrives_as_it_was_sent(event: Event) -> None:
     received = read_event(travelled(event_message(event)))
@@ -132,6 +138,7 @@ def test_an_event_arrives_as_it_was_sent(event: Event) -> None:
     assert type(received) is type(event)
 
 
+@patiently
 @given(results)
 def test_a_result_arrives_as_it_was_sent(result: BuildResult) -> None:
     assert read_answer(travelled(result_message(result))) == result
