@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -35,8 +36,8 @@ def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
     hasher = _Hasher(tree)
     for source in action.sources:
         if action.parents:
-            for entry in find_with_parents(tree, source):
-                total.update(_framed(os.fsencode(entry.name)) + hasher.alone(entry))
+            for part in _with_parents(hasher, find_with_parents(tree, source)):
+                total.update(part)
             continue
         entries = find_sources(tree, source)
         is_named = bool(split_pattern(source)[1]) or len(entries) != 1
@@ -49,6 +50,23 @@ def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
 
 def _framed(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
+
+
+def _with_parents(hasher: _Hasher, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Give a part for each match and for each folder on the way to it, all of which the copy makes."""
+    seen: set[Path] = set()
+    for entry in entries:
+        parts = entry.name.split("/")
+        for number in range(1, len(parts)):
+            name = "/".join(parts[:number])
+            folder = entry.path.parents[len(parts) - number - 1]
+            if folder not in seen:
+                seen.add(folder)
+                status = os.lstat(folder)
+                part = hasher.alone(Entry(name=name, path=folder, status=status))
+                yield _framed(os.fsencode(name)) + part
+        seen.add(entry.path)
+        yield _framed(os.fsencode(entry.name)) + hasher.alone(entry)
 
 
 class _Hasher:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from namespaces import in_user_namespace
+from namespaces import in_mount_namespace, in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import InternalError
 from polyarch.runtime import userns
@@ -113,17 +113,20 @@ def test_with_threads_nothing_is_entered() -> None:
         thread.join()
 
 
-def test_root_of_a_namespace_needs_no_other() -> None:
-    def check() -> None:
-        assert not needs_user_namespace()
-        assert userns._count_ids() == 1
+@pytest.mark.root
+def test_root_of_the_machine_needs_none_unless_it_has_lost_its_capabilities() -> None:
+    assert needs_user_namespace() is not syscalls.in_initial_user_namespace()
 
-    in_user_namespace(check)
-
-
-def test_root_without_its_capabilities_needs_one() -> None:
     def check() -> None:
         syscalls.capset(1, 1, 0)
         assert needs_user_namespace()
+
+    in_mount_namespace(check)
+
+
+def test_root_of_another_namespace_needs_one() -> None:
+    def check() -> None:
+        assert needs_user_namespace()
+        assert userns._count_ids() == 1
 
     in_user_namespace(check)
