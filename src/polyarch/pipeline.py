@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +88,9 @@ def build_on(
         maker = GraphMaker()
         options = replace(
             options,
-            epoch=find_epoch(dockerfile, request.build_args, host(), _Dates(contexts, loader)),
+            epoch=find_epoch(
+                dockerfile, request.build_args, host(), _Dates(contexts=contexts, loader=loader)
+            ),
             ignores=contexts.ignores,
             lint=lint,
         )
@@ -171,7 +172,7 @@ def _warn(lint: Linter, shown: Digest, sink: Sink) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dates:
     """Where SOURCE_DATE_EPOCH comes from if it isn't a number."""
 
