@@ -87,23 +87,28 @@ def test_killed_at_any_moment(
     duration = time.monotonic() - started
     wanted = result(first, words)
     chance = random.Random(f"{user.name[-4:]} 1")
-    ends = []
-
     for number in range(MOMENTS):
-        who = at_a_shell(f"at{number}")
-        words = prepare(who, registry)
         moment = (number + chance.random()) / MOMENTS * duration
-        with boxed(who, *words) as box:
-            # No event: any moment is meant.
-            time.sleep(moment)
-            victim = box.engine_processes()[-1 - number % 3 :][0]
-            os.kill(victim, signal.SIGKILL)
-            ends.append(box.end()[0])
-            check_nothing_is_left(who, box)
-        assert result(who, words) == wanted, f"killed {number} after {moment} s"
+        attempt = 0
+        while True:
+            who = at_a_shell(f"at{number}-{attempt}")
+            words = prepare(who, registry)
+            with boxed(who, *words) as box:
+                status = kill_after(box, moment, number % 3)
+                check_nothing_is_left(who, box)
+            assert result(who, words) == wanted, f"killed {number} after {moment} s"
+            if status != 0:
+                break
+            # It was done before: this machine has become faster.
+            moment, attempt = moment * 0.8, attempt + 1
+        assert status in {-signal.SIGKILL, 128 + signal.SIGKILL}
 
-    assert set(ends) <= {-signal.SIGKILL, 128 + signal.SIGKILL, 0}
-    assert ends.count(0) < MOMENTS // 4
+
+def kill_after(box: Box, seconds: float, generation: int) -> int:
+    """Kill the outer process (0), its init (1) or its engine (2) then; return the exit status."""
+    time.sleep(seconds)  # no event: any moment is meant
+    os.kill(box.engine_processes()[: generation + 1][-1], signal.SIGKILL)
+    return box.end()[0]
 
 
 @pytest.mark.parametrize(

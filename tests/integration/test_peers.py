@@ -44,7 +44,7 @@ def engine(builder: Person, emulating: Enclave, greeter: Greeter) -> Iterator[En
     All is pulled before anything runs: in a user namespace the threads of this engine that have been
     in a container's network can't come back, and no longer find a registry.
     """
-    with docker_engine(builder.home / "docker", emulating, builder) as running:
+    with short_folder() as folder, docker_engine(folder / "d", emulating, builder) as running:
         for digest in greeter.manifests.values():
             running("pull", "--quiet", f"{greeter.name}@{digest}")
         yield running
@@ -53,12 +53,18 @@ def engine(builder: Person, emulating: Enclave, greeter: Greeter) -> Iterator[En
 @pytest.fixture(scope="module")
 def podman(builder: Person) -> Iterator[Podman]:
     before = podman_cgroups()
-    # Podman wants a short path.
-    with tempfile.TemporaryDirectory(prefix="polyarch-podman-") as folder:
-        yield Podman(folder=Path(folder), who=builder)
+    with short_folder() as folder:
+        yield Podman(folder=folder, who=builder)
     for left in sorted(podman_cgroups() - before, reverse=True):
         with contextlib.suppress(OSError):  # another podman may have come meanwhile
             left.rmdir()
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """Make a folder whose path is as short as sockets and podman want it."""
+    with tempfile.TemporaryDirectory(prefix="polyarch-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def podman_cgroups() -> set[Path]:

@@ -92,7 +92,7 @@ def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
     from polyarch.cli.engine import open_node  # noqa: PLC0415
     from polyarch.pipeline import build_on  # noqa: PLC0415
 
-    with cancel_on_signals() as cancel, open_node(context) as node, display:
+    with open_node(context) as node, cancel_on_signals() as cancel, display:
         try:
             return build_on(node, asked.request, sink=display, cancel=cancel)
         except Cancelled as error:

@@ -134,8 +134,8 @@ def _run(options: Options, context: Context) -> int:
     try:
         with (
             _talk(options, context) as talk,
-            cancel_on_signals() as cancel,
             open_node(context) as node,
+            cancel_on_signals() as cancel,
         ):
             sink = _Announcer(request.reference, context)
             return run_image(node, request, on_output=show, sink=sink, cancel=cancel, talk=talk)
