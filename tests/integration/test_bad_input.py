@@ -520,3 +520,10 @@ def test_a_mode_that_is_none(root: Person) -> None:
         + f"{SOLVE}invalid chmod parameter: 'rwx'\n"
         "hint: give an octal mode up to 07777, or a symbolic one such as u=rwX,go=rX\n"
     )
+
+
+def test_standard_output_on_a_full_disk(root: Person) -> None:
+    ended = root.run_other("sh", "-c", 'exec "$@" >/dev/full', "sh", *root.command("ls"))
+
+    assert ended.status == 1
+    assert ended.err == "ERROR: can't write to standard output: No space left on device\n"

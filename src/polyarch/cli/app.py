@@ -29,7 +29,7 @@ from polyarch.cli.helptext import (
 )
 from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
 from polyarch.cli.report import report
-from polyarch.errors import InputError, PolyarchError
+from polyarch.errors import InputError, MachineError, PolyarchError
 from polyarch.record import replace
 
 __all__ = ["main"]
@@ -67,7 +67,9 @@ def main(argv: Sequence[str]) -> int:
     """Carry out a command line, without the program's name; return the exit status."""
     context = _context()
     try:
-        return _run(list(argv), context)
+        status = _run(list(argv), context)
+        _write_out()
+        return status
     except BaseException as error:
         if isinstance(error, SystemExit):
             raise
@@ -100,12 +102,22 @@ def _fail(error: BaseException, context: Context, *, debug: bool) -> int:
         return 1
 
 
+def _write_out() -> None:
+    """Write out what was printed. Raises MachineError if that can't be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MachineError(f"can't write to standard output: {error.strerror}") from error
+
+
 def _flush() -> None:
-    """Write out what was printed; whoever no longer listens is no trouble of ours."""
+    """Write out what is left; whoever no longer listens is no trouble of ours."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             # Python would complain once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
