@@ -14,9 +14,11 @@ ended it; `run` ends with the status of the program that it ran.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from polyarch.cli.command import Context, WrongCount
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
@@ -67,8 +69,9 @@ def main(argv: Sequence[str]) -> int:
     """Carry out a command line, without the program's name; return the exit status."""
     context = _context()
     try:
-        status = _run(list(argv), context)
-        _write_out()
+        with _output_trouble():
+            status = _run(list(argv), context)
+            sys.stdout.flush()
         return status
     except BaseException as error:
         if isinstance(error, SystemExit):
@@ -102,13 +105,14 @@ def _fail(error: BaseException, context: Context, *, debug: bool) -> int:
         return 1
 
 
-def _write_out() -> None:
-    """Write out what was printed. Raises MachineError if that can't be."""
+@contextmanager
+def _output_trouble() -> Iterator[None]:
+    """Raise MachineError if what is printed finds no room. Other files' errors have been made ours."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+        yield
     except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
         raise MachineError(f"can't write to standard output: {error.strerror}") from error
 
 
