@@ -105,7 +105,7 @@ def _unpack(source: Source, root: Path, rules: _Rules) -> None:
         try:
             unpacker.add(entry)
         except OSError as error:
-            raise store_error(error, "unpack", entry.name) from error
+            raise store_error(error, f"unpack {entry.name} into", root) from error
         except (ValueError, OverflowError) as error:
             raise _refused(entry, str(error)) from error
     with store_trouble("unpack into", root):
