@@ -100,8 +100,8 @@ def test_a_build_on_a_disk_that_fills_up(
         assert failed.status == 1
         *_, error, hint = failed.err.splitlines()
         assert error.startswith("ERROR: failed to build: ")
-        assert str(who.root) in error + hint
-        assert hint.startswith("hint: the disk ")
+        assert str(who.root) in error + hint, failed.err
+        assert hint.startswith("hint: the disk "), failed.err
         assert hint.endswith("is full: free some space, for instance with 'polyarch prune'")
         assert faults(who) == [[], []]
 
