@@ -1,5 +1,6 @@
 """A store on a file system that is full, or can't be written."""
 
+import contextlib
 import io
 import random
 from pathlib import Path
@@ -13,7 +14,9 @@ from polyarch.layer.apply import apply
 from polyarch.layer.tar import Entry, TarWriter
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
+from polyarch.store.trouble import FREE_SPACE
 from programs import Person
 from servers import RealRegistry
 from soundness import faults, whole_platforms
@@ -112,3 +115,30 @@ def test_a_build_on_a_disk_that_fills_up(
     in_mount_namespace(work)
 
     assert whole_platforms(registry, name) == ["amd64", "arm64"]
+
+
+def test_records_on_a_full_disk(tmp_path: Path) -> None:
+    """SQLite has other words for it where only the files beside the database find no room."""
+
+    def work() -> None:
+        syscalls.mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=1m")
+        folder = tmp_path / "store"
+        with Store(folder) as store:
+            fill(tmp_path / "rest")
+            with pytest.raises(StoreError) as caught:
+                write_records(store)
+        assert str(folder / "state.db") in str(caught.value)
+        assert caught.value.hint == f"the disk is full: {FREE_SPACE}"
+
+    in_mount_namespace(work)
+
+
+def write_records(store: Store) -> None:
+    for number in range(10_000):
+        store.snapshots.add(SnapshotRecord(id=f"{number}" * 50))
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyarch.errors import StoreError
+from polyarch.store.trouble import FREE_SPACE, is_full
 
 __all__ = ["Database", "Row", "Value"]
 
@@ -133,15 +134,19 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"can't use {self.path}: {error}", hint=_hint(error)) from error
+            raise StoreError(
+                f"can't use {self.path}: {error}", hint=_hint(error, self.path)
+            ) from error
 
 
-def _hint(error: sqlite3.Error) -> str:
+def _hint(error: sqlite3.Error, path: Path) -> str:
     name = ""
     with suppress(AttributeError):
         name = error.sqlite_errorname
-    if name.startswith("SQLITE_FULL"):
-        return "the disk is full: free some space, for instance with 'polyarch prune'"
+    # Where the files beside the database find no room, SQLite gives other reasons.
+    beside = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and is_full(path.parent)
+    if name == "SQLITE_FULL" or beside:
+        return f"the disk is full: {FREE_SPACE}"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return "set POLYARCH_ROOT to a folder that you may write, or mend the permissions"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):

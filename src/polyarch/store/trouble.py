@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from polyarch.errors import StoreError
 
-__all__ = ["FREE_SPACE", "full_disk_trouble", "output_trouble", "store_error", "store_trouble"]
+__all__ = [
+    "FREE_SPACE",
+    "full_disk_trouble",
+    "is_full",
+    "output_trouble",
+    "store_error",
+    "store_trouble",
+]
 
 FREE_SPACE = "free some space, for instance with 'polyarch prune'"
 
@@ -60,6 +68,12 @@ def output_trouble(action: str, path: Path | str) -> Iterator[None]:
         hint = _OUTSIDE_HINTS.get(error.errno or 0, "")
         reason = error.strerror or str(error)
         raise StoreError(f"can't {action} {path}: {reason}", hint=hint) from error
+
+
+def is_full(place: Path, least: int = 1 << 16) -> bool:
+    """Tell whether the disk of `place` has fewer than `least` bytes left, or no file."""
+    status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize < least or (not status.f_favail and status.f_files > 0)
 
 
 @contextmanager

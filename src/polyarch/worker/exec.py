@@ -6,7 +6,6 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import deque
@@ -33,7 +32,7 @@ from polyarch.runtime.spec import (
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
-from polyarch.store.trouble import FREE_SPACE
+from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.tree import SourceTree
@@ -205,8 +204,7 @@ def _signal_advice(number: int) -> str:
 
 def _full_disk(scratch: Path) -> str:
     """Say so if the file system is full: the step's program may have told less, or nothing."""
-    status = os.statvfs(scratch)
-    if status.f_bavail * status.f_frsize >= _FULL_BYTES and (status.f_favail or not status.f_files):
+    if not is_full(scratch, _FULL_BYTES):
         return ""
     return f"the disk of {scratch.parent} is full: {FREE_SPACE}"
 
