@@ -101,7 +101,8 @@ def test_killed_at_any_moment(
                 break
             # It was done before: this machine has become faster.
             moment, attempt = moment * 0.8, attempt + 1
-        assert status in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        # 1: at first the outer process' only child is the helper that maps ids, and it is told of its end.
+        assert status in {-signal.SIGKILL, 128 + signal.SIGKILL, 1}
 
 
 def kill_after(box: Box, seconds: float, generation: int) -> int:
