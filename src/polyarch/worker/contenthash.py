@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -24,16 +24,19 @@ from polyarch.worker.tree import (
     split_pattern,
 )
 
-__all__ = ["digest_of_copy", "digest_of_path"]
+__all__ = ["Note", "digest_of_copy", "digest_of_path"]
+
+Note = Callable[[str, bytes], None]
+"""Hears of each file that a digest is made of: its path on this machine, and what counts of it."""
 
 
-def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
+def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = None) -> Digest:
     """Return the digest of everything that `action` would copy from `tree`.
 
     Raises NotFound for a source that is missing, OSError for a file that can't be read.
     """
     total = hashlib.sha256()
-    hasher = _Hasher(tree)
+    hasher = _Hasher(tree, note)
     for source in action.sources:
         if action.parents:
             for part in _with_parents(hasher, find_with_parents(tree, source)):
@@ -70,8 +73,9 @@ def _with_parents(hasher: _Hasher, entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 class _Hasher:
-    def __init__(self, tree: SourceTree) -> None:
+    def __init__(self, tree: SourceTree, note: Note | None) -> None:
         self._tree = tree
+        self._note = note
 
     def entry(self, entry: Entry) -> bytes:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
@@ -105,6 +109,8 @@ class _Hasher:
             header += b" %d" % status.st_rdev
         if not self._tree.is_context:
             header += _xattrs(path)
+        if self._note is not None:
+            self._note(path, header)
         return hashlib.sha256(header).digest()
 
 
@@ -119,10 +125,10 @@ def _xattrs(path: str) -> bytes:
     return out
 
 
-def digest_of_path(tree: SourceTree, path: str) -> Digest:
+def digest_of_path(tree: SourceTree, path: str, note: Note | None = None) -> Digest:
     """Return the digest of the file or folder at `path`, as a mount shows it.
 
     Raises NotFound if it is missing, OSError for a file that can't be read.
     """
     entry = find_sources(tree, path)[0]
-    return Digest("sha256:" + hashlib.sha256(_Hasher(tree).entry(entry)).hexdigest())
+    return Digest("sha256:" + hashlib.sha256(_Hasher(tree, note).entry(entry)).hexdigest())
