@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from polyarch.digest import Digest
@@ -11,6 +12,7 @@ __all__ = ["Cause", "Explanation"]
 
 _LONGEST = 100
 _UNSET = "(unset)"
+_PREFIX = re.compile(r"\A\[[^\]]*\] ")
 
 
 @frozen
@@ -95,7 +97,7 @@ class Explanation:
     """Why one step of a build ran; one that was cached has no causes.
 
     `step` is its digest as events have it, `name` what the displays call it, `number` its number there
-    (0: unknown), `line` the instruction's in the Dockerfile (0: unknown). `outcome` is "ran", "cached",
+    (0: unknown), `line` and `end_line` the instruction's first and last in the Dockerfile (0: unknown). `outcome` is "ran", "cached",
     "failed" or "canceled". The first of `causes` is the reason; the others differ as well. `through` names
     the steps between that of the reason and this one.
     """
@@ -105,12 +107,17 @@ class Explanation:
     outcome: str
     number: int = 0
     line: int = 0
+    end_line: int = 0
     causes: tuple[Cause, ...] = ()
     through: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Say in one line why it isn't cached; "cached" if it is."""
         return f"not cached: {self.causes[0].text()}" if self.causes else "cached"
+
+    def text_of_instruction(self) -> str:
+        """Return the name without what the displays put in front of it: the stage and the number."""
+        return _PREFIX.sub("", self.name, count=1)
 
     def details(self) -> tuple[str, ...]:
         """Say the rest, a line each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from polyarch.node.saved import SavedBuilders
 from polyarch.record import frozen, replace
 
 if TYPE_CHECKING:
+    from polyarch.node.telling import Telling
     from polyarch.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -82,24 +84,41 @@ def _build(options: Options, context: Context) -> int:
     )
     if asked.call is not None:
         return _check(asked, asked.call, context, display)
-    result = _solve(asked, context, display)
+    result = _solve(asked, context, display, explain=options.is_set("explain"))
     _write_results(result, chosen, options, context)
     return 0
 
 
-def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
+def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
     # The engine is most of the program: a wrong flag is told without it.
     from polyarch.cli.engine import open_node  # noqa: PLC0415
+    from polyarch.node.telling import Telling  # noqa: PLC0415
     from polyarch.pipeline import build_on  # noqa: PLC0415
 
-    with open_node(context) as node, cancel_on_signals() as cancel, display:
+    telling = Telling(live=explain, number=display.number)
+    with ExitStack() as stack:
+        node = stack.enter_context(open_node(context))
+        if explain:
+            stack.callback(_explain, telling, context)
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.enter_context(display)
         try:
-            return build_on(node, asked.request, sink=display, cancel=cancel)
+            return build_on(node, asked.request, sink=display, cancel=cancel, telling=telling)
         except Cancelled as error:
             raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
         except PolyarchError as error:
             is_context = str(error).startswith(_CONTEXT_ERRORS)
             raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+
+
+def _explain(telling: Telling, context: Context) -> None:
+    """Say below all progress why steps ran, whether the build ended well or not."""
+    from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
+
+    steps = [each for each in telling.found if each.causes]
+    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
+    for line in explained_lines(steps):
+        context.warn(line)
 
 
 def _check(asked: Asked, call: Call, context: Context, display: Display) -> int:

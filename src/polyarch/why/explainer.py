@@ -86,7 +86,8 @@ class Explainer:
             step=vertex.digest,
             name=scrubbed(vertex.name),
             outcome="ran",
-            line=vertex.location.line if vertex.location else 0,
+            line=vertex.location.start if vertex.location else 0,
+            end_line=vertex.location.end if vertex.location else 0,
             causes=causes,
             through=verdict.through,
         )

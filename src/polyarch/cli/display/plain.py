@@ -69,6 +69,11 @@ class PlainDisplay(Display):
         self._titled = False
         self._first = True
 
+    def number(self, step: Digest) -> int:
+        """Return the number that a step is shown with; 0 if it wasn't yet."""
+        place = self._places.get(step)
+        return place.number if place else 0
+
     def _take(self, event: Event) -> None:
         now = self.settings.clock()
         self._trace.apply(event, now)
