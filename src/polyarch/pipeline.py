@@ -113,6 +113,7 @@ def build_on(
             telling=telling,
             jobs=request.jobs,
         )
+    telling.has_ended = True
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, engines, cancel))

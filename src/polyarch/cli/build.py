@@ -116,6 +116,8 @@ def _explain(telling: Telling, context: Context) -> None:
     from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
 
     steps = [each for each in telling.found if each.causes]
+    if not telling.has_ended:
+        return
     context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
     for line in explained_lines(steps):
         context.warn(line)

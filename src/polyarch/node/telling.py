@@ -37,14 +37,16 @@ def place_of(value: str) -> str:
 
 @mutable
 class Telling:
-    """What is told of one build. `found` are the explanations, once its steps have ended.
+    """What is told of one build.
 
     With `live`, each step says why it runs as it begins. `number` gives a step's number in the display.
+    `found` are the explanations, once the steps have ended; there are none if all were cached.
     """
 
     live: bool = False
     number: Callable[[Digest], int] = _no_number
     found: tuple[Explanation, ...] = ()
+    has_ended: bool = False
     request: BuildRequest | None = None
 
     def asked_for(self, request: BuildRequest) -> None:
@@ -78,10 +80,13 @@ class _Observer:
         explanation = self._explainer().explain(vertex, facts)
         now = time.time()
         for line in (explanation.text(), *explanation.details()):
-            self.sink(StatusEvent(step=vertex.digest, id=line, started=now, completed=now))
+            self.sink(
+                StatusEvent(step=vertex.digest, id=line, started=now, completed=now, is_remark=True)
+            )
 
     def ended(self, steps: Iterable[Facts], /) -> None:
         """Keep what is known of all steps."""
+        self.telling.has_ended = True
         self.telling.found = self._explainer().end(
             steps, find_record=self.records.find, number=self.telling.number
         )

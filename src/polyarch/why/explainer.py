@@ -82,15 +82,7 @@ class Explainer:
         with self._lock:
             verdict = self._verdict(vertex, facts)
         causes = verdict.causes or (Cause(kind="collected"),)
-        return Explanation(
-            step=vertex.digest,
-            name=scrubbed(vertex.name),
-            outcome="ran",
-            line=vertex.location.start if vertex.location else 0,
-            end_line=vertex.location.end if vertex.location else 0,
-            causes=causes,
-            through=verdict.through,
-        )
+        return replace(_unexplained(vertex, "ran"), causes=causes, through=verdict.through)
 
     def end(
         self,
@@ -124,8 +116,7 @@ class Explainer:
             if facts.outcome in _RAN:
                 yield replace(self.explain(vertex, facts_of), outcome=facts.outcome)
             elif facts.outcome == "cached":
-                explanation = self.explain(vertex, facts_of)
-                yield replace(explanation, outcome="cached", causes=(), through=())
+                yield _unexplained(vertex, "cached")
 
     # --- what is kept ---
 
@@ -141,11 +132,11 @@ class Explainer:
         earlier = self._nearest.at(slot)
         listings = self._listings(facts)
         if facts.outcome == "failed":
-            if earlier is None:
+            if not earlier:
                 yield TraceRow(trace=trace, listings=listings)
             return
         is_whole = len(listings) == sum(bool(each.content) for each in trace.inputs)
-        if facts.outcome == "cached" and (earlier == trace or not is_whole):
+        if facts.outcome == "cached" and (trace in earlier or not is_whole):
             return
         record = facts.record or (find_record(facts.keys[-1]) if facts.keys else None)
         yield TraceRow(trace=trace, listings=listings, result=record.result if record else "-")
@@ -176,8 +167,9 @@ class Explainer:
         if found is None:
             return _Verdict(causes=(self._new(trace),))
         own = tuple(op_differences(found.trace, trace))
-        inputs = self._inputs(vertex, trace, found, facts)
-        causes = (*own, *inputs.causes)
+        is_elsewhere = any(cause.kind == "platform" for cause in own)
+        inputs = _SAME if is_elsewhere else self._inputs(vertex, trace, found, facts)
+        causes = _distinct((*own, *inputs.causes))
         if not causes and facts(vertex).outcome != "cached":
             causes = self._unfound(found.trace, trace)
         return _Verdict(causes=causes[:_MOST_CAUSES], through=() if own else inputs.through)
@@ -201,7 +193,7 @@ class Explainer:
             verdict = self._input(vertex, index, (old, new), found, facts)
             if not causes:
                 through = verdict.through
-            causes += [cause for cause in verdict.causes if cause not in causes]
+            causes += verdict.causes
         return _Verdict(causes=tuple(causes), through=through)
 
     def _input(
@@ -221,13 +213,18 @@ class Explainer:
             if new.kind == "image" and old.identity != new.identity:
                 causes = (*causes, _other_source(old, new))
             elif new.kind == "step":
-                causes = (*causes, *self._step(source, parts, facts).causes)
+                below = self._step(source, parts, facts).causes
+                # What only stands for a part of the step knows its own files.
+                causes = (*causes, *below) if source.name or not below else below
             return _Verdict(causes=causes)
         if old.identity == new.identity and old.kind == new.kind:
             return _SAME
         if new.kind == "step" and old.kind == "step":
             return self._step(source, parts, facts)
-        return _Verdict(causes=(_other_source(old, new),))
+        causes = (_other_source(old, new),)
+        if self._forced.pull and causes[0].kind == "base":
+            causes = (*causes, Cause(kind="forced", what="--pull"))
+        return _Verdict(causes=causes)
 
     def _step(
         self, source: Vertex, parts: tuple[TracedInput, TracedInput], facts: _FactsOf
@@ -264,7 +261,7 @@ class Explainer:
             causes.append(_commit(old, new))
         seen = self._seen.get((vertex.digest, index))
         listing = list_seen(seen) if seen else None
-        before = self._history.listing(found.project, found.trace.slot, index)
+        before = self._history.listing(found.project, found.trace, index)
         if listing is None or before is None:
             reason = (
                 "its listing was collected"
@@ -279,11 +276,28 @@ class Explainer:
         )
 
 
+def _unexplained(vertex: Vertex, outcome: str) -> Explanation:
+    place = vertex.location
+    return Explanation(
+        step=vertex.digest,
+        name=scrubbed(vertex.name),
+        outcome=outcome,
+        line=place.start if place else 0,
+        end_line=place.end if place else 0,
+    )
+
+
+def _distinct(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Leave out causes that were told already, if of another step."""
+    found: dict[tuple[str, ...], Cause] = {}
+    for cause in causes:
+        found.setdefault((cause.kind, cause.what, cause.old, cause.new), cause)
+    return tuple(found.values())
+
+
 def _other_source(old: TracedInput, new: TracedInput) -> Cause:
     if old.kind == new.kind == "image" and old.name == new.name:
         return Cause(kind="base", what=new.name, old=_short(old.version), new=_short(new.version))
-    if old.kind == new.kind == "image":
-        return Cause(kind="base", what="", old=old.name, new=new.name)
     return Cause(kind="order", old=old.name, new=new.name)
 
 
@@ -294,6 +308,8 @@ def _commit(old: TracedInput, new: TracedInput) -> Cause:
 def _place(part: TracedInput) -> str:
     if part.kind == "local":
         return "the build context" if part.name == "context" else f"the build context {part.name}"
+    if part.kind == "step":
+        return f"what it reads of {part.name}" if part.name else "what is mounted"
     return part.name
 
 

@@ -1,7 +1,7 @@
 """What was built before, as far as it tells why something is built again; tables of the store.
 
-A row for each step of a project (a build context with a Dockerfile), replaced when the step runs, and one for
-each project with the explanations of its last build. All of it is bounded, in number and in bytes. When a
+Rows for each step of a project (a build context with a Dockerfile), of the last few times that it ran, and one
+for each project with the explanations of its last build. All of it is bounded, in number and in bytes. When a
 result is collected, the listings of the files that it was made of go with it; the rest stays for a while, so
 that it can be said that there was one.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from polyarch.digest import Digest
+from polyarch.digest import Digest, sha256
 from polyarch.explanation import Cause, Explanation
 from polyarch.record import asdict, frozen
 from polyarch.why.listing import FileMark, pack, unpack
@@ -23,15 +23,16 @@ from polyarch.why.trace import Slot, Trace
 __all__ = ["Explained", "History", "HistoryDatabase", "Project", "TraceRow"]
 
 MOST_TRACES = 4000
+GENERATIONS = 4
 MOST_LISTED = 64_000_000
 MOST_BUILDS = 50
 _LONGEST = 60 * 24 * 3600.0
 
 _SCHEMA = (
     (
-        "CREATE TABLE IF NOT EXISTS traces_1 (project TEXT NOT NULL, slot TEXT NOT NULL,"
+        "CREATE TABLE IF NOT EXISTS traces_1 (project TEXT NOT NULL, slot TEXT NOT NULL, made TEXT NOT NULL,"
         " op TEXT NOT NULL, body TEXT NOT NULL, listings BLOB, result TEXT NOT NULL,"
-        " written REAL NOT NULL, collected INTEGER NOT NULL, PRIMARY KEY (project, slot))"
+        " written REAL NOT NULL, collected INTEGER NOT NULL, PRIMARY KEY (project, slot, made))"
     ),
     "CREATE INDEX IF NOT EXISTS traces_1_op ON traces_1 (op)",
     (
@@ -106,8 +107,8 @@ class History:
     # --- traces ---
 
     def traces(self, project: Project) -> tuple[Trace, ...]:
-        """Return the traces of a project's steps, by slot."""
-        statement = f"SELECT {_COLUMNS} FROM traces_1 WHERE project = ? ORDER BY slot"  # noqa: S608 ours
+        """Return the traces of a project's steps, the newest first."""
+        statement = f"SELECT {_COLUMNS} FROM traces_1 WHERE project = ? ORDER BY written DESC, slot"  # noqa: S608 ours
         rows = self._database.execute(statement, (project.to_text(),))
         return tuple(trace for _, trace in _read(rows))
 
@@ -116,11 +117,11 @@ class History:
         statement = f"SELECT {_COLUMNS} FROM traces_1 WHERE op = ? ORDER BY written DESC LIMIT 20"  # noqa: S608 ours
         return tuple(_read(self._database.execute(statement, (op,))))
 
-    def listing(self, project: Project, slot: Slot, index: int) -> dict[str, FileMark] | None:
+    def listing(self, project: Project, trace: Trace, index: int) -> dict[str, FileMark] | None:
         """Return the files that a step read of its input `index`; None if they aren't known any more."""
         rows = self._database.execute(
-            "SELECT listings FROM traces_1 WHERE project = ? AND slot = ?",
-            (project.to_text(), slot.to_text()),
+            "SELECT listings FROM traces_1 WHERE project = ? AND slot = ? AND made = ?",
+            (project.to_text(), trace.slot.to_text(), _digest(trace.to_json())),
         )
         blob = rows[0][0] if rows else None
         return _read_listings(blob).get(index) if isinstance(blob, bytes) else None
@@ -130,15 +131,17 @@ class History:
     ) -> None:
         """Write traces, in place of older ones, and what is said of the build that they are of."""
         now = self._clock()
-        statement = "INSERT OR REPLACE INTO traces_1 VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
+        statement = "INSERT OR REPLACE INTO traces_1 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
         body = json.dumps([asdict(each) for each in explanations])
         with self._database.transaction():
             for row in rows:
+                text = row.trace.to_json()
                 values = (
                     project.to_text(),
                     row.trace.slot.to_text(),
+                    _digest(text),
                     row.trace.op,
-                    row.trace.to_json(),
+                    text,
                     _write_listings(row.listings),
                     row.result,
                     now,
@@ -151,13 +154,18 @@ class History:
             self._bound(now)
 
     def _bound(self, now: float) -> None:
-        """Drop what is too old or too much: whole builds and steps, and the listings of older steps."""
+        """Drop what is too old or too much: builds, steps, and the listings of steps that ran long ago."""
         execute = self._database.execute
         execute("DELETE FROM traces_1 WHERE written < ?", (now - _LONGEST,))
         execute(
             "DELETE FROM traces_1 WHERE rowid IN"
             " (SELECT rowid FROM traces_1 ORDER BY written DESC LIMIT -1 OFFSET ?)",
             (MOST_TRACES,),
+        )
+        execute(
+            "DELETE FROM traces_1 WHERE rowid IN (SELECT id FROM (SELECT rowid AS id, row_number()"
+            " OVER (PARTITION BY project, slot ORDER BY written DESC) AS age FROM traces_1) WHERE age > ?)",
+            (GENERATIONS,),
         )
         execute(
             "DELETE FROM explained_1 WHERE project IN"
@@ -196,6 +204,10 @@ class History:
             "SELECT project, ended, body FROM explained_1 ORDER BY ended DESC"
         )
         return tuple(_explained(row) for row in rows)
+
+
+def _digest(body: str) -> Digest:
+    return sha256(body.encode("utf-8", "surrogateescape"))
 
 
 def _read(rows: Iterable[Sequence[object]]) -> Iterable[tuple[Project, Trace]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from polyarch.graph.graph import Graph
 from polyarch.record import frozen
+from polyarch.why.compare import op_differences
 from polyarch.why.history import History, Project
 from polyarch.why.trace import Slot, Trace, find_slots
 
@@ -28,7 +29,6 @@ class Nearest:
         self._history = history
         self._project = project
         self._traces = history.traces(project)
-        self._by_slot = {trace.slot: trace for trace in self._traces}
         # What an unchanged step of this build goes on from is no other step's earlier form.
         self._taken = {
             (self.slots[vertex.digest].stage, vertex.cache_digest)
@@ -44,9 +44,9 @@ class Nearest:
                 return Found(project=self._project, trace=best)
         return self._elsewhere(trace)
 
-    def at(self, slot: Slot) -> Trace | None:
-        """Return the trace of the very same place."""
-        return self._by_slot.get(slot)
+    def at(self, slot: Slot) -> list[Trace]:
+        """Return the traces of the very same place, the newest first."""
+        return [trace for trace in self._traces if trace.slot == slot]
 
     def in_place_of(self, slot: Slot) -> Trace | None:
         """Return what stood in a place, whatever it was, in the last build of the stage."""
@@ -88,9 +88,12 @@ class Nearest:
         return max(found, key=lambda each: _common(each.trace, trace), default=None)
 
 
-def _distance_to(trace: Trace) -> Callable[[Trace], tuple[int, int]]:
-    def distance(each: Trace) -> tuple[int, int]:
-        return abs(each.slot.number - trace.slot.number), -_common(each, trace)
+def _distance_to(trace: Trace) -> Callable[[Trace], tuple[int, int, int]]:
+    """Return what tells how far a trace is: by place, by op, by inputs; of equals the newest comes first."""
+
+    def distance(each: Trace) -> tuple[int, int, int]:
+        place = abs(each.slot.number - trace.slot.number)
+        return place, sum(1 for _ in op_differences(each, trace)), -_common(each, trace)
 
     return distance
 

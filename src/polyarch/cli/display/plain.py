@@ -258,6 +258,8 @@ def _is_too_soon(status: Status, last: Status | None) -> bool:
 
 def _status_line(status: Status) -> str:
     event = status.event
+    if event.is_remark:
+        return event.id
     sizes = status.sizes()
     out = event.id + (f" {sizes}" if sizes else "")
     end = status.time if event.completed is None else event.completed
