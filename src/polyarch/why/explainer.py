@@ -219,7 +219,7 @@ class Explainer:
             return _Verdict(causes=causes)
         if old.identity == new.identity and old.kind == new.kind:
             return _SAME
-        if new.kind == "step" and old.kind == "step":
+        if new.kind == "step":
             return self._step(source, parts, facts)
         causes = (_other_source(old, new),)
         if self._forced.pull and causes[0].kind == "base":
