@@ -104,19 +104,23 @@ def _expanded_pairs(
     state: StageState, instruction: Env | Label, lowering: Lowering
 ) -> list[tuple[str, str]]:
     # All values of one line see the environment as it was before the line.
-    return [
+    pairs = [
         (
             expand_in(state, name, instruction, lowering),
             expand_in(state, value, instruction, lowering),
         )
         for name, value in instruction.pairs
     ]
+    for name, _ in pairs:
+        lowering.lint.pair(instruction, name)
+    return pairs
 
 
 def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
     shown = []
     for declared in instruction.definitions:
         name = declared.name
+        lowering.lint.secret(instruction, name)
         if name in lowering.build_args:
             value: str | None = lowering.build_args[name]
         elif declared.default is not None:

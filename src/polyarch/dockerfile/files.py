@@ -25,6 +25,7 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
+from polyarch.text.ignore import clean_path
 
 __all__ = ["lower_copy"]
 
@@ -122,7 +123,7 @@ class _Copies:
         source, is_context = self.lowering.source(self.state, name, index, instruction.location)
         ignores = self.lowering.options.ignores
         if not name and ignores is not None:
-            for path in filter(ignores, map(posixpath.normpath, paths)):
+            for path in filter(ignores, map(clean_path, paths)):
                 self.lowering.lint.ignored_source(instruction, path)
         unpack = isinstance(instruction, Add) and instruction.unpack is not False
         action = replace(

@@ -48,12 +48,14 @@ def parse(source: SourceText, lint: Linter | None = None) -> Dockerfile:
     `lint` is told of all that is parsed. Raises DockerfileError with its place.
     """
     lint = lint or Linter()
+    lint.begin(source)
     parsed = parse_lines(source)
-    lint.begin(parsed.directives, parsed.warnings, parsed.lines[0].location)
+    lint.empty_continuations(parsed.warnings, source)
     global_args: list[Arg] = []
     stages: list[Stage] = []
     instructions: list[Instruction] = []
     for line in parsed.lines:
+        lint.reading(line)
         item = parse_instruction(line)
         lint.parsed(item)
         if isinstance(item, Stage):
