@@ -211,6 +211,7 @@ class Lowering:
             return self.local(MAIN_CONTEXT), True
         context = self.find_context(name, state.platform)
         if index is not None and not context:
+            state.taken.stages[index] = None
             return self.stage(index).vertex, False
         if name == SCRATCH:
             return self.maker.add(ScratchOp()), False

@@ -33,7 +33,7 @@ from polyarch.dockerfile.instruction import (
     Workdir,
 )
 from polyarch.dockerfile.run import lower_run
-from polyarch.dockerfile.stage import StageState
+from polyarch.dockerfile.stage import DeclaredArg, StageState
 from polyarch.errors import DockerfileError
 from polyarch.graph.op import FileOp, MkdirAction
 from polyarch.text import gofmt
@@ -121,12 +121,20 @@ def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
     for declared in instruction.definitions:
         name = declared.name
         lowering.lint.secret(instruction, name)
+        is_own = True
         if name in lowering.build_args:
             value: str | None = lowering.build_args[name]
         elif declared.default is not None:
             value = expand_in(state, declared.default, instruction, lowering)
         else:
             value = lowering.global_args.get(name)
+            is_own = value is None
+        if is_own:
+            state.taken.args[name] = DeclaredArg(
+                definition=declared, value=value or "", instruction=instruction
+            )
+        else:
+            state.taken.inherited[name] = None
         shown.append(name if value is None else f"{name}={value}")
         state.build_args[name] = value
         if value is not None:

@@ -34,7 +34,7 @@ from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import suggestion
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
 
 _STEPS = (Add, Copy, Run, Workdir)
 
@@ -69,6 +69,24 @@ def lower(
 
     Raises DockerfileError with the place for whatever can't be done.
     """
+    lowering, target = lower_stages(
+        dockerfile, platform, options=options, maker=maker, images=images
+    )
+    return _finish(lowering.stage(target), lowering)
+
+
+def lower_stages(
+    dockerfile: Dockerfile,
+    platform: Platform,
+    *,
+    options: LowerOptions,
+    maker: GraphMaker,
+    images: BaseImages,
+) -> tuple[Lowering, int]:
+    """Lower the stages that the target needs; return what holds them, and the target's index.
+
+    Raises as `lower`.
+    """
     stages = dockerfile.stages
     stage_name = options.target or stages[find_target(dockerfile)].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
@@ -100,7 +118,7 @@ def lower(
     for index in sorted(needed - replaced):
         lowering.stage(index)
     options.lint.check_failure()
-    return _finish(lowering.stage(target), lowering)
+    return lowering, target
 
 
 def _declared(dockerfile: Dockerfile) -> list[str]:
@@ -194,6 +212,7 @@ def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
         state = _from_scratch(stage, index, platform, lowering)
     elif parent is not None and not context:
         state = lowering.stage(parent).fork(stage, index)
+        state.taken.parent = parent
     elif context and not context.startswith(IMAGE_SCHEME):
         state = _from_folder(stage, index, platform, (lowering, name))
     else:
@@ -221,6 +240,11 @@ def _number_steps(
     if state.base is not None:
         shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}")
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
+
+
+def from_expansions(stage: Stage, lowering: Lowering) -> tuple[Expansion, ...]:
+    """Return what becomes of the words behind FROM. Raises DockerfileError."""
+    return tuple(_expansion(text, stage, lowering) for text in (stage.base, stage.platform) if text)
 
 
 def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
