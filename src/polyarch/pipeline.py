@@ -99,7 +99,6 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
-        told = len(lint.findings)
         # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
         mute = replace(options, lint=Linter.mute())
         try:
@@ -114,7 +113,7 @@ def build_on(
                 for number, platform in enumerate(platforms)
             ]
         finally:
-            _warn(lint.findings[told:], shown, sink)
+            _warn(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
     contexts.save()
@@ -179,12 +178,11 @@ def outline_on(
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         lint = _linter(request)
         dockerfile, shown = _load(loader, main, sink, lint)
-        told = len(lint.findings)
         options = replace(_options(request, _BUILD_PLATFORM), lint=lint)
         try:
             return outline(dockerfile, host(), options=options, images=resolver)
         finally:
-            _warn(lint.findings[told:], shown, sink)
+            _warn(lint.findings, shown, sink)
 
 
 def targets_on(
@@ -283,8 +281,9 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
             try:
                 return parse(source, lint), shown.digest
-            finally:
+            except PolyarchError:
                 _warn(lint.findings, shown.digest, sink)
+                raise
 
 
 def _secrets(request: BuildRequest) -> Secrets:
