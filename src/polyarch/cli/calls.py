@@ -19,6 +19,7 @@ from polyarch.cli.table import align
 from polyarch.errors import InputError, PolyarchError
 from polyarch.graph.location import Location
 from polyarch.record import frozen
+from polyarch.text.gotext import suggestion
 
 if TYPE_CHECKING:
     from polyarch.dockerfile.outline import Outline, OutlineArg, OutlineMount
@@ -61,7 +62,7 @@ def known_call(name: str) -> str:
     """Return the name. Raises InputError if nobody has an answer to it."""
     if name not in _CALLS:
         raise InputError(
-            f"failed to solve: unsupported request frontend.{name}",
+            f"failed to solve: unsupported request frontend.{name}{suggestion(name, _CALLS)}",
             hint="ask for check, outline, targets or subrequests.describe",
         )
     return name

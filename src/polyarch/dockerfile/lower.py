@@ -7,7 +7,7 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -134,13 +134,25 @@ def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
     found = _expansion(stage.base, stage, lowering)
     lint.base(stage, found, known)
     if not found.text:
-        raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
+        raise DockerfileError(
+            f"base name ({stage.base}) should not be blank",
+            hint=_blank_hint(sorted(found.unmatched), known),
+            place=stage.location,
+        )
     if stage.platform:
         platform = _expansion(stage.platform, stage, lowering)
         lint.base(stage, platform, known)
         lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
         _check_platform(stage, platform, lowering)
     return found.text
+
+
+def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
+    for name in unset:
+        if name in known:
+            return f"give {name} a value: --build-arg {name}=IMAGE, or a default in its ARG"
+        return f"no ARG before the first FROM declares {name}{suggestion(name, known)}"
+    return ""
 
 
 def _check_platform(stage: Stage, found: Expansion, lowering: Lowering) -> None:
