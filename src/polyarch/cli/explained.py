@@ -38,7 +38,7 @@ def as_json(build: Explained, steps: Sequence[Explanation]) -> str:
         "ended": ended,
         "steps": [{**asdict(step), "text": step.text()} for step in steps],
     }
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields)
 
 
 def chosen(steps: Sequence[Explanation], wanted: str) -> list[Explanation]:

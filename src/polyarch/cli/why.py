@@ -53,7 +53,9 @@ def _find(builds: Sequence[Explained], options: Options) -> Explained:
 
 
 def _title(build: Explained) -> str:
-    return f"Last build of {_named(build.project)} in which a step ran, {_ago(build.ended)}:"
+    # A path needn't be text.
+    name = _named(build.project).encode(errors="replace").decode()
+    return f"Last build of {name} in which a step ran, {_ago(build.ended)}:"
 
 
 def _named(project: Project) -> str:
@@ -75,6 +77,7 @@ WHY = Command(
     usage="[OPTIONS] [STEP]",
     run=_run,
     most=1,
+    completes="steps",
     description=(
         "STEP is a number as in the plain display (#7), a line of the Dockerfile (12 or Dockerfile:12), or a\n"
         "step's name or a part of it. Without it, all steps that ran are explained. The last build is the\n"

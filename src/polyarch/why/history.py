@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from polyarch.digest import Digest, sha256
@@ -26,6 +26,7 @@ MOST_TRACES = 4000
 GENERATIONS = 4
 MOST_LISTED = 64_000_000
 MOST_BUILDS = 50
+_UNREADABLE = (ValueError, KeyError, TypeError)
 _LONGEST = 60 * 24 * 3600.0
 
 _SCHEMA = (
@@ -124,7 +125,9 @@ class History:
             (project.to_text(), trace.slot.to_text(), _digest(trace.to_json())),
         )
         blob = rows[0][0] if rows else None
-        return _read_listings(blob).get(index) if isinstance(blob, bytes) else None
+        with suppress(*_UNREADABLE):
+            return _read_listings(blob).get(index) if isinstance(blob, bytes) else None
+        return None
 
     def save(
         self, project: Project, rows: Iterable[TraceRow], explanations: Sequence[Explanation]
@@ -203,7 +206,7 @@ class History:
         rows = self._database.execute(
             "SELECT project, ended, body FROM explained_1 ORDER BY ended DESC"
         )
-        return tuple(_explained(row) for row in rows)
+        return tuple(found for row in rows for found in _explained(row))
 
 
 def _digest(body: str) -> Digest:
@@ -212,30 +215,33 @@ def _digest(body: str) -> Digest:
 
 def _read(rows: Iterable[Sequence[object]]) -> Iterable[tuple[Project, Trace]]:
     for project, slot, op, body, result, collected in rows:
-        trace = Trace.from_json(
-            Slot.from_text(str(slot)),
-            Digest(str(op)),
-            str(body),
-            is_collected=bool(collected),
-            has_ended=bool(result),
-        )
-        yield Project.from_text(str(project)), trace
+        # A row that can't be read is one less to compare with; no build fails for it.
+        with suppress(*_UNREADABLE):
+            trace = Trace.from_json(
+                Slot.from_text(str(slot)),
+                Digest(str(op)),
+                str(body),
+                is_collected=bool(collected),
+                has_ended=bool(result),
+            )
+            yield Project.from_text(str(project)), trace
 
 
-def _explained(row: Sequence[object]) -> Explained:
+def _explained(row: Sequence[object]) -> Iterator[Explained]:
     project, ended, body = row
-    return Explained(
-        project=Project.from_text(str(project)),
-        ended=float(str(ended)),
-        steps=tuple(_explanation(fields) for fields in json.loads(str(body))),
-    )
+    with suppress(*_UNREADABLE):
+        yield Explained(
+            project=Project.from_text(str(project)),
+            ended=float(str(ended)),
+            steps=tuple(_explanation(fields) for fields in json.loads(str(body))),
+        )
 
 
 def _explanation(fields: Mapping[str, object]) -> Explanation:
     """Read an explanation as `asdict` writes it; anything else raises TypeError."""
     causes, through = fields["causes"], fields["through"]
-    assert isinstance(causes, list)
-    assert isinstance(through, list)
+    if not isinstance(causes, list) or not isinstance(through, list):
+        raise TypeError("an explanation has lists of causes and of steps")
     made = tuple(Cause(**cause) for cause in causes)
     return Explanation(**{**fields, "causes": made, "through": tuple(through)})  # type: ignore[arg-type]
 

@@ -145,3 +145,15 @@ def test_builds_are_bounded_in_number(history: History, monkeypatch: pytest.Monk
     keep(history, trace(), OTHER)
 
     assert [build.project for build in history.builds()] == [OTHER]
+
+
+def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    database = Database(tmp_path / "other.db")
+    history = History(database)
+    keep(history, trace())
+    database.execute("UPDATE traces_1 SET body = 'no JSON', listings = x'0102'")
+    database.execute("UPDATE explained_1 SET body = '[1]'")
+
+    assert (history.traces(APP), history.builds()) == ((), ())
+    assert history.listing(APP, trace(), 1) is None
+    database.close()
