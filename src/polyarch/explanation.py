@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch.digest import Digest
 from polyarch.record import frozen
@@ -11,6 +11,7 @@ from polyarch.record import frozen
 __all__ = ["Cause", "Explanation"]
 
 _LONGEST = 100
+_MOST_NAMES = 2
 _UNSET = "(unset)"
 _PREFIX = re.compile(r"\A\[[^\]]*\] ")
 
@@ -123,8 +124,15 @@ class Explanation:
         """Say the rest, a line each."""
         lines = [f"also: {cause.text()}" for cause in self.causes[1:]]
         if self.through:
-            lines.insert(0, "by way of " + ", ".join(map(_shown, self.through)))
+            lines.insert(0, f"by way of {_some(self.through)}")
         return tuple(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    """List names, but not many."""
+    listed = ", ".join(map(_shown, names[:_MOST_NAMES]))
+    more = len(names) - _MOST_NAMES
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _shown(text: str) -> str:

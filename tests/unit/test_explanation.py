@@ -71,3 +71,9 @@ def test_further_causes_and_the_way_are_details() -> None:
 
 def test_the_instruction_is_the_name_without_its_number() -> None:
     assert explanation().text_of_instruction() == "RUN make"
+
+
+def test_of_a_long_way_only_the_beginning_is_told() -> None:
+    found = explanation(EDIT, through=("RUN a", "RUN b", "RUN c", "RUN d"))
+
+    assert found.details() == ("by way of RUN a, RUN b and 2 more",)

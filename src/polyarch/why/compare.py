@@ -126,9 +126,11 @@ def _file_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Ca
     for was, is_ in zip(before, now, strict=True):
         for key in was.keys() & is_.keys() & _ACTIONS.keys():
             if was[key] != is_[key] and (old.text == new.text or key in {"data", "created"}):
-                yield Cause(
-                    kind="option", what=_ACTIONS[key], old=_value(was[key]), new=_value(is_[key])
+                old_value, new_value = (
+                    f"{value:04o}" if key == "mode" and isinstance(value, int) else _value(value)
+                    for value in (was[key], is_[key])
                 )
+                yield Cause(kind="option", what=_ACTIONS[key], old=old_value, new=new_value)
 
 
 def _words(argv: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from polyarch.graph.op import (
     ExecMount,
     ExecOp,
     FileOp,
+    MkdirAction,
     MkfileAction,
     Op,
     ScratchOp,
@@ -151,6 +152,14 @@ def test_an_owner_of_a_copy_is_told_if_the_text_is_the_same() -> None:
     (cause,) = found(COPY, FileOp(actions=(replace(COPY.actions[0], owner="1:1"),)))
 
     assert cause.text() == "the owner differs: (unset) → 1:1"
+
+
+def test_a_mode_is_octal() -> None:
+    one, other = (FileOp(actions=(MkdirAction(path="/a", mode=mode),)) for mode in (0o755, 0o700))
+
+    (cause,) = found(one, other)
+
+    assert cause.text() == "the mode differs: 0755 → 0700"
 
 
 def test_a_here_document_is_told() -> None:
