@@ -156,8 +156,13 @@ class Lowering:
         inputs: tuple[Vertex, ...],
         text: str,
         instruction: Instruction,
+        *,
+        may_ignore_cache: bool = True,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`."""
+        """Add the vertex of a step that people see as `text`.
+
+        `may_ignore_cache` says whether `--no-cache` is meant for it.
+        """
         shown = expand(text, state.variables, escape=self.escape, mode=DISPLAY)
         return self.maker.add(
             op,
@@ -165,7 +170,7 @@ class Lowering:
             name=state.step_name(shown),
             location=instruction.location,
             platform_name=str(state.platform),
-            ignore_cache=state.ignore_cache,
+            ignore_cache=state.ignore_cache and may_ignore_cache,
         )
 
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from polyarch.dockerfile.context import Lowering, expand_in, expand_words_in
-from polyarch.dockerfile.files import lower_copy
+from polyarch.dockerfile.files import check_owner, lower_copy
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -35,7 +35,7 @@ from polyarch.dockerfile.instruction import (
 from polyarch.dockerfile.run import lower_run
 from polyarch.dockerfile.stage import DeclaredArg, StageState
 from polyarch.errors import DockerfileError
-from polyarch.graph.op import FileOp, MkdirAction
+from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
 from polyarch.text import gofmt
 
 __all__ = ["dispatch"]
@@ -154,9 +154,16 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
     if workdir == "/":
         state.record(f"WORKDIR {workdir}")
         return
+    check_owner(state.user, instruction, is_scratch=isinstance(state.vertex.op, ScratchOp))
     action = MkdirAction(path=workdir, owner=state.user, created=lowering.options.epoch)
+    # BuildKit takes a folder from the cache even with --no-cache: nothing in it can be out of date.
     state.vertex = lowering.add(
-        state, FileOp(actions=(action,)), (state.vertex,), f"WORKDIR {path}", instruction
+        state,
+        FileOp(actions=(action,)),
+        (state.vertex,),
+        f"WORKDIR {path}",
+        instruction,
+        may_ignore_cache=False,
     )
     state.record(f"WORKDIR {workdir}", layer=True)
 
