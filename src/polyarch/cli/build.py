@@ -117,7 +117,7 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
     """Answer a question about the Dockerfile."""
     # For those who ask only.
     from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
-    from polyarch.cli.check import check_answer  # noqa: PLC0415
+    from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
     from polyarch.cli.engine import open_node  # noqa: PLC0415
     from polyarch.pipeline import check_on, outline_on, targets_on  # noqa: PLC0415
 
@@ -129,7 +129,8 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
             return outline_answer(outline_on(node, request, sink=display, cancel=cancel))
         if call.name == "targets":
             return targets_answer(targets_on(node, request, sink=display, cancel=cancel))
-        return check_answer(check_on(node, request, sink=display, cancel=cancel))
+        found = check_on(node, request, sink=display, cancel=cancel)
+        return check_answer(found, shown_name(request))
 
 
 def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:

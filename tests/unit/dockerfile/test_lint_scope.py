@@ -120,6 +120,7 @@ CASES = [
     ("FROM scratch\nUSER ${TARGETARCH}x", ["2 UndefinedVar"]),
     ("FROM scratch\nLABEL $x=$y a=b", ["2 UndefinedVar"] * 2),
     ("FROM scratch\nVOLUME $x/y", ["2 UndefinedVar"]),
+    ("FROM scratch\nUSER u$BUILDKIT_SBOM_SCAN_STAGE", []),
     ("FROM scratch\nENV a b", ["2 LegacyKeyValueFormat"]),
     ("FROM scratch\nENV a b=c", ["2 LegacyKeyValueFormat"]),
     # Instructions of ONBUILD are looked at where they are carried out.
