@@ -17,6 +17,7 @@ from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.lint import Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.dockerfile.syntax import check_syntax
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
@@ -136,7 +137,7 @@ def check_on(
         main = loader.main()
         source = loader.dockerfile(main)
         try:
-            dockerfile = parse(source, lint)
+            dockerfile = _parsed(source, request, lint)
             options = replace(
                 _options(request, platforms),
                 all_stages=not request.target,
@@ -219,7 +220,12 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
-            return parse(source, lint), shown.digest
+            return _parsed(source, loader.request, lint), shown.digest
+
+
+def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
+    check_syntax(source, request.build_args)
+    return parse(source, lint)
 
 
 def _secrets(request: BuildRequest) -> Secrets:
@@ -315,6 +321,7 @@ def _assemble(
                 part.history,
                 node.layers.export(stack, choice, cancel),
                 part.platform,
+                moment=part.epoch,
                 epoch=epoch,
                 annotations=annotations,
             )

@@ -119,7 +119,7 @@ class _Copies:
             name = instruction.from_name
             index = find_copy_source(self.lowering.written, instruction) if name else None
             _check_order(self.state, index, instruction)
-        source, is_context = self.lowering.source(self.state, name, index, instruction.location)
+        source, is_context = self.lowering.source(name, index, instruction.location)
         ignores = self.lowering.options.ignores
         if not name and ignores is not None:
             for path in filter(ignores, map(posixpath.normpath, paths)):

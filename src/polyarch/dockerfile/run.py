@@ -181,7 +181,7 @@ class _MountMaker:
         lowering = self._lowering
         index = find_stage(lowering.written, mount.from_name)
         location = self._instruction.location
-        vertex, is_context = lowering.source(self._state, mount.from_name, index, location)
+        vertex, is_context = lowering.source(mount.from_name, index, location)
         if is_context:
             vertex = self._copied(vertex, mount.source)
         if vertex not in self.inputs[1:]:

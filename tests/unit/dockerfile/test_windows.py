@@ -1,0 +1,37 @@
+import pytest
+
+from polyarch.dockerfile.windows import posix, windows_path
+from polyarch.errors import DockerfileError
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("C:\\", "/"),
+        ("c:\\a\\..\\b\\", "/b"),
+        ("C:a", "a"),
+        ("\\a", "/a"),
+        ("a/b\\c", "a/b/c"),
+        ("", ""),
+    ],
+)
+def test_windows_path(written: str, path: str) -> None:
+    assert windows_path(written) == path
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("C:", 'No relative path specified in "C:"'),
+        ("d:\\a", r"The specified path is not on the system drive \(C:\)"),
+        ("\\\\server\\share", "UNC paths are not supported"),
+    ],
+)
+def test_paths_that_no_image_has(written: str, message: str) -> None:
+    with pytest.raises(DockerfileError, match=message):
+        windows_path(written)
+
+
+def test_posix_checks_nothing() -> None:
+    assert posix("C:\\a\\") == "/a/"
+    assert posix("d:x") == "d:x"
