@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from polyarch.dockerfile.lint import Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.dockerfile.syntax import check_syntax
-from polyarch.errors import Cancelled, PolyarchError
+from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -202,7 +202,7 @@ def _loader(
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=kept in {"1", "true"},
+            keep_git_dir=bool(parse_bool(kept)),
         )
 
     return Loader(
@@ -241,7 +241,7 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=len(platforms) > 1 or bool(parse_bool(args.get(_MULTI_PLATFORM, ""))),
+        is_multi_platform=_is_multi_platform(args, platforms),
         target=request.target,
         build_args=args,
         labels=request.labels,
@@ -256,6 +256,20 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
         cgroup_parent=request.cgroup_parent,
         allow=frozenset(request.allow),
     )
+
+
+def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
+    """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
+    text = args.get(_MULTI_PLATFORM, "")
+    wanted = parse_bool(text) if text else len(platforms) > 1
+    if wanted is None:
+        raise InputError(f"invalid boolean value for multi-platform: {text}")
+    if not wanted and len(platforms) > 1:
+        raise InputError(
+            "conflicting config: returning multiple target platforms is not allowed",
+            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
+        )
+    return wanted
 
 
 def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:

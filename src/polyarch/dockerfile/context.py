@@ -27,6 +27,7 @@ __all__ = [
     "Lowering",
     "expand_in",
     "expand_words_in",
+    "has_windows_layers",
 ]
 
 MAIN_CONTEXT = "context"
@@ -153,7 +154,9 @@ class Lowering:
         text: str,
         instruction: Instruction,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`."""
+        """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows."""
+        if state.is_windows:
+            raise _no_windows(instruction.location)
         mode = DISPLAY if isinstance(instruction, Run) else WORD
         try:
             shown = expand(text, state.variables, escape=self.escape, mode=mode)
@@ -221,8 +224,23 @@ class Lowering:
         if context and not context.startswith(IMAGE_SCHEME):
             return self.local(name), True
         base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, platform, location)
+        if has_windows_layers(base):
+            raise _no_windows(location)
         shown = f"FROM {base.reference}@{base.digest}"
         return self.add_image(base, platform, location, shown), False
+
+
+def has_windows_layers(base: BaseImage) -> bool:
+    """Tell if the layers of an image are those of Windows: files below `Files`, and the registry."""
+    return bool(base.diff_ids) and base.config.get("os") == "windows"
+
+
+def _no_windows(location: Location) -> DockerfileError:
+    return DockerfileError(
+        "the files of a Windows image can't be read or changed here",
+        hint="ENV, CMD and the like can be set in a stage from it; for the rest build on Windows",
+        place=location,
+    )
 
 
 def _crossing(platform: Platform, variables: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from polyarch.dockerfile.context import (
     BaseImages,
     Lowering,
     LowerOptions,
+    has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
 from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, is_number
@@ -306,6 +307,7 @@ def _from_image(
         stage=stage, index=index, platform=platform, vertex=nothing, config=_base_config(base)
     )
     state.base = base if base.diff_ids else None
+    state.is_windows = has_windows_layers(base)
     history = base.config.get("history")
     if isinstance(history, list):
         state.history = [dict(entry) for entry in history if isinstance(entry, dict)]

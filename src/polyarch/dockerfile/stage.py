@@ -34,7 +34,8 @@ class StageState:
     file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
     `is_set` holds the instructions that were given in this stage itself, `counted` the latest of those
     that count once; `has_workdir` tells whether this Dockerfile has set it; `base` is the image it starts
-    from, if it does. `is_trigger` says that the instruction at hand comes from an ONBUILD of the base.
+    from, if it does. `is_trigger` says that the instruction at hand comes from an ONBUILD of the base,
+    `is_windows` that the tree has layers of Windows, which keep their files elsewhere.
     """
 
     stage: Stage
@@ -51,6 +52,7 @@ class StageState:
     step: int = 0
     steps: int = 0
     is_trigger: bool = False
+    is_windows: bool = False
     ignore_cache: bool = False
     base: BaseImage | None = None
 
@@ -173,6 +175,7 @@ class StageState:
             variables=dict(self.variables),
             build_args=dict(self.build_args),
             has_workdir=self.has_workdir,
+            is_windows=self.is_windows,
             ignore_cache=self.ignore_cache,
         )
 

@@ -87,6 +87,30 @@ def test_a_windows_stage_has_its_own_shell_and_no_path() -> None:
     }
 
 
+WINDOWS_BASE = Whole({"os": "windows", "architecture": "amd64", "os.version": "10.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("FROM x AS a\nENV A=1\nFROM a\nCOPY a /\n", 4),
+        ("FROM x\nWORKDIR /w\n", 2),
+        ("FROM scratch\nCOPY --from=x a /\n", 2),
+        ("FROM scratch\nRUN --mount=from=x,target=/m y\n", 2),
+    ],
+)
+def test_files_of_windows_images_are_refused(text: str, line: int) -> None:
+    with pytest.raises(DockerfileError, match="files of a Windows image can't") as caught:
+        lowered(text, images=WINDOWS_BASE)
+    assert caught.value.line == line
+
+
+def test_a_windows_image_can_be_configured() -> None:
+    windows = Platform(os="windows", architecture="amd64")
+    image = lowered("FROM x\nENV A=1\n", windows, images=WINDOWS_BASE, is_explicit=True)
+    assert (image.config["os.version"], image.history[-1]["created_by"]) == ("10.0.1", "ENV A=1")
+
+
 # --- names ---
 
 
@@ -330,6 +354,13 @@ def test_the_date_of_the_build_is_a_number_in_stages() -> None:
 def test_the_date_in_the_dockerfile_is_a_number_too() -> None:
     text = "ARG SOURCE_DATE_EPOCH=src\nFROM scratch\nARG SOURCE_DATE_EPOCH\n"
     assert history(lowered(text, epoch=5)) == ["ARG SOURCE_DATE_EPOCH=5"]
+
+
+def test_of_two_spellings_of_a_proxy_the_small_one_counts() -> None:
+    given = {"http_proxy": "small", "HTTP_PROXY": "capital"}
+    image = lowered("FROM base\nRUN x\n", build_args=given)
+    assert isinstance(image.vertex.op, ExecOp)
+    assert image.vertex.op.proxy_env == ("HTTP_PROXY=small", "http_proxy=small")
 
 
 def test_options_for_scanners_are_no_variables() -> None:
