@@ -18,7 +18,7 @@ from polyarch.dockerfile.lint import Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.dockerfile.syntax import check_syntax
-from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.errors import Cancelled, DockerfileError, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -224,6 +224,10 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
 
 
 def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
+    if not source.text:
+        raise DockerfileError(
+            "the Dockerfile cannot be empty", hint="it begins with FROM and the name of an image"
+        )
     check_syntax(source, request.build_args)
     return parse(source, lint)
 

@@ -9,7 +9,7 @@ from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, e
 from polyarch.dockerfile.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
-from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
+from polyarch.errors import DockerfileError, InputError, InvalidReference, NotFound, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -19,7 +19,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import quote, suggestion
+from polyarch.text.gotext import nearest, quote, suggestion
 
 __all__ = [
     "BaseImages",
@@ -32,6 +32,11 @@ __all__ = [
 
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
+_COMMON_IMAGES = tuple(
+    f"{name}{tag}"
+    for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
+    for tag in ("", ":latest")
+)
 IMAGE_SCHEME = "docker-image://"
 
 
@@ -190,6 +195,8 @@ class Lowering:
             stages = [stage.name for stage in self.written if stage.name]
             if near := suggestion(reference.lower(), stages):
                 error.hint = f"no stage has that name, so it was taken for an image{near}"
+            elif isinstance(error, NotFound) and (known := nearest(reference, _COMMON_IMAGES)):
+                error.hint = f"did you mean {known}?"
             raise
 
     def add_image(

@@ -6,7 +6,6 @@ What stands before the container's port is checked and then forgotten, as BuildK
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from polyarch.errors import DockerfileError
@@ -42,10 +41,14 @@ def parse_ports(word: str) -> list[str]:
 
 
 def _check_address(address: str) -> None:
+    if not address:
+        return
+    import ipaddress  # noqa: PLC0415 - few Dockerfiles name one
+
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
         # Go knows no zones here.
-        is_valid = not bare or ("%" not in bare and bool(ipaddress.ip_address(bare)))
+        is_valid = "%" not in bare and bool(ipaddress.ip_address(bare))
     except ValueError:
         is_valid = False
     if not is_valid:

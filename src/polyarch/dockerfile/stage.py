@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from polyarch.dockerfile.instruction import Instruction, Stage
-from polyarch.dockerfile.windows import posix, windows_path
+from polyarch.dockerfile.windows import windows_path
 from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
@@ -67,8 +67,11 @@ class StageState:
         return _clean(self.posix(self.text("WorkingDir")))
 
     def posix(self, path: str) -> str:
-        """Return a path as all systems but Windows write it: without a drive, with slashes."""
-        return posix(path) if self.platform.os == "windows" else path
+        """Return a path as all systems but Windows write it: without a drive, with slashes.
+
+        Raises DockerfileError for a path that Windows has, but no image.
+        """
+        return windows_path(path, keep_slash=True) if self.platform.os == "windows" else path
 
     def change_folder(self, path: str) -> None:
         """Set the working directory; a relative path begins at the one before.

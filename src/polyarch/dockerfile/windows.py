@@ -7,25 +7,18 @@ written. The rules are those of BuildKit's `util/system/path.go`.
 from __future__ import annotations
 
 import posixpath
-import re
 
 from polyarch.errors import DockerfileError
 from polyarch.text.gotext import quote
 
-__all__ = ["posix", "windows_path"]
-
-_DRIVE = re.compile(r"\A[Cc]:")
+__all__ = ["windows_path"]
 
 
-def posix(path: str) -> str:
-    """Return a path without its drive, with slashes; nothing is checked."""
-    return _DRIVE.sub("", path).replace("\\", "/")
-
-
-def windows_path(path: str) -> str:
+def windows_path(path: str, *, keep_slash: bool = False) -> str:
     """Return a path without its drive, with slashes, cleaned; "" stays empty.
 
-    Raises DockerfileError for another drive, a drive alone, and a share of another machine.
+    `keep_slash` keeps a slash at the end, which says that a folder is meant. Raises DockerfileError for
+    another drive, a drive alone, and a share of another machine.
     """
     path = path.replace("\\", "/")
     if len(path) == 2 and path[1] == ":":
@@ -38,5 +31,5 @@ def windows_path(path: str) -> str:
             "The specified path is not on the system drive (C:)",
             hint=f"an image has no other drives: {path!r} has to begin with C: or a slash",
         )
-    cleaned = rest if colon else path
-    return posixpath.normpath(cleaned) if cleaned else ""
+    cleaned = posixpath.normpath(rest if colon else path) if path else ""
+    return cleaned + "/" if keep_slash and path.endswith("/") and cleaned != "/" else cleaned

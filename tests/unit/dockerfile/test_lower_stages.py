@@ -9,7 +9,7 @@ from lowering import AMD64, ARM64, IMAGES, Images
 from polyarch.dockerfile.context import BaseImages, LowerOptions
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import parse
-from polyarch.errors import DockerfileError, InvalidReference
+from polyarch.errors import DockerfileError, InvalidReference, NotFound
 from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import ExecOp, FileOp, ImageOp, LocalOp, MkdirAction
@@ -146,6 +146,12 @@ def test_stages_that_nobody_needs_have_to_be_right(text: str, message: str, line
 def test_a_dockerfile_without_stages() -> None:
     with pytest.raises(DockerfileError, match=r"^dockerfile contains no stages to build$"):
         lowered("ARG a\n")
+
+
+def test_a_misspelt_image_gets_a_suggestion() -> None:
+    with pytest.raises(NotFound) as caught:
+        lowered("FROM apline:latest\n")
+    assert caught.value.hint == "did you mean alpine:latest?"
 
 
 def test_steps_of_the_only_stage_do_not_tell_its_name() -> None:
@@ -304,10 +310,11 @@ def test_a_folder_that_expands_to_nothing_is_the_one_before() -> None:
     ]
 
 
-def test_a_folder_of_another_drive_is_refused() -> None:
+@pytest.mark.parametrize("text", ["WORKDIR d:\\\\x", "COPY a d:\\\\x\\\\"])
+def test_a_folder_of_another_drive_is_refused(text: str) -> None:
     windows = Platform(os="windows", architecture="amd64")
     with pytest.raises(DockerfileError, match="not on the system drive") as caught:
-        lowered("FROM scratch\nWORKDIR d:\\\\x\n", windows)
+        lowered(f"FROM scratch\n{text}\n", windows)
     assert caught.value.line == 2
 
 

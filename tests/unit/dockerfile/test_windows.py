@@ -1,6 +1,6 @@
 import pytest
 
-from polyarch.dockerfile.windows import posix, windows_path
+from polyarch.dockerfile.windows import windows_path
 from polyarch.errors import DockerfileError
 
 
@@ -32,6 +32,7 @@ def test_paths_that_no_image_has(written: str, message: str) -> None:
         windows_path(written)
 
 
-def test_posix_checks_nothing() -> None:
-    assert posix("C:\\a\\") == "/a/"
-    assert posix("d:x") == "d:x"
+def test_a_slash_may_be_kept() -> None:
+    assert windows_path("C:\\a\\", keep_slash=True) == "/a/"
+    assert windows_path("C:\\", keep_slash=True) == "/"
+    assert windows_path("a", keep_slash=True) == "a"
