@@ -161,10 +161,17 @@ class _Parser:
             raise UsageError(f"bad flag syntax: {word}")
         flag = self.flags.get(name)
         if flag is None:
-            raise UsageError(f"unknown flag: --{name}")
+            raise UsageError(f"unknown flag: --{name}{self._near(name)}")
         if not equals:
             value = self._following(flag, f"--{name}")
         self._set(flag, value)
+
+    def _near(self, name: str) -> str:
+        # Only for those who mistype.
+        from polyarch.text.gotext import nearest  # noqa: PLC0415
+
+        near = nearest(name, (flag.name for flag in self.flags.values() if not flag.hidden))
+        return f" (did you mean --{near}?)" if near else ""
 
     def _short(self, word: str) -> None:
         """Take `-abc`: switches in a row, the last of which may be a flag with a value."""

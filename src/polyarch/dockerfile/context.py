@@ -9,7 +9,8 @@ from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, e
 from polyarch.dockerfile.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
-from polyarch.errors import DockerfileError, InputError, InvalidReference, NotFound, PolyarchError
+from polyarch.dockerfile.stages import stage_label
+from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -19,7 +20,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import nearest, quote, suggestion
+from polyarch.text.gotext import nearest, quote
 
 __all__ = [
     "BaseImages",
@@ -32,12 +33,12 @@ __all__ = [
 
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
+IMAGE_SCHEME = "docker-image://"
 _COMMON_IMAGES = tuple(
     f"{name}{tag}"
     for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
     for tag in ("", ":latest")
 )
-IMAGE_SCHEME = "docker-image://"
 
 
 class BaseImages(Protocol):
@@ -158,30 +159,39 @@ class Lowering:
         inputs: tuple[Vertex, ...],
         text: str,
         instruction: Instruction,
+        *,
+        may_ignore_cache: bool = True,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows."""
+        """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows.
+
+        `may_ignore_cache` says whether `--no-cache` is meant for it.
+        """
         if state.is_windows:
             raise _no_windows(instruction.location)
-        mode = DISPLAY if isinstance(instruction, Run) else WORD
-        try:
-            shown = expand(text, state.variables, escape=self.escape, mode=mode)
-        except DockerfileError:
-            shown = text  # what the shell makes of it is its own business
-        keyword, blank, rest = shown.partition(" ")
-        shown = f"{keyword.upper()}{blank}{rest}"
-        if state.is_trigger:
-            shown = f"ONBUILD {shown}"
+        shown = self._shown(state, text, instruction)
         return self.maker.add(
             op,
             inputs,
             name=state.step_name(shown, self.prefix(state, state.variables)),
             location=instruction.location,
             platform_name=str(state.platform),
-            ignore_cache=state.ignore_cache,
+            ignore_cache=state.ignore_cache and may_ignore_cache,
         )
 
+    def _shown(self, state: StageState, text: str, instruction: Instruction) -> str:
+        mode = DISPLAY if isinstance(instruction, Run) else WORD
+        try:
+            shown = expand(text, state.variables, escape=self.escape, mode=mode)
+        except DockerfileError:
+            shown = text  # what the shell makes of it is its own business
+        keyword, blank, rest = shown.partition(" ")
+        return f"{'ONBUILD ' * state.is_trigger}{keyword.upper()}{blank}{rest}"
+
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
-        """Ask for an image; an error gets the place of the instruction that names it."""
+        """Ask for an image; an error gets the place of the instruction that names it.
+
+        It also gets the name of a stage or a common image, if one is near.
+        """
         try:
             return self.images.resolve(reference, platform)
         except InvalidReference as error:
@@ -192,11 +202,12 @@ class Lowering:
             ) from error
         except PolyarchError as error:
             error.place = error.place or location
-            stages = [stage.name for stage in self.written if stage.name]
-            if near := suggestion(reference.lower(), stages):
-                error.hint = f"no stage has that name, so it was taken for an image{near}"
-            elif isinstance(error, NotFound) and (known := nearest(reference, _COMMON_IMAGES)):
-                error.hint = f"did you mean {known}?"
+            stages = [stage_label(self.written, index) for index in range(len(self.written))]
+            near = nearest(reference, (*stages, *_COMMON_IMAGES))
+            if near:
+                error.args = (f"{error} (did you mean {near}?)",)
+            if near in stages:
+                error.hint = "no stage has that name, so it was taken for an image"
             raise
 
     def add_image(
@@ -214,7 +225,9 @@ class Lowering:
         shown = "load build context" if is_main else f"load build context {name}"
         return self.maker.add(LocalOp(name=name), name=f"[internal] {shown}")
 
-    def source(self, name: str, index: int | None, location: Location) -> tuple[Vertex, bool]:
+    def source(
+        self, state: StageState, name: str, index: int | None, location: Location
+    ) -> tuple[Vertex, bool]:
         """Return the vertex that a `from` names, and whether it is a build context.
 
         `index` is the stage of that name, if there is one.
@@ -225,6 +238,7 @@ class Lowering:
         platform = self.platform
         context = self.find_context(name, platform)
         if index is not None and not context:
+            state.taken.stages[index] = None
             return self.stage(index).vertex, False
         if name == SCRATCH or context == IMAGE_SCHEME + SCRATCH:
             return self.maker.add(ScratchOp()), False
@@ -302,8 +316,12 @@ def expand_in(
 def expand_words_in(
     state: StageState, text: str, instruction: Instruction, lowering: Lowering
 ) -> tuple[str, ...]:
-    """Expand variables, then split into words. Raises DockerfileError with the place."""
-    return _expanded(state, text, instruction, lowering, WORD).words
+    """Expand variables, then split into words. Raises DockerfileError with the place.
+
+    Variables that aren't set are no finding here: BuildKit's check doesn't see those of EXPOSE.
+    """
+    escape, place = lowering.escape, instruction.location
+    return expansion(text, state.variables, escape=escape, place=place).words
 
 
 def _expanded(

@@ -7,7 +7,7 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -43,7 +43,7 @@ from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import suggestion
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
 
 _STEPS = (Add, Copy, Run, Workdir)
 
@@ -78,12 +78,26 @@ def lower(
 
     Raises DockerfileError with the place for whatever can't be done.
     """
+    lowering, target = lower_stages(
+        dockerfile, platform, options=options, maker=maker, images=images
+    )
+    return _finish(lowering.stage(target), lowering)
+
+
+def lower_stages(
+    dockerfile: Dockerfile,
+    platform: Platform,
+    *,
+    options: LowerOptions,
+    maker: GraphMaker,
+    images: BaseImages,
+) -> tuple[Lowering, int]:
+    """Lower the stages that the target needs; return what holds them, and the target's index.
+
+    Raises as `lower`.
+    """
     stages = dockerfile.stages
-    if not stages:
-        raise DockerfileError(
-            "dockerfile contains no stages to build", hint="a Dockerfile needs a FROM instruction"
-        )
-    stage_name = options.target or stages[-1].name
+    stage_name = options.target or stages[find_target(dockerfile)].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
     scope = global_scope(
         dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
@@ -100,21 +114,21 @@ def lower(
     )
     options.lint.stages(stages)
     _check_defaults(dockerfile, lowering, defaults)
-    known = (*defaults, *_declared(dockerfile))
+    known = tuple({*defaults, *_declared(dockerfile)})
     starts = [_start(stage, lowering, known) for stage in stages]
     target = find_target(dockerfile, options.target)
     check_sources(stages)
     lowering.names_stages = len(stages) > 1 or takes_images(stages)
     lowering.lower_stage = lambda index: _lower_stage(index, starts[index], lowering)
     bases = [start.base for start in starts]
-    replaced = [index for index, start in enumerate(starts) if start.is_replaced]
-    targets = range(len(stages)) if options.all_stages else (target,)
-    for wanted in targets:
-        for index in needed_stages(stages, wanted, bases, replaced=replaced):
-            if index not in replaced:
-                lowering.stage(index)
+    replaced = {index for index, start in enumerate(starts) if start.is_replaced}
+    needed: set[int] = set()
+    for wanted in range(len(stages)) if options.all_stages else (target,):
+        needed.update(needed_stages(stages, wanted, bases, replaced=replaced))
+    for index in sorted(needed - replaced):
+        lowering.stage(index)
     options.lint.check_failure()
-    return _finish(lowering.stage(target), lowering)
+    return lowering, target
 
 
 def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
@@ -145,39 +159,50 @@ def _declared(dockerfile: Dockerfile) -> list[str]:
 
 
 def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
-    """Expand what stands behind FROM, and have it checked; stages that nobody needs, too."""
+    """Expand what stands behind FROM, and have it checked, whether the stage is needed or not.
+
+    Raises DockerfileError for a blank name, and for a platform that is none.
+    """
     lint = lowering.options.lint
     found = _expansion(stage.base, stage, lowering)
     lint.base(stage, found, known)
     if not found.text:
-        raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
+        raise DockerfileError(
+            f"base name ({stage.base}) should not be blank",
+            hint=_blank_hint(sorted(found.unmatched), known),
+            place=stage.location,
+        )
     platform = None
     if stage.platform:
         written = _expansion(stage.platform, stage, lowering)
-        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
         lint.base(stage, written, known)
-        platform = _parsed_platform(written, stage, lowering)
+        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
+        platform = _parsed_platform(stage, written, lowering)
     context = lowering.find_context(stage.name, platform or lowering.platform)
     return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
 
 
-def _parsed_platform(written: Expansion, stage: Stage, lowering: Lowering) -> Platform:
-    hint = ""
-    for name in sorted(written.unmatched):
-        near = suggestion(name, sorted(lowering.global_args))
-        hint = hint or (f"{name} isn't set before the first FROM{near}" if near else "")
-    if not written.text:
+def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
+    for name in unset:
+        if name in known:
+            return f"give {name} a value: --build-arg {name}=IMAGE, or a default in its ARG"
+        return f"no ARG before the first FROM declares {name}{suggestion(name, known)}"
+    return ""
+
+
+def _parsed_platform(stage: Stage, found: Expansion, lowering: Lowering) -> Platform:
+    near = (suggestion(name, lowering.global_args) for name in sorted(found.unmatched))
+    hint = next(filter(None, near), "")
+    if not found.text:
         raise DockerfileError(
-            f"empty platform value from expression {stage.platform}",
-            hint=hint or "declare it with a value before the first FROM, or leave --platform out",
-            place=stage.location,
+            f"empty platform value from expression {stage.platform}{hint}", place=stage.location
         )
     try:
-        return normalize(parse_platform(written.text))
+        return normalize(parse_platform(found.text))
     except InputError as error:
         raise DockerfileError(
-            f"failed to parse platform {stage.platform}: {error}",
-            hint=hint or error.hint,
+            f"failed to parse platform {stage.platform}: {error}{hint}",
+            hint=error.hint,
             place=stage.location,
         ) from error
 
@@ -189,14 +214,14 @@ def _check_defaults(
     given = {name: lowering.build_args.get(name, value) for name, value in defaults.items()}
     try:
         scope = global_scope(dockerfile.global_args, {}, given, escape=dockerfile.escape)
-        names = [expand(stage.base, scope, escape=dockerfile.escape) for stage in lowering.written]
+        for stage in lowering.written:
+            name = expand(stage.base, scope, escape=dockerfile.escape)
+            try:
+                parse_reference(name)
+            except InputError:
+                lowering.lint.default_base(stage)
     except DockerfileError:
         return  # what can't be expanded is told when it has to be
-    for stage, name in zip(lowering.written, names, strict=True):
-        try:
-            parse_reference(name)
-        except InputError:
-            lowering.lint.default_base(stage)
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
@@ -242,14 +267,19 @@ def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> Stage
     context = lowering.find_context(name, platform)
     parent = find_base_stage(lowering.written, start.base, before=index)
     if not start.is_replaced and parent is not None:
-        return lowering.stage(parent).fork(stage, index)
+        state = lowering.stage(parent).fork(stage, index)
+        state.taken.parent = parent
+        return state
     if context == IMAGE_SCHEME + SCRATCH or (not context and name == SCRATCH):
         # Not the platform of FROM: nothing is the same on all of them, and so it is in BuildKit.
         return _from_scratch(stage, index, lowering.platform, lowering)
     if context and not context.startswith(IMAGE_SCHEME):
         return _from_folder(stage, index, platform, (lowering, name))
     reference = context.removeprefix(IMAGE_SCHEME) or name
-    return _from_image(stage, index, platform, (lowering, reference))
+    state = _from_image(stage, index, platform, (lowering, reference))
+    if state.base is not None and not context:
+        lowering.lint.base_platform(stage, name, platform, state.base.config)
+    return state
 
 
 def _number_steps(
@@ -264,6 +294,11 @@ def _number_steps(
         prefix = lowering.prefix(state, {})
         shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}", prefix)
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
+
+
+def from_expansions(stage: Stage, lowering: Lowering) -> tuple[Expansion, ...]:
+    """Return what becomes of the words behind FROM. Raises DockerfileError."""
+    return tuple(_expansion(text, stage, lowering) for text in (stage.base, stage.platform) if text)
 
 
 def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
@@ -299,8 +334,6 @@ def _from_image(
 ) -> StageState:
     lowering, reference = source
     base = lowering.resolve(reference, platform, stage.location)
-    if base.diff_ids:
-        lowering.lint.base_platform(stage, reference, platform, base.config)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
     state = StageState(

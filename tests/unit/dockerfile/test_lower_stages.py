@@ -69,8 +69,10 @@ def test_a_platform_that_is_empty_is_refused_even_if_nobody_needs_the_stage() ->
     text = "FROM --platform=$TARGETPLATFROM base AS unused\nFROM scratch\n"
     with pytest.raises(DockerfileError) as caught:
         lowered(text)
-    assert str(caught.value) == "empty platform value from expression $TARGETPLATFROM"
-    assert (caught.value.line, "TARGETPLATFORM" in caught.value.hint) == (1, True)
+    assert caught.value.line == 1
+    assert str(caught.value) == (
+        "empty platform value from expression $TARGETPLATFROM (did you mean TARGETPLATFORM?)"
+    )
 
 
 def test_a_blank_base_is_refused_even_if_nobody_needs_the_stage() -> None:
@@ -149,9 +151,8 @@ def test_a_dockerfile_without_stages() -> None:
 
 
 def test_a_misspelt_image_gets_a_suggestion() -> None:
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(NotFound, match=r"not found \(did you mean alpine:latest\?\)$"):
         lowered("FROM apline:latest\n")
-    assert caught.value.hint == "did you mean alpine:latest?"
 
 
 def test_steps_of_the_only_stage_do_not_tell_its_name() -> None:

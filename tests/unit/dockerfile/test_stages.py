@@ -53,7 +53,7 @@ def test_find_target_suggests_a_near_name() -> None:
 
 
 def test_find_target_without_stages() -> None:
-    with pytest.raises(DockerfileError, match="no build stage in current context"):
+    with pytest.raises(DockerfileError, match="dockerfile contains no stages to build"):
         find_target(parsed("ARG a\n"))
 
 
