@@ -156,7 +156,7 @@ class Lowering:
         instruction: Instruction,
     ) -> Vertex:
         """Add the vertex of a step that people see as `text`."""
-        shown = expand(text, state.variables, escape=self.escape, mode=DISPLAY)
+        shown = self._displayed(text, state.variables)
         return self.maker.add(
             op,
             inputs,
@@ -165,6 +165,13 @@ class Lowering:
             platform_name=str(state.platform),
             ignore_cache=state.ignore_cache,
         )
+
+    def _displayed(self, text: str, variables: Mapping[str, str]) -> str:
+        """Return how a step is shown: as written where the shell knows more than Dockerfiles do."""
+        try:
+            return expand(text, variables, escape=self.escape, mode=DISPLAY)
+        except DockerfileError:
+            return text
 
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
         """Ask for an image; an error gets the place of the instruction that names it."""
