@@ -225,7 +225,7 @@ FLAGS = {
     ),
     "a secret of an unknown type": (
         ("--secret", "id=x,type=foo"),
-        'failed to build: unsupported secret type "foo"',
+        'failed to build: unsupported secret type "foo"\nhint: use one of env, file',
     ),
     "an unknown network": (
         ("--network", "foo"),
@@ -234,12 +234,18 @@ FLAGS = {
             "hint: a step has the network of the host or none: default, host or none"
         ),
     ),
-    "an unknown limit": (("--ulimit", "foo=1"), "failed to build: invalid ulimit type: foo"),
+    "an unknown limit": (
+        ("--ulimit", "memlok=1"),
+        (
+            'invalid argument "memlok=1" for "--ulimit" flag: invalid ulimit type: memlok\n'
+            "hint: did you mean memlock?"
+        ),
+    ),
     "a display that there is not": (
         ("--progress=foo",),
         (
             "failed to build: invalid progress mode foo\n"
-            "hint: a mode is one of auto, none, plain, quiet, rawjson or tty"
+            "hint: use one of auto, none, plain, quiet, rawjson, tty"
         ),
     ),
     "a build context without a value": (
@@ -258,7 +264,8 @@ FLAGS = {
         ("--platfrom=linux/arm64",),
         (
             "unknown flag: --platfrom\n\nUsage:  polyarch build [OPTIONS] PATH | URL | -\n\n"
-            "Run 'polyarch build --help' for more information"
+            "Run 'polyarch build --help' for more information\n"
+            "hint: did you mean --platform?"
         ),
     ),
     "a number that is none": (

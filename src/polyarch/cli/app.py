@@ -60,7 +60,7 @@ class _WrongCall(PolyarchError):
     """A complaint with the usage below it; docker tells wrong flags apart by their own status."""
 
     def __init__(self, error: UsageError, usage: str, *, is_plugin: bool) -> None:
-        super().__init__(f"{error}\n\n{usage}")
+        super().__init__(f"{error}\n\n{usage}", hint=error.hint)
         if is_plugin and not isinstance(error, WrongCount):
             self.exit_status = _PLUGIN_USAGE_STATUS
 

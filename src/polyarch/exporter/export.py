@@ -28,6 +28,7 @@ from polyarch.store.trouble import output_trouble, store_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
+from polyarch.text.gotext import suggestion
 
 __all__ = [
     "Carrier",
@@ -154,8 +155,9 @@ def check_outputs(
 
 def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
+        near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"unknown output type {output.type!r}", hint="use one of " + ", ".join(_KNOWN)
+            f"unknown output type {output.type!r}{near}", hint="use one of " + ", ".join(_KNOWN)
         )
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
     unknown = sorted(
