@@ -256,7 +256,7 @@ def annotation_flag(
     platform; `str` of its result is what the annotation says.
     """
     found: dict[tuple[str, str, int], Annotation] = {}
-    for number, value in enumerate(filter(None, values)):
+    for value in filter(None, values):
         name, equals, setting = value.partition("=")
         if not equals:
             raise InputError(f"invalid annotation {quoted(value)}, expected key=value")
@@ -267,8 +267,8 @@ def annotation_flag(
         else:
             places = [_annotation_place(text, parse_platform) for text in types.split(",")]
         for kind, platform in places:
-            # As in buildx, two values with a platform never meet: both are handed on.
-            identity = (kind, key, -1 if platform is None else number)
+            # As in buildx, two places with a platform never meet: both are handed on.
+            identity = (kind, key, -1 if platform is None else len(found))
             found[identity] = Annotation(type=kind, platform=platform, key=key, value=setting)
     return tuple(found.values())
 
