@@ -7,17 +7,18 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.context import LowerOptions
+from polyarch.dockerfile.context import BaseImages, LowerOptions
 from polyarch.dockerfile.epoch import find_epoch
-from polyarch.dockerfile.lint import Finding, Linter
+from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
-from polyarch.errors import Cancelled, PolyarchError
+from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -51,12 +52,16 @@ from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
 if TYPE_CHECKING:
+    from polyarch.dockerfile.outline import Outline
     from polyarch.node.fetched import Fetcher
 
-__all__ = ["CheckResult", "build_on", "check_on"]
+__all__ = ["CheckResult", "build_on", "check_on", "outline_on", "targets_on"]
 
 _MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
 """The build argument that makes an index even of one platform."""
+
+_BUILD_PLATFORM: tuple[Platform, ...] = ()
+"""Platforms for questions about a Dockerfile: BuildKit answers for the machine that it runs on."""
 
 
 def build_on(
@@ -94,11 +99,21 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
-        lowered = [
-            lower(dockerfile, platform, options=options, maker=maker, images=resolver)
-            for platform in platforms
-        ]
-        _warn(lint, shown, sink)
+        # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
+        mute = replace(options, lint=Linter.mute())
+        try:
+            lowered = [
+                lower(
+                    dockerfile,
+                    platform,
+                    options=mute if number else options,
+                    maker=maker,
+                    images=resolver,
+                )
+                for number, platform in enumerate(platforms)
+            ]
+        finally:
+            _warn(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
     contexts.save()
@@ -127,24 +142,19 @@ def check_on(
 
     Raises what keeps the Dockerfile from being read, and Cancelled.
     """
-    cancel = cancel or CancelToken()
     lint = _linter(request)
-    platforms = tuple(map(normalize, request.platforms or (host(),)))
     error: PolyarchError | None = None
-    with node.remote_sources(_secrets(request)) as remote:
-        loader = _loader(node, request, remote, sink, cancel)
-        main = loader.main()
+    with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
         try:
             dockerfile = parse(source, lint)
             options = replace(
-                _options(request, platforms),
+                _options(request, _BUILD_PLATFORM),
                 all_stages=not request.target,
                 ignores=loader.contexts(main).ignores,
                 lint=lint,
             )
-            resolver = node.images(sink).resolver(cancel, pull=request.pull)
-            lower(dockerfile, platforms[0], options=options, maker=GraphMaker(), images=resolver)
+            lower(dockerfile, host(), options=options, maker=GraphMaker(), images=resolver)
         except Cancelled:
             raise
         except PolyarchError as failure:
@@ -152,22 +162,72 @@ def check_on(
     return CheckResult(source=source, findings=tuple(lint.findings), error=error)
 
 
+def outline_on(
+    node: LocalNode,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+) -> Outline:
+    """Find out what the target of `request` takes from outside; nothing is built.
+
+    Raises what would keep it from being built, as far as that shows in the Dockerfile.
+    """
+    from polyarch.dockerfile.outline import outline  # noqa: PLC0415 - builds do without
+
+    with _reading(node, request, sink, cancel) as (loader, main, resolver):
+        lint = _linter(request)
+        dockerfile, shown = _load(loader, main, sink, lint)
+        options = replace(_options(request, _BUILD_PLATFORM), lint=lint)
+        try:
+            return outline(dockerfile, host(), options=options, images=resolver)
+        finally:
+            _warn(lint.findings, shown, sink)
+
+
+def targets_on(
+    node: LocalNode,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+) -> Dockerfile:
+    """Read and parse the Dockerfile of `request`: its stages are the targets that there are."""
+    with _reading(node, request, sink, cancel) as (loader, main, _):
+        return _load(loader, main, sink, Linter.mute())[0]
+
+
+@contextmanager
+def _reading(
+    node: LocalNode, request: BuildRequest, sink: Sink, cancel: CancelToken | None
+) -> Iterator[tuple[Loader, MainContext, BaseImages]]:
+    """Have what a Dockerfile can be read with, without building it."""
+    cancel = cancel or CancelToken()
+    with node.remote_sources(_secrets(request)) as remote:
+        loader = _loader(node, request, remote, sink, cancel)
+        main = loader.main()
+        yield loader, main, node.images(sink).resolver(cancel, pull=request.pull)
+
+
 def _linter(request: BuildRequest) -> Linter:
-    return Linter(override=request.build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
+    return Linter(override=request.build_args.get(CHECK_ARG))
 
 
-def _warn(lint: Linter, shown: Digest, sink: Sink) -> None:
+def _warn(findings: Sequence[Finding], shown: Digest, sink: Sink) -> None:
     """Tell of what the checks found, at the step that read the Dockerfile."""
-    for finding in lint.findings:
-        line = finding.location.line
+    for finding in findings:
+        place = finding.location
         sink(
             WarningEvent(
                 step=shown,
-                short=f"{finding.rule.name}: {finding.detail} (line {line})",
+                short=f"{finding.rule.name}: {finding.detail} (line {place.start})",
                 detail=(finding.rule.description,),
                 url=finding.rule.url,
-                excerpt=finding.location.excerpt(),
-                line=line,
+                excerpt=place.excerpt(),
+                line=place.start,
+                last_line=place.end,
+                filename=place.source.name,
+                source=place.source.text,
             )
         )
 
@@ -219,7 +279,11 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
-            return parse(source, lint), shown.digest
+            try:
+                return parse(source, lint), shown.digest
+            except PolyarchError:
+                _warn(lint.findings, shown.digest, sink)
+                raise
 
 
 def _secrets(request: BuildRequest) -> Secrets:
@@ -230,12 +294,30 @@ def _secrets(request: BuildRequest) -> Secrets:
     return Secrets(sources=sources, agents=dict(request.ssh))
 
 
+def _is_multi_platform(chosen: str, platforms: int) -> bool:
+    """Return whether an index is made: of several platforms, or as an argument says."""
+    if not chosen:
+        return platforms > 1
+    is_multi = parse_bool(chosen)
+    if is_multi is None:
+        raise InputError(
+            f"invalid boolean value for multi-platform: {chosen}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
+    if not is_multi and platforms > 1:
+        raise InputError(
+            "conflicting config: returning multiple target platforms is not allowed",
+            hint=f"leave {_MULTI_PLATFORM}={chosen} out, or build for one platform",
+        )
+    return is_multi
+
+
 def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
     args = request.build_args
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=len(platforms) > 1 or bool(parse_bool(args.get(_MULTI_PLATFORM, ""))),
+        is_multi_platform=_is_multi_platform(args.get(_MULTI_PLATFORM, ""), len(platforms)),
         target=request.target,
         build_args=args,
         labels=request.labels,

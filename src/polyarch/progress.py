@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 
 __all__ = [
     "CancelToken",
@@ -72,7 +72,11 @@ class LogEvent:
 
 @frozen
 class WarningEvent:
-    """A remark on the Dockerfile or the build; `excerpt` shows the place."""
+    """A remark on the Dockerfile or the build.
+
+    `excerpt` shows the place, from `line` to `last_line` of the file `filename`, whose text is
+    `source`; without a place they are 0 and empty.
+    """
 
     step: Digest
     short: str
@@ -80,6 +84,9 @@ class WarningEvent:
     url: str = ""
     excerpt: str = ""
     line: int = 0
+    last_line: int = 0
+    filename: str = ""
+    source: str = field(default="", repr=False)
 
 
 Event = StepEvent | StatusEvent | LogEvent | WarningEvent

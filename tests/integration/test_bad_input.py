@@ -32,7 +32,7 @@ DOCKERFILES = {
     "an empty file": (
         "",
         excerpt(1, ""),
-        "file with no instructions",
+        "the Dockerfile cannot be empty",
         "a Dockerfile begins with FROM and the name of an image",
     ),
     "nothing but a comment": (
@@ -43,7 +43,7 @@ DOCKERFILES = {
     ),
     "no stage": (
         "ARG x=1\n",
-        "",
+        excerpt(1, "ARG x=1", ""),
         "no build stage in current context",
         "a Dockerfile needs a FROM instruction",
     ),
@@ -105,7 +105,25 @@ DOCKERFILES = {
         "ARG BASE\nFROM $BASE\n",
         excerpt(2, "ARG BASE", "FROM $BASE", ""),
         "base name ($BASE) should not be blank",
+        "give BASE a value: --build-arg BASE=IMAGE, or a default in its ARG",
+    ),
+    "a base that is an unknown variable": (
+        "ARG BASE=scratch\nFROM $BAES\n",
+        excerpt(2, "ARG BASE=scratch", "FROM $BAES", ""),
+        "base name ($BAES) should not be blank",
+        "no ARG before the first FROM declares BAES (did you mean BASE?)",
+    ),
+    "a platform that is a variable of no value": (
+        "FROM --platform=$TARGTPLATFORM scratch\n",
+        excerpt(1, "FROM --platform=$TARGTPLATFORM scratch", ""),
+        "empty platform value from expression $TARGTPLATFORM (did you mean TARGETPLATFORM?)",
         "",
+    ),
+    "checks that are none": (
+        "# check=skip\nFROM scratch\n",
+        excerpt(1, "# check=skip", "FROM scratch", ""),
+        'failed to parse check options: invalid check option "skip"',
+        "write check=skip=RULE, without blanks",
     ),
     "a base in upper case": (
         "FROM Foo/Bar\n",
@@ -263,9 +281,8 @@ FLAGS = {
     "an unknown flag": (
         ("--platfrom=linux/arm64",),
         (
-            "unknown flag: --platfrom\n\nUsage:  polyarch build [OPTIONS] PATH | URL | -\n\n"
-            "Run 'polyarch build --help' for more information\n"
-            "hint: did you mean --platform?"
+            "unknown flag: --platfrom (did you mean --platform?)\n\nUsage:  polyarch build [OPTIONS] PATH | URL | -\n\n"
+            "Run 'polyarch build --help' for more information"
         ),
     ),
     "a number that is none": (
@@ -346,8 +363,8 @@ def test_a_stage_that_is_misspelt(root: Person) -> None:
     assert ended.complaint() == (
         excerpt(3, "FROM scratch AS build", "FROM scratch", "COPY --from=biuld /x /", "")
         + f"{SOLVE}can't reach the registry at registry-1.docker.io: "
-        "[Errno 111] Connection refused\n"
-        "hint: no stage has that name, so it was taken for an image (did you mean build?)\n"
+        "[Errno 111] Connection refused (did you mean build?)\n"
+        "hint: no stage has that name, so it was taken for an image\n"
     )
 
 

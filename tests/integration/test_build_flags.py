@@ -282,6 +282,48 @@ def test_values_that_make_no_sense(who: Person, words: tuple[str, ...], complain
     assert refused(who, *words).endswith(complaint)
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (
+            ("--build-arg", "BUILDKIT_MULTI_PLATFORM=perhaps"),
+            (
+                f"{SOLVE}invalid boolean value for multi-platform: perhaps\n"
+                "hint: give BUILDKIT_MULTI_PLATFORM as 1 or 0\n"
+            ),
+        ),
+        (
+            ("--build-arg", "BUILDKIT_MULTI_PLATFORM=0", TWO),
+            (
+                f"{SOLVE}conflicting config: returning multiple target platforms is not allowed\n"
+                "hint: leave BUILDKIT_MULTI_PLATFORM=0 out, or build for one platform\n"
+            ),
+        ),
+        (
+            ("--annotation", "index-descriptor:a=b"),
+            (
+                f"{SOLVE}index annotations not supported for single platform export\n"
+                "hint: annotate the manifest, or build for several platforms\n"
+            ),
+        ),
+    ],
+)
+def test_what_contradicts_the_number_of_platforms(
+    who: Person, words: tuple[str, ...], complaint: str
+) -> None:
+    assert refused(who, *ARCHIVE, *words).endswith(complaint)
+
+
+@pytest.mark.parametrize(("chosen", "folders"), [("1", ["linux_amd64"]), ("0", ["file"])])
+def test_one_platform_gets_a_folder_of_its_own_if_asked_for(
+    who: Person, chosen: str, folders: list[str]
+) -> None:
+    argument = f"BUILDKIT_MULTI_PLATFORM={chosen}"
+    who.run("build", "-o", "out", "--build-arg", argument, ".").check()
+
+    assert [path.name for path in (who.work / "out").iterdir()] == folders
+
+
 def test_a_secret_may_be_half_a_mebibyte_nearly(who: Person) -> None:
     who.write("most", "x" * (500 << 10))
     who.write("more", "x" * ((500 << 10) + 1))

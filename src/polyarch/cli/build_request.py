@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.cli.build_flags import resource_values
 from polyarch.cli.command import Context
-from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.flags import (
     Attestation,
     CacheEntry,
@@ -79,7 +78,6 @@ def refuse_unsupported(asked: Asked) -> None:
     """Refuse by name what the engine can't carry out yet. Raises InputError."""
     wanted = [each for each in asked.attestations if not each.disabled]
     problems = [
-        (asked.call is not None and asked.call.name != "lint", _shown(asked.call)),
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
@@ -91,14 +89,15 @@ def refuse_unsupported(asked: Asked) -> None:
             raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
-def _shown(call: Call | None) -> str:
-    return f"--call={call.name}" if call else ""
-
-
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
-    return call_flag(options.text("print") or options.text("call"))
+    call = call_flag(options.text("print") or options.text("call"))
+    if call is not None:
+        from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
+
+        known_call(call.name)
+    return call
 
 
 def _attestations(options: Options) -> tuple[Attestation, ...]:
@@ -180,7 +179,7 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
 
 def _stage_names(values: Iterable[str]) -> tuple[str, ...]:
     """Return the names of stages in all values, each of which may have several with commas."""
-    return tuple(name for value in values if value for name in csv_fields(value))
+    return tuple(name for value in values for name in value.split(","))
 
 
 def _pairs(values: Iterable[str]) -> dict[str, str]:

@@ -163,14 +163,14 @@ class _Parser:
             raise UsageError(f"bad flag syntax: {word}")
         flag = self.flags.get(name)
         if flag is None:
-            raise UsageError(f"unknown flag: --{name}", hint=self._hint(name))
+            raise UsageError(f"unknown flag: --{name}{self._near(name)}")
         if not equals:
             value = self._following(flag, f"--{name}")
         self._set(flag, value)
 
-    def _hint(self, name: str) -> str:
-        found = nearest(name, [flag.name for flag in self.flags.values() if not flag.hidden])
-        return f"did you mean --{found}?" if found else ""
+    def _near(self, name: str) -> str:
+        near = nearest(name, (flag.name for flag in self.flags.values() if not flag.hidden))
+        return f" (did you mean --{near}?)" if near else ""
 
     def _short(self, word: str) -> None:
         """Take `-abc`: switches in a row, the last of which may be a flag with a value."""

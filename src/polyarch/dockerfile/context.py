@@ -9,6 +9,7 @@ from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, e
 from polyarch.dockerfile.instruction import Instruction, Stage
 from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
+from polyarch.dockerfile.stages import stage_label
 from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
@@ -18,7 +19,7 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import suggestion
+from polyarch.text.gotext import nearest
 
 __all__ = [
     "BaseImages",
@@ -31,6 +32,7 @@ __all__ = [
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
+_COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
 class BaseImages(Protocol):
@@ -154,8 +156,13 @@ class Lowering:
         inputs: tuple[Vertex, ...],
         text: str,
         instruction: Instruction,
+        *,
+        may_ignore_cache: bool = True,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`."""
+        """Add the vertex of a step that people see as `text`.
+
+        `may_ignore_cache` says whether `--no-cache` is meant for it.
+        """
         shown = self._displayed(text, state.variables)
         return self.maker.add(
             op,
@@ -163,7 +170,7 @@ class Lowering:
             name=state.step_name(shown),
             location=instruction.location,
             platform_name=str(state.platform),
-            ignore_cache=state.ignore_cache,
+            ignore_cache=state.ignore_cache and may_ignore_cache,
         )
 
     def _displayed(self, text: str, variables: Mapping[str, str]) -> str:
@@ -174,14 +181,20 @@ class Lowering:
             return text
 
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
-        """Ask for an image; an error gets the place of the instruction that names it."""
+        """Ask for an image; an error gets the place of the instruction that names it.
+
+        It also gets the name of a stage or a common image, if one is near.
+        """
         try:
             return self.images.resolve(reference, platform)
         except PolyarchError as error:
             error.place = error.place or location
-            stages = [stage.name for stage in self.written if stage.name]
-            if near := suggestion(reference.lower(), stages):
-                error.hint = f"no stage has that name, so it was taken for an image{near}"
+            stages = [stage_label(self.written, index) for index in range(len(self.written))]
+            near = nearest(reference, (*stages, *_COMMON_IMAGES))
+            if near:
+                error.args = (f"{error} (did you mean {near}?)",)
+            if near in stages:
+                error.hint = "no stage has that name, so it was taken for an image"
             raise
 
     def add_image(
@@ -210,6 +223,7 @@ class Lowering:
             return self.local(MAIN_CONTEXT), True
         context = self.find_context(name, state.platform)
         if index is not None and not context:
+            state.taken.stages[index] = None
             return self.stage(index).vertex, False
         if name == SCRATCH:
             return self.maker.add(ScratchOp()), False
@@ -246,8 +260,12 @@ def expand_in(
 def expand_words_in(
     state: StageState, text: str, instruction: Instruction, lowering: Lowering
 ) -> tuple[str, ...]:
-    """Expand variables, then split into words. Raises DockerfileError with the place."""
-    return _expanded(state, text, instruction, lowering, WORD).words
+    """Expand variables, then split into words. Raises DockerfileError with the place.
+
+    Variables that aren't set are no finding here: BuildKit's check doesn't see those of EXPOSE.
+    """
+    escape, place = lowering.escape, instruction.location
+    return expansion(text, state.variables, escape=escape, place=place).words
 
 
 def _expanded(

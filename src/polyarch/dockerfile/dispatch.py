@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from polyarch.dockerfile.context import Lowering, expand_in, expand_words_in
-from polyarch.dockerfile.files import lower_copy
+from polyarch.dockerfile.files import check_owner, lower_copy
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -33,9 +33,9 @@ from polyarch.dockerfile.instruction import (
     Workdir,
 )
 from polyarch.dockerfile.run import lower_run
-from polyarch.dockerfile.stage import StageState
+from polyarch.dockerfile.stage import DeclaredArg, StageState
 from polyarch.errors import DockerfileError
-from polyarch.graph.op import FileOp, MkdirAction
+from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
 from polyarch.text import gofmt
 
 __all__ = ["dispatch"]
@@ -104,25 +104,37 @@ def _expanded_pairs(
     state: StageState, instruction: Env | Label, lowering: Lowering
 ) -> list[tuple[str, str]]:
     # All values of one line see the environment as it was before the line.
-    return [
+    pairs = [
         (
             expand_in(state, name, instruction, lowering),
             expand_in(state, value, instruction, lowering),
         )
         for name, value in instruction.pairs
     ]
+    for name, _ in pairs:
+        lowering.lint.pair(instruction, name)
+    return pairs
 
 
 def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
     shown = []
     for declared in instruction.definitions:
         name = declared.name
+        lowering.lint.secret(instruction, name)
+        is_own = True
         if name in lowering.build_args:
             value: str | None = lowering.build_args[name]
         elif declared.default is not None:
             value = expand_in(state, declared.default, instruction, lowering)
         else:
             value = lowering.global_args.get(name)
+            is_own = value is None
+        if is_own:
+            state.taken.args[name] = DeclaredArg(
+                definition=declared, value=value or "", instruction=instruction
+            )
+        else:
+            state.taken.inherited[name] = None
         shown.append(name if value is None else f"{name}={value}")
         state.build_args[name] = value
         if value is not None:
@@ -142,9 +154,16 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
     if workdir == "/":
         state.record(f"WORKDIR {workdir}")
         return
+    check_owner(state.user, instruction, is_scratch=isinstance(state.vertex.op, ScratchOp))
     action = MkdirAction(path=workdir, owner=state.user, created=lowering.options.epoch)
+    # BuildKit takes a folder from the cache even with --no-cache: nothing in it can be out of date.
     state.vertex = lowering.add(
-        state, FileOp(actions=(action,)), (state.vertex,), f"WORKDIR {path}", instruction
+        state,
+        FileOp(actions=(action,)),
+        (state.vertex,),
+        f"WORKDIR {path}",
+        instruction,
+        may_ignore_cache=False,
     )
     state.record(f"WORKDIR {workdir}", layer=True)
 

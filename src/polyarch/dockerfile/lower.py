@@ -7,7 +7,7 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -32,8 +32,9 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
+from polyarch.text.gotext import suggestion
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
 
 _STEPS = (Add, Copy, Run, Workdir)
 
@@ -68,9 +69,26 @@ def lower(
 
     Raises DockerfileError with the place for whatever can't be done.
     """
-    target = find_target(dockerfile, options.target)
+    lowering, target = lower_stages(
+        dockerfile, platform, options=options, maker=maker, images=images
+    )
+    return _finish(lowering.stage(target), lowering)
+
+
+def lower_stages(
+    dockerfile: Dockerfile,
+    platform: Platform,
+    *,
+    options: LowerOptions,
+    maker: GraphMaker,
+    images: BaseImages,
+) -> tuple[Lowering, int]:
+    """Lower the stages that the target needs; return what holds them, and the target's index.
+
+    Raises as `lower`.
+    """
     stages = dockerfile.stages
-    stage_name = options.target or stages[target].name
+    stage_name = options.target or stages[find_target(dockerfile)].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
     lowering = Lowering(
         platform=platform,
@@ -85,21 +103,22 @@ def lower(
     )
     options.lint.stages(stages)
     _check_defaults(dockerfile, lowering, defaults)
-    known = {*defaults, *_declared(dockerfile)}
-    bases = [_base_name(stage, lowering, tuple(known)) for stage in stages]
+    known = tuple({*defaults, *_declared(dockerfile)})
+    bases = [_base_name(stage, lowering, known) for stage in stages]
+    target = find_target(dockerfile, options.target)
     replaced = {
         index
         for index, stage in enumerate(stages)
         if stage.name and lowering.find_context(stage.name, platform)
     }
     lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
-    targets = range(len(stages)) if options.all_stages else (target,)
-    for wanted in targets:
-        for index in needed_stages(stages, wanted, bases, replaced=replaced):
-            if index not in replaced:
-                lowering.stage(index)
+    needed: set[int] = set()
+    for wanted in range(len(stages)) if options.all_stages else (target,):
+        needed.update(needed_stages(stages, wanted, bases, replaced=replaced))
+    for index in sorted(needed - replaced):
+        lowering.stage(index)
     options.lint.check_failure()
-    return _finish(lowering.stage(target), lowering)
+    return lowering, target
 
 
 def _declared(dockerfile: Dockerfile) -> list[str]:
@@ -107,15 +126,50 @@ def _declared(dockerfile: Dockerfile) -> list[str]:
 
 
 def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
-    """Expand what stands behind FROM, and have it checked."""
+    """Expand what stands behind FROM, and have it checked, whether the stage is needed or not.
+
+    Raises DockerfileError for a blank name, and for a platform that is none.
+    """
     lint = lowering.options.lint
     found = _expansion(stage.base, stage, lowering)
     lint.base(stage, found, known)
+    if not found.text:
+        raise DockerfileError(
+            f"base name ({stage.base}) should not be blank",
+            hint=_blank_hint(sorted(found.unmatched), known),
+            place=stage.location,
+        )
     if stage.platform:
         platform = _expansion(stage.platform, stage, lowering)
-        lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
         lint.base(stage, platform, known)
+        lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
+        _check_platform(stage, platform, lowering)
     return found.text
+
+
+def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
+    for name in unset:
+        if name in known:
+            return f"give {name} a value: --build-arg {name}=IMAGE, or a default in its ARG"
+        return f"no ARG before the first FROM declares {name}{suggestion(name, known)}"
+    return ""
+
+
+def _check_platform(stage: Stage, found: Expansion, lowering: Lowering) -> None:
+    near = (suggestion(name, lowering.global_args) for name in sorted(found.unmatched))
+    hint = next(filter(None, near), "")
+    if not found.text:
+        raise DockerfileError(
+            f"empty platform value from expression {stage.platform}{hint}", place=stage.location
+        )
+    try:
+        parse_platform(found.text)
+    except InputError as error:
+        raise DockerfileError(
+            f"failed to parse platform {stage.platform}: {error}{hint}",
+            hint=error.hint,
+            place=stage.location,
+        ) from error
 
 
 def _check_defaults(
@@ -125,14 +179,14 @@ def _check_defaults(
     given = {name: lowering.build_args.get(name, value) for name, value in defaults.items()}
     try:
         scope = global_scope(dockerfile.global_args, {}, given, escape=dockerfile.escape)
-        names = [expand(stage.base, scope, escape=dockerfile.escape) for stage in lowering.written]
+        for stage in lowering.written:
+            name = expand(stage.base, scope, escape=dockerfile.escape)
+            try:
+                parse_reference(name)
+            except InputError:
+                lowering.lint.default_base(stage)
     except DockerfileError:
         return  # what can't be expanded is told when it has to be
-    for stage, name in zip(lowering.written, names, strict=True):
-        try:
-            parse_reference(name)
-        except InputError:
-            lowering.lint.default_base(stage)
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
@@ -164,19 +218,20 @@ def _set_platform(config: JSONObject, platform: Platform) -> None:
 def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
     stage = lowering.written[index]
     platform = _stage_platform(stage, lowering)
-    if not name:
-        raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
     parent = find_stage(lowering.written, name, before=index)
     context = lowering.find_context(name, platform)
     if name == SCRATCH:
         state = _from_scratch(stage, index, platform, lowering)
     elif parent is not None and not context:
         state = lowering.stage(parent).fork(stage, index)
+        state.taken.parent = parent
     elif context and not context.startswith(IMAGE_SCHEME):
         state = _from_folder(stage, index, platform, (lowering, name))
     else:
         reference = context.removeprefix(IMAGE_SCHEME) or name
         state = _from_image(stage, index, platform, (lowering, reference))
+        if state.base is not None and not context:
+            lowering.lint.base_platform(stage, name, platform, state.base.config)
     instructions = (*_triggers(state, stage), *stage.instructions)
     _number_steps(state, instructions, lowering)
     for instruction in instructions:
@@ -199,20 +254,19 @@ def _number_steps(
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
 
 
+def from_expansions(stage: Stage, lowering: Lowering) -> tuple[Expansion, ...]:
+    """Return what becomes of the words behind FROM. Raises DockerfileError."""
+    return tuple(_expansion(text, stage, lowering) for text in (stage.base, stage.platform) if text)
+
+
 def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
     return expansion(text, lowering.global_args, escape=lowering.escape, place=stage.location)
 
 
 def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
-    text = _expansion(stage.platform, stage, lowering).text if stage.platform else ""
-    if not text:
+    if not stage.platform:
         return lowering.platform
-    try:
-        return normalize(parse_platform(text))
-    except InputError as error:
-        raise DockerfileError(
-            f"failed to parse platform {text}: {error}", hint=error.hint, place=stage.location
-        ) from error
+    return normalize(parse_platform(_expansion(stage.platform, stage, lowering).text))
 
 
 def _new_state(
@@ -258,8 +312,6 @@ def _from_image(
 ) -> StageState:
     lowering, reference = source
     base = lowering.resolve(reference, platform, stage.location)
-    if base.diff_ids:
-        lowering.lint.base_platform(stage, reference, platform, base.config)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
     state = _new_state(stage, index, platform, nothing, _base_config(base))

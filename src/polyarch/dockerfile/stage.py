@@ -11,18 +11,46 @@ import re
 from collections.abc import Iterable
 from typing import cast
 
-from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.instruction import Arg, Definition, Instruction, Run, Stage
 from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
-from polyarch.record import field, mutable
+from polyarch.record import field, frozen, mutable
 
-__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "StageState"]
+__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "DeclaredArg", "StageState", "Taken"]
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 _DRIVE = re.compile(r"\A[Cc]:")
+
+
+@frozen
+class DeclaredArg:
+    """A variable of an ARG, and its value, "" if it has none."""
+
+    definition: Definition
+    value: str
+    instruction: Arg
+
+
+@mutable
+class Taken:
+    """What a stage takes from outside, for whoever asks for an outline.
+
+    `args` are those that its ARGs declare, `inherited` the names of those whose value is that of the
+    global scope. `secrets`, `agents` and `caches` are the mounts by their ids, each with the first RUN
+    that asks for it and whether it is required. `parent` is the stage that this one starts from, if it
+    does, and `stages` are those that files come from.
+    """
+
+    args: dict[str, DeclaredArg] = field(default_factory=dict)
+    inherited: dict[str, None] = field(default_factory=dict)
+    secrets: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    agents: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    caches: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    parent: int | None = None
+    stages: dict[int, None] = field(default_factory=dict)
 
 
 @mutable
@@ -34,7 +62,7 @@ class StageState:
     file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
     `is_set` holds the instructions that were given in this stage itself, `counted` the latest of those
     that count once; `has_workdir` tells whether this Dockerfile has set it; `base` is the image it starts
-    from, if it does.
+    from, if it does; `taken` is what it takes from outside.
     """
 
     stage: Stage
@@ -53,6 +81,7 @@ class StageState:
     prefix: str = ""
     ignore_cache: bool = False
     base: BaseImage | None = None
+    taken: Taken = field(default_factory=Taken)
 
     @property
     def run(self) -> JSONObject:

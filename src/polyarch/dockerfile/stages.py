@@ -38,8 +38,11 @@ def find_target(dockerfile: Dockerfile, target: str = "") -> int:
     """
     stages = dockerfile.stages
     if not stages:
+        args = dockerfile.global_args
         raise DockerfileError(
-            "no build stage in current context", hint="a Dockerfile needs a FROM instruction"
+            "no build stage in current context",
+            hint="a Dockerfile needs a FROM instruction",
+            place=args[-1].location if args else None,
         )
     if not target:
         return len(stages) - 1

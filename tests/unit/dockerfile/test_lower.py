@@ -221,6 +221,32 @@ def test_link_is_merged() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "FROM base\nCOPY --link --chown=root:7 a b",
+        "FROM scratch\nCOPY --chown=root a b",
+        "FROM scratch\nCOPY a b\nCOPY --chown=bob a b",
+        "FROM base\nCOPY --link --chown=bob --chmod=644 a b",
+        "FROM base\nUSER bob\nWORKDIR /w",
+    ],
+)
+def test_owners_that_need_no_lookup_or_have_a_place_for_it(text: str) -> None:
+    assert lowered(text).vertex.inputs
+
+
+def test_a_document_in_a_folder_is_refused() -> None:
+    with pytest.raises(DockerfileError, match="for the here-document 'a/b': no such directory"):
+        lowered("FROM scratch\nCOPY <<a/b /x/\ntext\na/b\n")
+
+
+def test_no_cache_is_not_for_workdir() -> None:
+    image = lowered("FROM base\nWORKDIR /w\nCOPY a b\n", no_cache=True)
+
+    assert image.vertex.ignore_cache
+    assert not image.vertex.inputs[0].ignore_cache
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("FROM scratch\nEXPOSE x", "invalid containerPort: x"),
@@ -230,7 +256,11 @@ def test_link_is_merged() -> None:
         ("FROM scratch\nCOPY --from=3 a b", "invalid stage index 3"),
         ("FROM ${NOTHING}", "should not be blank"),
         ("FROM --platform=nope/nope/nope/nope base", "failed to parse platform"),
-        ("FROM scratch\nCOPY --link --chown=bob a b", "invalid user index: -1"),
+        ("FROM base\nCOPY --link --chown=bob a b", "invalid user index: -1"),
+        ("FROM scratch\nCOPY --chown=1:staff a b", "invalid user index: -1"),
+        ("FROM scratch\nUSER bob\nWORKDIR /w", "invalid user index: -1"),
+        ("FROM scratch\nCOPY --chmod=8 a b", "it should be octal string and between 0 and 07777"),
+        ("FROM scratch\nCOPY --chmod=u=q a b", "invalid chmod parameter: 'u=q': invalid syntax"),
     ],
 )
 def test_refusals_have_a_place(text: str, message: str) -> None:
@@ -297,8 +327,9 @@ def test_add_of_other_machines(source: str, op: HttpOp | GitOp) -> None:
     assert isinstance(image.vertex.op, FileOp)
     (action,) = image.vertex.op.actions
     assert isinstance(action, CopyAction)
-    name = f"/{op.filename}" if isinstance(op, HttpOp) else "/"
+    name = op.filename if isinstance(op, HttpOp) else "/"
     assert (action.sources, action.destination, action.unpack) == ((name,), "/x/", False)
+    assert action.is_literal
 
 
 def test_add_keeps_the_order_of_its_sources() -> None:
@@ -308,7 +339,7 @@ def test_add_keeps_the_order_of_its_sources() -> None:
     copies = [each for each in image.vertex.op.actions if isinstance(each, CopyAction)]
     assert [(each.input, each.sources) for each in copies] == [
         (1, ("a", "b")),
-        (2, ("/c",)),
+        (2, ("c",)),
         (1, ("d",)),
     ]
     assert history("FROM scratch\nADD a http://host/c /x/") == [

@@ -19,7 +19,7 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
-from polyarch.progress import Event, StatusEvent
+from polyarch.progress import Event, StatusEvent, WarningEvent
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gofmt import quoted
 
@@ -72,6 +72,8 @@ class PlainDisplay(Display):
     def _take(self, event: Event) -> None:
         now = self.settings.clock()
         self._trace.apply(event, now)
+        if isinstance(event, WarningEvent):
+            return  # they come in flocks
         if isinstance(event, StatusEvent) and event.completed is None:
             begun = event.started if event.started is not None else now
             if now - begun < _STATUS_GRACE:

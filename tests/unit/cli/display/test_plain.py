@@ -165,9 +165,22 @@ def test_warnings_come_with_the_step_and_at_the_end() -> None:
         f"#1 WARN: {short}\n"
         "#1 DONE 1.0s\n"
         "\n"
+        "#1 [internal] load build definition from Dockerfile\n"
+        "#1 WARN: Other\n"
+        "#1 DONE 1.0s\n"
+        "\n"
         " 2 warnings found (use docker --debug to expand):\n"
         f" - {short}\n"
         " - Other\n"
+    )
+
+
+def test_late_warnings_are_shown_together_before_other_steps() -> None:
+    first, second = Told("first"), Told("second")
+    late = (first.warning("a"), first.warning("b"))
+
+    assert play(first.step(), first.step(0.0, 1.0), *late, second.step(1.0, 2.0)).startswith(
+        "#1 first\n#1 DONE 1.0s\n\n#1 first\n#1 WARN: a\n#1 WARN: b\n#1 DONE 1.0s\n\n#2 second\n"
     )
 
 
