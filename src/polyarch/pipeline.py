@@ -340,7 +340,10 @@ def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -
     text = args.get(_MULTI_PLATFORM, "")
     wanted = parse_bool(text) if text else len(platforms) > 1
     if wanted is None:
-        raise InputError(f"invalid boolean value for multi-platform: {text}")
+        raise InputError(
+            f"invalid boolean value for multi-platform: {text}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
     if not wanted and len(platforms) > 1:
         raise InputError(
             "conflicting config: returning multiple target platforms is not allowed",

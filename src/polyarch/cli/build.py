@@ -14,7 +14,7 @@ from polyarch.cli.build_request import Asked, read_request
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.files import write_file
+from polyarch.cli.files import is_device, write_file
 from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
@@ -239,7 +239,7 @@ def _build_id() -> str:
 
 def _remove(path: str) -> None:
     """Remove the file of an earlier build, lest it be taken for this one's."""
-    if not path:
+    if not path or is_device(Path(path)):
         return
     try:
         Path(path).unlink(missing_ok=True)
