@@ -101,12 +101,19 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 
 def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return _listing(folder)
+        return [entry for entry in _listing(folder) if not _is_socket(entry)]
     except PermissionError as error:
         raise InputError(
             f"can't read {folder} of the build context: {error.strerror}",
             hint="mend its permissions, or leave it out by .dockerignore",
         ) from error
+
+
+def _is_socket(entry: os.DirEntry[str]) -> bool:
+    # Of most entries the listing says what they are; sockets aren't sent to a builder.
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return False
+    return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
 
 
 @frozen
@@ -273,6 +280,8 @@ def _literal(tree: SourceTree, path: str, source: str) -> Entry:
         inside = os.path.relpath(real, tree.root)
         if tree.ignores is not None and inside != ".":
             _check_kept(tree, real, inside, status)
+        if tree.is_context and stat.S_ISSOCK(status.st_mode):
+            raise FileNotFoundError(inside)
     except (FileNotFoundError, NotADirectoryError):
         shown = "/" + clean_source(source)
         raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source)) from None
@@ -289,6 +298,8 @@ def _hint(tree: SourceTree, real: Path, source: str) -> str:
     if not tree.is_context:
         return "the path must exist in the stage or image that --from names"
     if os.path.lexists(real):
+        if stat.S_ISSOCK(os.lstat(real).st_mode):
+            return "it is a socket, which is no part of a build context"
         return "the file is there, but the ignore file leaves it out of the build context"
     if ".." in source.split("/"):
         return f"a path can't lead out of the build context, {tree.root}: build with a folder above"

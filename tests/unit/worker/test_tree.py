@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,14 @@ def test_select_of_a_wrong_exclude() -> None:
         InputError, match=r"invalid excludepatterns: \[\[\]: syntax error in pattern"
     ):
         exclusion(["["])
+
+
+def test_sockets_of_a_context_are_not_there(root: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "sock"))
+    assert names(SourceTree(root=root), "s*") == ["sock"]
+
+    context = SourceTree(root=root, is_context=True)
+    assert names(context, "s*") == []
+    with pytest.raises(NotFound, match='"/sock": not found'):
+        find_sources(context, "sock")
