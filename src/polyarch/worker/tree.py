@@ -145,7 +145,7 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     if not pattern:
         return [_literal(tree, folder, source)]
     base = resolve(tree.root, folder)
-    if not os.path.lexists(base):
+    if _find_status(tree, base) is None:
         raise NotFound(
             f"lstat /{folder}: no such file or directory",
             hint=f"a pattern may match nothing, but where {source} begins must exist",
@@ -275,17 +275,23 @@ def find_literal(tree: SourceTree, source: str) -> Entry:
 
 def _literal(tree: SourceTree, path: str, source: str) -> Entry:
     real = resolve(tree.root, path)
+    status = _find_status(tree, real)
+    if status is None:
+        shown = "/" + clean_source(source)
+        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source))
+    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+
+
+def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
+    """Return the status of what lies at `real`, None if there is nothing or it is no part of the tree."""
     try:
         status = os.lstat(real)
         inside = os.path.relpath(real, tree.root)
         if tree.ignores is not None and inside != ".":
             _check_kept(tree, real, inside, status)
-        if tree.is_context and stat.S_ISSOCK(status.st_mode):
-            raise FileNotFoundError(inside)
     except (FileNotFoundError, NotADirectoryError):
-        shown = "/" + clean_source(source)
-        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source)) from None
-    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+        return None
+    return None if tree.is_context and stat.S_ISSOCK(status.st_mode) else status
 
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:

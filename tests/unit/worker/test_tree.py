@@ -80,6 +80,12 @@ def test_a_pattern_must_begin_in_what_is_there(root: Path) -> None:
         find_sources(SourceTree(root=root), "none/of/*")
 
 
+def test_a_pattern_must_begin_in_what_is_not_ignored(root: Path) -> None:
+    tree = SourceTree(root=root, is_context=True, ignores=lambda path: path.startswith("d"))
+    with pytest.raises(NotFound, match="lstat /d: no such file or directory"):
+        find_sources(tree, "d/*.txt")
+
+
 def test_a_backslash_alone_makes_no_pattern(root: Path) -> None:
     (root / r"a\*b").touch()
     tree = SourceTree(root=root)
