@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
-from polyarch.errors import Cancelled, PolyarchError
+from polyarch.dockerfile.syntax import check_syntax
+from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -160,7 +161,7 @@ def check_on(
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
         try:
-            dockerfile = parse(source, lint)
+            dockerfile = _parsed(source, request, lint)
             options = replace(
                 _options(request, _BUILD_PLATFORM),
                 all_stages=not request.target,
@@ -274,7 +275,7 @@ def _loader(
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=kept in {"1", "true"},
+            keep_git_dir=bool(parse_bool(kept)),
         )
 
     return Loader(
@@ -293,10 +294,15 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
             try:
-                return parse(source, lint), shown.digest
+                return _parsed(source, loader.request, lint), shown.digest
             except PolyarchError:
                 _warn(lint.findings, shown.digest, sink)
                 raise
+
+
+def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
+    check_syntax(source, request.build_args)
+    return parse(source, lint)
 
 
 def _secrets(request: BuildRequest) -> Secrets:
@@ -312,7 +318,7 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=len(platforms) > 1 or bool(parse_bool(args.get(_MULTI_PLATFORM, ""))),
+        is_multi_platform=_is_multi_platform(args, platforms),
         target=request.target,
         build_args=args,
         labels=request.labels,
@@ -327,6 +333,23 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
         cgroup_parent=request.cgroup_parent,
         allow=frozenset(request.allow),
     )
+
+
+def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
+    """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
+    text = args.get(_MULTI_PLATFORM, "")
+    wanted = parse_bool(text) if text else len(platforms) > 1
+    if wanted is None:
+        raise InputError(
+            f"invalid boolean value for multi-platform: {text}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
+    if not wanted and len(platforms) > 1:
+        raise InputError(
+            "conflicting config: returning multiple target platforms is not allowed",
+            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
+        )
+    return wanted
 
 
 def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -392,6 +415,7 @@ def _assemble(
                 part.history,
                 node.layers.export(stack, choice, cancel),
                 part.platform,
+                moment=part.epoch,
                 epoch=epoch,
                 annotations=annotations,
             )

@@ -14,7 +14,7 @@ from polyarch.cli.build_request import Asked, read_request
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.files import write_file
+from polyarch.cli.files import is_device, write_file
 from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
@@ -138,7 +138,7 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
     """Answer a question about the Dockerfile."""
     # For those who ask only.
     from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
-    from polyarch.cli.check import check_answer  # noqa: PLC0415
+    from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
     from polyarch.cli.engine import open_node  # noqa: PLC0415
     from polyarch.pipeline import check_on, outline_on, targets_on  # noqa: PLC0415
 
@@ -150,7 +150,8 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
             return outline_answer(outline_on(node, request, sink=display, cancel=cancel))
         if call.name == "targets":
             return targets_answer(targets_on(node, request, sink=display, cancel=cancel))
-        return check_answer(check_on(node, request, sink=display, cancel=cancel))
+        found = check_on(node, request, sink=display, cancel=cancel)
+        return check_answer(found, shown_name(request))
 
 
 def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:
@@ -238,7 +239,7 @@ def _build_id() -> str:
 
 def _remove(path: str) -> None:
     """Remove the file of an earlier build, lest it be taken for this one's."""
-    if not path:
+    if not path or is_device(Path(path)):
         return
     try:
         Path(path).unlink(missing_ok=True)
