@@ -18,7 +18,3 @@ class Seen:
     roots: list[str] = field(default_factory=list)
     files: list[tuple[str, bytes]] = field(default_factory=list)
     revision: str = ""
-
-    def note(self, path: str, header: bytes) -> None:
-        """Take one file."""
-        self.files.append((path, header))

@@ -32,8 +32,11 @@ from polyarch.worker.tree import (
 
 __all__ = ["Note", "digest_of_copy", "digest_of_path"]
 
-Note = Callable[[str, bytes], None]
-"""Hears of each file that a digest is made of: its path on this machine, and what counts of it."""
+Note = Callable[[tuple[str, bytes]], None]
+"""Hears of each file that a digest is made of: its path on this machine, and what counts of it.
+
+One value, so that a list's `append` will do: unchanged builds pay for each file.
+"""
 
 
 def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = None) -> Digest:
@@ -105,7 +108,7 @@ class _Hasher:
         if not self._tree.is_context:
             header += _xattrs(path)
         if self._note is not None:
-            self._note(path, header)
+            self._note((path, header))
         return hashlib.sha256(header).digest()
 
 

@@ -133,11 +133,11 @@ class Worker:
         if isinstance(op, FileOp):
             for action in op.actions:
                 if isinstance(action, CopyAction) and action.input == index:
-                    yield digest_of_copy(tree, action, seen.note)
+                    yield digest_of_copy(tree, action, seen.files.append)
         elif isinstance(op, ExecOp):
             for mount in op.mounts:
                 if isinstance(mount, BindMount | CacheMount) and mount.input == index:
-                    yield digest_of_path(tree, mount.source, seen.note)
+                    yield digest_of_path(tree, mount.source, seen.files.append)
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""

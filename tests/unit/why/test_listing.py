@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 
 def listed(root: Path, action: CopyAction = ALL) -> dict[str, FileMark]:
     seen = Seen(roots=[str(root)])
-    digest_of_copy(SourceTree(root=root, is_context=True), action, seen.note)
+    digest_of_copy(SourceTree(root=root, is_context=True), action, seen.files.append)
     found = list_seen(seen)
     assert found is not None
     return found
@@ -60,7 +60,7 @@ def test_paths_are_those_below_the_root(tree: Path) -> None:
 
 def test_a_mount_lists_what_it_shows(tree: Path) -> None:
     seen = Seen(roots=[str(tree)])
-    digest_of_path(SourceTree(root=tree, is_context=True), "src/lib", seen.note)
+    digest_of_path(SourceTree(root=tree, is_context=True), "src/lib", seen.files.append)
 
     assert list(list_seen(seen) or ()) == ["src/lib/util.c"]
 
@@ -68,7 +68,7 @@ def test_a_mount_lists_what_it_shows(tree: Path) -> None:
 def test_listing_is_no_part_of_the_digest(tree: Path) -> None:
     source = SourceTree(root=tree, is_context=True)
 
-    assert digest_of_copy(source, ALL) == digest_of_copy(source, ALL, Seen().note)
+    assert digest_of_copy(source, ALL) == digest_of_copy(source, ALL, Seen().files.append)
 
 
 def test_an_edited_file_is_named_with_both_digests(tree: Path) -> None:
