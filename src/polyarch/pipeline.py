@@ -140,18 +140,21 @@ def check_on(
 ) -> CheckResult:
     """Look at what `request` would build, and at all stages if it names none; nothing is built.
 
-    Raises what keeps the Dockerfile from being read, and Cancelled.
+    Raises what keeps the Dockerfile or a build context from being read, and Cancelled.
     """
     lint = _linter(request)
     error: PolyarchError | None = None
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
+        contexts = loader.contexts(main)
+        if lint.override is not None:
+            lint.begin(source)  # what the command line says is no fault of the Dockerfile
         try:
             dockerfile = parse(source, lint)
             options = replace(
                 _options(request, _BUILD_PLATFORM),
                 all_stages=not request.target,
-                ignores=loader.contexts(main).ignores,
+                ignores=contexts.ignores,
                 lint=lint,
             )
             lower(dockerfile, host(), options=options, maker=GraphMaker(), images=resolver)
