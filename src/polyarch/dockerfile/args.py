@@ -9,7 +9,7 @@ from polyarch.dockerfile.expand import expand
 from polyarch.dockerfile.instruction import Arg
 
 __all__ = [
-    "NO_VARIABLES",
+    "HIDDEN_ARGS",
     "OPTION_ARGS",
     "OPTION_PREFIXES",
     "PLATFORM_ARGS",
@@ -75,8 +75,8 @@ OPTION_ARGS = frozenset(
 )
 """Build arguments that are options of the builder."""
 
-NO_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
-"""Options of the builder that an ARG sets without making a variable of them."""
+HIDDEN_ARGS = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+"""Arguments that a stage declares without getting a variable."""
 
 OPTION_PREFIXES = ("BUILDKIT_ATTEST_",)
 """Beginnings of further ones."""
