@@ -517,7 +517,7 @@ def test_a_mode_that_is_none(root: Person) -> None:
     assert ended.status == 1
     assert ended.complaint() == (
         excerpt(2, "FROM scratch", "COPY --chmod=rwx there /", "")
-        + f"{SOLVE}invalid chmod parameter: 'rwx'\n"
+        + f"{SOLVE}invalid chmod parameter: 'rwx': invalid syntax\n"
         "hint: give an octal mode up to 07777, or a symbolic one such as u=rwX,go=rX\n"
     )
 
