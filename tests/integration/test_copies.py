@@ -9,12 +9,16 @@ import json
 import lzma
 import os
 import re
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from namespaces import in_mount_namespace
+from polyarch.worker.copy import Copier
+from polyarch.worker.tree import SourceTree, find_literal
 from programs import Ended, Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -343,3 +347,19 @@ def test_refusals(root: Person, steps: str) -> None:
     assert REFUSALS[steps] in ended.err
     assert "Dockerfile:" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_attributes_that_the_file_system_refuses_are_left_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "f").write_text("content")
+    os.setxattr(source / "f", "user.note", b"1")
+
+    def work() -> None:
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", target], check=True)
+        tree = SourceTree(root=source)
+        Copier(source=tree, root=target).copy(find_literal(tree, "f"), "/f")
+        assert (target / "f").read_text() == "content"
+
+    in_mount_namespace(work)
