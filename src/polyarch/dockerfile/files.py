@@ -24,6 +24,7 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
+from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
 __all__ = ["check_owner", "lower_copy"]
@@ -124,7 +125,7 @@ class _Copies:
         source, is_context = self.lowering.source(self.state, name, index, instruction.location)
         ignores = self.lowering.options.ignores
         if not name and ignores is not None:
-            for path in filter(ignores, map(posixpath.normpath, paths)):
+            for path in filter(ignores, map(clean_path, paths)):
                 self.lowering.lint.ignored_source(instruction, path)
         unpack = isinstance(instruction, Add) and instruction.unpack is not False
         action = replace(

@@ -50,7 +50,8 @@ class SourceTree:
     """A tree to read from.
 
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
-    says of a folder that is left out whether something below it may be brought back.
+    says of a folder that is left out whether something below it may be brought back. `revision` names
+    the commit that it is, if it is one.
     """
 
     root: Path
@@ -58,6 +59,7 @@ class SourceTree:
     ignores: Callable[[str], bool] | None = None
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
+    revision: str = ""
     _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
