@@ -252,7 +252,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfil
 
 def archive(who: Person, name: str, *members: tarfile.TarInfo) -> None:
     plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for each in members:
             tar.addfile(each, io.BytesIO(bytes(each.size)))
     who.write(name, "").write_bytes(COMPRESSIONS[name.rpartition(".")[2]](plain.getvalue()))
@@ -313,6 +313,27 @@ def test_add_of_an_archive_with_flags(context: Person) -> None:
     ]
     assert found[1] == ["d755 3:4 x", "-600 0:0 x/data.gz"]
     assert "-640 0:0 x/top.txt" in found[2]
+
+
+CAPABILITY = "SCHILY.xattr.security.capability"
+# cap_net_bind_service, effective and permitted, in the second revision of the format.
+NET_BIND = b"\x01\0\0\x02\0\x04" + bytes(14)
+
+
+def test_capabilities_survive_archives_and_stages(context: Person) -> None:
+    entry = member("tool", pax_headers={CAPABILITY: NET_BIND.decode()})
+    archive(context, "tool.tar", entry)
+    text = """\
+        FROM scratch AS first
+        ADD tool.tar /
+        FROM scratch
+        COPY --from=first --chown=5:6 --chmod=711 tool /
+    """
+    assert layers(context, text) == [["-711 5:6 tool"]]
+
+    (layer,) = blobs(context.work / "image.tar")
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        assert tar.getmember("tool").pax_headers[CAPABILITY].encode() == NET_BIND
 
 
 def test_a_folder_of_workdir_survives_no_cache(context: Person) -> None:
