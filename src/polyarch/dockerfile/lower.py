@@ -19,7 +19,7 @@ from polyarch.dockerfile.context import (
     has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
-from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, is_number
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.expand import Expansion, expand, expansion
 from polyarch.dockerfile.imageconfig import set_platform, with_target, written
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
@@ -137,7 +137,7 @@ def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
     text = dated.get(SOURCE_DATE_EPOCH)
     if text is not None and epoch is not None:
         dated[SOURCE_DATE_EPOCH] = str(epoch)
-    elif text is not None and not is_number(text):
+    elif text is not None and not text.removeprefix("-").isdecimal():
         del dated[SOURCE_DATE_EPOCH]  # what it names has no date, or it is empty
     return dated
 
