@@ -390,3 +390,10 @@ def test_a_stage_that_comes_later_can_not_be_copied_from() -> None:
         'cannot copy from stage "B", it needs to be defined before current stage "stage-0"',
         2,
     )
+
+
+def test_a_stage_that_comes_later_can_not_be_mounted() -> None:
+    text = "FROM base AS a\nRUN --mount=from=b,target=/m x\nFROM scratch AS b\nFROM a\n"
+    with pytest.raises(DockerfileError, match='cannot mount from stage "b", stage needs') as caught:
+        lowered(text)
+    assert caught.value.line == 2
