@@ -174,10 +174,11 @@ def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
         )
     platform = None
     if stage.platform:
-        written = _expansion(stage.platform, stage, lowering)
-        lint.base(stage, written, known)
-        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
-        platform = _parsed_platform(stage, written, lowering)
+        found_platform = _expansion(stage.platform, stage, lowering)
+        target = lowering.global_args.get("TARGETPLATFORM", "")
+        lint.base(stage, found_platform, known)
+        lint.stage_platform(stage, found_platform, target)
+        platform = _parsed_platform(stage, found_platform, lowering)
     context = lowering.find_context(stage.name, platform or lowering.platform)
     return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
 
