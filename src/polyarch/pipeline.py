@@ -39,6 +39,7 @@ from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
+from polyarch.node.telling import Telling
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
 from polyarch.record import frozen, replace
@@ -71,13 +72,16 @@ def build_on(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
+    telling: Telling | None = None,
 ) -> BuildResult:
-    """Carry out `request` on `node`, inside the engine.
+    """Carry out `request` on `node`, inside the engine; `telling` gathers why steps ran.
 
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
     """
     cancel = cancel or CancelToken()
+    telling = telling or Telling()
+    telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
@@ -116,11 +120,20 @@ def build_on(
         finally:
             _warn(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
-        solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
+        solved = node.solve(
+            graph,
+            contexts,
+            images,
+            cancel,
+            remote=remote,
+            telling=telling,
+            jobs=request.jobs,
+        )
+    telling.has_ended = True
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved)
+    return _result(export, solved, telling)
 
 
 @frozen
@@ -327,7 +340,10 @@ def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -
     text = args.get(_MULTI_PLATFORM, "")
     wanted = parse_bool(text) if text else len(platforms) > 1
     if wanted is None:
-        raise InputError(f"invalid boolean value for multi-platform: {text}")
+        raise InputError(
+            f"invalid boolean value for multi-platform: {text}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
     if not wanted and len(platforms) > 1:
         raise InputError(
             "conflicting config: returning multiple target platforms is not allowed",
@@ -416,10 +432,10 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
+def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached)
+        return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
     return BuildResult(
         descriptor=export.root.descriptor,
@@ -430,4 +446,5 @@ def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
         },
         ran=ran,
         cached=cached,
+        explanations=telling.found,
     )

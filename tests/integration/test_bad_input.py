@@ -244,7 +244,7 @@ FLAGS = {
     ),
     "a secret of an unknown type": (
         ("--secret", "id=x,type=foo"),
-        'failed to build: unsupported secret type "foo"',
+        'failed to build: unsupported secret type "foo"\nhint: use one of env, file',
     ),
     "an unknown network": (
         ("--network", "foo"),
@@ -253,12 +253,18 @@ FLAGS = {
             "hint: a step has the network of the host or none: default, host or none"
         ),
     ),
-    "an unknown limit": (("--ulimit", "foo=1"), "failed to build: invalid ulimit type: foo"),
+    "an unknown limit": (
+        ("--ulimit", "memlok=1"),
+        (
+            'invalid argument "memlok=1" for "--ulimit" flag: invalid ulimit type: memlok\n'
+            "hint: did you mean memlock?"
+        ),
+    ),
     "a display that there is not": (
         ("--progress=foo",),
         (
             "failed to build: invalid progress mode foo\n"
-            "hint: a mode is one of auto, none, plain, quiet, rawjson or tty"
+            "hint: use one of auto, none, plain, quiet, rawjson, tty"
         ),
     ),
     "a build context without a value": (
@@ -536,7 +542,7 @@ def test_a_mode_that_is_none(root: Person) -> None:
     assert ended.status == 1
     assert ended.complaint() == (
         excerpt(2, "FROM scratch", "COPY --chmod=rwx there /", "")
-        + f"{SOLVE}invalid chmod parameter: 'rwx'\n"
+        + f"{SOLVE}invalid chmod parameter: 'rwx': invalid syntax\n"
         "hint: give an octal mode up to 07777, or a symbolic one such as u=rwX,go=rX\n"
     )
 

@@ -42,6 +42,8 @@ from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "read_request", "refuse_unsupported"]
 
+_SECRET_LIMIT = 500 << 10
+
 
 @frozen
 class Asked:
@@ -122,7 +124,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
         load=options.is_set("load"),
         needs_digest=needs_digest,
         no_cache=options.is_set("no-cache"),
-        no_cache_filter=options.values("no-cache-filter"),
+        no_cache_filter=_stage_names(options.values("no-cache-filter")),
         pull=options.is_set("pull"),
         network=options.text("network"),
         add_hosts=add_host_flag(options.values("add-host")),
@@ -175,6 +177,11 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     return {**proxy_args(environ, args), **args}
 
 
+def _stage_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of stages in all values, each of which may have several with commas."""
+    return tuple(name for value in values for name in value.split(","))
+
+
 def _pairs(values: Iterable[str]) -> dict[str, str]:
     return {name: setting for name, _, setting in map(_pair, values)}
 
@@ -196,10 +203,21 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
         path, env = spec.file, spec.env
         if not path and not env:
             path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
-        if path and not os.path.exists(path):
-            raise InputError(f"failed to stat {path}: no such file or directory")
+        if path:
+            _check_secret(spec.id, path)
         found[spec.id] = Secret(id=spec.id, path=path, env=env)
     return tuple(found.values())
+
+
+def _check_secret(identifier: str, path: str) -> None:
+    """Find out early what no step could read. Raises InputError."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"failed to stat {path}: {reason}") from error
+    if size > _SECRET_LIMIT:
+        raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
 
 
 def _agents(specs: Iterable[SshSpec], environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from polyarch.errors import DockerfileError, InputError, InvalidReference, Polya
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
-from polyarch.graph.vertex import Vertex
+from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
@@ -176,6 +176,12 @@ class Lowering:
             location=instruction.location,
             platform_name=str(state.platform),
             ignore_cache=state.ignore_cache and may_ignore_cache,
+            note=StepNote(
+                stage=state.stage.name or str(state.index),
+                number=state.step,
+                text=shown,
+                arguments=state.arguments(),
+            ),
         )
 
     def _shown(self, state: StageState, text: str, instruction: Instruction) -> str:

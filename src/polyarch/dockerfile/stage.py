@@ -196,6 +196,12 @@ class StageState:
         number = f"{self.step:{width}d}/{self.steps}"
         return f"[{prefix} {number}] {text}" if prefix else f"[{number}] {text}"
 
+    def arguments(self) -> tuple[str, ...]:
+        """Return the names of variables whose values are those of ARG."""
+        return tuple(
+            name for name, value in self.build_args.items() if self.variables.get(name) == value
+        )
+
     def fork(self, stage: Stage, index: int) -> StageState:
         """Start another stage from this one's tree, config and environment."""
         return StageState(

@@ -168,6 +168,11 @@ def test_names_of_steps() -> None:
     ]
 
 
+@pytest.mark.parametrize("words", ["echo ${#A}", "echo ${A:1:2}", "echo ${A^^}", "echo ${A"])
+def test_a_step_is_shown_as_written_where_only_the_shell_understands_it(words: str) -> None:
+    assert names(lowered(f"FROM base\nENV A=1\nRUN {words}"))[-1] == f"[2/2] RUN {words}"
+
+
 def test_names_of_a_crossing_stage() -> None:
     text = (
         "FROM --platform=$BUILDPLATFORM base AS b\nRUN x\nARG TARGETARCH TARGETVARIANT\nRUN y\n"
