@@ -244,6 +244,13 @@ class Lowering:
         platform = self.platform
         context = self.find_context(name, platform)
         if index is not None and not context:
+            if index >= state.index:
+                raise DockerfileError(
+                    f"cannot mount from stage {quote(name)}, "
+                    "stage needs to be defined before current command",
+                    hint="move that stage up",
+                    place=location,
+                )
             state.taken.stages[index] = None
             return self.stage(index).vertex, False
         if name == SCRATCH or context == IMAGE_SCHEME + SCRATCH:

@@ -24,6 +24,7 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
+from polyarch.text.gotext import quote
 from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
@@ -193,8 +194,8 @@ def _document_name(document: Heredoc, instruction: Instruction) -> str:
 def _check_order(state: StageState, index: int | None, instruction: Copy) -> None:
     if index is not None and index >= state.index:
         raise DockerfileError(
-            f'cannot copy from stage "{instruction.from_name}", '
-            "it needs to be defined before current stage",
+            f"cannot copy from stage {quote(instruction.from_name)}, it needs to be defined before "
+            f"current stage {quote(state.stage.name or f'stage-{state.index}')}",
             hint="move that stage up",
             place=instruction.location,
         )

@@ -19,7 +19,7 @@ from polyarch.dockerfile.context import (
     has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
-from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, is_number
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.expand import Expansion, expand, expansion
 from polyarch.dockerfile.imageconfig import set_platform, with_target, written
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
@@ -137,7 +137,7 @@ def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
     text = dated.get(SOURCE_DATE_EPOCH)
     if text is not None and epoch is not None:
         dated[SOURCE_DATE_EPOCH] = str(epoch)
-    elif text is not None and not is_number(text):
+    elif text is not None and not text.removeprefix("-").isdecimal():
         del dated[SOURCE_DATE_EPOCH]  # what it names has no date, or it is empty
     return dated
 
@@ -174,10 +174,11 @@ def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
         )
     platform = None
     if stage.platform:
-        written = _expansion(stage.platform, stage, lowering)
-        lint.base(stage, written, known)
-        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
-        platform = _parsed_platform(stage, written, lowering)
+        found_platform = _expansion(stage.platform, stage, lowering)
+        target = lowering.global_args.get("TARGETPLATFORM", "")
+        lint.base(stage, found_platform, known)
+        lint.stage_platform(stage, found_platform, target)
+        platform = _parsed_platform(stage, found_platform, lowering)
     context = lowering.find_context(stage.name, platform or lowering.platform)
     return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
 
