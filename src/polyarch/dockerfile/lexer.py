@@ -119,13 +119,15 @@ class Lexer:
         """
         comments: list[str] = []
         while (raw := self._read()) is not None:
-            if _is_comment(raw):
-                comments = _with_comment(comments, raw)
+            is_comment = _is_comment(raw)
+            # The first character goes, be it the `#` or a blank before it: so does BuildKit.
+            if is_comment and (comment := raw[1:].strip(SPACE)):
+                comments.append(comment)
             start = self.line
             text = raw.rstrip("\r\n").lstrip(SPACE)
             if self._in_directives and self._read_directive(text):
                 comments.pop()
-            text, is_done = self._trim_continuation("" if _is_comment(text) else text)
+            text, is_done = self._trim_continuation("" if is_comment else text)
             if is_done and not text:
                 continue
             if not is_done:
@@ -292,12 +294,6 @@ def _lines(text: str) -> list[str]:
 
 def _is_comment(line: str) -> bool:
     return line.lstrip(SPACE).startswith("#")
-
-
-def _with_comment(comments: list[str], raw: str) -> list[str]:
-    # The first character goes, be it the `#` or a blank before it: so does BuildKit.
-    comment = raw[1:].strip(SPACE)
-    return [*comments, comment] if comment else []
 
 
 def _directive(text: str, comment: str, line: int) -> Directive | None:
