@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
+from tools.beside import BUILD
 from tools.fuzz_areas import AREAS, Area
 
 __all__ = ["Finding", "fuzz", "main", "shrink"]
@@ -28,6 +29,7 @@ _MAX_SECONDS = 2.0
 _STOP_AFTER = 20.0  # of the processor's time; what needs that much isn't waited for
 _MAX_POOL = 4000
 _SHRINK_SECONDS = 60.0
+_MAX_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,19 @@ def main() -> int:
         if finding is not None:
             found = True
             smallest = shrink(finding, AREAS[name].check)
-            print(f"  {smallest.kind}\n  input: {smallest.data!r}\n{smallest.details}")
+            print(f"  {smallest.kind}\n{smallest.details}\n{_shown(name, smallest.data)}")
         sys.stdout.flush()
     return int(found)
+
+
+def _shown(name: str, data: bytes) -> str:
+    """Show an input; one that is long is kept in a file."""
+    if len(data) <= _MAX_SHOWN:
+        return f"  input: {data!r}"
+    BUILD.mkdir(exist_ok=True)
+    path = BUILD / f"fuzz-{name}"
+    path.write_bytes(data)
+    return f"  input: {data[:_MAX_SHOWN]!r}… all {len(data)} bytes are in {path}"
 
 
 def fuzz(area: Area, *, seconds: float, seed: int) -> tuple[Finding | None, int]:

@@ -126,7 +126,7 @@ def _compare_expansion(text: str, escape: str, *, heredoc: bool) -> str:
     except PolyarchError as error:
         ours = None
         outcome = _QUOTED.sub("", str(error).rpartition('": ')[2])
-    if len(text) > 400:
+    if len(text) > 150:
         return outcome  # the other one is slow
     try:
         theirs: object = expand_simply(text, ENV, escape=escape, heredoc=heredoc)

@@ -189,7 +189,9 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
         lowering.lint.port(instruction, word)
     ports = sorted(each for word in words for each in _ports(word, instruction))
     state.mapping("ExposedPorts").update({port: {} for port in ports})
-    state.record("EXPOSE " + gofmt.value_list(ports))
+    shown = gofmt.value_list(ports)
+    lowering.grow(len(shown), instruction)
+    state.record("EXPOSE " + shown)
 
 
 def _ports(word: str, instruction: Expose) -> list[str]:

@@ -64,6 +64,7 @@ class Linter:
     override: str | None = None
     options: CheckOptions = field(default_factory=CheckOptions)
     findings: list[Finding] = field(default_factory=list)
+    _known: set[tuple[str, str, int, int]] = field(default_factory=set)
 
     def begin(
         self, directives: Iterable[Directive], warnings: Iterable[ParseWarning], place: Location
@@ -88,9 +89,11 @@ class Linter:
         """Keep a finding, unless the rule isn't looked at there."""
         if not self.options.allows(rule) or skipped_by(comments, rule):
             return
-        finding = Finding(rule=rule, detail=detail, location=location)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        # Asked once for each platform, all in one text.
+        identity = rule.name, detail, location.start, location.end
+        if identity not in self._known:
+            self._known.add(identity)
+            self.findings.append(Finding(rule=rule, detail=detail, location=location))
 
     def check_failure(self) -> None:
         """Raise DockerfileError if `error=true` is asked for, and there are findings."""
