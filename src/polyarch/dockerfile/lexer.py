@@ -120,9 +120,8 @@ class Lexer:
         comments: list[str] = []
         while (raw := self._read()) is not None:
             is_comment = _is_comment(raw)
-            # The first character goes, be it the `#` or a blank before it: so does BuildKit.
-            if is_comment and (comment := raw[1:].strip(SPACE)):
-                comments.append(comment)
+            if is_comment:
+                _add_comment(comments, raw)
             start = self.line
             text = raw.rstrip("\r\n").lstrip(SPACE)
             if self._in_directives and self._read_directive(text):
@@ -294,6 +293,15 @@ def _lines(text: str) -> list[str]:
 
 def _is_comment(line: str) -> bool:
     return line.lstrip(SPACE).startswith("#")
+
+
+def _add_comment(comments: list[str], raw: str) -> None:
+    """Add a comment line; an empty one parts those above from the instruction."""
+    # The first character goes, be it the `#` or a blank before it: so does BuildKit.
+    if comment := raw[1:].strip(SPACE):
+        comments.append(comment)
+    else:
+        comments.clear()
 
 
 def _directive(text: str, comment: str, line: int) -> Directive | None:
