@@ -234,9 +234,7 @@ def _replace(value: str, atoms: _Atoms, new: str, *, every: bool) -> str:
     place = 0
     last_end = -1
     while place <= len(value):
-        ends = [
-            end for end in range(place, len(value) + 1) if _matches(atoms, value[place:end])
-        ]
+        ends = [end for end in range(place, len(value) + 1) if _matches(atoms, value[place:end])]
         # An empty match where another match ended is none.
         if not ends or ends[-1] == place == last_end:
             made += value[place : place + 1]
@@ -265,7 +263,11 @@ def _fill_in(new: str, match: str) -> str:
             continue
         is_braced = new.startswith("{")
         end = start = int(is_braced)
-        while new[end : end + 1].isalpha() or new[end : end + 1].isdecimal() or new[end : end + 1] == "_":
+        while (
+            new[end : end + 1].isalpha()
+            or new[end : end + 1].isdecimal()
+            or new[end : end + 1] == "_"
+        ):
             end += 1
         name = new[start:end]
         if not name or (is_braced and new[end : end + 1] != "}"):

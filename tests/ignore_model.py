@@ -61,16 +61,21 @@ def _matches(pattern: str, path: str) -> bool:
     if pattern[0] == "*":
         run = path.partition("/")[0]
         return any(_matches(pattern[1:], path[end:]) for end in range(len(run) + 1))
-    if not path:
-        return False
+    size = _one_character(pattern, path[:1])
+    return size > 0 and _matches(pattern[size:], path[1:])
+
+
+def _one_character(pattern: str, char: str) -> int:
+    """Return how much of the pattern stands for the character; 0 if it is another one."""
+    size, is_match = 1, pattern[0] == char
     if pattern[0] == "[":
-        inside, _bracket, rest = pattern[1:].partition("]")
-        return _in_class(inside, path[0]) and _matches(rest, path[1:])
-    if pattern[0] == "?":
-        return path[0] != "/" and _matches(pattern[1:], path[1:])
-    if pattern[0] == "\\":
-        pattern = pattern[1:]
-    return pattern[0] == path[0] and _matches(pattern[1:], path[1:])
+        inside = pattern[1:].partition("]")[0]
+        size, is_match = len(inside) + 2, _in_class(inside, char)
+    elif pattern[0] == "?":
+        is_match = char != "/"
+    elif pattern[0] == "\\":
+        size, is_match = 2, pattern[1] == char
+    return size if char and is_match else 0
 
 
 def _in_class(inside: str, char: str) -> bool:

@@ -6,6 +6,7 @@ implementations to compare with are those of the tests.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -51,12 +52,14 @@ FILES = (
 )
 _NAMES = r"[a-z./*? !#\n-]"
 # The second implementation of ignore patterns knows these only: simple classes, no letters escaped.
-_SIMPLE_PATTERNS = re.compile(
-    rf"(?:{_NAMES}|\\[][*?.!-]|\[\^?(?:[a-c]-[d-z]|[a-z])+\])*".encode()
-)
+_SIMPLE_PATTERNS = re.compile(rf"(?:{_NAMES}|\\[][*?.!-]|\[\^?(?:[a-c]-[d-z]|[a-z])+\])*".encode())
+_MAX_PRINTED = 4096  # each instruction is read back, each text printed twice
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _ARRAY = re.compile(rf"\[[ \t\r\n]*(?:{_STRING}[ \t\r\n]*(?:,[ \t\r\n]*{_STRING}[ \t\r\n]*)*)?\]")
 _QUOTED = re.compile(r"[\"'`(\[].*", re.DOTALL)
+
+
+_Reader = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def _outcome(error: PolyarchError) -> str:
 
 
 def _check_lexer(data: bytes) -> str:
+    from printing import check_printing  # noqa: PLC0415 found by the path above only
+
     source = SourceText(name="Dockerfile", text=decode(data))
     for key in ("check", "escape", "syntax"):
         find_directive(key, source.text)
@@ -84,6 +89,8 @@ def _check_lexer(data: bytes) -> str:
             raise AssertionError(f"no place in: {error}") from error
         error.place.excerpt()
         return _outcome(error)
+    if len(data) < _MAX_PRINTED:
+        check_printing(dockerfile)
     kinds = {type(each).__name__ for stage in dockerfile.stages for each in stage.instructions}
     return f"parsed {dockerfile.escape} {len(dockerfile.directives)} {sorted(kinds)}"
 
@@ -109,10 +116,8 @@ def _check_expansion(data: bytes) -> str:
         for mode in (WORD, HEREDOC):
             outcome = _compare_expansion(text, escape, heredoc=mode is HEREDOC)
         for mode in (RAW, DISPLAY):
-            try:
+            with contextlib.suppress(PolyarchError):
                 expansion(text, ENV, escape=escape, mode=mode)
-            except PolyarchError:
-                pass
     return outcome
 
 
@@ -174,7 +179,7 @@ def _check_json(data: bytes) -> str:
     return f"json {len(statement.arguments)}"
 
 
-def _refusing(readers: Mapping[str, Callable[[str], object]]) -> Callable[[bytes], str]:
+def _refusing(readers: Mapping[str, _Reader]) -> Callable[[bytes], str]:
     """Make a check for readers that have to return something or to refuse the text."""
 
     def check(data: bytes) -> str:
@@ -196,7 +201,7 @@ def _mode(text: str) -> int:
     return parse_mode(text)(0o644, False) | parse_mode(text)(0o755, True)
 
 
-_VALUES = {
+_VALUES: dict[str, _Reader] = {
     "mount": parse_mount,
     "from": mount_from,
     "device": parse_device,
@@ -205,12 +210,12 @@ _VALUES = {
     "size": gotext.parse_size,
     "check": parse_options,
 }
-_NAMES_OF_THINGS = {
+_NAMES_OF_THINGS: dict[str, _Reader] = {
     "git": parse_git_reference,
     "reference": parse_reference,
     "platform": parse_platform,
 }
-_FLAGS: dict[str, Callable[[str], object]] = {
+_FLAGS: dict[str, _Reader] = {
     "output": lambda text: flags.output_flag([text]),
     "cache": lambda text: flags.cache_flag([text]),
     "secret": lambda text: flags.secret_flag([text]),
@@ -241,10 +246,10 @@ _OWN_DOCKERFILES = (
     b"FROM base\nRUN <<-'E' cat <<F\n\ta\n\tE\nb\nF\nCOPY --chmod=u+x <<\"A B\" /x\n$a\nA B\n",
     b"ARG v=1\nFROM --platform=$BUILDPLATFORM base AS s\nFROM s\nCOPY --from=s --link a b /c/\n",
     b"FROM base\nRUN --mount=type=cache,target=/c --mount=type=secret,id=s,env=S --network=none a\n",
-    b"FROM base\nENV a=1 b=\"x y\" c=${a:-'z'}\nLABEL x y\nEXPOSE 80/tcp $p\nVOLUME [\"/a\"]\n",
-    b"FROM base\nHEALTHCHECK --interval=1m30s --retries=3 CMD [\"a\"]\nONBUILD RUN <<E\na\nE\n",
+    b'FROM base\nENV a=1 b="x y" c=${a:-\'z\'}\nLABEL x y\nEXPOSE 80/tcp $p\nVOLUME ["/a"]\n',
+    b'FROM base\nHEALTHCHECK --interval=1m30s --retries=3 CMD ["a"]\nONBUILD RUN <<E\na\nE\n',
     b"FROM base\nADD --checksum=sha256:aa --unpack=true http://a/b.tgz https://a/b.git#c:d /x\n",
-    b"FROM onbuild\nSHELL [\"/bin/x\",\"-c\"]\nUSER a:b\nWORKDIR a/../b\nSTOPSIGNAL 9\nCMD a\n",
+    b'FROM onbuild\nSHELL ["/bin/x","-c"]\nUSER a:b\nWORKDIR a/../b\nSTOPSIGNAL 9\nCMD a\n',
 )
 _DOCKERFILE_WORDS = tuple(
     rb"""FROM |ARG |RUN |COPY |ADD |ENV |LABEL |ONBUILD |HEALTHCHECK |CMD |ENTRYPOINT |SHELL |VOLUME
@@ -273,28 +278,42 @@ AREAS: Mapping[str, Area] = {
     "lexer": Area(_dockerfiles, _DOCKERFILE_WORDS, _check_lexer),
     "expansion": Area(
         _texts("$a ${b} '$c' \"$x\"", r"${long_Name1//o*/\}$0} \$a `$a", "${b%%/*}${a#?}${c:-$1}"),
-        _words(
-            r"$ ${ } $a ${a ${b ${c ${x ${n ${long_Name1 ${1 ${é $1 $é :- - :+ + :? ? # ## % %% / //"
-            r" * ? \* \? \\ \/ \} \ ` ' \" _ __ < << a b c x y $$ $0 $@ {} : ¹ é ٣ \ufeff"
-        )
-        + ("\u3000".encode(), b"\n", b"\t", b"\xff", b"\x85"),
+        (
+            *_words(
+                r"$ ${ } $a ${a ${b ${c ${x ${n ${long_Name1 ${1 ${é $1 $é :- - :+ + :? ? # ## % %% / //"
+                r" * ? \* \? \\ \/ \} \ ` ' \" _ __ < << a b c x y $$ $0 $@ {} : ¹ é ٣ \ufeff"
+            ),
+            *("\u3000".encode(), b"\n", b"\t", b"\xff", b"\x85"),
+        ),
         _check_expansion,
     ),
     "ignore": Area(
-        _texts("**/*.a\n!a/b\n", "# a\n a/b/\n!a/../b/*\n", "[^a-c]?\n**\n!**/b\n", "\\*\n./a\n/b\n"),
-        _words("* ** **/ /** / . .. ./ ../ ! !! ? [ ] [a-z] [^a] [b-] \\ \\* \\d ^ $ a b c .a _ # - : +")
-        + (b"\n", b"\n!", b"\xef\xbb\xbf", b"\xff", b"\t", b"\r", b"[:alpha:]", b"a/b", b"\n/"),
+        _texts(
+            "**/*.a\n!a/b\n", "# a\n a/b/\n!a/../b/*\n", "[^a-c]?\n**\n!**/b\n", "\\*\n./a\n/b\n"
+        ),
+        (
+            *_words(
+                "* ** **/ /** / . .. ./ ../ ! !! ? [ ] [a-z] [^a] [b-] \\ \\* \\d ^ $ a b c .a _ # - : +"
+            ),
+            *(b"\n", b"\n!", b"\xef\xbb\xbf", b"\xff", b"\t", b"\r", b"[:alpha:]", b"a/b", b"\n/"),
+        ),
         _check_ignore,
     ),
     "json": Area(
         _texts('"a", "b"]', r'"\u00e9\ud83d\ude00\n", "\ud800"]', "1e400]", "]", '"a"] x', "[[]]]"),
-        _words(r'" "" [ ] { } , : \ \" \\ \/ \n \u \u00 \ud800 \udc00 \u0041 0 -1 1e9 true null NaN a _')
-        + (b"\t", b"\r", b"\x00", b"\x1f", b"\xff", b"\xc3\xa9", b'"a",', b'"a"]', b"\xc2\xa0"),
+        (
+            *_words(
+                r'" "" [ ] { } , : \ \" \\ \/ \n \u \u00 \ud800 \udc00 \u0041 0 -1 1e9 true null NaN a _'
+            ),
+            *(b"\t", b"\r", b"\x00", b"\x1f", b"\xff", b"\xc3\xa9", b'"a",', b'"a"]', b"\xc2\xa0"),
+        ),
         _check_json,
     ),
     "frontend": Area(_dockerfiles, _DOCKERFILE_WORDS, _check_frontend),
     "values": Area(
-        _texts("type=cache,target=/a,sharing=locked", "u=rwX,go+r", "1h2m3.5s", "skip=A;error=true"),
+        _texts(
+            "type=cache,target=/a,sharing=locked", "u=rwX,go+r", "1h2m3.5s", "skip=A;error=true"
+        ),
         _words(
             '" "" , = ; : type= cache secret ssh tmpfs bind target= source= id= from= $a size= 1m 0 -1 +1'
             " mode= uid= env= required readonly ro=false u g o a + - r w x X s t ns us ms h . 1e9 777 8"
@@ -304,7 +323,10 @@ AREAS: Mapping[str, Area] = {
     ),
     "names": Area(
         _texts(
-            "https://github.com/a/b.git#c:d", "git@a.b:c/d?ref=e&subdir=f", "a.b:5000/c/d:e", "linux/arm/v7"
+            "https://github.com/a/b.git#c:d",
+            "git@a.b:c/d?ref=e&subdir=f",
+            "a.b:5000/c/d:e",
+            "linux/arm/v7",
         ),
         _words(
             "http:// https:// git:// ssh:// git@ github.com/ .git # ? & = : / // @ % %2 %zz %41 ref= tag="
@@ -314,7 +336,13 @@ AREAS: Mapping[str, Area] = {
         _refusing(_NAMES_OF_THINGS),
     ),
     "flags": Area(
-        _texts("type=image,name=a,push=true", "type=local,dest=out", "id=a,src=b", "nofile=1:2", "a:1.2.3.4"),
+        _texts(
+            "type=image,name=a,push=true",
+            "type=local,dest=out",
+            "id=a,src=b",
+            "nofile=1:2",
+            "a:1.2.3.4",
+        ),
         _words(
             'type= dest= src= id= env= name= push= true , = : " "" - . / a b image local tar oci docker registry'
             " inline gha s3 mode=max memory= cpu- cpu-quota= nofile= 1 -1 1g 1.5k 99999999999999999999 index:"

@@ -28,6 +28,7 @@ __all__ = [
     "decode",
     "find_directive",
     "heredoc_from_word",
+    "heredoc_openers",
 ]
 
 MAX_LINE = 65535
@@ -140,7 +141,7 @@ class Lexer:
         Raises DockerfileError if one isn't ended.
         """
         found = []
-        for opener in _heredoc_openers(line.text):
+        for opener in heredoc_openers(line.text):
             content = self._heredoc_content(opener)
             if content is None:
                 place = Location(source=self.source, start=line.start, end=self.line)
@@ -275,7 +276,8 @@ def _count_quotes(text: str) -> int:
     return text.count("'") + text.count('"')
 
 
-def _heredoc_openers(text: str) -> list[Heredoc]:
+def heredoc_openers(text: str) -> list[Heredoc]:
+    """Return the here-documents, without their content, that an instruction opens as a shell would."""
     try:
         words = expand_words(text, {}, mode=RAW)
     except DockerfileError:

@@ -94,9 +94,7 @@ def _part(chars: list[str], is_wild: bool) -> _Part:
     if not is_wild:
         return _Part(text=text, size=len(chars), regex=None, last=None)
     regex = "".join(re.escape(char) if char else "." for char in chars)
-    return _Part(
-        text=text, size=len(chars), regex=re.compile(regex), last=re.compile(f".*{regex}")
-    )
+    return _Part(text=text, size=len(chars), regex=re.compile(regex), last=re.compile(f".*{regex}"))
 
 
 def _rest(value: str, end: int, parts: tuple[_Part, ...], *, longest: bool) -> int | None:
