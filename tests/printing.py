@@ -16,7 +16,7 @@ def parsed(text: str) -> Dockerfile:
 def meaning(dockerfile: Dockerfile) -> tuple[object, ...]:
     """All but places, and how it was written."""
     stages = dockerfile.stages
-    items = [*dockerfile.global_args]
+    items = list(dockerfile.global_args)
     return (
         dockerfile.escape,
         [(each.name, each.value, each.word) for each in dockerfile.directives],
@@ -24,7 +24,7 @@ def meaning(dockerfile: Dockerfile) -> tuple[object, ...]:
         stages,
         [(each.written_name, each.as_keyword, each.comment) for each in stages],
         [each.comments for each in items],
-        [each.comments for stage in stages for each in (stage, *stage.instructions)],
+        [(stage.comments, *(each.comments for each in stage.instructions)) for stage in stages],
         [definition.comment for each in items for definition in each.definitions],
     )
 

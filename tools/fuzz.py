@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -45,13 +45,13 @@ class _TooSlow(BaseException):
     """Raised by the timer, so that no handler of the code that is tried catches it."""
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Fuzz the areas that were asked for, each for its minutes; return 1 if anything was found."""
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
     parser.add_argument("areas", nargs="*", metavar="AREA", help=", ".join(AREAS))
     parser.add_argument("--minutes", type=float, default=1.0, help="for each area (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     unknown = [name for name in asked.areas if name not in AREAS]
     if unknown:
         parser.error(f"there is no area {unknown[0]}: choose from {', '.join(AREAS)}")
@@ -77,14 +77,19 @@ def _shown(name: str, data: bytes) -> str:
     return f"  input: {data[:_MAX_SHOWN]!r}… all {len(data)} bytes are in {path}"
 
 
-def fuzz(area: Area, *, seconds: float, seed: int) -> tuple[Finding | None, int]:
-    """Try inputs until the time is over or something is found; return that and how many were tried."""
+def fuzz(
+    area: Area, *, seconds: float, seed: int, most: int = sys.maxsize
+) -> tuple[Finding | None, int]:
+    """Try inputs until the time is over or something is found; return that and how many were tried.
+
+    No more than `most` are tried.
+    """
     chance = random.Random(seed)
     pool = [*area.seeds()]
     outcomes: set[str] = set()
     end = time.monotonic() + seconds
     tried = 0
-    while time.monotonic() < end:
+    while tried < most and time.monotonic() < end:
         data = pool[tried] if tried < len(pool) else _mutated(pool, area, chance)
         tried += 1
         outcome = attempt(data, area.check)
@@ -205,4 +210,4 @@ _MUTATIONS = (_remove, _insert, _insert, _replace, _replace, _set_byte, _splice,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

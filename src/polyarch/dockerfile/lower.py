@@ -7,7 +7,7 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
@@ -94,12 +94,22 @@ def lower(
     }
     lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
     targets = range(len(stages)) if options.all_stages else (target,)
-    for wanted in targets:
-        for index in needed_stages(stages, wanted, bases, replaced=replaced):
-            if index not in replaced:
-                lowering.stage(index)
+    _lower_stages(targets, bases, replaced, lowering)
     options.lint.check_failure()
     return _finish(lowering.stage(target), lowering)
+
+
+def _lower_stages(
+    targets: Iterable[int], bases: Sequence[str], replaced: Collection[int], lowering: Lowering
+) -> None:
+    """Lower what the targets need, each stage behind those that it needs itself."""
+    finished: set[int] = set()
+    for target in targets:
+        needed = needed_stages(lowering.written, target, bases, replaced=replaced, known=finished)
+        for index in needed:
+            if index not in replaced:
+                lowering.stage(index)
+        finished.update(needed)
 
 
 def _declared(dockerfile: Dockerfile) -> list[str]:

@@ -148,16 +148,19 @@ _Spelling = tuple[str, list[str]]
 
 def _spellings(item: Instruction | Stage, escape: str) -> Iterator[_Spelling]:
     """Yield ways to write an instruction, the plainest first; some may mean something else."""
-    if isinstance(item, Transfer):
-        yield from _transfer(item, escape)
-        return
     bodies = _bodies(item.heredocs) if isinstance(item, Run) else []
     for quoting in _QUOTINGS:
         flags = [_flag(flag, quoting, escape) for flag in _flags(item)]
-        for rest in _rests(item, escape):
-            yield _joined(flags, rest), bodies
-        if not flags:
-            return
+        if isinstance(item, Transfer):
+            yield from _transfer(item, flags)
+        else:
+            for rest in _rests(item, escape):
+                yield _joined(flags, rest), bodies
+    # Quotes of one word may reach into the next. Then only what was written is left.
+    written = item.text.partition(item.keyword)[2].strip(SPACE) if item.text else ""
+    if isinstance(item, Transfer):
+        bodies = _bodies(_contents(f"{item.name} {written}", item.contents))
+    yield written, bodies
 
 
 def _joined(flags: list[str], rest: str) -> str:
@@ -303,18 +306,16 @@ def _json(texts: tuple[str, ...]) -> str:
     return json.dumps(texts, ensure_ascii=False)
 
 
-def _transfer(item: Transfer, escape: str) -> Iterator[_Spelling]:
+def _transfer(item: Transfer, flags: list[str]) -> Iterator[_Spelling]:
     """Yield words and, where those can't say it, a JSON array, which has no here-documents."""
     for quoting in _QUOTINGS:
-        flags = [_flag(flag, quoting, escape) for flag in _transfer_flags(item)]
-        for style in _QUOTINGS:
-            openers = [_opener(heredoc, style) for heredoc in item.contents]
-            words = (*item.sources, *openers, item.destination)
-            if all(word and _BLANKS.isdisjoint(word) for word in words):
-                rest = _joined(flags, " ".join(words))
-                yield rest, _bodies(_contents(f"{item.name} {rest}", item.contents))
-            if not any(heredoc.content for heredoc in item.contents):
-                yield _joined(flags, _json(words)), []
+        openers = [_opener(heredoc, quoting) for heredoc in item.contents]
+        words = (*item.sources, *openers, item.destination)
+        if all(word and _BLANKS.isdisjoint(word) for word in words):
+            rest = _joined(flags, " ".join(words))
+            yield rest, _bodies(_contents(f"{item.name} {rest}", item.contents))
+        if not any(heredoc.content for heredoc in item.contents):
+            yield _joined(flags, _json(words)), []
 
 
 def _contents(line: str, heredocs: tuple[Heredoc, ...]) -> list[Heredoc]:

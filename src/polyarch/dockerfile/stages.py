@@ -104,17 +104,19 @@ def needed_stages(
     bases: Sequence[str],
     *,
     replaced: Collection[int] = (),
+    known: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Return the indexes of the stages that `target` needs, each behind those that it needs itself.
 
     `bases` are the names behind FROM, expanded, of all stages. `replaced` are the stages that a build
-    context of their name stands in for: they need nothing.
+    context of their name stands in for: they need nothing. Those `known` are left out, with all that
+    they need.
 
     Raises DockerfileError for a circle, and as `find_copy_source`.
     """
-    done: dict[int, None] = {}
+    done = dict.fromkeys(known)
     # A stack of our own: a file may have more stages than Python allows calls within calls.
-    path = {target: _needs(stages, target, bases[target], replaced)}
+    path = {} if target in done else {target: _needs(stages, target, bases[target], replaced)}
     while path:
         index, needs = next(reversed(path.items()))
         needed, place = next(needs, (None, None))
@@ -131,7 +133,7 @@ def needed_stages(
             )
         elif needed not in done:
             path[needed] = _needs(stages, needed, bases[needed], replaced)
-    return tuple(done)
+    return tuple(index for index in done if index not in known)
 
 
 def _needs(
