@@ -32,11 +32,12 @@ def _rules(text: str) -> list[tuple[str, bool]]:
         if line.startswith("#") or not line.strip():
             continue
         pattern = line.strip()
+        mark = "!" if pattern.startswith("!") else ""
+        pattern = mark + _clean(pattern.removeprefix("!").strip())
+        # Read again as a whole: cleaning may have brought blanks to the end, or a mark to the front.
+        pattern = _clean(pattern.strip())
         is_exception = pattern.startswith("!")
-        pattern = _clean(pattern[is_exception:].strip())
-        # What cleaning brought to the edge is trimmed, and what that left is cleaned.
-        pattern = pattern.rstrip() if is_exception else _clean(pattern.strip())
-        rules.append((pattern, is_exception))
+        rules.append((pattern.removeprefix("!"), is_exception))
     return rules
 
 

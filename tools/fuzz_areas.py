@@ -20,6 +20,7 @@ from polyarch.dockerfile.lexer import decode, find_directive
 from polyarch.dockerfile.lower import lower
 from polyarch.dockerfile.mount import mount_from, parse_device, parse_mount
 from polyarch.dockerfile.parser import parse
+from polyarch.dockerfile.ports import parse_ports
 from polyarch.dockerfile.rules import parse_options
 from polyarch.dockerfile.words import split_statement
 from polyarch.errors import InputError, PolyarchError
@@ -28,9 +29,11 @@ from polyarch.graph.location import SourceText
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
 from polyarch.text import gotext
+from polyarch.text.filemode import parse_mode
 from polyarch.text.giturl import parse_git_reference
 from polyarch.text.ignore import Matcher, kept_files, read_patterns
-from polyarch.worker.filemode import parse_mode
+from polyarch.text.owner import has_names
+from polyarch.text.wildcard import compile_name, split_pattern
 from tools.beside import PROJECT, find_beside
 
 __all__ = ["AREAS", "Area"]
@@ -198,7 +201,13 @@ def _refusing(readers: Mapping[str, _Reader]) -> Callable[[bytes], str]:
 
 
 def _mode(text: str) -> int:
-    return parse_mode(text)(0o644, False) | parse_mode(text)(0o755, True)
+    mode = parse_mode(text)
+    return mode.of(0o644, False) | mode.of(0o755, True) | mode.of_new_folders
+
+
+def _wildcard(text: str) -> object:
+    _before, pattern = split_pattern(text)
+    return [compile_name(part).fullmatch("aab" * 80) for part in pattern.split("/")]
 
 
 _VALUES: dict[str, _Reader] = {
@@ -206,6 +215,9 @@ _VALUES: dict[str, _Reader] = {
     "from": mount_from,
     "device": parse_device,
     "mode": _mode,
+    "owner": has_names,
+    "ports": parse_ports,
+    "wildcard": _wildcard,
     "duration": gotext.parse_duration,
     "size": gotext.parse_size,
     "check": parse_options,
@@ -312,12 +324,18 @@ AREAS: Mapping[str, Area] = {
     "frontend": Area(_dockerfiles, _DOCKERFILE_WORDS, _check_frontend),
     "values": Area(
         _texts(
-            "type=cache,target=/a,sharing=locked", "u=rwX,go+r", "1h2m3.5s", "skip=A;error=true"
+            "type=cache,target=/a,sharing=locked",
+            "u=rwX,go+r",
+            "1h2m3.5s",
+            "skip=A;error=true",
+            "[::1]:80-90:80-90/udp",
+            "*a*[^b-c]?",
+            "-1:root",
         ),
         _words(
             '" "" , = ; : type= cache secret ssh tmpfs bind target= source= id= from= $a size= 1m 0 -1 +1'
             " mode= uid= env= required readonly ro=false u g o a + - r w x X s t ns us ms h . 1e9 777 8"
-            " skip= error= experimental= all true 99999999999999999999 é _"
+            " * ? [ ] [^a-b] / \\\\ a*b* 80 80-90 /tcp [::1]: root skip= error= experimental= all true 99999999999999999999 é _"
         ),
         _refusing(_VALUES),
     ),
