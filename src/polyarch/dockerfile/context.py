@@ -34,6 +34,7 @@ __all__ = [
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
+_MAX_GROWTH = 1 << 26  # what no Dockerfile needs, and any machine can hold
 _COMMON_IMAGES = tuple(
     f"{name}{tag}"
     for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
@@ -102,6 +103,8 @@ class Lowering:
     written: tuple[Stage, ...] = ()
     names_stages: bool = True
     lower_stage: Callable[[int], StageState] | None = None
+    grown: int = 0
+    """How many characters variables and ranges have added to its texts."""
     _stages: dict[int, StageState | None] = field(default_factory=dict)
 
     @property
@@ -113,6 +116,16 @@ class Lowering:
     def build_args(self) -> Mapping[str, str]:
         """The values that the command line gives."""
         return self.options.build_args
+
+    def grow(self, size: int, instruction: Instruction) -> None:
+        """Count what an instruction makes longer. Raises DockerfileError if it is too much in all."""
+        self.grown += max(0, size)
+        if self.grown > _MAX_GROWTH:
+            raise DockerfileError(
+                f"variables and ranges add more than {_MAX_GROWTH} characters to the Dockerfile",
+                hint="long values belong in files",
+                place=instruction.location,
+            )
 
     def stage(self, index: int) -> StageState:
         """Return a stage, lowered; at once if it wasn't yet: a trigger of a base image may name any.
@@ -347,6 +360,7 @@ def _expanded(
         mode=mode,
         place=instruction.location,
     )
+    lowering.grow(len(found.text) - len(text), instruction)
     unmatched = found.unmatched - set(state.build_args)
     if unmatched:
         lowering.lint.variables(instruction, unmatched, tuple(state.variables))

@@ -124,7 +124,7 @@ def lower_stages(
     replaced = {index for index, start in enumerate(starts) if start.is_replaced}
     needed: set[int] = set()
     for wanted in range(len(stages)) if options.all_stages else (target,):
-        needed.update(needed_stages(stages, wanted, bases, replaced=replaced))
+        needed.update(needed_stages(stages, wanted, bases, replaced=replaced, known=needed))
     for index in sorted(needed - replaced):
         lowering.stage(index)
     options.lint.check_failure()
