@@ -14,9 +14,9 @@ from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, format_all, normalize
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gotext import suggestion
 
@@ -24,6 +24,7 @@ __all__ = [
     "BaseImages",
     "LowerOptions",
     "Lowering",
+    "NamedContext",
     "expand_in",
     "expand_words_in",
 ]
@@ -31,6 +32,8 @@ __all__ = [
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
+_PLATFORM_MARK = "::"
+_RESERVED = frozenset({SCRATCH, MAIN_CONTEXT})
 
 
 class BaseImages(Protocol):
@@ -44,11 +47,39 @@ class BaseImages(Protocol):
 
 
 @frozen
+class NamedContext:
+    """What the command line puts in the place of a stage or an image.
+
+    `key` is what it is called there, with the platform if it is for one only; `value` is what it is.
+    """
+
+    key: str
+    value: str
+
+    @property
+    def image(self) -> str:
+        """The image that it is: a reference, or the address of a layout; "" for files."""
+        if self.value.startswith(LAYOUT_SCHEME):
+            return self.value
+        return self.value.removeprefix(IMAGE_SCHEME) if self._is_image else ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is the empty image."""
+        return self._is_image and self.image == SCRATCH
+
+    @property
+    def _is_image(self) -> bool:
+        return self.value.startswith(IMAGE_SCHEME)
+
+
+@frozen
 class LowerOptions:
     """The request's part in what a Dockerfile means.
 
     `is_explicit` says that the platform was asked for, rather than taken from this machine.
-    `contexts` maps the names of named contexts to what they are (a folder or an image reference).
+    `contexts` maps the names of named contexts to what they are: a folder, an address or an image; a
+    name may end in `::` and the platform that it is for.
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
     context whether it is left out, where that is certain. `lint` is told of all that is come across.
@@ -122,13 +153,21 @@ class Lowering:
             )
         return state
 
-    def find_context(self, name: str, platform: Platform) -> str:
-        """Return what the command line says that `name` stands for, "" for nothing."""
-        if name == SCRATCH:
-            return ""
+    def find_context(self, name: str, platform: Platform) -> NamedContext | None:
+        """Return what the command line says that `name` stands for on a platform, None for nothing."""
         contexts = self.options.contexts
+        if not contexts or name.lower() in _RESERVED:
+            return None
         familiar = _familiar(name)
-        return contexts.get(f"{familiar}::{platform}") or contexts.get(familiar, "")
+        for key in (f"{familiar}{_PLATFORM_MARK}{format_all(normalize(platform))}", familiar):
+            if key in contexts:
+                return NamedContext(key=key, value=contexts[key])
+        return None
+
+    def stage_context(self, index: int, platform: Platform) -> NamedContext | None:
+        """Return what the command line puts in the place of a stage."""
+        name = self.written[index].name
+        return self.find_context(name, platform) if name else None
 
     def prefix(self, stage: Stage, index: int, platform: Platform) -> str:
         """Return what stands before the number in the names of a stage's steps."""
@@ -186,11 +225,14 @@ class Lowering:
         )
         return self.maker.add(op, name=name, location=location, platform_name=str(platform))
 
-    def local(self, name: str) -> Vertex:
-        """Add the vertex of a build context."""
-        is_main = name == MAIN_CONTEXT
-        shown = "load build context" if is_main else f"load build context {name}"
-        return self.maker.add(LocalOp(name=name), name=f"[internal] {shown}")
+    def local(self) -> Vertex:
+        """Add the vertex of the build context."""
+        return self.maker.add(LocalOp(name=MAIN_CONTEXT), name="[internal] load build context")
+
+    def named(self, context: NamedContext) -> Vertex:
+        """Add the vertex of a named context of files."""
+        shown = f"[context {context.key}] load from client"
+        return self.maker.add(LocalOp(name=context.key), name=shown)
 
     def source(
         self, state: StageState, name: str, index: int | None, location: Location
@@ -200,15 +242,19 @@ class Lowering:
         `index` is the stage of that name, if there is one.
         """
         if not name:
-            return self.local(MAIN_CONTEXT), True
-        context = self.find_context(name, state.platform)
-        if index is not None and not context:
-            return self.stage(index).vertex, False
-        if name == SCRATCH:
+            return self.local(), True
+        if index is not None:
+            context = self.stage_context(index, state.platform)
+            if context is None:
+                return self.stage(index).vertex, False
+        else:
+            context = self.find_context(name, state.platform)
+        if name == SCRATCH or (context and context.is_empty):
             return self.maker.add(ScratchOp()), False
-        if context and not context.startswith(IMAGE_SCHEME):
-            return self.local(name), True
-        base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, state.platform, location)
+        if context and not context.image:
+            return self.named(context), True
+        reference = context.image if context else name
+        base = self.resolve(reference, state.platform, location)
         shown = f"FROM {base.reference}@{base.digest}"
         return self.add_image(base, state.platform, location, shown), False
 

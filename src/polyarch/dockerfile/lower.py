@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
-    IMAGE_SCHEME,
     SCRATCH,
     BaseImages,
     Lowering,
     LowerOptions,
+    NamedContext,
 )
 from polyarch.dockerfile.dispatch import dispatch
 from polyarch.dockerfile.expand import Expansion, expand, expansion
@@ -90,7 +90,7 @@ def lower(
     replaced = {
         index
         for index, stage in enumerate(stages)
-        if stage.name and lowering.find_context(stage.name, platform)
+        if stage.name and lowering.stage_context(index, _stage_platform(stage, lowering))
     }
     lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
     targets = range(len(stages)) if options.all_stages else (target,)
@@ -166,22 +166,49 @@ def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
     platform = _stage_platform(stage, lowering)
     if not name:
         raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
-    parent = find_stage(lowering.written, name, before=index)
-    context = lowering.find_context(name, platform)
-    if name == SCRATCH:
-        state = _from_scratch(stage, index, platform, lowering)
-    elif parent is not None and not context:
-        state = lowering.stage(parent).fork(stage, index)
-    elif context and not context.startswith(IMAGE_SCHEME):
-        state = _from_folder(stage, index, platform, (lowering, name))
+    replacement = lowering.stage_context(index, platform)
+    if replacement is not None:
+        # The whole stage is what the command line says: its instructions aren't looked at.
+        state = _from_context(stage, index, platform, (lowering, replacement))
+        instructions: tuple[Instruction, ...] = ()
     else:
-        reference = context.removeprefix(IMAGE_SCHEME) or name
-        state = _from_image(stage, index, platform, (lowering, reference))
-    instructions = (*_triggers(state, stage), *stage.instructions)
+        state = _from_base(stage, index, platform, (lowering, name))
+        instructions = (*_triggers(state, stage), *stage.instructions)
     _number_steps(state, instructions, lowering)
     for instruction in instructions:
         dispatch(state, instruction, lowering)
     return state
+
+
+def _from_base(
+    stage: Stage, index: int, platform: Platform, base: tuple[Lowering, str]
+) -> StageState:
+    """Start from what stands behind FROM: a stage, or an image."""
+    lowering, name = base
+    parent = find_stage(lowering.written, name, before=index)
+    if parent is not None:
+        context = lowering.stage_context(parent, platform)
+    else:
+        context = lowering.find_context(name, platform)
+    if context is not None:
+        return _from_context(stage, index, platform, (lowering, context))
+    if name == SCRATCH:
+        return _from_scratch(stage, index, platform, lowering)
+    if parent is not None:
+        return lowering.stage(parent).fork(stage, index)
+    return _from_image(stage, index, platform, base)
+
+
+def _from_context(
+    stage: Stage, index: int, platform: Platform, named: tuple[Lowering, NamedContext]
+) -> StageState:
+    """Start from a named context."""
+    lowering, context = named
+    if context.is_empty:
+        return _from_scratch(stage, index, platform, lowering)
+    if context.image:
+        return _from_image(stage, index, platform, (lowering, context.image))
+    return _from_files(stage, index, platform, named)
 
 
 def _number_steps(
@@ -236,17 +263,17 @@ def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Loweri
     return state
 
 
-def _from_folder(
-    stage: Stage, index: int, platform: Platform, context: tuple[Lowering, str]
+def _from_files(
+    stage: Stage, index: int, platform: Platform, named: tuple[Lowering, NamedContext]
 ) -> StageState:
-    """Start from the content of a named context that is a folder."""
-    lowering, name = context
+    """Start from the content of a named context that is no image."""
+    lowering, context = named
     state = _from_scratch(stage, index, platform, lowering)
     copied = CopyAction(input=1, sources=("/",), destination="/", keep_owner=False)
     state.vertex = lowering.maker.add(
         FileOp(actions=(copied,)),
-        (state.vertex, lowering.local(name)),
-        name=f"[context {name}] load from client",
+        (state.vertex, lowering.named(context)),
+        name=f"[context {context.key}] load from client",
         location=stage.location,
         platform_name=str(platform),
     )
