@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.epoch import find_epoch
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
 from polyarch.dockerfile.lint import Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
@@ -86,16 +86,17 @@ def build_on(
         images = node.images(sink)
         resolver = images.resolver(cancel, pull=request.pull)
         maker = GraphMaker()
+        dates = _Dates(contexts=contexts, loader=loader)
+        epoch = find_epoch(dockerfile, request.build_args, host(), dates)
         options = replace(
             options,
-            epoch=find_epoch(
-                dockerfile, request.build_args, host(), _Dates(contexts=contexts, loader=loader)
-            ),
+            build_args=epoch.build_args,
+            epoch=epoch.seconds,
             ignores=contexts.ignores,
             lint=lint,
         )
         lowered = [
-            lower(dockerfile, platform, options=options, maker=maker, images=resolver)
+            lower(epoch.dockerfile, platform, options=options, maker=maker, images=resolver)
             for platform in platforms
         ]
         _warn(lint, shown, sink)
@@ -195,13 +196,14 @@ def _loader(
         def folder() -> Path:
             return node.store.temporary("context")
 
-        kept = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+        args = request.build_args
         return Fetcher(
             remote=remote,
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=kept in {"1", "true"},
+            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
     return Loader(

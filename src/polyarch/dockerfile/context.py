@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
@@ -25,6 +25,7 @@ __all__ = [
     "LowerOptions",
     "Lowering",
     "NamedContext",
+    "context_name",
     "expand_in",
     "expand_words_in",
 ]
@@ -158,11 +159,8 @@ class Lowering:
         contexts = self.options.contexts
         if not contexts or name.lower() in _RESERVED:
             return None
-        familiar = _familiar(name)
-        for key in (f"{familiar}{_PLATFORM_MARK}{format_all(normalize(platform))}", familiar):
-            if key in contexts:
-                return NamedContext(key=key, value=contexts[key])
-        return None
+        key = context_name(name, platform, contexts)
+        return NamedContext(key=key, value=contexts[key]) if key is not None else None
 
     def stage_context(self, index: int, platform: Platform) -> NamedContext | None:
         """Return what the command line puts in the place of a stage."""
@@ -257,6 +255,13 @@ class Lowering:
         base = self.resolve(reference, state.platform, location)
         shown = f"FROM {base.reference}@{base.digest}"
         return self.add_image(base, state.platform, location, shown), False
+
+
+def context_name(name: str, platform: Platform, known: Container[str]) -> str | None:
+    """Return which of the known named contexts a name means on a platform: one for it goes first."""
+    familiar = _familiar(name)
+    keys = (f"{familiar}{_PLATFORM_MARK}{format_all(normalize(platform))}", familiar)
+    return next((key for key in keys if key in known), None)
 
 
 def _familiar(name: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.parser import parse
-from polyarch.errors import InputError
+from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.platforms import Platform
@@ -25,7 +25,7 @@ class Known:
 
 def found(text: str, **build_args: str) -> int | None:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
-    return find_epoch(dockerfile, build_args, AMD64, Known())
+    return find_epoch(dockerfile, build_args, AMD64, Known()).seconds
 
 
 FROM = "FROM scratch\n"
@@ -65,10 +65,34 @@ def test_what_is_neither_a_number_nor_a_context(value: str) -> None:
         "FROM scratch AS a",
         "FROM scratch AS a\nADD x /",
         "FROM scratch AS a\nADD http://h/x http://h/y /",
+        "FROM scratch AS a\nADD http://h/x /\nADD http://h/y /",
         "FROM scratch AS a\nADD http://h/x /\nENV A=1",
         "FROM base AS a\nADD http://h/x /",
     ],
 )
-def test_a_stage_that_has_no_date(stage: str) -> None:
-    with pytest.raises(InputError, match="invalid SOURCE_DATE_EPOCH: a"):
+def test_a_stage_that_does_more_or_less_than_to_add_one_source(stage: str) -> None:
+    with pytest.raises(DockerfileError, match="SOURCE_DATE_EPOCH stage m") as caught:
         found(f"{stage}\n{FROM}", SOURCE_DATE_EPOCH="a")
+
+    assert caught.value.line is not None
+
+
+def test_variables_in_the_stage_that_dates_a_build() -> None:
+    text = (
+        f"ARG HOST=h\nFROM scratch AS a\nARG HOST\nARG NAME=xyz\nADD http://$HOST/$NAME /\n{FROM}"
+    )
+
+    assert found(text, SOURCE_DATE_EPOCH="a") == len("http://h/xyz")
+    assert found(text, SOURCE_DATE_EPOCH="a", NAME="n") == len("http://h/n")
+
+
+def test_the_argument_becomes_the_seconds() -> None:
+    given = parse(SourceText(name="Dockerfile", text=FROM))
+    declared = parse(SourceText(name="Dockerfile", text="ARG SOURCE_DATE_EPOCH=source\n" + FROM))
+
+    by_flag = find_epoch(given, {"SOURCE_DATE_EPOCH": "source"}, AMD64, Known())
+    by_default = find_epoch(declared, {}, AMD64, Known())
+
+    assert by_flag.build_args == {"SOURCE_DATE_EPOCH": "77"}
+    (arg,) = by_default.dockerfile.global_args
+    assert arg.definitions[0].default == "77"

@@ -185,7 +185,66 @@ def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> No
         load(store, context="nowhere")
     with pytest.raises(InputError, match="ambiguous Dockerfile source"):
         load(store, context="-", stdin=b"FROM a", dockerfile="mine")
-    with pytest.raises(InputError, match="kind oci-layout://"):
-        load(store, context="-", stdin=b"FROM a", build_contexts={"a": "oci-layout:///x"})
     with pytest.raises(LookupError):
         load(store, context="-", stdin=b"FROM a")[1].date("other")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("target:base", "names a target of a bake file"),
+        ("ftp://h/x", "unsupported context source ftp for a"),
+        ("", 'failed to get build context a: path "" not found'),
+        ("nowhere", 'failed to get build context a: path "nowhere" not found'),
+        ("oci-layout://nowhere", "the folder nowhere was not found"),
+    ],
+)
+def test_named_contexts_that_are_refused(store: Store, value: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        load(store, context="-", stdin=b"FROM a", build_contexts={"a": value})
+
+
+def test_an_archive_stays_an_archive_as_named_context(store: Store, web: WebServer) -> None:
+    data = archive("gz", file="")
+    web.pages["/x"] = Page(data)
+    found: list[bytes] = []
+
+    def use(contexts: Contexts) -> None:
+        root = contexts.trees["a"].root
+        found.append((root / "context").read_bytes())
+        assert contexts.date("a") == 5
+
+    load(store, use, context="-", stdin=b"FROM a", build_contexts={"a": f"{web.address}/x"})
+
+    assert found == [data]
+
+
+def test_named_contexts_for_one_platform_and_all(store: Store, tmp_path: Path) -> None:
+    for name in ("one", "all"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+    given = {"a": str(tmp_path / "all"), "a::linux/arm64": str(tmp_path / "one")}
+
+    _, contexts = load(store, context="-", stdin=b"FROM a", build_contexts=given)
+
+    assert names(contexts, "a") == ["all"]
+    assert names(contexts, "a::linux/arm64") == ["one"]
+
+
+def test_a_dockerfile_of_this_machine_beside_a_context_elsewhere(
+    store: Store, web: WebServer, tmp_path: Path
+) -> None:
+    web.pages["/x"] = Page(archive("", Dockerfile="FROM there"))
+    (tmp_path / "mine").write_text("FROM here")
+
+    text, _ = load(store, context=f"{web.address}/x", dockerfile=str(tmp_path / "mine"))
+
+    assert text == "FROM here"
+
+
+def test_a_dockerfile_written_small_in_a_folder_that_is_named(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "dockerfile").write_text("FROM small")
+
+    text, _ = load(store, context=str(tmp_path), dockerfile=str(tmp_path / "Dockerfile"))
+
+    assert text == "FROM small"
