@@ -28,6 +28,8 @@ from polyarch.record import field, mutable, replace
 
 __all__ = ["lower_copy"]
 
+_LOGIN = re.compile(r"//[^/@]*@")
+
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
     """Add the vertex of a COPY or an ADD, and its history entry."""
@@ -145,7 +147,8 @@ class _Copies:
             keep_owner=True,
             unpack=is_file and self.instruction.unpack is True,
         )
-        vertex = self.lowering.maker.add(op, name=address, location=self.instruction.location)
+        shown = _LOGIN.sub("//", address)
+        vertex = self.lowering.maker.add(op, name=shown, location=self.instruction.location)
         self._put(action, vertex)
 
     def _put(self, action: CopyAction, source: Vertex) -> None:
