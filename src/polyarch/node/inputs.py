@@ -40,7 +40,16 @@ _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
 def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVE_MAGICS) or data[257:262] == b"ustar"
+    return data.startswith(_ARCHIVE_MAGICS) or _is_tar(data[:512])
+
+
+def _is_tar(header: bytes) -> bool:
+    """Tell whether it is the first header of a tar, of any kind: its checksum is right."""
+    try:
+        expected = int(header[148:156].rstrip(b"\0 ") or b"-1", 8)
+    except ValueError:
+        return False
+    return len(header) == 512 and expected == sum(header[:148] + b" " * 8 + header[156:])
 
 
 @frozen
@@ -311,7 +320,7 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
     for path in candidates:
         try:
             text = decode(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except OSError as error:
             raise InputError(f"can't read {path}: {error.strerror}") from error

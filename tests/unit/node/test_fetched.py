@@ -1,6 +1,7 @@
 """The Dockerfile and the contexts of a request, wherever they are."""
 
 import io
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from polyarch.worker.remote import remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree
 from web import Page, WebServer, web_server
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 DATE = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
 
@@ -67,6 +73,17 @@ def archive(kind: str, **files: str) -> bytes:
     return data.getvalue()
 
 
+def without_magic(data: bytes) -> bytes:
+    """Make of an archive one as Unix had it first: no field says what it is."""
+    changed = bytearray(data)
+    for start in range(0, len(data), 512):
+        if data[start + 257 : start + 262] == b"ustar":
+            changed[start + 257 : start + 512] = bytes(255)
+            block = changed[start : start + 148] + b" " * 8 + changed[start + 156 : start + 512]
+            changed[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    return bytes(changed)
+
+
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
     return [entry.name for entry in tree.entries(tree.root)]
@@ -92,9 +109,14 @@ def test_a_dockerfile_on_standard_input(store: Store) -> None:
     assert text == "FROM a"
 
 
-@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz", "zst", "v7"])
 def test_an_archive_on_standard_input(store: Store, kind: str) -> None:
-    data = archive(kind, Dockerfile="FROM a", other="FROM b", file="")
+    data = archive(kind if kind in {"gz", "bz2", "xz"} else "",
+                   Dockerfile="FROM a", other="FROM b", file="")  # fmt: skip
+    if kind == "zst":
+        data = zstd.compress(data)
+    elif kind == "v7":
+        data = without_magic(data)
 
     text, contexts = load(store, context="-", stdin=data, dockerfile="other")
 
