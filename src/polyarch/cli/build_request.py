@@ -43,6 +43,8 @@ from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "read_request", "refuse_unsupported"]
 
+_SECRET_LIMIT = 500 << 10
+
 
 @frozen
 class Asked:
@@ -77,7 +79,6 @@ def refuse_unsupported(asked: Asked) -> None:
     """Refuse by name what the engine can't carry out yet. Raises InputError."""
     wanted = [each for each in asked.attestations if not each.disabled]
     problems = [
-        (asked.call is not None and asked.call.name != "lint", _shown(asked.call)),
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
@@ -89,14 +90,15 @@ def refuse_unsupported(asked: Asked) -> None:
             raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
-def _shown(call: Call | None) -> str:
-    return f"--call={call.name}" if call else ""
-
-
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
-    return call_flag(options.text("print") or options.text("call"))
+    call = call_flag(options.text("print") or options.text("call"))
+    if call is not None:
+        from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
+
+        known_call(call.name)
+    return call
 
 
 def _attestations(options: Options) -> tuple[Attestation, ...]:
@@ -123,7 +125,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
         load=options.is_set("load"),
         needs_digest=needs_digest,
         no_cache=options.is_set("no-cache"),
-        no_cache_filter=options.values("no-cache-filter"),
+        no_cache_filter=_stage_names(options.values("no-cache-filter")),
         pull=options.is_set("pull"),
         network=options.text("network"),
         add_hosts=add_host_flag(options.values("add-host")),
@@ -176,6 +178,11 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     return {**proxy_args(environ, args), **args}
 
 
+def _stage_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of stages in all values, each of which may have several with commas."""
+    return tuple(name for value in values for name in value.split(","))
+
+
 def _pairs(values: Iterable[str]) -> dict[str, str]:
     return {name: setting for name, _, setting in map(_pair, values)}
 
@@ -197,8 +204,8 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
         path, env = spec.file, spec.env
         if not path and not env:
             path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
-        if path and not os.path.exists(path):
-            raise InputError(f"failed to stat {path}: no such file or directory")
+        if path:
+            _check_secret(spec.id, path)
         found[spec.id] = Secret(id=spec.id, path=path, env=env)
     return tuple(found.values())
 
@@ -213,6 +220,17 @@ def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
     reference = parse_git_reference(options.arguments[0])
     is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
     return (SshSpec(id="default"),) if is_ssh else ()
+
+
+def _check_secret(identifier: str, path: str) -> None:
+    """Find out early what no step could read. Raises InputError."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"failed to stat {path}: {reason}") from error
+    if size > _SECRET_LIMIT:
+        raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
 
 
 def _agents(specs: Iterable[SshSpec], environ: Mapping[str, str]) -> dict[str, str]:

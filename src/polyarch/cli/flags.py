@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
+from polyarch.cli.hints import hint_for
 from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
 from polyarch.platforms import format_all, normalize
@@ -183,10 +184,12 @@ def _secret(value: str) -> SecretSpec:
         if not equals:
             raise InputError(f"invalid field '{text}' must be a key=value pair")
         if key == "type" and setting not in {"file", "env"}:
-            raise InputError(f"unsupported secret type {quoted(setting)}")
+            hint = hint_for(setting, ("file", "env"))
+            raise InputError(f"unsupported secret type {quoted(setting)}", hint=hint)
         name = "src" if key == "source" else key
         if name not in found:
-            raise InputError(f"unexpected key '{key}' in '{text}'")
+            hint = hint_for(key, (*found, "source"))
+            raise InputError(f"unexpected key '{key}' in '{text}'", hint=hint)
         found[name] = setting
     if found["type"] == "env" and not found["env"]:
         return SecretSpec(id=found["id"], env=found["src"])
@@ -255,7 +258,7 @@ def annotation_flag(
     platform; `str` of its result is what the annotation says.
     """
     found: dict[tuple[str, str, int], Annotation] = {}
-    for number, value in enumerate(filter(None, values)):
+    for value in filter(None, values):
         name, equals, setting = value.partition("=")
         if not equals:
             raise InputError(f"invalid annotation {quoted(value)}, expected key=value")
@@ -266,8 +269,8 @@ def annotation_flag(
         else:
             places = [_annotation_place(text, parse_platform) for text in types.split(",")]
         for kind, platform in places:
-            # As in buildx, two values with a platform never meet: both are handed on.
-            identity = (kind, key, -1 if platform is None else number)
+            # As in buildx, two places with a platform never meet: both are handed on.
+            identity = (kind, key, -1 if platform is None else len(found))
             found[identity] = Annotation(type=kind, platform=platform, key=key, value=setting)
     return tuple(found.values())
 
@@ -281,7 +284,8 @@ def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tup
         )
     kind, platform = match.groups()
     if kind not in _ANNOTATION_TYPES:
-        raise InputError(f"unknown annotation type {quoted(kind)}")
+        hint = hint_for(kind, _ANNOTATION_TYPES)
+        raise InputError(f"unknown annotation type {quoted(kind)}", hint=hint)
     if platform is None:
         return kind, None
     try:
@@ -309,7 +313,7 @@ def _ulimit(value: str) -> Ulimit:
     if not equals:
         raise InputError(f"invalid ulimit argument: {value}")
     if name not in _ULIMITS:
-        raise InputError(f"invalid ulimit type: {name}")
+        raise InputError(f"invalid ulimit type: {name}", hint=hint_for(name, _ULIMITS))
     limits = text.split(":")
     if len(limits) > 2:
         raise InputError(
@@ -358,7 +362,8 @@ def resource_flag(values: Iterable[str]) -> Resources:
         elif key in {"cpuset-cpus", "cpuset-mems"}:
             texts[key] = value
         else:
-            raise InputError(f"unknown resource {quoted(key)}")
+            known = (*_RESOURCE_NUMBERS, "cpuset-cpus", "cpuset-mems")
+            raise InputError(f"unknown resource {quoted(key)}", hint=hint_for(key, known))
     return Resources(
         memory=numbers.get("memory", 0),
         memory_swap=numbers.get("memory-swap", 0),
@@ -415,7 +420,8 @@ def allow_flag(values: Iterable[str]) -> Allowed:
         if key == "device":
             _check_device(setting)
         elif value not in {"network.host", "security.insecure"}:
-            raise InputError(f"unknown entitlement {value}")
+            hint = hint_for(value, ("network.host", "security.insecure", "device"))
+            raise InputError(f"unknown entitlement {value}", hint=hint)
         entitlements.append(value)
     return Allowed(entitlements=tuple(entitlements), local_delete=local_delete)
 

@@ -6,19 +6,21 @@ from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
-from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
-from polyarch.errors import DockerfileError, InputError, PolyarchError
+from polyarch.dockerfile.stages import stage_label
+from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
-from polyarch.graph.vertex import Vertex
+from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
+from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import suggestion
+from polyarch.text.gotext import nearest, quote
 
 __all__ = [
     "BaseImages",
@@ -28,6 +30,7 @@ __all__ = [
     "context_name",
     "expand_in",
     "expand_words_in",
+    "has_windows_layers",
 ]
 
 MAIN_CONTEXT = "context"
@@ -35,6 +38,11 @@ SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
 _PLATFORM_MARK = "::"
 _RESERVED = frozenset({SCRATCH, MAIN_CONTEXT})
+_COMMON_IMAGES = tuple(
+    f"{name}{tag}"
+    for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
+    for tag in ("", ":latest")
+)
 
 
 class BaseImages(Protocol):
@@ -113,7 +121,8 @@ class Lowering:
     """One Dockerfile being lowered for one platform.
 
     `global_args` are the values of the ARGs before the first FROM and of the platform arguments;
-    `written` are the stages of the Dockerfile; `lower_stage` lowers one of them.
+    `written` are the stages of the Dockerfile; `lower_stage` lowers one of them. `names_stages` says
+    that the names of steps tell their stage, as there is more than one.
     """
 
     platform: Platform
@@ -123,6 +132,7 @@ class Lowering:
     escape: str
     global_args: Mapping[str, str] = field(default_factory=dict)
     written: tuple[Stage, ...] = ()
+    names_stages: bool = True
     lower_stage: Callable[[int], StageState] | None = None
     _stages: dict[int, StageState | None] = field(default_factory=dict)
 
@@ -167,22 +177,17 @@ class Lowering:
         name = self.written[index].name
         return self.find_context(name, platform) if name else None
 
-    def prefix(self, stage: Stage, index: int, platform: Platform) -> str:
-        """Return what stands before the number in the names of a stage's steps."""
+    def prefix(self, state: StageState, variables: Mapping[str, str]) -> str:
+        """Return what stands before the number in the name of a stage's next step.
+
+        `variables` tell which platform the stage makes things for, if it asks.
+        """
         words = []
         if self.options.is_multi_platform:
-            words.append(str(platform) + self._crossing(platform))
-        if stage.name:
-            words.append(stage.name)
-        elif len(self.written) > 1:
-            words.append(f"stage-{index}")
+            words.append(str(state.platform) + _crossing(state.platform, variables))
+        if self.names_stages:
+            words.append(state.stage.name or f"stage-{state.index}")
         return " ".join(words)
-
-    def _crossing(self, platform: Platform) -> str:
-        if platform == self.platform:
-            return ""
-        target = str(self.platform)
-        return "->" + (target.partition("/")[2] if platform.os == self.platform.os else target)
 
     def add(
         self,
@@ -191,27 +196,61 @@ class Lowering:
         inputs: tuple[Vertex, ...],
         text: str,
         instruction: Instruction,
+        *,
+        may_ignore_cache: bool = True,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`."""
-        shown = expand(text, state.variables, escape=self.escape, mode=DISPLAY)
+        """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows.
+
+        `may_ignore_cache` says whether `--no-cache` is meant for it.
+        """
+        if state.is_windows:
+            raise _no_windows(instruction.location)
+        shown = self._shown(state, text, instruction)
         return self.maker.add(
             op,
             inputs,
-            name=state.step_name(shown),
+            name=state.step_name(shown, self.prefix(state, state.variables)),
             location=instruction.location,
             platform_name=str(state.platform),
-            ignore_cache=state.ignore_cache,
+            ignore_cache=state.ignore_cache and may_ignore_cache,
+            note=StepNote(
+                stage=state.stage.name or str(state.index),
+                number=state.step,
+                text=shown,
+                arguments=state.arguments(),
+            ),
         )
 
+    def _shown(self, state: StageState, text: str, instruction: Instruction) -> str:
+        mode = DISPLAY if isinstance(instruction, Run) else WORD
+        try:
+            shown = expand(text, state.variables, escape=self.escape, mode=mode)
+        except DockerfileError:
+            shown = text  # what the shell makes of it is its own business
+        keyword, blank, rest = shown.partition(" ")
+        return f"{'ONBUILD ' * state.is_trigger}{keyword.upper()}{blank}{rest}"
+
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
-        """Ask for an image; an error gets the place of the instruction that names it."""
+        """Ask for an image; an error gets the place of the instruction that names it.
+
+        It also gets the name of a stage or a common image, if one is near.
+        """
         try:
             return self.images.resolve(reference, platform)
+        except InvalidReference as error:
+            raise DockerfileError(
+                f"failed to parse stage name {quote(reference)}: {error}",
+                hint=error.hint,
+                place=location,
+            ) from error
         except PolyarchError as error:
             error.place = error.place or location
-            stages = [stage.name for stage in self.written if stage.name]
-            if near := suggestion(reference.lower(), stages):
-                error.hint = f"no stage has that name, so it was taken for an image{near}"
+            stages = [stage_label(self.written, index) for index in range(len(self.written))]
+            near = nearest(reference, (*stages, *_COMMON_IMAGES))
+            if near:
+                error.args = (f"{error} (did you mean {near}?)",)
+            if near in stages:
+                error.hint = "no stage has that name, so it was taken for an image"
             raise
 
     def add_image(
@@ -241,20 +280,63 @@ class Lowering:
         """
         if not name:
             return self.local(), True
+        # Whatever the platform of this stage: a stage of its own says for which another image is.
+        platform = self.platform
         if index is not None:
-            context = self.stage_context(index, state.platform)
+            context = self.stage_context(index, platform)
             if context is None:
+                state.taken.stages[index] = None
                 return self.stage(index).vertex, False
         else:
-            context = self.find_context(name, state.platform)
+            context = self.find_context(name, platform)
         if name == SCRATCH or (context and context.is_empty):
             return self.maker.add(ScratchOp()), False
         if context and not context.image:
             return self.named(context), True
-        reference = context.image if context else name
-        base = self.resolve(reference, state.platform, location)
+        base = self.resolve(context.image if context else name, platform, location)
+        if has_windows_layers(base):
+            raise _no_windows(location)
         shown = f"FROM {base.reference}@{base.digest}"
-        return self.add_image(base, state.platform, location, shown), False
+        return self.add_image(base, platform, location, shown), False
+
+
+def has_windows_layers(base: BaseImage) -> bool:
+    """Tell if the layers of an image are those of Windows: files below `Files`, and the registry."""
+    return bool(base.diff_ids) and base.config.get("os") == "windows"
+
+
+def _no_windows(location: Location) -> DockerfileError:
+    return DockerfileError(
+        "the files of a Windows image can't be read or changed here",
+        hint="ENV, CMD and the like can be set in a stage from it; for the rest build on Windows",
+        place=location,
+    )
+
+
+def _crossing(platform: Platform, variables: Mapping[str, str]) -> str:
+    """Return an arrow and what is made on a platform, where that is another one and is known."""
+    target = _target(platform, variables)
+    if target is None or (target.os, target.architecture) == (platform.os, platform.architecture):
+        return ""
+    name = str(target)
+    return "->" + (name.partition("/")[2] if platform.os == target.os else name)
+
+
+def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None:
+    if whole := variables.get("TARGETPLATFORM"):
+        try:
+            return normalize(parse_platform(whole))
+        except InputError:
+            pass
+    if not any(f"TARGET{part}" in variables for part in ("OS", "ARCH", "VARIANT")):
+        return None
+    return normalize(
+        Platform(
+            os=variables.get("TARGETOS") or platform.os,
+            architecture=variables.get("TARGETARCH") or platform.architecture,
+            variant=variables.get("TARGETVARIANT", ""),
+        )
+    )
 
 
 def context_name(name: str, platform: Platform, known: Container[str]) -> str | None:
@@ -290,8 +372,12 @@ def expand_in(
 def expand_words_in(
     state: StageState, text: str, instruction: Instruction, lowering: Lowering
 ) -> tuple[str, ...]:
-    """Expand variables, then split into words. Raises DockerfileError with the place."""
-    return _expanded(state, text, instruction, lowering, WORD).words
+    """Expand variables, then split into words. Raises DockerfileError with the place.
+
+    Variables that aren't set are no finding here: BuildKit's check doesn't see those of EXPOSE.
+    """
+    escape, place = lowering.escape, instruction.location
+    return expansion(text, state.variables, escape=escape, place=place).words
 
 
 def _expanded(

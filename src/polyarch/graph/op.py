@@ -296,7 +296,8 @@ class CopyAction:
 
     `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
     `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
-    says whether local archives are extracted. `created` is the time of folders that are made on the way
+    says whether local archives are extracted. With `is_literal` sources are no patterns, links aren't
+    followed, and a folder is copied as what it is rather than its contents. `created` is the time of folders that are made on the way
     to the destination, as in MkdirAction.
     """
 
@@ -308,6 +309,7 @@ class CopyAction:
     keep_owner: bool = False
     unpack: bool = False
     parents: bool = False
+    is_literal: bool = False
     exclude: tuple[str, ...] = ()
     created: int | None = None
 

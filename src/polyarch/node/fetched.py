@@ -109,7 +109,8 @@ class Fetcher:
     def _commit(self, op: GitOp, address: str) -> Fetched:
         with step(self.sink, f"[internal] load git source {redacted(address)}"):
             commit = self.remote.commit(op, self.cancel)
-        return Fetched(tree=SourceTree(root=commit.root), made=commit.made)
+        tree = SourceTree(root=commit.root, revision=commit.commit)
+        return Fetched(tree=tree, made=commit.made)
 
     def _file(self, address: str) -> Fetched:
         with step(self.sink, "[internal] load remote build context"):

@@ -31,6 +31,8 @@ __all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "r
 _BOM = "\ufeff"
 _MAX_LINE = 65535
 _WILDCARDS = frozenset("*[]?^\\")
+_ROOTS = frozenset({".", "/"})
+_EVERYTHING = frozenset({"*", "**", "**/*"})
 
 
 def clean_path(path: str) -> str:
@@ -197,11 +199,16 @@ class Matcher:
     def covers(self, path: str) -> bool:
         """Tell if a path of an instruction is surely ignored: not if there are exceptions.
 
-        Other than `ignores`, this asks about the root, too. Raises InputError as `ignores`.
+        Other than `ignores`, this asks about the root, too: it is if a pattern says so of all that is
+        in it. Of an absolute path only patterns that match anything say so. Raises InputError as `ignores`.
         """
         if self.has_exceptions:
             return False
-        return any(pattern.matches_tree(path) for pattern in self._patterns)
+        if path in _ROOTS and all(pattern.text not in _EVERYTHING for pattern in self._patterns):
+            return False
+        # patternmatcher takes what is before the first slash of an absolute path for a folder.
+        top = "" if path.startswith("/") else path
+        return any(item.matches_tree(path) or item.matches(top) for item in self._patterns)
 
     def judge(self, path: str, parent: Verdict | None = None) -> Verdict:
         """Judge a path that a walk comes to, given the verdict on its folder (None at the top).

@@ -5,6 +5,7 @@ Source: draft-miller-ssh-agent, "Protocol messages": a length of four bytes, a t
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -24,7 +25,7 @@ _ALLOWED = frozenset({11, 13})  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN
 def forward_agent(agent: str, path: Path) -> Iterator[None]:
     """Listen at `path` for as long as the block lasts and pass requests on to the agent's socket."""
     server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
+    _bind(server, path)
     server.listen()
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
@@ -44,6 +45,15 @@ def forward_agent(agent: str, path: Path) -> Iterator[None]:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
+
+
+def _bind(server: socket.socket, path: Path) -> None:
+    """Bind to a path of any length: the kernel takes 107 bytes, and a store may be deep down."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        server.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 def _accept(

@@ -25,7 +25,7 @@ from polyarch.store.store import Store
 from polyarch.worker.agent import forward_agent
 from polyarch.worker.copy import Copier
 from polyarch.worker.secrets import Secrets
-from polyarch.worker.tree import SourceTree, find_sources
+from polyarch.worker.tree import SourceTree, find_path
 
 __all__ = ["MountedStep", "Reading", "StepMounts"]
 
@@ -181,8 +181,7 @@ class _Maker:
         if mount.input is not None:
             tree = self._tree(mount.input)
             copier = Copier(source=tree, root=folder)
-            for entry in find_sources(tree, mount.source):
-                copier.copy(entry, "/")
+            copier.copy(find_path(tree, mount.source), "/")
         set_owner(folder, mount.uid, mount.gid)
         folder.chmod(mount.mode)
 
