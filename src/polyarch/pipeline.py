@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import BaseImages, LowerOptions
-from polyarch.dockerfile.epoch import find_epoch
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
 from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
@@ -272,13 +272,14 @@ def _loader(
         def folder() -> Path:
             return node.store.temporary("context")
 
-        kept = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+        args = request.build_args
         return Fetcher(
             remote=remote,
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=bool(parse_bool(kept)),
+            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
     return Loader(

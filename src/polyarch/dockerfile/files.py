@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from polyarch.dockerfile.context import Lowering, expand_in
 from polyarch.dockerfile.expand import HEREDOC
@@ -29,6 +30,8 @@ from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
 __all__ = ["check_owner", "lower_copy"]
+
+_LOGIN = re.compile(r"//[^/@]*@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
@@ -150,7 +153,8 @@ class _Copies:
             keep_owner=True,
             unpack=is_file and self.instruction.unpack is True,
         )
-        vertex = self.lowering.maker.add(op, name=address, location=self.instruction.location)
+        shown = _LOGIN.sub("//", address)
+        vertex = self.lowering.maker.add(op, name=shown, location=self.instruction.location)
         self._put(action, vertex)
 
     def _put(self, action: CopyAction, source: Vertex) -> None:
