@@ -221,7 +221,8 @@ def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
     parent = find_stage(lowering.written, name, before=index)
     context = lowering.find_context(name, platform)
     if name == SCRATCH:
-        state = _from_scratch(stage, index, platform, lowering)
+        # Nothing is of no platform: the word in FROM is read, and is for nothing.
+        state = _from_scratch(stage, index, lowering.platform, lowering)
     elif parent is not None and not context:
         state = lowering.stage(parent).fork(stage, index)
         state.taken.parent = parent
