@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.dockerfile.syntax import check_syntax
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
@@ -38,6 +39,7 @@ from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
+from polyarch.node.telling import Telling
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
 from polyarch.record import frozen, replace
@@ -70,13 +72,16 @@ def build_on(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
+    telling: Telling | None = None,
 ) -> BuildResult:
-    """Carry out `request` on `node`, inside the engine.
+    """Carry out `request` on `node`, inside the engine; `telling` gathers why steps ran.
 
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
     """
     cancel = cancel or CancelToken()
+    telling = telling or Telling()
+    telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
@@ -115,11 +120,20 @@ def build_on(
         finally:
             _warn(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
-        solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
+        solved = node.solve(
+            graph,
+            contexts,
+            images,
+            cancel,
+            remote=remote,
+            telling=telling,
+            jobs=request.jobs,
+        )
+    telling.has_ended = True
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved)
+    return _result(export, solved, telling)
 
 
 @frozen
@@ -147,7 +161,7 @@ def check_on(
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
         try:
-            dockerfile = parse(source, lint)
+            dockerfile = _parsed(source, request, lint)
             options = replace(
                 _options(request, _BUILD_PLATFORM),
                 all_stages=not request.target,
@@ -261,7 +275,7 @@ def _loader(
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=kept in {"1", "true"},
+            keep_git_dir=bool(parse_bool(kept)),
         )
 
     return Loader(
@@ -280,10 +294,15 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
             try:
-                return parse(source, lint), shown.digest
+                return _parsed(source, loader.request, lint), shown.digest
             except PolyarchError:
                 _warn(lint.findings, shown.digest, sink)
                 raise
+
+
+def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
+    check_syntax(source, request.build_args)
+    return parse(source, lint)
 
 
 def _secrets(request: BuildRequest) -> Secrets:
@@ -294,30 +313,12 @@ def _secrets(request: BuildRequest) -> Secrets:
     return Secrets(sources=sources, agents=dict(request.ssh))
 
 
-def _is_multi_platform(chosen: str, platforms: int) -> bool:
-    """Return whether an index is made: of several platforms, or as an argument says."""
-    if not chosen:
-        return platforms > 1
-    is_multi = parse_bool(chosen)
-    if is_multi is None:
-        raise InputError(
-            f"invalid boolean value for multi-platform: {chosen}",
-            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
-        )
-    if not is_multi and platforms > 1:
-        raise InputError(
-            "conflicting config: returning multiple target platforms is not allowed",
-            hint=f"leave {_MULTI_PLATFORM}={chosen} out, or build for one platform",
-        )
-    return is_multi
-
-
 def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
     args = request.build_args
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=_is_multi_platform(args.get(_MULTI_PLATFORM, ""), len(platforms)),
+        is_multi_platform=_is_multi_platform(args, platforms),
         target=request.target,
         build_args=args,
         labels=request.labels,
@@ -332,6 +333,23 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
         cgroup_parent=request.cgroup_parent,
         allow=frozenset(request.allow),
     )
+
+
+def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
+    """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
+    text = args.get(_MULTI_PLATFORM, "")
+    wanted = parse_bool(text) if text else len(platforms) > 1
+    if wanted is None:
+        raise InputError(
+            f"invalid boolean value for multi-platform: {text}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
+    if not wanted and len(platforms) > 1:
+        raise InputError(
+            "conflicting config: returning multiple target platforms is not allowed",
+            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
+        )
+    return wanted
 
 
 def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -397,6 +415,7 @@ def _assemble(
                 part.history,
                 node.layers.export(stack, choice, cancel),
                 part.platform,
+                moment=part.epoch,
                 epoch=epoch,
                 annotations=annotations,
             )
@@ -413,10 +432,10 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
+def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached)
+        return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
     return BuildResult(
         descriptor=export.root.descriptor,
@@ -427,4 +446,5 @@ def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
         },
         ran=ran,
         cached=cached,
+        explanations=telling.found,
     )

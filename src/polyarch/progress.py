@@ -49,7 +49,8 @@ class StepEvent:
 class StatusEvent:
     """How far a part of a step is: a blob that is fetched, a manifest that is pushed.
 
-    `current` and `total` are bytes, 0 where there are none to count.
+    `current` and `total` are bytes, 0 where there are none to count. `is_remark` says that `id` is all there
+    is to say, and no work that is done.
     """
 
     step: Digest
@@ -58,6 +59,7 @@ class StatusEvent:
     total: int = 0
     started: float | None = None
     completed: float | None = None
+    is_remark: bool = False
 
 
 @frozen

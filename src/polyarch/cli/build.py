@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from polyarch.text.gotext import parse_bool
 
 if TYPE_CHECKING:
     from polyarch.cli.calls import Answer
+    from polyarch.node.telling import Telling
     from polyarch.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -87,18 +88,38 @@ def _build(options: Options, context: Context) -> int:
     if asked.call is not None:
         answer = _ask(asked, asked.call, context, display)
         return _write_answer(answer, asked.call, options, context)
-    result = _solve(asked, context, display)
+    result = _solve(asked, context, display, explain=options.is_set("explain"))
     _write_results(result, chosen, options, (context, display))
     return 0
 
 
-def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
+def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
     # The engine is most of the program: a wrong flag is told without it.
     from polyarch.cli.engine import open_node  # noqa: PLC0415
+    from polyarch.node.telling import Telling  # noqa: PLC0415
     from polyarch.pipeline import build_on  # noqa: PLC0415
 
-    with open_node(context) as node, cancel_on_signals() as cancel, display, _solving():
-        return build_on(node, asked.request, sink=display, cancel=cancel)
+    telling = Telling(live=explain, number=display.number)
+    with ExitStack() as stack:
+        node = stack.enter_context(open_node(context))
+        if explain:
+            stack.callback(_explain, telling, context)
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.enter_context(display)
+        stack.enter_context(_solving())
+        return build_on(node, asked.request, sink=display, cancel=cancel, telling=telling)
+
+
+def _explain(telling: Telling, context: Context) -> None:
+    """Say below all progress why steps ran, whether the build ended well or not."""
+    from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
+
+    steps = [each for each in telling.found if each.causes]
+    if not telling.has_ended:
+        return
+    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
+    for line in explained_lines(steps):
+        context.warn(line)
 
 
 @contextmanager
@@ -117,7 +138,7 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
     """Answer a question about the Dockerfile."""
     # For those who ask only.
     from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
-    from polyarch.cli.check import check_answer  # noqa: PLC0415
+    from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
     from polyarch.cli.engine import open_node  # noqa: PLC0415
     from polyarch.pipeline import check_on, outline_on, targets_on  # noqa: PLC0415
 
@@ -129,7 +150,8 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
             return outline_answer(outline_on(node, request, sink=display, cancel=cancel))
         if call.name == "targets":
             return targets_answer(targets_on(node, request, sink=display, cancel=cancel))
-        return check_answer(check_on(node, request, sink=display, cancel=cancel))
+        found = check_on(node, request, sink=display, cancel=cancel)
+        return check_answer(found, shown_name(request))
 
 
 def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+import os
+
 from polyarch.cli.calls import Answer, encoded, location_json
 from polyarch.dockerfile.lint import Finding
-from polyarch.errors import InputError
+from polyarch.errors import InputError, Place
 from polyarch.graph.location import Location
 from polyarch.pipeline import CheckResult
+from polyarch.record import replace
+from polyarch.request import BuildRequest, is_address
 
-__all__ = ["check_answer"]
+__all__ = ["check_answer", "shown_name"]
 
 
-def check_answer(result: CheckResult) -> Answer:
-    """Tell what a check found; it fails if that is anything, or if the Dockerfile can't be built."""
+def check_answer(result: CheckResult, name: str = "") -> Answer:
+    """Tell what a check found; it fails if that is anything, or if the Dockerfile can't be built.
+
+    People are shown the Dockerfile's `name`, if that isn't "", programs what the frontend calls it.
+    """
     failure = result.error
     error = None
     if failure is not None:
         # Not as other errors are shown, but as findings are: the place comes last.
-        excerpt = failure.place.excerpt() if failure.place is not None else ""
+        excerpt = _excerpt(failure.place, name) if failure.place is not None else ""
         error = InputError(f"{failure}\n{excerpt}".rstrip("\n"), hint=failure.hint)
     return Answer(
         document=_document(result),
-        text=_text(result),
+        text=_text(result, name),
         status=int(bool(result.findings or error)),
         error=error,
         counted=True,
     )
 
 
-def _text(result: CheckResult) -> str:
+def shown_name(request: BuildRequest) -> str:
+    """Return what buildx calls the Dockerfile of a request: the path that leads to it, if there is one."""
+    if request.dockerfile == "-":
+        return "stdin"
+    if request.dockerfile or request.context == "-" or is_address(request.context):
+        return request.dockerfile
+    return os.path.normpath(os.path.join(request.context, "Dockerfile"))
+
+
+def _excerpt(place: Place, name: str) -> str:
+    if name and isinstance(place, Location):
+        place = replace(place, source=replace(place.source, name=name))
+    return place.excerpt()
+
+
+def _text(result: CheckResult, name: str) -> str:
     """Write the findings in the order of their places, each with its lines."""
     count = len(result.findings)
     if not count:
@@ -38,7 +60,7 @@ def _text(result: CheckResult) -> str:
     for finding in sorted(result.findings, key=lambda each: each.location.start):
         rule = finding.rule
         title = f"WARNING: {rule.name}" + (f" - {rule.url}" if rule.url else "")
-        parts.append(f"\n{title}\n{finding.detail}\n{finding.location.excerpt()}")
+        parts.append(f"\n{title}\n{finding.detail}\n{_excerpt(finding.location, name)}")
     return "".join(parts) + ("\n" if result.error is not None else "")
 
 

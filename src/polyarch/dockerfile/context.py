@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
-from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.stage import StageState
 from polyarch.dockerfile.stages import stage_label
-from polyarch.errors import DockerfileError, InputError, PolyarchError
+from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
-from polyarch.graph.vertex import Vertex
+from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, normalize
+from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import nearest
+from polyarch.text.gotext import nearest, quote
 
 __all__ = [
     "BaseImages",
@@ -27,12 +28,17 @@ __all__ = [
     "Lowering",
     "expand_in",
     "expand_words_in",
+    "has_windows_layers",
 ]
 
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
-_COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
+_COMMON_IMAGES = tuple(
+    f"{name}{tag}"
+    for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
+    for tag in ("", ":latest")
+)
 
 
 class BaseImages(Protocol):
@@ -83,7 +89,8 @@ class Lowering:
     """One Dockerfile being lowered for one platform.
 
     `global_args` are the values of the ARGs before the first FROM and of the platform arguments;
-    `written` are the stages of the Dockerfile; `lower_stage` lowers one of them.
+    `written` are the stages of the Dockerfile; `lower_stage` lowers one of them. `names_stages` says
+    that the names of steps tell their stage, as there is more than one.
     """
 
     platform: Platform
@@ -93,6 +100,7 @@ class Lowering:
     escape: str
     global_args: Mapping[str, str] = field(default_factory=dict)
     written: tuple[Stage, ...] = ()
+    names_stages: bool = True
     lower_stage: Callable[[int], StageState] | None = None
     _stages: dict[int, StageState | None] = field(default_factory=dict)
 
@@ -126,28 +134,23 @@ class Lowering:
 
     def find_context(self, name: str, platform: Platform) -> str:
         """Return what the command line says that `name` stands for, "" for nothing."""
-        if name == SCRATCH:
+        if name.lower() in {SCRATCH, MAIN_CONTEXT}:
             return ""
         contexts = self.options.contexts
         familiar = _familiar(name)
         return contexts.get(f"{familiar}::{platform}") or contexts.get(familiar, "")
 
-    def prefix(self, stage: Stage, index: int, platform: Platform) -> str:
-        """Return what stands before the number in the names of a stage's steps."""
+    def prefix(self, state: StageState, variables: Mapping[str, str]) -> str:
+        """Return what stands before the number in the name of a stage's next step.
+
+        `variables` tell which platform the stage makes things for, if it asks.
+        """
         words = []
         if self.options.is_multi_platform:
-            words.append(str(platform) + self._crossing(platform))
-        if stage.name:
-            words.append(stage.name)
-        elif len(self.written) > 1:
-            words.append(f"stage-{index}")
+            words.append(str(state.platform) + _crossing(state.platform, variables))
+        if self.names_stages:
+            words.append(state.stage.name or f"stage-{state.index}")
         return " ".join(words)
-
-    def _crossing(self, platform: Platform) -> str:
-        if platform == self.platform:
-            return ""
-        target = str(self.platform)
-        return "->" + (target.partition("/")[2] if platform.os == self.platform.os else target)
 
     def add(
         self,
@@ -159,26 +162,36 @@ class Lowering:
         *,
         may_ignore_cache: bool = True,
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`.
+        """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows.
 
         `may_ignore_cache` says whether `--no-cache` is meant for it.
         """
-        shown = self._displayed(text, state.variables)
+        if state.is_windows:
+            raise _no_windows(instruction.location)
+        shown = self._shown(state, text, instruction)
         return self.maker.add(
             op,
             inputs,
-            name=state.step_name(shown),
+            name=state.step_name(shown, self.prefix(state, state.variables)),
             location=instruction.location,
             platform_name=str(state.platform),
             ignore_cache=state.ignore_cache and may_ignore_cache,
+            note=StepNote(
+                stage=state.stage.name or str(state.index),
+                number=state.step,
+                text=shown,
+                arguments=state.arguments(),
+            ),
         )
 
-    def _displayed(self, text: str, variables: Mapping[str, str]) -> str:
-        """Return how a step is shown: as written where the shell knows more than Dockerfiles do."""
+    def _shown(self, state: StageState, text: str, instruction: Instruction) -> str:
+        mode = DISPLAY if isinstance(instruction, Run) else WORD
         try:
-            return expand(text, variables, escape=self.escape, mode=DISPLAY)
+            shown = expand(text, state.variables, escape=self.escape, mode=mode)
         except DockerfileError:
-            return text
+            shown = text  # what the shell makes of it is its own business
+        keyword, blank, rest = shown.partition(" ")
+        return f"{'ONBUILD ' * state.is_trigger}{keyword.upper()}{blank}{rest}"
 
     def resolve(self, reference: str, platform: Platform, location: Location) -> BaseImage:
         """Ask for an image; an error gets the place of the instruction that names it.
@@ -187,6 +200,12 @@ class Lowering:
         """
         try:
             return self.images.resolve(reference, platform)
+        except InvalidReference as error:
+            raise DockerfileError(
+                f"failed to parse stage name {quote(reference)}: {error}",
+                hint=error.hint,
+                place=location,
+            ) from error
         except PolyarchError as error:
             error.place = error.place or location
             stages = [stage_label(self.written, index) for index in range(len(self.written))]
@@ -221,17 +240,60 @@ class Lowering:
         """
         if not name:
             return self.local(MAIN_CONTEXT), True
-        context = self.find_context(name, state.platform)
+        # Whatever the platform of this stage: a stage of its own says for which another image is.
+        platform = self.platform
+        context = self.find_context(name, platform)
         if index is not None and not context:
             state.taken.stages[index] = None
             return self.stage(index).vertex, False
-        if name == SCRATCH:
+        if name == SCRATCH or context == IMAGE_SCHEME + SCRATCH:
             return self.maker.add(ScratchOp()), False
         if context and not context.startswith(IMAGE_SCHEME):
             return self.local(name), True
-        base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, state.platform, location)
+        base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, platform, location)
+        if has_windows_layers(base):
+            raise _no_windows(location)
         shown = f"FROM {base.reference}@{base.digest}"
-        return self.add_image(base, state.platform, location, shown), False
+        return self.add_image(base, platform, location, shown), False
+
+
+def has_windows_layers(base: BaseImage) -> bool:
+    """Tell if the layers of an image are those of Windows: files below `Files`, and the registry."""
+    return bool(base.diff_ids) and base.config.get("os") == "windows"
+
+
+def _no_windows(location: Location) -> DockerfileError:
+    return DockerfileError(
+        "the files of a Windows image can't be read or changed here",
+        hint="ENV, CMD and the like can be set in a stage from it; for the rest build on Windows",
+        place=location,
+    )
+
+
+def _crossing(platform: Platform, variables: Mapping[str, str]) -> str:
+    """Return an arrow and what is made on a platform, where that is another one and is known."""
+    target = _target(platform, variables)
+    if target is None or (target.os, target.architecture) == (platform.os, platform.architecture):
+        return ""
+    name = str(target)
+    return "->" + (name.partition("/")[2] if platform.os == target.os else name)
+
+
+def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None:
+    if whole := variables.get("TARGETPLATFORM"):
+        try:
+            return normalize(parse_platform(whole))
+        except InputError:
+            pass
+    if not any(f"TARGET{part}" in variables for part in ("OS", "ARCH", "VARIANT")):
+        return None
+    return normalize(
+        Platform(
+            os=variables.get("TARGETOS") or platform.os,
+            architecture=variables.get("TARGETARCH") or platform.architecture,
+            variant=variables.get("TARGETVARIANT", ""),
+        )
+    )
 
 
 def _familiar(name: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from polyarch.dockerfile import rules
+from polyarch.dockerfile.args import HIDDEN_ARGS
 from polyarch.dockerfile.expand import Expansion
 from polyarch.dockerfile.instruction import (
     Arg,
@@ -299,7 +300,7 @@ class Linter:
         self, instruction: Instruction, unmatched: Collection[str], known: Collection[str]
     ) -> None:
         """Say which variables were used and aren't set; `known` are those that are."""
-        for name in sorted(unmatched):
+        for name in sorted(set(unmatched) - HIDDEN_ARGS):
             near = nearest(name, known)
             hint = f" (did you mean ${near}?)" if near else ""
             self.note(

@@ -16,13 +16,22 @@ from polyarch.dockerfile.context import (
     BaseImages,
     Lowering,
     LowerOptions,
+    has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, is_number
 from polyarch.dockerfile.expand import Expansion, expand, expansion
+from polyarch.dockerfile.imageconfig import set_platform, with_target, written
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
 from polyarch.dockerfile.parser import Dockerfile, parse_trigger
-from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
-from polyarch.dockerfile.stages import find_stage, find_target, needed_stages
+from polyarch.dockerfile.stage import StageState
+from polyarch.dockerfile.stages import (
+    check_sources,
+    find_base_stage,
+    find_target,
+    needed_stages,
+    takes_images,
+)
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import CopyAction, FileOp, JSONObject, ScratchOp
@@ -90,6 +99,10 @@ def lower_stages(
     stages = dockerfile.stages
     stage_name = options.target or stages[find_target(dockerfile)].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
+    scope = global_scope(
+        dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
+    )
+    options = replace(options, build_args=_dated(options.build_args, options.epoch))
     lowering = Lowering(
         platform=platform,
         options=options,
@@ -97,21 +110,18 @@ def lower_stages(
         images=images,
         escape=dockerfile.escape,
         written=stages,
-        global_args=global_scope(
-            dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
-        ),
+        global_args=_dated(scope, options.epoch),
     )
     options.lint.stages(stages)
     _check_defaults(dockerfile, lowering, defaults)
     known = tuple({*defaults, *_declared(dockerfile)})
-    bases = [_base_name(stage, lowering, known) for stage in stages]
+    starts = [_start(stage, lowering, known) for stage in stages]
     target = find_target(dockerfile, options.target)
-    replaced = {
-        index
-        for index, stage in enumerate(stages)
-        if stage.name and lowering.find_context(stage.name, platform)
-    }
-    lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
+    check_sources(stages)
+    lowering.names_stages = len(stages) > 1 or takes_images(stages)
+    lowering.lower_stage = lambda index: _lower_stage(index, starts[index], lowering)
+    bases = [start.base for start in starts]
+    replaced = {index for index, start in enumerate(starts) if start.is_replaced}
     needed: set[int] = set()
     for wanted in range(len(stages)) if options.all_stages else (target,):
         needed.update(needed_stages(stages, wanted, bases, replaced=replaced))
@@ -121,11 +131,34 @@ def lower_stages(
     return lowering, target
 
 
+def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
+    """Return arguments with the seconds in place of the name of what dates the build."""
+    dated = dict(args)
+    text = dated.get(SOURCE_DATE_EPOCH)
+    if text is not None and epoch is not None:
+        dated[SOURCE_DATE_EPOCH] = str(epoch)
+    elif text is not None and not is_number(text):
+        del dated[SOURCE_DATE_EPOCH]  # what it names has no date, or it is empty
+    return dated
+
+
+@frozen
+class _Start:
+    """What a stage begins with: the name behind FROM, expanded, and the platform if it gives one.
+
+    `is_replaced` says that a build context of the stage's name stands in for all of it.
+    """
+
+    base: str
+    platform: Platform | None
+    is_replaced: bool
+
+
 def _declared(dockerfile: Dockerfile) -> list[str]:
     return [each.name for arg in dockerfile.global_args for each in arg.definitions]
 
 
-def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
+def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
     """Expand what stands behind FROM, and have it checked, whether the stage is needed or not.
 
     Raises DockerfileError for a blank name, and for a platform that is none.
@@ -139,12 +172,14 @@ def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
             hint=_blank_hint(sorted(found.unmatched), known),
             place=stage.location,
         )
+    platform = None
     if stage.platform:
-        platform = _expansion(stage.platform, stage, lowering)
-        lint.base(stage, platform, known)
-        lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
-        _check_platform(stage, platform, lowering)
-    return found.text
+        written = _expansion(stage.platform, stage, lowering)
+        lint.base(stage, written, known)
+        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
+        platform = _parsed_platform(stage, written, lowering)
+    context = lowering.find_context(stage.name, platform or lowering.platform)
+    return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
 
 
 def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
@@ -155,7 +190,7 @@ def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
     return ""
 
 
-def _check_platform(stage: Stage, found: Expansion, lowering: Lowering) -> None:
+def _parsed_platform(stage: Stage, found: Expansion, lowering: Lowering) -> Platform:
     near = (suggestion(name, lowering.global_args) for name in sorted(found.unmatched))
     hint = next(filter(None, near), "")
     if not found.text:
@@ -163,7 +198,7 @@ def _check_platform(stage: Stage, found: Expansion, lowering: Lowering) -> None:
             f"empty platform value from expression {stage.platform}{hint}", place=stage.location
         )
     try:
-        parse_platform(found.text)
+        return normalize(parse_platform(found.text))
     except InputError as error:
         raise DockerfileError(
             f"failed to parse platform {stage.platform}: {error}{hint}",
@@ -194,49 +229,56 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
     if lowering.options.labels:
         state = replace(state, config=config)
         state.mapping("Labels").update(lowering.options.labels)
-    if lowering.options.is_explicit:
-        _set_platform(config, normalize(lowering.platform))
-    elif state.stage.platform or "architecture" not in config:
-        _set_platform(config, normalize(state.platform))
+    with_target(config, normalize(lowering.platform) if lowering.options.is_explicit else None)
     return Lowered(
         platform=lowering.platform,
         vertex=state.vertex,
-        config=config,
+        config=written(config),
         history=tuple(state.history),
         epoch=lowering.options.epoch,
         is_multi_platform=lowering.options.is_multi_platform,
     )
 
 
-def _set_platform(config: JSONObject, platform: Platform) -> None:
-    config["os"], config["architecture"] = platform.os, platform.architecture
-    config.pop("variant", None)
-    if platform.variant:
-        config["variant"] = platform.variant
-
-
-def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
+def _lower_stage(index: int, start: _Start, lowering: Lowering) -> StageState:
     stage = lowering.written[index]
-    platform = _stage_platform(stage, lowering)
-    parent = find_stage(lowering.written, name, before=index)
+    state = _begin(stage, index, start, lowering)
+    triggers = () if start.is_replaced else _triggers(state, stage)
+    instructions = () if start.is_replaced else stage.instructions
+    _number_steps(state, (*triggers, *instructions), lowering)
+    state.steps += sum(not isinstance(each, _STEPS) for each in triggers)
+    if start.is_replaced:
+        return state
+    try:
+        state.enter()
+    except DockerfileError as error:
+        error.place = error.place or stage.location
+        raise
+    for number, instruction in enumerate((*triggers, *instructions)):
+        state.is_trigger = number < len(triggers)
+        dispatch(state, instruction, lowering)
+    return state
+
+
+def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> StageState:
+    """Start from a build context, an earlier stage, nothing, or an image: whichever has the name."""
+    platform = start.platform or lowering.platform
+    name = stage.name if start.is_replaced else start.base
     context = lowering.find_context(name, platform)
-    if name == SCRATCH:
-        # Nothing is of no platform: the word in FROM is read, and is for nothing.
-        state = _from_scratch(stage, index, lowering.platform, lowering)
-    elif parent is not None and not context:
+    parent = find_base_stage(lowering.written, start.base, before=index)
+    if not start.is_replaced and parent is not None:
         state = lowering.stage(parent).fork(stage, index)
         state.taken.parent = parent
-    elif context and not context.startswith(IMAGE_SCHEME):
-        state = _from_folder(stage, index, platform, (lowering, name))
-    else:
-        reference = context.removeprefix(IMAGE_SCHEME) or name
-        state = _from_image(stage, index, platform, (lowering, reference))
-        if state.base is not None and not context:
-            lowering.lint.base_platform(stage, name, platform, state.base.config)
-    instructions = (*_triggers(state, stage), *stage.instructions)
-    _number_steps(state, instructions, lowering)
-    for instruction in instructions:
-        dispatch(state, instruction, lowering)
+        return state
+    if context == IMAGE_SCHEME + SCRATCH or (not context and name == SCRATCH):
+        # Not the platform of FROM: nothing is the same on all of them, and so it is in BuildKit.
+        return _from_scratch(stage, index, lowering.platform, lowering)
+    if context and not context.startswith(IMAGE_SCHEME):
+        return _from_folder(stage, index, platform, (lowering, name))
+    reference = context.removeprefix(IMAGE_SCHEME) or name
+    state = _from_image(stage, index, platform, (lowering, reference))
+    if state.base is not None and not context:
+        lowering.lint.base_platform(stage, name, platform, state.base.config)
     return state
 
 
@@ -245,13 +287,12 @@ def _number_steps(
 ) -> None:
     """Number the steps: the base, if it is fetched, and each instruction that makes a layer."""
     is_fetched = state.base is not None
-    state.prefix = lowering.prefix(state.stage, state.index, state.platform)
     state.steps = int(is_fetched) + sum(isinstance(each, _STEPS) for each in instructions)
     options = lowering.options
-    stage_name = (state.stage.name or str(state.index)).lower()
-    state.ignore_cache = options.no_cache or stage_name in options.no_cache_stages
+    state.ignore_cache = options.no_cache or state.stage.name in options.no_cache_stages
     if state.base is not None:
-        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}")
+        prefix = lowering.prefix(state, {})
+        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}", prefix)
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
 
 
@@ -264,31 +305,11 @@ def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
     return expansion(text, lowering.global_args, escape=lowering.escape, place=stage.location)
 
 
-def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
-    if not stage.platform:
-        return lowering.platform
-    return normalize(parse_platform(_expansion(stage.platform, stage, lowering).text))
-
-
-def _new_state(
-    stage: Stage, index: int, platform: Platform, vertex: Vertex, config: JSONObject
-) -> StageState:
-    state = StageState(stage=stage, index=index, platform=platform, vertex=vertex, config=config)
-    env = state.texts("Env")
-    if platform.os != "windows" and not any(entry.partition("=")[0] == "PATH" for entry in env):
-        state.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
-    for entry in env:
-        name, _, value = entry.partition("=")
-        state.variables[name] = value
-    return state
-
-
 def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Lowering) -> StageState:
-    config: JSONObject = {}
-    _set_platform(config, normalize(platform))
-    state = _new_state(stage, index, platform, lowering.maker.add(ScratchOp()), config)
-    state.run["WorkingDir"] = "\\" if platform.os == "windows" else "/"
-    return state
+    config: JSONObject = {"config": {"WorkingDir": "/"}}
+    set_platform(config, normalize(platform))
+    nothing = lowering.maker.add(ScratchOp())
+    return StageState(stage=stage, index=index, platform=platform, vertex=nothing, config=config)
 
 
 def _from_folder(
@@ -315,8 +336,11 @@ def _from_image(
     base = lowering.resolve(reference, platform, stage.location)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
-    state = _new_state(stage, index, platform, nothing, _base_config(base))
+    state = StageState(
+        stage=stage, index=index, platform=platform, vertex=nothing, config=_base_config(base)
+    )
     state.base = base if base.diff_ids else None
+    state.is_windows = has_windows_layers(base)
     history = base.config.get("history")
     if isinstance(history, list):
         state.history = [dict(entry) for entry in history if isinstance(entry, dict)]

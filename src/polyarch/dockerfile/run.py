@@ -118,7 +118,8 @@ def _check_allowed(entitlement: str, instruction: Run, lowering: Lowering) -> No
 
 def _proxies(lowering: Lowering) -> tuple[str, ...]:
     """Return the proxies of the command line in both spellings; they are never part of a key."""
-    given = {name.upper(): value for name, value in lowering.build_args.items()}
+    # Of two spellings the one in small letters is the last.
+    given = {name.upper(): value for name, value in sorted(lowering.build_args.items())}
     proxies = []
     for name in PROXY_ARGS:
         if name in given:

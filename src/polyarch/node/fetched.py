@@ -96,7 +96,7 @@ class Fetcher:
         op = git_op(reference, keep_git_dir=kept)
         with step(self.sink, f"[internal] load git source {redacted(op.remote)}"):
             commit = self.remote.commit(op, self.cancel)
-        tree = SourceTree(root=commit.root)
+        tree = SourceTree(root=commit.root, revision=commit.commit)
         checkout = None if op.mtime else commit.root
         return Fetched(tree=tree, made=commit.made, checkout=checkout)
 

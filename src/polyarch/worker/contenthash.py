@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -29,10 +30,13 @@ from polyarch.worker.tree import (
     select,
 )
 
-__all__ = ["digest_of_copy", "digest_of_path"]
+__all__ = ["Note", "digest_of_copy", "digest_of_path"]
+
+Note = Callable[[str, bytes], None]
+"""Hears of each file that a digest is made of: its path on this machine, and what counts of it."""
 
 
-def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
+def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = None) -> Digest:
     """Return the digest of everything that `action` would copy from `tree`.
 
     Raises NotFound for a source that is missing, OSError for a file that can't be read.
@@ -50,7 +54,7 @@ def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
         else:
             entries = find_sources(tree, source)
             is_named = bool(split_pattern(clean_source(source))[1])
-        hasher = _Hasher(tree, includes, excludes)
+        hasher = _Hasher(tree, note, includes, excludes)
         for entry in entries:
             name = os.fsencode(entry.name) if is_named else b""
             total.update(_framed(name) + hasher.entry(entry))
@@ -64,9 +68,14 @@ def _framed(data: bytes) -> bytes:
 
 class _Hasher:
     def __init__(
-        self, tree: SourceTree, includes: Matcher | None = None, excludes: Matcher | None = None
+        self,
+        tree: SourceTree,
+        note: Note | None,
+        includes: Matcher | None = None,
+        excludes: Matcher | None = None,
     ) -> None:
         self._tree = tree
+        self._note = note
         self._includes = includes
         self._excludes = excludes
 
@@ -95,6 +104,8 @@ class _Hasher:
             header += b" %d" % status.st_rdev
         if not self._tree.is_context:
             header += _xattrs(path)
+        if self._note is not None:
+            self._note(path, header)
         return hashlib.sha256(header).digest()
 
 
@@ -109,10 +120,10 @@ def _xattrs(path: str) -> bytes:
     return out
 
 
-def digest_of_path(tree: SourceTree, path: str) -> Digest:
+def digest_of_path(tree: SourceTree, path: str, note: Note | None = None) -> Digest:
     """Return the digest of the file or folder at `path`, as a mount shows it.
 
     Raises NotFound if it is missing, OSError for a file that can't be read.
     """
     entry = find_path(tree, path)
-    return Digest("sha256:" + hashlib.sha256(_Hasher(tree).entry(entry)).hexdigest())
+    return Digest("sha256:" + hashlib.sha256(_Hasher(tree, note).entry(entry)).hexdigest())

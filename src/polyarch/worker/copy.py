@@ -148,9 +148,8 @@ class Copier:
             if stat.S_ISDIR(found.status.st_mode):
                 unfinished.append((found, copied, self._make_folder(copied)))
                 continue
-            if not (stat.S_ISSOCK(found.status.st_mode) and self.source.is_context):
-                self._clear(copied)
-                self._copy_other(found.path, copied, found.status)
+            self._clear(copied)
+            self._copy_other(found.path, copied, found.status)
         while unfinished:
             self._finish(*unfinished.pop())
 
@@ -247,7 +246,8 @@ def _copy_file(path: Path, target: Path, size: int) -> None:
 
 def _copy_small(reader: int, writer: int) -> None:
     while data := os.read(reader, _SMALL_FILE * 2):
-        os.write(writer, data)
+        while data:
+            data = data[os.write(writer, data) :]
 
 
 def _copy_large(reader: int, writer: int) -> None:

@@ -50,7 +50,8 @@ class SourceTree:
     """A tree to read from.
 
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
-    says of a folder that is left out whether something below it may be brought back.
+    says of a folder that is left out whether something below it may be brought back. `revision` names
+    the commit that it is, if it is one.
     """
 
     root: Path
@@ -58,6 +59,7 @@ class SourceTree:
     ignores: Callable[[str], bool] | None = None
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
+    revision: str = ""
     _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
@@ -101,12 +103,19 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 
 def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return _listing(folder)
+        return [entry for entry in _listing(folder) if not _is_socket(entry)]
     except PermissionError as error:
         raise InputError(
             f"can't read {folder} of the build context: {error.strerror}",
             hint="mend its permissions, or leave it out by .dockerignore",
         ) from error
+
+
+def _is_socket(entry: os.DirEntry[str]) -> bool:
+    # Of most entries the listing says what they are; sockets aren't sent to a builder.
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return False
+    return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
 
 
 @frozen
@@ -138,7 +147,7 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     if not pattern:
         return [_literal(tree, folder, source)]
     base = resolve(tree.root, folder)
-    if not os.path.lexists(base):
+    if _find_status(tree, base) is None:
         raise NotFound(
             f"lstat /{folder}: no such file or directory",
             hint=f"a pattern may match nothing, but where {source} begins must exist",
@@ -268,15 +277,23 @@ def find_literal(tree: SourceTree, source: str) -> Entry:
 
 def _literal(tree: SourceTree, path: str, source: str) -> Entry:
     real = resolve(tree.root, path)
+    status = _find_status(tree, real)
+    if status is None:
+        shown = "/" + clean_source(source)
+        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source))
+    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+
+
+def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
+    """Return the status of what lies at `real`, None if there is nothing or it is no part of the tree."""
     try:
         status = os.lstat(real)
         inside = os.path.relpath(real, tree.root)
         if tree.ignores is not None and inside != ".":
             _check_kept(tree, real, inside, status)
     except (FileNotFoundError, NotADirectoryError):
-        shown = "/" + clean_source(source)
-        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source)) from None
-    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+        return None
+    return None if tree.is_context and stat.S_ISSOCK(status.st_mode) else status
 
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:
@@ -289,6 +306,8 @@ def _hint(tree: SourceTree, real: Path, source: str) -> str:
     if not tree.is_context:
         return "the path must exist in the stage or image that --from names"
     if os.path.lexists(real):
+        if stat.S_ISSOCK(os.lstat(real).st_mode):
+            return "it is a socket, which is no part of a build context"
         return "the file is there, but the ignore file leaves it out of the build context"
     if ".." in source.split("/"):
         return f"a path can't lead out of the build context, {tree.root}: build with a folder above"

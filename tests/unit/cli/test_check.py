@@ -2,12 +2,15 @@
 
 import base64
 
-from polyarch.cli.check import check_answer
+import pytest
+
+from polyarch.cli.check import check_answer, shown_name
 from polyarch.dockerfile.lint import Finding
 from polyarch.dockerfile.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.location import Location, SourceText
 from polyarch.pipeline import CheckResult
+from polyarch.request import BuildRequest
 
 SOURCE = SourceText(name="Dockerfile", text="FROM a as b\nRUN c \\\n  d\n")
 SECOND = Finding(
@@ -102,3 +105,32 @@ def test_json_of_an_error_without_a_place() -> None:
 
     assert isinstance(answer.document, dict)
     assert answer.document["buildError"] == {"message": "gone", "location": {}}
+
+
+def test_people_see_the_path_of_the_dockerfile() -> None:
+    place = Location(source=SOURCE, start=1, end=1)
+    error = DockerfileError("wrong", place=place)
+    answer = check_answer(
+        CheckResult(source=SOURCE, findings=(FIRST,), error=error), "sub/Dockerfile"
+    )
+
+    assert "\nsub/Dockerfile:1\n" in answer.text
+    assert str(answer.error).startswith("wrong\nsub/Dockerfile:1\n")
+    assert isinstance(answer.document, dict)
+    assert answer.document["sources"][0]["filename"] == "Dockerfile"
+
+
+@pytest.mark.parametrize(
+    ("context", "dockerfile", "name"),
+    [
+        (".", "", "Dockerfile"),
+        ("./sub/", "", "sub/Dockerfile"),
+        ("/x", "", "/x/Dockerfile"),
+        ("/x", "a/../D", "a/../D"),
+        (".", "-", "stdin"),
+        ("-", "", ""),
+        ("https://example.com/x.git", "", ""),
+    ],
+)
+def test_what_a_dockerfile_is_called(context: str, dockerfile: str, name: str) -> None:
+    assert shown_name(BuildRequest(context=context, dockerfile=dockerfile)) == name

@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,12 @@ def test_a_pattern_must_begin_in_what_is_there(root: Path) -> None:
         find_sources(SourceTree(root=root), "none/of/*")
 
 
+def test_a_pattern_must_begin_in_what_is_not_ignored(root: Path) -> None:
+    tree = SourceTree(root=root, is_context=True, ignores=lambda path: path.startswith("d"))
+    with pytest.raises(NotFound, match="lstat /d: no such file or directory"):
+        find_sources(tree, "d/*.txt")
+
+
 def test_a_backslash_alone_makes_no_pattern(root: Path) -> None:
     (root / r"a\*b").touch()
     tree = SourceTree(root=root)
@@ -142,3 +149,14 @@ def test_select_of_a_wrong_exclude() -> None:
         InputError, match=r"invalid excludepatterns: \[\[\]: syntax error in pattern"
     ):
         exclusion(["["])
+
+
+def test_sockets_of_a_context_are_not_there(root: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "sock"))
+    assert names(SourceTree(root=root), "s*") == ["sock"]
+
+    context = SourceTree(root=root, is_context=True)
+    assert names(context, "s*") == []
+    with pytest.raises(NotFound, match='"/sock": not found'):
+        find_sources(context, "sock")

@@ -69,6 +69,11 @@ class PlainDisplay(Display):
         self._titled = False
         self._first = True
 
+    def number(self, step: Digest) -> int:
+        """Return the number that a step is shown with; 0 if it wasn't yet."""
+        place = self._places.get(step)
+        return place.number if place else 0
+
     def _take(self, event: Event) -> None:
         now = self.settings.clock()
         self._trace.apply(event, now)
@@ -255,6 +260,8 @@ def _is_too_soon(status: Status, last: Status | None) -> bool:
 
 def _status_line(status: Status) -> str:
     event = status.event
+    if event.is_remark:
+        return event.id
     sizes = status.sizes()
     out = event.id + (f" {sizes}" if sizes else "")
     end = status.time if event.completed is None else event.completed

@@ -8,7 +8,7 @@ from builds import START, ByteStream, Clock, Told
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import Cancelled
-from polyarch.progress import Event
+from polyarch.progress import Event, StatusEvent
 
 Play = Callable[..., str]
 
@@ -125,6 +125,26 @@ def test_statuses_are_throttled() -> None:
         "#1 sha256:ab 102B / 1.00kB 12.5s\n"
         "#1 sha256:ab 1.00kB / 1.00kB 13.0s done\n"
     )
+
+
+def test_a_remark_is_a_line_of_its_own() -> None:
+    run = Told("[2/2] RUN x")
+    remark = StatusEvent(
+        step=run.digest, id="not cached: a is new", started=START, completed=START, is_remark=True
+    )
+
+    assert play(run.step(), remark, run.step(0.0, 0.1)) == (
+        "#1 [2/2] RUN x\n#1 not cached: a is new\n#1 DONE 0.1s\n"
+    )
+
+
+def test_steps_have_the_numbers_that_they_are_shown_with() -> None:
+    display = open_display("plain", stream=ByteStream(), environ={}, clock=Clock())
+    first, second, untold = Told("RUN a"), Told("RUN b"), Told("RUN c")
+    for event in (first.step(), first.step(0.0, 0.1), second.step()):
+        display(event)
+
+    assert [display.number(each.digest) for each in (first, second, untold)] == [1, 2, 0]
 
 
 def test_a_failure_shows_the_last_lines() -> None:
