@@ -220,7 +220,9 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
     # The words are in order already; what a range stands for stays together.
     ports = [each for word in words for each in parse_ports(word)]
     state.mapping("ExposedPorts").update({port: {} for port in ports})
-    state.record("EXPOSE " + gofmt.value_list(ports))
+    shown = gofmt.value_list(ports)
+    lowering.grow(len(shown), instruction)
+    state.record("EXPOSE " + shown)
 
 
 def _volume(state: StageState, instruction: Volume, lowering: Lowering) -> None:

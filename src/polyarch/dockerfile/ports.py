@@ -59,7 +59,8 @@ def _range(text: str, what: str) -> range:
     first, dash, last = text.partition("-")
     numbers = (first, last) if dash else (first, first)
     if all(_NUMBER.fullmatch(each) and len(each.lstrip("0")) <= 5 for each in numbers):
-        low, high = map(int, numbers)
+        # Without zeros in front, of which Python converts only so many.
+        low, high = (int(each.lstrip("0") or "0") for each in numbers)
         if low <= high <= _MAX_PORT:
             return range(low, high + 1)
     raise DockerfileError(f"invalid {what}: {text}", hint=_HINT)

@@ -150,17 +150,19 @@ def needed_stages(
     bases: Sequence[str],
     *,
     replaced: Collection[int] = (),
+    known: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Return the indexes of the stages that `target` needs, each behind those that it needs itself.
 
     `bases` are the names behind FROM, expanded, of all stages. `replaced` are the stages that a build
-    context of their name stands in for: they need nothing.
+    context of their name stands in for: they need nothing. Those `known` are left out, with all that
+    they need.
 
     Raises DockerfileError for a circle, and as `find_copy_source`.
     """
-    done: dict[int, None] = {}
+    done = dict.fromkeys(known)
     _walk(stages, target, bases, replaced, done)
-    return tuple(done)
+    return tuple(done)[len(known) :]
 
 
 def _walk(

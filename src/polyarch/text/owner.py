@@ -6,7 +6,7 @@ import re
 
 __all__ = ["has_names", "owner_number"]
 
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,10})")
 _LIMIT = 1 << 31
 _NOBODY_IN_PARTICULAR = -1
 
@@ -20,9 +20,10 @@ def owner_number(name: str) -> int | None:
     """
     if name in ("", "root"):
         return 0
-    if not _NUMBER.fullmatch(name) or not -_LIMIT <= int(name) < _LIMIT:
+    match = _NUMBER.fullmatch(name)
+    number = int(match[1] + match[2]) if match is not None else _LIMIT
+    if not -_LIMIT <= number < _LIMIT:
         return None
-    number = int(name)
     return 0 if number == _NOBODY_IN_PARTICULAR else number % (1 << 32)
 
 

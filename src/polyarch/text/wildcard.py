@@ -41,7 +41,25 @@ def compile_name(pattern: str) -> re.Pattern[str]:
         check_syntax(pattern)
     except BadPattern:
         return _NOTHING
-    return re.compile("".join(map(_atom, _ATOM.finditer(pattern))), re.DOTALL)
+    first, *others = _split_at_stars(pattern)
+    # Each part but the last is taken where it comes first and never tried again: that finds all names
+    # that there are to find, and many stars take no more time than one.
+    parts = [
+        first,
+        *(f"(?>.*?{part})" for part in others[:-1]),
+        *(f".*{part}" for part in others[-1:]),
+    ]
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _split_at_stars(pattern: str) -> list[str]:
+    parts = [""]
+    for match in _ATOM.finditer(pattern):
+        if match[4] == "*":
+            parts.append("")
+        else:
+            parts[-1] += _atom(match)
+    return parts
 
 
 def _atom(match: re.Match[str]) -> str:
@@ -49,8 +67,6 @@ def _atom(match: re.Match[str]) -> str:
     if content is not None:
         chars = _class(content)
         return f"[{negation}{chars}]" if chars else "." if negation else _NOTHING.pattern
-    if char == "*":
-        return ".*"
     return "." if char == "?" else re.escape(escaped or char)
 
 

@@ -18,6 +18,7 @@ from polyarch.text.owner import owner_number
 __all__ = ["Account", "Owner", "account", "owner"]
 
 _MAX_DATABASE = 16 << 20
+_DIGITS = re.compile(r"[0-9]{1,19}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -67,7 +68,7 @@ def _rows(root: Path, path: str) -> list[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _DIGITS.fullmatch(text) else None  # with more it would be a name
 
 
 def _id(text: str) -> int:

@@ -20,6 +20,7 @@ from polyarch.errors import DockerfileError
         ("[::1]:1:5", ["5/tcp"]),
         ("::1:1:5", ["5/tcp"]),
         ("65535", ["65535/tcp"]),
+        ("0" * 5000 + "8", ["8/tcp"]),
     ],
 )
 def test_parse_ports(word: str, ports: list[str]) -> None:

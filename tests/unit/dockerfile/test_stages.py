@@ -113,3 +113,10 @@ def test_needed_stages_are_refused(text: str, message: str, line: int) -> None:
         needed(text, 0)
 
     assert (str(caught.value), caught.value.line) == (message, line)
+
+
+def test_stages_that_are_known_are_left_out_with_all_that_they_need() -> None:
+    text = "FROM x AS a\nFROM a AS b\nFROM b AS c\nCOPY --from=a 1 2\n"
+
+    assert needed(text, 2, known=[0, 1]) == (2,)
+    assert needed(text, 1, known=[0, 1]) == ()

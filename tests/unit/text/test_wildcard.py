@@ -19,6 +19,9 @@ from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
         ("[!a]", ["!", "a"], ["b"]),
         ("a.b", ["a.b"], ["axb"]),
         ("*\n", ["x\n\n"], ["x"]),
+        ("a*b*c*", ["abc", "axbxbcxc"], ["acb", "xabc"]),
+        ("*a" * 30 + "b", ["a" * 250 + "b"], ["a" * 250]),
+        ("*[^a]*?", ["ab?", "bb"], ["aa", "b"]),
     ],
 )
 def test_matches(pattern: str, names: list[str], others: list[str]) -> None:

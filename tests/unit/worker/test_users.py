@@ -41,6 +41,8 @@ def root(tmp_path: Path) -> Path:
         ("2147483648", 0, 0),
         ("bad line", 0, 0),
         ("odd", 0, 7),
+        ("9" * 5000, 0, 0),
+        ("0" * 5000 + "7", 7, 7),
     ],
 )
 def test_owner(root: Path, text: str, uid: int, gid: int) -> None:
@@ -83,3 +85,8 @@ def test_account_of_unknown_names(root: Path) -> None:
         account(root, "eve")
     with pytest.raises(InputError, match="unable to find group nogrp: no matching entries"):
         account(root, "bob:nogrp")
+
+
+def test_account_of_endless_numbers(root: Path) -> None:
+    with pytest.raises(InputError, match="unable to find user 999"):
+        account(root, "9" * 5000)
