@@ -210,6 +210,13 @@ def test_explicit_platform_decides_the_config() -> None:
     assert lowered("FROM scratch", ARM, is_explicit=True).config["variant"] == "v7"
 
 
+@pytest.mark.parametrize("is_explicit", [False, True])
+def test_nothing_has_no_platform_of_its_own(*, is_explicit: bool) -> None:
+    image = lowered("FROM --platform=linux/arm64 scratch", AMD64, is_explicit=is_explicit)
+
+    assert image.config["architecture"] == "amd64"
+
+
 def test_copy_from_an_image_is_for_the_stages_platform() -> None:
     vertex = lowered("FROM scratch\nCOPY --from=base /a /b", ARM64).vertex.inputs[1]
     assert isinstance(vertex.op, ImageOp)
