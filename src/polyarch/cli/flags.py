@@ -14,7 +14,7 @@ from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
 from polyarch.record import field, frozen
-from polyarch.request import Output, Ulimit
+from polyarch.request import Output, Resources, Ulimit
 from polyarch.text.gofmt import quoted
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Attestation",
     "CacheEntry",
     "Call",
-    "Resources",
     "SecretSpec",
     "SshSpec",
     "add_host_flag",
@@ -85,19 +84,6 @@ class Annotation:
     platform: str | None
     key: str
     value: str
-
-
-@frozen
-class Resources:
-    """Limits of every step; sizes in bytes, CPU times in microseconds, 0 or "" for no limit."""
-
-    memory: int = 0
-    memory_swap: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
 
 
 @frozen

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
 from polyarch.dockerfile.instruction import Instruction, Stage
 from polyarch.dockerfile.lint import Linter
+from polyarch.dockerfile.mount import Device
 from polyarch.dockerfile.stage import StageState
 from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
@@ -18,6 +20,7 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, mutable
+from polyarch.request import Resources
 from polyarch.text.gotext import suggestion
 
 __all__ = [
@@ -51,7 +54,8 @@ class LowerOptions:
     `contexts` maps the names of named contexts to what they are (a folder or an image reference).
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
-    context whether it is left out, where that is certain. `lint` is told of all that is come across.
+    context whether it is left out, where that is certain. `grant_devices` turns devices that a step asks
+    for into those of this machine, and refuses what isn't allowed; None takes the names as they are. `lint` is told of all that is come across.
     """
 
     build_platform: Platform
@@ -69,7 +73,9 @@ class LowerOptions:
     ulimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
+    resources: Resources = field(default_factory=Resources)
     allow: frozenset[str] = frozenset()
+    grant_devices: Callable[[Sequence[Device]], tuple[str, ...]] | None = None
     epoch: int | None = None
     all_stages: bool = False
     ignores: Callable[[str], bool] | None = None
@@ -154,9 +160,11 @@ class Lowering:
         inputs: tuple[Vertex, ...],
         text: str,
         instruction: Instruction,
+        masked: Mapping[str, str] = MappingProxyType({}),
     ) -> Vertex:
-        """Add the vertex of a step that people see as `text`."""
-        shown = expand(text, state.variables, escape=self.escape, mode=DISPLAY)
+        """Add the vertex of a step that people see as `text`; `masked` stands for variables' values."""
+        variables = {**state.variables, **masked} if masked else state.variables
+        shown = expand(text, variables, escape=self.escape, mode=DISPLAY)
         return self.maker.add(
             op,
             inputs,

@@ -88,8 +88,11 @@ def _receive(channel: socket.socket) -> Json:
 def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
     """Make the namespaces, start the step, and return how it ended."""
     for path in plan["cgroups"]:
-        with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
-            file.write("0")
+        try:
+            with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError as error:
+            return {"refused": f"the step can't be put into the cgroup {path}: {error.strerror}"}
     _enter_namespaces(plan["config"])
     alive, hold = os.pipe()
     report, reporter = os.pipe()

@@ -22,7 +22,7 @@ from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
-from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+from polyarch.runtime.spec import Host, Step, base_devices, bound_devices, oci_config
 from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["Sandbox"]
@@ -52,6 +52,7 @@ class Sandbox:
         del folder
         cancel.check()
         check_ids(step, self._host)
+        step = bound_devices(step, self._host)
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
             with contextlib.ExitStack() as resources:
                 control, outputs = self._request(talk, resources)
@@ -75,7 +76,8 @@ class Sandbox:
             rows, columns = talk.terminal
             config["process"]["terminal"] = True
             config["process"]["consoleSize"] = {"height": rows, "width": columns}
-        config["linux"]["devices"] += base_devices()
+        made = {each["path"] for each in config["linux"]["devices"]}
+        config["linux"]["devices"] += [each for each in base_devices() if each["path"] not in made]
         for mount in config["mounts"]:
             if mount["type"] == "cgroup":
                 # The older hierarchies have no namespace here: the step sees none of them.

@@ -5,6 +5,7 @@ Source: draft-miller-ssh-agent, "Protocol messages": a length of four bytes, a t
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -24,7 +25,8 @@ _ALLOWED = frozenset({11, 13})  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN
 def forward_agent(agent: str, path: Path) -> Iterator[None]:
     """Listen at `path` for as long as the block lasts and pass requests on to the agent's socket."""
     server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
+    with _short(path) as name:
+        server.bind(name)
     server.listen()
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
@@ -46,6 +48,16 @@ def forward_agent(agent: str, path: Path) -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Give a name of a socket that is short enough: the kernel takes 107 bytes."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 def _accept(
     server: socket.socket,
     agent: str,
@@ -65,7 +77,8 @@ def _accept(
 
 def _serve(client: socket.socket, agent: str) -> None:
     with client, socket.socket(socket.AF_UNIX) as upstream, suppress(OSError):
-        upstream.connect(agent)
+        with _short(Path(agent)) as name:
+            upstream.connect(name)
         while (request := _message(client)) is not None:
             if not request or request[0] not in _ALLOWED:
                 client.sendall(_FAILURE)
