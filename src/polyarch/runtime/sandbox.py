@@ -28,6 +28,7 @@ from polyarch.runtime.talk import SILENCE, Feed, Talk
 __all__ = ["Sandbox"]
 
 _CHUNK = 65536
+_KILLED = 128 + 9
 
 
 class Sandbox:
@@ -172,6 +173,8 @@ def _read_from(descriptor: int) -> bytes:
 
 
 def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
+    if not answer.strip() and out_of_memory:
+        return Ended(status=_KILLED, out_of_memory=True)  # with the keeper the step has ended, too
     if not answer.strip():
         raise NoRuntime("the sandbox's keeper was killed")
     known = json.loads(answer)
