@@ -70,8 +70,8 @@ class Agents(Mapping[str, str]):
         keys = [(path, read_key(path)) for path in paths]
         folder = self._folder()
         folder.mkdir(mode=0o700)
-        socket = str(folder / "agent")
-        ended = run(("ssh-agent", "-s", "-a", socket))
+        # By a relative name: the kernel takes 107 bytes, and stores may lie deep.
+        ended = run(("ssh-agent", "-s", "-a", "agent"), cwd=str(folder))
         pid = _PID.search(ended.stdout)
         if ended.status != 0 or pid is None:
             raise MachineError(
@@ -79,15 +79,15 @@ class Agents(Mapping[str, str]):
                 hint="install OpenSSH's client, or give the socket of an agent with --ssh",
             )
         self._started.append(int(pid[1]))
-        env = base_environment(SSH_AUTH_SOCK=socket, SSH_ASKPASS_REQUIRE="never")
+        env = base_environment(SSH_AUTH_SOCK="agent", SSH_ASKPASS_REQUIRE="never")
         for path, key in keys:
-            added = run(("ssh-add", "-q", "-"), env=env, stdin=key)
+            added = run(("ssh-add", "-q", "-"), env=env, stdin=key, cwd=str(folder))
             if added.status != 0:
                 raise InputError(
                     f"failed to parse {path}: it is no private key without a passphrase",
                     hint="load it into an agent with ssh-add, and use that with --ssh",
                 )
-        return socket
+        return str(folder / "agent")
 
 
 def read_key(path: str) -> bytes:
