@@ -25,7 +25,7 @@ BIN = .venv/bin
 prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
 	&& $(BIN)/python -m compileall -q src
 
-.PHONY: help setup demo test check conformance bench clean
+.PHONY: help setup demo test check conformance fuzz bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -55,6 +55,10 @@ check: ## Lint, format, types, order of the rooms
 conformance: ## Compare with BuildKit's images (CONFORMANCE: where the cases are)
 	$(call prepare,$(CONFORMANCE_PACKAGES))
 	@$(BIN)/python -m tools.conformance $(CONFORMANCE_FLAGS)
+
+fuzz: ## Try inputs that nobody would write (FUZZ_FLAGS: areas, --minutes, --seed)
+	$(call prepare)
+	@$(BIN)/python -m tools.fuzz $(FUZZ_FLAGS)
 
 bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))

@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from polyarch import errors
     from polyarch.digest import Digest
+    from polyarch.explanation import Cause, Explanation
     from polyarch.library.ask import make_request
     from polyarch.library.builder import Builder, build
     from polyarch.library.options import BuildOptions
@@ -47,8 +48,10 @@ __all__ = [
     "BuildResult",
     "Builder",
     "CancelToken",
+    "Cause",
     "Digest",
     "Event",
+    "Explanation",
     "LogEvent",
     "Output",
     "Platform",
@@ -66,6 +69,7 @@ __all__ = [
 
 _MODULES = {
     "digest": ("Digest",),
+    "explanation": ("Cause", "Explanation"),
     "library.ask": ("make_request",),
     "library.builder": ("Builder", "build"),
     "library.options": ("BuildOptions",),

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.epoch import find_epoch
-from polyarch.dockerfile.lint import Finding, Linter
+from polyarch.dockerfile.context import BaseImages, LowerOptions
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
+from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.mount import Device
 from polyarch.dockerfile.parser import Dockerfile, parse
-from polyarch.errors import Cancelled, PolyarchError
+from polyarch.dockerfile.syntax import check_syntax
+from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -39,6 +40,7 @@ from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
+from polyarch.node.telling import Telling
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
 from polyarch.record import frozen, replace
@@ -53,13 +55,19 @@ from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
 if TYPE_CHECKING:
+    from polyarch.dockerfile.outline import Outline
     from polyarch.node.fetched import Fetcher
 
-__all__ = ["CheckResult", "build_on", "check_on"]
+__all__ = ["CheckResult", "build_on", "check_on", "outline_on", "targets_on"]
 
 _OWN_ADDRESS = "127.0.0.1"
+_ALL = frozenset({"network.host", "security.insecure"})
+"""What is allowed where nothing runs."""
 _MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
 """The build argument that makes an index even of one platform."""
+
+_BUILD_PLATFORM: tuple[Platform, ...] = ()
+"""Platforms for questions about a Dockerfile: BuildKit answers for the machine that it runs on."""
 
 
 def build_on(
@@ -68,17 +76,22 @@ def build_on(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
+    telling: Telling | None = None,
 ) -> BuildResult:
-    """Carry out `request` on `node`, inside the engine.
+    """Carry out `request` on `node`, inside the engine; `telling` gathers why steps ran.
 
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
     """
     cancel = cancel or CancelToken()
+    telling = telling or Telling()
+    telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
-    options = _options(request, platforms, node)
+    options = replace(
+        _options(request, platforms), grant_devices=_device_granter(request, node.environ)
+    )
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
     with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
         loader = _loader(node, request, remote, sink, cancel)
@@ -97,17 +110,36 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
-        lowered = [
-            lower(dockerfile, platform, options=options, maker=maker, images=resolver)
-            for platform in platforms
-        ]
-        _warn(lint, shown, sink)
+        # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
+        mute = replace(options, lint=Linter.mute())
+        try:
+            lowered = [
+                lower(
+                    dockerfile,
+                    platform,
+                    options=mute if number else options,
+                    maker=maker,
+                    images=resolver,
+                )
+                for number, platform in enumerate(platforms)
+            ]
+        finally:
+            _warn(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
-        solved = node.solve(graph, contexts, images, cancel, remote=remote, jobs=request.jobs)
+        solved = node.solve(
+            graph,
+            contexts,
+            images,
+            cancel,
+            remote=remote,
+            telling=telling,
+            jobs=request.jobs,
+        )
+    telling.has_ended = True
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved)
+    return _result(export, solved, telling)
 
 
 @frozen
@@ -128,29 +160,25 @@ def check_on(
 ) -> CheckResult:
     """Look at what `request` would build, and at all stages if it names none; nothing is built.
 
-    Raises what keeps the Dockerfile from being read, and Cancelled.
+    Raises what keeps the Dockerfile or a build context from being read, and Cancelled.
     """
-    cancel = cancel or CancelToken()
     lint = _linter(request)
-    platforms = tuple(map(normalize, request.platforms or (host(),)))
     error: PolyarchError | None = None
-    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
-        loader = _loader(node, request, remote, sink, cancel)
-        main = loader.main()
+    with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
+        contexts = loader.contexts(main)
+        if lint.override is not None:
+            lint.begin(source)  # what the command line says is no fault of the Dockerfile
         try:
-            dockerfile = parse(source, lint)
+            dockerfile = _parsed(source, request, lint)
             options = replace(
-                _options(request, platforms, node),
-                # Nothing runs, so nothing needs to be allowed.
-                allow=frozenset({"network.host", "security.insecure"}),
-                grant_devices=None,
+                _options(request, _BUILD_PLATFORM),
+                allow=_ALL,
                 all_stages=not request.target,
-                ignores=loader.contexts(main).ignores,
+                ignores=contexts.ignores,
                 lint=lint,
             )
-            resolver = node.images(sink).resolver(cancel, pull=request.pull)
-            lower(dockerfile, platforms[0], options=options, maker=GraphMaker(), images=resolver)
+            lower(dockerfile, host(), options=options, maker=GraphMaker(), images=resolver)
         except Cancelled:
             raise
         except PolyarchError as failure:
@@ -158,22 +186,72 @@ def check_on(
     return CheckResult(source=source, findings=tuple(lint.findings), error=error)
 
 
+def outline_on(
+    node: LocalNode,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+) -> Outline:
+    """Find out what the target of `request` takes from outside; nothing is built.
+
+    Raises what would keep it from being built, as far as that shows in the Dockerfile.
+    """
+    from polyarch.dockerfile.outline import outline  # noqa: PLC0415 - builds do without
+
+    with _reading(node, request, sink, cancel) as (loader, main, resolver):
+        lint = _linter(request)
+        dockerfile, shown = _load(loader, main, sink, lint)
+        options = replace(_options(request, _BUILD_PLATFORM), allow=_ALL, lint=lint)
+        try:
+            return outline(dockerfile, host(), options=options, images=resolver)
+        finally:
+            _warn(lint.findings, shown, sink)
+
+
+def targets_on(
+    node: LocalNode,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+) -> Dockerfile:
+    """Read and parse the Dockerfile of `request`: its stages are the targets that there are."""
+    with _reading(node, request, sink, cancel) as (loader, main, _):
+        return _load(loader, main, sink, Linter.mute())[0]
+
+
+@contextmanager
+def _reading(
+    node: LocalNode, request: BuildRequest, sink: Sink, cancel: CancelToken | None
+) -> Iterator[tuple[Loader, MainContext, BaseImages]]:
+    """Have what a Dockerfile can be read with, without building it."""
+    cancel = cancel or CancelToken()
+    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
+        loader = _loader(node, request, remote, sink, cancel)
+        main = loader.main()
+        yield loader, main, node.images(sink).resolver(cancel, pull=request.pull)
+
+
 def _linter(request: BuildRequest) -> Linter:
-    return Linter(override=request.build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
+    return Linter(override=request.build_args.get(CHECK_ARG))
 
 
-def _warn(lint: Linter, shown: Digest, sink: Sink) -> None:
+def _warn(findings: Sequence[Finding], shown: Digest, sink: Sink) -> None:
     """Tell of what the checks found, at the step that read the Dockerfile."""
-    for finding in lint.findings:
-        line = finding.location.line
+    for finding in findings:
+        place = finding.location
         sink(
             WarningEvent(
                 step=shown,
-                short=f"{finding.rule.name}: {finding.detail} (line {line})",
+                short=f"{finding.rule.name}: {finding.detail} (line {place.start})",
                 detail=(finding.rule.description,),
                 url=finding.rule.url,
-                excerpt=finding.location.excerpt(),
-                line=line,
+                excerpt=place.excerpt(),
+                line=place.start,
+                last_line=place.end,
+                filename=place.source.name,
+                source=place.source.text,
             )
         )
 
@@ -201,13 +279,14 @@ def _loader(
         def folder() -> Path:
             return node.store.temporary("context")
 
-        kept = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+        args = request.build_args
         return Fetcher(
             remote=remote,
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=kept in {"1", "true"},
+            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
     return Loader(
@@ -225,7 +304,16 @@ def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[
     with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
         source = loader.dockerfile(main)
         with shown.part(f"transferring dockerfile: {len(source.text)}B"):
-            return parse(source, lint), shown.digest
+            try:
+                return _parsed(source, loader.request, lint), shown.digest
+            except PolyarchError:
+                _warn(lint.findings, shown.digest, sink)
+                raise
+
+
+def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
+    check_syntax(source, request.build_args)
+    return parse(source, lint)
 
 
 @contextmanager
@@ -263,12 +351,12 @@ def _device_granter(
     return grant
 
 
-def _options(request: BuildRequest, platforms: Sequence[Platform], node: LocalNode) -> LowerOptions:
+def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
     args = request.build_args
     return LowerOptions(
         build_platform=host(),
         is_explicit=bool(request.platforms),
-        is_multi_platform=len(platforms) > 1 or bool(parse_bool(args.get(_MULTI_PLATFORM, ""))),
+        is_multi_platform=_is_multi_platform(args, platforms),
         target=request.target,
         build_args=args,
         labels=request.labels,
@@ -283,8 +371,24 @@ def _options(request: BuildRequest, platforms: Sequence[Platform], node: LocalNo
         cgroup_parent=request.cgroup_parent,
         resources=request.resources,
         allow=frozenset(request.allow),
-        grant_devices=_device_granter(request, node.environ),
     )
+
+
+def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
+    """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
+    text = args.get(_MULTI_PLATFORM, "")
+    wanted = parse_bool(text) if text else len(platforms) > 1
+    if wanted is None:
+        raise InputError(
+            f"invalid boolean value for multi-platform: {text}",
+            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+        )
+    if not wanted and len(platforms) > 1:
+        raise InputError(
+            "conflicting config: returning multiple target platforms is not allowed",
+            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
+        )
+    return wanted
 
 
 def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -354,6 +458,7 @@ def _assemble(
                 part.history,
                 node.layers.export(stack, choice, cancel),
                 part.platform,
+                moment=part.epoch,
                 epoch=epoch,
                 annotations=annotations,
             )
@@ -370,10 +475,10 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
+def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached)
+        return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
     return BuildResult(
         descriptor=export.root.descriptor,
@@ -384,4 +489,5 @@ def _result(export: Export | None, solved: Solved[Result]) -> BuildResult:
         },
         ran=ran,
         cached=cached,
+        explanations=telling.found,
     )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 
 __all__ = [
     "CancelToken",
@@ -49,7 +49,8 @@ class StepEvent:
 class StatusEvent:
     """How far a part of a step is: a blob that is fetched, a manifest that is pushed.
 
-    `current` and `total` are bytes, 0 where there are none to count.
+    `current` and `total` are bytes, 0 where there are none to count. `is_remark` says that `id` is all there
+    is to say, and no work that is done.
     """
 
     step: Digest
@@ -58,6 +59,7 @@ class StatusEvent:
     total: int = 0
     started: float | None = None
     completed: float | None = None
+    is_remark: bool = False
 
 
 @frozen
@@ -72,7 +74,11 @@ class LogEvent:
 
 @frozen
 class WarningEvent:
-    """A remark on the Dockerfile or the build; `excerpt` shows the place."""
+    """A remark on the Dockerfile or the build.
+
+    `excerpt` shows the place, from `line` to `last_line` of the file `filename`, whose text is
+    `source`; without a place they are 0 and empty.
+    """
 
     step: Digest
     short: str
@@ -80,6 +86,9 @@ class WarningEvent:
     url: str = ""
     excerpt: str = ""
     line: int = 0
+    last_line: int = 0
+    filename: str = ""
+    source: str = field(default="", repr=False)
 
 
 Event = StepEvent | StatusEvent | LogEvent | WarningEvent

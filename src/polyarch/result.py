@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polyarch.digest import Digest
+from polyarch.explanation import Explanation
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import field, frozen
 
@@ -17,7 +18,8 @@ class BuildResult:
 
     `descriptor` is that of the root: the index, or the manifest of a single platform; `config_digest`
     is None for an index; `manifests` are those of the platforms. Without an output that holds an image
-    there are none. `ran` and `cached` count the steps.
+    there are none. `ran` and `cached` count the steps; `explanations` tell of each step why it ran, or that it
+    was cached, unless nothing ran.
     """
 
     descriptor: Descriptor | None = None
@@ -26,6 +28,7 @@ class BuildResult:
     manifests: Mapping[str, Digest] = field(default_factory=dict)
     ran: int = 0
     cached: int = 0
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def digest(self) -> Digest | None:

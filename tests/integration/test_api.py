@@ -125,6 +125,22 @@ def test_a_second_build_runs_nothing(builder: polyarch.Builder, context: Path) -
     assert first.descriptor is not None
 
 
+def test_a_result_says_why_steps_ran(builder: polyarch.Builder, context: Path) -> None:
+    first = builder.build(context)
+    second = builder.build(context)
+    (context / "greeting").write_text("good morning\n")
+    third = builder.build(context)
+
+    assert [each.causes[0].kind for each in first.explanations] == ["new"]
+    assert second.explanations == ()
+    (step,) = third.explanations
+    assert (step.outcome, step.causes[0].kind, step.causes[0].what) == (
+        "ran",
+        "changed",
+        "greeting",
+    )
+
+
 def test_one_build_needs_no_builder(
     context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +149,7 @@ def test_one_build_needs_no_builder(
 
     result = polyarch.build("context", outputs=[polyarch.Output(type="local", destination="out")])
 
-    assert result == polyarch.BuildResult(ran=1)
+    assert (result.ran, result.cached, result.descriptor) == (1, 0, None)
     assert (tmp_path / "out/greeting").read_text() == "hello\n"
 
 

@@ -32,7 +32,7 @@ DOCKERFILES = {
     "an empty file": (
         "",
         excerpt(1, ""),
-        "file with no instructions",
+        "the Dockerfile cannot be empty",
         "a Dockerfile begins with FROM and the name of an image",
     ),
     "nothing but a comment": (
@@ -43,8 +43,8 @@ DOCKERFILES = {
     ),
     "no stage": (
         "ARG x=1\n",
-        "",
-        "no build stage in current context",
+        excerpt(1, "ARG x=1", ""),
+        "dockerfile contains no stages to build",
         "a Dockerfile needs a FROM instruction",
     ),
     "an instruction before FROM": (
@@ -99,18 +99,39 @@ DOCKERFILES = {
         "FROM scratch\nEXPOSE web\n",
         excerpt(2, "FROM scratch", "EXPOSE web", ""),
         "invalid containerPort: web",
-        "",
+        "write 80, 80/udp or 8000-8010",
     ),
     "a base that is a variable of no value": (
         "ARG BASE\nFROM $BASE\n",
         excerpt(2, "ARG BASE", "FROM $BASE", ""),
         "base name ($BASE) should not be blank",
+        "give BASE a value: --build-arg BASE=IMAGE, or a default in its ARG",
+    ),
+    "a base that is an unknown variable": (
+        "ARG BASE=scratch\nFROM $BAES\n",
+        excerpt(2, "ARG BASE=scratch", "FROM $BAES", ""),
+        "base name ($BAES) should not be blank",
+        "no ARG before the first FROM declares BAES (did you mean BASE?)",
+    ),
+    "a platform that is a variable of no value": (
+        "FROM --platform=$TARGTPLATFORM scratch\n",
+        excerpt(1, "FROM --platform=$TARGTPLATFORM scratch", ""),
+        "empty platform value from expression $TARGTPLATFORM (did you mean TARGETPLATFORM?)",
         "",
+    ),
+    "checks that are none": (
+        "# check=skip\nFROM scratch\n",
+        excerpt(1, "# check=skip", "FROM scratch", ""),
+        'failed to parse check options: invalid check option "skip"',
+        "write check=skip=RULE, without blanks",
     ),
     "a base in upper case": (
         "FROM Foo/Bar\n",
         excerpt(1, "FROM Foo/Bar", ""),
-        "invalid reference format: repository name (Bar) must be lowercase",
+        (
+            'failed to parse stage name "Foo/Bar": '
+            "invalid reference format: repository name (Bar) must be lowercase"
+        ),
         "an image is named [registry/]repository[:tag][@sha256:digest], in lower case",
     ),
     "a stage by a number that none has": (
@@ -121,11 +142,9 @@ DOCKERFILES = {
     ),
     "stages in a circle": (
         "FROM scratch AS a\nCOPY --from=b /x /\nFROM scratch AS b\nCOPY --from=a /x /\n",
-        excerpt(
-            2, "FROM scratch AS a", "COPY --from=b /x /", "FROM scratch AS b", "COPY --from=a /x /"
-        ),
-        "circular dependency detected on stage: b",
-        "each needs the next: b -> a -> b",
+        excerpt(4, "COPY --from=b /x /", "FROM scratch AS b", "COPY --from=a /x /", "", first=2),
+        "circular dependency detected on stage: a",
+        "each needs the next: a -> b -> a",
     ),
     "a stage of itself": (
         "FROM scratch AS a\nCOPY --from=a /x /\n",
@@ -225,7 +244,7 @@ FLAGS = {
     ),
     "a secret of an unknown type": (
         ("--secret", "id=x,type=foo"),
-        'failed to build: unsupported secret type "foo"',
+        'failed to build: unsupported secret type "foo"\nhint: use one of env, file',
     ),
     "an unknown network": (
         ("--network", "foo"),
@@ -234,12 +253,18 @@ FLAGS = {
             "hint: a step has the network of the host or none: default, host or none"
         ),
     ),
-    "an unknown limit": (("--ulimit", "foo=1"), "failed to build: invalid ulimit type: foo"),
+    "an unknown limit": (
+        ("--ulimit", "memlok=1"),
+        (
+            'invalid argument "memlok=1" for "--ulimit" flag: invalid ulimit type: memlok\n'
+            "hint: did you mean memlock?"
+        ),
+    ),
     "a display that there is not": (
         ("--progress=foo",),
         (
             "failed to build: invalid progress mode foo\n"
-            "hint: a mode is one of auto, none, plain, quiet, rawjson or tty"
+            "hint: use one of auto, none, plain, quiet, rawjson, tty"
         ),
     ),
     "a build context without a value": (
@@ -257,7 +282,7 @@ FLAGS = {
     "an unknown flag": (
         ("--platfrom=linux/arm64",),
         (
-            "unknown flag: --platfrom\n\nUsage:  polyarch build [OPTIONS] PATH | URL | -\n\n"
+            "unknown flag: --platfrom (did you mean --platform?)\n\nUsage:  polyarch build [OPTIONS] PATH | URL | -\n\n"
             "Run 'polyarch build --help' for more information"
         ),
     ),
@@ -339,8 +364,8 @@ def test_a_stage_that_is_misspelt(root: Person) -> None:
     assert ended.complaint() == (
         excerpt(3, "FROM scratch AS build", "FROM scratch", "COPY --from=biuld /x /", "")
         + f"{SOLVE}can't reach the registry at registry-1.docker.io: "
-        "[Errno 111] Connection refused\n"
-        "hint: no stage has that name, so it was taken for an image (did you mean build?)\n"
+        "[Errno 111] Connection refused (did you mean build?)\n"
+        "hint: no stage has that name, so it was taken for an image\n"
     )
 
 
@@ -517,7 +542,7 @@ def test_a_mode_that_is_none(root: Person) -> None:
     assert ended.status == 1
     assert ended.complaint() == (
         excerpt(2, "FROM scratch", "COPY --chmod=rwx there /", "")
-        + f"{SOLVE}invalid chmod parameter: 'rwx'\n"
+        + f"{SOLVE}invalid chmod parameter: 'rwx': invalid syntax\n"
         "hint: give an octal mode up to 07777, or a symbolic one such as u=rwX,go=rX\n"
     )
 

@@ -14,6 +14,8 @@ UNWANTED = {
     "http.client",
     "inspect",
     "logging",
+    "polyarch.why.explainer",
+    "polyarch.why.history",
     "rich",
     "secrets",
     "shutil",

@@ -200,16 +200,23 @@ def _no_command(words: Sequence[str], context: Context) -> int:
             context.stdout.write(help_text)
             return 0
         context.stderr.write(help_text + "\n")
-        raise InputError(f'unknown command: "{" ".join(words[:2])}"')
+        raise InputError(f'unknown command: "{" ".join(words[:2])}"{_near(words[:2])}')
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
+    raise InputError(
+        f'unknown command: "{words[0]}"{_near(words[:1])}',
+        hint=f"{context.program} --help lists the commands",
+    )
+
+
+def _near(words: Sequence[str]) -> str:
+    """Suggest a command for the last of the words, among those that begin with the others."""
     # Only for those who mistype.
     from polyarch.text.gotext import suggestion  # noqa: PLC0415
 
-    near = suggestion(words[0], [entry.name for entry in COMMANDS])
-    raise InputError(
-        f'unknown command: "{words[0]}"{near}', hint=f"{context.program} --help lists the commands"
-    )
+    group = "".join(f"{word} " for word in words[:-1])
+    names = [entry.name for entry in COMMANDS if entry.name.startswith(group)]
+    return suggestion(words[-1], [name.removeprefix(group) for name in names])
 
 
 def _help(words: Sequence[str], context: Context) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from polyarch.cli.build_request import Asked, read_request
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.files import write_file
+from polyarch.cli.files import is_device, write_file
 from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
@@ -22,8 +24,11 @@ from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
 from polyarch.node.saved import SavedBuilders
 from polyarch.record import frozen, replace
+from polyarch.text.gotext import parse_bool
 
 if TYPE_CHECKING:
+    from polyarch.cli.calls import Answer
+    from polyarch.node.telling import Telling
     from polyarch.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -81,42 +86,87 @@ def _build(options: Options, context: Context) -> int:
         debug=context.debug,
     )
     if asked.call is not None:
-        return _check(asked, asked.call, context, display)
-    result = _solve(asked, context, display)
-    _write_results(result, chosen, options, context)
+        answer = _ask(asked, asked.call, context, display)
+        return _write_answer(answer, asked.call, options, context)
+    result = _solve(asked, context, display, explain=options.is_set("explain"))
+    _write_results(result, chosen, options, (context, display))
     return 0
 
 
-def _solve(asked: Asked, context: Context, display: Display) -> BuildResult:
+def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
     # The engine is most of the program: a wrong flag is told without it.
     from polyarch.cli.engine import open_node  # noqa: PLC0415
+    from polyarch.node.telling import Telling  # noqa: PLC0415
     from polyarch.pipeline import build_on  # noqa: PLC0415
 
-    with open_node(context) as node, cancel_on_signals() as cancel, display:
-        try:
-            return build_on(node, asked.request, sink=display, cancel=cancel)
-        except Cancelled as error:
-            raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
-        except PolyarchError as error:
-            is_context = str(error).startswith(_CONTEXT_ERRORS)
-            raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+    telling = Telling(live=explain, number=display.number)
+    with ExitStack() as stack:
+        node = stack.enter_context(open_node(context))
+        if explain:
+            stack.callback(_explain, telling, context)
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.enter_context(display)
+        stack.enter_context(_solving())
+        return build_on(node, asked.request, sink=display, cancel=cancel, telling=telling)
 
 
-def _check(asked: Asked, call: Call, context: Context, display: Display) -> int:
-    from polyarch.cli.check import as_json, as_text  # noqa: PLC0415 only for those who check
-    from polyarch.cli.engine import open_node  # noqa: PLC0415 as above
-    from polyarch.pipeline import check_on  # noqa: PLC0415 as above
+def _explain(telling: Telling, context: Context) -> None:
+    """Say below all progress why steps ran, whether the build ended well or not."""
+    from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
 
-    with cancel_on_signals() as cancel, open_node(context) as node, display:
-        result = check_on(node, asked.request, sink=display, cancel=cancel)
+    steps = [each for each in telling.found if each.causes]
+    if not telling.has_ended:
+        return
+    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
+    for line in explained_lines(steps):
+        context.warn(line)
+
+
+@contextmanager
+def _solving() -> Iterator[None]:
+    """Put what buildx puts before the errors of a build."""
+    try:
+        yield
+    except Cancelled as error:
+        raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
+    except PolyarchError as error:
+        is_context = str(error).startswith(_CONTEXT_ERRORS)
+        raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+
+
+def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer:
+    """Answer a question about the Dockerfile."""
+    # For those who ask only.
+    from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
+    from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
+    from polyarch.cli.engine import open_node  # noqa: PLC0415
+    from polyarch.pipeline import check_on, outline_on, targets_on  # noqa: PLC0415
+
+    if call.name == "subrequests.describe":
+        return describe()
+    request = asked.request
+    with open_node(context) as node, cancel_on_signals() as cancel, display, _solving():
+        if call.name == "outline":
+            return outline_answer(outline_on(node, request, sink=display, cancel=cancel))
+        if call.name == "targets":
+            return targets_answer(targets_on(node, request, sink=display, cancel=cancel))
+        found = check_on(node, request, sink=display, cancel=cancel)
+        return check_answer(found, shown_name(request))
+
+
+def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:
+    from polyarch.cli.calls import as_json, metadata_of  # noqa: PLC0415 for those who ask only
+
+    if path := options.text("metadata-file"):
+        write_file(path, json.dumps(metadata_of(answer), indent=2))
     if call.format == "json":
-        context.print(as_json(result))
+        context.print(as_json(answer.document))
     else:
-        context.print(as_text(result))
-        if result.error is not None:
-            raise CommandFailed(_SOLVE_PREFIX, result.error) from result.error
-    is_failed = bool(result.findings or result.error) and not call.ignore_status
-    return int(is_failed)
+        context.stdout.write(answer.text)
+    if answer.error is not None:
+        context.stdout.flush()
+        raise CommandFailed("", answer.error)
+    return 0 if call.ignore_status else answer.status
 
 
 def progress_mode(options: Options, context: Context) -> str:
@@ -142,16 +192,26 @@ def _choose(builders: SavedBuilders, name: str) -> _Chosen:
 
 
 def _write_results(
-    result: BuildResult, chosen: _Chosen, options: Options, context: Context
+    result: BuildResult, chosen: _Chosen, options: Options, shown: tuple[Context, Display]
 ) -> None:
+    context, display = shown
     digest = result.config_digest or result.digest or ""
     if path := options.text("iidfile"):
         write_file(path, digest)
     if path := options.text("metadata-file"):
         reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
-        write_file(path, json.dumps(metadata(result, reference), indent=2))
+        found = metadata(result, reference)
+        if display.warnings and _wants_warnings(context):
+            from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
+
+            found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
+        write_file(path, json.dumps(found, indent=2))
     if options.is_set("quiet"):
         context.print(digest)
+
+
+def _wants_warnings(context: Context) -> bool:
+    return bool(parse_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
 def metadata(result: BuildResult, reference: str) -> dict[str, object]:
@@ -179,7 +239,7 @@ def _build_id() -> str:
 
 def _remove(path: str) -> None:
     """Remove the file of an earlier build, lest it be taken for this one's."""
-    if not path:
+    if not path or is_device(Path(path)):
         return
     try:
         Path(path).unlink(missing_ok=True)

@@ -37,12 +37,12 @@ from polyarch.library.ask import make_request
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import frozen, replace
-from polyarch.request import BuildRequest, Secret
+from polyarch.request import BuildRequest, Secret, is_address
 from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "read_request", "refuse_unsupported"]
 
-_SSH_CONTEXT = re.compile(r"ssh://|[\w.-]+@[\w.-]+:", re.IGNORECASE)
+_SECRET_LIMIT = 500 << 10
 
 
 @frozen
@@ -76,7 +76,6 @@ def refuse_unsupported(asked: Asked) -> None:
     """Refuse by name what the engine can't carry out yet. Raises InputError."""
     wanted = [each for each in asked.attestations if not each.disabled]
     problems = [
-        (asked.call is not None and asked.call.name != "lint", _shown(asked.call)),
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
@@ -87,14 +86,15 @@ def refuse_unsupported(asked: Asked) -> None:
             raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
-def _shown(call: Call | None) -> str:
-    return f"--call={call.name}" if call else ""
-
-
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
-    return call_flag(options.text("print") or options.text("call"))
+    call = call_flag(options.text("print") or options.text("call"))
+    if call is not None:
+        from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
+
+        known_call(call.name)
+    return call
 
 
 def _attestations(options: Options) -> tuple[Attestation, ...]:
@@ -107,7 +107,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
     needs_digest = options.is_set("quiet") or any(
         options.text(name) for name in ("iidfile", "metadata-file")
     )
-    agents, keys = _agents(ssh_flag(options.values("ssh")), options.arguments[0], context.environ)
+    agents, keys = _agents(_ssh_specs(options), context.environ)
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
@@ -122,7 +122,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
         load=options.is_set("load"),
         needs_digest=needs_digest,
         no_cache=options.is_set("no-cache"),
-        no_cache_filter=options.values("no-cache-filter"),
+        no_cache_filter=_stage_names(options.values("no-cache-filter")),
         pull=options.is_set("pull"),
         network=options.text("network"),
         add_hosts=add_host_flag(options.values("add-host")),
@@ -177,6 +177,11 @@ def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     return {**proxy_args(environ, args), **args}
 
 
+def _stage_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of stages in all values, each of which may have several with commas."""
+    return tuple(name for value in values for name in value.split(","))
+
+
 def _pairs(values: Iterable[str]) -> dict[str, str]:
     return {name: setting for name, _, setting in map(_pair, values)}
 
@@ -198,24 +203,42 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
         path, env = spec.file, spec.env
         if not path and not env:
             path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
-        if path and not os.path.exists(path):
-            raise InputError(f"failed to stat {path}: no such file or directory")
+        if path:
+            _check_secret(spec.id, path)
         found[spec.id] = Secret(id=spec.id, path=path, env=env)
     return tuple(found.values())
 
 
-def _agents(
-    specs: Sequence[SshSpec], build_context: str, environ: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return the agents' sockets by id, and the files of keys by id.
+def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
+    """Return the agents to forward: the user's own if the context is fetched by ssh, and none is named."""
+    specs = tuple(ssh_flag(options.values("ssh")))
+    if specs or not is_address(options.arguments[0]):
+        return specs
+    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - folders don't need it
 
-    A context that ssh fetches gets the user's agent if nothing else is said.
-    """
+    reference = parse_git_reference(options.arguments[0])
+    is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
+    return (SshSpec(id="default"),) if is_ssh else ()
+
+
+def _check_secret(identifier: str, path: str) -> None:
+    """Find out early what no step could read. Raises InputError."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"failed to stat {path}: {reason}") from error
+    if size > _SECRET_LIMIT:
+        raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
+
+
+def _agents(
+    specs: Iterable[SshSpec], environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the agents' sockets by id, and the files of keys by id."""
     agents: dict[str, str] = {}
     keys: dict[str, tuple[str, ...]] = {}
     own = environ.get("SSH_AUTH_SOCK", "")
-    if not specs and own and _SSH_CONTEXT.match(build_context):
-        return {"default": own}, {}
     for spec in specs:
         paths = spec.paths or (own,)
         if not all(paths):

@@ -6,6 +6,7 @@ Both run in the engine: what steps have made may belong to users that exist only
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from polyarch.cli.cache_filter import CacheFilter, parse_filters
 from polyarch.cli.cache_records import (
@@ -106,6 +107,7 @@ def _prune(options: Options, context: Context) -> int:
     # Only now: asking is quick, and most who prune by hand are asked.
     from polyarch.solver.records import Records  # noqa: PLC0415
     from polyarch.store.gc import Policy, collect  # noqa: PLC0415
+    from polyarch.why.history import History  # noqa: PLC0415
 
     policy = Policy(
         matches=wanted.matches if wanted.conditions else None,
@@ -118,7 +120,13 @@ def _prune(options: Options, context: Context) -> int:
     rows = _Rows(context, verbose=options.is_set("verbose"))
     with open_store(context, works=False) as store:
         cache = Records(store.database)
-        freed = collect(store, [policy], forget=cache.forget_parts, on_removed=rows.show)
+        history = History(store.database)
+
+        def forget(parts: Sequence[str]) -> None:
+            cache.forget_parts(parts)
+            history.forget_parts(parts)
+
+        freed = collect(store, [policy], forget=forget, on_removed=rows.show)
     context.stdout.write(align_with_tabs(f"Total:\t{decimal_size(freed.size)}\n"))
     if not freed.complete:
         context.warn(

@@ -2,50 +2,86 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import os
 
+from polyarch.cli.calls import Answer, encoded, location_json
 from polyarch.dockerfile.lint import Finding
+from polyarch.errors import InputError, Place
 from polyarch.graph.location import Location
 from polyarch.pipeline import CheckResult
+from polyarch.record import replace
+from polyarch.request import BuildRequest, is_address
 
-__all__ = ["as_json", "as_text"]
-
-_COUNTED = {
-    0: "Check complete, no warnings found.",
-    1: "Check complete, 1 warning has been found!",
-}
+__all__ = ["check_answer", "shown_name"]
 
 
-def as_text(result: CheckResult) -> str:
+def check_answer(result: CheckResult, name: str = "") -> Answer:
+    """Tell what a check found; it fails if that is anything, or if the Dockerfile can't be built.
+
+    People are shown the Dockerfile's `name`, if that isn't "", programs what the frontend calls it.
+    """
+    failure = result.error
+    error = None
+    if failure is not None:
+        # Not as other errors are shown, but as findings are: the place comes last.
+        excerpt = _excerpt(failure.place, name) if failure.place is not None else ""
+        error = InputError(f"{failure}\n{excerpt}".rstrip("\n"), hint=failure.hint)
+    return Answer(
+        document=_document(result),
+        text=_text(result, name),
+        status=int(bool(result.findings or error)),
+        error=error,
+        counted=True,
+    )
+
+
+def shown_name(request: BuildRequest) -> str:
+    """Return what buildx calls the Dockerfile of a request: the path that leads to it, if there is one."""
+    if request.dockerfile == "-":
+        return "stdin"
+    if request.dockerfile or request.context == "-" or is_address(request.context):
+        return request.dockerfile
+    return os.path.normpath(os.path.join(request.context, "Dockerfile"))
+
+
+def _excerpt(place: Place, name: str) -> str:
+    if name and isinstance(place, Location):
+        place = replace(place, source=replace(place.source, name=name))
+    return place.excerpt()
+
+
+def _text(result: CheckResult, name: str) -> str:
     """Write the findings in the order of their places, each with its lines."""
     count = len(result.findings)
-    parts = [_COUNTED.get(count, f"Check complete, {count} warnings have been found!")]
+    if not count:
+        return "" if result.error is not None else "Check complete, no warnings found.\n"
+    counted = "1 warning has" if count == 1 else f"{count} warnings have"
+    parts = [f"Check complete, {counted} been found!\n"]
     for finding in sorted(result.findings, key=lambda each: each.location.start):
         rule = finding.rule
         title = f"WARNING: {rule.name}" + (f" - {rule.url}" if rule.url else "")
-        parts.append(f"{title}\n{finding.detail}\n{finding.location.excerpt()}".rstrip("\n"))
-    return "\n\n".join(parts)
+        parts.append(f"\n{title}\n{finding.detail}\n{_excerpt(finding.location, name)}")
+    return "".join(parts) + ("\n" if result.error is not None else "")
 
 
-def as_json(result: CheckResult) -> str:
+def _document(result: CheckResult) -> dict[str, object]:
     """Write the findings in the order in which they were made, with the source and its error."""
+    source = {
+        "filename": result.source.name,
+        "data": encoded(result.source.text),
+        "language": "Dockerfile",
+    }
     document: dict[str, object] = {
         "warnings": [_warning(finding) for finding in result.findings],
-        "sources": [
-            {
-                "filename": result.source.name,
-                "language": "Dockerfile",
-                "data": base64.b64encode(result.source.text.encode()).decode(),
-            }
-        ],
+        "sources": [source],
     }
     if result.error is not None:
-        error: dict[str, object] = {"message": str(result.error)}
-        if isinstance(result.error.place, Location):
-            error["location"] = _location(result.error.place)
-        document["buildError"] = error
-    return json.dumps(document, indent=2)
+        place = result.error.place
+        document["buildError"] = {
+            "message": str(result.error),
+            "location": location_json(place) if isinstance(place, Location) else {},
+        }
+    return document
 
 
 def _warning(finding: Finding) -> dict[str, object]:
@@ -54,12 +90,6 @@ def _warning(finding: Finding) -> dict[str, object]:
         "description": finding.rule.description,
         "url": finding.rule.url,
         "detail": finding.detail,
-        "location": _location(finding.location),
+        "location": location_json(finding.location),
     }
     return {key: value for key, value in shown.items() if value}
-
-
-def _location(location: Location) -> dict[str, object]:
-    """Write a place as BuildKit does: a range for each line."""
-    lines = range(location.start, max(location.start, location.end) + 1)
-    return {"ranges": [{"start": {"line": line}, "end": {"line": line}} for line in lines]}

@@ -40,6 +40,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("rm", "builder:RM", "Remove one or more builder instances"),
     _entry("use", "builder:USE", "Set the current builder instance"),
     _entry("version", "version:VERSION", "Show polyarch version information"),
+    _entry("why", "why:WHY", "Say why steps of the last build weren't cached"),
     _entry(
         "imagetools create", "imagetools_create:CREATE", "Create a new image based on source images"
     ),

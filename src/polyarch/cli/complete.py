@@ -212,6 +212,8 @@ def _kind(kind: str, word: str, prefix: str, environ: Mapping[str, str]) -> Comp
         return Completion(directive=Directive.NONE)
     if kind == "folders":
         return Completion(directive=Directive.FOLDERS)
+    if kind == "steps":
+        return _matching(_steps(environ), word)
     look_up = _KINDS.get(kind)
     if look_up is None:
         return Completion()
@@ -248,6 +250,21 @@ def _images(environ: Mapping[str, str]) -> list[str]:
         return []
     with Store(root, works=False) as store:
         return [parse(ref.name).familiar for ref in store.refs.all()]
+
+
+def _steps(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the lines of the last build's steps; a number behind `#` would begin a comment."""
+    from polyarch.paths import state_folder  # noqa: PLC0415 only who completes one
+    from polyarch.store.store import Store  # noqa: PLC0415
+    from polyarch.why.history import History  # noqa: PLC0415
+
+    root = state_folder(environ)
+    if not (root / "version").exists():
+        return []
+    with Store(root, works=False) as store:
+        builds = History(store.database).builds()
+    steps = builds[0].steps if builds else ()
+    return list({str(step.line): step.text_of_instruction() for step in steps}.items())
 
 
 def _architectures(_environ: Mapping[str, str]) -> list[str]:

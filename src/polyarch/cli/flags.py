@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
+from polyarch.cli.hints import hint_for
 from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
+from polyarch.platforms import format_all, normalize
+from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
 from polyarch.request import Output, Resources, Ulimit
 from polyarch.text.gofmt import quoted
@@ -167,10 +170,12 @@ def _secret(value: str) -> SecretSpec:
         if not equals:
             raise InputError(f"invalid field '{text}' must be a key=value pair")
         if key == "type" and setting not in {"file", "env"}:
-            raise InputError(f"unsupported secret type {quoted(setting)}")
+            hint = hint_for(setting, ("file", "env"))
+            raise InputError(f"unsupported secret type {quoted(setting)}", hint=hint)
         name = "src" if key == "source" else key
         if name not in found:
-            raise InputError(f"unexpected key '{key}' in '{text}'")
+            hint = hint_for(key, (*found, "source"))
+            raise InputError(f"unexpected key '{key}' in '{text}'", hint=hint)
         found[name] = setting
     if found["type"] == "env" and not found["env"]:
         return SecretSpec(id=found["id"], env=found["src"])
@@ -239,7 +244,7 @@ def annotation_flag(
     platform; `str` of its result is what the annotation says.
     """
     found: dict[tuple[str, str, int], Annotation] = {}
-    for number, value in enumerate(filter(None, values)):
+    for value in filter(None, values):
         name, equals, setting = value.partition("=")
         if not equals:
             raise InputError(f"invalid annotation {quoted(value)}, expected key=value")
@@ -250,8 +255,8 @@ def annotation_flag(
         else:
             places = [_annotation_place(text, parse_platform) for text in types.split(",")]
         for kind, platform in places:
-            # As in buildx, two values with a platform never meet: both are handed on.
-            identity = (kind, key, -1 if platform is None else number)
+            # As in buildx, two places with a platform never meet: both are handed on.
+            identity = (kind, key, -1 if platform is None else len(found))
             found[identity] = Annotation(type=kind, platform=platform, key=key, value=setting)
     return tuple(found.values())
 
@@ -265,7 +270,8 @@ def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tup
         )
     kind, platform = match.groups()
     if kind not in _ANNOTATION_TYPES:
-        raise InputError(f"unknown annotation type {quoted(kind)}")
+        hint = hint_for(kind, _ANNOTATION_TYPES)
+        raise InputError(f"unknown annotation type {quoted(kind)}", hint=hint)
     if platform is None:
         return kind, None
     try:
@@ -293,7 +299,7 @@ def _ulimit(value: str) -> Ulimit:
     if not equals:
         raise InputError(f"invalid ulimit argument: {value}")
     if name not in _ULIMITS:
-        raise InputError(f"invalid ulimit type: {name}")
+        raise InputError(f"invalid ulimit type: {name}", hint=hint_for(name, _ULIMITS))
     limits = text.split(":")
     if len(limits) > 2:
         raise InputError(
@@ -342,7 +348,8 @@ def resource_flag(values: Iterable[str]) -> Resources:
         elif key in {"cpuset-cpus", "cpuset-mems"}:
             texts[key] = value
         else:
-            raise InputError(f"unknown resource {quoted(key)}")
+            known = (*_RESOURCE_NUMBERS, "cpuset-cpus", "cpuset-mems")
+            raise InputError(f"unknown resource {quoted(key)}", hint=hint_for(key, known))
     return Resources(
         memory=numbers.get("memory", 0),
         memory_swap=numbers.get("memory-swap", 0),
@@ -365,15 +372,18 @@ def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str])
     """Read `--build-context`: `name=value` each; later values win.
 
     `familiar` writes a reference as users do (`alpine:3` for `docker.io/library/alpine:3`), raising
-    InputError where the name is none; a `:latest` at the end is dropped.
+    InputError where the name is none; a `:latest` at the end is dropped. A name may end in `::` and the
+    platform that it is for.
     """
     found = {}
     for value in values:
         name, equals, setting = value.partition("=")
         if not equals:
             raise InputError(f"invalid context value: {value}, expected key=value")
+        image, mark, platform = name.partition("::")
         try:
-            found[familiar(name).removesuffix(":latest")] = setting
+            suffix = mark + format_all(normalize(parse_platform(platform))) if mark else ""
+            found[familiar(image).removesuffix(":latest") + suffix] = setting
         except InputError as error:
             raise InvalidReference(f"invalid context name {name}: {error}") from error
     return found
@@ -396,7 +406,8 @@ def allow_flag(values: Iterable[str]) -> Allowed:
         if key == "device":
             _check_device(setting)
         elif value not in {"network.host", "security.insecure"}:
-            raise InputError(f"unknown entitlement {value}")
+            hint = hint_for(value, ("network.host", "security.insecure", "device"))
+            raise InputError(f"unknown entitlement {value}", hint=hint)
         entitlements.append(value)
     return Allowed(entitlements=tuple(entitlements), local_delete=local_delete)
 

@@ -19,7 +19,7 @@ from polyarch.cli.units import parse_size
 from polyarch.errors import InputError
 from polyarch.record import field, frozen
 from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import parse_duration
+from polyarch.text.gotext import nearest, parse_duration
 
 __all__ = ["Flag", "Kind", "Options", "UsageError", "parse_flags"]
 
@@ -40,12 +40,14 @@ class Kind(StrEnum):
     FILTER = "filter"
     """May be repeated; each value is `name=value`."""
     NUMBER = "int"
+    ULIMIT = "ulimit"
+    """May be repeated; each value is `name=soft[:hard]`."""
     SIZE = "bytes"
     """Bytes, or a number with a unit that is a power of 1024."""
     DURATION = "duration"
 
 
-_REPEATED = frozenset({Kind.LIST, Kind.FIELDS, Kind.FILTER})
+_REPEATED = frozenset({Kind.LIST, Kind.FIELDS, Kind.FILTER, Kind.ULIMIT})
 
 
 @frozen
@@ -161,10 +163,14 @@ class _Parser:
             raise UsageError(f"bad flag syntax: {word}")
         flag = self.flags.get(name)
         if flag is None:
-            raise UsageError(f"unknown flag: --{name}")
+            raise UsageError(f"unknown flag: --{name}{self._near(name)}")
         if not equals:
             value = self._following(flag, f"--{name}")
         self._set(flag, value)
+
+    def _near(self, name: str) -> str:
+        near = nearest(name, (flag.name for flag in self.flags.values() if not flag.hidden))
+        return f" (did you mean --{near}?)" if near else ""
 
     def _short(self, word: str) -> None:
         """Take `-abc`: switches in a row, the last of which may be a flag with a value."""
@@ -195,7 +201,8 @@ class _Parser:
             _check(flag, value)
         except InputError as error:
             raise InputError(
-                f'invalid argument {quoted(value)} for "{flag.title}" flag: {error}'
+                f'invalid argument {quoted(value)} for "{flag.title}" flag: {error}',
+                hint=error.hint,
             ) from error
         if flag.kind in _REPEATED:
             self.values.setdefault(flag.name, []).append(value)
@@ -213,6 +220,11 @@ def _check(flag: Flag, value: str) -> None:
             parse_duration(value)
         case Kind.SIZE:
             parse_size(value)
+        case Kind.ULIMIT:
+            # For those who limit steps only.
+            from polyarch.cli.flags import ulimit_flag  # noqa: PLC0415
+
+            ulimit_flag([value])
         case Kind.FILTER if value and "=" not in value:
             raise InputError("bad format of filter (expected name=value)")
         case Kind.FIELDS if value:

@@ -112,7 +112,7 @@ def parse_size(text: str) -> int:
 def _factor(suffix: str) -> int:
     if suffix == "":
         return 1
-    too_long = len(suffix.encode()) > 3
+    too_long = len(suffix.encode("utf-8", "surrogateescape")) > 3
     lower = suffix if too_long else suffix.lower()
     if lower == "b":
         return 1

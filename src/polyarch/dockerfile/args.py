@@ -9,6 +9,7 @@ from polyarch.dockerfile.expand import expand
 from polyarch.dockerfile.instruction import Arg
 
 __all__ = [
+    "HIDDEN_ARGS",
     "OPTION_ARGS",
     "OPTION_PREFIXES",
     "PLATFORM_ARGS",
@@ -73,6 +74,9 @@ OPTION_ARGS = frozenset(
     )
 )
 """Build arguments that are options of the builder."""
+
+HIDDEN_ARGS = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+"""Arguments that a stage declares without getting a variable."""
 
 OPTION_PREFIXES = ("BUILDKIT_ATTEST_",)
 """Beginnings of further ones."""

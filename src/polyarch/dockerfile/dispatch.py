@@ -5,13 +5,12 @@ Config, history texts and which instructions make layers are BuildKit's.
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Callable
 from typing import Any
 
+from polyarch.dockerfile.args import HIDDEN_ARGS
 from polyarch.dockerfile.context import Lowering, expand_in, expand_words_in
-from polyarch.dockerfile.files import lower_copy
+from polyarch.dockerfile.files import check_owner, lower_copy
 from polyarch.dockerfile.instruction import (
     Add,
     Arg,
@@ -32,49 +31,59 @@ from polyarch.dockerfile.instruction import (
     Volume,
     Workdir,
 )
+from polyarch.dockerfile.ports import parse_ports
 from polyarch.dockerfile.run import lower_run
-from polyarch.dockerfile.stage import StageState
-from polyarch.errors import DockerfileError
-from polyarch.graph.op import FileOp, MkdirAction
+from polyarch.dockerfile.stage import DeclaredArg, StageState
+from polyarch.errors import DockerfileError, InputError
+from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
 from polyarch.text import gofmt
+from polyarch.text.gotext import parse_int
 
 __all__ = ["dispatch"]
 
-_SIGNALS = [
-    "HUP",
-    "INT",
-    "QUIT",
-    "ILL",
-    "TRAP",
-    "ABRT",
-    "BUS",
-    "FPE",
-    "KILL",
-    "USR1",
-    "SEGV",
-    "USR2",
-    "PIPE",
-    "ALRM",
-    "TERM",
-    "STKFLT",
-    "CHLD",
-    "CONT",
-    "STOP",
-    "TSTP",
-    "TTIN",
-    "TTOU",
-    "URG",
-    "XCPU",
-    "XFSZ",
-    "VTALRM",
-    "PROF",
-    "WINCH",
-    "IO",
-    "PWR",
-    "SYS",
-]
-_MORE_SIGNALS = {"CLD", "POLL", "IOT", "UNUSED"}
-_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/(.*))?\Z")
+_SIGNALS = frozenset(
+    [
+        "ABRT",
+        "ALRM",
+        "BUS",
+        "CHLD",
+        "CLD",
+        "CONT",
+        "FPE",
+        "HUP",
+        "ILL",
+        "INT",
+        "IO",
+        "IOT",
+        "KILL",
+        "PIPE",
+        "POLL",
+        "PROF",
+        "PWR",
+        "QUIT",
+        "SEGV",
+        "STKFLT",
+        "STOP",
+        "SYS",
+        "TERM",
+        "TRAP",
+        "TSTP",
+        "TTIN",
+        "TTOU",
+        "URG",
+        "USR1",
+        "USR2",
+        "VTALRM",
+        "WINCH",
+        "XCPU",
+        "XFSZ",
+        "RTMIN",
+        "RTMAX",
+    ]
+) | {
+    *(f"RTMIN+{number}" for number in range(1, 16)),
+    *(f"RTMAX-{number}" for number in range(1, 15)),
+}
 
 
 def dispatch(state: StageState, instruction: Instruction, lowering: Lowering) -> None:
@@ -85,7 +94,11 @@ def dispatch(state: StageState, instruction: Instruction, lowering: Lowering) ->
             f"{instruction.name} can't be carried out yet", place=instruction.location
         )
     lowering.lint.dispatched(instruction, state.texts("Shell"), state.counted)
-    handler(state, instruction, lowering)
+    try:
+        handler(state, instruction, lowering)
+    except DockerfileError as error:
+        error.place = error.place or instruction.location
+        raise
 
 
 def _env(state: StageState, instruction: Env, lowering: Lowering) -> None:
@@ -104,29 +117,41 @@ def _expanded_pairs(
     state: StageState, instruction: Env | Label, lowering: Lowering
 ) -> list[tuple[str, str]]:
     # All values of one line see the environment as it was before the line.
-    return [
+    pairs = [
         (
             expand_in(state, name, instruction, lowering),
             expand_in(state, value, instruction, lowering),
         )
         for name, value in instruction.pairs
     ]
+    for name, _ in pairs:
+        lowering.lint.pair(instruction, name)
+    return pairs
 
 
 def _arg(state: StageState, instruction: Arg, lowering: Lowering) -> None:
     shown = []
     for declared in instruction.definitions:
         name = declared.name
+        lowering.lint.secret(instruction, name)
+        is_own = True
         if name in lowering.build_args:
             value: str | None = lowering.build_args[name]
         elif declared.default is not None:
             value = expand_in(state, declared.default, instruction, lowering)
         else:
             value = lowering.global_args.get(name)
+            is_own = value is None
+        if is_own:
+            state.taken.args[name] = DeclaredArg(
+                definition=declared, value=value or "", instruction=instruction
+            )
+        else:
+            state.taken.inherited[name] = None
         shown.append(name if value is None else f"{name}={value}")
         state.build_args[name] = value
-        if value is not None:
-            state.variables[name] = value
+        if value is not None and name not in HIDDEN_ARGS:
+            state.set_variable(name, value)
     state.record("ARG " + " ".join(shown))
 
 
@@ -135,18 +160,23 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
     if not (state.has_workdir or state.posix(path).startswith("/")):
         lowering.lint.workdir(instruction, path)
     state.has_workdir = True
-    workdir = posixpath.normpath(posixpath.join(state.workdir, state.posix(path)))
-    workdir = "/" + workdir.lstrip("/")
-    is_windows = state.platform.os == "windows"
-    state.run["WorkingDir"] = workdir.replace("/", "\\") if is_windows else workdir
-    if workdir == "/":
-        state.record(f"WORKDIR {workdir}")
+    state.change_folder(path)
+    shown = state.posix(state.text("WorkingDir"))
+    if shown == "/":
+        state.record(f"WORKDIR {shown}")
         return
-    action = MkdirAction(path=workdir, owner=state.user, created=lowering.options.epoch)
+    check_owner(state.user, instruction, is_scratch=isinstance(state.vertex.op, ScratchOp))
+    action = MkdirAction(path=state.workdir, owner=state.user, created=lowering.options.epoch)
+    # BuildKit takes a folder from the cache even with --no-cache: nothing in it can be out of date.
     state.vertex = lowering.add(
-        state, FileOp(actions=(action,)), (state.vertex,), f"WORKDIR {path}", instruction
+        state,
+        FileOp(actions=(action,)),
+        (state.vertex,),
+        instruction.text,
+        instruction,
+        may_ignore_cache=False,
     )
-    state.record(f"WORKDIR {workdir}", layer=True)
+    state.record(f"WORKDIR {shown}", layer=True)
 
 
 def _user(state: StageState, instruction: User, lowering: Lowering) -> None:
@@ -187,21 +217,12 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
         words += expand_words_in(state, port, instruction, lowering)
     for word in words:
         lowering.lint.port(instruction, word)
-    ports = sorted(each for word in words for each in _ports(word, instruction))
+    # The words are in order already; what a range stands for stays together.
+    ports = [each for word in words for each in parse_ports(word)]
     state.mapping("ExposedPorts").update({port: {} for port in ports})
-    state.record("EXPOSE " + gofmt.value_list(ports))
-
-
-def _ports(word: str, instruction: Expose) -> list[str]:
-    # An address and a host port may stand before the container's port; only that one is kept.
-    match = _PORT.match(word.rpartition(":")[2])
-    protocol = (match[3] or "tcp").lower() if match else ""
-    if match is None or protocol not in ("tcp", "udp", "sctp"):
-        raise DockerfileError(f"invalid containerPort: {word}", place=instruction.location)
-    first, last = int(match[1]), int(match[2] or match[1])
-    if not first <= last <= 65535:
-        raise DockerfileError(f"invalid containerPort: {word}", place=instruction.location)
-    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+    shown = gofmt.value_list(ports)
+    lowering.grow(len(shown), instruction)
+    state.record("EXPOSE " + shown)
 
 
 def _volume(state: StageState, instruction: Volume, lowering: Lowering) -> None:
@@ -228,11 +249,10 @@ def _stopsignal(state: StageState, instruction: StopSignal, lowering: Lowering) 
 
 
 def _is_signal(name: str) -> bool:
-    if name.isascii() and name.isdigit():
-        return int(name) > 0
-    short = name.upper().removeprefix("SIG")
-    is_realtime = re.fullmatch(r"RT(MIN(\+\d+)?|MAX(-\d+)?)", short) is not None
-    return short in _SIGNALS or short in _MORE_SIGNALS or is_realtime
+    try:
+        return parse_int(name, bits=64) != 0
+    except InputError:
+        return name.upper().removeprefix("SIG") in _SIGNALS
 
 
 def _healthcheck(state: StageState, instruction: Healthcheck, _lowering: Lowering) -> None:

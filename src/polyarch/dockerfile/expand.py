@@ -15,7 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from polyarch.dockerfile.pattern import PatternError, remove_prefix, remove_suffix, replace
+from polyarch.dockerfile.pattern import (
+    MAX_GROWTH,
+    PatternError,
+    remove_prefix,
+    remove_suffix,
+    replace,
+)
 from polyarch.errors import DockerfileError, Place
 from polyarch.record import frozen
 from polyarch.text.gotext import SPACE, is_space, quote
@@ -171,6 +177,7 @@ class _Lexer:
         "depth",
         "env",
         "escape",
+        "grown",
         "keep_escapes",
         "matched",
         "mode",
@@ -192,6 +199,7 @@ class _Lexer:
         self.matched: set[str] = set()
         self.unmatched: set[str] = set()
         self.depth = 0
+        self.grown = 0
 
     def peek(self) -> str:
         """Return the next character, "" at the end."""
@@ -306,6 +314,14 @@ class _Lexer:
         raise _SyntaxError("unexpected end of statement while looking for matching double-quote")
 
     def dollar(self) -> str:
+        """Take a variable. No text may grow without end: a few lines can double it to any size."""
+        found = self.variable()
+        self.grown += len(found)
+        if self.grown > MAX_GROWTH:
+            raise _SyntaxError(f"variables add more than {MAX_GROWTH} characters")
+        return found
+
+    def variable(self) -> str:
         """`$name` or `${name…}`; a dollar before anything else stands for itself."""
         self.position += 1
         if self.peek() == "{":

@@ -7,12 +7,12 @@ import re
 
 from polyarch.dockerfile.context import Lowering, expand_in
 from polyarch.dockerfile.expand import HEREDOC
-from polyarch.dockerfile.instruction import Add, Copy
+from polyarch.dockerfile.instruction import Add, Copy, Instruction
 from polyarch.dockerfile.lexer import Heredoc
 from polyarch.dockerfile.remote import remote_op
 from polyarch.dockerfile.stage import StageState
 from polyarch.dockerfile.stages import find_copy_source
-from polyarch.errors import DockerfileError
+from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import (
     CopyAction,
     FileAction,
@@ -25,8 +25,13 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
+from polyarch.text.gotext import quote
+from polyarch.text.ignore import clean_path
+from polyarch.text.owner import has_names
 
-__all__ = ["lower_copy"]
+__all__ = ["check_owner", "lower_copy"]
+
+_LOGIN = re.compile(r"//[^/@]*@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
@@ -35,6 +40,10 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
     destination = expand_in(state, instruction.destination, instruction, lowering)
     owner = expand_in(state, instruction.chown, instruction, lowering)
     mode = expand_in(state, instruction.chmod, instruction, lowering)
+    # With a mode BuildKit doesn't link either: the copy isn't independent of what is below.
+    is_linked = instruction.link and not mode
+    check_owner(owner, instruction, is_scratch=is_linked or isinstance(state.vertex.op, ScratchOp))
+    _check_mode(mode, instruction)
     copies = _Copies(
         state=state,
         instruction=instruction,
@@ -55,9 +64,7 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
     inputs = (state.vertex, *copies.inputs)
     op = FileOp(actions=tuple(copies.actions))
     text = " ".join(instruction.text.split())
-    # With a mode BuildKit doesn't link either: the copy isn't independent of what is below.
-    if instruction.link and not mode:
-        _check_linked_owner(owner, instruction)
+    if is_linked:
         scratch = lowering.maker.add(ScratchOp())
         linked = lowering.add(state, op, (scratch, *inputs[1:]), text, instruction)
         state.step -= 1
@@ -122,7 +129,7 @@ class _Copies:
         source, is_context = self.lowering.source(self.state, name, index, instruction.location)
         ignores = self.lowering.options.ignores
         if not name and ignores is not None:
-            for path in filter(ignores, map(posixpath.normpath, paths)):
+            for path in filter(ignores, map(clean_path, paths)):
                 self.lowering.lint.ignored_source(instruction, path)
         unpack = isinstance(instruction, Add) and instruction.unpack is not False
         action = replace(
@@ -141,11 +148,13 @@ class _Copies:
             )
         action = replace(
             self.template,
-            sources=(_escaped(op.filename) if isinstance(op, HttpOp) else "/",),
+            sources=(op.filename if isinstance(op, HttpOp) else "/",),
+            is_literal=True,
             keep_owner=True,
             unpack=is_file and self.instruction.unpack is True,
         )
-        vertex = self.lowering.maker.add(op, name=address, location=self.instruction.location)
+        shown = _LOGIN.sub("//", address)
+        vertex = self.lowering.maker.add(op, name=shown, location=self.instruction.location)
         self._put(action, vertex)
 
     def _put(self, action: CopyAction, source: Vertex) -> None:
@@ -160,7 +169,7 @@ class _Copies:
             self.actions.append(
                 MkfileAction(
                     path=common.destination,
-                    name=document.name,
+                    name=_document_name(document, self.instruction),
                     data=self._content(document),
                     mode=common.mode,
                     owner=common.owner,
@@ -174,29 +183,48 @@ class _Copies:
         return expand_in(self.state, document.body, self.instruction, self.lowering, HEREDOC)
 
 
-def _escaped(name: str) -> str:
-    """Write a file name as a pattern that matches nothing else."""
-    return "/" + re.sub(r"([*?\[\]\\])", r"\\\1", name)
+def _document_name(document: Heredoc, instruction: Instruction) -> str:
+    """Return the name of a here-document's file. Raises DockerfileError if it would need a folder."""
+    name = posixpath.normpath(f"/{document.name}").lstrip("/")
+    if not name or "/" in name:
+        raise DockerfileError(
+            f"can't write a file for the here-document {document.name!r}: no such directory",
+            hint="the word behind << is the file's name: one without slashes",
+            place=instruction.location,
+        )
+    return name
 
 
 def _check_order(state: StageState, index: int | None, instruction: Copy) -> None:
     if index is not None and index >= state.index:
         raise DockerfileError(
-            f'cannot copy from stage "{instruction.from_name}", '
-            "it needs to be defined before current stage",
+            f"cannot copy from stage {quote(instruction.from_name)}, it needs to be defined before "
+            f"current stage {quote(state.stage.name or f'stage-{state.index}')}",
             hint="move that stage up",
             place=instruction.location,
         )
 
 
-def _check_linked_owner(owner: str, instruction: Copy | Add) -> None:
-    """Refuse names: a linked copy has no passwd file to look them up in."""
-    if not all(part.isascii() and part.isdigit() for part in owner.split(":") if part):
+def check_owner(owner: str, instruction: Instruction, *, is_scratch: bool) -> None:
+    """Refuse names where there is no root file system to look them up in. Raises DockerfileError."""
+    if is_scratch and has_names(owner):
         raise DockerfileError(
             "invalid user index: -1",
-            hint=f"{instruction.name} --link knows numbers only, not the names in {owner!r}",
+            hint=f"there are no users to look {owner!r} up in: neither an image without files nor "
+            "--link has any; give numbers",
             place=instruction.location,
         )
+
+
+def _check_mode(mode: str, instruction: Instruction) -> None:
+    if not mode:
+        return
+    from polyarch.text.filemode import parse_mode  # noqa: PLC0415 - most copies have none
+
+    try:
+        parse_mode(mode)
+    except InputError as error:
+        raise DockerfileError(str(error), hint=error.hint, place=instruction.location) from error
 
 
 def _destination_path(state: StageState, destination: str) -> str:

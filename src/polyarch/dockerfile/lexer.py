@@ -28,6 +28,7 @@ __all__ = [
     "decode",
     "find_directive",
     "heredoc_from_word",
+    "heredoc_openers",
 ]
 
 MAX_LINE = 65535
@@ -119,13 +120,14 @@ class Lexer:
         """
         comments: list[str] = []
         while (raw := self._read()) is not None:
-            if _is_comment(raw):
-                comments = _with_comment(comments, raw)
+            is_comment = _is_comment(raw)
+            if is_comment:
+                _add_comment(comments, raw)
             start = self.line
             text = raw.rstrip("\r\n").lstrip(SPACE)
             if self._in_directives and self._read_directive(text):
                 comments.pop()
-            text, is_done = self._trim_continuation("" if _is_comment(text) else text)
+            text, is_done = self._trim_continuation("" if is_comment else text)
             if is_done and not text:
                 continue
             if not is_done:
@@ -139,7 +141,7 @@ class Lexer:
         Raises DockerfileError if one isn't ended.
         """
         found = []
-        for opener in _heredoc_openers(line.text):
+        for opener in heredoc_openers(line.text):
             content = self._heredoc_content(opener)
             if content is None:
                 place = Location(source=self.source, start=line.start, end=self.line)
@@ -274,7 +276,8 @@ def _count_quotes(text: str) -> int:
     return text.count("'") + text.count('"')
 
 
-def _heredoc_openers(text: str) -> list[Heredoc]:
+def heredoc_openers(text: str) -> list[Heredoc]:
+    """Return the here-documents, without their content, that an instruction opens as a shell would."""
     try:
         words = expand_words(text, {}, mode=RAW)
     except DockerfileError:
@@ -294,10 +297,13 @@ def _is_comment(line: str) -> bool:
     return line.lstrip(SPACE).startswith("#")
 
 
-def _with_comment(comments: list[str], raw: str) -> list[str]:
+def _add_comment(comments: list[str], raw: str) -> None:
+    """Add a comment line; an empty one parts those above from the instruction."""
     # The first character goes, be it the `#` or a blank before it: so does BuildKit.
-    comment = raw[1:].strip(SPACE)
-    return [*comments, comment] if comment else []
+    if comment := raw[1:].strip(SPACE):
+        comments.append(comment)
+    else:
+        comments.clear()
 
 
 def _directive(text: str, comment: str, line: int) -> Directive | None:

@@ -1,7 +1,7 @@
 """Checks of a Dockerfile: what can be built, but shouldn't be written so.
 
 The linter is handed from the parser to lowering, which tell it what they come across; it says nothing to
-anybody by itself. The same remark on the same place is kept once, as every platform makes it anew.
+anybody by itself. What is found, and how often, is as in BuildKit (`linter`, `validations.go`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from polyarch.dockerfile import rules
+from polyarch.dockerfile.args import HIDDEN_ARGS
 from polyarch.dockerfile.expand import Expansion
 from polyarch.dockerfile.instruction import (
     Arg,
@@ -19,28 +20,33 @@ from polyarch.dockerfile.instruction import (
     Healthcheck,
     Instruction,
     Label,
-    Maintainer,
     Stage,
 )
-from polyarch.dockerfile.lexer import Directive, ParseWarning
+from polyarch.dockerfile.lexer import ParseWarning, find_directive
 from polyarch.dockerfile.rules import (
+    NO_OPTIONS,
     CheckOptions,
     Rule,
+    comment_options,
     is_check_comment,
     parse_options,
-    skipped_by,
 )
+from polyarch.dockerfile.typed import ParsedLine
 from polyarch.errors import DockerfileError, InputError
-from polyarch.graph.location import Location
-from polyarch.platforms import Platform
+from polyarch.graph.location import Location, SourceText
+from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gotext import nearest, quote
 
-__all__ = ["Finding", "Linter"]
+__all__ = ["CHECK_ARG", "Finding", "Linter"]
+
+CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
+"""The build argument that replaces `# check=`."""
 
 _RESERVED = frozenset({"context", "scratch"})
 _ONCE = (Cmd, Entrypoint, Healthcheck)
+_PROTOCOLS = frozenset({"", "tcp", "udp", "sctp"})
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
     re.IGNORECASE,
@@ -62,35 +68,43 @@ class Linter:
     """Gathers findings. `override` takes the place of the file's `# check=`; None leaves it that."""
 
     override: str | None = None
-    options: CheckOptions = field(default_factory=CheckOptions)
+    options: CheckOptions = NO_OPTIONS
     findings: list[Finding] = field(default_factory=list)
 
-    def begin(
-        self, directives: Iterable[Directive], warnings: Iterable[ParseWarning], place: Location
-    ) -> None:
-        """Start with what the lexer found; `place` is anywhere in the text. Raises DockerfileError."""
-        text, line = self.override, 1
-        for directive in directives:
-            if directive.name == "check" and text is None:
-                text, line = directive.value, directive.line
+    @classmethod
+    def mute(cls) -> Linter:
+        """Return one that says nothing: for platforms after the first, which has told it all."""
+        return cls(options=CheckOptions(skips_all=True))
+
+    def begin(self, source: SourceText) -> None:
+        """Read the options of a Dockerfile, before it is parsed. Raises DockerfileError.
+
+        They end at a blank. They count even if the line `#!` of an interpreter stands before them.
+        """
+        text, what, place = self.override, f"build-arg:{CHECK_ARG}", None
+        if text is None:
+            directive = find_directive("check", source.text)
+            if directive is None:
+                return
+            text, what = directive.word, "check options"
+            place = Location(source=source, start=directive.line, end=directive.line)
         try:
-            self.options = parse_options(text or "")
+            self.options = parse_options(text)
         except InputError as error:
-            where = Location(source=place.source, start=line, end=line)
-            raise DockerfileError(str(error), hint=error.hint, place=where) from error
-        for warning in warnings:
-            where = Location(source=place.source, start=warning.line, end=warning.line)
-            self.report(rules.NO_EMPTY_CONTINUATION, "Empty continuation line", where)
+            message = f"failed to parse {what}: {error}"
+            raise DockerfileError(message, hint=error.hint, place=place) from error
 
     def report(
         self, rule: Rule, detail: str, location: Location, comments: Sequence[str] = ()
     ) -> None:
-        """Keep a finding, unless the rule isn't looked at there."""
-        if not self.options.allows(rule) or skipped_by(comments, rule):
-            return
-        finding = Finding(rule=rule, detail=detail, location=location)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        """Keep a finding, unless the file or a comment above the place says otherwise."""
+        above = comment_options(comments)
+        if rule.experimental:
+            is_wanted = self.options.asks_for(rule) or above.asks_for(rule)
+        else:
+            is_wanted = not (self.options.skips(rule) or above.skips(rule))
+        if is_wanted:
+            self.findings.append(Finding(rule=rule, detail=detail, location=location))
 
     def check_failure(self) -> None:
         """Raise DockerfileError if `error=true` is asked for, and there are findings."""
@@ -103,56 +117,62 @@ class Linter:
 
     # --- while parsing ---
 
-    def parsed(self, item: Instruction | Stage) -> None:
-        """Look at an instruction alone."""
-        if isinstance(item, Stage):
-            self._stage(item)
-            return
-        note = _Note(self, item.location, item.comments)
-        if isinstance(item, Maintainer):
+    def empty_continuations(self, warnings: Iterable[ParseWarning], source: SourceText) -> None:
+        """Tell of the instructions with empty lines in them, which the lexer has found."""
+        for warning in warnings:
+            where = Location(source=source, start=warning.line, end=warning.line)
+            self.report(rules.NO_EMPTY_CONTINUATION, "Empty continuation line", where)
+
+    def reading(self, line: ParsedLine) -> None:
+        """Look at an instruction that may yet turn out to be wrong."""
+        note = _Note(self, line.location, line.comments)
+        if line.statement.name == "maintainer":
             note(
                 rules.MAINTAINER_DEPRECATED,
                 "Maintainer instruction is deprecated in favor of using label",
             )
-        elif isinstance(item, Env | Label) and item.is_legacy:
-            word = item.keyword
-            note(
-                rules.LEGACY_KEY_VALUE_FORMAT,
-                f'"{word} key=value" should be used instead of legacy "{word} key value" format',
-            )
+        elif line.statement.name == "from" and len(line.arguments) >= 3:
+            _, other, *names = line.arguments
+            if len(names) == 1 and names[0] != names[0].lower():
+                note(rules.STAGE_NAME_CASING, f"Stage name '{names[0]}' should be lowercase")
+            keyword = line.statement.keyword
+            wanted = {keyword.lower(): other.lower(), keyword.upper(): other.upper()}
+            if other != wanted.get(keyword, other):
+                detail = f"'{other}' and '{keyword}' keywords' casing do not match"
+                note(rules.FROM_AS_CASING, detail)
+
+    def parsed(self, item: Instruction | Stage) -> None:
+        """Look at an instruction alone."""
+        note = _Note(self, item.location, item.comments)
+        if isinstance(item, Stage):
+            if item.name:
+                note.description("FROM", [item.name])
         elif isinstance(item, Arg):
             note.description("ARG", [definition.name for definition in item.definitions])
 
-    def _stage(self, stage: Stage) -> None:
-        note = _Note(self, stage.location, stage.comments)
-        name = stage.written_name
-        if name != name.lower():
-            note(rules.STAGE_NAME_CASING, f"Stage name '{name}' should be lowercase")
-        keyword, other = stage.keyword, stage.as_keyword
-        wanted = {keyword.lower(): other.lower(), keyword.upper(): other.upper()}.get(
-            keyword, other
-        )
-        if other != wanted:
-            note(rules.FROM_AS_CASING, f"'{other}' and '{keyword}' keywords' casing do not match")
-        if stage.name:
-            note.description("FROM", [stage.name])
-
     def stages(self, stages: Sequence[Stage]) -> None:
-        """Look at the names of all stages, and at the case of all keywords."""
+        """Look at the names of all stages, and at the case of all keywords.
+
+        Both are about the file as a whole, so that comments above an instruction don't count.
+        """
         names: set[str] = set()
         for stage in stages:
-            note = _Note(self, stage.location, stage.comments)
             if stage.name in _RESERVED:
-                note(
+                self.report(
                     rules.RESERVED_STAGE_NAME,
                     f"Stage name should not use the same name as reserved stage {quote(stage.name)}",
+                    stage.location,
                 )
             if stage.name in names:
-                note(
+                self.report(
                     rules.DUPLICATE_STAGE_NAME,
                     f"Duplicate stage name {quote(stage.name)}, stage names should be unique",
+                    stage.location,
                 )
             names |= {stage.name} - {""}
+        self._keywords(stages)
+
+    def _keywords(self, stages: Sequence[Stage]) -> None:
         items: list[Stage | Instruction] = []
         for stage in stages:
             items += (stage, *stage.instructions)
@@ -163,9 +183,10 @@ class Linter:
             wanted = word.lower() if lower > upper else word.upper()
             if word != wanted:
                 case = "lowercase" if lower > upper else "uppercase"
-                _Note(self, item.location, item.comments)(
+                self.report(
                     rules.CONSISTENT_INSTRUCTION_CASING,
                     f"Command '{word}' should match the case of the command majority ({case})",
+                    item.location,
                 )
 
     # --- while lowering ---
@@ -181,9 +202,10 @@ class Linter:
 
     def default_base(self, stage: Stage) -> None:
         """Say that a stage has no usable base unless the command line gives an argument."""
-        _Note(self, stage.location, stage.comments)(
+        self.report(
             rules.INVALID_DEFAULT_ARG_IN_FROM,
             f"Default value for ARG {stage.base} results in empty or invalid base image name",
+            stage.location,
         )
 
     def stage_platform(self, stage: Stage, found: Expansion, target: str) -> None:
@@ -211,14 +233,18 @@ class Linter:
         self, stage: Stage, name: str, expected: Platform, config: Mapping[str, object]
     ) -> None:
         """Look at whether an image is for the platform that it was asked for."""
-        actual = (config.get("os"), config.get("architecture"))
-        if actual == (expected.os, expected.architecture):
+        parts = (config.get(key) for key in ("os", "architecture", "variant", "os.version"))
+        system, architecture, variant, version = (
+            each if isinstance(each, str) else "" for each in parts
+        )
+        if (system, architecture) == (expected.os, expected.architecture):
             return
-        shown = "/".join(str(part) for part in (*actual, config.get("variant")) if part)
-        _Note(self, stage.location, stage.comments)(
+        actual = Platform(os=system, architecture=architecture, variant=variant, os_version=version)
+        self.report(
             rules.INVALID_BASE_IMAGE_PLATFORM,
-            f"Base image {name} was pulled with platform {quote(shown)}, expected "
-            f"{quote(str(expected))} for current build",
+            f"Base image {name} was pulled with platform {quote(str(normalize(actual)))}, expected "
+            f"{quote(str(normalize(expected)))} for current build",
+            stage.location,
         )
 
     def dispatched(
@@ -229,25 +255,6 @@ class Linter:
         `shell` is what SHELL or the base set, empty if nothing did; `seen` holds the stage's latest
         instructions of the kinds that count once.
         """
-        note = _Note(self, instruction.location, instruction.comments)
-        if isinstance(instruction, Cmd | Entrypoint) and instruction.shell and not shell:
-            note(
-                rules.JSON_ARGS_RECOMMENDED,
-                f"JSON arguments recommended for {instruction.keyword} to prevent unintended "
-                "behavior related to OS signals",
-            )
-        names: Iterable[str] = ()
-        if isinstance(instruction, Arg):
-            names = (definition.name for definition in instruction.definitions)
-        elif isinstance(instruction, Env):
-            names = (name for name, _ in instruction.pairs)
-        for name in names:
-            if _SECRET.search(name) and not _NO_SECRET.search(name):
-                note(
-                    rules.SECRETS_USED_IN_ARG_OR_ENV,
-                    "Do not use ARG or ENV instructions for sensitive data "
-                    f"({instruction.name} {quote(name)})",
-                )
         if isinstance(instruction, _ONCE):
             earlier = seen.get(type(instruction))
             if earlier is not None:
@@ -259,12 +266,41 @@ class Linter:
                     instruction.comments,
                 )
             seen[type(instruction)] = instruction
+        if isinstance(instruction, Cmd | Entrypoint) and instruction.shell and not shell:
+            self.note(
+                instruction,
+                rules.JSON_ARGS_RECOMMENDED,
+                f"JSON arguments recommended for {instruction.keyword} to prevent unintended "
+                "behavior related to OS signals",
+            )
+
+    def pair(self, instruction: Env | Label, name: str) -> None:
+        """Look at a pair of ENV or LABEL; the name is expanded."""
+        if instruction.is_legacy:
+            word = instruction.keyword
+            self.note(
+                instruction,
+                rules.LEGACY_KEY_VALUE_FORMAT,
+                f'"{word} key=value" should be used instead of legacy "{word} key value" format',
+            )
+        if isinstance(instruction, Env):
+            self.secret(instruction, name)
+
+    def secret(self, instruction: Arg | Env, name: str) -> None:
+        """Look at whether a variable may be made for a secret."""
+        if _SECRET.search(name) and not _NO_SECRET.search(name):
+            self.note(
+                instruction,
+                rules.SECRETS_USED_IN_ARG_OR_ENV,
+                "Do not use ARG or ENV instructions for sensitive data "
+                f"({instruction.name} {quote(name)})",
+            )
 
     def variables(
         self, instruction: Instruction, unmatched: Collection[str], known: Collection[str]
     ) -> None:
         """Say which variables were used and aren't set; `known` are those that are."""
-        for name in sorted(unmatched):
+        for name in sorted(set(unmatched) - HIDDEN_ARGS):
             near = nearest(name, known)
             hint = f" (did you mean ${near}?)" if near else ""
             self.note(
@@ -290,19 +326,22 @@ class Linter:
 
     def port(self, instruction: Instruction, port: str) -> None:
         """Look at a port of EXPOSE."""
-        if ":" in port:
-            self.note(
-                instruction,
-                rules.EXPOSE_INVALID_FORMAT,
-                "EXPOSE instruction should not define an IP address or host-port mapping, found "
-                f"'{port}'",
-            )
-        protocol = port.partition("/")[2]
+        mapped, _, own = port.rpartition(":")
+        protocol = own.partition("/")[2]
+        if protocol.lower() not in _PROTOCOLS:
+            return  # lowering says so
         if protocol != protocol.lower():
             self.note(
                 instruction,
                 rules.EXPOSE_PROTO_CASING,
                 f"Defined protocol '{port}' in EXPOSE instruction should be lowercase",
+            )
+        if mapped.strip(":"):
+            self.note(
+                instruction,
+                rules.EXPOSE_INVALID_FORMAT,
+                "EXPOSE instruction should not define an IP address or host-port mapping, found "
+                f"'{port}'",
             )
 
     def note(self, instruction: Instruction, rule: Rule, detail: str) -> None:

@@ -7,22 +7,31 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
-    IMAGE_SCHEME,
     SCRATCH,
     BaseImages,
     Lowering,
     LowerOptions,
+    NamedContext,
+    has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.expand import Expansion, expand, expansion
+from polyarch.dockerfile.imageconfig import set_platform, with_target, written
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
 from polyarch.dockerfile.parser import Dockerfile, parse_trigger
-from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
-from polyarch.dockerfile.stages import find_stage, find_target, needed_stages
+from polyarch.dockerfile.stage import StageState
+from polyarch.dockerfile.stages import (
+    check_sources,
+    find_base_stage,
+    find_target,
+    needed_stages,
+    takes_images,
+)
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import CopyAction, FileOp, JSONObject, ScratchOp
@@ -32,8 +41,9 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
+from polyarch.text.gotext import suggestion
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
 
 _STEPS = (Add, Copy, Run, Workdir)
 
@@ -68,10 +78,31 @@ def lower(
 
     Raises DockerfileError with the place for whatever can't be done.
     """
-    target = find_target(dockerfile, options.target)
+    lowering, target = lower_stages(
+        dockerfile, platform, options=options, maker=maker, images=images
+    )
+    return _finish(lowering.stage(target), lowering)
+
+
+def lower_stages(
+    dockerfile: Dockerfile,
+    platform: Platform,
+    *,
+    options: LowerOptions,
+    maker: GraphMaker,
+    images: BaseImages,
+) -> tuple[Lowering, int]:
+    """Lower the stages that the target needs; return what holds them, and the target's index.
+
+    Raises as `lower`.
+    """
     stages = dockerfile.stages
-    stage_name = options.target or stages[target].name
+    stage_name = options.target or stages[find_target(dockerfile)].name
     defaults = platform_args(platform, options.build_platform, stage=stage_name)
+    scope = global_scope(
+        dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
+    )
+    options = replace(options, build_args=_dated(options.build_args, options.epoch))
     lowering = Lowering(
         platform=platform,
         options=options,
@@ -79,43 +110,102 @@ def lower(
         images=images,
         escape=dockerfile.escape,
         written=stages,
-        global_args=global_scope(
-            dockerfile.global_args, options.build_args, defaults, escape=dockerfile.escape
-        ),
+        global_args=_dated(scope, options.epoch),
     )
     options.lint.stages(stages)
     _check_defaults(dockerfile, lowering, defaults)
-    known = {*defaults, *_declared(dockerfile)}
-    bases = [_base_name(stage, lowering, tuple(known)) for stage in stages]
-    replaced = {
-        index
-        for index, stage in enumerate(stages)
-        if stage.name and lowering.find_context(stage.name, platform)
-    }
-    lowering.lower_stage = lambda index: _lower_stage(index, bases[index], lowering)
-    targets = range(len(stages)) if options.all_stages else (target,)
-    for wanted in targets:
-        for index in needed_stages(stages, wanted, bases, replaced=replaced):
-            if index not in replaced:
-                lowering.stage(index)
+    known = tuple({*defaults, *_declared(dockerfile)})
+    starts = [_start(stage, lowering, known) for stage in stages]
+    target = find_target(dockerfile, options.target)
+    check_sources(stages)
+    lowering.names_stages = len(stages) > 1 or takes_images(stages)
+    lowering.lower_stage = lambda index: _lower_stage(index, starts[index], lowering)
+    bases = [start.base for start in starts]
+    replaced = {index for index, start in enumerate(starts) if start.is_replaced}
+    needed: set[int] = set()
+    for wanted in range(len(stages)) if options.all_stages else (target,):
+        needed.update(needed_stages(stages, wanted, bases, replaced=replaced, known=needed))
+    for index in sorted(needed - replaced):
+        lowering.stage(index)
     options.lint.check_failure()
-    return _finish(lowering.stage(target), lowering)
+    return lowering, target
+
+
+def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
+    """Return arguments with the seconds in place of the name of what dates the build."""
+    dated = dict(args)
+    text = dated.get(SOURCE_DATE_EPOCH)
+    if text is not None and epoch is not None:
+        dated[SOURCE_DATE_EPOCH] = str(epoch)
+    elif text is not None and not text.removeprefix("-").isdecimal():
+        del dated[SOURCE_DATE_EPOCH]  # what it names has no date, or it is empty
+    return dated
+
+
+@frozen
+class _Start:
+    """What a stage begins with: the name behind FROM, expanded, and the platform if it gives one.
+
+    `is_replaced` says that a build context of the stage's name stands in for all of it.
+    """
+
+    base: str
+    platform: Platform | None
+    is_replaced: bool
 
 
 def _declared(dockerfile: Dockerfile) -> list[str]:
     return [each.name for arg in dockerfile.global_args for each in arg.definitions]
 
 
-def _base_name(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> str:
-    """Expand what stands behind FROM, and have it checked."""
+def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
+    """Expand what stands behind FROM, and have it checked, whether the stage is needed or not.
+
+    Raises DockerfileError for a blank name, and for a platform that is none.
+    """
     lint = lowering.options.lint
     found = _expansion(stage.base, stage, lowering)
     lint.base(stage, found, known)
+    if not found.text:
+        raise DockerfileError(
+            f"base name ({stage.base}) should not be blank",
+            hint=_blank_hint(sorted(found.unmatched), known),
+            place=stage.location,
+        )
+    platform = None
     if stage.platform:
-        platform = _expansion(stage.platform, stage, lowering)
-        lint.stage_platform(stage, platform, lowering.global_args.get("TARGETPLATFORM", ""))
-        lint.base(stage, platform, known)
-    return found.text
+        found_platform = _expansion(stage.platform, stage, lowering)
+        target = lowering.global_args.get("TARGETPLATFORM", "")
+        lint.base(stage, found_platform, known)
+        lint.stage_platform(stage, found_platform, target)
+        platform = _parsed_platform(stage, found_platform, lowering)
+    context = lowering.find_context(stage.name, platform or lowering.platform)
+    return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
+
+
+def _blank_hint(unset: Sequence[str], known: Sequence[str]) -> str:
+    for name in unset:
+        if name in known:
+            return f"give {name} a value: --build-arg {name}=IMAGE, or a default in its ARG"
+        return f"no ARG before the first FROM declares {name}{suggestion(name, known)}"
+    return ""
+
+
+def _parsed_platform(stage: Stage, found: Expansion, lowering: Lowering) -> Platform:
+    near = (suggestion(name, lowering.global_args) for name in sorted(found.unmatched))
+    hint = next(filter(None, near), "")
+    if not found.text:
+        raise DockerfileError(
+            f"empty platform value from expression {stage.platform}{hint}", place=stage.location
+        )
+    try:
+        return normalize(parse_platform(found.text))
+    except InputError as error:
+        raise DockerfileError(
+            f"failed to parse platform {stage.platform}: {error}{hint}",
+            hint=error.hint,
+            place=stage.location,
+        ) from error
 
 
 def _check_defaults(
@@ -125,14 +215,14 @@ def _check_defaults(
     given = {name: lowering.build_args.get(name, value) for name, value in defaults.items()}
     try:
         scope = global_scope(dockerfile.global_args, {}, given, escape=dockerfile.escape)
-        names = [expand(stage.base, scope, escape=dockerfile.escape) for stage in lowering.written]
+        for stage in lowering.written:
+            name = expand(stage.base, scope, escape=dockerfile.escape)
+            try:
+                parse_reference(name)
+            except InputError:
+                lowering.lint.default_base(stage)
     except DockerfileError:
         return  # what can't be expanded is told when it has to be
-    for stage, name in zip(lowering.written, names, strict=True):
-        try:
-            parse_reference(name)
-        except InputError:
-            lowering.lint.default_base(stage)
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
@@ -140,47 +230,58 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
     if lowering.options.labels:
         state = replace(state, config=config)
         state.mapping("Labels").update(lowering.options.labels)
-    if lowering.options.is_explicit:
-        _set_platform(config, normalize(lowering.platform))
-    elif state.stage.platform or "architecture" not in config:
-        _set_platform(config, normalize(state.platform))
+    with_target(config, normalize(lowering.platform) if lowering.options.is_explicit else None)
     return Lowered(
         platform=lowering.platform,
         vertex=state.vertex,
-        config=config,
+        config=written(config),
         history=tuple(state.history),
         epoch=lowering.options.epoch,
         is_multi_platform=lowering.options.is_multi_platform,
     )
 
 
-def _set_platform(config: JSONObject, platform: Platform) -> None:
-    config["os"], config["architecture"] = platform.os, platform.architecture
-    config.pop("variant", None)
-    if platform.variant:
-        config["variant"] = platform.variant
-
-
-def _lower_stage(index: int, name: str, lowering: Lowering) -> StageState:
+def _lower_stage(index: int, start: _Start, lowering: Lowering) -> StageState:
     stage = lowering.written[index]
-    platform = _stage_platform(stage, lowering)
-    if not name:
-        raise DockerfileError(f"base name ({stage.base}) should not be blank", place=stage.location)
-    parent = find_stage(lowering.written, name, before=index)
-    context = lowering.find_context(name, platform)
-    if name == SCRATCH:
-        state = _from_scratch(stage, index, platform, lowering)
-    elif parent is not None and not context:
-        state = lowering.stage(parent).fork(stage, index)
-    elif context and not context.startswith(IMAGE_SCHEME):
-        state = _from_folder(stage, index, platform, (lowering, name))
-    else:
-        reference = context.removeprefix(IMAGE_SCHEME) or name
-        state = _from_image(stage, index, platform, (lowering, reference))
-    instructions = (*_triggers(state, stage), *stage.instructions)
-    _number_steps(state, instructions, lowering)
-    for instruction in instructions:
+    state = _begin(stage, index, start, lowering)
+    triggers = () if start.is_replaced else _triggers(state, stage)
+    instructions = () if start.is_replaced else stage.instructions
+    _number_steps(state, (*triggers, *instructions), lowering)
+    state.steps += sum(not isinstance(each, _STEPS) for each in triggers)
+    if start.is_replaced:
+        return state
+    try:
+        state.enter()
+    except DockerfileError as error:
+        error.place = error.place or stage.location
+        raise
+    for number, instruction in enumerate((*triggers, *instructions)):
+        state.is_trigger = number < len(triggers)
         dispatch(state, instruction, lowering)
+    return state
+
+
+def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> StageState:
+    """Start from a build context, an earlier stage, nothing, or an image: whichever has the name."""
+    platform = start.platform or lowering.platform
+    if start.is_replaced:
+        context = lowering.stage_context(index, platform)
+    else:
+        parent = find_base_stage(lowering.written, start.base, before=index)
+        if parent is not None:
+            state = lowering.stage(parent).fork(stage, index)
+            state.taken.parent = parent
+            return state
+        context = lowering.find_context(start.base, platform)
+    if start.base == SCRATCH if context is None else context.is_empty:
+        # Not the platform of FROM: nothing is the same on all of them, and so it is in BuildKit.
+        return _from_scratch(stage, index, lowering.platform, lowering)
+    if context is not None and not context.image:
+        return _from_files(stage, index, platform, (lowering, context))
+    reference = start.base if context is None else context.image
+    state = _from_image(stage, index, platform, (lowering, reference))
+    if state.base is not None and context is None:
+        lowering.lint.base_platform(stage, start.base, platform, state.base.config)
     return state
 
 
@@ -189,64 +290,42 @@ def _number_steps(
 ) -> None:
     """Number the steps: the base, if it is fetched, and each instruction that makes a layer."""
     is_fetched = state.base is not None
-    state.prefix = lowering.prefix(state.stage, state.index, state.platform)
     state.steps = int(is_fetched) + sum(isinstance(each, _STEPS) for each in instructions)
     options = lowering.options
-    stage_name = (state.stage.name or str(state.index)).lower()
-    state.ignore_cache = options.no_cache or stage_name in options.no_cache_stages
+    state.ignore_cache = options.no_cache or state.stage.name in options.no_cache_stages
     if state.base is not None:
-        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}")
+        prefix = lowering.prefix(state, {})
+        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}", prefix)
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
+
+
+def from_expansions(stage: Stage, lowering: Lowering) -> tuple[Expansion, ...]:
+    """Return what becomes of the words behind FROM. Raises DockerfileError."""
+    return tuple(_expansion(text, stage, lowering) for text in (stage.base, stage.platform) if text)
 
 
 def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
     return expansion(text, lowering.global_args, escape=lowering.escape, place=stage.location)
 
 
-def _stage_platform(stage: Stage, lowering: Lowering) -> Platform:
-    text = _expansion(stage.platform, stage, lowering).text if stage.platform else ""
-    if not text:
-        return lowering.platform
-    try:
-        return normalize(parse_platform(text))
-    except InputError as error:
-        raise DockerfileError(
-            f"failed to parse platform {text}: {error}", hint=error.hint, place=stage.location
-        ) from error
-
-
-def _new_state(
-    stage: Stage, index: int, platform: Platform, vertex: Vertex, config: JSONObject
-) -> StageState:
-    state = StageState(stage=stage, index=index, platform=platform, vertex=vertex, config=config)
-    env = state.texts("Env")
-    if platform.os != "windows" and not any(entry.partition("=")[0] == "PATH" for entry in env):
-        state.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
-    for entry in env:
-        name, _, value = entry.partition("=")
-        state.variables[name] = value
-    return state
-
-
 def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Lowering) -> StageState:
-    config: JSONObject = {}
-    _set_platform(config, normalize(platform))
-    state = _new_state(stage, index, platform, lowering.maker.add(ScratchOp()), config)
-    state.run["WorkingDir"] = "\\" if platform.os == "windows" else "/"
-    return state
+    config: JSONObject = {"config": {"WorkingDir": "/"}}
+    set_platform(config, normalize(platform))
+    nothing = lowering.maker.add(ScratchOp())
+    return StageState(stage=stage, index=index, platform=platform, vertex=nothing, config=config)
 
 
-def _from_folder(
-    stage: Stage, index: int, platform: Platform, context: tuple[Lowering, str]
+def _from_files(
+    stage: Stage, index: int, platform: Platform, named: tuple[Lowering, NamedContext]
 ) -> StageState:
-    """Start from the content of a named context that is a folder."""
-    lowering, name = context
+    """Start from the content of a named context that is no image."""
+    lowering, context = named
     state = _from_scratch(stage, index, platform, lowering)
     copied = CopyAction(input=1, sources=("/",), destination="/", keep_owner=False)
     state.vertex = lowering.maker.add(
         FileOp(actions=(copied,)),
-        (state.vertex, lowering.local(name)),
-        name=f"[context {name}] load from client",
+        (state.vertex, lowering.named(context)),
+        name=f"[context {context.key}] load from client",
         location=stage.location,
         platform_name=str(platform),
     )
@@ -258,12 +337,13 @@ def _from_image(
 ) -> StageState:
     lowering, reference = source
     base = lowering.resolve(reference, platform, stage.location)
-    if base.diff_ids:
-        lowering.lint.base_platform(stage, reference, platform, base.config)
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
-    state = _new_state(stage, index, platform, nothing, _base_config(base))
+    state = StageState(
+        stage=stage, index=index, platform=platform, vertex=nothing, config=_base_config(base)
+    )
     state.base = base if base.diff_ids else None
+    state.is_windows = has_windows_layers(base)
     history = base.config.get("history")
     if isinstance(history, list):
         state.history = [dict(entry) for entry in history if isinstance(entry, dict)]

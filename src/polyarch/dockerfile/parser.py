@@ -13,6 +13,7 @@ from polyarch.record import frozen, replace
 
 __all__ = ["Dockerfile", "ParsedText", "parse", "parse_lines", "parse_trigger"]
 
+_NO_INSTRUCTION = "a Dockerfile begins with FROM and the name of an image"
 _WITH_HEREDOCS = frozenset(("add", "copy", "run"))
 
 
@@ -48,12 +49,18 @@ def parse(source: SourceText, lint: Linter | None = None) -> Dockerfile:
     `lint` is told of all that is parsed. Raises DockerfileError with its place.
     """
     lint = lint or Linter()
+    if not source.text:
+        raise DockerfileError(
+            "the Dockerfile cannot be empty", hint=_NO_INSTRUCTION, place=Lexer(source).place()
+        )
+    lint.begin(source)
     parsed = parse_lines(source)
-    lint.begin(parsed.directives, parsed.warnings, parsed.lines[0].location)
+    lint.empty_continuations(parsed.warnings, source)
     global_args: list[Arg] = []
     stages: list[Stage] = []
     instructions: list[Instruction] = []
     for line in parsed.lines:
+        lint.reading(line)
         item = parse_instruction(line)
         lint.parsed(item)
         if isinstance(item, Stage):
@@ -110,7 +117,7 @@ def parse_lines(source: SourceText) -> ParsedText:
     if not lines:
         raise DockerfileError(
             "file with no instructions",
-            hint="a Dockerfile begins with FROM and the name of an image",
+            hint=_NO_INSTRUCTION,
             place=lexer.place(),
         )
     lexer.check_end()

@@ -4,53 +4,120 @@ r"""Patterns of `${NAME#p}`, `${NAME%p}` and `${NAME/p/word}`.
 the character, `\}` and `\/` for what can't be written otherwise; other escapes are errors. Brackets are
 ordinary.
 
-A pattern becomes a regular expression in which each part up to the last star is matched as early as it
-can be and never tried again: that changes no result (an earlier match leaves more to what follows), and
-keeps the time for hostile patterns polynomial.
+A pattern is cut at its stars. Each part up to the last star is matched as early as it can be and never
+tried again: that changes no result (an earlier match leaves more to what follows), and whoever writes
+hostile patterns gets no more than the product of pattern and value in time. For the same reason a search
+goes on in the next line where a part was missing: no later start in the line could find it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-__all__ = ["PatternError", "remove_prefix", "remove_suffix", "replace"]
+from polyarch.record import frozen
+
+__all__ = ["MAX_GROWTH", "PatternError", "remove_prefix", "remove_suffix", "replace"]
+
+MAX_GROWTH = 1 << 20
+"""How many characters variables may add to one text. Variables in variables double, line by line."""
 
 _ATOM = re.compile(r"\\.|.", re.DOTALL)
-_TEMPLATE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 
 
 class PatternError(Exception):
     """A pattern with an escape that means nothing; the text is that of the syntax error."""
 
 
-def _compile(pattern: str, *, longest: bool) -> re.Pattern[str]:
-    segments = [""]
-    atoms = iter(_ATOM.findall(pattern))
-    for atom in atoms:
+@frozen
+class _Part:
+    """What stands between two stars: a text, and an expression if there are `?` in it."""
+
+    text: str
+    size: int
+    regex: re.Pattern[str] | None
+    last: re.Pattern[str] | None
+    """Finds the last place in a line."""
+
+    @property
+    def has_line_feed(self) -> bool:
+        return "\n" in self.text
+
+    def find(self, value: str, start: int, end: int) -> tuple[int, int] | None:
+        """Find the first place that begins between `start` and `end`."""
+        if self.regex is not None:
+            match = self.regex.search(value, start, end + self.size)
+            return None if match is None else match.span()
+        place = value.find(self.text, start, end + len(self.text))
+        return None if place < 0 else (place, place + len(self.text))
+
+    def find_last(self, value: str, start: int, end: int) -> int | None:
+        """Find where the last place ends that begins between `start` and `end`, the line's end."""
+        if self.last is not None:
+            match = self.last.match(value, start)
+            return None if match is None else match.end()
+        place = value.rfind(self.text, start, end + len(self.text))
+        return None if place < 0 else place + len(self.text)
+
+    def match(self, value: str) -> int | None:
+        """Return where the part ends, if the value begins with it."""
+        if self.regex is not None:
+            match = self.regex.match(value)
+            return None if match is None else match.end()
+        return len(self.text) if value.startswith(self.text) else None
+
+
+def _parts(pattern: str) -> tuple[_Part, ...]:
+    texts: list[list[str]] = [[]]
+    wild: list[bool] = [False]
+    for atom in _ATOM.findall(pattern):
         if atom == "*":
-            segments.append("")
+            texts.append([])
+            wild.append(False)
         elif atom == "?":
-            segments[-1] += "."
-        elif atom[0] != "\\":
-            segments[-1] += re.escape(atom)
-        elif atom[1:] in {"*", "?", "\\", "}", "/"}:
-            segments[-1] += re.escape(atom[1])
+            texts[-1].append("")
+            wild[-1] = True
         else:
-            wrong = atom[1:] or "\ufffd"
-            raise PatternError(
-                f"invalid pattern ({pattern}) in substitution: invalid escape '\\{wrong}'"
-            )
-    first, *others = segments
-    regex = first + "".join(f"(?>.*?{part})" for part in others[:-1])
-    if others:
-        regex += f".*{'' if longest else '?'}{others[-1]}"
-    return re.compile(regex)
+            texts[-1].append(atom if atom[0] != "\\" else _escaped(atom, pattern))
+    return tuple(_part(chars, is_wild) for chars, is_wild in zip(texts, wild, strict=True))
+
+
+def _escaped(atom: str, pattern: str) -> str:
+    if atom[1:] in {"*", "?", "\\", "}", "/"}:
+        return atom[1]
+    wrong = atom[1:] or "\ufffd"
+    raise PatternError(f"invalid pattern ({pattern}) in substitution: invalid escape '\\{wrong}'")
+
+
+def _part(chars: list[str], is_wild: bool) -> _Part:
+    text = "".join(chars)
+    if not is_wild:
+        return _Part(text=text, size=len(chars), regex=None, last=None)
+    regex = "".join(re.escape(char) if char else "." for char in chars)
+    return _Part(text=text, size=len(chars), regex=re.compile(regex), last=re.compile(f".*{regex}"))
+
+
+def _rest(value: str, end: int, parts: tuple[_Part, ...], *, longest: bool) -> int | None:
+    """Return where a match ends whose first part ended at `end`; `parts` are those behind stars."""
+    for number, part in enumerate(parts, 1):
+        line_end = value.find("\n", end)
+        line_end = len(value) if line_end < 0 else line_end
+        if number == len(parts) and longest:
+            return part.find_last(value, end, line_end)
+        found = part.find(value, end, line_end)
+        if found is None:
+            return None
+        end = found[1]
+    return end
 
 
 def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
     """Remove the shortest or longest prefix that matches. Raises PatternError."""
-    match = _compile(pattern, longest=longest).match(value)
-    return value if match is None else value[match.end() :]
+    first, *others = _parts(pattern)
+    end = first.match(value)
+    if end is not None:
+        end = _rest(value, end, tuple(others), longest=longest)
+    return value if end is None else value[end:]
 
 
 def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
@@ -61,21 +128,47 @@ def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
 
 
 def replace(value: str, pattern: str, new: str, *, every: bool) -> str:
-    """Replace the first match, or every one, the longest there is. Raises PatternError."""
-    regex = _compile(pattern, longest=True)
-    if not every:
-        match = regex.search(value)
-        return value if match is None else value[: match.start()] + new + value[match.end() :]
+    """Replace the first match, or every one, the longest there is.
+
+    Raises PatternError, also if the value would grow by more than `MAX_GROWTH`.
+    """
     parts: list[str] = []
     end = 0
-    for match in regex.finditer(value):
-        parts.append(value[end : match.start()])
-        # An empty match right behind another match doesn't count in Go, other than in Python.
-        if match.end() > end or match.start() == 0:
-            parts.append(_fill_in(new, match[0]))
-        end = match.end()
+    size = 0
+    for start, stop in _matches(value, _parts(pattern)):
+        # An empty match right behind another match doesn't count in Go.
+        if stop > end or start == 0:
+            filled = _fill_in(new, value[start:stop]) if every else new
+            parts += value[end:start], filled
+            size += len(filled)
+            end = stop
+        if size > MAX_GROWTH:
+            raise PatternError(f"variables add more than {MAX_GROWTH} characters")
+        if not every:
+            break
     parts.append(value[end:])
     return "".join(parts)
+
+
+def _matches(value: str, parts: tuple[_Part, ...]) -> Iterator[tuple[int, int]]:
+    """Yield all matches from left to right, none in another, the longest each."""
+    first, *others = parts
+    in_one_line = not any(part.has_line_feed for part in parts)
+    position = 0
+    while position <= len(value):
+        found = first.find(value, position, len(value))
+        if found is None:
+            return
+        end = _rest(value, found[1], tuple(others), longest=True)
+        if end is not None:
+            yield found[0], end
+            position = max(end, found[0] + 1) if end == found[0] else end
+        elif in_one_line and (line_end := value.find("\n", found[1])) >= 0:
+            position = line_end + 1
+        elif in_one_line:
+            return
+        else:
+            position = found[0] + 1
 
 
 def _fill_in(template: str, match: str) -> str:
@@ -84,11 +177,29 @@ def _fill_in(template: str, match: str) -> str:
     Go takes replacements for templates, when all matches are replaced: `$0` is the match, `$$` a
     dollar, and other names are groups, of which a pattern has none.
     """
+    if "$" not in template:
+        return template
+    first, *others = template.split("$")
+    parts = [first]
+    is_taken = False  # the dollar before this one was the first of two
+    for number, text in enumerate(others, 1):
+        if is_taken:
+            is_taken = False
+            parts.append(text)
+        elif not text and number < len(others):
+            is_taken = True
+            parts.append("$")
+        else:
+            parts.append(_reference(text, match))
+    return "".join(parts)
 
-    def value_of(reference: re.Match[str]) -> str:
-        dollar, braced, bare = reference.groups()
-        if dollar:
-            return "$"
-        return match if (braced or bare) == "0" else ""
 
-    return _TEMPLATE.sub(value_of, template)
+def _reference(text: str, match: str) -> str:
+    """Fill in one `$name` or `${name}`, whose dollar is behind us."""
+    start = end = int(text.startswith("{"))
+    while end < len(text) and (text[end].isalpha() or text[end].isdecimal() or text[end] == "_"):
+        end += 1
+    name = text[start:end]
+    if not name or (start and not text.startswith("}", end)):
+        return f"${text}"
+    return (match if name == "0" else "") + text[end + start :]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from polyarch.errors import InputError
 from polyarch.record import frozen
-from polyarch.text.gotext import parse_bool, quote
+from polyarch.text.gotext import SPACE, parse_bool, quote
 
 __all__ = [
     "CONSISTENT_INSTRUCTION_CASING",
@@ -25,6 +25,7 @@ __all__ = [
     "MAINTAINER_DEPRECATED",
     "MULTIPLE_INSTRUCTIONS_DISALLOWED",
     "NO_EMPTY_CONTINUATION",
+    "NO_OPTIONS",
     "REDUNDANT_TARGET_PLATFORM",
     "RESERVED_STAGE_NAME",
     "SECRETS_USED_IN_ARG_OR_ENV",
@@ -34,13 +35,13 @@ __all__ = [
     "WORKDIR_RELATIVE_PATH",
     "CheckOptions",
     "Rule",
+    "comment_options",
     "is_check_comment",
     "parse_options",
-    "skipped_by",
 ]
 
 _PAGE = "https://docs.docker.com/go/dockerfile/rule/"
-_COMMENT = re.compile(r"check\s*=\s*(.*)", re.IGNORECASE)
+_COMMENT = re.compile(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
 
 
 @frozen
@@ -66,7 +67,7 @@ class Rule:
 
 @frozen
 class CheckOptions:
-    """What `# check=` asks for: rules by name, or all of them."""
+    """What `check=` asks for: rules by name, or all of them."""
 
     skipped: frozenset[str] = frozenset()
     skips_all: bool = False
@@ -74,53 +75,78 @@ class CheckOptions:
     all_experimental: bool = False
     fails: bool = False
 
-    def allows(self, rule: Rule) -> bool:
-        """Tell whether a rule is looked at."""
-        if rule.experimental:
-            return self.all_experimental or rule.name in self.experimental
-        return not self.skips_all and rule.name not in self.skipped
+    def skips(self, rule: Rule) -> bool:
+        """Tell whether a rule isn't to be looked at."""
+        return self.skips_all or rule.name in self.skipped
+
+    def asks_for(self, rule: Rule) -> bool:
+        """Tell whether an experimental rule is to be looked at."""
+        return self.all_experimental or rule.name in self.experimental
+
+
+NO_OPTIONS = CheckOptions()
 
 
 def parse_options(text: str) -> CheckOptions:
-    """Read `skip=A,B;error=true;experimental=C`. Raises InputError."""
-    found: dict[str, frozenset[str]] = {"skip": frozenset(), "experimental": frozenset()}
+    """Read `skip=A,B;error=true;experimental=C`. Raises InputError.
+
+    `all` stands for all rules if it is alone.
+    """
+    named: dict[str, frozenset[str]] = {"skip": frozenset(), "experimental": frozenset()}
+    has_all = {"skip": False, "experimental": False}
     fails = False
-    for part in text.split(";", 2) if text.strip() else ():
-        key, equals, value = (each.strip() for each in part.partition("="))
+    text = text.strip(SPACE)
+    for part in text.split(";", 2) if text else ():
+        key, equals, value = part.partition("=")
+        key, value = key.strip(SPACE), value.strip(SPACE)
         if not equals:
-            raise InputError(f"invalid check option {quote(part)}", hint="write check=skip=RULE")
-        if key in found:
-            found[key] = frozenset(name.strip() for name in value.split(","))
+            raise InputError(
+                f"invalid check option {quote(part)}",
+                hint="write check=skip=RULE, without blanks",
+            )
+        if key in named and value == "all":
+            has_all[key] = True
+        elif key in named:
+            named[key] = frozenset(name.strip(SPACE) for name in value.split(","))
         elif key == "error":
-            wanted = parse_bool(value)
-            if wanted is None:
-                raise InputError(f"failed to parse check option {quote(part)}: invalid syntax")
-            fails = wanted
+            fails = _parse_bool(value, part)
         else:
             raise InputError(
                 f"invalid check option {quote(key)}", hint="use skip, error, experimental"
             )
     return CheckOptions(
-        skipped=found["skip"],
-        skips_all="all" in found["skip"],
-        experimental=found["experimental"],
-        all_experimental="all" in found["experimental"],
+        skipped=named["skip"],
+        skips_all=has_all["skip"],
+        experimental=named["experimental"],
+        all_experimental=has_all["experimental"],
         fails=fails,
     )
 
 
-def skipped_by(comments: Iterable[str], rule: Rule) -> bool:
-    """Tell whether a comment above an instruction, `# check=skip=RULE`, silences a rule there."""
+def _parse_bool(value: str, part: str) -> bool:
+    wanted = parse_bool(value)
+    if wanted is None:
+        raise InputError(
+            f"failed to parse check option {quote(part)}: "
+            f"strconv.ParseBool: parsing {quote(value)}: invalid syntax",
+            hint="use error=true or error=false",
+        )
+    return wanted
+
+
+def comment_options(comments: Iterable[str]) -> CheckOptions:
+    """Return the options in the comments above an instruction, `# check=skip=RULE`.
+
+    Only the first such comment counts, up to a blank; one that can't be understood is a remark.
+    """
     for comment in comments:
         match = _COMMENT.match(comment)
         if match is not None:
             try:
-                options = parse_options(match[1])
+                return parse_options(match[1])
             except InputError:
-                continue
-            if options.skips_all or rule.name in options.skipped:
-                return True
-    return False
+                break
+    return NO_OPTIONS
 
 
 def is_check_comment(comment: str) -> bool:

@@ -63,7 +63,7 @@ def lower_run(state: StageState, instruction: Run, lowering: Lowering) -> None:
     )
     shown = " ".join(instruction.text.split())
     secret = {each.env: _MASK for each in mounts if isinstance(each, SecretMount) and each.env}
-    state.vertex = lowering.add(state, op, inputs, shown, instruction, secret)
+    state.vertex = lowering.add(state, op, inputs, shown, instruction, masked=secret)
     state.record(_history(state, argv), layer=True)
 
 
@@ -128,7 +128,8 @@ def _check_allowed(entitlement: str, instruction: Run, lowering: Lowering) -> No
 
 def _proxies(lowering: Lowering) -> tuple[str, ...]:
     """Return the proxies of the command line in both spellings; they are never part of a key."""
-    given = {name.upper(): value for name, value in lowering.build_args.items()}
+    # Of two spellings the one in small letters is the last.
+    given = {name.upper(): value for name, value in sorted(lowering.build_args.items())}
     proxies = []
     for name in PROXY_ARGS:
         if name in given:
@@ -235,9 +236,11 @@ class _MountMaker:
             index, source = self._owned_folder(mount), "/cache"
         elif mount.from_name:
             index = self._input(mount)
+        identifier = mount.id or target
+        self._state.taken.caches.setdefault(identifier, (self._instruction, False))
         return CacheMount(
             target=target,
-            id=f"{namespace}/{mount.id or target}",
+            id=f"{namespace}/{identifier}",
             sharing=mount.sharing or "shared",
             read_only=mount.read_only,
             input=index,
@@ -267,6 +270,7 @@ class _MountMaker:
         target = mount.target
         if not target and mount.env is None:
             target = f"/run/secrets/{posixpath.basename(identifier)}"
+        self._state.taken.secrets.setdefault(identifier, (self._instruction, mount.required))
         env = mount.env
         return SecretMount(
             id=identifier,
@@ -287,8 +291,10 @@ class _MountMaker:
             )
         target = mount.target or f"/run/buildkit/ssh_agent.{self._sockets}"
         self._sockets += 1
+        identifier = mount.id or "default"
+        self._state.taken.agents.setdefault(identifier, (self._instruction, mount.required))
         return SshMount(
-            id=mount.id or "default",
+            id=identifier,
             target=self._target(target),
             required=mount.required,
             mode=0o600 if mount.mode is None else mount.mode,

@@ -1,28 +1,56 @@
 """A stage while it is lowered: its tree so far, its image config, its environment.
 
 The config is kept as the JSON object that the image will have (Docker's superset of the OCI image
-spec's), so that whatever a base image holds beside the known keys passes through.
+spec's); `imageconfig` leaves out of it what the builder doesn't know.
 """
 
 from __future__ import annotations
 
 import copy
-import re
+import posixpath
 from collections.abc import Iterable
 from typing import cast
 
-from polyarch.dockerfile.instruction import Instruction, Stage
+from polyarch.dockerfile.instruction import Arg, Definition, Instruction, Run, Stage
+from polyarch.dockerfile.windows import windows_path
 from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
-from polyarch.record import field, mutable
+from polyarch.record import field, frozen, mutable
 
-__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "StageState"]
+__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "DeclaredArg", "StageState", "Taken"]
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
-_DRIVE = re.compile(r"\A[Cc]:")
+
+
+@frozen
+class DeclaredArg:
+    """A variable of an ARG, and its value, "" if it has none."""
+
+    definition: Definition
+    value: str
+    instruction: Arg
+
+
+@mutable
+class Taken:
+    """What a stage takes from outside, for whoever asks for an outline.
+
+    `args` are those that its ARGs declare, `inherited` the names of those whose value is that of the
+    global scope. `secrets`, `agents` and `caches` are the mounts by their ids, each with the first RUN
+    that asks for it and whether it is required. `parent` is the stage that this one starts from, if it
+    does, and `stages` are those that files come from.
+    """
+
+    args: dict[str, DeclaredArg] = field(default_factory=dict)
+    inherited: dict[str, None] = field(default_factory=dict)
+    secrets: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    agents: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    caches: dict[str, tuple[Run, bool]] = field(default_factory=dict)
+    parent: int | None = None
+    stages: dict[int, None] = field(default_factory=dict)
 
 
 @mutable
@@ -34,7 +62,9 @@ class StageState:
     file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
     `is_set` holds the instructions that were given in this stage itself, `counted` the latest of those
     that count once; `has_workdir` tells whether this Dockerfile has set it; `base` is the image it starts
-    from, if it does.
+    from, if it does; `taken` is what it takes from outside. `is_trigger` says that the instruction at
+    hand comes from an ONBUILD of the base, `is_windows` that the tree has layers of Windows, which keep
+    their files elsewhere.
     """
 
     stage: Stage
@@ -50,9 +80,11 @@ class StageState:
     has_workdir: bool = False
     step: int = 0
     steps: int = 0
-    prefix: str = ""
+    is_trigger: bool = False
+    is_windows: bool = False
     ignore_cache: bool = False
     base: BaseImage | None = None
+    taken: Taken = field(default_factory=Taken)
 
     @property
     def run(self) -> JSONObject:
@@ -61,14 +93,31 @@ class StageState:
 
     @property
     def workdir(self) -> str:
-        """The working directory, absolute, POSIX."""
-        return self.posix(self.text("WorkingDir")) or "/"
+        """The working directory, absolute, POSIX, without detours."""
+        return _clean(self.posix(self.text("WorkingDir")))
 
     def posix(self, path: str) -> str:
-        """Return a path as all systems but Windows write it: without a drive, with slashes."""
-        if self.platform.os != "windows":
-            return path
-        return _DRIVE.sub("", path).replace("\\", "/")
+        """Return a path as all systems but Windows write it: without a drive, with slashes.
+
+        Raises DockerfileError for a path that Windows has, but no image.
+        """
+        return windows_path(path, keep_slash=True) if self.platform.os == "windows" else path
+
+    def change_folder(self, path: str) -> None:
+        """Set the working directory; a relative path begins at the one before.
+
+        An absolute path stays as it is written, detours and slashes at its end included: so does
+        BuildKit. Raises DockerfileError for a path that Windows has, but no image.
+        """
+        is_windows = self.platform.os == "windows"
+        before = self.text("WorkingDir")
+        if is_windows:
+            before, path = windows_path(before), windows_path(path)
+        before = _clean(before) if not before.startswith("/") else before
+        path = path or before
+        if not path.startswith("/"):
+            path = _clean(posixpath.join(before, path))
+        self.run["WorkingDir"] = path.replace("/", "\\") if is_windows else path
 
     @property
     def user(self) -> str:
@@ -94,19 +143,41 @@ class StageState:
 
     def shell(self) -> list[str]:
         """Return what shell forms run in."""
-        return self.texts("Shell") or ["/bin/sh", "-c"]
+        is_windows = self.config.get("os") == "windows"
+        return self.texts("Shell") or (["cmd", "/S", "/C"] if is_windows else ["/bin/sh", "-c"])
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Set what `$NAME` means; the variables set last are the last of a step's environment."""
+        self.variables.pop(name, None)
+        self.variables[name] = value
+
+    def enter(self) -> None:
+        """Begin the stage with what its base's config says: the environment, and where it is.
+
+        The config of a stage that this one is from counts too, so that its ENV goes before its ARG.
+        Raises DockerfileError as `change_folder`.
+        """
+        env = self.texts("Env")
+        if self.platform.os != "windows" and not any(_name(entry) == "PATH" for entry in env):
+            self.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
+        for entry in env:
+            self.set_variable(_name(entry), entry.partition("=")[2])
+        if folder := self.text("WorkingDir"):
+            self.change_folder(folder)
 
     def set_env(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Set environment variables of the image, in place where they exist."""
         env = self.texts("Env")
-        places = {entry.partition("=")[0]: number for number, entry in enumerate(env)}
+        places: dict[str, int] = {}
+        for number, entry in enumerate(env):
+            places.setdefault(_name(entry), number)
         for name, value in pairs:
             if name in places:
                 env[places[name]] = f"{name}={value}"
             else:
                 places[name] = len(env)
                 env.append(f"{name}={value}")
-            self.variables[name] = value
+            self.set_variable(name, value)
         self.run["Env"] = env
 
     def record(self, created_by: str, *, layer: bool = False, author: str = "") -> None:
@@ -118,12 +189,18 @@ class StageState:
             entry["empty_layer"] = True
         self.history.append(entry)
 
-    def step_name(self, text: str) -> str:
+    def step_name(self, text: str, prefix: str) -> str:
         """Return what people see of the next step that makes a vertex."""
         self.step += 1
         width = len(str(self.steps))
         number = f"{self.step:{width}d}/{self.steps}"
-        return f"[{self.prefix} {number}] {text}" if self.prefix else f"[{number}] {text}"
+        return f"[{prefix} {number}] {text}" if prefix else f"[{number}] {text}"
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the names of variables whose values are those of ARG."""
+        return tuple(
+            name for name, value in self.build_args.items() if self.variables.get(name) == value
+        )
 
     def fork(self, stage: Stage, index: int) -> StageState:
         """Start another stage from this one's tree, config and environment."""
@@ -137,5 +214,15 @@ class StageState:
             variables=dict(self.variables),
             build_args=dict(self.build_args),
             has_workdir=self.has_workdir,
+            is_windows=self.is_windows,
             ignore_cache=self.ignore_cache,
         )
+
+
+def _clean(path: str) -> str:
+    """Return the path as an absolute one without detours."""
+    return "/" + posixpath.normpath(path or "/").lstrip("/")
+
+
+def _name(entry: str) -> str:
+    return entry.partition("=")[0]

@@ -1,14 +1,16 @@
 """Target -> the stages that it needs, in the order in which they can be built.
 
 A stage needs its base, if that is an earlier stage, and the stages that COPY and RUN --mount take files
-from; those may stand anywhere in the file, so that they can form a circle. Names are compared without
-case, and the last stage of a name has it.
+from; those may stand anywhere in the file, so that they can form a circle. The last stage of a name has
+it. Names of stages are in lower case: COPY, RUN --mount and --target find them however they are written,
+FROM only as they are, since a name with capitals could be no image either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from polyarch.dockerfile.expand import expand
 from polyarch.dockerfile.instruction import Copy, Instruction, Run, Stage
 from polyarch.dockerfile.mount import mount_from
 from polyarch.dockerfile.parser import Dockerfile
@@ -17,12 +19,15 @@ from polyarch.graph.location import Location
 from polyarch.text.gotext import parse_int, quote, suggestion
 
 __all__ = [
+    "check_sources",
+    "find_base_stage",
     "find_copy_source",
     "find_stage",
     "find_target",
     "instruction_sources",
     "needed_stages",
     "stage_label",
+    "takes_images",
 ]
 
 
@@ -38,8 +43,11 @@ def find_target(dockerfile: Dockerfile, target: str = "") -> int:
     """
     stages = dockerfile.stages
     if not stages:
+        args = dockerfile.global_args
         raise DockerfileError(
-            "no build stage in current context", hint="a Dockerfile needs a FROM instruction"
+            "dockerfile contains no stages to build",
+            hint="a Dockerfile needs a FROM instruction",
+            place=args[-1].location if args else None,
         )
     if not target:
         return len(stages) - 1
@@ -61,14 +69,20 @@ def find_stage(stages: Sequence[Stage], name: str, *, before: int | None = None)
     return None
 
 
+def find_base_stage(stages: Sequence[Stage], name: str, *, before: int) -> int | None:
+    """Return the index of the last stage before `before` that FROM means by `name`."""
+    return find_stage(stages, name, before=before) if name == name.lower() else None
+
+
 def find_copy_source(stages: Sequence[Stage], copy: Copy) -> int | None:
     """Return the index of the stage that COPY --from means; None for the context or an image.
 
     Raises DockerfileError for a number that no stage has, and for a variable.
     """
-    if "$" in copy.from_name.removesuffix("$"):
+    if copy.from_name and not _is_literal(copy.from_name):
         raise DockerfileError(
-            "'from' doesn't support variable expansion, define alias stage instead",
+            "variable expansion is not supported for --from, define a new stage with FROM using ARG"
+            " from global scope as a workaround",
             hint="use the variable in a FROM line of its own, and name that stage",
             place=copy.location,
         )
@@ -98,21 +112,69 @@ def instruction_sources(stages: Sequence[Stage], instruction: Instruction) -> It
                 yield index
 
 
+def _is_literal(name: str) -> bool:
+    try:
+        return expand(name, {}) == name
+    except DockerfileError:
+        return False
+
+
+def takes_images(stages: Sequence[Stage]) -> bool:
+    """Tell if an instruction takes files from something else than a stage or the build context."""
+    for stage in stages:
+        for each in stage.instructions:
+            if isinstance(each, Copy):
+                names = [each.from_name] if find_copy_source(stages, each) is None else []
+            else:
+                names = [mount_from(text) for text in each.mounts] if isinstance(each, Run) else []
+                names = [name for name in names if find_stage(stages, name) is None]
+            if any(names):
+                return True
+    return False
+
+
+def check_sources(stages: Sequence[Stage]) -> None:
+    """Look at what all stages take files from, those that nobody needs too.
+
+    Raises DockerfileError as `find_copy_source`, and for stages that need each other in a circle.
+    """
+    bases = [""] * len(stages)
+    done: dict[int, None] = {}
+    for index in range(len(stages)):
+        _walk(stages, index, bases, (), done)
+
+
 def needed_stages(
     stages: Sequence[Stage],
     target: int,
     bases: Sequence[str],
     *,
     replaced: Collection[int] = (),
+    known: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Return the indexes of the stages that `target` needs, each behind those that it needs itself.
 
     `bases` are the names behind FROM, expanded, of all stages. `replaced` are the stages that a build
-    context of their name stands in for: they need nothing.
+    context of their name stands in for: they need nothing. Those `known` are left out, with all that
+    they need.
 
     Raises DockerfileError for a circle, and as `find_copy_source`.
     """
-    done: dict[int, None] = {}
+    done = dict.fromkeys(known)
+    _walk(stages, target, bases, replaced, done)
+    return tuple(done)[len(known) :]
+
+
+def _walk(
+    stages: Sequence[Stage],
+    target: int,
+    bases: Sequence[str],
+    replaced: Collection[int],
+    done: dict[int, None],
+) -> None:
+    """Add the stages that `target` needs to those that are done."""
+    if target in done:
+        return
     # A stack of our own: a file may have more stages than Python allows calls within calls.
     path = {target: _needs(stages, target, bases[target], replaced)}
     while path:
@@ -131,7 +193,6 @@ def needed_stages(
             )
         elif needed not in done:
             path[needed] = _needs(stages, needed, bases[needed], replaced)
-    return tuple(done)
 
 
 def _needs(
@@ -140,7 +201,7 @@ def _needs(
     """Yield the stages that a stage needs, and where it says so."""
     if index in replaced:
         return
-    base_stage = find_stage(stages, base, before=index)
+    base_stage = find_base_stage(stages, base, before=index)
     if base_stage is not None:
         yield base_stage, stages[index].location
     for instruction in stages[index].instructions:

@@ -293,10 +293,14 @@ def _parse_run(line: ParsedLine) -> Instruction:
         mount_from(mount)
     network = flags.text("network", "default")
     if network not in _NETWORKS:
-        raise DockerfileError(f"invalid network mode {quote(network)}")
+        raise DockerfileError(
+            f"invalid network mode {quote(network)}", hint="a step has default, host or none"
+        )
     security = flags.text("security", "sandbox")
     if security not in _SECURITIES:
-        raise DockerfileError(f"security {quote(security)} is not valid")
+        raise DockerfileError(
+            f"security {quote(security)} is not valid", hint="a step has sandbox or insecure"
+        )
     return Run(
         **_common(line),
         arguments=line.arguments,

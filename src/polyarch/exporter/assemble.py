@@ -6,6 +6,7 @@ fills them in.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from polyarch.record import frozen, replace
 
 __all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document", "rfc3339"]
 
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
@@ -56,15 +58,21 @@ def assemble(
     layers: Sequence[ExportedLayer],
     platform: Platform,
     *,
+    moment: int | None = None,
     epoch: int | None = None,
     annotations: Annotations = Annotations(),  # noqa: B008 - immutable
 ) -> ImageResult:
     """Make the image of one platform.
 
     `config` lacks `rootfs`, `history` and `created`; entries of `history` without a time are new.
-    `epoch`, in seconds, is the latest time that new entries may have.
+    `moment`, in seconds, is the time of all of them, however late it is; None gives them that of their
+    layers. `epoch`, in seconds, is the latest time that they may have.
     """
-    entries = _dated(_completed(history, layers), layers, epoch)
+    known = [dict(entry) for entry in history]
+    if moment is not None:
+        for entry in known:
+            entry["created"] = entry.get("created") or rfc3339(_clamped(moment, epoch))
+    entries = _dated(_completed(known, layers), layers, epoch)
     whole: JSONObject = {
         **config,
         "history": entries,
@@ -98,7 +106,14 @@ def _config_platform(config: JSONObject) -> Platform:
         value = config.get(key)
         return value if isinstance(value, str) else ""
 
-    return Platform(os=text("os"), architecture=text("architecture"), variant=text("variant"))
+    features = config.get("os.features")
+    return Platform(
+        os=text("os"),
+        architecture=text("architecture"),
+        variant=text("variant"),
+        os_version=text("os.version"),
+        os_features=tuple(map(str, features)) if isinstance(features, list) else (),
+    )
 
 
 def assemble_index(
@@ -177,7 +192,20 @@ _HISTORY_KEYS = ("created", "created_by", "author", "comment", "empty_layer")
 
 def _in_order(entry: JSONObject) -> JSONObject:
     """Write the keys in the order of the specification; values that say nothing are left out."""
-    return {key: entry[key] for key in _HISTORY_KEYS if entry.get(key)}
+    written = {key: entry[key] for key in _HISTORY_KEYS if entry.get(key)}
+    if isinstance(created := written.get("created"), str):
+        written["created"] = _as_go_writes(created)
+    return written
+
+
+def _as_go_writes(created: str) -> str:
+    """Write a time as it comes out of BuildKit, which reads those of base images and prints them."""
+    match = _TIME.fullmatch(created)
+    if match is None:
+        return created
+    seconds, fraction, zone = match.groups(default="")
+    fraction = fraction[:10].rstrip("0").rstrip(".")
+    return f"{seconds}{fraction}{'Z' if zone in {'+00:00', '-00:00'} else zone}"
 
 
 def _clamped(seconds: float, epoch: int | None) -> float:

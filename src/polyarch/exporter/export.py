@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from polyarch.errors import InputError
-from polyarch.exporter.annotations import INDEX, Annotations
+from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
@@ -28,6 +28,7 @@ from polyarch.store.trouble import output_trouble, store_trouble
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
+from polyarch.text.gotext import suggestion
 
 __all__ = [
     "Carrier",
@@ -121,7 +122,7 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
 def annotations_of(output: Output, platforms: int) -> Annotations:
     """Return the annotations that an output asks for. Raises InputError, InvalidPlatform."""
     found = Annotations.parse(output.attributes)
-    if platforms == 1 and found.find(INDEX):
+    if platforms == 1 and (found.find(INDEX) or found.find(INDEX_DESCRIPTOR)):
         raise InputError(
             "index annotations not supported for single platform export",
             hint="annotate the manifest, or build for several platforms",
@@ -154,8 +155,9 @@ def check_outputs(
 
 def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
+        near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"unknown output type {output.type!r}", hint="use one of " + ", ".join(_KNOWN)
+            f"unknown output type {output.type!r}{near}", hint="use one of " + ", ".join(_KNOWN)
         )
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
     unknown = sorted(

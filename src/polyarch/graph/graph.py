@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from polyarch.digest import Digest
 from polyarch.graph.location import Location
 from polyarch.graph.op import Op
-from polyarch.graph.vertex import Vertex, make_vertex
+from polyarch.graph.vertex import StepNote, Vertex, make_vertex
 from polyarch.record import frozen
 
 __all__ = ["Graph", "GraphMaker", "walk"]
@@ -53,6 +53,7 @@ class GraphMaker:
         location: Location | None = None,
         platform_name: str = "",
         ignore_cache: bool = False,
+        note: StepNote | None = None,
     ) -> Vertex:
         """Return the vertex of this op and these inputs; of two equal ones the first name stays."""
         vertex = make_vertex(
@@ -62,6 +63,7 @@ class GraphMaker:
             location=location,
             platform_name=platform_name,
             ignore_cache=ignore_cache,
+            note=note,
         )
         # Equal work over inputs that do and that don't use the cache must not be mixed up.
         key = (vertex.digest, ignore_cache, tuple(map(id, inputs)))

@@ -129,7 +129,8 @@ class GitOp:
 
     `ref` is a branch, a tag or a commit, "" for the repository's own choice; `checksum` is the beginning
     of the commit that it must lead to. `subdir` is the folder that becomes the root. `mtime` "commit"
-    gives all files the time of the commit.
+    gives all files the time of the commit. `fetch_by_commit` asks for the commit that `checksum` names,
+    whatever `ref` stands for by now.
     """
 
     remote: str
@@ -139,6 +140,7 @@ class GitOp:
     keep_git_dir: bool = False
     submodules: bool = True
     mtime: str = ""
+    fetch_by_commit: bool = False
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""
@@ -316,7 +318,8 @@ class CopyAction:
 
     `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
     `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
-    says whether local archives are extracted. `created` is the time of folders that are made on the way
+    says whether local archives are extracted. With `is_literal` sources are no patterns, links aren't
+    followed, and a folder is copied as what it is rather than its contents. `created` is the time of folders that are made on the way
     to the destination, as in MkdirAction.
     """
 
@@ -328,6 +331,7 @@ class CopyAction:
     keep_owner: bool = False
     unpack: bool = False
     parents: bool = False
+    is_literal: bool = False
     exclude: tuple[str, ...] = ()
     created: int | None = None
 

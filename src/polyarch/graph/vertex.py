@@ -14,7 +14,7 @@ from polyarch.graph.location import Location
 from polyarch.graph.op import JSONObject, Op
 from polyarch.record import field, frozen
 
-__all__ = ["Vertex", "canonical_json", "make_vertex"]
+__all__ = ["StepNote", "Vertex", "canonical_json", "make_vertex"]
 
 
 def canonical_json(value: object) -> bytes:
@@ -24,11 +24,25 @@ def canonical_json(value: object) -> bytes:
 
 
 @frozen
+class StepNote:
+    """Which step of the Dockerfile a vertex is, to meet it again in the next build of an edited one.
+
+    `stage` is the stage's name, or its index; `number` counts the steps in it; `text` is the instruction
+    as people see it; `arguments` are the names that have their values from ARG.
+    """
+
+    stage: str
+    number: int
+    text: str
+    arguments: tuple[str, ...] = ()
+
+
+@frozen
 class Vertex:
     """One step of a build. Two vertices of one digest are the same work.
 
     `platform_name` is the platform it was made for, as text, to be shown; `ignore_cache` says that no
-    earlier result may be used.
+    earlier result may be used. `note` is None where no instruction stands for the vertex by itself.
     """
 
     digest: Digest
@@ -38,6 +52,7 @@ class Vertex:
     location: Location | None = None
     platform_name: str = ""
     ignore_cache: bool = False
+    note: StepNote | None = None
     cache_digest: Digest = field(repr=False)
 
     def __eq__(self, other: object) -> bool:
@@ -55,6 +70,7 @@ def make_vertex(
     location: Location | None = None,
     platform_name: str = "",
     ignore_cache: bool = False,
+    note: StepNote | None = None,
 ) -> Vertex:
     """Make a vertex and compute its digests.
 
@@ -72,5 +88,6 @@ def make_vertex(
         location=location,
         platform_name=platform_name,
         ignore_cache=ignore_cache,
+        note=note,
         cache_digest=sha256(canonical_json(op.cache_form())),
     )

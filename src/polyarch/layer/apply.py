@@ -158,7 +158,7 @@ class _Unpacker:
             self._set_owner(entry, path)
             os.chmod(path, entry.mode)
             _set_xattrs(entry, path)
-            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+            _set_time(entry, path)
 
     def _clean(self, entry: Entry) -> str:
         """Return the entry's name without what means nothing; "" for the root."""
@@ -196,10 +196,8 @@ class _Unpacker:
         """Return an entry for a directory that the archive forgot: as it is below, or a plain one."""
         folders = self._folders_below(name) if name else ()
         if not folders:
-            uid, gid = self._rules.owner or (0, 0)
-            return Entry(
-                name=name, kind=DIRECTORY, mode=0o755, uid=uid, gid=gid, mtime_ns=time_ns()
-            )
+            # Of root, whatever --chown says: the archive doesn't speak of it.
+            return Entry(name=name, kind=DIRECTORY, mode=0o755, mtime_ns=time_ns())
         status = os.lstat(folders[0])
         uid, gid = get_owner(folders[0], status)
         mode = stat.S_IMODE(status.st_mode)
@@ -266,14 +264,14 @@ class _Unpacker:
             os.fchmod(descriptor, entry.mode)
             if entry.xattrs:
                 _set_xattrs(entry, path)
-            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+            _set_time(entry, descriptor)
         finally:
             os.close(descriptor)
 
     def _add_symlink(self, entry: Entry, path: str) -> None:
         os.symlink(entry.link, path)
         self._set_owner(entry, path)
-        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        _set_time(entry, path)
 
     def _add_hard_link(self, entry: Entry, path: str) -> None:
         first = _cleaned(entry, entry.link)
@@ -288,6 +286,13 @@ class _Unpacker:
             raise _refused(entry, f"it links to {entry.link!r}, which is no file")
         if source != path:
             os.link(source, path, follow_symlinks=False)
+        if not self._rules.layer_form:
+            # BuildKit's ADD heeds what the entry says of the file, though it is there already.
+            self._set_owner(entry, path)
+            if not stat.S_ISLNK(status.st_mode):
+                os.chmod(path, entry.mode)
+                _set_xattrs(entry, path)
+                _set_time(entry, path)
 
     def _add_special(self, entry: Entry, path: str) -> None:
         mode = _DEVICES[entry.kind] | 0o600
@@ -297,7 +302,7 @@ class _Unpacker:
         os.chmod(path, entry.mode)
         if entry.xattrs:
             _set_xattrs(entry, path)
-        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+        _set_time(entry, path)
 
     def _set_owner(self, entry: Entry, path: str) -> None:
         # A file in a fresh layer is ours already; elsewhere a setgid directory may have its say.
@@ -328,6 +333,13 @@ _MAKERS = {
     BLOCK_DEVICE: _Unpacker._add_special,  # noqa: SLF001
     FIFO: _Unpacker._add_special,  # noqa: SLF001
 }
+
+
+def _set_time(entry: Entry, path: str | int) -> None:
+    # As with containerd and BuildKit, there is no time before 1970.
+    mtime_ns = max(entry.mtime_ns, 0)
+    follows = isinstance(path, int)
+    os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=follows)
 
 
 def _set_xattrs(entry: Entry, path: str) -> None:

@@ -16,6 +16,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
 from polyarch.request import BuildRequest, Output, Resources
 from polyarch.text.gofmt import quoted
+from polyarch.text.gotext import suggestion
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -100,8 +101,9 @@ def _tags(values: Iterable[str]) -> tuple[str, ...]:
 
 def _network(mode: str) -> str:
     if mode not in {"", "default", "none", "host"}:
+        near = suggestion(mode, ("default", "host", "none"))
         raise InputError(
-            f"network mode {quoted(mode)} not supported by buildkit",
+            f"network mode {quoted(mode)} not supported by buildkit{near}",
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"

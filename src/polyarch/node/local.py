@@ -17,6 +17,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
 from polyarch.node.lazy import LazyHands
+from polyarch.node.telling import Telling
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
@@ -118,11 +119,12 @@ class LocalNode:
         cancel: CancelToken,
         *,
         remote: RemoteSources,
+        telling: Telling | None = None,
         jobs: int = 0,
     ) -> Solved[Result]:
         """Compute the results of the graph's targets. Raises what the first step to fail raises.
 
-        `remote` has the secrets of the request.
+        `remote` has the secrets of the request; `telling` gathers why steps ran.
         """
 
         def steps() -> StepRunner:
@@ -138,13 +140,18 @@ class LocalNode:
             remote=remote,
             place=self.store.root,
         )
+        records = Records(self.store.database)
+        observer = (
+            telling.observer(graph, self.store, records, worker, images.sink) if telling else None
+        )
         solver: Solver[Result] = Solver(
             worker,
-            Records(self.store.database),
+            records,
             self.store.locks,
             limits=SlotLimits(jobs=jobs),
             sink=images.sink,
         )
+        solver.observer = observer
         return solver.solve(graph, cancel)
 
 

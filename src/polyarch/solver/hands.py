@@ -43,7 +43,7 @@ class Hands(Generic[R]):
     """Carries out single commands of one solve, in any thread.
 
     `results` holds what is in hand, by vertex; `used` the records that were found. `on_ran` is called
-    as soon as a step was run and recorded.
+    as soon as a step was run and recorded, `on_start` just before it runs.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Hands(Generic[R]):
         announcer: Announcer,
         cancel: CancelToken,
         on_ran: Callable[[Vertex, R], None] | None,
+        on_start: Callable[[Vertex], None] | None = None,
     ) -> None:
         self._runner = runner
         self._records = records
@@ -62,6 +63,7 @@ class Hands(Generic[R]):
         self._announcer = announcer
         self._cancel = cancel
         self._on_ran = on_ran
+        self._on_start = on_start
         self.results: dict[Digest, R] = {}
         self.used: dict[CacheKey, Record] = {}
 
@@ -159,6 +161,8 @@ class Hands(Generic[R]):
     def _run_now(self, command: Run) -> Event:
         vertex, runner = command.vertex, self._runner
         self._announcer.started(vertex)
+        if self._on_start is not None:
+            self._on_start(vertex)
         inputs = [self.results[source.digest] for source in vertex.inputs]
         result = runner.run(vertex, inputs, self._cancel)
         identity = runner.identity(vertex, result)

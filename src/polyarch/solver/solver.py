@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -22,7 +22,7 @@ from polyarch.errors import PolyarchError, StoreError
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken, Sink, ignore_events
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
@@ -40,6 +40,7 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
+from polyarch.solver.facts import Facts, Observer
 from polyarch.solver.hands import Hands
 from polyarch.solver.records import Records
 from polyarch.solver.runner import Locks, Runner
@@ -88,6 +89,7 @@ class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
     `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
+    `observer`, where it is set, is told of the steps that run.
     `weight` says how many exec slots running a vertex takes. `clock` gives seconds since the epoch.
     """
 
@@ -110,6 +112,7 @@ class Solver(Generic[R]):
         self.sink = sink
         self.on_ran = on_ran
         self.weight = weight
+        self.observer: Observer | None = None
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -141,6 +144,7 @@ class _Solve(Generic[R]):
         self._workers = workers
         self._cancel = cancel
         self._announcer = Announcer(solver.sink, solver.clock)
+        self._machine = Machine(graph, solver.runner.content_inputs)
         self._hands = Hands(
             runner=solver.runner,
             records=solver.records,
@@ -148,13 +152,14 @@ class _Solve(Generic[R]):
             announcer=self._announcer,
             cancel=cancel,
             on_ran=solver.on_ran,
+            on_start=None if solver.observer is None else self._tell_start,
         )
-        self._machine = Machine(graph, solver.runner.content_inputs)
         self._slots: Slots[Command] = Slots(solver.limits)
         self._lookups: deque[Command] = deque()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
         self._outcomes: dict[Digest, Outcome] = {}
+        self._failures: dict[Digest, str] = {}
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
@@ -230,10 +235,28 @@ class _Solve(Generic[R]):
 
     def _end(self, failed: Failed) -> None:
         """Announce the end of a command: an error, unless it was told to end."""
-        if self._cancel.cancelled:
+        is_canceled = self._cancel.cancelled
+        self._failures[failed.vertex.digest] = "canceled" if is_canceled else "failed"
+        if is_canceled:
             self._announcer.canceled(failed.vertex)
         else:
             self._announcer.failed(failed.vertex, failed.error)
+
+    def _tell_start(self, vertex: Vertex) -> None:
+        assert self._solver.observer is not None
+        with suppress(StoreError):
+            self._solver.observer.runs(vertex, self._machine.facts)
+
+    def _tell_end(self) -> None:
+        """Tell the observer how it ended; an unchanged rebuild has nothing to tell."""
+        observer = self._solver.observer
+        if observer is not None and (self._failures or Outcome.RAN in self._outcomes.values()):
+            observer.ended(self._facts())
+
+    def _facts(self) -> Iterator[Facts]:
+        for vertex in self._graph.vertices():
+            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest, "")
+            yield replace(self._machine.facts(vertex), outcome=str(outcome))
 
     def _stop(self) -> None:
         """Cancel what is under way, if anything is, and wait for it."""
@@ -250,6 +273,8 @@ class _Solve(Generic[R]):
         with suppress(StoreError):
             # When something was used last doesn't matter enough to fail a build, or to hide its error.
             self._solver.records.touch(self._hands.used)
+        with suppress(StoreError):
+            self._tell_end()
 
 
 _OUTCOMES: Mapping[type[Event], Outcome] = {

@@ -57,6 +57,7 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
+from polyarch.solver.facts import Facts
 from polyarch.solver.key import CacheKey, Ingredients, InputPart, fast_key, slow_key
 from polyarch.solver.records import Record
 
@@ -163,6 +164,18 @@ class Machine:
     def identities(self) -> dict[Digest, str]:
         """Return the identities of all vertices that have one."""
         return {digest: node.identity for digest, node in self._nodes.items() if node.identity}
+
+    def facts(self, vertex: Vertex) -> Facts:
+        """Return what is known of `vertex` now; of those that `vertex` waited for, any thread may ask."""
+        node = self._nodes[vertex.digest]
+        parts = node.parts()
+        return Facts(
+            vertex=node.vertex,
+            identity=node.identity,
+            inputs=parts,
+            keys=node.keys() if all(part.identity for part in parts) else (),
+            record=node.record,
+        )
 
     def start(self) -> list[Command]:
         """Return the first commands."""

@@ -17,7 +17,15 @@ from enum import Enum, auto
 from polyarch.errors import InputError
 from polyarch.record import frozen
 
-__all__ = ["BadPattern", "Kind", "Translation", "check_syntax", "go_to_python", "translate"]
+__all__ = [
+    "BadPattern",
+    "Kind",
+    "Translation",
+    "check_syntax",
+    "go_to_python",
+    "pieces",
+    "translate",
+]
 
 _BOM = "\ufeff"
 _GO_SPECIAL = frozenset(".+()|{}$")
@@ -131,6 +139,14 @@ def _operand(pattern: str, kind: Kind, regex: str) -> str:
 def go_to_python(regex: str) -> str:
     r"""Translate an expression of Go, as far as patterns can make one, for use with `re.ASCII`.
 
+    Raises BadPattern as `pieces`.
+    """
+    return "".join(pieces(regex))
+
+
+def pieces(regex: str) -> list[str]:
+    r"""Translate an expression of Go, cut into classes, escapes and single characters.
+
     Raises BadPattern where Go's compiler would refuse it, and for `\p`, `\P` and `\Q`.
     """
     parts: list[str] = []
@@ -144,7 +160,7 @@ def go_to_python(regex: str) -> str:
         else:
             part, position = (r"\Z" if char == "$" else char), position + 1
         parts.append(part)
-    return "".join(parts)
+    return parts
 
 
 def _outer_escape(char: str) -> str | None:

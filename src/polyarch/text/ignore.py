@@ -21,16 +21,20 @@ from polyarch.text.glob import (
     Kind,
     Translation,
     check_syntax,
-    go_to_python,
+    pieces,
     translate,
 )
+from polyarch.text.globmachine import count_loops, machine
 from polyarch.text.gotext import SPACE
 
 __all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
 
 _BOM = "\ufeff"
 _MAX_LINE = 65535
+_MAX_LOOPS = 2  # up to which Python's expressions, which go back at each of them, are faster
 _WILDCARDS = frozenset("*[]?^\\")
+_ROOTS = frozenset({".", "/"})
+_EVERYTHING = frozenset({"*", "**", "**/*"})
 
 
 def clean_path(path: str) -> str:
@@ -118,18 +122,17 @@ def _compile(translation: Translation) -> Callable[[str], bool]:
             name = operand[1:] if operand.startswith("/") else None
             return lambda path: path.endswith(operand) or path == name
         case Kind.REGEX:
-            find = _compile_regex(operand).match
+            parts = pieces(operand)
+            if count_loops(parts) > _MAX_LOOPS:
+                return machine(parts)
+            find = re.compile("".join(parts), re.ASCII).match
             return lambda path: find(path) is not None
-
-
-def _compile_regex(regex: str) -> re.Pattern[str]:
-    return re.compile(go_to_python(regex), re.ASCII)
 
 
 class _AnyOf:
     """All patterns of a list without exceptions, asked at once."""
 
-    __slots__ = ("exact", "prefixes", "regex", "suffixes")
+    __slots__ = ("exact", "machines", "prefixes", "regex", "suffixes")
 
     def __init__(self, patterns: Iterable[_Pattern]) -> None:
         translations = [translate(pattern.text) for pattern in patterns]
@@ -141,8 +144,10 @@ class _AnyOf:
         self.exact = frozenset((*operands[Kind.EXACT], *names))
         self.prefixes = tuple(operands[Kind.PREFIX])
         self.suffixes = tuple(suffixes)
-        regexes = [_compile_regex(regex).pattern for regex in operands[Kind.REGEX]]
+        parts = [pieces(regex) for regex in operands[Kind.REGEX]]
+        regexes = dict.fromkeys("".join(each) for each in parts if count_loops(each) <= _MAX_LOOPS)
         self.regex = re.compile("|".join(regexes), re.ASCII).match if regexes else None
+        self.machines = [machine(each) for each in parts if count_loops(each) > _MAX_LOOPS]
 
     def matches(self, path: str) -> bool:
         return (
@@ -150,6 +155,7 @@ class _AnyOf:
             or path.endswith(self.suffixes)
             or path.startswith(self.prefixes)
             or (self.regex is not None and self.regex(path) is not None)
+            or any(matches(path) for matches in self.machines)
         )
 
 
@@ -197,11 +203,16 @@ class Matcher:
     def covers(self, path: str) -> bool:
         """Tell if a path of an instruction is surely ignored: not if there are exceptions.
 
-        Other than `ignores`, this asks about the root, too. Raises InputError as `ignores`.
+        Other than `ignores`, this asks about the root, too: it is if a pattern says so of all that is
+        in it. Of an absolute path only patterns that match anything say so. Raises InputError as `ignores`.
         """
         if self.has_exceptions:
             return False
-        return any(pattern.matches_tree(path) for pattern in self._patterns)
+        if path in _ROOTS and all(pattern.text not in _EVERYTHING for pattern in self._patterns):
+            return False
+        # patternmatcher takes what is before the first slash of an absolute path for a folder.
+        top = "" if path.startswith("/") else path
+        return any(item.matches_tree(path) or item.matches(top) for item in self._patterns)
 
     def judge(self, path: str, parent: Verdict | None = None) -> Verdict:
         """Judge a path that a walk comes to, given the verdict on its folder (None at the top).

@@ -11,36 +11,50 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
+from polyarch.text.ignore import Matcher
+from polyarch.text.wildcard import split_pattern
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
+    clean_source,
+    exclusion,
+    find_literal,
+    find_path,
     find_sources,
-    find_with_parents,
-    split_pattern,
+    find_starts,
+    select,
 )
 
-__all__ = ["digest_of_copy", "digest_of_path"]
+__all__ = ["Note", "digest_of_copy", "digest_of_path"]
+
+Note = Callable[[str, bytes], None]
+"""Hears of each file that a digest is made of: its path on this machine, and what counts of it."""
 
 
-def digest_of_copy(tree: SourceTree, action: CopyAction) -> Digest:
+def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = None) -> Digest:
     """Return the digest of everything that `action` would copy from `tree`.
 
     Raises NotFound for a source that is missing, OSError for a file that can't be read.
     """
     total = hashlib.sha256()
-    hasher = _Hasher(tree)
+    excludes = exclusion(action.exclude)
     for source in action.sources:
+        includes = None
+        is_named = False
         if action.parents:
-            for part in _with_parents(hasher, find_with_parents(tree, source)):
-                total.update(part)
-            continue
-        entries = find_sources(tree, source)
-        is_named = bool(split_pattern(source)[1]) or len(entries) != 1
+            entries, pattern = find_starts(tree, source)
+            includes = Matcher([pattern])
+        elif action.is_literal:
+            entries = [find_literal(tree, source)]
+        else:
+            entries = find_sources(tree, source)
+            is_named = bool(split_pattern(clean_source(source))[1])
+        hasher = _Hasher(tree, note, includes, excludes)
         for entry in entries:
             name = os.fsencode(entry.name) if is_named else b""
             total.update(_framed(name) + hasher.entry(entry))
@@ -52,26 +66,18 @@ def _framed(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def _with_parents(hasher: _Hasher, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Give a part for each match and for each folder on the way to it, all of which the copy makes."""
-    seen: set[Path] = set()
-    for entry in entries:
-        parts = entry.name.split("/")
-        for number in range(1, len(parts)):
-            name = "/".join(parts[:number])
-            folder = entry.path.parents[len(parts) - number - 1]
-            if folder not in seen:
-                seen.add(folder)
-                status = os.lstat(folder)
-                part = hasher.alone(Entry(name=name, path=folder, status=status))
-                yield _framed(os.fsencode(name)) + part
-        seen.add(entry.path)
-        yield _framed(os.fsencode(entry.name)) + hasher.alone(entry)
-
-
 class _Hasher:
-    def __init__(self, tree: SourceTree) -> None:
+    def __init__(
+        self,
+        tree: SourceTree,
+        note: Note | None,
+        includes: Matcher | None = None,
+        excludes: Matcher | None = None,
+    ) -> None:
         self._tree = tree
+        self._note = note
+        self._includes = includes
+        self._excludes = excludes
 
     def entry(self, entry: Entry) -> bytes:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
@@ -79,18 +85,11 @@ class _Hasher:
             return self._contents(entry.path)
         return self._file(str(entry.path), entry.status)
 
-    def alone(self, entry: Entry) -> bytes:
-        """Hash a source without what is in it, but with its own metadata."""
-        return self._file(str(entry.path), entry.status)
-
     def _contents(self, folder: Path) -> bytes:
         total = hashlib.sha256(b"contents\0")
-        for item in self._tree.entries(folder):
-            total.update(_framed(os.fsencode(item.name)))
-            status = item.stat(follow_symlinks=False)
-            total.update(self._file(item.path, status))
-            if stat.S_ISDIR(status.st_mode):
-                total.update(self._contents(folder / item.name))
+        for found in select(self._tree, folder, self._includes, self._excludes):
+            total.update(_framed(os.fsencode(found.inside)))
+            total.update(self._file(str(found.path), found.status))
         return total.digest()
 
     def _file(self, path: str, status: os.stat_result) -> bytes:
@@ -105,6 +104,8 @@ class _Hasher:
             header += b" %d" % status.st_rdev
         if not self._tree.is_context:
             header += _xattrs(path)
+        if self._note is not None:
+            self._note(path, header)
         return hashlib.sha256(header).digest()
 
 
@@ -119,10 +120,10 @@ def _xattrs(path: str) -> bytes:
     return out
 
 
-def digest_of_path(tree: SourceTree, path: str) -> Digest:
+def digest_of_path(tree: SourceTree, path: str, note: Note | None = None) -> Digest:
     """Return the digest of the file or folder at `path`, as a mount shows it.
 
     Raises NotFound if it is missing, OSError for a file that can't be read.
     """
-    entry = find_sources(tree, path)[0]
-    return Digest("sha256:" + hashlib.sha256(_Hasher(tree).entry(entry)).hexdigest())
+    entry = find_path(tree, path)
+    return Digest("sha256:" + hashlib.sha256(_Hasher(tree, note).entry(entry)).hexdigest())

@@ -7,16 +7,24 @@ the tree that is changed, at the moment of the action.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
-from polyarch.inroot import resolve, set_owner
+from polyarch.inroot import set_owner
+from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, make_folders
-from polyarch.worker.filemode import parse_mode
-from polyarch.worker.tree import Entry, SourceTree, find_sources, find_with_parents
+from polyarch.worker.tree import (
+    Entry,
+    SourceTree,
+    exclusion,
+    find_literal,
+    find_sources,
+    find_starts,
+)
 from polyarch.worker.users import owner
 
 __all__ = ["perform"]
@@ -49,45 +57,41 @@ def perform(
 
 def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
     who = owner(root, action.owner)
-    change = parse_mode(action.mode) if action.mode else None
-    folder = action.path if action.path.endswith("/") else os.path.dirname(action.path)
-    make_folders(root, folder or "/", who, change(0o755, True) if change else 0o755, made)
-    target = resolve(root, action.path)
-    if target.is_dir():
-        target = target / action.name
-    if os.path.lexists(target):
-        os.unlink(target)
+    mode = parse_mode(action.mode) if action.mode else None
+    copier = Copier(source=SourceTree(root=root), root=root, owner=who, mode=mode, made=made)
+    target = copier.place(action.name, action.path)
     target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
     set_owner(target, who.uid, who.gid)
-    os.chmod(target, change(_FILE_MODE, False) if change else _FILE_MODE)
+    os.chmod(target, mode.of(_FILE_MODE, False) if mode else _FILE_MODE)
 
 
 def _copy(action: CopyAction, root: Path, source: SourceTree, made: list[Path]) -> None:
-    who = owner(root, action.owner) if action.owner else None
     copier = Copier(
         source=source,
         root=root,
-        owner=who,
+        owner=owner(root, action.owner) if action.owner else None,
         mode=parse_mode(action.mode) if action.mode else None,
-        excludes=_excluder(action.exclude),
+        excludes=exclusion(action.exclude),
+        created=action.created,
         made=made,
     )
     for wanted in action.sources:
-        if action.parents:
-            copier.copy_below(find_with_parents(source, wanted), action.destination)
-            continue
-        for entry in find_sources(source, wanted):
+        for entry in _entries(action, wanted, copier):
             if not (action.unpack and _unpack(action, entry, copier)):
-                copier.copy(entry, action.destination)
+                copier.copy(entry, action.destination, as_itself=action.is_literal)
+
+
+def _entries(action: CopyAction, wanted: str, copier: Copier) -> list[Entry]:
+    if action.parents:
+        entries, pattern = find_starts(copier.source, wanted)
+        copier.includes = Matcher([pattern])
+        return entries
+    if action.is_literal:
+        return [find_literal(copier.source, wanted)]
+    return find_sources(copier.source, wanted)
 
 
 def _unpack(action: CopyAction, entry: Entry, copier: Copier) -> bool:
-    if entry.is_directory:
+    if not stat.S_ISREG(entry.status.st_mode):
         return False
     return unpack_archive(entry.path, copier.root, action.destination, copier.owner, copier.made)
-
-
-def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
-    if not patterns:
-        return None
-    return Matcher(patterns).ignores

@@ -25,7 +25,7 @@ from polyarch.store.store import Store
 from polyarch.worker.agent import forward_agent
 from polyarch.worker.copy import Copier
 from polyarch.worker.secrets import Secrets
-from polyarch.worker.tree import SourceTree, find_sources
+from polyarch.worker.tree import SourceTree, find_path
 
 __all__ = ["MountedStep", "Reading", "StepMounts"]
 
@@ -217,8 +217,7 @@ class _Maker:
             return
         tree = self._tree(mount.input)
         copier = Copier(source=tree, root=folder)
-        for entry in find_sources(tree, mount.source):
-            copier.copy(entry, "/")
+        copier.copy(find_path(tree, mount.source), "/")
         origin = resolve(tree.root, mount.source)
         if origin.is_dir():
             set_owner(folder, *get_owner(origin))

@@ -59,7 +59,8 @@ class RemoteSources:
         """Fetch what an op names, as a tree. Raises as `file` and `commit`."""
         if isinstance(op, HttpOp):
             return SourceTree(root=self.file(op, cancel).folder)
-        return SourceTree(root=self.commit(op, cancel).root)
+        commit = self.commit(op, cancel)
+        return SourceTree(root=commit.root, revision=commit.commit)
 
 
 def remote_sources(

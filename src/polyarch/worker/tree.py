@@ -9,31 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
 from polyarch.record import field, frozen
-from polyarch.text.ignore import Matcher
+from polyarch.text.ignore import Matcher, Verdict
+from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
 
 __all__ = [
     "Entry",
     "FileDigest",
+    "Selected",
     "SourceTree",
     "clean_source",
+    "exclusion",
+    "find_literal",
+    "find_path",
     "find_sources",
-    "find_with_parents",
+    "find_starts",
     "hash_file",
-    "split_pattern",
+    "select",
 ]
 
 FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
-
-_WILDCARDS = re.compile(r"[*?\[\\]")
 
 
 def hash_file(path: str, _status: os.stat_result) -> bytes:
@@ -47,7 +50,8 @@ class SourceTree:
     """A tree to read from.
 
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
-    says of a folder that is left out whether something below it may be brought back.
+    says of a folder that is left out whether something below it may be brought back. `revision` names
+    the commit that it is, if it is one.
     """
 
     root: Path
@@ -55,6 +59,7 @@ class SourceTree:
     ignores: Callable[[str], bool] | None = None
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
+    revision: str = ""
     _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
@@ -98,12 +103,19 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 
 def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return _listing(folder)
+        return [entry for entry in _listing(folder) if not _is_socket(entry)]
     except PermissionError as error:
         raise InputError(
             f"can't read {folder} of the build context: {error.strerror}",
             hint="mend its permissions, or leave it out by .dockerignore",
         ) from error
+
+
+def _is_socket(entry: os.DirEntry[str]) -> bool:
+    # Of most entries the listing says what they are; sockets aren't sent to a builder.
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return False
+    return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
 
 
 @frozen
@@ -118,15 +130,6 @@ class Entry:
     def is_directory(self) -> bool:
         """Whether its contents are copied, rather than itself."""
         return stat.S_ISDIR(self.status.st_mode)
-
-
-def split_pattern(source: str) -> tuple[str, str]:
-    """Split a cleaned source path into the part before the first component with a wildcard, and the rest."""
-    parts = source.strip("/").split("/")
-    for number, part in enumerate(parts):
-        if _WILDCARDS.search(part):
-            return "/".join(parts[:number]), "/".join(parts[number:])
-    return "/".join(parts), ""
 
 
 def clean_source(source: str) -> str:
@@ -144,50 +147,153 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     if not pattern:
         return [_literal(tree, folder, source)]
     base = resolve(tree.root, folder)
+    if _find_status(tree, base) is None:
+        raise NotFound(
+            f"lstat /{folder}: no such file or directory",
+            hint=f"a pattern may match nothing, but where {source} begins must exist",
+        )
     if not base.is_dir():
         return []
     return [_literal(tree, match, source) for match in _matches(tree, base, pattern)]
 
 
-def find_with_parents(tree: SourceTree, source: str) -> list[Entry]:
-    """Return what one source argument of `COPY --parents` names, parents before children.
+def find_starts(tree: SourceTree, source: str) -> tuple[list[Entry], str]:
+    """Return where the paths of `COPY --parents SOURCE` start, and the pattern for what is below.
 
-    Each entry's name is its path behind the pivot `/./`, or behind the root. A pattern takes whole
-    folders; `**` is any number of folders. Raises NotFound for a path that is missing.
+    A path starts behind the pivot `/./`, else at the root. Raises NotFound for a path that is missing.
     """
-    base, _, rest = source.partition("/./") if "/./" in source else ("", "", source)
+    base, pivot, rest = source.partition("/./")
+    if not pivot:
+        base, rest = "/", source
     pattern = clean_source(rest)
-    if not _WILDCARDS.search(source):
+    if not has_wildcards(source):
         _literal(tree, f"{clean_source(base)}/{pattern}", source)
-    matcher = Matcher([pattern or "**"])
-    found: list[Entry] = []
-    for folder in find_sources(tree, base or "/"):
-        if folder.is_directory:
-            found += _selected(tree, folder.path, matcher, "")
-    return found
+    return find_sources(tree, base), pattern
 
 
-def _selected(tree: SourceTree, folder: Path, matcher: Matcher, prefix: str) -> Iterator[Entry]:
-    for item in tree.entries(folder):
-        path = prefix + item.name
-        if matcher.ignores(path):
+def exclusion(patterns: Sequence[str]) -> Matcher | None:
+    """Return what the patterns of `--exclude` leave out, None for nothing. Raises InputError."""
+    if not patterns:
+        return None
+    try:
+        return Matcher(patterns)
+    except InputError as error:
+        raise InputError(f"invalid excludepatterns: [{' '.join(patterns)}]: {error}") from error
+
+
+class Selected(NamedTuple):
+    """Something below a source folder that is to be copied; `inside` is its path below that folder.
+
+    `is_wanted` is false for a folder that comes only because something in it is wanted.
+    """
+
+    inside: str
+    path: Path
+    status: os.stat_result
+    is_wanted: bool
+
+
+def select(
+    tree: SourceTree, folder: Path, includes: Matcher | None = None, excludes: Matcher | None = None
+) -> Iterator[Selected]:
+    """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
+
+    None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
+    """
+    return _Selection(tree, includes, excludes).below(folder, "", None, None)
+
+
+class _Selection:
+    def __init__(
+        self, tree: SourceTree, includes: Matcher | None, excludes: Matcher | None
+    ) -> None:
+        self._tree = tree
+        self._includes = includes
+        self._excludes = excludes
+        # Folders on the way to where the walk is, of which nothing was wanted so far.
+        self._waiting: list[Selected] = []
+
+    def below(
+        self, folder: Path, prefix: str, included: Verdict | None, excluded: Verdict | None
+    ) -> Iterator[Selected]:
+        """Walk `folder`, called `prefix`, given the verdicts on it."""
+        for item in self._tree.entries(folder):
+            inside = prefix + item.name
+            includes = _judge(self._includes, inside, included)
+            excludes = _judge(self._excludes, inside, excluded)
+            is_excluded = excludes is not None and excludes.ignored
+            is_wanted = (includes is None or includes.ignored) and not is_excluded
+            is_folder = item.is_dir(follow_symlinks=False)
+            if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
+                continue
             status = item.stat(follow_symlinks=False)
-            yield Entry(name=path, path=folder / item.name, status=status)
-        if item.is_dir(follow_symlinks=False):
-            yield from _selected(tree, folder / item.name, matcher, f"{path}/")
+            found = Selected(inside, folder / item.name, status, is_wanted)
+            if is_wanted:
+                yield from self._waiting
+                self._waiting.clear()
+                yield found
+            if is_folder:
+                yield from self._contents(found, includes, excludes)
+
+    def _contents(
+        self, found: Selected, includes: Verdict | None, excludes: Verdict | None
+    ) -> Iterator[Selected]:
+        if found.is_wanted:
+            yield from self.below(found.path, f"{found.inside}/", includes, excludes)
+            return
+        self._waiting.append(found)
+        yield from self.below(found.path, f"{found.inside}/", includes, excludes)
+        if self._waiting:
+            self._waiting.pop()
+
+    @property
+    def _may_return(self) -> bool:
+        """Whether something in an excluded folder may be brought back."""
+        return self._excludes is not None and self._excludes.has_exceptions
+
+
+def _judge(matcher: Matcher | None, path: str, above: Verdict | None) -> Verdict | None:
+    # A matcher without patterns is one that matches nothing.
+    return None if matcher is None else matcher.judge(path, above)
+
+
+def find_path(tree: SourceTree, path: str) -> Entry:
+    """Return what a path names that is no pattern, links followed inside the root. Raises NotFound."""
+    return _literal(tree, clean_source(path), path)
+
+
+def find_literal(tree: SourceTree, source: str) -> Entry:
+    """Return what a path names that is no pattern, without following it if it is a link.
+
+    Raises NotFound.
+    """
+    path = clean_source(source)
+    real = resolve(tree.root, path, follow_last=False)
+    try:
+        return Entry(name=path.rpartition("/")[2], path=real, status=os.lstat(real))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f'"/{path}": not found') from None
 
 
 def _literal(tree: SourceTree, path: str, source: str) -> Entry:
     real = resolve(tree.root, path)
+    status = _find_status(tree, real)
+    if status is None:
+        shown = "/" + clean_source(source)
+        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source))
+    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+
+
+def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
+    """Return the status of what lies at `real`, None if there is nothing or it is no part of the tree."""
     try:
         status = os.lstat(real)
         inside = os.path.relpath(real, tree.root)
         if tree.ignores is not None and inside != ".":
             _check_kept(tree, real, inside, status)
     except (FileNotFoundError, NotADirectoryError):
-        shown = "/" + clean_source(source)
-        raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source)) from None
-    return Entry(name=path.rpartition("/")[2], path=real, status=status)
+        return None
+    return None if tree.is_context and stat.S_ISSOCK(status.st_mode) else status
 
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:
@@ -200,6 +306,8 @@ def _hint(tree: SourceTree, real: Path, source: str) -> str:
     if not tree.is_context:
         return "the path must exist in the stage or image that --from names"
     if os.path.lexists(real):
+        if stat.S_ISSOCK(os.lstat(real).st_mode):
+            return "it is a socket, which is no part of a build context"
         return "the file is there, but the ignore file leaves it out of the build context"
     if ".." in source.split("/"):
         return f"a path can't lead out of the build context, {tree.root}: build with a folder above"
@@ -228,7 +336,7 @@ def _matches(tree: SourceTree, base: Path, pattern: str) -> Iterator[str]:
 def _match_level(
     tree: SourceTree, folder: Path, components: list[str], prefix: str
 ) -> Iterator[str]:
-    expression = _component(components[0])
+    expression = compile_name(components[0])
     for entry in tree.entries(folder):
         if not expression.fullmatch(entry.name):
             continue
@@ -238,24 +346,3 @@ def _match_level(
             yield from _match_level(
                 tree, folder / entry.name, components[1:], f"{prefix}{entry.name}/"
             )
-
-
-def _component(pattern: str) -> re.Pattern[str]:
-    """Compile one component of Go's path.Match: star, question mark, classes, backslash escapes."""
-    out, index = [], 0
-    while index < len(pattern):
-        char = pattern[index]
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[" and (end := pattern.find("]", index + 2)) > 0:
-            out.append("[" + pattern[index + 1 : end].replace("[", "\\[") + "]")
-            index = end
-        elif char == "\\" and index + 1 < len(pattern):
-            index += 1
-            out.append(re.escape(pattern[index]))
-        else:
-            out.append(re.escape(char))
-        index += 1
-    return re.compile("".join(out), re.DOTALL)

@@ -7,15 +7,19 @@ files (`--chown`; unknown names silently become 0, as with BuildKit), and who a 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.inroot import resolve
 from polyarch.record import frozen
+from polyarch.text.owner import owner_number
 
 __all__ = ["Account", "Owner", "account", "owner"]
 
 _MAX_DATABASE = 16 << 20
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @frozen
@@ -51,77 +55,68 @@ class _Group:
     members: tuple[str, ...]
 
 
-def _rows(root: Path, path: str, fields: int) -> list[list[str]]:
-    """Read a colon-separated file; lines with too few fields, and a missing file, are no error."""
+def _rows(root: Path, path: str) -> list[list[str]]:
+    """Read a colon-separated file; a missing one, and a line with too few fields, are no error."""
     try:
         with resolve(root, path).open("rb") as stream:
             text = stream.read(_MAX_DATABASE).decode("utf-8", "surrogateescape")
     except OSError:
         return []
-    rows = [line.strip().split(":") for line in text.splitlines()]
-    return [row for row in rows if len(row) >= fields and not row[0].startswith("#")]
+    lines = (line.strip() for line in text.split("\n"))
+    # What a line leaves out is empty, as with the C library's and runc's readers.
+    return [[*line.split(":"), *[""] * 6] for line in lines if line]
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _DIGITS.fullmatch(text) else None  # with more it would be a name
+
+
+def _id(text: str) -> int:
+    """Read an id of a database: what is no number is 0, as with runc."""
+    return int(text) if _INTEGER.fullmatch(text) else 0
 
 
 def _users(root: Path) -> list[_Passwd]:
-    users = []
-    for row in _rows(root, "/etc/passwd", 4):
-        uid, gid = _number(row[2]), _number(row[3])
-        if uid is not None and gid is not None:
-            users.append(
-                _Passwd(name=row[0], uid=uid, gid=gid, home=row[5] if len(row) > 5 else "/")
-            )
-    return users
+    return [
+        _Passwd(name=row[0], uid=_id(row[2]), gid=_id(row[3]), home=row[5])
+        for row in _rows(root, "/etc/passwd")
+    ]
 
 
 def _groups(root: Path) -> list[_Group]:
-    groups = []
-    for row in _rows(root, "/etc/group", 3):
-        gid = _number(row[2])
-        if gid is not None:
-            members = tuple(name for name in row[3].split(",") if name) if len(row) > 3 else ()
-            groups.append(_Group(name=row[0], gid=gid, members=members))
-    return groups
+    return [
+        _Group(
+            name=row[0], gid=_id(row[2]), members=tuple(name for name in row[3].split(",") if name)
+        )
+        for row in _rows(root, "/etc/group")
+    ]
 
 
-def owner(root: Path | None, text: str) -> Owner:
+def owner(root: Path, text: str) -> Owner:
     """Return the owner that `--chown=text` means in the tree at `root`.
 
-    `user` alone takes the user's primary group (a number: the same number). An unknown user is 0:0, an
-    unknown group is the user's id. Without a root (`--link`) only numbers are known. Raises InputError
-    for a name where there is no root to look it up in.
+    `user` alone takes the user's primary group (a number: the same number), and so does an unknown
+    group. An unknown user is 0:0. `root` is 0 whatever the databases say, and an empty name is 0.
     """
     user, separator, group = text.partition(":")
     found = _owner_of_user(root, user)
     if not separator:
         return found
-    return Owner(uid=found.uid, gid=_gid(root, group, found.uid))
+    number = owner_number(group)
+    if number is None:
+        groups = _groups(root)
+        number = next((each.gid for each in groups if each.name == group), found.gid)
+    return Owner(uid=found.uid, gid=number)
 
 
-def _owner_of_user(root: Path | None, name: str) -> Owner:
-    number = _number(name)
+def _owner_of_user(root: Path, name: str) -> Owner:
+    number = owner_number(name)
     if number is not None:
         return Owner(uid=number, gid=number)
-    if not name:
-        return Owner(uid=0, gid=0)
-    if root is None:
-        raise InputError("invalid user index: -1", hint=f"use a number instead of {name!r}")
     for user in _users(root):
         if user.name == name:
             return Owner(uid=user.uid, gid=user.gid)
     return Owner(uid=0, gid=0)
-
-
-def _gid(root: Path | None, name: str, fallback: int) -> int:
-    number = _number(name)
-    if number is not None:
-        return number
-    if root is None:
-        raise InputError("invalid user index: -1", hint=f"use a number instead of {name!r}")
-    return next((group.gid for group in _groups(root) if group.name == name), fallback)
 
 
 def account(root: Path, text: str) -> Account:
@@ -133,7 +128,7 @@ def account(root: Path, text: str) -> Account:
     """
     user, separator, group = text.partition(":")
     entry, uid = _find_user(root, user or "0")
-    home = entry.home if entry else "/"
+    home = (entry.home if entry else "") or "/"
     if separator and group:
         return Account(uid=uid, gid=_find_group(root, group), home=home)
     if entry is None:

@@ -27,12 +27,13 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import full_disk_trouble
+from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
 
@@ -73,7 +74,8 @@ class Worker:
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
     `remote` fetches what ADD names of other machines;
-    `place` is where all is written, for messages.
+    `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
+    and input.
     """
 
     snapshotter: Snapshotter
@@ -82,6 +84,7 @@ class Worker:
     contexts: Mapping[str, SourceTree]
     remote: Remote
     place: Path
+    seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -118,19 +121,23 @@ class Worker:
     ) -> Digest:
         """Return the digest of all that `vertex` reads of its input `index`."""
         with self.reading(source, vertex, cancel) as tree:
-            parts = list(self._content_parts(vertex, index, tree))
+            seen = Seen(roots=[str(tree.root)], revision=tree.revision)
+            parts = list(self._content_parts(vertex, index, tree, seen))
+        self.seen[vertex.digest, index] = seen
         return parts[0] if len(parts) == 1 else sha256("\n".join(parts).encode())
 
-    def _content_parts(self, vertex: Vertex, index: int, tree: SourceTree) -> Iterator[Digest]:
+    def _content_parts(
+        self, vertex: Vertex, index: int, tree: SourceTree, seen: Seen
+    ) -> Iterator[Digest]:
         op = vertex.op
         if isinstance(op, FileOp):
             for action in op.actions:
                 if isinstance(action, CopyAction) and action.input == index:
-                    yield digest_of_copy(tree, action)
+                    yield digest_of_copy(tree, action, seen.note)
         elif isinstance(op, ExecOp):
             for mount in op.mounts:
                 if isinstance(mount, BindMount | CacheMount) and mount.input == index:
-                    yield digest_of_path(tree, mount.source)
+                    yield digest_of_path(tree, mount.source, seen.note)
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""

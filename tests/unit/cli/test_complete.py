@@ -7,7 +7,10 @@ import pytest
 
 from commands import call
 from polyarch.cli.complete import Completion, Directive, complete
+from polyarch.digest import sha256
+from polyarch.explanation import Explanation
 from polyarch.store.store import Store
+from polyarch.why.history import History, Project
 
 
 @pytest.fixture
@@ -86,6 +89,18 @@ def test_candidates(environ: dict[str, str], line: str, expected: list[str]) -> 
 )
 def test_files_and_folders(environ: dict[str, str], line: str, directive: Directive) -> None:
     assert complete(line.split(" "), environ) == Completion(directive=directive)
+
+
+def test_steps_are_lines_of_the_last_build(environ: dict[str, str]) -> None:
+    step = Explanation(step=sha256(b""), name="[2/3] RUN make", outcome="ran", line=12)
+    with Store(Path(environ["POLYARCH_ROOT"])) as store:
+        History(store.database).save(Project(context="/app"), [], [step])
+
+    assert complete(["why", "1"], environ).candidates == (("12", "RUN make"),)
+
+
+def test_without_a_build_there_are_no_steps(environ: dict[str, str]) -> None:
+    assert values(environ, "why", "") == []
 
 
 def test_commands_say_what_they_do(environ: dict[str, str]) -> None:

@@ -109,6 +109,12 @@ def test_annotation_later_values_win() -> None:
     )
 
 
+def test_annotations_with_a_platform_never_replace_one_another() -> None:
+    place = Annotation(type="index", platform="linux/arm64", key="a", value="1")
+
+    assert annotation(["index[linux/arm64],index[linux/arm64]:a=1"]) == (place, place)
+
+
 def test_ulimit_is_sorted_and_later_values_win() -> None:
     assert ulimit_flag(["nproc=1", "core=5:-1", "nproc=2:3"]) == (
         Ulimit(name="core", soft=5, hard=-1),

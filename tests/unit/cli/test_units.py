@@ -87,6 +87,7 @@ def test_parse_size(text: str, size: int) -> None:
         ("1mm", "invalid suffix: 'mm'"),
         ("1Kilo", "invalid suffix: 'Kilo'"),
         ("1bb", "invalid suffix: 'bb'"),
+        ("1\udca9", "invalid suffix: '\udca9'"),
         ("1  m", 'strconv.ParseFloat: parsing "1 ": invalid syntax'),
     ],
 )

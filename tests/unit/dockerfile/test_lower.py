@@ -183,11 +183,26 @@ def test_names_of_steps() -> None:
     ]
 
 
+@pytest.mark.parametrize("words", ["echo ${#A}", "echo ${A:1:2}", "echo ${A^^}", "echo ${A"])
+def test_a_step_is_shown_as_written_where_only_the_shell_understands_it(words: str) -> None:
+    assert names(lowered(f"FROM base\nENV A=1\nRUN {words}"))[-1] == f"[2/2] RUN {words}"
+
+
 def test_names_of_a_crossing_stage() -> None:
-    text = "FROM --platform=$BUILDPLATFORM base AS b\nRUN x\nFROM base\nCOPY --from=b /x /y"
+    text = (
+        "FROM --platform=$BUILDPLATFORM base AS b\nRUN x\nARG TARGETARCH TARGETVARIANT\nRUN y\n"
+        "FROM base\nARG TARGETPLATFORM\nCOPY --from=b /x /y"
+    )
     image = lowered(text, ARM, is_multi_platform=True)
-    assert "[linux/amd64->arm/v7 b 2/2] RUN x" in names(image)
-    assert "[linux/arm/v7 stage-1 2/2] COPY --from=b /x /y" in names(image)
+
+    shown = {each.partition(" FROM")[0] for each in names(image)}
+    assert shown == {
+        "[linux/amd64 b 1/3]",
+        "[linux/amd64 b 2/3] RUN x",
+        "[linux/amd64->arm/v7 b 3/3] RUN y",
+        "[linux/arm/v7 stage-1 1/2]",
+        "[linux/arm/v7 stage-1 2/2] COPY --from=b /x /y",
+    }
 
 
 def test_platforms_share_what_is_equal() -> None:
@@ -231,16 +246,46 @@ def test_link_is_merged() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "FROM base\nCOPY --link --chown=root:7 a b",
+        "FROM scratch\nCOPY --chown=root a b",
+        "FROM scratch\nCOPY a b\nCOPY --chown=bob a b",
+        "FROM base\nCOPY --link --chown=bob --chmod=644 a b",
+        "FROM base\nUSER bob\nWORKDIR /w",
+    ],
+)
+def test_owners_that_need_no_lookup_or_have_a_place_for_it(text: str) -> None:
+    assert lowered(text).vertex.inputs
+
+
+def test_a_document_in_a_folder_is_refused() -> None:
+    with pytest.raises(DockerfileError, match="for the here-document 'a/b': no such directory"):
+        lowered("FROM scratch\nCOPY <<a/b /x/\ntext\na/b\n")
+
+
+def test_no_cache_is_not_for_workdir() -> None:
+    image = lowered("FROM base\nWORKDIR /w\nCOPY a b\n", no_cache=True)
+
+    assert image.vertex.ignore_cache
+    assert not image.vertex.inputs[0].ignore_cache
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("FROM scratch\nEXPOSE x", "invalid containerPort: x"),
+        ("FROM scratch\nEXPOSE x", "invalid containerPort: x$"),
         ("FROM scratch\nSTOPSIGNAL NOPE", "invalid signal: NOPE"),
         ("FROM scratch\nRUN --network=host x", "network.host is not allowed"),
         ("FROM scratch\nRUN --security=insecure x", "security.insecure is not allowed"),
         ("FROM scratch\nCOPY --from=3 a b", "invalid stage index 3"),
         ("FROM ${NOTHING}", "should not be blank"),
         ("FROM --platform=nope/nope/nope/nope base", "failed to parse platform"),
-        ("FROM scratch\nCOPY --link --chown=bob a b", "invalid user index: -1"),
+        ("FROM base\nCOPY --link --chown=bob a b", "invalid user index: -1"),
+        ("FROM scratch\nCOPY --chown=1:staff a b", "invalid user index: -1"),
+        ("FROM scratch\nUSER bob\nWORKDIR /w", "invalid user index: -1"),
+        ("FROM scratch\nCOPY --chmod=8 a b", "it should be octal string and between 0 and 07777"),
+        ("FROM scratch\nCOPY --chmod=u=q a b", "invalid chmod parameter: 'u=q': invalid syntax"),
     ],
 )
 def test_refusals_have_a_place(text: str, message: str) -> None:
@@ -307,8 +352,9 @@ def test_add_of_other_machines(source: str, op: HttpOp | GitOp) -> None:
     assert isinstance(image.vertex.op, FileOp)
     (action,) = image.vertex.op.actions
     assert isinstance(action, CopyAction)
-    name = f"/{op.filename}" if isinstance(op, HttpOp) else "/"
+    name = op.filename if isinstance(op, HttpOp) else "/"
     assert (action.sources, action.destination, action.unpack) == ((name,), "/x/", False)
+    assert action.is_literal
 
 
 def test_add_keeps_the_order_of_its_sources() -> None:
@@ -318,7 +364,7 @@ def test_add_keeps_the_order_of_its_sources() -> None:
     copies = [each for each in image.vertex.op.actions if isinstance(each, CopyAction)]
     assert [(each.input, each.sources) for each in copies] == [
         (1, ("a", "b")),
-        (2, ("/c",)),
+        (2, ("c",)),
         (1, ("d",)),
     ]
     assert history("FROM scratch\nADD a http://host/c /x/") == [
@@ -332,7 +378,7 @@ def test_add_keeps_the_order_of_its_sources() -> None:
         ("ADD --checksum=abc http://host/a /", "invalid checksum 'abc'"),
         (f"ADD --checksum={DIGEST} a /", "checksum requires HTTP"),
         (f"ADD --checksum={DIGEST} http://host/a http://host/b /", "multiple sources"),
-        (f"ADD --checksum={COMMIT} https://host/it.git?commit=ab /", "checksum conflicts"),
+        (f"ADD --checksum={COMMIT} https://host/it.git?commit=ab /", "checksum mismatch"),
         ("ADD https://host/it.git?nonsense=1 /", 'unexpected query "nonsense"'),
         ("COPY http://host/a /", "source can't be a URL for COPY"),
         ("COPY https://host/it.git /", "source can't be a git ref for COPY"),

@@ -287,7 +287,7 @@ def test_instruction_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "line"),
     [
-        ("", "file with no instructions", 1),
+        ("", "the Dockerfile cannot be empty", 1),
         ("# a\n\n", "file with no instructions", 2),
         ("\nENV a\n", "ENV must have two arguments", 2),
         ("FROM a\nRUN <<A\n", "unterminated heredoc", 2),

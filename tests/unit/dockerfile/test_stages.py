@@ -53,7 +53,7 @@ def test_find_target_suggests_a_near_name() -> None:
 
 
 def test_find_target_without_stages() -> None:
-    with pytest.raises(DockerfileError, match="no build stage in current context"):
+    with pytest.raises(DockerfileError, match="dockerfile contains no stages to build"):
         find_target(parsed("ARG a\n"))
 
 
@@ -84,6 +84,12 @@ def test_thousands_of_stages() -> None:
     assert needed(text, 3000) == tuple(range(3001))
 
 
+NO_VARIABLES = (
+    "variable expansion is not supported for --from, "
+    "define a new stage with FROM using ARG from global scope as a workaround"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message", "line"),
     [
@@ -97,7 +103,7 @@ def test_thousands_of_stages() -> None:
         ("FROM a\nCOPY --from=-1 a b\n", "invalid stage index -1", 2),
         (
             "FROM a\nCOPY --from=$x a b\n",
-            "'from' doesn't support variable expansion, define alias stage instead",
+            NO_VARIABLES,
             2,
         ),
     ],
@@ -107,3 +113,10 @@ def test_needed_stages_are_refused(text: str, message: str, line: int) -> None:
         needed(text, 0)
 
     assert (str(caught.value), caught.value.line) == (message, line)
+
+
+def test_stages_that_are_known_are_left_out_with_all_that_they_need() -> None:
+    text = "FROM x AS a\nFROM a AS b\nFROM b AS c\nCOPY --from=a 1 2\n"
+
+    assert needed(text, 2, known=[0, 1]) == (2,)
+    assert needed(text, 1, known=[0, 1]) == ()

@@ -207,3 +207,50 @@ def test_a_document_without_a_platform() -> None:
 
     assert (made.descriptor.digest, made.descriptor.size) == (sha256(b"{}"), 2)
     assert "platform" not in made.descriptor.to_json()
+
+
+def test_new_entries_have_the_moment_that_was_asked_for() -> None:
+    history: list[dict[str, object]] = [
+        {"created_by": "base", "created": "2020-01-01T00:00:00Z"},
+        {"created_by": "ENV A=1", "empty_layer": True},
+        {"created_by": "COPY a"},
+    ]
+    layers = [layer(1), layer(2, 5.0)]
+
+    later = config_of(assemble(CONFIG, history, layers, ARM, moment=4102444800, epoch=4102444800))
+    earlier = config_of(assemble(CONFIG, history, layers, ARM, moment=7, epoch=6))
+
+    assert [entry["created"] for entry in later["history"]] == [
+        "2020-01-01T00:00:00Z",
+        "2100-01-01T00:00:00Z",
+        "2100-01-01T00:00:00Z",
+    ]
+    assert [entry["created"] for entry in earlier["history"][1:]] == ["1970-01-01T00:00:06Z"] * 2
+    assert later["created"] == "2100-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("found", "written"),
+    [
+        ("2020-01-01T00:00:00.120Z", "2020-01-01T00:00:00.12Z"),
+        ("2020-01-01T00:00:00.000+00:00", "2020-01-01T00:00:00Z"),
+        ("2020-01-01T00:00:00+02:00", "2020-01-01T00:00:00+02:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_times_of_base_images_are_written_as_go_would(found: str, written: str) -> None:
+    image = assemble(CONFIG, [{"created_by": "x", "created": found}], [layer(1)], ARM)
+    assert config_of(image)["history"][0]["created"] == written
+
+
+def test_a_version_of_the_system_is_in_the_descriptor() -> None:
+    config = {**CONFIG, "os": "windows", "os.version": "10.0.1", "os.features": ["win32k"]}
+    image = assemble(config, [], [], ARM)
+    assert image.manifest.descriptor.platform == Platform(
+        os="windows",
+        architecture="arm",
+        variant="v7",
+        os_version="10.0.1",
+        os_features=("win32k",),
+    )

@@ -75,6 +75,7 @@ COPY_IN_KEY: list[dict[str, Any]] = [
     {"keep_owner": True},
     {"unpack": True},
     {"parents": True},
+    {"is_literal": True},
     {"exclude": ("*.o",)},
     {"created": 60},
 ]

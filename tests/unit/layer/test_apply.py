@@ -213,6 +213,35 @@ def test_extract_into_a_tree(tmp_path: Path) -> None:
     }
 
 
+def test_extract_gives_folders_that_have_no_entry_to_root(tmp_path: Path) -> None:
+    extract(archive(Entry(name="a/b/c", mode=0o644)), tmp_path, "/", owner=(7, 8))
+
+    owners = [(tmp_path / name).stat().st_uid for name in ("a", "a/b", "a/b/c")]
+    assert owners == [0, 0, 7]
+    assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o755
+
+
+def test_extract_heeds_what_a_hard_link_says(tmp_path: Path) -> None:
+    first = Entry(name="f", mode=0o644, mtime_ns=T)
+    link = Entry(name="l", kind=HARD_LINK, link="f", mode=0o4711, uid=3, gid=4, mtime_ns=2 * T)
+    extract(archive(first, link), tmp_path, "/")
+
+    found = (tmp_path / "f").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o4711, 3, 4)
+    assert found.st_mtime_ns == 2 * T
+
+
+def test_times_before_1970_become_1970(tmp_path: Path) -> None:
+    entries = [
+        Entry(name="d", kind=DIRECTORY, mode=0o755, mtime_ns=-5 * 10**9),
+        Entry(name="f", mtime_ns=-5 * 10**9),
+        Entry(name="l", kind=SYMLINK, link="f", mtime_ns=-5 * 10**9),
+    ]
+    extract(archive(*entries), tmp_path, "/")
+
+    assert [(tmp_path / name).lstat().st_mtime for name in "dfl"] == [0, 0, 0]
+
+
 NAMES = st.sampled_from(["a", "b", "c", "é", ".x", "n" * 120])
 NODES = st.one_of(
     st.tuples(st.just("f"), st.binary(max_size=2000), st.sampled_from([0o644, 0o4755, 0o000])),

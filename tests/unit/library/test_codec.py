@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polyarch.digest import Digest
 from polyarch.errors import InternalError
+from polyarch.explanation import Cause, Explanation
 from polyarch.library.codec import decode, encode
 from polyarch.library.messages import event_message, read_answer, read_event, result_message
 from polyarch.oci.descriptor import Descriptor
@@ -102,6 +103,18 @@ descriptors = st.builds(
     annotations=maps,
     platform=st.none() | platforms,
 )
+causes = st.builds(Cause, kind=texts, what=texts, old=texts, new=texts, step=texts)
+explanations = st.builds(
+    Explanation,
+    step=digests,
+    name=texts,
+    outcome=texts,
+    number=numbers,
+    line=numbers,
+    end_line=numbers,
+    causes=tuples(causes),
+    through=tuples(texts),
+)
 results = st.builds(
     BuildResult,
     descriptor=st.none() | descriptors,
@@ -110,6 +123,7 @@ results = st.builds(
     manifests=st.dictionaries(texts, digests, max_size=3),
     ran=numbers,
     cached=numbers,
+    explanations=tuples(explanations),
 )
 
 

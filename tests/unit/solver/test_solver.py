@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
+from polyarch.solver.facts import Facts
 from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
@@ -37,6 +38,7 @@ class Site:
         self.ended: list[str] = []
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
+        self.watcher: Watcher | None = None
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -50,6 +52,7 @@ class Site:
             on_ran=lambda vertex, result: self.ended.append(vertex.name),
             clock=lambda: self.now,
         )
+        solver.observer = self.watcher
         return solver.solve(Graph(targets=targets), self.cancel)
 
     def told(self) -> list[tuple[str, str]]:
@@ -493,3 +496,69 @@ def test_weight_of_a_step_is_asked_for_execs(site: Site, bench: Bench) -> None:
     solver.solve(Graph(targets=tuple(steps)), CancelToken())
 
     assert most == 1
+
+
+class Watcher:
+    """An observer that remembers what it was told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.runs_told: list[tuple[str, tuple[str, ...]]] = []
+        self.ends: list[dict[str, str]] = []
+        self.facts: dict[str, Facts] = {}
+        self._error = error
+
+    def runs(self, vertex: Vertex, facts: Callable[[Vertex], Facts], /) -> None:
+        known = tuple(facts(source).identity for source in vertex.inputs)
+        self.runs_told.append((vertex.name, known))
+        if self._error is not None:
+            raise self._error
+
+    def ended(self, steps: Iterable[Facts], /) -> None:
+        self.facts = {each.vertex.name: each for each in steps}
+        self.ends.append({name: each.outcome for name, each in self.facts.items()})
+        if self._error is not None:
+            raise self._error
+
+
+def test_an_observer_hears_of_what_runs_and_of_the_end(site: Site, bench: Bench) -> None:
+    site.watcher = Watcher()
+    target = bench.run("b", bench.copy("a", bench.image("image"), bench.local()))
+
+    site.solve(target)
+
+    (first, second) = site.watcher.runs_told
+    assert (first[0], second[0]) == ("a", "b")
+    assert all(first[1])
+    assert site.watcher.ends == [{"image": "fetched", "context": "fetched", "a": "ran", "b": "ran"}]
+    assert site.watcher.facts["a"].inputs[1].content is not None
+    assert len(site.watcher.facts["b"].keys) == 1
+
+
+def test_an_observer_hears_nothing_of_an_unchanged_solve(site: Site, bench: Bench) -> None:
+    target = bench.run("a", bench.image("image"))
+    site.solve(target)
+    site.watcher = Watcher()
+
+    site.solve(target)
+
+    assert (site.watcher.runs_told, site.watcher.ends) == ([], [])
+
+
+def test_an_observer_hears_of_failures(site: Site, bench: Bench) -> None:
+    def fail(vertex: Vertex, _cancel: CancelToken) -> None:
+        if vertex.name == "b":
+            raise StepFailed("no")
+
+    site.runner.before = fail
+    site.watcher = Watcher()
+    with pytest.raises(StepFailed):
+        site.solve(bench.run("c", bench.run("b", bench.run("a", bench.scratch()))))
+
+    (end,) = site.watcher.ends
+    assert (end["a"], end["b"], end["c"]) == ("ran", "failed", "")
+
+
+def test_trouble_of_an_observer_fails_no_build(site: Site, bench: Bench) -> None:
+    site.watcher = Watcher(StoreError("no space left"))
+
+    assert site.solve(bench.run("a", bench.scratch())).report.count(Outcome.RAN) == 1

@@ -4,9 +4,11 @@ import contextlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dockerfiles import ignore_texts
+from ignore_model import files_sent, is_ignored
 from polyarch.errors import InputError
 from polyarch.text.ignore import (
     ContextFilter,
@@ -197,3 +199,36 @@ def test_asking_one_by_one_or_at_once_is_the_same(patterns: list[str], path: str
 def test_anything_is_read_or_refused(text: bytes, path: str) -> None:
     with contextlib.suppress(InputError):
         Matcher(read_patterns(text)).ignores(path)
+
+
+SOME_FILES = (
+    *("a", "b", "a.b", "a/a", "a/b", "a/b/a", "b/a", "b/b/b/b", "b/ab/a", ".a/b", "ab", "c/c"),
+    *("d/[a]", "a*", "a b", "-a"),
+)
+
+
+@settings(max_examples=400)
+@given(ignore_texts())
+def test_what_is_ignored_and_sent_is_what_a_second_reading_says(text: str) -> None:
+    patterns = read_patterns(text)
+    try:
+        matcher = Matcher(patterns)
+    except InputError:
+        assert any(pattern in {"!", "!/"} or pattern.endswith("\\") for pattern in patterns)
+        return
+
+    assert [path for path in SOME_FILES if matcher.ignores(path)] == [
+        path for path in SOME_FILES if is_ignored(text, path)
+    ]
+    assert kept_files(patterns, SOME_FILES) == files_sent(text, SOME_FILES)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*a" * 30 + "b", "**/a" * 30 + "/b", "[^a]*" * 30 + "b", "a*/" * 100, "*" * 9000 + "b"],
+)
+def test_hostile_patterns_end(pattern: str) -> None:
+    path = "/".join(["a" * 100] * 20)
+
+    assert kept_files([pattern], [path]) == [path]
+    assert not Matcher([pattern, "!x"]).ignores(path)

@@ -153,3 +153,23 @@ def test_digests_are_equal_if_the_trees_are(
         is_same = look_at(roots[0]) == look_at(roots[1])
 
         assert (copied(roots[0], ".") == copied(roots[1], ".")) is is_same
+
+
+def test_what_is_excluded_does_not_count(tmp_path: Path) -> None:
+    tree = SourceTree(root=plant(tmp_path, FILES))
+    action = CopyAction(input=1, sources=("src",), destination="/", exclude=("d", "*.o"))
+    before = digest_of_copy(tree, action)
+
+    (tmp_path / "src/d/b").write_text("9")
+    assert digest_of_copy(tree, action) == before
+    (tmp_path / "src/a").write_text("9")
+    assert digest_of_copy(tree, action) != before
+
+
+def test_a_literal_source_is_no_pattern(tmp_path: Path) -> None:
+    root = plant(tmp_path, {"a*": "1", "ab": "2"})
+    action = CopyAction(input=1, sources=("a*",), destination="/", is_literal=True)
+    before = digest_of_copy(SourceTree(root=root), action)
+
+    (root / "ab").write_text("9")
+    assert digest_of_copy(SourceTree(root=root), action) == before

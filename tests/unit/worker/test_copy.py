@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import InputError
+from polyarch.inroot import NODE_XATTR, get_node
+from polyarch.text.filemode import parse_mode
+from polyarch.text.ignore import Matcher
 from polyarch.worker.copy import Copier
-from polyarch.worker.filemode import parse_mode
-from polyarch.worker.tree import SourceTree, find_sources
+from polyarch.worker.tree import SourceTree, find_literal, find_sources
 from polyarch.worker.users import Owner
 
 OLD = 1_600_000_000
@@ -119,7 +121,7 @@ def test_folder_over_file_is_refused(source: Path, root: Path) -> None:
 
 
 def test_exclude_keeps_what_a_later_pattern_brings_back(source: Path, root: Path) -> None:
-    copy(source, "dir", root, "/x", excludes=lambda path: path != "sub/deep")
+    copy(source, "dir", root, "/x", excludes=Matcher(["*", "!sub/deep"]))
 
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*")) == [
         "x",
@@ -128,11 +130,159 @@ def test_exclude_keeps_what_a_later_pattern_brings_back(source: Path, root: Path
     ]
 
 
-def test_fifos_are_made_and_sockets_left_out(source: Path, root: Path) -> None:
-    os.mkfifo(source / "dir/pipe")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(source / "dir/sock"))
+def paths(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_exclude_is_not_asked_about_the_source_itself(source: Path, root: Path) -> None:
+    copy(source, "dir/f*", root, "/x/", excludes=Matcher(["f*", "**/f*"]))
+
+    assert paths(root) == ["x", "x/file"]
+
+
+def test_exclude_judges_folders_before_what_is_in_them(source: Path, root: Path) -> None:
+    # A walk never asks a pattern about what is below a folder that it couldn't have decided.
+    (source / "dir/sub/a.md").write_text("")
+    copy(source, "dir", root, "/x", excludes=Matcher(["**/*.md", "!sub"]))
+
+    assert "x/sub/deep" in paths(root)
+    assert "x/sub/a.md" not in paths(root)
+
+
+def test_includes_make_the_folders_on_the_way_like_their_source(source: Path, root: Path) -> None:
+    copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
+
+    assert paths(root) == ["x", "x/dir", "x/dir/sub", "x/dir/sub/deep"]
+    assert [mode(root / each) for each in ("x", "x/dir", "x/dir/sub")] == [0o755, 0o700, 0o711]
+    assert (root / "x/dir/sub").stat().st_mtime == OLD
+    assert (root / "x/dir").stat().st_uid == 3
+
+
+def test_an_epoch_dates_folders_that_come_for_their_contents(source: Path, root: Path) -> None:
+    copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), created=OLD + 7)
+
+    assert (root / "x/dir/sub").stat().st_mtime == OLD + 7
+    assert (root / "x/dir/sub/deep").stat().st_mtime == OLD
+
+
+def test_existing_folders_on_the_way_take_the_mode_only(source: Path, root: Path) -> None:
+    (root / "x/dir/sub").mkdir(parents=True)
+    copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
+
+    found = (root / "x/dir/sub").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o711, 0)
+    assert (root / "x/dir/sub/deep").stat().st_uid == 3
+
+
+def test_includes_that_match_nothing_make_the_destination_only(source: Path, root: Path) -> None:
+    copy(source, ".", root, "/x", includes=Matcher(["no*/such"]))
+
+    assert paths(root) == ["x"]
+    assert (root / "x").stat().st_mtime == source.stat().st_mtime
+
+
+def test_existing_folders_below_take_mode_and_owner(source: Path, root: Path) -> None:
+    (root / "x/sub").mkdir(parents=True, mode=0o777)
+    copy(source, "dir", root, "/x", owner=Owner(uid=3, gid=4))
+
+    assert (mode(root / "x/sub"), (root / "x/sub").stat().st_uid) == (0o711, 3)
+
+
+def test_octal_modes_are_for_new_folders_too_without_special_bits(source: Path, root: Path) -> None:
+    copy(source, "dir", root, "/a/b", mode=parse_mode("2751"))
+
+    assert [mode(root / each) for each in ("a", "a/b")] == [0o751, 0o751]
+    assert [mode(root / each) for each in ("a/b/sub", "a/b/file")] == [0o2751, 0o2751]
+
+
+def test_symbolic_modes_are_not_for_new_folders(source: Path, root: Path) -> None:
+    copy(source, "dir", root, "/a/b", mode=parse_mode("go="))
+
+    assert [mode(root / each) for each in ("a", "a/b", "a/b/sub")] == [0o755, 0o755, 0o700]
+
+
+def test_a_folder_as_itself_keeps_its_metadata_where_it_is_new(source: Path, root: Path) -> None:
+    tree = SourceTree(root=source, is_context=True)
+    copier = Copier(source=tree, root=root, mode=parse_mode("4711"))
+    copier.copy(find_literal(tree, "dir"), "/a/new", as_itself=True)
+    copier.copy(find_literal(tree, "dir"), "/b/", as_itself=True)
+
+    assert [mode(root / each) for each in ("a", "a/new", "b")] == [0o711, 0o4711, 0o711]
+    assert [(root / each).stat().st_mtime for each in ("a/new", "b")] == [OLD, OLD]
+
+
+def test_only_files_stay_one_file_under_two_names(source: Path, root: Path) -> None:
+    os.link(source / "dir/link", source / "dir/link2", follow_symlinks=False)
     copy(source, "dir", root, "/x")
 
-    assert stat.S_ISFIFO((root / "x/pipe").lstat().st_mode)
-    assert not (root / "x/sock").exists()
+    assert (root / "x/link").lstat().st_ino != (root / "x/link2").lstat().st_ino
+
+
+def test_a_link_is_replaced_where_its_folder_is_named(source: Path, root: Path) -> None:
+    (root / "x").mkdir()
+    (root / "x/file").symlink_to("/elsewhere")
+    copy(source, "dir/file", root, "/x/")
+
+    assert (root / "x/file").read_text() == "content"
+    assert not (root / "x/file").is_symlink()
+
+
+def test_a_link_is_followed_where_it_is_named(source: Path, root: Path) -> None:
+    (root / "alias").symlink_to("/real/deep")
+    copy(source, "dir/file", root, "/alias")
+
+    assert paths(root) == ["alias", "real", "real/deep"]
+    assert os.readlink(root / "alias") == "/real/deep"
+
+
+def test_a_folder_over_a_link_to_a_folder_is_refused(source: Path, root: Path) -> None:
+    (root / "real").mkdir()
+    (root / "sub").symlink_to("real")
+    with pytest.raises(InputError, match="cannot copy to non-directory: /sub"):
+        copy(source, "dir", root, "/")
+
+
+def test_folders_whose_names_begin_with_a_dot(source: Path, root: Path) -> None:
+    copy(source, "dir/file", root, "/.a/.b")
+    copy(source, "dir", root, "/.c")
+
+    assert {".a/.b", ".c/file"} <= set(paths(root))
+
+
+def special_files(folder: Path) -> None:
+    os.mkfifo(folder / "pipe", 0o640)
+    os.mknod(folder / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "sock"))
+
+
+def test_special_files_of_a_context(source: Path, root: Path) -> None:
+    special_files(source / "dir/sub")
+    copy(source, "dir", root, "/x")
+
+    assert mode(root / "x/sub/pipe") == 0o640
+    assert stat.S_ISFIFO((root / "x/sub/pipe").lstat().st_mode)
+    assert (root / "x/sub/device").lstat().st_rdev == os.makedev(1, 3)
+    assert not (root / "x/sub/sock").exists()
+
+
+def test_a_socket_of_a_stage_becomes_an_empty_file(source: Path, root: Path) -> None:
+    special_files(source / "dir/sub")
+    Copier(source=SourceTree(root=source), root=root).copy(
+        find_literal(SourceTree(root=source), "dir"), "/x"
+    )
+
+    found = (root / "x/sub/sock").lstat()
+    assert (stat.S_ISREG(found.st_mode), found.st_size) == (True, 0)
+    assert stat.S_IMODE(found.st_mode) == mode(source / "dir/sub/sock")
+
+
+def test_a_device_that_is_only_recorded_stays_one(source: Path, root: Path) -> None:
+    # What a device is where this user may make none.
+    (source / "dir/null").touch()
+    os.setxattr(source / "dir/null", NODE_XATTR, b"c:1:3")
+    tree = SourceTree(root=source)
+    Copier(source=tree, root=root).copy(find_literal(tree, "dir"), "/x")
+
+    kind, device = get_node(root / "x/null", (root / "x/null").lstat())
+    assert (stat.S_ISCHR(kind), device) == (True, os.makedev(1, 3))

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import BinaryIO, Self, TextIO
 
 from polyarch.cli.display.clip import LogClipper
-from polyarch.progress import Event, LogEvent, WarningEvent
+from polyarch.digest import Digest
+from polyarch.progress import Event, LogEvent, StepEvent, WarningEvent
 from polyarch.record import frozen
 
 __all__ = ["Caption", "Display", "Settings", "Terminal"]
@@ -78,12 +79,15 @@ class Display:
         self._clipper = LogClipper(settings.environ)
         self._lock = threading.Lock()
         self._ended = False
+        self._numbers: dict[Digest, int] = {}
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         with self._lock:
             if self._ended:
                 return
+            if isinstance(event, StepEvent):
+                self._numbers.setdefault(event.step, len(self._numbers) + 1)
             if isinstance(event, WarningEvent):
                 self.warnings.append(event)
             elif isinstance(event, LogEvent):
@@ -94,6 +98,10 @@ class Display:
             else:
                 self._clipper.note(event)
             self._take(event)
+
+    def number(self, step: Digest) -> int:
+        """Return a step's number: steps are counted as they begin. 0 for one that wasn't told of."""
+        return self._numbers.get(step, 0)
 
     def finish(self, error: BaseException | None = None) -> None:
         """Show the final state, the logs of failed steps and a summary of warnings; once.

@@ -15,11 +15,12 @@ from typing import TextIO
 
 from polyarch.cli.display.base import Caption, Display, Settings, Terminal
 from polyarch.cli.display.plain import PlainDisplay
+from polyarch.cli.hints import hint_for
 from polyarch.errors import InputError
 
 __all__ = ["open_display"]
 
-_MODES = "auto, none, plain, quiet, rawjson or tty"
+_MODES = ("auto", "none", "plain", "quiet", "rawjson", "tty")
 
 
 def open_display(
@@ -59,7 +60,7 @@ def open_display(
         case "quiet" | "none":
             return Display(settings)
         case _:
-            raise InputError(f"invalid progress mode {mode}", hint=f"a mode is one of {_MODES}")
+            raise InputError(f"invalid progress mode {mode}", hint=hint_for(mode, _MODES))
 
 
 def _tty(settings: Settings, terminal: Terminal) -> Display:

@@ -19,7 +19,7 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
-from polyarch.progress import Event, StatusEvent
+from polyarch.progress import Event, StatusEvent, WarningEvent
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gofmt import quoted
 
@@ -69,9 +69,16 @@ class PlainDisplay(Display):
         self._titled = False
         self._first = True
 
+    def number(self, step: Digest) -> int:
+        """Return the number that a step is shown with; 0 if it wasn't yet."""
+        place = self._places.get(step)
+        return place.number if place else 0
+
     def _take(self, event: Event) -> None:
         now = self.settings.clock()
         self._trace.apply(event, now)
+        if isinstance(event, WarningEvent):
+            return  # they come in flocks
         if isinstance(event, StatusEvent) and event.completed is None:
             begun = event.started if event.started is not None else now
             if now - begun < _STATUS_GRACE:
@@ -253,6 +260,8 @@ def _is_too_soon(status: Status, last: Status | None) -> bool:
 
 def _status_line(status: Status) -> str:
     event = status.event
+    if event.is_remark:
+        return event.id
     sizes = status.sizes()
     out = event.id + (f" {sizes}" if sizes else "")
     end = status.time if event.completed is None else event.completed

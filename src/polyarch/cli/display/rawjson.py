@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 
-__all__ = ["RawJsonDisplay", "solve_status"]
+__all__ = ["RawJsonDisplay", "solve_status", "warning_json"]
 
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
 
@@ -45,7 +45,7 @@ def solve_status(event: Event, now: float) -> Mapping[str, Value]:
         case LogEvent():
             return {"logs": [_log(event)]}
         case WarningEvent():
-            return {"warnings": [_warning(event)]}
+            return {"warnings": [warning_json(event)]}
 
 
 def _vertex(event: StepEvent) -> dict[str, Value]:
@@ -78,16 +78,31 @@ def _log(event: LogEvent) -> dict[str, Value]:
     }
 
 
-def _warning(event: WarningEvent) -> dict[str, Value]:
-    position: dict[str, Value] = {"line": event.line}
+def warning_json(event: WarningEvent) -> dict[str, Value]:
+    """Turn a warning into a `VertexWarning` of BuildKit's client."""
+    ranges: list[Value] = []
+    for line in range(event.line, max(event.line, event.last_line) + 1) if event.line else ():
+        position: dict[str, Value] = {"line": line}
+        ranges.append({"start": position, "end": position})
     return _filled(
         vertex=event.step,
         level=1,
         short=_base64(event.short),
         detail=[_base64(line) for line in event.detail],
         url=event.url,
-        range=[{"start": position, "end": position}] if event.line else [],
+        sourceInfo=_source(event),
+        range=ranges,
     )
+
+
+def _source(event: WarningEvent) -> dict[str, Value]:
+    if not event.filename:
+        return {}
+    return {
+        "filename": event.filename,
+        "data": _base64(event.source),
+        "language": "Dockerfile",
+    }
 
 
 def _filled(**fields: Value) -> dict[str, Value]:

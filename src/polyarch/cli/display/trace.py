@@ -115,8 +115,10 @@ class Trace:
             return
         vertex.touch(now)
         if isinstance(event, WarningEvent):
-            # A warning alone is no reason to print: it is shown with the step's next news.
+            # A warning is shown with the step's next news; behind its end there won't be any.
             vertex.warnings.append(event)
+            if vertex.completed:
+                self.updates[event.step] = None
             return
         self.updates[event.step] = None
         if isinstance(event, StatusEvent):

@@ -8,7 +8,7 @@ from builds import START, ByteStream, Clock, Told
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import Cancelled
-from polyarch.progress import Event
+from polyarch.progress import Event, StatusEvent
 
 Play = Callable[..., str]
 
@@ -127,6 +127,26 @@ def test_statuses_are_throttled() -> None:
     )
 
 
+def test_a_remark_is_a_line_of_its_own() -> None:
+    run = Told("[2/2] RUN x")
+    remark = StatusEvent(
+        step=run.digest, id="not cached: a is new", started=START, completed=START, is_remark=True
+    )
+
+    assert play(run.step(), remark, run.step(0.0, 0.1)) == (
+        "#1 [2/2] RUN x\n#1 not cached: a is new\n#1 DONE 0.1s\n"
+    )
+
+
+def test_steps_have_the_numbers_that_they_are_shown_with() -> None:
+    display = open_display("plain", stream=ByteStream(), environ={}, clock=Clock())
+    first, second, untold = Told("RUN a"), Told("RUN b"), Told("RUN c")
+    for event in (first.step(), first.step(0.0, 0.1), second.step()):
+        display(event)
+
+    assert [display.number(each.digest) for each in (first, second, untold)] == [1, 2, 0]
+
+
 def test_a_failure_shows_the_last_lines() -> None:
     run = Told("[2/2] RUN false")
     log = "".join(f"line {number}\n" for number in range(12)).encode()
@@ -165,9 +185,22 @@ def test_warnings_come_with_the_step_and_at_the_end() -> None:
         f"#1 WARN: {short}\n"
         "#1 DONE 1.0s\n"
         "\n"
+        "#1 [internal] load build definition from Dockerfile\n"
+        "#1 WARN: Other\n"
+        "#1 DONE 1.0s\n"
+        "\n"
         " 2 warnings found (use docker --debug to expand):\n"
         f" - {short}\n"
         " - Other\n"
+    )
+
+
+def test_late_warnings_are_shown_together_before_other_steps() -> None:
+    first, second = Told("first"), Told("second")
+    late = (first.warning("a"), first.warning("b"))
+
+    assert play(first.step(), first.step(0.0, 1.0), *late, second.step(1.0, 2.0)).startswith(
+        "#1 first\n#1 DONE 1.0s\n\n#1 first\n#1 WARN: a\n#1 WARN: b\n#1 DONE 1.0s\n\n#2 second\n"
     )
 
 

@@ -87,5 +87,18 @@ def test_warning() -> None:
     ]
 
 
+def test_the_place_of_a_warning() -> None:
+    place = {"filename": "D", "source": "FROM a", "line": 3, "last_line": 4}
+
+    (line,) = lines(RUN.warning("short", **place))
+    (warning,) = json.loads(line)["warnings"]
+    assert warning["range"] == [{"start": {"line": at}, "end": {"line": at}} for at in (3, 4)]
+    assert warning["sourceInfo"] == {
+        "filename": "D",
+        "data": "RlJPTSBh",
+        "language": "Dockerfile",
+    }
+
+
 def test_no_summary_of_warnings() -> None:
     assert len(lines(RUN.warning("short"))) == 1

@@ -105,6 +105,20 @@ def test_a_longer_build_is_drawn_over() -> None:
     assert " FINISHED" in out.rpartition("[+] Building ")[2]
 
 
+def test_debug_expands_warnings_below_the_last_picture() -> None:
+    warning = RUN.warning("Short", detail=("Why",), url="https://example.com/", excerpt="D:1\n")
+    with terminal() as pty:
+        with open_display("tty", stream=pty.stream, environ={}, debug=True) as sink:
+            sink(RUN.step(0.0, 1.0))
+            sink(warning)
+        out = pty.close()
+
+    assert " => WARN: Short" in out
+    assert out.endswith(
+        "\n \x1b[33m1 warning found:\n\x1b[0m - Short\nWhy\nMore info: https://example.com/\nD:1\n\n"
+    )
+
+
 def test_a_terminal_that_becomes_narrow() -> None:
     with terminal() as pty:
         with open_display("tty", stream=pty.stream, environ={"TTY_DISPLAY_RATE": "10"}) as sink:

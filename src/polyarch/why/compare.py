@@ -1,0 +1,143 @@
+"""How the op of a step differs from that of its trace, part by part, in the order in which people look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from polyarch.explanation import Cause
+from polyarch.why.trace import Trace
+
+__all__ = ["op_differences"]
+
+# The parts of an exec that are neither its words, its environment nor its mounts.
+_OPTIONS: Mapping[str, str] = {
+    "user": "user",
+    "cwd": "working directory",
+    "network": "network",
+    "security": "security mode",
+    "hostname": "host name",
+    "scripts": "here-document",
+    "extra_hosts": "extra hosts",
+    "ulimits": "limits",
+    "shm_size": "size of shared memory",
+    "cgroup_parent": "parent of the control group",
+}
+_ACTIONS: Mapping[str, str] = {
+    "created": "date of new folders (SOURCE_DATE_EPOCH)",
+    "data": "here-document",
+    "destination": "destination",
+    "mode": "mode",
+    "owner": "owner",
+    "path": "path",
+    "sources": "sources",
+}
+
+
+def op_differences(old: Trace, new: Trace) -> Iterator[Cause]:
+    """Yield how `new` differs from `old`, inputs aside; nothing if their ops are equal."""
+    if old.slot.platform != new.slot.platform:
+        yield Cause(kind="platform", old=old.slot.platform, new=new.slot.platform)
+    if old.op == new.op:
+        return
+    found = list(_differences(old, new))
+    yield from found
+    if not found and old.form.get("platform") == new.form.get("platform"):
+        yield Cause(kind="content", what="its definition", old="in a part that isn't kept")
+
+
+def _differences(old: Trace, new: Trace) -> Iterator[Cause]:
+    instruction = Cause(kind="instruction", old=old.text, new=new.text)
+    if old.form.get("type") != new.form.get("type"):
+        yield instruction
+    elif new.form.get("type") == "exec":
+        yield from _exec_differences(old, new, instruction)
+    else:
+        yield from _file_differences(old, new, instruction)
+
+
+def _exec_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Cause]:
+    before, now = old.form, new.form
+    is_other_text = old.text != new.text
+    if before["argv"] != now["argv"]:
+        if is_other_text:
+            yield instruction
+        else:
+            yield Cause(
+                kind="option", what="command", old=_words(before["argv"]), new=_words(now["argv"])
+            )
+    yield from _env_differences(before["env"], now["env"], {*old.arguments, *new.arguments})
+    for key, name in _OPTIONS.items():
+        if before.get(key) != now.get(key):
+            yield Cause(
+                kind="option", what=name, old=_value(before.get(key)), new=_value(now.get(key))
+            )
+    yield from _mount_differences(before["mounts"], now["mounts"])
+
+
+def _env_differences(
+    old: Sequence[str], new: Sequence[str], arguments: set[str]
+) -> Iterator[Cause]:
+    before, now = (dict(each.partition("=")[::2] for each in entries) for entries in (old, new))
+    for name in dict.fromkeys([*now, *before]):
+        if before.get(name) != now.get(name):
+            kind = "argument" if name in arguments else "variable"
+            values = (_set(before.get(name)), _set(now.get(name)))
+            yield Cause(kind=kind, what=name, old=values[0], new=values[1])
+
+
+def _set(value: str | None) -> str:
+    """Write a value such that an empty one isn't taken for none."""
+    return "" if value is None else value or '""'
+
+
+def _mount_differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Cause]:
+    before, now = ({_place(each): each for each in mounts} for mounts in (old, new))
+    for place in dict.fromkeys([*now, *before]):
+        if before.get(place) != now.get(place):
+            yield Cause(
+                kind="mount", what=place, old=_mount(before.get(place)), new=_mount(now.get(place))
+            )
+
+
+def _place(mount: Mapping[str, Any]) -> str:
+    return str(mount.get("target") or mount.get("env") or mount.get("id"))
+
+
+def _mount(mount: Mapping[str, Any] | None) -> str:
+    if mount is None:
+        return ""
+    kind = str(mount["do"]).removesuffix("Mount").lower()
+    shown = (
+        f"{key}={_value(value)}"
+        for key, value in mount.items()
+        if key not in {"do", "target", "input"} and value not in ("", None)
+    )
+    return ",".join([f"type={kind}", *shown])
+
+
+def _file_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Cause]:
+    if old.text != new.text:
+        yield instruction
+    before, now = old.form.get("actions", []), new.form.get("actions", [])
+    if len(before) != len(now):
+        return
+    for was, is_ in zip(before, now, strict=True):
+        for key in was.keys() & is_.keys() & _ACTIONS.keys():
+            if was[key] != is_[key] and (old.text == new.text or key in {"data", "created"}):
+                old_value, new_value = (
+                    f"{value:04o}" if key == "mode" and isinstance(value, int) else _value(value)
+                    for value in (was[key], is_[key])
+                )
+                yield Cause(kind="option", what=_ACTIONS[key], old=old_value, new=new_value)
+
+
+def _words(argv: Sequence[str]) -> str:
+    return " ".join(argv)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None or value in ([], 0) else json.dumps(value)

@@ -1,0 +1,328 @@
+"""Explains the steps of one solve that had to run, and keeps what the next build will be compared with.
+
+What differs is told in the order in which a step sees it: flags, platform, op, inputs. An input that is
+itself a step is explained the same way, so the cause is found where it lies.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from polyarch.digest import Digest
+from polyarch.explanation import Cause, Explanation
+from polyarch.graph.graph import Graph
+from polyarch.graph.vertex import Vertex
+from polyarch.record import frozen, replace
+from polyarch.solver.facts import Facts
+from polyarch.solver.key import CacheKey
+from polyarch.solver.records import Record
+from polyarch.why.compare import op_differences
+from polyarch.why.history import History, Project, TraceRow
+from polyarch.why.listing import FileMark, differences, list_seen
+from polyarch.why.nearest import Found, Nearest
+from polyarch.why.seen import Seen
+from polyarch.why.trace import Trace, TracedInput, make_trace, scrubbed
+
+__all__ = ["Explainer", "Forced"]
+
+_MOST_CAUSES = 6
+_RAN = frozenset({"ran", "failed", "canceled"})
+_FactsOf = Callable[[Vertex], Facts]
+
+
+@frozen
+class Forced:
+    """The flags that keep steps from being cached; `pull` asks the registries again."""
+
+    no_cache: bool = False
+    pull: bool = False
+
+    def flag(self, stage: str) -> str:
+        """Return which flag holds for a stage whose steps ignore the cache."""
+        return "--no-cache" if self.no_cache else f"--no-cache-filter={stage}"
+
+
+@frozen
+class _Verdict:
+    """Why a vertex isn't what it was; no causes: it is."""
+
+    causes: tuple[Cause, ...] = ()
+    through: tuple[str, ...] = ()
+
+
+_SAME = _Verdict()
+
+
+class Explainer:
+    """Explains the steps of one graph; may be used by several threads. Methods raise StoreError.
+
+    `seen` is what steps have read by content.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        history: History,
+        project: Project,
+        *,
+        seen: Mapping[tuple[Digest, int], Seen],
+        forced: Forced,
+    ) -> None:
+        self._history = history
+        self._project = project
+        self._seen = seen
+        self._forced = forced
+        self._nearest = Nearest(history, project, graph)
+        self._lock = threading.RLock()
+        self._verdicts: dict[Digest, _Verdict] = {}
+
+    def explain(self, vertex: Vertex, facts: _FactsOf) -> Explanation:
+        """Say why `vertex` runs; `facts` has to know its inputs."""
+        with self._lock:
+            verdict = self._verdict(vertex, facts)
+        causes = verdict.causes or (Cause(kind="collected"),)
+        return replace(_unexplained(vertex, "ran"), causes=causes, through=verdict.through)
+
+    def end(
+        self,
+        steps: Iterable[Facts],
+        *,
+        find_record: Callable[[CacheKey], Record | None],
+        number: Callable[[Digest], int],
+    ) -> tuple[Explanation, ...]:
+        """Explain the steps that ran, keep the traces of all; return the explanations, in order.
+
+        Steps that were cached are among them. `find_record` finds cache records, `number` gives the
+        numbers of steps in the display.
+        """
+        known = {facts.vertex.digest: facts for facts in steps}
+
+        def facts_of(vertex: Vertex) -> Facts:
+            return known[vertex.digest]
+
+        explanations = tuple(
+            replace(each, number=number(each.step)) for each in self._all(known, facts_of)
+        )
+        rows = [row for facts in known.values() for row in self._row(facts, find_record)]
+        self._history.save(self._project, rows, explanations)
+        return explanations
+
+    def _all(self, known: Mapping[Digest, Facts], facts_of: _FactsOf) -> Iterator[Explanation]:
+        for facts in known.values():
+            vertex = facts.vertex
+            if not vertex.inputs or not vertex.name:
+                continue
+            if facts.outcome in _RAN:
+                yield replace(self.explain(vertex, facts_of), outcome=facts.outcome)
+            elif facts.outcome == "cached":
+                yield _unexplained(vertex, "cached")
+
+    # --- what is kept ---
+
+    def _row(
+        self, facts: Facts, find_record: Callable[[CacheKey], Record | None]
+    ) -> Iterator[TraceRow]:
+        """Give the row of a step, if there is something new to keep of it."""
+        vertex = facts.vertex
+        slot = self._nearest.slots.get(vertex.digest)
+        if slot is None or facts.outcome not in {"ran", "cached", "failed"}:
+            return
+        trace = make_trace(facts, slot, self._seen)
+        earlier = self._nearest.at(slot)
+        listings = self._listings(facts)
+        if facts.outcome == "failed":
+            if not earlier:
+                yield TraceRow(trace=trace, listings=listings)
+            return
+        is_whole = len(listings) == sum(bool(each.content) for each in trace.inputs)
+        if facts.outcome == "cached" and (trace in earlier or not is_whole):
+            return
+        record = facts.record or (find_record(facts.keys[-1]) if facts.keys else None)
+        yield TraceRow(trace=trace, listings=listings, result=record.result if record else "-")
+
+    def _listings(self, facts: Facts) -> dict[int, dict[str, FileMark] | None]:
+        digest = facts.vertex.digest
+        return {
+            index: list_seen(self._seen[digest, index])
+            for index in range(len(facts.inputs))
+            if (digest, index) in self._seen
+        }
+
+    # --- comparing ---
+
+    def _verdict(self, vertex: Vertex, facts: _FactsOf) -> _Verdict:
+        if vertex.digest not in self._verdicts:
+            self._verdicts[vertex.digest] = self._judge(vertex, facts)
+        return self._verdicts[vertex.digest]
+
+    def _judge(self, vertex: Vertex, facts: _FactsOf) -> _Verdict:
+        slot = self._nearest.slots.get(vertex.digest)
+        if slot is None:
+            return _SAME
+        if vertex.ignore_cache:
+            return _Verdict(causes=(Cause(kind="forced", what=self._forced.flag(slot.stage)),))
+        trace = make_trace(facts(vertex), slot, self._seen)
+        found = self._nearest.find(trace)
+        if found is None:
+            return _Verdict(causes=(self._new(trace),))
+        own = tuple(op_differences(found.trace, trace))
+        is_elsewhere = any(cause.kind == "platform" for cause in own)
+        inputs = _SAME if is_elsewhere else self._inputs(vertex, trace, found, facts)
+        causes = _distinct((*own, *inputs.causes))
+        if not causes and facts(vertex).outcome != "cached":
+            causes = self._unfound(found.trace, trace)
+        return _Verdict(causes=causes[:_MOST_CAUSES], through=() if own else inputs.through)
+
+    def _new(self, trace: Trace) -> Cause:
+        before = self._nearest.in_place_of(trace.slot)
+        return Cause(kind="new", old=f"{before.text} was in its place" if before else "")
+
+    def _unfound(self, old: Trace, new: Trace) -> tuple[Cause, ...]:
+        """Say why a step ran though it is made of what it was made of."""
+        if not old.has_ended:
+            return (Cause(kind="failed"),)
+        if not set(old.keys) & set(new.keys):
+            return (Cause(kind="content", what="one of its inputs", old="which isn't known"),)
+        return (Cause(kind="collected"),)
+
+    def _inputs(self, vertex: Vertex, trace: Trace, found: Found, facts: _FactsOf) -> _Verdict:
+        causes: list[Cause] = []
+        through: tuple[str, ...] = ()
+        for index, (old, new) in enumerate(zip(found.trace.inputs, trace.inputs, strict=False)):
+            verdict = self._input(vertex, index, (old, new), found, facts)
+            if not causes:
+                through = verdict.through
+            causes += verdict.causes
+        return _Verdict(causes=tuple(causes), through=through)
+
+    def _input(
+        self,
+        vertex: Vertex,
+        index: int,
+        parts: tuple[TracedInput, TracedInput],
+        found: Found,
+        facts: _FactsOf,
+    ) -> _Verdict:
+        old, new = parts
+        source = vertex.inputs[index]
+        if old.content and new.content:
+            if old.content == new.content:
+                return _SAME
+            causes = self._files(vertex, index, parts, found)
+            if new.kind == "image" and old.identity != new.identity:
+                causes = (*causes, _other_source(old, new))
+            elif new.kind == "step":
+                below = self._step(source, parts, facts).causes
+                # What only stands for a part of the step knows its own files.
+                causes = (*causes, *below) if source.name or not below else below
+            return _Verdict(causes=causes)
+        if old.identity == new.identity and old.kind == new.kind:
+            return _SAME
+        if new.kind == "step":
+            return self._step(source, parts, facts)
+        causes = (_other_source(old, new),)
+        if self._forced.pull and causes[0].kind == "base":
+            causes = (*causes, Cause(kind="forced", what="--pull"))
+        return _Verdict(causes=causes)
+
+    def _step(
+        self, source: Vertex, parts: tuple[TracedInput, TracedInput], facts: _FactsOf
+    ) -> _Verdict:
+        """Say why an input that is a step has another result than it had."""
+        old, new = parts
+        verdict = self._verdict(source, facts)
+        causes = verdict.causes
+        if not causes:
+            kind = "again" if old.name == new.name else "order"
+            causes = (Cause(kind=kind, old=old.name, new=new.name),)
+            if kind == "order":
+                return _Verdict(causes=causes)
+        if not source.name:
+            # What only stands for a part of the step: its causes are the step's own.
+            return _Verdict(causes=causes, through=verdict.through)
+        through = verdict.through
+        if verdict.causes and verdict.causes[0].step:
+            through = (*through, new.name)
+        named = tuple(replace(each, step=each.step or new.name) for each in causes)
+        return _Verdict(causes=named, through=through)
+
+    def _files(
+        self,
+        vertex: Vertex,
+        index: int,
+        parts: tuple[TracedInput, TracedInput],
+        found: Found,
+    ) -> tuple[Cause, ...]:
+        """Say which files differ that a step reads of an input."""
+        old, new = parts
+        causes: list[Cause] = []
+        if old.version and new.version and old.version != new.version and new.kind != "image":
+            causes.append(_commit(old, new))
+        seen = self._seen.get((vertex.digest, index))
+        listing = list_seen(seen) if seen else None
+        before = self._history.listing(found.project, found.trace, index)
+        if listing is None or before is None:
+            reason = (
+                "its listing was collected"
+                if found.trace.is_collected
+                else "which file, isn't known"
+            )
+            causes += [] if causes else [Cause(kind="content", what=_place(new), old=reason)]
+            return tuple(causes)
+        causes += [_placed(cause, new) for cause in differences(before, listing)]
+        return tuple(causes) or (
+            Cause(kind="content", what=_place(new), old="their order or names"),
+        )
+
+
+def _unexplained(vertex: Vertex, outcome: str) -> Explanation:
+    place = vertex.location
+    return Explanation(
+        step=vertex.digest,
+        name=scrubbed(vertex.name),
+        outcome=outcome,
+        line=place.start if place else 0,
+        end_line=place.end if place else 0,
+    )
+
+
+def _distinct(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Leave out causes that were told already, if of another step."""
+    found: dict[tuple[str, ...], Cause] = {}
+    for cause in causes:
+        found.setdefault((cause.kind, cause.what, cause.old, cause.new), cause)
+    return tuple(found.values())
+
+
+def _other_source(old: TracedInput, new: TracedInput) -> Cause:
+    if old.kind == new.kind == "image" and old.name == new.name:
+        return Cause(kind="base", what=new.name, old=_short(old.version), new=_short(new.version))
+    return Cause(kind="order", old=old.name, new=new.name)
+
+
+def _commit(old: TracedInput, new: TracedInput) -> Cause:
+    return Cause(kind="revision", what=_place(new), old=old.version[:12], new=new.version[:12])
+
+
+def _place(part: TracedInput) -> str:
+    if part.kind == "local":
+        return "the build context" if part.name == "context" else f"the build context {part.name}"
+    if part.kind == "step":
+        return f"what it reads of {part.name}" if part.name else "what is mounted"
+    return part.name
+
+
+def _placed(cause: Cause, part: TracedInput) -> Cause:
+    """Write paths of a root file system as such; those of contexts are relative, web files addresses."""
+    if part.kind == "http":
+        return replace(cause, what=part.name)
+    if part.kind in {"local", "git"}:
+        return cause
+    if cause.kind != "renamed":
+        return replace(cause, what=f"/{cause.what}")
+    return replace(cause, what=f"/{cause.what}", old=f"/{cause.old}", new=f"/{cause.new}")
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:19]}…" if len(digest) > 19 else digest
