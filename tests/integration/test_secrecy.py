@@ -182,7 +182,7 @@ def make_key(who: Person) -> frozenset[bytes]:
 
 def everything(who: Person, registry: RealRegistry, web: WebServer, last: str) -> tuple[str, ...]:
     """Write a Dockerfile that uses all kinds of secrets; return the words that give them."""
-    host = urlsplit(web.address).netloc
+    site = urlsplit(web.address)
     who.write("../key", SECRET)
     who.write("../web", WEB_TOKEN)
     who.environ.update(KEY=VARIABLE, GIT=GIT_TOKEN)
@@ -204,8 +204,8 @@ def everything(who: Person, registry: RealRegistry, web: WebServer, last: str) -
     who.write("Dockerfile", "\n".join((*lines, "")))
     return (
         *("--secret=id=key,src=../key", "--secret=id=env,env=KEY", "--ssh=keys=../id"),
-        f"--secret=id=GIT_AUTH_TOKEN.{host},env=GIT",
-        f"--secret=id=HTTP_AUTH_TOKEN_{host},src=../web",
+        f"--secret=id=GIT_AUTH_TOKEN.{site.netloc},env=GIT",
+        f"--secret=id=HTTP_AUTH_TOKEN_{site.hostname},src=../web",
     )
 
 
