@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         StepEvent,
         WarningEvent,
     )
-    from polyarch.request import BuildRequest, Output, Secret, Ulimit
+    from polyarch.request import BuildRequest, Output, Resources, Secret, Ulimit
     from polyarch.result import BuildResult
 
 __version__ = "0.1.0"
@@ -55,6 +55,7 @@ __all__ = [
     "LogEvent",
     "Output",
     "Platform",
+    "Resources",
     "Secret",
     "Sink",
     "StatusEvent",
@@ -82,7 +83,7 @@ _MODULES = {
         "StepEvent",
         "WarningEvent",
     ),
-    "request": ("BuildRequest", "Output", "Secret", "Ulimit"),
+    "request": ("BuildRequest", "Output", "Resources", "Secret", "Ulimit"),
     "result": ("BuildResult",),
 }
 

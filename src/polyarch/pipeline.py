@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from polyarch.dockerfile.context import BaseImages, LowerOptions
 from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
 from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
+from polyarch.dockerfile.mount import Device
 from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.dockerfile.syntax import check_syntax
 from polyarch.errors import Cancelled, InputError, PolyarchError
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckResult", "build_on", "check_on", "outline_on", "targets_on"]
 
+_OWN_ADDRESS = "127.0.0.1"
+_ALL = frozenset({"network.host", "security.insecure"})
+"""What is allowed where nothing runs."""
 _MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
 """The build argument that makes an index even of one platform."""
 
@@ -85,9 +89,11 @@ def build_on(
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
-    options = _options(request, platforms)
+    options = replace(
+        _options(request, platforms), grant_devices=_device_granter(request, node.environ)
+    )
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
-    with node.remote_sources(_secrets(request)) as remote:
+    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
         loader = _loader(node, request, remote, sink, cancel)
         main = loader.main()
         lint = _linter(request)
@@ -167,6 +173,7 @@ def check_on(
             dockerfile = _parsed(source, request, lint)
             options = replace(
                 _options(request, _BUILD_PLATFORM),
+                allow=_ALL,
                 all_stages=not request.target,
                 ignores=contexts.ignores,
                 lint=lint,
@@ -195,7 +202,7 @@ def outline_on(
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         lint = _linter(request)
         dockerfile, shown = _load(loader, main, sink, lint)
-        options = replace(_options(request, _BUILD_PLATFORM), lint=lint)
+        options = replace(_options(request, _BUILD_PLATFORM), allow=_ALL, lint=lint)
         try:
             return outline(dockerfile, host(), options=options, images=resolver)
         finally:
@@ -220,7 +227,7 @@ def _reading(
 ) -> Iterator[tuple[Loader, MainContext, BaseImages]]:
     """Have what a Dockerfile can be read with, without building it."""
     cancel = cancel or CancelToken()
-    with node.remote_sources(_secrets(request)) as remote:
+    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
         loader = _loader(node, request, remote, sink, cancel)
         main = loader.main()
         yield loader, main, node.images(sink).resolver(cancel, pull=request.pull)
@@ -309,12 +316,39 @@ def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfi
     return parse(source, lint)
 
 
-def _secrets(request: BuildRequest) -> Secrets:
+@contextmanager
+def _secrets(node: LocalNode, request: BuildRequest) -> Iterator[Secrets]:
+    """Give the secrets of a request; agents that are started for keys end with the block."""
     sources = {
         secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
         for secret in request.secrets
     }
-    return Secrets(sources=sources, agents=dict(request.ssh))
+    if not request.ssh_keys:
+        yield Secrets(sources=sources, agents=dict(request.ssh))
+        return
+    from polyarch.worker.keyagent import Agents  # noqa: PLC0415 for keys only
+
+    with Agents(request.ssh, request.ssh_keys, lambda: node.store.temporary("agent")) as agents:
+        yield Secrets(sources=sources, agents=agents)
+
+
+def _device_granter(
+    request: BuildRequest, environ: Mapping[str, str]
+) -> Callable[[Sequence[Device]], tuple[str, ...]]:
+    """Return what chooses devices of this machine for a step, and refuses those that aren't allowed."""
+
+    def grant(devices: Sequence[Device]) -> tuple[str, ...]:
+        from polyarch.cdi.devices import (  # noqa: PLC0415 few steps have any
+            Wish,
+            find_devices,
+            parse_grants,
+            spec_folders,
+        )
+
+        wishes = [Wish(name=each.name, required=each.required) for each in devices]
+        return find_devices(spec_folders(environ)).grant(wishes, parse_grants(request.allow))
+
+    return grant
 
 
 def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
@@ -335,6 +369,7 @@ def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptio
         ulimits=tuple((each.name, each.soft, each.hard) for each in request.ulimits),
         shm_size=request.shm_size,
         cgroup_parent=request.cgroup_parent,
+        resources=request.resources,
         allow=frozenset(request.allow),
     )
 
@@ -357,11 +392,15 @@ def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -
 
 
 def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Split `name=address` pairs; a name with several addresses comes once for each."""
+    """Split `name=address` pairs; a name with several addresses comes once for each.
+
+    The machine itself, `host-gateway`, is where its steps are: on its own network.
+    """
     pairs = []
     for value in values:
         name, _, addresses = value.partition("=")
-        pairs += [(name, address) for address in addresses.split(",")]
+        given = (_OWN_ADDRESS if each == "host-gateway" else each for each in addresses.split(","))
+        pairs += [(name, address) for address in given]
     return tuple(pairs)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["BuildRequest", "Output", "Secret", "Ulimit", "is_address"]
+__all__ = ["BuildRequest", "Output", "Resources", "Secret", "Ulimit", "is_address"]
 
 _ADDRESS = re.compile(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 
@@ -47,6 +47,22 @@ class Ulimit:
 
 
 @frozen
+class Resources:
+    """Limits of every step; sizes in bytes, CPU times in microseconds, 0 or "" for no limit.
+
+    `memory_swap` is of memory and swap together, -1 for no limit of those.
+    """
+
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+
+
+@frozen
 class Secret:
     """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not.
 
@@ -65,7 +81,8 @@ class BuildRequest:
 
     `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
-    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the sockets of agents;
+    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
+    sockets of agents, `ssh_keys` others to files of private keys;
     `annotations` are type, platform ("" for all), key and value.
     """
 
@@ -87,8 +104,10 @@ class BuildRequest:
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_parent: str = ""
+    resources: Resources = field(default_factory=Resources)
     allow: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
+    ssh_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     annotations: tuple[tuple[str, str, str, str], ...] = ()
     jobs: int = 0

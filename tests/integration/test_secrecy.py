@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
-from collections.abc import Iterator
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from polyarch.layer.compress import decompressed
 from programs import Ended, Person
 from registry import Registry, serving
 from servers import RealRegistry
+from web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
 SECRET = "the-owl-flies-at-4711"
 PASSWORD = "the-mole-digs-at-4712"
 TOKEN = "the-bat-hangs-at-4713"
-FORMS = (
-    *tuple(
-        form
-        for text in (SECRET, PASSWORD, TOKEN)
-        for form in (text.encode(), base64.b64encode(text.encode()), text.encode("utf-16-le"))
-    ),
-    base64.b64encode(f"me:{PASSWORD}".encode()),
+VARIABLE = "the-fox-barks-at-4714"
+GIT_TOKEN = "the-eel-swims-at-4715"
+WEB_TOKEN = "the-ant-works-at-4716"
+
+
+def forms_of(secret: bytes) -> set[bytes]:
+    """Return how a secret may be written: plain, in hex, in base64 at any place, as others see text."""
+    found = {secret, secret.hex().encode(), secret.hex().upper().encode()}
+    found.add(secret.decode("latin-1").encode("utf-16-le"))
+    for before in range(3):
+        # Without the characters that what stands before and behind it has a part in.
+        text = base64.b64encode(bytes(before) + secret)
+        first, last = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+        found |= {text[first:last], text[first:last].translate(bytes.maketrans(b"+/", b"-_"))}
+    return found
+
+
+FORMS = frozenset[bytes]().union(
+    *(forms_of(text.encode()) for text in (SECRET, PASSWORD, TOKEN, VARIABLE, GIT_TOKEN, WEB_TOKEN))
 )
 
 
@@ -35,23 +54,36 @@ def programmed() -> Iterator[Registry]:
         yield server
 
 
-def leaks(data: bytes) -> bool:
-    return any(form in data for form in FORMS)
+def leaks(data: bytes, forms: frozenset[bytes] = FORMS) -> bool:
+    return any(form in data for form in forms)
 
 
-def leaking_files(folder: Path) -> list[str]:
-    """Return the files that hold one of the secrets, packed or not."""
+def unpacked(data: bytes) -> bytes:
+    """Return what gzip and zstd packed, and all else as it is."""
+    if data[:3] != b"\x1f\x8b\x08" and data[:4] != b"\x28\xb5\x2f\xfd":
+        return data
+    with decompressed(io.BytesIO(data)) as source:
+        return b"".join(iter(lambda: source.read(1 << 20), b""))
+
+
+def leaking_files(folder: Path, forms: frozenset[bytes] = FORMS) -> list[str]:
+    """Return the files that hold one of the secrets, packed or not, or have it in their name."""
     found = []
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            data = path.read_bytes()
-            if leaks(data) or (data[:2] == b"\x1f\x8b" and leaks(gzip.decompress(data))):
-                found.append(str(path.relative_to(folder)))
+        name = str(path.relative_to(folder))
+        data = name.encode()
+        if path.is_symlink():
+            data += bytes(path.readlink())
+        elif path.is_file():
+            data += path.read_bytes()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        if leaks(data, forms) or leaks(unpacked(content), forms):
+            found.append(name)
     return found
 
 
-def is_silent(ended: Ended) -> bool:
-    return not leaks((ended.out + ended.err).encode())
+def is_silent(ended: Ended, forms: frozenset[bytes] = FORMS) -> bool:
+    return not leaks((ended.out + ended.err).encode(), forms)
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
@@ -59,8 +91,17 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(gzip.compress(PASSWORD.encode()))
     (tmp_path / "c").write_bytes(b"x" + base64.b64encode(f"me:{PASSWORD}".encode()))
     (tmp_path / "d").write_text("nothing")
+    (tmp_path / "e").write_text(f"xx{TOKEN.encode().hex()}")
+    (tmp_path / "f").symlink_to(VARIABLE)
+    (tmp_path / WEB_TOKEN).mkdir()
+    subprocess.run(["zstd", "-q", "-o", tmp_path / "g"], input=GIT_TOKEN.encode(), check=True)
 
-    assert sorted(leaking_files(tmp_path)) == ["a", "b", "c"]
+    assert sorted(leaking_files(tmp_path)) == ["a", "b", "c", "e", "f", "g", WEB_TOKEN]
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_the_search_knows_base64_at_any_place(before: str) -> None:
+    assert leaks(base64.b64encode(f"{before}{SECRET} behind".encode()))
 
 
 @pytest.mark.parametrize("source", ["src=../key", "env=KEY"])
@@ -98,6 +139,166 @@ def test_a_secret_changes_no_cache_key(root: Person, registry: RealRegistry) -> 
     again = root.run("build", "--secret", "id=key,src=../key", ".").check()
 
     assert "CACHED" in again.err
+
+
+# --- everything at once ---
+
+PROGRESS = ("plain", "auto", "rawjson", "quiet", "none", "tty")
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    with web_server() as server:
+        yield server
+
+
+def serve_repository(who: Person, web: WebServer) -> None:
+    """Serve a repository of one commit as files, which is all that git needs."""
+    bare = who.home / "bare.git"
+    git = ["git", "-C", str(bare), "-c", "user.name=me", "-c", "user.email=me@x"]
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", bare], check=True)
+    tree = subprocess.run([*git, "mktree"], input=b"", check=True, capture_output=True).stdout
+    commit = [*git, "commit-tree", "-m", "first", tree.decode().strip()]
+    made = subprocess.run(commit, check=True, capture_output=True).stdout.decode().strip()
+    subprocess.run([*git, "update-ref", "refs/heads/main", made], check=True)
+    subprocess.run([*git, "update-server-info"], check=True)
+    for path in bare.rglob("*"):
+        if path.is_file():
+            web.pages[f"/it.git/{path.relative_to(bare)}"] = Page(path.read_bytes())
+    # git asks in this way first, for what a clever server would say.
+    web.pages["/it.git/info/refs?service=git-upload-pack"] = web.pages["/it.git/info/refs"]
+
+
+def make_key(who: Person) -> frozenset[bytes]:
+    """Make the private key `id` at home; return what of it must not be seen."""
+    path = who.home / "id"
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-C", "me", "-N", "", "-f", str(path)]
+    subprocess.run([*who.become(), *words], check=True)
+    lines = path.read_text().split("\n")[1:-2]
+    # What is secret comes last, before the comment and the padding.
+    seed = base64.b64decode("".join(lines))[-80:-48]
+    return frozenset({lines[-2].encode(), *forms_of(seed)})
+
+
+def everything(who: Person, registry: RealRegistry, web: WebServer, last: str) -> tuple[str, ...]:
+    """Write a Dockerfile that uses all kinds of secrets; return the words that give them."""
+    site = urlsplit(web.address)
+    who.write("../key", SECRET)
+    who.write("../web", WEB_TOKEN)
+    who.environ.update(KEY=VARIABLE, GIT=GIT_TOKEN)
+    mounts = (
+        *("type=secret,id=key", "type=secret,id=env,env=VARIABLE", "type=tmpfs,target=/tmp"),
+        *("type=secret,id=env,target=/etc/v,mode=0444,uid=0", "type=ssh,id=keys,required"),
+    )
+    script = (
+        "cat /run/secrets/key /etc/v > /tmp/copy && test $VARIABLE = $(cat /etc/v) && "
+        "test -S $SSH_AUTH_SOCK && wc -c < /tmp/copy > /size"
+    )
+    lines = (
+        f"FROM {registry.host}/library/busybox",
+        f"ADD {web.address}/file /file",
+        f"ADD {web.address}/it.git#main /it",
+        f"RUN {' '.join(f'--mount={mount}' for mount in mounts)} {script}",
+        f"RUN --mount=type=secret,id=env,env=VARIABLE test -n $VARIABLE && {last}",
+    )
+    who.write("Dockerfile", "\n".join((*lines, "")))
+    return (
+        *("--secret=id=key,src=../key", "--secret=id=env,env=KEY", "--ssh=keys=../id"),
+        f"--secret=id=GIT_AUTH_TOKEN.{site.netloc},env=GIT",
+        f"--secret=id=HTTP_AUTH_TOKEN_{site.hostname},src=../web",
+    )
+
+
+def run_with(who: Person, progress: str, *words: str) -> Ended:
+    """Build with a kind of progress; the one for terminals gets a terminal."""
+    if progress == "quiet":
+        return who.run("build", "--debug", "--quiet", *words)
+    command = ("build", "--debug", f"--progress={progress}", *words)
+    if progress != "tty":
+        return who.run(*command)
+    return who.run_other("script", "-qec", shlex.join(who.command(*command)), "/dev/null")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_no_secret_of_any_kind_is_anywhere(
+    who: Person, registry: RealRegistry, web: WebServer, status: int
+) -> None:
+    """Neither in the store, archives, images, logs or metadata, nor in what is said, however it ends."""
+    forms = FORMS | make_key(who)
+    web.pages["/file"] = Page(b"content")
+    serve_repository(who, web)
+    secrets = everything(who, registry, web, f"exit {status}")
+    who.environ["TMPDIR"] = str(who.write("../temporary/none", "").parent)
+    name = f"{registry.host}/{who.user.name}/secrets"
+    outputs = (f"--output=type=registry,name={name}", "--output=type=oci,tar=false,dest=../image")
+    files = ("--metadata-file=../metadata", "--iidfile=../iid", "--no-cache")
+
+    for progress in PROGRESS:
+        ended = run_with(who, progress, *secrets, *outputs, *files, ".")
+        assert (ended.status, is_silent(ended, forms)) == (status, True), ended.err
+
+    for words in (("images",), ("du", "--verbose"), ("imagetools", "inspect", name)):
+        assert is_silent(who.run(*words), forms)
+    given = {"key", "web", "id"}
+    assert [each for each in leaking_files(who.home, forms) if each not in given] == []
+    assert leaking_files(registry.folder, forms) == []
+    sent = {asked.headers.get("Authorization", "") for asked in web.asked}
+    token = base64.b64encode(f"x-access-token:{GIT_TOKEN}".encode()).decode()
+    assert {f"Bearer {WEB_TOKEN}", f"basic {token}"} <= sent
+
+
+@pytest.mark.parametrize("path", ["/file", "/it.git/info/refs?service=git-upload-pack"])
+def test_a_server_that_refuses_a_token(
+    root: Person, registry: RealRegistry, web: WebServer, path: str
+) -> None:
+    make_key(root)
+    web.pages["/file"] = Page(b"content")
+    serve_repository(root, web)
+    web.pages[path] = Page(status=403)
+    secrets = everything(root, registry, web, "true")
+
+    for progress in PROGRESS:
+        ended = run_with(root, progress, *secrets, ".")
+        assert (ended.status, is_silent(ended)) == (1, True), ended.err
+    assert leaking_files(root.root) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "spoil"),
+    [
+        ("id=key,src=../key", lambda path: path.write_text(SECRET * (600 << 10 >> 4))),
+        ("id=other,src=../key", lambda _path: None),
+    ],
+)
+def test_errors_about_secrets_do_not_quote_them(
+    root: Person, registry: RealRegistry, spec: str, spoil: Callable[[Path], object]
+) -> None:
+    spoil(root.write("../key", SECRET))
+    step = "RUN --mount=type=secret,id=key,required true\n"
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\n{step}")
+
+    for progress in PROGRESS:
+        ended = run_with(root, progress, "--secret", spec, ".")
+        assert (ended.status, is_silent(ended)) == (1, True), ended.err
+    assert leaking_files(root.root) == []
+
+
+def test_what_a_step_puts_into_a_cache_on_purpose_is_there_alone(
+    root: Person, registry: RealRegistry
+) -> None:
+    name = f"{registry.host}/cached"
+    mounts = "--mount=type=secret,id=key --mount=type=cache,target=/c"
+    step = f"RUN {mounts} cp /run/secrets/key /c/copy && echo done > /done"
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\n{step}\n")
+    root.write("../key", SECRET)
+
+    words = ("--secret=id=key,src=../key", f"--output=type=registry,name={name}")
+    root.run("build", *words, "--output=type=oci,tar=false,dest=../image", ".").check()
+
+    (only,) = leaking_files(root.root)
+    assert re.fullmatch(r"snapshots/cache-[0-9a-f]{64}/.*copy", only)
+    assert leaking_files(registry.folder) == []
+    assert leaking_files(root.home / "image") == []
 
 
 @pytest.mark.parametrize("kind", ["basic", "token"])

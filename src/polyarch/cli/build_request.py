@@ -13,7 +13,6 @@ from polyarch.cli.flags import (
     Attestation,
     CacheEntry,
     Call,
-    Resources,
     SecretSpec,
     SshSpec,
     add_host_flag,
@@ -37,7 +36,7 @@ from polyarch.errors import InputError
 from polyarch.library.ask import make_request
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
-from polyarch.record import field, frozen, replace
+from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest, Secret, is_address
 from polyarch.text.gofmt import quoted
 
@@ -55,7 +54,6 @@ class Asked:
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
     attestations: tuple[Attestation, ...] = ()
-    resources: Resources = field(default_factory=Resources)
     policies: tuple[str, ...] = ()
 
 
@@ -68,7 +66,6 @@ def read_request(options: Options, context: Context) -> Asked:
         cache_from=cache_flag(options.values("cache-from")),
         cache_to=cache_flag(options.values("cache-to")),
         attestations=_attestations(options),
-        resources=resource_flag(resource_values(options)),
         policies=options.values("policy"),
     )
     refuse_unsupported(asked)
@@ -82,7 +79,6 @@ def refuse_unsupported(asked: Asked) -> None:
         (bool(asked.cache_from), "--cache-from"),
         (bool(asked.cache_to), "--cache-to"),
         (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (asked.resources != Resources(), "--resource"),
         (bool(asked.policies), "--policy"),
     ]
     for is_asked, flag in problems:
@@ -111,6 +107,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
     needs_digest = options.is_set("quiet") or any(
         options.text(name) for name in ("iidfile", "metadata-file")
     )
+    agents, keys = _agents(_ssh_specs(options), context.environ)
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
@@ -132,9 +129,11 @@ def _request(options: Options, context: Context) -> BuildRequest:
         shm_size=size_flag(options.text("shm-size")) if options.text("shm-size") else 0,
         ulimits=ulimit_flag(options.values("ulimit")),
         cgroup_parent=options.text("cgroup-parent"),
+        resources=resource_flag(resource_values(options)),
         allow=allow_flag(options.values("allow")).entitlements,
         secrets=_secrets(secret_flag(options.values("secret")), context.environ),
-        ssh=_agents(_ssh_specs(options), context.environ),
+        ssh=agents,
+        ssh_keys=keys,
         annotations=tuple(
             (each.type, each.platform or "", each.key, each.value)
             for each in annotation_flag(options.values("annotation"), parse_platform=parse)
@@ -233,23 +232,33 @@ def _check_secret(identifier: str, path: str) -> None:
         raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
 
 
-def _agents(specs: Iterable[SshSpec], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the agents' sockets by id. Keys would need an agent of our own, which there isn't yet."""
-    agents = {}
+def _agents(
+    specs: Iterable[SshSpec], environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the agents' sockets by id, and the files of keys by id."""
+    agents: dict[str, str] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    own = environ.get("SSH_AUTH_SOCK", "")
     for spec in specs:
-        paths = spec.paths or (environ.get("SSH_AUTH_SOCK", ""),)
+        paths = spec.paths or (own,)
         if not all(paths):
             raise InputError(
                 f"invalid empty ssh agent socket for {quoted(spec.id)}: make sure SSH_AUTH_SOCK is set",
                 hint="start an agent: eval $(ssh-agent), ssh-add",
             )
-        if len(paths) > 1 or not _is_socket(paths[0]):
+        sockets = [path for path in paths if _is_socket(path)]
+        if sockets and len(paths) > 1:
             raise InputError(
-                f"--ssh {spec.id}={','.join(paths)}: keys can't be used without an agent yet",
-                hint=f"load them with ssh-add, then use --ssh {spec.id}",
+                f"--ssh {spec.id}={','.join(paths)}: only one socket is allowed, and no keys beside it",
+                hint="give another id to the others",
             )
-        agents[spec.id or "default"] = paths[0]
-    return agents
+        name = spec.id or "default"
+        if sockets:
+            agents[name] = paths[0]
+        else:
+            _check_keys(paths)
+            keys[name] = paths
+    return agents, keys
 
 
 def _is_socket(path: str) -> bool:
@@ -257,3 +266,15 @@ def _is_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError as error:
         raise InputError(f"can't use {path} for ssh: {error.strerror}") from error
+
+
+def _check_keys(paths: Iterable[str]) -> None:
+    """Find out early what can't be used. Raises InputError."""
+    from polyarch.worker.keyagent import read_key  # noqa: PLC0415 for keys only
+
+    for path in paths:
+        if not read_key(path).lstrip().startswith(b"-----BEGIN "):
+            raise InputError(
+                f"failed to parse {path}: it is no private key",
+                hint="name a private key, or the socket of an agent",
+            )

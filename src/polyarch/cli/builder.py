@@ -6,6 +6,7 @@ import os
 from base64 import b64decode
 from collections.abc import Iterable
 
+from polyarch.cdi.devices import Devices, find_devices, spec_folders
 from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
@@ -46,7 +47,9 @@ def _inspect(options: Options, context: Context) -> int:
     builder = SavedBuilders(context.environ).get(name)
     platforms = local_platforms(context.environ) if builder.is_local else ()
     policies = _policies(context) if builder.is_local else ()
-    context.stdout.write(inspection(builder, platforms, policies, debug=context.debug))
+    devices = find_devices(spec_folders(context.environ)) if builder.is_local else None
+    text = inspection(builder, platforms, policies, devices=devices, debug=context.debug)
+    context.stdout.write(text)
     return 0
 
 
@@ -62,9 +65,14 @@ def inspection(
     platforms: Iterable[Platform],
     policies: Iterable[Policy],
     *,
+    devices: Devices | None = None,
     debug: bool = False,
 ) -> str:
-    """Write what `inspect` shows; `platforms` are those that the machine of local nodes runs."""
+    """Write what `inspect` shows; `platforms` are those that the machine of local nodes runs.
+
+    `policies` and `devices` are that machine's, too.
+    """
+    extra = _devices(devices) if devices is not None else []
     lines = [f"Name:\t{builder.name}", f"Driver:\t{builder.driver}"]
     if builder.last_activity:
         lines.append(f"Last Activity:\t{go_time(builder.last_activity)}")
@@ -72,7 +80,7 @@ def inspection(
         lines.append(f"Error:\t{UNSUPPORTED.format(builder.driver)}")
     lines += ["", "Nodes:"]
     shown = [
-        _node(node, tuple(platforms), tuple(policies), local=builder.is_local, debug=debug)
+        _node(node, tuple(platforms), tuple(policies), extra, local=builder.is_local, debug=debug)
         for node in builder.nodes
     ]
     text = "\n".join(lines) + "\n" + "\n".join(shown)
@@ -83,6 +91,7 @@ def _node(
     node: BuilderNode,
     platforms: tuple[Platform, ...],
     policies: tuple[Policy, ...],
+    devices: list[str],
     *,
     local: bool,
     debug: bool,
@@ -103,6 +112,7 @@ def _node(
         lines += ["Features:", " Cache export:\tfalse", " Multi-platform build:\ttrue"]
     if local:
         lines += ["Labels:", *(f" {key}:\t{value}" for key, value in _labels())]
+        lines += devices
         for number, policy in enumerate(policies):
             lines += _policy(number, policy)
     for name, data in sorted(node.files.items()):
@@ -119,6 +129,18 @@ def _labels() -> tuple[tuple[str, str], ...]:
         (f"{prefix}.network", "host"),
         (f"{prefix}.oci.process-mode", "sandbox"),
     )
+
+
+def _devices(devices: Devices) -> list[str]:
+    """Return the lines of the devices that steps may be given."""
+    lines = ["Devices:"] if devices.known else []
+    for name, device in devices.known.items():
+        free = str(devices.is_free(name)).lower()
+        lines += [f"\tName:\t{name}", f"\tAutomatically allowed:\t{free}"]
+        if device.annotations:
+            lines.append("\tAnnotations:")
+            lines += [f"\t\t{key}:\t{text}" for key, text in sorted(device.annotations.items())]
+    return lines
 
 
 def _policy(number: int, policy: Policy) -> list[str]:

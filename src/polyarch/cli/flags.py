@@ -17,7 +17,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
-from polyarch.request import Output, Ulimit
+from polyarch.request import Output, Resources, Ulimit
 from polyarch.text.gofmt import quoted
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Attestation",
     "CacheEntry",
     "Call",
-    "Resources",
     "SecretSpec",
     "SshSpec",
     "add_host_flag",
@@ -88,19 +87,6 @@ class Annotation:
     platform: str | None
     key: str
     value: str
-
-
-@frozen
-class Resources:
-    """Limits of every step; sizes in bytes, CPU times in microseconds, 0 or "" for no limit."""
-
-    memory: int = 0
-    memory_swap: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
 
 
 @frozen

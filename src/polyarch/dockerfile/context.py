@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
 from polyarch.dockerfile.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.lint import Linter
+from polyarch.dockerfile.mount import Device
 from polyarch.dockerfile.stage import StageState
 from polyarch.dockerfile.stages import stage_label
 from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
@@ -20,6 +22,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
+from polyarch.request import Resources
 from polyarch.text.gotext import nearest, quote
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "has_windows_layers",
 ]
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
@@ -92,7 +96,9 @@ class LowerOptions:
     name may end in `::` and the platform that it is for.
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
-    context whether it is left out, where that is certain. `lint` is told of all that is come across.
+    context whether it is left out, where that is certain. `grant_devices` turns devices that a step asks
+    for into those of this machine, and refuses what isn't allowed; None takes the names as they are. `lint`
+    is told of all that is come across.
     """
 
     build_platform: Platform
@@ -110,7 +116,9 @@ class LowerOptions:
     ulimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
+    resources: Resources = field(default_factory=Resources)
     allow: frozenset[str] = frozenset()
+    grant_devices: Callable[[Sequence[Device]], tuple[str, ...]] | None = None
     epoch: int | None = None
     all_stages: bool = False
     ignores: Callable[[str], bool] | None = None
@@ -211,14 +219,15 @@ class Lowering:
         instruction: Instruction,
         *,
         may_ignore_cache: bool = True,
+        masked: Mapping[str, str] = _NOTHING,
     ) -> Vertex:
         """Add the vertex of a step that people see as `text`. Raises DockerfileError on Windows.
 
-        `may_ignore_cache` says whether `--no-cache` is meant for it.
+        `may_ignore_cache` says whether `--no-cache` is meant for it; `masked` stands for variables' values.
         """
         if state.is_windows:
             raise _no_windows(instruction.location)
-        shown = self._shown(state, text, instruction)
+        shown = self._shown(state, text, instruction, masked)
         return self.maker.add(
             op,
             inputs,
@@ -234,10 +243,13 @@ class Lowering:
             ),
         )
 
-    def _shown(self, state: StageState, text: str, instruction: Instruction) -> str:
+    def _shown(
+        self, state: StageState, text: str, instruction: Instruction, masked: Mapping[str, str]
+    ) -> str:
+        variables = {**state.variables, **masked} if masked else state.variables
         mode = DISPLAY if isinstance(instruction, Run) else WORD
         try:
-            shown = expand(text, state.variables, escape=self.escape, mode=mode)
+            shown = expand(text, variables, escape=self.escape, mode=mode)
         except DockerfileError:
             shown = text  # what the shell makes of it is its own business
         keyword, blank, rest = shown.partition(" ")

@@ -13,7 +13,7 @@ from polyarch.dockerfile.lexer import heredoc_from_word
 from polyarch.dockerfile.mount import Mount, parse_mount
 from polyarch.dockerfile.stage import DEFAULT_PATH, StageState
 from polyarch.dockerfile.stages import find_stage
-from polyarch.errors import DockerfileError
+from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import (
     SCRIPT_FOLDER,
     BindMount,
@@ -33,16 +33,12 @@ from polyarch.graph.vertex import Vertex
 __all__ = ["lower_run"]
 
 _DEFAULT_HOSTNAME = "buildkitsandbox"
+_MASK = "****"
+"""Stands in a step's name for a variable that holds a secret."""
 
 
 def lower_run(state: StageState, instruction: Run, lowering: Lowering) -> None:
     """Add the vertex of a RUN, and its history entry."""
-    if instruction.devices:
-        raise DockerfileError(
-            f"RUN --device={instruction.devices[0].name} can't be carried out yet",
-            hint="take it out: steps see no devices of this machine",
-            place=instruction.location,
-        )
     argv, scripts = _command(state, instruction)
     inputs, mounts = _mounts(state, instruction, lowering)
     options = lowering.options
@@ -61,10 +57,13 @@ def lower_run(state: StageState, instruction: Run, lowering: Lowering) -> None:
         ulimits=options.ulimits,
         shm_size=options.shm_size,
         cgroup_parent=options.cgroup_parent,
+        resources=options.resources,
+        devices=_devices(instruction, lowering),
         proxy_env=_proxies(lowering),
     )
     shown = " ".join(instruction.text.split())
-    state.vertex = lowering.add(state, op, inputs, shown, instruction)
+    secret = {each.env: _MASK for each in mounts if isinstance(each, SecretMount) and each.env}
+    state.vertex = lowering.add(state, op, inputs, shown, instruction, masked=secret)
     state.record(_history(state, argv), layer=True)
 
 
@@ -105,6 +104,17 @@ def _security(instruction: Run, lowering: Lowering) -> Literal["sandbox", "insec
         return "sandbox"
     _check_allowed("security.insecure", instruction, lowering)
     return "insecure"
+
+
+def _devices(instruction: Run, lowering: Lowering) -> tuple[str, ...]:
+    grant = lowering.options.grant_devices
+    if grant is None or not instruction.devices:
+        return tuple(each.name for each in instruction.devices)
+    try:
+        return grant(instruction.devices)
+    except InputError as error:
+        error.place = error.place or instruction.location
+        raise
 
 
 def _check_allowed(entitlement: str, instruction: Run, lowering: Lowering) -> None:
@@ -152,7 +162,8 @@ class _MountMaker:
         if mount.type == "cache":
             return self._cache(mount)
         if mount.type == "tmpfs":
-            return TmpfsMount(target=self._target(mount.target), size=mount.size)
+            target = self._target(mount.target)
+            return TmpfsMount(target=target, size=mount.size, read_only=mount.read_only)
         if mount.type == "secret":
             return self._secret(mount)
         return self._ssh(mount) if mount.type == "ssh" else self._bind(mount)
@@ -179,15 +190,21 @@ class _MountMaker:
         return target
 
     def _input(self, mount: Mount) -> int:
+        return self._number(self._source(mount))
+
+    def _number(self, vertex: Vertex) -> int:
+        if vertex not in self.inputs[1:]:
+            self.inputs.append(vertex)
+        return self.inputs.index(vertex, 1)
+
+    def _source(self, mount: Mount) -> Vertex:
         lowering = self._lowering
         index = find_stage(lowering.written, mount.from_name)
         location = self._instruction.location
         vertex, is_context = lowering.source(self._state, mount.from_name, index, location)
         if is_context:
             vertex = self._copied(vertex, mount.source)
-        if vertex not in self.inputs[1:]:
-            self.inputs.append(vertex)
-        return self.inputs.index(vertex, 1)
+        return vertex
 
     def _copied(self, context: Vertex, source: str) -> Vertex:
         """Add the vertex of a copy of a context's part: with its owners, without what is ignored."""
@@ -212,11 +229,13 @@ class _MountMaker:
     def _cache(self, mount: Mount) -> CacheMount:
         target = self._target(mount.target)
         namespace = self._lowering.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-        index, source = None, posixpath.join("/", mount.source)
-        if mount.from_name:
-            index = self._input(mount)
-        elif not (mount.mode is None and mount.uid is None and mount.gid is None):
+        index, source = None, posixpath.normpath(posixpath.join("/", mount.source))
+        is_owned = not (mount.mode is None and mount.uid is None and mount.gid is None)
+        if is_owned and source == "/":
+            # Whatever it comes from: a folder `/cache` of that, which is made if there is none.
             index, source = self._owned_folder(mount), "/cache"
+        elif mount.from_name:
+            index = self._input(mount)
         identifier = mount.id or target
         self._state.taken.caches.setdefault(identifier, (self._instruction, False))
         return CacheMount(
@@ -236,19 +255,18 @@ class _MountMaker:
         mode = 0o755 if mount.mode is None else mount.mode
         action = MkdirAction(path="/cache", mode=mode, owner=f"{mount.uid or 0}:{mount.gid or 0}")
         maker = self._lowering.maker
+        base = self._source(mount) if mount.from_name else maker.add(ScratchOp())
         vertex = maker.add(
             FileOp(actions=(action,)),
-            (maker.add(ScratchOp()),),
+            (base,),
             name="[internal] setting cache mount permissions",
             location=self._instruction.location,
             ignore_cache=self._state.ignore_cache,
         )
-        if vertex not in self.inputs[1:]:
-            self.inputs.append(vertex)
-        return self.inputs.index(vertex, 1)
+        return self._number(vertex)
 
     def _secret(self, mount: Mount) -> SecretMount:
-        identifier = mount.id or posixpath.basename(mount.source or mount.target)
+        identifier = mount.source or mount.id or posixpath.basename(mount.target)
         target = mount.target
         if not target and mount.env is None:
             target = f"/run/secrets/{posixpath.basename(identifier)}"
@@ -265,6 +283,12 @@ class _MountMaker:
         )
 
     def _ssh(self, mount: Mount) -> SshMount:
+        if mount.source:
+            raise DockerfileError(
+                "ssh does not support source",
+                hint="name the agent with id=, as it is named by --ssh",
+                place=self._instruction.location,
+            )
         target = mount.target or f"/run/buildkit/ssh_agent.{self._sockets}"
         self._sockets += 1
         identifier = mount.id or "default"

@@ -20,7 +20,8 @@ from typing import Literal
 
 from polyarch.digest import DiffID, Digest
 from polyarch.platforms import Platform
-from polyarch.record import asdict, frozen
+from polyarch.record import asdict, field, frozen
+from polyarch.request import Resources
 
 __all__ = [
     "SCRIPT_FOLDER",
@@ -184,6 +185,7 @@ class TmpfsMount:
 
     target: str
     size: int = 0
+    read_only: bool = False
 
 
 @frozen
@@ -219,7 +221,8 @@ class ExecOp:
     """A process in a root file system; its changes are the result.
 
     `user` is as the Dockerfile has it (looked up in the root when it runs); `env` holds `NAME=value`
-    in order; `scripts` are files, made from here-documents, that are mounted read-only for the step.
+    in order; `scripts` are files, made from here-documents, that are mounted read-only for the step;
+    `devices` are full names of CDI.
     """
 
     argv: tuple[str, ...]
@@ -237,15 +240,27 @@ class ExecOp:
     shm_size: int = 0
     cgroup_parent: str = ""
     proxy_env: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
 
     def definition(self) -> JSONObject:
-        """Everything, as JSON."""
+        """Everything, as JSON; what few steps have is left out of the others' (and of their keys)."""
         mounts = [{"do": type(mount).__name__, **asdict(mount)} for mount in self.mounts]
-        return {"type": "exec", **asdict(self), "mounts": mounts}
+        form: JSONObject = {"type": "exec", **asdict(self), "mounts": mounts}
+        del form["resources"]
+        if self.resources != Resources():
+            form["resources"] = asdict(self.resources)
+        if not self.devices:
+            del form["devices"]
+        return form
 
     def cache_form(self) -> JSONObject:
-        """What a cached result depends on: not the proxies, nor the addresses of extra hosts."""
+        """What a cached result depends on: not the proxies, nor the addresses of extra hosts.
+
+        Nor the limits of memory and processors, which a step that succeeds has kept.
+        """
         form = self.definition()
+        form.pop("resources", None)
         del form["proxy_env"]
         form["extra_hosts"] = [host for host, _ in self.extra_hosts]
         form["mounts"] = [_mount_cache_form(mount) for mount in self.mounts]
@@ -256,9 +271,16 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
     """What a result depends on: of a cache only where it is, of a bind not what its part is called."""
     form: JSONObject = {"do": type(mount).__name__, **asdict(mount)}
     if isinstance(mount, CacheMount):
-        return {"do": form["do"], "target": mount.target, "input": mount.input}
+        form = {"do": form["do"], "target": mount.target, "input": mount.input}
+        namespace, _, name = mount.id.partition("/")
+        if namespace and name == mount.target and mount.sharing == "shared":
+            # As with BuildKit, where the namespace of caches counts as long as nothing else is given.
+            form["id"] = mount.id
+        return form
     if isinstance(mount, BindMount):
         del form["source"]
+    if isinstance(mount, TmpfsMount) and not mount.read_only:
+        del form["read_only"]
     return form
 
 

@@ -14,7 +14,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.library.outputs import default_outputs, merge_outputs
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
-from polyarch.request import BuildRequest, Output
+from polyarch.request import BuildRequest, Output, Resources
 from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import suggestion
 
@@ -65,9 +65,11 @@ def make_request(
         shm_size=options.get("shm_size", 0),
         ulimits=tuple(options.get("ulimits", ())),
         cgroup_parent=options.get("cgroup_parent", ""),
+        resources=options.get("resources", Resources()),
         allow=tuple(dict.fromkeys(allowed)),
         secrets=tuple(options.get("secrets", ())),
         ssh=dict(options.get("ssh", {})),
+        ssh_keys={name: _several(paths) for name, paths in options.get("ssh_keys", {}).items()},
         annotations=tuple(options.get("annotations", ())),
         jobs=options.get("jobs", 0),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from polyarch.platforms import Platform
-from polyarch.request import Output, Secret, Ulimit
+from polyarch.request import Output, Resources, Secret, Ulimit
 
 __all__ = ["BuildOptions"]
 
@@ -53,11 +53,15 @@ class BuildOptions(TypedDict, total=False):
     """Of steps' /dev/shm, in bytes."""
     ulimits: Sequence[Ulimit]
     cgroup_parent: str
+    resources: Resources
+    """Limits of each step's memory and processors."""
     allow: Sequence[str]
     """Entitlements: "network.host", "security.insecure"."""
     secrets: Sequence[Secret]
     ssh: Mapping[str, str]
     """Sockets of ssh agents by id."""
+    ssh_keys: Mapping[str, Sequence[str]]
+    """Files of private keys by id: each id gets an agent that holds them."""
     annotations: Sequence[tuple[str, str, str, str]]
     """Type, platform ("" for all), key, value."""
     jobs: int

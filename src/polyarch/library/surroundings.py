@@ -39,6 +39,7 @@ def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> Bu
         outputs=tuple(_settled(each, absolute(each.destination)) for each in request.outputs),
         secrets=tuple(_read(each, absolute(each.path), environ) for each in request.secrets),
         ssh={name: absolute(path) for name, path in request.ssh.items()},
+        ssh_keys={name: tuple(map(absolute, paths)) for name, paths in request.ssh_keys.items()},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from polyarch.cdi.devices import find_devices, spec_folders
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.progress import Sink
@@ -33,6 +34,7 @@ class Hands:
 
     runtime: Runtime
     foreign: ForeignSteps
+    environ: Mapping[str, str]
 
     def close(self) -> None:
         """End what is held for foreign steps."""
@@ -49,6 +51,7 @@ class Hands:
             mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
             sink=sink,
             temporary=lambda: store.temporary("step"),
+            devices=lambda: find_devices(spec_folders(self.environ)),
             resolv_conf=host_resolv_conf,
         )
 
@@ -65,7 +68,7 @@ def open_hands(
     runtime = choose_runtime(
         environ.get("POLYARCH_RUNTIME"), host=host, spawner=spawner, facts=facts, environ=environ
     )
-    return Hands(runtime=runtime, foreign=foreign)
+    return Hands(runtime=runtime, foreign=foreign, environ=environ)
 
 
 def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:

@@ -62,6 +62,16 @@ class Fields:
                 raise IntegrityError(f"{place} is {_kind(item)} instead of a text")
         return tuple(str(item) for item in items)
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """Return a list of whole numbers that aren't negative. Raises IntegrityError."""
+        items: list[object] = self._get(key, list, [])
+        for position, item in enumerate(items):
+            if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+                raise IntegrityError(
+                    f"{self.place(key)}[{position}] is {item!r} instead of a number"
+                )
+        return tuple(item for item in items if isinstance(item, int))
+
     def text_map(self, key: str) -> dict[str, str]:
         """Return an object whose values are texts. Raises IntegrityError."""
         found = Fields(self._get(key, dict, {}), self.place(key))

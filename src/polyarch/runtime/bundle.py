@@ -1,8 +1,8 @@
 """What a step needs around it on disk: mount points in its root, network files, a bundle for runc.
 
 A mount needs something to be mounted on. What is missing in the root is made before the step and
-removed after it if it is still empty, with the times of the parents as they were: nothing of it gets
-into the layer. The plan is a value (`MountPoint`s), made without changing anything.
+removed after it if it is still empty, with the times of the parents as they were before each: nothing of
+it gets into the layer, and what the step itself does to those folders shows. The plan is a value (`MountPoint`s), made without changing anything.
 """
 
 from __future__ import annotations
@@ -41,15 +41,17 @@ class MountPoint:
 def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     """Return what has to be made in the root of `step`, parents before children.
 
-    Targets below another mount are not the root's, and are left to the runtime.
+    Targets below a mount that is made before them are not the root's, and are left to the runtime.
     """
     wanted = dict.fromkeys(_SYSTEM_TARGETS, True)
     for mount in step.mounts:
         is_folder = not isinstance(mount, Bind) or os.path.isdir(mount.source)
         wanted[os.path.normpath(mount.target)] = is_folder
     missing: dict[str, bool] = {}
+    before: list[str] = []
     for target, is_folder in wanted.items():
-        if any(target.startswith(f"{other}/") for other in wanted):
+        before.append(target)
+        if any(target.startswith(f"{other}/") for other in before):
             continue
         path = str(resolve(Path(step.rootfs), target))
         if not os.path.lexists(path):
@@ -71,27 +73,32 @@ def mount_points(step: Step) -> Iterator[tuple[MountPoint, ...]]:
     Raises StoreError if the root can't be written to.
     """
     plan = plan_mount_points(step)
-    times = _times_of_parents(plan)
     try:
-        for point in plan:
-            _make(point)
+        with _same_times(plan):
+            for point in plan:
+                _make(point)
         yield plan
     finally:
-        for point in reversed(plan):
-            _remove_if_empty(point)
-        for folder, (accessed, modified) in times.items():
-            with contextlib.suppress(OSError):
-                os.utime(folder, ns=(accessed, modified))
+        with _same_times(plan):
+            for point in reversed(plan):
+                _remove_if_empty(point)
 
 
-def _times_of_parents(plan: Iterable[MountPoint]) -> dict[str, tuple[int, int]]:
-    """Return the times, in nanoseconds, of those existing folders in which something is made."""
+@contextlib.contextmanager
+def _same_times(plan: Iterable[MountPoint]) -> Iterator[None]:
+    """Give those folders in which something is made or removed their times again."""
     made = {point.path for point in plan}
     times = {}
-    for folder in sorted({os.path.dirname(path) for path in made} - made):
-        status = os.stat(folder)
-        times[folder] = (status.st_atime_ns, status.st_mtime_ns)
-    return times
+    for folder in {os.path.dirname(path) for path in made} - made:
+        with contextlib.suppress(OSError):  # the step may have removed it
+            status = os.stat(folder)
+            times[folder] = (status.st_atime_ns, status.st_mtime_ns)
+    try:
+        yield
+    finally:
+        for folder, moments in times.items():
+            with contextlib.suppress(OSError):
+                os.utime(folder, ns=moments)
 
 
 def _make(point: MountPoint) -> None:

@@ -1,8 +1,9 @@
-"""A cgroup for a step that has limits; steps without limits stay in the engine's, which costs nothing.
+"""A cgroup for a step that has limits or a parent; others stay in the engine's, which costs nothing.
 
-Works with the unified hierarchy and with the older ones. Where the engine may not make cgroups (an
-ordinary user to whom none is delegated) limits are ignored, as BuildKit does. A killed engine can't
-remove its cgroups: the next one to make a cgroup removes those that are empty and not brand-new.
+Works with the unified hierarchy and with the older ones; a step is in all of them, below the same path,
+as runc has it. Where the engine may not make cgroups (an ordinary user to whom none is delegated) the step
+is refused: who asks for a limit must not get a step without it. A killed engine can't remove its cgroups:
+the next one to make a cgroup removes those that are empty and not brand-new.
 
 Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
 """
@@ -10,19 +11,23 @@ Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
 
+from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Resources, Step
 
 __all__ = [
     "Cgroup",
     "cgroup_name",
+    "check_cgroup",
     "find_cgroup",
     "hierarchies",
     "make_cgroup",
+    "make_parent",
     "remove_stale",
     "settings_v1",
     "settings_v2",
@@ -31,6 +36,9 @@ __all__ = [
 _PREFIX = "polyarch-"
 _YOUNG = 60.0
 """Seconds within which an empty cgroup may be one whose process is just about to start."""
+_ATTEMPTS = 50
+_ATTEMPT = 0.02
+"""Seconds between attempts to remove a cgroup: its last process has ended, but may still be seen in it."""
 
 
 @frozen
@@ -94,9 +102,12 @@ def settings_v1(resources: Resources) -> dict[str, str]:
 
 
 def cgroup_name(step: Step) -> str:
-    """Return a new name for the cgroup of `step`: a path below the root of the hierarchies."""
-    parent = step.cgroup_parent.strip("/") or "buildkit"
-    return f"/{parent}/{_PREFIX}{os.urandom(8).hex()}"
+    """Return a new name for the cgroup of `step`: a path below the root of the hierarchies.
+
+    It has the form and the length of BuildKit's, so that a step that writes it down writes as much.
+    """
+    parent = os.path.normpath(f"/{step.cgroup_parent}/buildkit").replace("//", "/")
+    return f"{parent}/{_PREFIX}{os.urandom(8).hex()}"
 
 
 def find_cgroup(name: str) -> Cgroup:
@@ -104,44 +115,122 @@ def find_cgroup(name: str) -> Cgroup:
     return Cgroup(folders=tuple(hierarchy + name for hierarchy in hierarchies({"memory"})))
 
 
+def check_cgroup(step: Step, host: Host) -> None:
+    """Raise MachineError if `step` needs a cgroup, and an ordinary user's runtime makes none."""
+    if step.needs_cgroup and host.rootless:
+        raise _refusal(step, "an ordinary user's runtime makes no cgroups")
+
+
 @contextlib.contextmanager
 def make_cgroup(step: Step, host: Host) -> Iterator[Cgroup]:
-    """Make a cgroup with the limits of `step` for the time of the block; without limits, none."""
-    if step.resources is None:
+    """Make a cgroup for the time of the block, if `step` has limits or a parent; else give an empty one.
+
+    Raises MachineError if that isn't allowed, or a limit can't be set.
+    """
+    if not step.needs_cgroup:
         yield Cgroup(folders=())
         return
+    resources = step.resources
+    settings = (settings_v2 if host.cgroup2 else settings_v1)(resources) if resources else {}
     name = cgroup_name(step)
-    settings = (settings_v2 if host.cgroup2 else settings_v1)(step.resources)
-    cgroup = Cgroup(folders=tuple(_make(name, settings)))
-    try:
-        yield cgroup
-    finally:
-        for folder in cgroup.folders:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
-
-
-def _make(name: str, settings: dict[str, str]) -> Iterator[str]:
-    """Make the folders of a cgroup and write its settings, as far as that is allowed."""
-    controllers = {setting.split(".")[0] for setting in settings}
-    for hierarchy in hierarchies(controllers):
-        folder = hierarchy + name
+    with contextlib.ExitStack() as made:
         try:
-            os.makedirs(folder)
-        except OSError:
-            continue
+            folders = tuple(_make(name, settings, made))
+        except OSError as error:
+            raise _refusal(step, f"{error.filename}: {error.strerror}") from error
+        unset = settings.keys() - _known(folders, settings)
+        if unset or not folders:
+            lacking = f"the kernel has no {', '.join(sorted(unset))}" if unset else "there are none"
+            raise _refusal(step, lacking)
+        yield Cgroup(folders=folders)
+
+
+@contextlib.contextmanager
+def make_parent(step: Step, name: str) -> Iterator[None]:
+    """Make the parent of the cgroup `name` for the time of the block: the runtime makes the cgroup itself.
+
+    Raises MachineError if that isn't allowed.
+    """
+    with contextlib.ExitStack() as made:
+        try:
+            for hierarchy in hierarchies():
+                _make_folders(hierarchy, os.path.dirname(name), made)
+        except OSError as error:
+            raise _refusal(step, f"{error.filename}: {error.strerror}") from error
+        yield
+
+
+def _refusal(step: Step, reason: str) -> MachineError:
+    wish = "its limits" if step.resources is not None else f"the parent {step.cgroup_parent}"
+    return MachineError(
+        f"the step can't have a cgroup with {wish}: {reason}",
+        hint="leave --resource, --memory, --cpu-... and --cgroup-parent out, or build as root; an ordinary "
+        "user can give a cgroup that is theirs, with all its controllers, as --cgroup-parent",
+    )
+
+
+def _make(name: str, settings: dict[str, str], made: contextlib.ExitStack) -> Iterator[str]:
+    """Make the folders of a cgroup and write its settings; `made` removes what is new. Raises OSError."""
+    controllers = {setting.split(".")[0] for setting in settings}
+    for hierarchy in hierarchies():
+        folder = hierarchy + name
+        _make_folders(hierarchy, name, made)
         remove_stale(os.path.dirname(folder))
         _enable(hierarchy, os.path.dirname(folder), controllers)
-        if os.path.exists(f"{folder}/cpuset.cpus"):
-            _inherit_cpus(folder, hierarchy)
         for setting, value in settings.items():
-            _try_write(f"{folder}/{setting}", value)
+            if os.path.exists(f"{folder}/{setting}"):
+                _write(f"{folder}/{setting}", value)
         yield folder
 
 
-def hierarchies(controllers: set[str]) -> list[str]:
-    """Return where the hierarchies that have any of `controllers` are mounted."""
-    found = []
+def _make_folders(hierarchy: str, name: str, made: contextlib.ExitStack) -> None:
+    """Make the folder of a cgroup and those on the way to it. Raises OSError."""
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            path = hierarchy
+            for part in name.strip("/").split("/"):
+                path = f"{path}/{part}"
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(path)
+                    made.callback(_remove, path)
+                if os.path.exists(f"{path}/cpuset.cpus"):
+                    _inherit_cpus(path, os.path.dirname(path))
+        except FileNotFoundError:
+            # Another step, which made the parent, has ended just now and removed it.
+            if not attempts_left:
+                raise
+        else:
+            return
+
+
+def _known(folders: tuple[str, ...], settings: dict[str, str]) -> set[str]:
+    """Return the settings that there are files for."""
+    return {name for name in settings if any(os.path.exists(f"{it}/{name}") for it in folders)}
+
+
+def _remove(folder: str) -> None:
+    """Remove a cgroup; one that others use by now stays."""
+    for _ in range(_ATTEMPTS):
+        try:
+            os.rmdir(folder)
+        except OSError as error:
+            if error.errno != errno.EBUSY or _has_children(folder):
+                return
+            time.sleep(_ATTEMPT)
+        else:
+            return
+
+
+def _has_children(folder: str) -> bool:
+    try:
+        return any(entry.is_dir() for entry in os.scandir(folder))
+    except OSError:
+        return False
+
+
+def hierarchies(controllers: set[str] | None = None) -> list[str]:
+    """Return where the hierarchies that have any of `controllers` are mounted; None means all."""
+    found: dict[str, str] = {}
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         for line in file:
             before, _, after = line.partition(" - ")
@@ -150,9 +239,11 @@ def hierarchies(controllers: set[str]) -> list[str]:
             here = (
                 _words(f"{folder}/cgroup.controllers") if kind == "cgroup2" else options.split(",")
             )
-            if kind in {"cgroup", "cgroup2"} and controllers & set(here):
-                found.append(folder)
-    return found
+            wanted = controllers is None or bool(controllers & set(here))
+            if kind in {"cgroup", "cgroup2"} and wanted:
+                # One hierarchy may be mounted at several places.
+                found.setdefault(options if kind == "cgroup" else kind, folder)
+    return list(found.values())
 
 
 def remove_stale(parent: str) -> None:
@@ -174,19 +265,25 @@ def _enable(hierarchy: str, parent: str, controllers: set[str]) -> None:
             _try_write(f"{folder}/cgroup.subtree_control", f"+{controller}")
 
 
-def _inherit_cpus(folder: str, hierarchy: str) -> None:
-    """Give a new cgroup of the older kind, and its parents, the processors of the root's."""
-    path = hierarchy
-    for part in os.path.relpath(folder, hierarchy).split("/"):
-        path = os.path.join(path, part)
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if not _words(f"{path}/{name}"):
-                _try_write(f"{path}/{name}", " ".join(_words(f"{hierarchy}/{name}")))
+def _inherit_cpus(folder: str, parent: str) -> None:
+    """Give a new cgroup of the older kind the processors of its parent: it has none at first."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not _words(f"{folder}/{name}"):
+            _try_write(f"{folder}/{name}", " ".join(_words(f"{parent}/{name}")))
+
+
+def _write(path: str, text: str) -> None:
+    """Write to a file of the kernel. Raises OSError with the file's name: the kernel's own has none."""
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _try_write(path: str, text: str) -> None:
-    with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as file:
-        file.write(text)
+    with contextlib.suppress(OSError):
+        _write(path, text)
 
 
 def _words(path: str) -> list[str]:

@@ -51,6 +51,9 @@ _LINKS = {
     "ptmx": "pts/ptmx",
 }
 _PR_SET_KEEPCAPS = 8
+_RLIMIT_LOCKS = 10
+"""Which Python has no name for."""
+_MOST = (1 << 63) - 1
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _TIOCSPTLCK = 0x40045431
@@ -84,9 +87,7 @@ def become(
             _raise_loopback()
         _enter_root(config, insecure=insecure)
         _enter_folder(process["cwd"])
-        for limit in process["rlimits"]:
-            number = getattr(resource, limit["type"])
-            resource.setrlimit(number, (limit["soft"], limit["hard"]))
+        _set_limits(process["rlimits"])
         os.umask(process["user"].get("umask", 0o022))
         if process["terminal"]:
             _open_terminal(process, channel)
@@ -100,6 +101,24 @@ def become(
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
     _execute(process["args"], _environment(process))
+
+
+def _set_limits(limits: Iterable[Json]) -> None:
+    """Set resource limits. Raises Refused."""
+    for limit in limits:
+        number = (
+            _RLIMIT_LOCKS if limit["type"] == "RLIMIT_LOCKS" else getattr(resource, limit["type"])
+        )
+        soft, hard = (-1 if each > _MOST else each for each in (limit["soft"], limit["hard"]))
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (OSError, ValueError) as error:  # Python makes the latter of EPERM
+            name = limit["type"].removeprefix("RLIMIT_").lower()
+            most = resource.getrlimit(number)[1]
+            raise Refused(
+                f"ulimit {name}={soft}:{hard} can't be set: the hard limit is {most} here, and only "
+                "root of the machine may raise it, as far as the kernel goes"
+            ) from error
 
 
 def _set_streams(streams: tuple[int, ...], uid: int) -> None:
@@ -260,6 +279,8 @@ def make_nodes(folder: str, devices: Iterable[Json]) -> None:
             kind = stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR
             number = os.makedev(device["major"], device["minor"])
             os.mknod(path, kind | device["fileMode"], number)
+            if device["uid"] or device["gid"]:
+                os.chown(path, device["uid"], device["gid"])
     finally:
         os.umask(umask)
 

@@ -7,6 +7,7 @@ is closed for writing on the engine's side, which also happens if the engine die
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -32,6 +33,8 @@ _NAMESPACES = {
     "network": syscalls.CLONE_NEWNET,
     "cgroup": syscalls.CLONE_NEWCGROUP,
 }
+
+_BADNESS = "/proc/self/oom_score_adj"
 
 Json = dict[str, Any]
 
@@ -88,13 +91,18 @@ def _receive(channel: socket.socket) -> Json:
 def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
     """Make the namespaces, start the step, and return how it ended."""
     for path in plan["cgroups"]:
-        with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
-            file.write("0")
+        try:
+            with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError as error:
+            return {"refused": f"the step can't be put into the cgroup {path}: {error.strerror}"}
     _enter_namespaces(plan["config"])
+    spared = _spare_keeper() if plan["cgroups"] else ""
     alive, hold = os.pipe()
     report, reporter = os.pipe()
     step = os.fork()
     if step == 0:
+        _set_badness(spared)
         _start(plan, streams, (alive, hold), (reporter, channel))
     for fd in (*streams, alive, reporter):
         os.close(fd)
@@ -103,6 +111,23 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
     if refused:
         return {"refused": refused}
     return {"status": status if status >= 0 else 128 - status}
+
+
+def _spare_keeper() -> str:
+    """Have the kernel kill the step, and not its keeper, for want of memory in their cgroup.
+
+    Returns what the step is to have instead. Only root may ask for it.
+    """
+    with open(_BADNESS, encoding="ascii") as file:
+        before = file.read()
+    _set_badness("-1000")
+    return before
+
+
+def _set_badness(value: str) -> None:
+    if value:
+        with contextlib.suppress(OSError), open(_BADNESS, "w", encoding="ascii") as file:
+            file.write(value)
 
 
 def _enter_namespaces(config: Json) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,17 @@ from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.runtime.base import Ended, OnOutput, check_ids
 from polyarch.runtime.bundle import mount_points, write_bundle
-from polyarch.runtime.cgroup import cgroup_name, find_cgroup
-from polyarch.runtime.spec import Bind, Host, Mount, Step, Tmpfs, base_devices, oci_config
+from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
+from polyarch.runtime.spec import (
+    Bind,
+    Host,
+    Mount,
+    Step,
+    Tmpfs,
+    base_devices,
+    bound_devices,
+    oci_config,
+)
 from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["OciRuntime"]
@@ -28,21 +38,30 @@ _ATTEMPT = 0.05
 _ATTEMPTS = 200
 
 
-_NODES = " && ".join(
-    f"mknod -m {device['fileMode']:o} {device['path']} {device['type']} "
-    f"{device['major']} {device['minor']}"
-    for device in base_devices()
-)
-_OWN_DEVICES = (
-    *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),
-    f'mount -t tmpfs -o nosuid,mode=755 tmpfs /dev && {_NODES} && exec "$@"',
-    "sh",
-)
-"""Runs a program with a fresh /dev.
+def _with_own_devices(step: Step, argv: list[str]) -> list[str]:
+    """Return a command line that runs a program with a fresh /dev.
 
-For a step in a user namespace runc mounts the devices of the /dev that it sees itself. In a namespace
-that maps every id the step's root could change the mode of the machine's own /dev/null.
-"""
+    For a step in a user namespace runc mounts the devices of the /dev that it sees itself. In a namespace
+    that maps every id the step's root could change the mode of the machine's own /dev/null.
+    """
+    lines = ["mount -t tmpfs -o nosuid,mode=755 tmpfs /dev"]
+    bound = {mount.target for mount in step.mounts}
+    lines += [
+        _mknod(each["path"], each["type"], each["major"], each["minor"]) for each in base_devices()
+    ]
+    for node in step.devices:
+        if node.path not in bound:
+            lines.append(f"mkdir -p {shlex.quote(os.path.dirname(node.path))}")
+            lines.append(_mknod(node.path, node.kind, node.major, node.minor, node.mode))
+            lines.append(f"chown {node.uid}:{node.gid} {shlex.quote(node.path)}")
+    script = " && ".join((*lines, 'exec "$@"'))
+    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", *argv]
+
+
+def _mknod(path: str, kind: str, major: int, minor: int, mode: int = 0o666) -> str:
+    return (
+        f"rm -f {shlex.quote(path)} && mknod -m {mode:o} {shlex.quote(path)} {kind} {major} {minor}"
+    )
 
 
 class OciRuntime:
@@ -70,12 +89,18 @@ class OciRuntime:
             )
         cancel.check()
         check_ids(step, self._host)
+        check_cgroup(step, self._host)
+        step = bound_devices(step, self._host)
         container = f"polyarch-{os.urandom(8).hex()}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
         log = folder / "log.json"
         command = [self._path, "--root", str(folder / "state"), "--log", str(log)]
         command += ["--log-format", "json"]
-        with mount_points(step), _own_tmpfs(step, folder) as mounted:
+        with contextlib.ExitStack() as around:
+            around.enter_context(mount_points(step))
+            mounted = around.enter_context(_own_tmpfs(step, folder))
+            if step.needs_cgroup:
+                around.enter_context(make_parent(step, cgroup))
             write_bundle(folder, oci_config(mounted, self._host, cgroup=cgroup))
             words = [container]
             if step.resources is not None and self._can_keep():
@@ -97,7 +122,7 @@ class OciRuntime:
 
     def _argv(self, step: Step, command: list[str], words: list[str], folder: Path) -> list[str]:
         argv = [*command, "run", "--bundle", str(folder), *words]
-        return [*_OWN_DEVICES, *argv] if step.user_namespace else argv
+        return _with_own_devices(step, argv) if step.user_namespace else argv
 
     def _run(
         self,
@@ -141,7 +166,13 @@ def _own_tmpfs(step: Step, folder: Path) -> Iterator[Step]:
                 options = f"mode={mount.mode:o}{size}"
                 syscalls.mount("tmpfs", source, "tmpfs", syscalls.MS_NOSUID, options)
                 stack.callback(syscalls.umount2, source, syscalls.MNT_DETACH)
-                mounts.append(Bind(source=source, target=mount.target, flags=("nosuid",)))
+                bound = Bind(
+                    source=source,
+                    target=mount.target,
+                    read_only=mount.read_only,
+                    flags=("nosuid",),
+                )
+                mounts.append(bound)
             else:
                 mounts.append(mount)
         yield replace(step, mounts=tuple(mounts))

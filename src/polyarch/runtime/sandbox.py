@@ -22,12 +22,13 @@ from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
-from polyarch.runtime.spec import Host, Step, base_devices, oci_config
+from polyarch.runtime.spec import Host, Step, base_devices, bound_devices, oci_config
 from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["Sandbox"]
 
 _CHUNK = 65536
+_KILLED = 128 + 9
 
 
 class Sandbox:
@@ -52,6 +53,7 @@ class Sandbox:
         del folder
         cancel.check()
         check_ids(step, self._host)
+        step = bound_devices(step, self._host)
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
             with contextlib.ExitStack() as resources:
                 control, outputs = self._request(talk, resources)
@@ -75,7 +77,8 @@ class Sandbox:
             rows, columns = talk.terminal
             config["process"]["terminal"] = True
             config["process"]["consoleSize"] = {"height": rows, "width": columns}
-        config["linux"]["devices"] += base_devices()
+        made = {each["path"] for each in config["linux"]["devices"]}
+        config["linux"]["devices"] += [each for each in base_devices() if each["path"] not in made]
         for mount in config["mounts"]:
             if mount["type"] == "cgroup":
                 # The older hierarchies have no namespace here: the step sees none of them.
@@ -170,6 +173,8 @@ def _read_from(descriptor: int) -> bytes:
 
 
 def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
+    if not answer.strip() and out_of_memory:
+        return Ended(status=_KILLED, out_of_memory=True)  # with the keeper the step has ended, too
     if not answer.strip():
         raise NoRuntime("the sandbox's keeper was killed")
     known = json.loads(answer)

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.runtime.seccomp import oci_profile
 
 __all__ = [
     "DEFAULT_CAPABILITIES",
     "Bind",
+    "DeviceNode",
     "Host",
     "Mount",
     "Network",
@@ -31,6 +32,7 @@ __all__ = [
     "Tmpfs",
     "Ulimit",
     "base_devices",
+    "bound_devices",
     "capability_names",
     "hosts_file",
     "oci_config",
@@ -72,6 +74,7 @@ _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)
 """The devices of every step that are kin to memory (major number 1), and their minor numbers."""
 _INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control")
 _LOCKED = ["nosuid", "nodev", "noexec"]
+_UNLIMITED = 1 << 64
 
 
 class Network(StrEnum):
@@ -111,19 +114,38 @@ class Tmpfs:
     target: str
     size: int = 0
     mode: int = 0o1777
+    read_only: bool = False
 
     def describe(self) -> str:
         """Say in one line what is mounted where."""
         size = f", {self.size} bytes" if self.size else ""
-        return f"tmpfs on {self.target} (mode {self.mode:o}{size})"
+        access = ", ro" if self.read_only else ""
+        return f"tmpfs on {self.target} (mode {self.mode:o}{size}{access})"
 
 
 Mount = Bind | Tmpfs
 
 
 @frozen
+class DeviceNode:
+    """A device of this machine that the step sees at `path`; `source` is where it is here.
+
+    `kind` is b or c; `mode` are its permission bits.
+    """
+
+    path: str
+    source: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+@frozen
 class Ulimit:
-    """A resource limit: `name` as in `nofile`."""
+    """A resource limit: `name` as in `nofile`; -1 is none."""
 
     name: str
     soft: int
@@ -165,6 +187,7 @@ class Step:
     network: Network = Network.HOST
     security: Security = Security.SANDBOX
     mounts: tuple[Mount, ...] = ()
+    devices: tuple[DeviceNode, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = SHM_SIZE
     cgroup_parent: str = ""
@@ -175,6 +198,11 @@ class Step:
     def insecure(self) -> bool:
         """Whether the step gets everything that we have."""
         return self.security is Security.INSECURE
+
+    @property
+    def needs_cgroup(self) -> bool:
+        """Whether the step can't stay in the engine's cgroup."""
+        return self.resources is not None or bool(self.cgroup_parent)
 
 
 @frozen
@@ -226,7 +254,12 @@ def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True
                 "ambient": inherited,
             },
             "rlimits": [
-                {"type": f"RLIMIT_{each.name.upper()}", "soft": each.soft, "hard": each.hard}
+                {
+                    "type": f"RLIMIT_{each.name.upper()}",
+                    # The kernel's "no limit" is the greatest number; runc reads no negative ones.
+                    "soft": each.soft % _UNLIMITED,
+                    "hard": each.hard % _UNLIMITED,
+                }
                 for each in step.ulimits
             ],
             "noNewPrivileges": False,
@@ -245,7 +278,7 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
         "maskedPaths": [] if step.insecure else list(_MASKED_PATHS),
         "readonlyPaths": [] if step.insecure else list(_READ_ONLY_PATHS),
         "rootfsPropagation": "slave",
-        "devices": list(_insecure_devices()) if step.insecure else [],
+        "devices": _devices(step),
     }
     if cgroup:
         linux["cgroupsPath"] = cgroup
@@ -257,6 +290,8 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
         linux["resources"] = {"devices": [everything]}
     elif seccomp:
         linux["seccomp"] = oci_profile()
+    if step.devices and not step.insecure and not host.rootless:
+        linux["resources"] = {"devices": [_allowance(each) for each in step.devices]}
     if step.resources is not None and cgroup:
         linux.setdefault("resources", {}).update(_oci_resources(step.resources))
     return linux
@@ -271,6 +306,33 @@ def base_devices() -> list[Json]:
 def _device(path: str, kind: str, major: int, minor: int, mode: int) -> Json:
     numbers = {"major": major, "minor": minor}
     return {"path": path, "type": kind, **numbers, "fileMode": mode, "uid": 0, "gid": 0}
+
+
+def bound_devices(step: Step, host: Host) -> Step:
+    """Return `step` with those devices as mounts that can't be made anew.
+
+    Nobody but the machine's root may make nodes, and in the root file system they would stay.
+    """
+    bound = [each for each in step.devices if host.rootless or not each.path.startswith("/dev/")]
+    binds = (Bind(source=each.source, target=each.path) for each in bound)
+    return replace(step, mounts=(*step.mounts, *binds)) if bound else step
+
+
+def _devices(step: Step) -> list[Json]:
+    """Return the devices that are made for the step, each path once."""
+    bound = {mount.target for mount in step.mounts}
+    found = {each["path"]: each for each in _insecure_devices()} if step.insecure else {}
+    for node in step.devices:
+        if node.path not in bound:
+            made = _device(node.path, node.kind, node.major, node.minor, node.mode)
+            found[node.path] = {**made, "uid": node.uid, "gid": node.gid}
+    return list(found.values())
+
+
+def _allowance(node: DeviceNode) -> Json:
+    """Return what makes runc let the step use a device."""
+    numbers = {"major": node.major, "minor": node.minor}
+    return {"allow": True, "type": node.kind, **numbers, "access": "rwm"}
 
 
 def _insecure_devices() -> Iterator[Json]:
@@ -340,7 +402,8 @@ def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:
 def _oci_mount(mount: Mount) -> Json:
     if isinstance(mount, Tmpfs):
         size = [f"size={mount.size}"] if mount.size else []
-        options = ["nosuid", f"mode={mount.mode:o}", *size]
+        read_only = ["ro"] if mount.read_only else []
+        options = ["nosuid", *read_only, f"mode={mount.mode:o}", *size]
         return _mount(mount.target, "tmpfs", "tmpfs", options)
     access = "ro" if mount.read_only else "rw"
     return _mount(mount.target, "bind", mount.source, ["rbind", access, *mount.flags])

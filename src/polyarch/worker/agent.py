@@ -25,7 +25,8 @@ _ALLOWED = frozenset({11, 13})  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN
 def forward_agent(agent: str, path: Path) -> Iterator[None]:
     """Listen at `path` for as long as the block lasts and pass requests on to the agent's socket."""
     server = socket.socket(socket.AF_UNIX)
-    _bind(server, path)
+    with _short(path) as name:
+        server.bind(name)
     server.listen()
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
@@ -47,11 +48,12 @@ def forward_agent(agent: str, path: Path) -> Iterator[None]:
             thread.join()
 
 
-def _bind(server: socket.socket, path: Path) -> None:
-    """Bind to a path of any length: the kernel takes 107 bytes, and a store may be deep down."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Give a name of a socket that is short enough: the kernel takes 107 bytes."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        server.bind(f"/proc/self/fd/{folder}/{path.name}")
+        yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
 
@@ -75,7 +77,8 @@ def _accept(
 
 def _serve(client: socket.socket, agent: str) -> None:
     with client, socket.socket(socket.AF_UNIX) as upstream, suppress(OSError):
-        upstream.connect(agent)
+        with _short(Path(agent)) as name:
+            upstream.connect(name)
         while (request := _message(client)) is not None:
             if not request or request[0] not in _ALLOWED:
                 client.sendall(_FAILURE)

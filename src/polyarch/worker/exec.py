@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from polyarch import request
+from polyarch.cdi.devices import Devices
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
@@ -24,6 +26,7 @@ from polyarch.runtime.spec import (
     Bind,
     Mount,
     Network,
+    Resources,
     Security,
     Step,
     Ulimit,
@@ -50,7 +53,8 @@ _SIGNALLED = 128
 class StepRunner:
     """Runs exec ops.
 
-    `temporary` names fresh files of this process, for bundles; `resolv_conf` is the content of the
+    `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
+    step may be given; `resolv_conf` is the content of the
     step's `/etc/resolv.conf` for a network of the host or none.
     """
 
@@ -60,6 +64,7 @@ class StepRunner:
     mounts: StepMounts
     sink: Sink
     temporary: Callable[[], Path]
+    devices: Callable[[], Devices]
     resolv_conf: Callable[[], str]
 
     def run(
@@ -120,8 +125,10 @@ class StepRunner:
             error.place = vertex.location
             raise
         make_folders(root, op.cwd, Owner(uid=who.uid, gid=who.gid))
-        env = dict(entry.partition("=")[::2] for entry in (*op.proxy_env, *op.env))
-        env = {**emulation.environment, "HOME": who.home, **mounted.env, **env}
+        # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
+        env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
+        home = {"HOME": who.home}
+        env = {**emulation.environment, **home, **mounted.defaults, **env, **mounted.env}
         limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
         step = Step(
             argv=op.argv,
@@ -138,8 +145,13 @@ class StepRunner:
             mounts=tuple(mounted.mounts),
             ulimits=limits,
             cgroup_parent=op.cgroup_parent,
+            resources=_limits(op.resources),
             user_namespace=emulation.user_namespace,
         )
+        if op.devices:
+            from polyarch.worker.devices import with_devices  # noqa: PLC0415 few steps have any
+
+            step = with_devices(step, op.devices, self.devices())
         return replace(step, shm_size=op.shm_size) if op.shm_size else step
 
     def _files(self, op: ExecOp, folder: Path) -> list[Mount]:
@@ -159,6 +171,21 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
         return mounts
+
+
+def _limits(wanted: request.Resources) -> Resources | None:
+    """Return the limits of a step, None if there are none."""
+    if wanted == request.Resources():
+        return None
+    return Resources(
+        memory=wanted.memory or None,
+        memory_swap=wanted.memory_swap or None,
+        cpu_shares=wanted.cpu_shares or None,
+        cpu_period=wanted.cpu_period or None,
+        cpu_quota=wanted.cpu_quota or None,
+        cpuset_cpus=wanted.cpuset_cpus,
+        cpuset_mems=wanted.cpuset_mems,
+    )
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log, scratch: Path) -> StepFailed:

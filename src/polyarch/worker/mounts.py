@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from polyarch import syscalls
 from polyarch.errors import NotFound
 from polyarch.graph.op import BindMount, CacheMount, ExecOp, SecretMount, SshMount, TmpfsMount
 from polyarch.graph.vertex import Vertex
-from polyarch.inroot import resolve, set_owner
+from polyarch.inroot import get_owner, resolve, set_owner
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen, mutable
 from polyarch.runtime.spec import Bind, Mount, Tmpfs
@@ -44,10 +44,14 @@ class Reading(Protocol):
 
 @mutable
 class MountedStep:
-    """What the mounts of a step come to: for the runtime, and for the environment."""
+    """What the mounts of a step come to: for the runtime, and for the environment.
+
+    `env` stands above what the step has of a name, `defaults` below.
+    """
 
     mounts: list[Mount] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
+    defaults: dict[str, str] = field(default_factory=dict)
 
 
 @frozen
@@ -76,17 +80,20 @@ class StepMounts:
         assert isinstance(op, ExecOp)
         with ExitStack() as stack:
             maker = _Maker(self, vertex, sources, reading, folder, cancel, stack)
+            maker.claim(mount for mount in op.mounts if isinstance(mount, CacheMount))
             for number, mount in enumerate(op.mounts):
                 if isinstance(mount, BindMount):
                     maker.bind(mount)
                 elif isinstance(mount, CacheMount):
                     maker.cache(mount)
                 elif isinstance(mount, TmpfsMount):
-                    maker.step.mounts.append(Tmpfs(target=mount.target, size=mount.size))
+                    maker.tmpfs(mount)
                 elif isinstance(mount, SecretMount):
                     maker.secret(mount, number)
                 else:
                     maker.ssh(mount, number)
+            # Whatever their order in the Dockerfile: parents first, or they would hide what is below.
+            maker.step.mounts.sort(key=lambda mount: mount.target)
             yield maker.step
 
 
@@ -112,6 +119,7 @@ class _Maker:
         self._cancel = cancel
         self._stack = stack
         self._memory: Path | None = None
+        self._caches: dict[str, SnapshotID] = {}
 
     def _tree(self, index: int) -> SourceTree:
         inputs = self._vertex.inputs
@@ -138,8 +146,7 @@ class _Maker:
 
     def cache(self, mount: CacheMount) -> None:
         """Bind a cache's folder, which is made if it is new."""
-        digest = hashlib.sha256(f"{mount.id}\0{self._origin(mount)}".encode()).hexdigest()
-        snapshot = self._claimed(digest, mount.sharing)
+        snapshot = self._caches[self._identity(mount)]
         snapshotter = self._parent.snapshotter
         if not snapshotter.exists(snapshot):
             record = SnapshotRecord(
@@ -156,6 +163,27 @@ class _Maker:
             )
         )
 
+    def tmpfs(self, mount: TmpfsMount) -> None:
+        """Show an empty file system in memory."""
+        self.step.mounts.append(
+            Tmpfs(target=mount.target, size=mount.size, read_only=mount.read_only)
+        )
+
+    def claim(self, mounts: Iterable[CacheMount]) -> None:
+        """Lock the folders of caches until the step has ended, each as it is shared.
+
+        All steps take them in one order, so that none waits for another that waits for it. A cache that a
+        step has twice is locked as it says first.
+        """
+        wanted: dict[str, str] = {}
+        for mount in mounts:
+            wanted.setdefault(self._identity(mount), mount.sharing)
+        for identity in sorted(wanted):
+            self._caches[identity] = self._claimed(identity, wanted[identity])
+
+    def _identity(self, mount: CacheMount) -> str:
+        return hashlib.sha256(f"{mount.id}\0{self._origin(mount)}".encode()).hexdigest()
+
     def _origin(self, mount: CacheMount) -> str:
         if mount.input is None:
             return ""
@@ -163,27 +191,37 @@ class _Maker:
         assert isinstance(source, LayerStack)
         return f"{source.identity}:{mount.source}"
 
-    def _claimed(self, digest: str, sharing: str) -> SnapshotID:
-        """Return the folder to use, locked as `sharing` says until the step has ended."""
-        locks = self._parent.store.locks
+    def _claimed(self, identity: str, sharing: str) -> SnapshotID:
+        """Return a folder of a cache, locked: the first that nobody has in another way, else a new one.
+
+        Who wants a locked cache waits in place of a new one.
+        """
+        locks, wait = self._parent.store.locks, False
+        take = locks.shared if sharing == "shared" else locks.exclusive
         number = 0
         while True:
-            name = SnapshotID(f"cache-{digest}" + (f"-{number}" if number else ""))
-            if sharing == "shared":
-                return name
-            wait = sharing == "locked"
-            lock = locks.exclusive(f"mount-{name}", wait=wait, check=self._cancel.check)
+            name = SnapshotID(f"cache-{identity}" + (f"-{number}" if number else ""))
+            if number and sharing == "locked" and not self._parent.snapshotter.exists(name):
+                number, wait = 0, True
+                continue
+            lock = take(f"mount-{name}", wait=wait, check=self._cancel.check)
             if self._stack.enter_context(lock):
                 return name
             number += 1
 
     def _fill(self, folder: Path, mount: CacheMount) -> None:
-        if mount.input is not None:
-            tree = self._tree(mount.input)
-            copier = Copier(source=tree, root=folder)
-            copier.copy(find_path(tree, mount.source), "/")
-        set_owner(folder, mount.uid, mount.gid)
-        folder.chmod(mount.mode)
+        """Make the first content of a cache: nothing, or a part of an input's tree with its owner and mode."""
+        if mount.input is None:
+            set_owner(folder, mount.uid, mount.gid)
+            folder.chmod(mount.mode)
+            return
+        tree = self._tree(mount.input)
+        copier = Copier(source=tree, root=folder)
+        copier.copy(find_path(tree, mount.source), "/")
+        origin = resolve(tree.root, mount.source)
+        if origin.is_dir():
+            set_owner(folder, *get_owner(origin))
+            folder.chmod(stat.S_IMODE(origin.stat().st_mode))
 
     def _in_memory(self) -> Path:
         """Return a folder whose files are never on a disk."""
@@ -217,6 +255,8 @@ class _Maker:
 
     def ssh(self, mount: SshMount, number: int) -> None:
         """Show the socket of an agent that only lists and signs."""
+        # Told even if there is no agent, as BuildKit does.
+        self.step.defaults.setdefault("SSH_AUTH_SOCK", mount.target)
         agent = self._parent.secrets.agents.get(mount.id)
         if agent is None:
             if mount.required:
@@ -228,7 +268,6 @@ class _Maker:
         self._stack.enter_context(forward_agent(agent, path))
         _give(path, mount)
         self.step.mounts.append(Bind(source=str(path), target=mount.target))
-        self.step.env.setdefault("SSH_AUTH_SOCK", mount.target)
 
 
 def _give(path: Path, mount: SecretMount | SshMount) -> None:

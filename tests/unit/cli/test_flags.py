@@ -10,7 +10,6 @@ from polyarch.cli.flags import (
     Attestation,
     CacheEntry,
     Call,
-    Resources,
     SecretSpec,
     SshSpec,
     add_host_flag,
@@ -29,7 +28,7 @@ from polyarch.cli.flags import (
     ulimit_flag,
 )
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
-from polyarch.request import Output, Ulimit
+from polyarch.request import Output, Resources, Ulimit
 
 
 def platform(text: str) -> str:

@@ -1,6 +1,8 @@
 """Lowering: what config, history and vertices a Dockerfile gives."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,11 +10,24 @@ from lowering import AMD64, ARM, ARM64, IMAGES, PATH
 from polyarch.digest import sha256
 from polyarch.dockerfile.context import LowerOptions
 from polyarch.dockerfile.lower import Lowered, lower
+from polyarch.dockerfile.mount import Device
 from polyarch.dockerfile.parser import parse
-from polyarch.errors import DockerfileError, NotFound
+from polyarch.errors import DockerfileError, InputError, NotFound
 from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.location import SourceText
-from polyarch.graph.op import CopyAction, ExecOp, FileOp, GitOp, HttpOp, ImageOp, MergeOp
+from polyarch.graph.op import (
+    CacheMount,
+    CopyAction,
+    ExecOp,
+    FileOp,
+    GitOp,
+    HttpOp,
+    ImageOp,
+    MergeOp,
+    MkdirAction,
+    SecretMount,
+    TmpfsMount,
+)
 from polyarch.platforms import Platform
 
 OPTIONS = LowerOptions(build_platform=AMD64)
@@ -382,7 +397,81 @@ def test_bad_addresses(text: str, message: str) -> None:
     assert error.value.line == 2
 
 
-def test_devices_are_refused_by_name_and_line() -> None:
-    with pytest.raises(DockerfileError, match="RUN --device=vendor/class=one can't be") as error:
-        lowered("FROM base\nRUN --device=vendor/class=one true\n")
+DEVICES = "FROM base\nRUN --device=a/b=c --device=d/e,required true\n"
+
+
+def test_devices_are_chosen_by_who_knows_them() -> None:
+    asked: list[Device] = []
+
+    def grant(devices: Sequence[Device]) -> tuple[str, ...]:
+        asked.extend(devices)
+        return ("a/b=c", "d/e=f")
+
+    op = lowered(DEVICES, grant_devices=grant).vertex.op
+
+    assert asked == [Device(name="a/b=c"), Device(name="d/e", required=True)]
+    assert isinstance(op, ExecOp)
+    assert op.devices == ("a/b=c", "d/e=f")
+
+
+def test_a_device_that_is_refused_is_so_by_line() -> None:
+    def refuse(devices: Sequence[Device]) -> tuple[str, ...]:
+        raise InputError(f"device {devices[0].name} is not allowed")
+
+    with pytest.raises(InputError, match="device a/b=c is not allowed") as error:
+        lowered(DEVICES, grant_devices=refuse)
     assert error.value.line == 2
+
+
+def exec_op(text: str, **options: Any) -> ExecOp:
+    op = lowered(text, **options).vertex.op
+    assert isinstance(op, ExecOp)
+    return op
+
+
+@pytest.mark.parametrize(
+    ("mount", "identifier", "target"),
+    [
+        ("source=a/b", "a/b", "/run/secrets/b"),
+        ("id=a/b", "a/b", "/run/secrets/b"),
+        ("target=/x/y", "y", "/x/y"),
+        ("source=a,target=y", "a", "/w/y"),
+    ],
+)
+def test_what_a_secret_is_called_and_where_it_is(mount: str, identifier: str, target: str) -> None:
+    text = f"FROM base\nWORKDIR /w\nRUN --mount=type=secret,{mount} true\n"
+
+    assert exec_op(text).mounts == (SecretMount(id=identifier, target=target),)
+
+
+def test_a_secret_variable_is_masked_in_the_name_of_its_step() -> None:
+    text = "FROM base\nENV A=a B=b\nRUN --mount=type=secret,id=s,env=A echo $A $B\n"
+
+    assert lowered(text).vertex.name.endswith("echo **** b")
+
+
+def test_an_agent_has_no_source() -> None:
+    with pytest.raises(DockerfileError, match="ssh does not support source") as error:
+        lowered("FROM base\nRUN --mount=type=ssh,source=a true\n")
+    assert error.value.line == 2
+
+
+def test_a_cache_with_an_owner_is_a_folder_of_where_it_comes_from() -> None:
+    text = "FROM base AS x\nFROM base\nRUN --mount=type=cache,target=/c,from=x,uid=5 true\n"
+
+    vertex = lowered(text).vertex
+    op = vertex.op
+    assert isinstance(op, ExecOp)
+    mount = op.mounts[0]
+    assert isinstance(mount, CacheMount)
+    assert (mount.source, mount.input) == ("/cache", 1)
+    made = vertex.inputs[1].op
+    assert isinstance(made, FileOp)
+    assert made.actions == (MkdirAction(path="/cache", owner="5:0"),)
+    assert isinstance(vertex.inputs[1].inputs[0].op, ImageOp)
+
+
+def test_a_read_only_file_system_in_memory() -> None:
+    text = "FROM base\nRUN --mount=type=tmpfs,target=/t,size=1k,ro true\n"
+
+    assert exec_op(text).mounts == (TmpfsMount(target="/t", size=1024, read_only=True),)

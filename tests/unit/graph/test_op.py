@@ -32,6 +32,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import canonical_json, make_vertex
 from polyarch.platforms import Platform
 from polyarch.record import replace
+from polyarch.request import Resources
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARM64 = Platform(os="linux", architecture="arm64")
@@ -61,6 +62,7 @@ EXEC_IN_KEY: list[dict[str, Any]] = [
     {"ulimits": (("nofile", 1, 2),)},
     {"shm_size": 1},
     {"cgroup_parent": "/x"},
+    {"devices": ("vendor/class=one",)},
 ]
 COPY_IN_KEY: list[dict[str, Any]] = [
     {"input": 2},
@@ -85,6 +87,8 @@ MOUNTS_IN_KEY: list[tuple[ExecMount, dict[str, Any]]] = [
     (CacheMount(target="/m", id="a"), {"input": 1}),
     (TmpfsMount(target="/m"), {"target": "/n"}),
     (TmpfsMount(target="/m"), {"size": 1}),
+    (TmpfsMount(target="/m"), {"read_only": True}),
+    (CacheMount(target="/m", id="one//m"), {"id": "two//m"}),
     (SecretMount(id="s", target="/m"), {"id": "t"}),
     (SecretMount(id="s", target="/m"), {"env": "S"}),
     (SecretMount(id="s", target="/m"), {"uid": 1}),
@@ -121,7 +125,15 @@ def test_what_makes_another_exec(change: dict[str, Any]) -> None:
 def test_every_field_of_an_exec_was_thought_of() -> None:
     named = {name for change in EXEC_IN_KEY for name in change}
 
-    assert set(EXEC.definition()) == named | {"type", "mounts", "proxy_env"}
+    full = replace(EXEC, devices=("a/b=c",), resources=Resources(memory=1))
+    assert set(full.definition()) == named | {"type", "mounts", "proxy_env", "resources"}
+
+
+def test_limits_of_memory_and_processors_are_not_in_a_key() -> None:
+    limited = replace(EXEC, resources=Resources(memory=1 << 20, cpuset_cpus="0"))
+
+    assert key(limited) == key(EXEC)
+    assert definition(limited) != definition(EXEC)
 
 
 def test_proxies_and_addresses_are_not_in_a_key() -> None:

@@ -80,6 +80,12 @@ def test_what_is_below_another_mount_is_not_the_roots(tmp_path: Path) -> None:
     assert found == ["/t/"]
 
 
+def test_what_is_covered_only_later_is_the_roots(tmp_path: Path) -> None:
+    found = planned(tmp_path, Tmpfs(target="/etc/x"), Tmpfs(target="/etc"))
+
+    assert found == ["/etc/", "/etc/x/"]
+
+
 def test_links_are_followed_inside_the_root(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"var/run": "-> /run", "out": "-> ../../.."})
 
@@ -136,6 +142,30 @@ def test_what_the_step_wrote_stays(tmp_path: Path) -> None:
         "proc": None,
         "sys": None,
     }
+
+
+def test_what_the_step_does_beside_a_mount_point_shows_in_the_folders_time(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", {"proc": None, "dev": None, "sys": None, "a": None, "b": None})
+    for name in ("a", "b"):
+        os.utime(root / name, (1, 1))
+    by_the_step = 5_000_000_000
+
+    with mount_points(step(root, Tmpfs(target="/a/x"), Tmpfs(target="/b/x"))):
+        assert [(root / name).stat().st_mtime for name in ("a", "b")] == [1, 1]
+        os.utime(root / "a", ns=(by_the_step, by_the_step))
+
+    assert times(root)[str(root / "a")] == by_the_step
+    assert times(root)[str(root / "b")] == 1_000_000_000
+
+
+def test_a_folder_that_the_step_removes(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", {"a": None})
+
+    with mount_points(step(root, Tmpfs(target="/a/x"))):
+        (root / "a/x").rmdir()
+        (root / "a").rmdir()
+
+    assert look_at(root) == {}
 
 
 def test_a_file_in_the_way_is_an_error_and_nothing_stays(tmp_path: Path) -> None:

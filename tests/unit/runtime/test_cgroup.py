@@ -113,7 +113,7 @@ def test_names_are_new_and_below_the_parent() -> None:
 
     assert len(set(names)) == 3
     assert all(name.startswith("/buildkit/polyarch-") for name in names)
-    assert below.startswith("/my/parent/polyarch-")
+    assert below.startswith("/my/parent/buildkit/polyarch-")
 
 
 def test_a_step_without_limits_needs_none() -> None:
@@ -160,8 +160,9 @@ def test_a_group_lasts_as_long_as_its_step() -> None:
     with make_cgroup(step, Host(rootless=False, cgroup2=is_unified)) as cgroup:
         there = [os.path.isdir(folder) for folder in cgroup.folders]
         name = "memory.max" if is_unified else "memory.limit_in_bytes"
-        limits = [Path(folder, name).read_text() for folder in cgroup.folders]
+        files = [path for folder in cgroup.folders if (path := Path(folder, name)).exists()]
+        limits = [path.read_text() for path in files]
 
     assert there == [True] * len(there)
-    assert limits == [f"{64 << 20}\n"] * len(there)
+    assert limits == [f"{64 << 20}\n"]
     assert not any(os.path.isdir(folder) for folder in cgroup.folders)

@@ -14,6 +14,7 @@ from polyarch.record import replace
 from polyarch.runtime.spec import (
     DEFAULT_CAPABILITIES,
     Bind,
+    DeviceNode,
     Host,
     Network,
     Resources,
@@ -22,6 +23,7 @@ from polyarch.runtime.spec import (
     Tmpfs,
     Ulimit,
     base_devices,
+    bound_devices,
     capability_names,
     hosts_file,
     oci_config,
@@ -52,6 +54,52 @@ STEPS = st.builds(
     user_namespace=st.sampled_from(["", "/proc/1/ns/user"]),
 )
 HOSTS = st.sampled_from([ROOT, USER, ALONE])
+
+
+NODE = DeviceNode(
+    path="/dev/mine", source="/dev/theirs", kind="c", major=10, minor=2, mode=0o640, gid=7
+)
+
+
+def test_root_makes_devices_and_may_use_them() -> None:
+    step = replace(STEP, devices=(NODE,))
+
+    linux = oci_config(bound_devices(step, ROOT), ROOT)["linux"]
+
+    numbers = {"type": "c", "major": 10, "minor": 2}
+    made = {"path": "/dev/mine", **numbers, "fileMode": 0o640, "uid": 0, "gid": 7}
+    assert linux["devices"] == [made]
+    assert linux["resources"] == {"devices": [{"allow": True, **numbers, "access": "rwm"}]}
+
+
+def test_an_ordinary_user_lends_devices() -> None:
+    step = bound_devices(replace(STEP, devices=(NODE,)), USER)
+
+    config = oci_config(step, USER)
+
+    assert step.mounts == (Bind(source="/dev/theirs", target="/dev/mine"),)
+    assert (config["linux"]["devices"], config["linux"].get("resources")) == ([], None)
+
+
+def test_a_device_elsewhere_is_lent_as_its_node_would_stay() -> None:
+    step = bound_devices(replace(STEP, devices=(replace(NODE, path="/opt/it"),)), ROOT)
+
+    assert step.mounts == (Bind(source="/dev/theirs", target="/opt/it"),)
+    assert oci_config(step, ROOT)["linux"]["devices"] == []
+
+
+def test_a_limit_that_is_none_is_the_greatest_number() -> None:
+    step = replace(STEP, ulimits=(Ulimit(name="core", soft=5, hard=-1),))
+
+    assert oci_config(step, ROOT)["process"]["rlimits"] == [
+        {"type": "RLIMIT_CORE", "soft": 5, "hard": (1 << 64) - 1}
+    ]
+
+
+def test_a_file_system_in_memory_may_be_read_only() -> None:
+    step = replace(STEP, mounts=(Tmpfs(target="/t", read_only=True),))
+
+    assert mounts(step, ROOT)["/t"]["options"] == ["nosuid", "ro", "mode=1777"]
 
 
 def mounts(step: Step, host: Host) -> dict[str, dict[str, Any]]:
