@@ -10,6 +10,7 @@ from polyarch.dockerfile.instruction import Add, Transfer
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.text.giturl import GitReference, parse_git_reference
+from polyarch.text.gotext import quote
 
 __all__ = ["git_op", "remote_op"]
 
@@ -59,7 +60,12 @@ def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | Git
             hint="write --checksum=sha256: and 64 hexadecimal digits",
             place=instruction.location,
         )
-    return HttpOp(url=source, filename=_file_name(source), checksum=checksum)
+    try:
+        name = _file_name(source)
+    except ValueError as error:
+        message = f"parse {quote(source)}: {error}"
+        raise DockerfileError(message, place=instruction.location) from error
+    return HttpOp(url=source, filename=name, checksum=checksum)
 
 
 def _file_name(url: str) -> str:
