@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import BaseImages, LowerOptions
-from polyarch.dockerfile.epoch import find_epoch
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
 from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
 from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile, parse
@@ -154,18 +154,21 @@ def check_on(
 ) -> CheckResult:
     """Look at what `request` would build, and at all stages if it names none; nothing is built.
 
-    Raises what keeps the Dockerfile from being read, and Cancelled.
+    Raises what keeps the Dockerfile or a build context from being read, and Cancelled.
     """
     lint = _linter(request)
     error: PolyarchError | None = None
     with _reading(node, request, sink, cancel) as (loader, main, resolver):
         source = loader.dockerfile(main)
+        contexts = loader.contexts(main)
+        if lint.override is not None:
+            lint.begin(source)  # what the command line says is no fault of the Dockerfile
         try:
             dockerfile = _parsed(source, request, lint)
             options = replace(
                 _options(request, _BUILD_PLATFORM),
                 all_stages=not request.target,
-                ignores=loader.contexts(main).ignores,
+                ignores=contexts.ignores,
                 lint=lint,
             )
             lower(dockerfile, host(), options=options, maker=GraphMaker(), images=resolver)
@@ -269,13 +272,14 @@ def _loader(
         def folder() -> Path:
             return node.store.temporary("context")
 
-        kept = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+        args = request.build_args
         return Fetcher(
             remote=remote,
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=bool(parse_bool(kept)),
+            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
     return Loader(

@@ -203,6 +203,34 @@ def test_an_error_comes_after_the_findings(root: Person) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip",),
+            (
+                "failed to solve: failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: "
+                'invalid check option "skip"'
+            ),
+        ),
+        (
+            ("--build-context=x=/no/such",),
+            'failed to get build context x: path "/no/such" not found',
+        ),
+        (("-f", "none"), "failed to solve: failed to read dockerfile: open none: no such file"),
+    ],
+)
+def test_what_is_no_fault_of_the_dockerfile_fails_a_check(
+    root: Person, words: tuple[str, ...], said: str
+) -> None:
+    root.write("Dockerfile", "FROM scratch\n")
+
+    ended = root.run("build", "--call=check,format=json", *words, ".")
+
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.complaint().startswith(f"ERROR: failed to build: {said}")
+
+
 def test_a_check_looks_at_the_ignore_file(root: Person) -> None:
     root.write("Dockerfile", "FROM scratch\nCOPY . /\nADD ./secret/key /\nCOPY other /\n")
     root.write(".dockerignore", "secret\n")

@@ -9,12 +9,16 @@ import json
 import lzma
 import os
 import re
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from namespaces import in_mount_namespace
+from polyarch.worker.copy import Copier
+from polyarch.worker.tree import SourceTree, find_literal
 from programs import Ended, Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -248,7 +252,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfil
 
 def archive(who: Person, name: str, *members: tarfile.TarInfo) -> None:
     plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for each in members:
             tar.addfile(each, io.BytesIO(bytes(each.size)))
     who.write(name, "").write_bytes(COMPRESSIONS[name.rpartition(".")[2]](plain.getvalue()))
@@ -311,6 +315,27 @@ def test_add_of_an_archive_with_flags(context: Person) -> None:
     assert "-640 0:0 x/top.txt" in found[2]
 
 
+CAPABILITY = "SCHILY.xattr.security.capability"
+# cap_net_bind_service, effective and permitted, in the second revision of the format.
+NET_BIND = b"\x01\0\0\x02\0\x04" + bytes(14)
+
+
+def test_capabilities_survive_archives_and_stages(context: Person) -> None:
+    entry = member("tool", pax_headers={CAPABILITY: NET_BIND.decode()})
+    archive(context, "tool.tar", entry)
+    text = """\
+        FROM scratch AS first
+        ADD tool.tar /
+        FROM scratch
+        COPY --from=first --chown=5:6 --chmod=711 tool /
+    """
+    assert layers(context, text) == [["-711 5:6 tool"]]
+
+    (layer,) = blobs(context.work / "image.tar")
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        assert tar.getmember("tool").pax_headers[CAPABILITY].encode() == NET_BIND
+
+
 def test_a_folder_of_workdir_survives_no_cache(context: Person) -> None:
     text = "FROM scratch\nWORKDIR /w\nCOPY top.txt .\n"
     build(context, text).check()
@@ -343,3 +368,19 @@ def test_refusals(root: Person, steps: str) -> None:
     assert REFUSALS[steps] in ended.err
     assert "Dockerfile:" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_attributes_that_the_file_system_refuses_are_left_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "f").write_text("content")
+    os.setxattr(source / "f", "user.note", b"1")
+
+    def work() -> None:
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", target], check=True)
+        tree = SourceTree(root=source)
+        Copier(source=tree, root=target).copy(find_literal(tree, "f"), "/f")
+        assert (target / "f").read_text() == "content"
+
+    in_mount_namespace(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,7 +38,7 @@ from polyarch.library.ask import make_request
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import field, frozen, replace
-from polyarch.request import BuildRequest, Secret
+from polyarch.request import BuildRequest, Secret, is_address
 from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "read_request", "refuse_unsupported"]
@@ -133,7 +134,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
         cgroup_parent=options.text("cgroup-parent"),
         allow=allow_flag(options.values("allow")).entitlements,
         secrets=_secrets(secret_flag(options.values("secret")), context.environ),
-        ssh=_agents(ssh_flag(options.values("ssh")), context.environ),
+        ssh=_agents(_ssh_specs(options), context.environ),
         annotations=tuple(
             (each.type, each.platform or "", each.key, each.value)
             for each in annotation_flag(options.values("annotation"), parse_platform=parse)
@@ -207,6 +208,18 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
             _check_secret(spec.id, path)
         found[spec.id] = Secret(id=spec.id, path=path, env=env)
     return tuple(found.values())
+
+
+def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
+    """Return the agents to forward: the user's own if the context is fetched by ssh, and none is named."""
+    specs = tuple(ssh_flag(options.values("ssh")))
+    if specs or not is_address(options.arguments[0]):
+        return specs
+    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - folders don't need it
+
+    reference = parse_git_reference(options.arguments[0])
+    is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
+    return (SshSpec(id="default"),) if is_ssh else ()
 
 
 def _check_secret(identifier: str, path: str) -> None:

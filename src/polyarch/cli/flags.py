@@ -14,6 +14,8 @@ from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.hints import hint_for
 from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
+from polyarch.platforms import format_all, normalize
+from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
 from polyarch.request import Output, Ulimit
 from polyarch.text.gofmt import quoted
@@ -384,15 +386,18 @@ def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str])
     """Read `--build-context`: `name=value` each; later values win.
 
     `familiar` writes a reference as users do (`alpine:3` for `docker.io/library/alpine:3`), raising
-    InputError where the name is none; a `:latest` at the end is dropped.
+    InputError where the name is none; a `:latest` at the end is dropped. A name may end in `::` and the
+    platform that it is for.
     """
     found = {}
     for value in values:
         name, equals, setting = value.partition("=")
         if not equals:
             raise InputError(f"invalid context value: {value}, expected key=value")
+        image, mark, platform = name.partition("::")
         try:
-            found[familiar(name).removesuffix(":latest")] = setting
+            suffix = mark + format_all(normalize(parse_platform(platform))) if mark else ""
+            found[familiar(image).removesuffix(":latest") + suffix] = setting
         except InputError as error:
             raise InvalidReference(f"invalid context name {name}: {error}") from error
     return found

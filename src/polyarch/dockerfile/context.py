@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
 from polyarch.dockerfile.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
@@ -15,9 +15,9 @@ from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
 from polyarch.graph.vertex import StepNote, Vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gotext import nearest, quote
@@ -26,6 +26,8 @@ __all__ = [
     "BaseImages",
     "LowerOptions",
     "Lowering",
+    "NamedContext",
+    "context_name",
     "expand_in",
     "expand_words_in",
     "has_windows_layers",
@@ -35,6 +37,8 @@ MAIN_CONTEXT = "context"
 SCRATCH = "scratch"
 IMAGE_SCHEME = "docker-image://"
 _MAX_GROWTH = 1 << 26  # what no Dockerfile needs, and any machine can hold
+_PLATFORM_MARK = "::"
+_RESERVED = frozenset({SCRATCH, MAIN_CONTEXT})
 _COMMON_IMAGES = tuple(
     f"{name}{tag}"
     for name in ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
@@ -53,11 +57,39 @@ class BaseImages(Protocol):
 
 
 @frozen
+class NamedContext:
+    """What the command line puts in the place of a stage or an image.
+
+    `key` is what it is called there, with the platform if it is for one only; `value` is what it is.
+    """
+
+    key: str
+    value: str
+
+    @property
+    def image(self) -> str:
+        """The image that it is: a reference, or the address of a layout; "" for files."""
+        if self.value.startswith(LAYOUT_SCHEME):
+            return self.value
+        return self.value.removeprefix(IMAGE_SCHEME) if self._is_image else ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is the empty image."""
+        return self._is_image and self.image == SCRATCH
+
+    @property
+    def _is_image(self) -> bool:
+        return self.value.startswith(IMAGE_SCHEME)
+
+
+@frozen
 class LowerOptions:
     """The request's part in what a Dockerfile means.
 
     `is_explicit` says that the platform was asked for, rather than taken from this machine.
-    `contexts` maps the names of named contexts to what they are (a folder or an image reference).
+    `contexts` maps the names of named contexts to what they are: a folder, an address or an image; a
+    name may end in `::` and the platform that it is for.
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
     context whether it is left out, where that is certain. `lint` is told of all that is come across.
@@ -145,13 +177,18 @@ class Lowering:
             )
         return state
 
-    def find_context(self, name: str, platform: Platform) -> str:
-        """Return what the command line says that `name` stands for, "" for nothing."""
-        if name.lower() in {SCRATCH, MAIN_CONTEXT}:
-            return ""
+    def find_context(self, name: str, platform: Platform) -> NamedContext | None:
+        """Return what the command line says that `name` stands for on a platform, None for nothing."""
         contexts = self.options.contexts
-        familiar = _familiar(name)
-        return contexts.get(f"{familiar}::{platform}") or contexts.get(familiar, "")
+        if not contexts or name.lower() in _RESERVED:
+            return None
+        key = context_name(name, platform, contexts)
+        return NamedContext(key=key, value=contexts[key]) if key is not None else None
+
+    def stage_context(self, index: int, platform: Platform) -> NamedContext | None:
+        """Return what the command line puts in the place of a stage."""
+        name = self.written[index].name
+        return self.find_context(name, platform) if name else None
 
     def prefix(self, state: StageState, variables: Mapping[str, str]) -> str:
         """Return what stands before the number in the name of a stage's next step.
@@ -238,11 +275,14 @@ class Lowering:
         )
         return self.maker.add(op, name=name, location=location, platform_name=str(platform))
 
-    def local(self, name: str) -> Vertex:
-        """Add the vertex of a build context."""
-        is_main = name == MAIN_CONTEXT
-        shown = "load build context" if is_main else f"load build context {name}"
-        return self.maker.add(LocalOp(name=name), name=f"[internal] {shown}")
+    def local(self) -> Vertex:
+        """Add the vertex of the build context."""
+        return self.maker.add(LocalOp(name=MAIN_CONTEXT), name="[internal] load build context")
+
+    def named(self, context: NamedContext) -> Vertex:
+        """Add the vertex of a named context of files."""
+        shown = f"[context {context.key}] load from client"
+        return self.maker.add(LocalOp(name=context.key), name=shown)
 
     def source(
         self, state: StageState, name: str, index: int | None, location: Location
@@ -252,18 +292,28 @@ class Lowering:
         `index` is the stage of that name, if there is one.
         """
         if not name:
-            return self.local(MAIN_CONTEXT), True
+            return self.local(), True
         # Whatever the platform of this stage: a stage of its own says for which another image is.
         platform = self.platform
-        context = self.find_context(name, platform)
-        if index is not None and not context:
-            state.taken.stages[index] = None
-            return self.stage(index).vertex, False
-        if name == SCRATCH or context == IMAGE_SCHEME + SCRATCH:
+        if index is not None:
+            context = self.stage_context(index, platform)
+            if context is None:
+                if index >= state.index:
+                    raise DockerfileError(
+                        f"cannot mount from stage {quote(name)}, "
+                        "stage needs to be defined before current command",
+                        hint="move that stage up",
+                        place=location,
+                    )
+                state.taken.stages[index] = None
+                return self.stage(index).vertex, False
+        else:
+            context = self.find_context(name, platform)
+        if name == SCRATCH or (context and context.is_empty):
             return self.maker.add(ScratchOp()), False
-        if context and not context.startswith(IMAGE_SCHEME):
-            return self.local(name), True
-        base = self.resolve(context.removeprefix(IMAGE_SCHEME) or name, platform, location)
+        if context and not context.image:
+            return self.named(context), True
+        base = self.resolve(context.image if context else name, platform, location)
         if has_windows_layers(base):
             raise _no_windows(location)
         shown = f"FROM {base.reference}@{base.digest}"
@@ -307,6 +357,13 @@ def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None
             variant=variables.get("TARGETVARIANT", ""),
         )
     )
+
+
+def context_name(name: str, platform: Platform, known: Container[str]) -> str | None:
+    """Return which of the known named contexts a name means on a platform: one for it goes first."""
+    familiar = _familiar(name)
+    keys = (f"{familiar}{_PLATFORM_MARK}{format_all(normalize(platform))}", familiar)
+    return next((key for key in keys if key in known), None)
 
 
 def _familiar(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from polyarch.dockerfile.context import Lowering, expand_in
 from polyarch.dockerfile.expand import HEREDOC
@@ -24,10 +25,13 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
+from polyarch.text.gotext import quote
 from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
 __all__ = ["check_owner", "lower_copy"]
+
+_LOGIN = re.compile(r"//[^/@]*@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:
@@ -149,7 +153,8 @@ class _Copies:
             keep_owner=True,
             unpack=is_file and self.instruction.unpack is True,
         )
-        vertex = self.lowering.maker.add(op, name=address, location=self.instruction.location)
+        shown = _LOGIN.sub("//", address)
+        vertex = self.lowering.maker.add(op, name=shown, location=self.instruction.location)
         self._put(action, vertex)
 
     def _put(self, action: CopyAction, source: Vertex) -> None:
@@ -193,8 +198,8 @@ def _document_name(document: Heredoc, instruction: Instruction) -> str:
 def _check_order(state: StageState, index: int | None, instruction: Copy) -> None:
     if index is not None and index >= state.index:
         raise DockerfileError(
-            f'cannot copy from stage "{instruction.from_name}", '
-            "it needs to be defined before current stage",
+            f"cannot copy from stage {quote(instruction.from_name)}, it needs to be defined before "
+            f"current stage {quote(state.stage.name or f'stage-{state.index}')}",
             hint="move that stage up",
             place=instruction.location,
         )

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.context import (
-    IMAGE_SCHEME,
     SCRATCH,
     BaseImages,
     Lowering,
     LowerOptions,
+    NamedContext,
     has_windows_layers,
 )
 from polyarch.dockerfile.dispatch import dispatch
-from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, is_number
+from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.expand import Expansion, expand, expansion
 from polyarch.dockerfile.imageconfig import set_platform, with_target, written
 from polyarch.dockerfile.instruction import Add, Copy, Instruction, Run, Stage, Workdir
@@ -137,7 +137,7 @@ def _dated(args: Mapping[str, str], epoch: int | None) -> dict[str, str]:
     text = dated.get(SOURCE_DATE_EPOCH)
     if text is not None and epoch is not None:
         dated[SOURCE_DATE_EPOCH] = str(epoch)
-    elif text is not None and not is_number(text):
+    elif text is not None and not text.removeprefix("-").isdecimal():
         del dated[SOURCE_DATE_EPOCH]  # what it names has no date, or it is empty
     return dated
 
@@ -174,10 +174,11 @@ def _start(stage: Stage, lowering: Lowering, known: tuple[str, ...]) -> _Start:
         )
     platform = None
     if stage.platform:
-        written = _expansion(stage.platform, stage, lowering)
-        lint.base(stage, written, known)
-        lint.stage_platform(stage, written, lowering.global_args.get("TARGETPLATFORM", ""))
-        platform = _parsed_platform(stage, written, lowering)
+        found_platform = _expansion(stage.platform, stage, lowering)
+        target = lowering.global_args.get("TARGETPLATFORM", "")
+        lint.base(stage, found_platform, known)
+        lint.stage_platform(stage, found_platform, target)
+        platform = _parsed_platform(stage, found_platform, lowering)
     context = lowering.find_context(stage.name, platform or lowering.platform)
     return _Start(base=found.text, platform=platform, is_replaced=bool(stage.name and context))
 
@@ -263,22 +264,24 @@ def _lower_stage(index: int, start: _Start, lowering: Lowering) -> StageState:
 def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> StageState:
     """Start from a build context, an earlier stage, nothing, or an image: whichever has the name."""
     platform = start.platform or lowering.platform
-    name = stage.name if start.is_replaced else start.base
-    context = lowering.find_context(name, platform)
-    parent = find_base_stage(lowering.written, start.base, before=index)
-    if not start.is_replaced and parent is not None:
-        state = lowering.stage(parent).fork(stage, index)
-        state.taken.parent = parent
-        return state
-    if context == IMAGE_SCHEME + SCRATCH or (not context and name == SCRATCH):
+    if start.is_replaced:
+        context = lowering.stage_context(index, platform)
+    else:
+        parent = find_base_stage(lowering.written, start.base, before=index)
+        if parent is not None:
+            state = lowering.stage(parent).fork(stage, index)
+            state.taken.parent = parent
+            return state
+        context = lowering.find_context(start.base, platform)
+    if start.base == SCRATCH if context is None else context.is_empty:
         # Not the platform of FROM: nothing is the same on all of them, and so it is in BuildKit.
         return _from_scratch(stage, index, lowering.platform, lowering)
-    if context and not context.startswith(IMAGE_SCHEME):
-        return _from_folder(stage, index, platform, (lowering, name))
-    reference = context.removeprefix(IMAGE_SCHEME) or name
+    if context is not None and not context.image:
+        return _from_files(stage, index, platform, (lowering, context))
+    reference = start.base if context is None else context.image
     state = _from_image(stage, index, platform, (lowering, reference))
-    if state.base is not None and not context:
-        lowering.lint.base_platform(stage, name, platform, state.base.config)
+    if state.base is not None and context is None:
+        lowering.lint.base_platform(stage, start.base, platform, state.base.config)
     return state
 
 
@@ -312,17 +315,17 @@ def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Loweri
     return StageState(stage=stage, index=index, platform=platform, vertex=nothing, config=config)
 
 
-def _from_folder(
-    stage: Stage, index: int, platform: Platform, context: tuple[Lowering, str]
+def _from_files(
+    stage: Stage, index: int, platform: Platform, named: tuple[Lowering, NamedContext]
 ) -> StageState:
-    """Start from the content of a named context that is a folder."""
-    lowering, name = context
+    """Start from the content of a named context that is no image."""
+    lowering, context = named
     state = _from_scratch(stage, index, platform, lowering)
     copied = CopyAction(input=1, sources=("/",), destination="/", keep_owner=False)
     state.vertex = lowering.maker.add(
         FileOp(actions=(copied,)),
-        (state.vertex, lowering.local(name)),
-        name=f"[context {name}] load from client",
+        (state.vertex, lowering.named(context)),
+        name=f"[context {context.key}] load from client",
         location=stage.location,
         platform_name=str(platform),
     )

@@ -19,19 +19,17 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{1
 _NAMELESS = "__unnamed__"
 
 
-def git_op(
-    reference: GitReference, *, keep_git_dir: bool | None = None, checksum: str = ""
-) -> GitOp:
-    """Return the op that fetches what a reference means; what is given here goes first."""
-    kept = reference.keep_git_dir if keep_git_dir is None else keep_git_dir
+def git_op(reference: GitReference, *, keep_git_dir: bool = False, checksum: str = "") -> GitOp:
+    """Return the op that fetches what a reference means, with what is said beside it."""
     return GitOp(
         remote=reference.remote,
         ref=reference.ref,
-        checksum=checksum or reference.checksum,
+        checksum=reference.checksum or checksum,
         subdir=reference.subdir,
-        keep_git_dir=bool(kept),
+        keep_git_dir=keep_git_dir or bool(reference.keep_git_dir),
         submodules=reference.submodules is not False,
         mtime=reference.mtime,
+        fetch_by_commit=reference.fetch_by_commit,
     )
 
 
@@ -45,13 +43,7 @@ def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | Git
     except InputError as error:
         raise DockerfileError(str(error), hint=error.hint, place=instruction.location) from error
     if reference is not None and not reference.ambiguous:
-        if checksum and reference.checksum not in {"", checksum}:
-            raise DockerfileError(
-                f'checksum conflicts: "{checksum}" vs "{reference.checksum}"',
-                place=instruction.location,
-            )
-        kept = instruction.keep_git_dir if isinstance(instruction, Add) else None
-        return git_op(reference, keep_git_dir=kept, checksum=checksum)
+        return _added_repository(reference, instruction, checksum)
     if not _WEB.match(source):
         return None
     if checksum and not _DIGEST.fullmatch(checksum):
@@ -66,6 +58,20 @@ def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | Git
         message = f"parse {quote(source)}: {error}"
         raise DockerfileError(message, place=instruction.location) from error
     return HttpOp(url=source, filename=name, checksum=checksum)
+
+
+def _added_repository(reference: GitReference, instruction: Transfer, checksum: str) -> GitOp:
+    """Return the op of a repository that ADD names; flags and address must agree."""
+    kept = instruction.keep_git_dir if isinstance(instruction, Add) else None
+    problem = ""
+    if checksum and reference.checksum not in {"", checksum}:
+        problem = f"checksum mismatch {quote(checksum)} != {quote(reference.checksum)}"
+    elif kept is not None and reference.keep_git_dir not in {None, kept}:
+        problem = "inconsistent keep-git-dir configuration"
+    if problem:
+        hint = "the flag says one thing, the address another"
+        raise DockerfileError(problem, hint=hint, place=instruction.location)
+    return git_op(reference, keep_git_dir=bool(kept), checksum=checksum)
 
 
 def _file_name(url: str) -> str:

@@ -128,7 +128,8 @@ class GitOp:
 
     `ref` is a branch, a tag or a commit, "" for the repository's own choice; `checksum` is the beginning
     of the commit that it must lead to. `subdir` is the folder that becomes the root. `mtime` "commit"
-    gives all files the time of the commit.
+    gives all files the time of the commit. `fetch_by_commit` asks for the commit that `checksum` names,
+    whatever `ref` stands for by now.
     """
 
     remote: str
@@ -138,6 +139,7 @@ class GitOp:
     keep_git_dir: bool = False
     submodules: bool = True
     mtime: str = ""
+    fetch_by_commit: bool = False
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""

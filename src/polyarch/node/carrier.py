@@ -7,6 +7,7 @@ import time
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.result import Export
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
 from polyarch.progress import CancelToken, Step
@@ -54,7 +55,11 @@ class RegistryCarrier:
         blobs = [
             PushBlob(
                 descriptor=layer.descriptor,
-                sources=tuple(parse(source).repository for source in layer.sources),
+                sources=tuple(
+                    parse(source).repository
+                    for source in layer.sources
+                    if not source.startswith(LAYOUT_SCHEME)
+                ),
             )
             for layer in layers.values()
         ]

@@ -16,14 +16,14 @@ from polyarch.errors import InvalidLayer, NotFound
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.inroot import resolve
 from polyarch.layer.compress import decompressed
+from polyarch.layer.tar import FILE
 from polyarch.layer.tarread import TarReader
 from polyarch.progress import CancelToken, Sink, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.registry.download import redacted
 from polyarch.text.giturl import GitReference, parse_git_reference
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.remote import RemoteSources
-from polyarch.worker.source_git import set_times
 from polyarch.worker.tree import SourceTree
 
 __all__ = ["Fetched", "Fetcher"]
@@ -37,20 +37,18 @@ class Fetched:
     """A context that was brought here.
 
     `made` is when its source was made, in seconds, None if it doesn't tell; `dockerfile` is the name of
-    the Dockerfile if the context is nothing but that. `checkout` is the folder of a repository whose
-    files have the time when they were written.
+    the Dockerfile if the context is nothing but that.
     """
 
     tree: SourceTree
     made: int | None = None
     dockerfile: str = ""
-    checkout: Path | None = None
 
     def date(self) -> int | None:
-        """Let the source say when the build was made: a repository's files get the commit's time."""
-        if self.checkout is not None and self.made is not None:
-            set_times(self.checkout, self.made)
-        return self.made
+        """Return when it was made; an archive that doesn't say, when its newest file was."""
+        if self.made is not None or not self.dockerfile:
+            return self.made
+        return _archive_date(self.tree.root / self.dockerfile)
 
     def has(self, name: str) -> bool:
         """Tell whether there is something of that name."""
@@ -72,7 +70,8 @@ class Fetched:
 class Fetcher:
     """Brings contexts here; `folder` names a fresh folder in the store.
 
-    `keep_git_dir` is what becomes of `.git` where an address doesn't say.
+    `keep_git_dir` says that the main context keeps its `.git` even if its address doesn't say so,
+    `is_dated` that its files get the time of the commit.
     """
 
     remote: RemoteSources
@@ -80,48 +79,59 @@ class Fetcher:
     sink: Sink
     cancel: CancelToken
     keep_git_dir: bool = False
+    is_dated: bool = False
 
     def fetch(self, address: str) -> Fetched | None:
-        """Fetch what an address names; None if it is no address.
+        """Fetch the main context; None if it is no address. An archive is unpacked.
 
         Raises InputError, NotFound, RemoteError, IntegrityError, MachineError, StoreError.
         """
-        reference = parse_git_reference(address)
-        if reference is not None and not (reference.ambiguous and Path(address).is_dir()):
-            return self._commit(reference)
+        reference = _repository(address)
+        if reference is not None:
+            op = git_op(reference, keep_git_dir=self.keep_git_dir)
+            if self.is_dated and not op.mtime:
+                op = replace(op, mtime="commit")
+            return self._commit(op, address)
         return self._file(address) if _WEB.match(address) else None
 
-    def _commit(self, reference: GitReference) -> Fetched:
-        kept = self.keep_git_dir if reference.keep_git_dir is None else None
-        op = git_op(reference, keep_git_dir=kept)
-        with step(self.sink, f"[internal] load git source {redacted(op.remote)}"):
+    def named(self, address: str) -> Fetched | None:
+        """Fetch a named context, as `fetch` does. A file stays a file called `context`."""
+        reference = _repository(address)
+        if reference is not None:
+            return self._commit(git_op(reference), address)
+        return self.plain(address) if _WEB.match(address) else None
+
+    def plain(self, address: str) -> Fetched:
+        """Fetch a file of a web server as it is."""
+        with step(self.sink, f"[internal] load {redacted(address)}"):
+            return self._downloaded(address)
+
+    def _commit(self, op: GitOp, address: str) -> Fetched:
+        with step(self.sink, f"[internal] load git source {redacted(address)}"):
             commit = self.remote.commit(op, self.cancel)
         tree = SourceTree(root=commit.root, revision=commit.commit)
-        checkout = None if op.mtime else commit.root
-        return Fetched(tree=tree, made=commit.made, checkout=checkout)
+        return Fetched(tree=tree, made=commit.made)
 
     def _file(self, address: str) -> Fetched:
         with step(self.sink, "[internal] load remote build context"):
-            op = HttpOp(url=address, filename=_FILE_NAME)
-            file = self.remote.file(op, self.cancel)
-            tree = self._unpacked(file.path)
+            file = self._downloaded(address)
+            path = file.tree.root / _FILE_NAME
+            tree = self._unpacked(path)
         if tree is None:
-            tree = SourceTree(root=file.folder)
-            return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME)
-        made = _newest(file.path) if file.modified is None else file.modified
-        return Fetched(tree=tree, made=made)
+            return file
+        return Fetched(tree=tree, made=_newest(path) if file.made is None else file.made)
+
+    def _downloaded(self, address: str) -> Fetched:
+        file = self.remote.file(HttpOp(url=address, filename=_FILE_NAME), self.cancel)
+        tree = SourceTree(root=file.folder)
+        return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME)
 
     def date(self, op: HttpOp | GitOp) -> int | None:
         """Return when what an op fetches was made, in seconds; None if it doesn't tell."""
         if isinstance(op, GitOp):
             return self.remote.commit(op, self.cancel).made
         file = self.remote.file(op, self.cancel)
-        if file.modified is not None:
-            return file.modified
-        try:
-            return _newest(file.path)
-        except InvalidLayer:
-            return None  # no archive
+        return _archive_date(file.path) if file.modified is None else file.modified
 
     def archive(self, data: bytes) -> Fetched | None:
         """Unpack an archive that was read from standard input; None if it is none."""
@@ -138,8 +148,24 @@ class Fetcher:
         return SourceTree(root=root) if unpack_archive(path, root, "/", None, []) else None
 
 
+def _repository(address: str) -> GitReference | None:
+    reference = parse_git_reference(address)
+    if reference is not None and reference.ambiguous and Path(address).is_dir():
+        return None
+    return reference
+
+
+def _archive_date(path: Path) -> int | None:
+    try:
+        return _newest(path)
+    except InvalidLayer:
+        return None  # no archive
+
+
 def _newest(path: Path) -> int | None:
-    """Return the time of the newest member of an archive, in seconds."""
+    """Return the time of the newest file in an archive, in seconds."""
     with path.open("rb") as stream, decompressed(stream) as tar:
-        times = [member.mtime_ns // 1_000_000_000 for member in TarReader(tar)]
+        times = [
+            member.mtime_ns // 1_000_000_000 for member in TarReader(tar) if member.kind == FILE
+        ]
     return max(times, default=None)

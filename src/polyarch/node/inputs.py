@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.dockerfile.context import context_name
 from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request import BuildRequest, is_address
 from polyarch.store.statindex import StatIndex
@@ -24,14 +28,28 @@ if TYPE_CHECKING:
 __all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 
 DEFAULT_NAME = "Dockerfile"
+MAIN_NAME = "context"
 MAX_DOCKERFILE = 2 << 20
 _WEB = re.compile(r"https?://")
 _IMAGE_SCHEME = "docker-image://"
+_NAMED_HINT = (
+    "--build-context {name}=... names a folder, a repository, a web address, an image as docker-image://, "
+    "or a layout as oci-layout://"
+)
 _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
 def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVE_MAGICS) or data[257:262] == b"ustar"
+    return data.startswith(_ARCHIVE_MAGICS) or _is_tar(data[:512])
+
+
+def _is_tar(header: bytes) -> bool:
+    """Tell whether it is the first header of a tar, of any kind: its checksum is right."""
+    try:
+        expected = int(header[148:156].rstrip(b"\0 ") or b"-1", 8)
+    except ValueError:
+        return False
+    return len(header) == 512 and expected == sum(header[:148] + b" " * 8 + header[156:])
 
 
 @frozen
@@ -86,18 +104,23 @@ class ContextTrees(Mapping[str, SourceTree]):
 class Contexts:
     """The build contexts of a request by name, and what remembers their files' digests.
 
-    `ignores` says of a path of the main one whether it is left out, where that is certain.
+    `ignores` says of a path of the main one whether it is left out, where that is certain. `images` are
+    the names of those that are images.
     """
 
     trees: ContextTrees
     digests: tuple[ContextDigests, ...] = field(repr=False)
     ignores: Callable[[str], bool] | None = None
+    images: frozenset[str] = frozenset()
 
     def date(self, name: str) -> int | None:
         """Let a context say when the build was made, in seconds; None if it doesn't tell.
 
         Raises LookupError if there is no context of that name, else as `Fetcher.fetch`.
         """
+        name = context_name(name, host(), (*self.trees, *self.images)) or name
+        if name in self.images:
+            return None
         self.trees[name]
         fetched = self.trees.fetched.get(name)
         return fetched.date() if fetched else None
@@ -146,16 +169,17 @@ class Loader:
         if request.dockerfile == "-" or main == MainContext():
             return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
         if _WEB.match(request.dockerfile):
-            fetched = self._fetched(request.dockerfile)
-            if fetched is None or not fetched.dockerfile:
-                raise InputError(f"{request.dockerfile} is no Dockerfile")
-            return self._decoded(
-                fetched.read(fetched.dockerfile, MAX_DOCKERFILE + 1), request.dockerfile
-            )
-        if main.fetched is not None:
+            fetched = self.fetcher().plain(request.dockerfile)
+            data = fetched.read(fetched.dockerfile, MAX_DOCKERFILE + 1)
+            return self._decoded(data, request.dockerfile)
+        # Beside a context that is elsewhere, an absolute path is one of this machine.
+        is_here = os.path.isabs(request.dockerfile) and request.context != "-"
+        if main.fetched is not None and not is_here:
             return self._of_fetched(main.fetched)
-        assert main.folder is not None
-        path = _dockerfile_path(main.folder, request)
+        return self._of_folder(_dockerfile_path(main.folder, request))
+
+    def _of_folder(self, path: Path) -> SourceText:
+        request = self.request
         try:
             with open(path, "rb") as stream:
                 data = stream.read(MAX_DOCKERFILE + 1)
@@ -169,8 +193,10 @@ class Loader:
 
     def _of_fetched(self, fetched: Fetched) -> SourceText:
         name = fetched.dockerfile or self.request.dockerfile or DEFAULT_NAME
-        if name == DEFAULT_NAME and not fetched.has(name) and fetched.has(name.lower()):
-            name = name.lower()
+        folder, base = os.path.split(name)
+        lower = os.path.join(folder, base.lower())
+        if base == DEFAULT_NAME and not fetched.has(name) and fetched.has(lower):
+            name = lower
         data = fetched.read(name, MAX_DOCKERFILE + 1)
         return self._decoded(data, self.request.dockerfile or DEFAULT_NAME)
 
@@ -183,50 +209,76 @@ class Loader:
 
     def contexts(self, main: MainContext) -> Contexts:
         """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
-        addresses: dict[str, str] = {}
         folders: dict[str, tuple[Path, Matcher | None]] = {}
         if main.folder is not None:
             path = _dockerfile_path(main.folder, self.request)
-            folders["context"] = (main.folder, _matcher(main.folder, path, self.request))
+            folders[MAIN_NAME] = (main.folder, _matcher(main.folder, path, self.request))
         elif main.fetched is None:
-            folders["context"] = (self.empty, None)
-        for key, value in self.request.build_contexts.items():
-            name = key.partition("::")[0]
-            if value.startswith(_IMAGE_SCHEME) or not value:
-                continue
-            if is_address(value) and not Path(value).is_dir():
-                addresses[name] = value
-            else:
-                folder = _named_folder(name, value)
-                folders[name] = (folder, _matcher(folder, None, self.request))
+            folders[MAIN_NAME] = (self.empty, None)
+        named = self._named()
+        folders |= {
+            name: (folder, _matcher(folder, None, self.request))
+            for name, folder in named.folders.items()
+        }
         opened, digests = {}, []
         for name, (folder, matcher) in folders.items():
             known = ContextDigests(self.index, folder.resolve())
             digests.append(known)
             opened[name] = open_context(folder, matcher, known)
-        trees = ContextTrees(opened, addresses, self._fetched)
+        trees = ContextTrees(opened, named.addresses, lambda address: self.fetcher().named(address))
         if main.fetched is not None:
-            trees.fetched["context"] = main.fetched
-        matcher = folders["context"][1] if "context" in folders else None
+            trees.fetched[MAIN_NAME] = main.fetched
+        matcher = folders[MAIN_NAME][1] if MAIN_NAME in folders else None
         return Contexts(
-            trees=trees, digests=tuple(digests), ignores=matcher.covers if matcher else None
+            trees=trees,
+            digests=tuple(digests),
+            ignores=matcher.covers if matcher else None,
+            images=frozenset(named.images),
         )
 
+    def _named(self) -> _Named:
+        """Sort the named contexts by what they are. Raises NotFound, InputError."""
+        named = _Named()
+        for key, value in self.request.build_contexts.items():
+            if value.startswith(_IMAGE_SCHEME):
+                named.images.append(key)
+            elif value.startswith(LAYOUT_SCHEME):
+                from polyarch.worker.source_layout import open_layout  # noqa: PLC0415 - seldom
 
-def _dockerfile_path(folder: Path, request: BuildRequest) -> Path:
-    if request.dockerfile:
-        return Path(request.dockerfile)
-    path = folder / DEFAULT_NAME
-    lower = folder / DEFAULT_NAME.lower()
-    return lower if not path.exists() and lower.exists() else path
+                open_layout(value).root()
+                named.images.append(key)
+            elif is_address(value) and not Path(value).is_dir():
+                named.addresses[key] = value
+            else:
+                named.folders[key] = _named_folder(key, value)
+        # That name always means the main one.
+        named.folders.pop(MAIN_NAME, None)
+        named.addresses.pop(MAIN_NAME, None)
+        return named
+
+
+@frozen
+class _Named:
+    """The named contexts of a request by name, sorted by what they are."""
+
+    folders: dict[str, Path] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+
+
+def _dockerfile_path(folder: Path | None, request: BuildRequest) -> Path:
+    path = Path(request.dockerfile) if request.dockerfile else (folder or Path()) / DEFAULT_NAME
+    lower = path.with_name(DEFAULT_NAME.lower())
+    # `Dockerfile` may be written small, wherever it is.
+    return lower if path.name == DEFAULT_NAME and not path.exists() and lower.exists() else path
 
 
 def _folder(context: str) -> Path:
     scheme, has_scheme, _ = context.partition("://")
     if has_scheme:
         raise InputError(
-            f"a build context of the kind {scheme}:// can't be carried out yet",
-            hint="name a folder, an image (docker-image://), a repository or a web address",
+            f"a build context can't be of the kind {scheme}://",
+            hint="name a folder, a repository or a web address",
         )
     path = Path(context)
     if not path.is_dir():
@@ -239,15 +291,25 @@ def _folder(context: str) -> Path:
 
 
 def _named_folder(name: str, value: str) -> Path:
+    kind = value.partition(":")[0]
+    if kind in {"target", "input"} and not Path(value).exists():
+        raise InputError(
+            f"failed to get build context {name}: {value} names a target of a bake file",
+            hint="targets are known within a bake file only; build that one first, and name its image",
+        )
+    if "://" in value:
+        raise InputError(
+            f"unsupported context source {kind} for {name}",
+            hint=_NAMED_HINT.format(name=name),
+        )
     path = Path(value)
-    if "://" not in value and not path.is_dir():
-        problem = "is no folder" if path.exists() else "not found"
+    if not value or not path.is_dir():
+        problem = "is no folder" if value and path.exists() else "not found"
         raise NotFound(
             f'failed to get build context {name}: path "{value}" {problem}',
-            hint=f"--build-context {name}=... names a folder, a repository, a web address, or an "
-            "image as docker-image://",
+            hint=_NAMED_HINT.format(name=name),
         )
-    return _folder(value)
+    return path
 
 
 def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
@@ -258,7 +320,7 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
     for path in candidates:
         try:
             text = decode(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except OSError as error:
             raise InputError(f"can't read {path}: {error.strerror}") from error

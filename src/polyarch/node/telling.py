@@ -31,8 +31,15 @@ def _no_number(_step: Digest) -> int:
 
 
 def place_of(value: str) -> str:
-    """Return a build context or a Dockerfile as builds are told apart by it: a folder by its path."""
-    return value if value in {"", "-"} or is_address(value) else os.path.realpath(value)
+    """Return a build context or a Dockerfile as builds are told apart by it.
+
+    A folder or a file is its path, an address has lost the login that it may hold.
+    """
+    # For builds in which a step runs.
+    from polyarch.why.trace import scrubbed  # noqa: PLC0415
+
+    is_path = value not in {"", "-"} and not is_address(value)
+    return os.path.realpath(value) if is_path else scrubbed(value)
 
 
 @mutable

@@ -5,14 +5,18 @@ from __future__ import annotations
 from polyarch.digest import DiffID, Digest
 from polyarch.record import frozen
 
-__all__ = ["BaseImage"]
+__all__ = ["LAYOUT_SCHEME", "BaseImage"]
+
+LAYOUT_SCHEME = "oci-layout://"
+"""What the address of an image in a folder of this machine begins with, instead of a name."""
 
 
 @frozen
 class BaseImage:
     """An image that a stage starts from: pinned, with its config as a JSON object.
 
-    `reference` is its canonical name, with a tag; `digest` that of the manifest for the platform.
+    `reference` is its canonical name, with a tag, or the address of a layout; `digest` that of the
+    manifest for the platform.
     """
 
     reference: str

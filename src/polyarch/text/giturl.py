@@ -23,6 +23,7 @@ _SCP = re.compile(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SHORTHAND = "github.com/"
+_FLAGS = frozenset({"submodules", "keep-git-dir", "fetch-by-commit"})
 
 
 @frozen
@@ -151,6 +152,8 @@ def _apply_query(reference: GitReference, query: Mapping[str, tuple[str, ...]]) 
         if len(values) > 1:
             raise InputError(f"query {quote(name)} has multiple values")
         value = values[0]
+        if not value and name not in _FLAGS:
+            raise InputError(f"query {quote(name)} has no value")
         if name in refs:
             refs[name] = value
         elif name == "ref":

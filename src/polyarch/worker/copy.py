@@ -266,11 +266,18 @@ _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 
 
 def _copy_xattrs(path: Path, target: Path) -> None:
-    """Copy the extended attributes that belong to the file, not to this machine's policy."""
-    for name in os.listxattr(path, follow_symlinks=False):
-        if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
-            continue
-        if name.startswith("security.") and name != "security.capability":
-            continue
-        value = os.getxattr(path, name, follow_symlinks=False)
-        os.setxattr(target, name, value, follow_symlinks=False)
+    """Copy the extended attributes that belong to the file, not to this machine's policy.
+
+    Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
+    """
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
+                continue
+            if name.startswith("security.") and name != "security.capability":
+                continue
+            value = os.getxattr(path, name, follow_symlinks=False)
+            os.setxattr(target, name, value, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise

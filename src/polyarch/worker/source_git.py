@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,15 +21,17 @@ from polyarch.errors import InputError, IntegrityError, MachineError, NotFound, 
 from polyarch.graph.op import GitOp
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
-from polyarch.registry.download import redacted
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
 from polyarch.worker.secrets import Secrets
 
-__all__ = ["GitSource", "GitTree", "set_times"]
+__all__ = ["GitSource", "GitTree", "set_times", "without_login"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_HEX = re.compile(r"[0-9a-f]{4,64}\Z")
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
+_HEAD = re.compile(r"refs/heads/(\S+)")
+_SHALLOW = re.compile(r"--depth|shallow")
+_SSH_COMPLAINT = re.compile(r"Permission denied|Host key verification failed")
 _INHERITED = (
     "PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
@@ -65,16 +68,19 @@ class GitSource:
         folder = self.store.temporary("git")
         folder.mkdir()
         git = _Git(folder=folder, env=self._environment(remote), cancel=cancel)
-        wanted, commit = self._resolve(git, remote, op)
-        if op.checksum and not commit.startswith(op.checksum):
-            raise IntegrityError(f"expected checksum to match {op.checksum}, got {commit}")
-        self._check_out(git, remote, wanted, commit)
+        wanted = self._resolve(git, remote, op)
+        _check_out(git, remote, wanted)
+        commit = git.run("rev-parse", "HEAD").strip()
+        _check(op.checksum, wanted, commit)
+        if op.keep_git_dir:
+            # Before submodules come, as theirs are made from it, and keep it.
+            git.run("remote", "set-url", "origin", without_login(remote))
         if op.submodules:
             git.run("submodule", "update", "--init", "--recursive", "--depth=1")
         made = int(git.run("show", "-s", "--format=%ct", commit).strip())
         if op.keep_git_dir:
-            git.run("remote", "set-url", "origin", _without_login(remote))
             git.run("reflog", "expire", "--all", "--expire=now")
+            (folder / ".git/FETCH_HEAD").unlink(missing_ok=True)
         else:
             remove_tree(folder / ".git")
         root = _subfolder(folder, op.subdir)
@@ -82,42 +88,25 @@ class GitSource:
             set_times(folder, made)
         return GitTree(root=root, commit=commit, made=made)
 
-    def _resolve(self, git: _Git, remote: str, op: GitOp) -> tuple[str, str]:
-        """Return what to ask the server for, and the commit that it is."""
-        ref = op.ref or (op.checksum if _COMMIT.match(op.checksum) else "HEAD")
+    def _resolve(self, git: _Git, remote: str, op: GitOp) -> _Wanted:
+        """Find out what to ask the server for, and which object that is."""
+        if op.fetch_by_commit:
+            if not _COMMIT.match(op.checksum):
+                raise InputError(
+                    "fetch-by-commit requires a full commit hash as checksum",
+                    hint="write ?checksum= and all 40 digits of the commit",
+                )
+            return _Wanted(name=op.checksum, digest=op.checksum)
+        ref = op.ref or (op.checksum if _COMMIT.match(op.checksum) else "")
         if _COMMIT.match(ref):
-            return ref, ref
-        listed = git.run("ls-remote", "--", remote, ref, f"{ref}^{{}}")
-        found = {name: commit for commit, _, name in _lines(listed)}
-        short = ref.removeprefix("refs/")
-        for name in (
-            f"refs/tags/{short}^{{}}", f"{ref}^{{}}", f"refs/tags/{short}", f"refs/heads/{short}",
-            f"refs/{short}", ref,
-        ):  # fmt: skip
-            if name in found:
-                return name.removesuffix("^{}"), found[name]
-        raise NotFound(
-            f"repository does not contain ref {ref}",
-            hint=f"git ls-remote {redacted(remote)} lists what there is",
-        )
-
-    def _check_out(self, git: _Git, remote: str, wanted: str, commit: str) -> None:
-        algorithm = "sha256" if len(commit) == 64 else "sha1"
-        git.run("init", "-q", f"--object-format={algorithm}")
-        git.run("remote", "add", "origin", remote)
-        fetch = ("fetch", "-q", "--no-tags", "--force")
-        try:
-            git.run(*fetch, "--depth=1", "origin", wanted)
-        except RemoteError:
-            everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
-            git.run(*fetch, "origin", *everything)
-        git.run("checkout", "-q", "--detach", commit)
+            return _Wanted(name=ref, digest=ref)
+        return _find(git, remote, ref or _default_branch(git, remote))
 
     def _environment(self, remote: str) -> dict[str, str]:
         env = {name: self.environ[name] for name in _INHERITED if name in self.environ}
         env |= {
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_SSH_COMMAND": "ssh -F /dev/null -o StrictHostKeyChecking=accept-new",
+            "GIT_SSH_COMMAND": self._ssh_command(),
             "LC_ALL": "C",
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -125,15 +114,36 @@ class GitSource:
         }
         if agent := self.secrets.agents.get("default", ""):
             env["SSH_AUTH_SOCK"] = agent
-        settings = {"protocol.file.allow": "user", "advice.detachedHead": "false"}
+        settings = {
+            "protocol.file.allow": "user",
+            "advice.detachedHead": "false",
+            "init.defaultBranch": "master",
+        }
         if header := self._authorization(remote):
-            split = urlsplit(remote)
-            base = f"{split.scheme}://{split.netloc.rpartition('@')[2]}/"
-            settings[f"http.{base}.extraheader"] = f"Authorization: {header}"
+            settings[f"http.{_scope(remote)}.extraheader"] = f"Authorization: {header}"
         env["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (key, value) in enumerate(settings.items()):
             env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return env
+
+    def _ssh_command(self) -> str:
+        """Return how git calls ssh: keys of the agent only, and it never asks.
+
+        A host that the user knows must have the key that they know of it; others are believed, as
+        BuildKit believes all. What is learnt is not kept.
+        """
+        known = [str(self.store.scratch / "known_hosts")]
+        if home := self.environ.get("HOME", ""):
+            known.append(os.path.join(home, ".ssh/known_hosts"))
+        files = " ".join(f'"{path}"' for path in known)
+        options = (
+            "BatchMode=yes",
+            "StrictHostKeyChecking=accept-new",
+            "IdentityFile=none",
+            f"UserKnownHostsFile={files}",
+        )
+        quoted = " ".join(f"-o {shlex.quote(option)}" for option in options)
+        return f"ssh -F /dev/null {quoted}"
 
     def _authorization(self, remote: str) -> str:
         """Return the header that a secret gives for the repository's machine, "" for none."""
@@ -151,6 +161,76 @@ class GitSource:
 
 
 @frozen
+class _Wanted:
+    """What a server is asked for: a ref or a commit, and the object that it is there.
+
+    `peeled` is the commit of an annotated tag, "" for everything else.
+    """
+
+    name: str
+    digest: str
+    peeled: str = ""
+
+
+def _default_branch(git: _Git, remote: str) -> str:
+    found = _HEAD.search(git.run("ls-remote", "--symref", "--", remote, "HEAD"))
+    if found is None:
+        raise NotFound(
+            f"could not find default branch for repository: {without_login(remote)}",
+            hint="say which branch, tag or commit is meant: add #REF to the address",
+        )
+    return f"refs/heads/{found[1]}"
+
+
+def _find(git: _Git, remote: str, ref: str) -> _Wanted:
+    """Look for a ref among those of the server: branches go before tags. Raises NotFound."""
+    listed = git.run("ls-remote", "--", remote, ref, f"{ref}^{{}}")
+    found = {name: digest for digest, _, name in _lines(listed)}
+    short = ref.removeprefix("refs/")
+    tag = f"refs/tags/{ref.removeprefix('refs/tags/')}"
+    for name in (f"refs/{short}", f"refs/heads/{ref.removeprefix('refs/heads/')}", tag):
+        if name in found:
+            return _Wanted(name=name, digest=found[name], peeled=found.get(f"{name}^{{}}", ""))
+    raise NotFound(
+        f"repository does not contain ref {ref}",
+        hint=f"git ls-remote {without_login(remote)} lists what there is; a commit is named in full",
+    )
+
+
+def _check_out(git: _Git, remote: str, wanted: _Wanted) -> None:
+    """Fetch what is wanted and write its files. Branches and tags keep their names."""
+    algorithm = "sha256" if len(wanted.digest) == 64 else "sha1"
+    git.run("init", "-q", f"--object-format={algorithm}")
+    git.run("remote", "add", "origin", remote)
+    name = wanted.name
+    spec = f"+{name}:{name}" if name.startswith("refs/") else name
+    fetch = ("fetch", "-q", "-u", "--no-tags", "--force")
+    try:
+        git.run(*fetch, "--depth=1", "origin", spec)
+    except RemoteError:
+        # Not every server gives a commit that no ref names.
+        if not _COMMIT.match(name):
+            raise
+        everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+        git.run(*fetch, "origin", *everything)
+    try:
+        git.run("checkout", "-q", "--detach", wanted.digest)
+    except RemoteError as error:
+        raise NotFound(
+            f"the repository has no commit {wanted.digest}, or doesn't give it", hint=str(error)
+        ) from error
+
+
+def _check(checksum: str, wanted: _Wanted, commit: str) -> None:
+    """Compare with what the user expects: the commit, or the tag that leads to it."""
+    is_tag = wanted.digest != commit
+    if commit.startswith(checksum) or (is_tag and wanted.digest.startswith(checksum)):
+        return
+    found = f"{wanted.digest} or {commit}" if is_tag else commit
+    raise IntegrityError(f"expected checksum to match {checksum}, got {found}")
+
+
+@frozen
 class _Git:
     """The program, at work in one repository."""
 
@@ -159,26 +239,64 @@ class _Git:
     cancel: CancelToken
 
     def run(self, *arguments: str) -> str:
-        """Run a command and return what it prints. Raises RemoteError, MachineError."""
-        ended = process.run(
-            (*_MASKED, *arguments), env=self.env, cwd=str(self.folder), cancel=self.cancel
-        )
+        """Run a command and return what it prints. Raises RemoteError, MachineError.
+
+        One that a server can't carry out for a shallow copy is tried again for a whole one.
+        """
+        ended = self._run(arguments)
+        if ended.status != 0 and "--depth=1" in arguments and _SHALLOW.search(_text(ended.stderr)):
+            ended = self._run(tuple(each for each in arguments if each != "--depth=1"))
         if ended.status == 127:
             raise MachineError("git was not found", hint="apt install git")
         if ended.status != 0:
-            lines = ended.stderr.decode(errors="replace").strip().splitlines()
-            said = "; ".join(line for line in lines if line.startswith(("fatal", "error"))) or str(
-                ended
+            lines = _text(ended.stderr).strip().splitlines()
+            said = [line for line in lines if line.startswith(("fatal", "error"))]
+            said += [line for line in lines if _SSH_COMPLAINT.search(line)]
+            raise RemoteError(
+                f"git {arguments[0]}: {_redacted('; '.join(said) or str(ended))}",
+                hint=_git_hint(" ".join(lines)),
             )
-            raise RemoteError(f"git {arguments[0]}: {re.sub(r'//[^/@ ]*@', '//', said)}")
         return ended.stdout.decode(errors="replace")
+
+    def _run(self, arguments: tuple[str, ...]) -> process.Completed:
+        return process.run(
+            (*_MASKED, *arguments), env=self.env, cwd=str(self.folder), cancel=self.cancel
+        )
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _git_hint(said: str) -> str:
+    """Return what may help."""
+    if "could not read Username" in said or "Authentication failed" in said:
+        return "give a token: --secret id=GIT_AUTH_TOKEN,env=GIT_AUTH_TOKEN"
+    if "Permission denied (publickey" in said:
+        return "forward an agent that has the key: --ssh default"
+    if "Host key verification failed" in said:
+        return "the host has another key than your known_hosts says"
+    return ""
+
+
+def _redacted(text: str) -> str:
+    return re.sub(r"//[^/@ ]*@", "//", text)
+
+
+def _scope(remote: str) -> str:
+    """Return the addresses that get the token: the repository's own; of GitHub, all."""
+    for host in ("https://github.com/", "https://www.github.com/"):
+        if remote.startswith(host):
+            return host
+    return without_login(remote)
 
 
 def _lines(text: str) -> list[tuple[str, str, str]]:
     return [line.partition("\t") for line in text.splitlines() if "\t" in line]
 
 
-def _without_login(remote: str) -> str:
+def without_login(remote: str) -> str:
+    """Return an address without the name and password that it may hold."""
     return re.sub(r"\A(https?://)[^/@]*@", r"\1", remote)
 
 

@@ -5,6 +5,7 @@ The file is the only one of a tree: mode 0600, owner 0:0, its time that of Last-
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -44,21 +45,37 @@ class HttpSource:
     secrets: Secrets
 
     def fetch(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
-        """Fetch a file. Raises RemoteError, IntegrityError, StoreError."""
+        """Fetch a file. Raises RemoteError, IntegrityError, StoreError.
+
+        One whose digest is given isn't asked about again: it can't change.
+        """
         downloads = Downloads(self.store.database)
         with self.store.locks.exclusive(_lock(op.url), check=cancel.check):
             known = downloads.find(op.url)
             if known is not None and not self.store.blobs.has(known.digest):
                 known = None
+            if known is not None and op.checksum and self._is(known.digest, op.checksum):
+                return self._placed(op, known)
             download = self._download(op.url, known, cancel)
             if download != known:
                 downloads.add(download)
-        if op.checksum and download.digest != op.checksum:
+        if op.checksum and not self._is(download.digest, op.checksum):
             raise IntegrityError(
                 f"digest mismatch {download.digest}: {op.checksum}",
                 hint=f"{redacted(op.url)} isn't what the Dockerfile expects",
             )
         return self._placed(op, download)
+
+    def _is(self, digest: Digest, expected: str) -> bool:
+        """Tell whether a blob has the expected digest, which may be of another algorithm."""
+        algorithm, _, encoded = expected.partition(":")
+        if algorithm == "sha256":
+            return digest == expected
+        found = hashlib.new(algorithm, usedforsecurity=False)
+        with self.store.blobs.open(digest) as blob:
+            while piece := blob.read(_CHUNK):
+                found.update(piece)
+        return found.hexdigest() == encoded
 
     def _download(self, url: str, known: Download | None, cancel: CancelToken) -> Download:
         fields = self._authorization(url)
@@ -67,7 +84,7 @@ class HttpSource:
         elif known is not None and known.modified:
             fields["If-Modified-Since"] = known.modified
         with self.getter.get(url, fields) as answer:
-            if answer.status == 304 and known is not None:
+            if known is not None and _is_same(answer, known):
                 return known
             if not 200 <= answer.status < 400:
                 raise RemoteError(
@@ -88,11 +105,12 @@ class HttpSource:
         return writer.digest
 
     def _authorization(self, url: str) -> dict[str, str]:
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        """Return what the secrets of the machine's name give; of two, the token."""
+        host = urlsplit(url).hostname or ""
+        token = self.secrets.find(f"HTTP_AUTH_TOKEN_{host}")
         header = self.secrets.find(f"HTTP_AUTH_HEADER_{host}")
-        if header is None:
-            token = self.secrets.find(f"HTTP_AUTH_TOKEN_{host}")
-            header = None if token is None else b"Bearer " + token
+        if token is not None:
+            header = b"Bearer " + token
         return {} if header is None else {"Authorization": header.decode("latin-1").strip()}
 
     def _placed(self, op: HttpOp, download: Download) -> HttpFile:
@@ -108,6 +126,14 @@ class HttpSource:
             path.chmod(0o600)
             os.utime(path, (modified or 0, modified or 0))
         return HttpFile(folder=folder, path=path, modified=modified)
+
+
+def _is_same(answer: Answer, known: Download) -> bool:
+    """Tell whether a server says that nothing is new; some do only by the tag that they send."""
+    if answer.status == 304:
+        return True
+    tag = answer.fields.get("ETag").removeprefix("W/")
+    return answer.status == 200 and bool(tag) and tag == known.etag.removeprefix("W/")
 
 
 def _lock(url: str) -> str:

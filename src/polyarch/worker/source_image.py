@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from polyarch.digest import DiffID, Digest
 from polyarch.errors import IntegrityError, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
@@ -139,9 +139,19 @@ class ImageSource:
             if self.store.blobs.has(blob.digest, size=blob.size):
                 return
             status = _Status(self.sink, shown, blob.digest, blob.size)
-            sources = [parse_reference(source) for source in layer.sources]
-            self.remote.fetch(sources, blob, status.progress, cancel)
+            if not self._from_layouts(layer, status.progress, cancel):
+                sources = map(parse_reference, filter(_is_name, layer.sources))
+                self.remote.fetch(sources, blob, status.progress, cancel)
             status.end()
+
+    def _from_layouts(self, layer: LayerRef, progress: Progress, cancel: CancelToken) -> bool:
+        folders = [source for source in layer.sources if not _is_name(source)]
+        if not folders:
+            return False
+        from polyarch.worker.source_layout import fetch_layer  # noqa: PLC0415 - seldom needed
+
+        assert layer.blob is not None
+        return fetch_layer(folders, layer.blob, self.store.blobs, progress, cancel)
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         blob, diff_id = layer.blob, layer.diff_id
@@ -215,6 +225,20 @@ class _Status:
         )
 
 
+@frozen
+class _Origin:
+    """Where an image is: `source` is what its layers remember, `document` reads what isn't here."""
+
+    reference: str
+    shown: str
+    source: str
+    document: Callable[[Descriptor], bytes]
+
+
+def _is_name(source: str) -> bool:
+    return not source.startswith(LAYOUT_SCHEME)
+
+
 @mutable
 class ImageResolver:
     """Resolves the names of base images, each once in a build; the frontend's `BaseImages`."""
@@ -226,12 +250,38 @@ class ImageResolver:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def resolve(self, reference: str, platform: Platform) -> BaseImage:
-        """Return the image of a name for a platform.
+        """Return the image of a name, or of the address of a layout, for a platform.
 
         Raises InvalidReference, NotFound (naming the platforms that there are), RegistryError.
         """
+        if not _is_name(reference):
+            return self._in_layout(reference, platform)
         name = parse_reference(reference)
-        return self._image(name, self.root(name, platform), platform)
+        root = self.root(name, platform)
+        origin = _Origin(
+            reference=name.canonical,
+            shown=name.familiar,
+            source=str(name),
+            document=lambda wanted: self.images.remote.document(name, wanted, self.cancel),
+        )
+        return self._image(origin, root, platform)
+
+    def _in_layout(self, address: str, platform: Platform) -> BaseImage:
+        from polyarch.worker.source_layout import open_layout  # noqa: PLC0415 - seldom needed
+
+        layout = open_layout(address)
+        with self._lock:
+            root = self._roots.get(address)
+            if root is None:
+                with step(self.images.sink, f"[internal] load metadata for {address}"):
+                    root = self._roots[address] = layout.root()
+        origin = _Origin(
+            reference=address,
+            shown=address,
+            source=f"{LAYOUT_SCHEME}{layout.folder}",
+            document=lambda wanted: layout.document(wanted, self.images.store.blobs),
+        )
+        return self._image(origin, root, platform)
 
     def root(self, name: Reference, platform: Platform) -> Descriptor:
         """Return what a name stands for: an index or a manifest. It is asked for once in a build."""
@@ -278,45 +328,49 @@ class ImageResolver:
             return False
         return blobs.has(chosen.digest)
 
-    def _document(self, name: Reference, descriptor: Descriptor) -> bytes:
+    def _document(self, origin: _Origin, descriptor: Descriptor) -> bytes:
         blobs = self.images.store.blobs
         if blobs.has(descriptor.digest, size=descriptor.size or None):
             return blobs.read(descriptor.digest, _DOCUMENT_LIMIT)
-        data = self.images.remote.document(name, descriptor, self.cancel)
+        data = origin.document(descriptor)
         blobs.put(data, descriptor.digest)
         return data
 
-    def _image(self, name: Reference, root: Descriptor, platform: Platform) -> BaseImage:
+    def _image(self, origin: _Origin, root: Descriptor, platform: Platform) -> BaseImage:
         descriptor = root
-        if is_index(root.media_type):
-            descriptor = self._choose(name, root, platform)
-        manifest = parse_manifest(self._document(name, descriptor))
-        config = _config(self._document(name, manifest.config), manifest.config.digest)
+        while is_index(descriptor.media_type):
+            descriptor = self._choose(origin, descriptor, platform)
+        manifest = parse_manifest(self._document(origin, descriptor))
+        config = _config(self._document(origin, manifest.config), manifest.config.digest)
         diff_ids = _diff_ids(config)
         if len(diff_ids) != len(manifest.layers):
             raise IntegrityError(
-                f"{name} has {len(manifest.layers)} layers, but its config tells of {len(diff_ids)}"
+                f"{origin.reference} has {len(manifest.layers)} layers, but its config tells of "
+                f"{len(diff_ids)}"
             )
         layers = tuple(
             LayerRef(
                 snapshot=snapshot_of_diff(diff_id),
                 diff_id=diff_id,
                 blob=layer,
-                sources=(str(name),),
+                sources=(origin.source,),
             )
             for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)
         )
         self.images.remember(descriptor.digest, LayerStack(layers=layers))
         return BaseImage(
-            reference=name.canonical, digest=descriptor.digest, diff_ids=diff_ids, config=config
+            reference=origin.reference,
+            digest=descriptor.digest,
+            diff_ids=diff_ids,
+            config=config,
         )
 
-    def _choose(self, name: Reference, root: Descriptor, platform: Platform) -> Descriptor:
-        index = parse_index(self._document(name, root))
+    def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:
+        index = parse_index(self._document(origin, root))
         try:
             return choose(index, platform)
         except NotFound as error:
-            raise NotFound(f"{name.familiar}: {error}", hint=error.hint) from error
+            raise NotFound(f"{origin.shown}: {error}", hint=error.hint) from error
 
 
 def _config(data: bytes, digest: Digest) -> dict[str, object]:

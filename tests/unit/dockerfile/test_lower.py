@@ -363,7 +363,7 @@ def test_add_keeps_the_order_of_its_sources() -> None:
         ("ADD --checksum=abc http://host/a /", "invalid checksum 'abc'"),
         (f"ADD --checksum={DIGEST} a /", "checksum requires HTTP"),
         (f"ADD --checksum={DIGEST} http://host/a http://host/b /", "multiple sources"),
-        (f"ADD --checksum={COMMIT} https://host/it.git?commit=ab /", "checksum conflicts"),
+        (f"ADD --checksum={COMMIT} https://host/it.git?commit=ab /", "checksum mismatch"),
         ("ADD https://host/it.git?nonsense=1 /", 'unexpected query "nonsense"'),
         ("COPY http://host/a /", "source can't be a URL for COPY"),
         ("COPY https://host/it.git /", "source can't be a git ref for COPY"),

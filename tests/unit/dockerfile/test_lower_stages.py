@@ -380,3 +380,20 @@ def test_options_for_scanners_are_no_variables() -> None:
     ]
     assert isinstance(image.vertex.op, ExecOp)
     assert not any(each.startswith("BUILDKIT_SBOM") for each in image.vertex.op.env)
+
+
+def test_a_stage_that_comes_later_can_not_be_copied_from() -> None:
+    text = "FROM scratch\nCOPY --from=B a /\nFROM scratch AS b\nFROM scratch\nCOPY --from=0 x /\n"
+    with pytest.raises(DockerfileError) as caught:
+        lowered(text)
+    assert (str(caught.value), caught.value.line) == (
+        'cannot copy from stage "B", it needs to be defined before current stage "stage-0"',
+        2,
+    )
+
+
+def test_a_stage_that_comes_later_can_not_be_mounted() -> None:
+    text = "FROM base AS a\nRUN --mount=from=b,target=/m x\nFROM scratch AS b\nFROM a\n"
+    with pytest.raises(DockerfileError, match='cannot mount from stage "b", stage needs') as caught:
+        lowered(text)
+    assert caught.value.line == 2

@@ -1,6 +1,7 @@
 """The Dockerfile and the contexts of a request, wherever they are."""
 
 import io
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from polyarch.worker.remote import remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree
 from web import Page, WebServer, web_server
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 DATE = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
 
@@ -67,6 +73,17 @@ def archive(kind: str, **files: str) -> bytes:
     return data.getvalue()
 
 
+def without_magic(data: bytes) -> bytes:
+    """Make of an archive one as Unix had it first: no field says what it is."""
+    changed = bytearray(data)
+    for start in range(0, len(data), 512):
+        if data[start + 257 : start + 262] == b"ustar":
+            changed[start + 257 : start + 512] = bytes(255)
+            block = changed[start : start + 148] + b" " * 8 + changed[start + 156 : start + 512]
+            changed[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    return bytes(changed)
+
+
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
     return [entry.name for entry in tree.entries(tree.root)]
@@ -92,9 +109,14 @@ def test_a_dockerfile_on_standard_input(store: Store) -> None:
     assert text == "FROM a"
 
 
-@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz", "zst", "v7"])
 def test_an_archive_on_standard_input(store: Store, kind: str) -> None:
-    data = archive(kind, Dockerfile="FROM a", other="FROM b", file="")
+    data = archive(kind if kind in {"gz", "bz2", "xz"} else "",
+                   Dockerfile="FROM a", other="FROM b", file="")  # fmt: skip
+    if kind == "zst":
+        data = zstd.compress(data)
+    elif kind == "v7":
+        data = without_magic(data)
 
     text, contexts = load(store, context="-", stdin=data, dockerfile="other")
 
@@ -185,7 +207,66 @@ def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> No
         load(store, context="nowhere")
     with pytest.raises(InputError, match="ambiguous Dockerfile source"):
         load(store, context="-", stdin=b"FROM a", dockerfile="mine")
-    with pytest.raises(InputError, match="kind oci-layout://"):
-        load(store, context="-", stdin=b"FROM a", build_contexts={"a": "oci-layout:///x"})
     with pytest.raises(LookupError):
         load(store, context="-", stdin=b"FROM a")[1].date("other")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("target:base", "names a target of a bake file"),
+        ("ftp://h/x", "unsupported context source ftp for a"),
+        ("", 'failed to get build context a: path "" not found'),
+        ("nowhere", 'failed to get build context a: path "nowhere" not found'),
+        ("oci-layout://nowhere", "the folder nowhere was not found"),
+    ],
+)
+def test_named_contexts_that_are_refused(store: Store, value: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        load(store, context="-", stdin=b"FROM a", build_contexts={"a": value})
+
+
+def test_an_archive_stays_an_archive_as_named_context(store: Store, web: WebServer) -> None:
+    data = archive("gz", file="")
+    web.pages["/x"] = Page(data)
+    found: list[bytes] = []
+
+    def use(contexts: Contexts) -> None:
+        root = contexts.trees["a"].root
+        found.append((root / "context").read_bytes())
+        assert contexts.date("a") == 5
+
+    load(store, use, context="-", stdin=b"FROM a", build_contexts={"a": f"{web.address}/x"})
+
+    assert found == [data]
+
+
+def test_named_contexts_for_one_platform_and_all(store: Store, tmp_path: Path) -> None:
+    for name in ("one", "all"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+    given = {"a": str(tmp_path / "all"), "a::linux/arm64": str(tmp_path / "one")}
+
+    _, contexts = load(store, context="-", stdin=b"FROM a", build_contexts=given)
+
+    assert names(contexts, "a") == ["all"]
+    assert names(contexts, "a::linux/arm64") == ["one"]
+
+
+def test_a_dockerfile_of_this_machine_beside_a_context_elsewhere(
+    store: Store, web: WebServer, tmp_path: Path
+) -> None:
+    web.pages["/x"] = Page(archive("", Dockerfile="FROM there"))
+    (tmp_path / "mine").write_text("FROM here")
+
+    text, _ = load(store, context=f"{web.address}/x", dockerfile=str(tmp_path / "mine"))
+
+    assert text == "FROM here"
+
+
+def test_a_dockerfile_written_small_in_a_folder_that_is_named(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "dockerfile").write_text("FROM small")
+
+    text, _ = load(store, context=str(tmp_path), dockerfile=str(tmp_path / "Dockerfile"))
+
+    assert text == "FROM small"

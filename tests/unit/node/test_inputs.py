@@ -185,7 +185,6 @@ def test_named_contexts_that_are_folders(store: Store, tmp_path: Path) -> None:
     contexts = {
         "more": str(tmp_path / "more"),
         "alpine": "docker-image://alpine:3",
-        "empty": "",
     }
 
     found = load(store, request(tmp_path / "c", build_contexts=contexts))

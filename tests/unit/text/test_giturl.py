@@ -53,6 +53,8 @@ def test_every_setting_of_a_query() -> None:
         ("subdir=a#x:b", 'subdir conflicts: "b" vs "a"'),
         ("tag=a&branch=b", "branch conflicts with tag"),
         ("tag=a&tag=b", 'query "tag" has multiple values'),
+        ("ref=", 'query "ref" has no value'),
+        ("mtime", 'query "mtime" has no value'),
         ("depth=3", 'unexpected query "depth"'),
         ("submodules=maybe", 'invalid submodules value: "maybe"'),
         ("mtime=now", "invalid mtime value"),

@@ -181,8 +181,80 @@ def test_secrets_become_headers_of_their_host(source: GitSource, tmp_path: Path)
 
     env = source._environment("https://h/r.git")
 
-    assert "http.https://h/.extraheader" in env.values()
+    assert "http.https://h/r.git.extraheader" in env.values()
     assert "Authorization: basic eC1hY2Nlc3MtdG9rZW46YWJj" in env.values()
     assert (
         "http.https://other/.extraheader" not in source._environment("https://other/r.git").values()
     )
+
+
+def test_the_token_of_github_is_for_all_of_it(source: GitSource, tmp_path: Path) -> None:
+    secrets = Secrets(sources={"GIT_AUTH_TOKEN": SecretSource(value=b"abc")})
+    source = GitSource(store=source.store, secrets=secrets, environ={})
+
+    env = source._environment("https://github.com/org/repo.git")
+
+    assert "http.https://github.com/.extraheader" in env.values()
+
+
+def test_a_branch_goes_before_a_tag_of_its_name(source: GitSource, remote: Path) -> None:
+    git(remote, "tag", "main", "old")
+
+    assert (fetch(source, remote, ref="main").root / "file").read_text() == "two"
+    assert (fetch(source, remote, ref="refs/tags/main").root / "file").read_text() == "one"
+    assert (fetch(source, remote, ref="tags/main").root / "file").read_text() == "one"
+
+
+def test_a_beginning_of_a_commit_is_no_ref(source: GitSource, remote: Path) -> None:
+    with pytest.raises(NotFound, match="repository does not contain ref"):
+        fetch(source, remote, ref=git(remote, "rev-parse", "--short", "main"))
+
+
+def test_the_checksum_of_an_annotated_tag_or_its_commit(source: GitSource, remote: Path) -> None:
+    tag, commit = git(remote, "rev-parse", "v1"), git(remote, "rev-parse", "v1^{commit}")
+
+    for checksum in (tag, commit, tag[:8]):
+        assert fetch(source, remote, ref="v1", checksum=checksum).commit == commit
+    with pytest.raises(IntegrityError, match=f"to match ab, got {tag} or {commit}"):
+        fetch(source, remote, ref="v1", checksum="ab")
+
+
+def test_the_commit_itself_whatever_the_branch_is_by_now(source: GitSource, remote: Path) -> None:
+    first = git(remote, "rev-parse", "old")
+
+    tree = fetch(source, remote, ref="refs/heads/main", checksum=first, fetch_by_commit=True)
+
+    assert (tree.root / "file").read_text() == "one"
+    with pytest.raises(InputError, match="requires a full commit hash"):
+        fetch(source, remote, ref="main", fetch_by_commit=True)
+
+
+def test_a_commit_that_is_not_there(source: GitSource, remote: Path) -> None:
+    with pytest.raises(NotFound, match=f"the repository has no commit {'a' * 40}"):
+        fetch(source, remote, ref="a" * 40)
+
+
+def test_a_repository_without_a_branch(source: GitSource, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    git(folder, "init", "-q")
+
+    with pytest.raises(NotFound, match="could not find default branch"):
+        fetch(source, folder)
+
+
+def test_a_kept_folder_knows_its_branch_or_tag(source: GitSource, remote: Path) -> None:
+    by_branch = fetch(source, remote, ref="main", keep_git_dir=True)
+    by_tag = fetch(source, remote, ref="v1", keep_git_dir=True)
+
+    assert git(by_branch.root, "branch", "--points-at=HEAD", "--format=%(refname)").endswith("main")
+    assert git(by_tag.root, "describe") == "v1"
+    assert not (by_tag.root / ".git/FETCH_HEAD").exists()
+
+
+def test_files_of_large_file_storage_are_pointers(source: GitSource, tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
+    files = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer}
+    remote = repository(tmp_path / "large", files)
+
+    assert (fetch(source, remote).root / "x.bin").read_text() == pointer

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -134,8 +135,7 @@ def test_secrets_open_doors(
 ) -> None:
     (tmp_path / "secret").write_text("abc")
     web.pages["/a"] = Page(b"content")
-    host = web.address.removeprefix("http://")
-    secrets = Secrets(sources={name + host: SecretSource(path=str(tmp_path / "secret"))})
+    secrets = Secrets(sources={f"{name}127.0.0.1": SecretSource(path=str(tmp_path / "secret"))})
 
     HttpSource(store=source.store, getter=source.getter, secrets=secrets).fetch(
         HttpOp(url=f"{web.address}/a", filename="name"), CancelToken()
@@ -148,3 +148,30 @@ def test_redacted() -> None:
     assert redacted("https://a:b@c/d?e") == "https://a:xxxxx@c/d?e"
     assert redacted("https://a@c/d") == "https://a@c/d"
     assert redacted("https://c/d") == "https://c/d"
+
+
+def test_a_file_of_a_known_digest_is_not_asked_about(source: HttpSource, web: WebServer) -> None:
+    web.pages["/a"] = Page(b"content")
+    for _ in range(2):
+        fetch(source, f"{web.address}/a", sha256(b"content"))
+
+    assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_checksums_of_other_algorithms(source: HttpSource, web: WebServer, algorithm: str) -> None:
+    web.pages["/a"] = Page(b"content")
+    right = f"{algorithm}:{hashlib.new(algorithm, b'content').hexdigest()}"
+    wrong = f"{algorithm}:{hashlib.new(algorithm, b'other').hexdigest()}"
+
+    assert fetch(source, f"{web.address}/a", right).path.read_bytes() == b"content"
+    with pytest.raises(IntegrityError, match="digest mismatch"):
+        fetch(source, f"{web.address}/a", wrong)
+
+
+def test_a_server_that_answers_with_the_same_tag(source: HttpSource, web: WebServer) -> None:
+    web.pages["/a"] = Page(b"content", {"ETag": 'W/"1"'})
+    fetch(source, f"{web.address}/a")
+    web.pages["/a"] = Page(b"changed without a new tag", {"ETag": '"1"'})
+
+    assert fetch(source, f"{web.address}/a").path.read_bytes() == b"content"

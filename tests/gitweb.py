@@ -1,0 +1,139 @@
+"""Repositories behind a web server, by git's own program for that, for those who know a password."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+__all__ = ["DATE", "GitWeb", "commit", "git_web", "new_repository"]
+
+DATE = 1_700_000_000
+
+
+@dataclass(slots=True)
+class GitWeb:
+    """The server: `address` is that of the folder, `headers` are the passwords that it was sent.
+
+    With `password`, it serves only those who say it as the user `x-access-token`.
+    """
+
+    address: str
+    password: str = ""
+    headers: list[str] = field(default_factory=list)
+
+    def lets_in(self, header: str) -> bool:
+        """Tell if a request is served."""
+        self.headers.append(header)
+        expected = base64.b64encode(f"x-access-token:{self.password}".encode()).decode()
+        return not self.password or header.lower() == f"basic {expected}".lower()
+
+
+def commit(folder: Path, *words: str) -> str:
+    """Run git in a repository as somebody at a certain time; return what it prints."""
+    identity = {
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in {"NAME": "me", "EMAIL": "me@host", "DATE": f"{DATE} +0000"}.items()
+    }
+    settings = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.file.allow",
+        "GIT_CONFIG_VALUE_0": "always",
+    }
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **identity, **settings}
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env=env, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def new_repository(folder: Path, files: Mapping[str, str]) -> Path:
+    """Make a repository of one commit on the branch `main`."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    commit(folder, "init", "-q", "-b", "main")
+    commit(folder, "add", ".")
+    commit(folder, "commit", "-q", "-m", "first")
+    return folder
+
+
+@contextlib.contextmanager
+def git_web(folder: Path) -> Iterator[GitWeb]:
+    """Serve the repositories in a folder for the time of the block; `x/.git` is also `x.git`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(b"")
+
+        def do_POST(self) -> None:
+            self.answer(_body(self))
+
+        def answer(self, data: bytes) -> None:
+            if not web.lets_in(self.headers.get("Authorization", "")):
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.end_headers()
+                return
+            head, _, body = _backend(self, folder, data).partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for name, value in fields.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        web = GitWeb(address=f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield web
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    if request.headers.get("Transfer-Encoding", "") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", "0")))
+    data = b""
+    while size := int(request.rfile.readline(), 16):
+        data += request.rfile.read(size)
+        request.rfile.readline()
+    return data
+
+
+def _backend(request: BaseHTTPRequestHandler, folder: Path, data: bytes) -> bytes:
+    path, _, query = request.path.partition("?")
+    name, _, rest = path.partition(".git/")
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+        "PATH_INFO": f"{name.rstrip('/')}/.git/{rest}",
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": request.command,
+        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(data)),
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    command = ["git", "http-backend"]
+    return subprocess.run(command, env=env, input=data, check=True, capture_output=True).stdout
