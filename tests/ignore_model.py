@@ -22,7 +22,7 @@ def _clean(pattern: str) -> str:
                 parts.append(part)
         elif part not in {"", "."}:
             parts.append(part)
-    return "/".join(parts) or ("/" if is_rooted else ".")
+    return "/" + "/".join(parts) if is_rooted else "/".join(parts) or "."
 
 
 def _rules(text: str) -> list[tuple[str, bool]]:
@@ -33,7 +33,8 @@ def _rules(text: str) -> list[tuple[str, bool]]:
             continue
         pattern = line.strip()
         mark = "!" if pattern.startswith("!") else ""
-        pattern = mark + _clean(pattern.removeprefix("!").strip())
+        pattern = _clean(pattern.removeprefix("!").strip())
+        pattern = mark + (pattern.removeprefix("/") or "/")
         # Read again as a whole: cleaning may have brought blanks to the end, or a mark to the front.
         pattern = _clean(pattern.strip())
         is_exception = pattern.startswith("!")

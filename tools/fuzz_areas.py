@@ -56,7 +56,7 @@ FILES = (
 _NAMES = r"[a-z./*? !#\n-]"
 # The second implementation of ignore patterns knows these only: simple classes, no letters escaped.
 _SIMPLE_PATTERNS = re.compile(rf"(?:{_NAMES}|\\[][*?.!-]|\[\^?(?:[a-c]-[d-z]|[a-z])+\])*".encode())
-_MAX_PRINTED = 4096  # each instruction is read back, each text printed twice
+_LONG = 4096  # bytes, from which not everything is tried
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _ARRAY = re.compile(rf"\[[ \t\r\n]*(?:{_STRING}[ \t\r\n]*(?:,[ \t\r\n]*{_STRING}[ \t\r\n]*)*)?\]")
 _QUOTED = re.compile(r"[\"'`(\[].*", re.DOTALL)
@@ -92,7 +92,7 @@ def _check_lexer(data: bytes) -> str:
             raise AssertionError(f"no place in: {error}") from error
         error.place.excerpt()
         return _outcome(error)
-    if len(data) < _MAX_PRINTED:
+    if len(data) < _LONG:
         check_printing(dockerfile)
     kinds = {type(each).__name__ for stage in dockerfile.stages for each in stage.instructions}
     return f"parsed {dockerfile.escape} {len(dockerfile.directives)} {sorted(kinds)}"
@@ -152,11 +152,13 @@ def _same(ours: object, theirs: object) -> None:
 def _check_ignore(data: bytes) -> str:
     from ignore_model import files_sent, is_ignored  # noqa: PLC0415 found by the path above only
 
+    # Each path is compared with each pattern: of thousands of those, that is the time.
+    files = FILES if len(data) < _LONG else FILES[:4]
     try:
         patterns = read_patterns(data)
-        kept = kept_files(patterns, FILES)
+        kept = kept_files(patterns, files)
         matcher = Matcher(patterns)
-        ignored = [path for path in FILES if matcher.ignores(path)]
+        ignored = [path for path in files if matcher.ignores(path)]
     except PolyarchError as error:
         return _outcome(error)
     if len(data) < 200 and _SIMPLE_PATTERNS.fullmatch(data):

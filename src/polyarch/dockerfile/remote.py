@@ -52,7 +52,12 @@ def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | Git
             hint="write --checksum=sha256: and 64 hexadecimal digits",
             place=instruction.location,
         )
-    return HttpOp(url=source, filename=_file_name(source), checksum=checksum)
+    try:
+        name = _file_name(source)
+    except ValueError as error:
+        message = f"parse {quote(source)}: {error}"
+        raise DockerfileError(message, place=instruction.location) from error
+    return HttpOp(url=source, filename=name, checksum=checksum)
 
 
 def _added_repository(reference: GitReference, instruction: Transfer, checksum: str) -> GitOp:

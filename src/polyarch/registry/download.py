@@ -24,7 +24,12 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 def redacted(url: str) -> str:
     """Return an address without the password that it may hold."""
-    split = urlsplit(url)
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return (
+            url.partition("://")[0] + "://…"
+        )  # no address: where a password would be, nobody knows
     login, at, host = split.netloc.rpartition("@")
     if not at or ":" not in login:
         return url
@@ -46,6 +51,7 @@ class Getter:
 
         Redirects are followed; what passes is tried again. Raises RemoteError.
         """
+        _check(url)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 answer, site, connection = self._follow(url, dict(fields))
@@ -76,6 +82,7 @@ class Getter:
                 return answer, site, connection
             answer.drop()
             self.pools.give_back(site, connection)
+            _check(location)
             target = urljoin(url, location)
             if urlsplit(target).hostname != urlsplit(url).hostname:
                 fields.pop("Authorization", None)
@@ -96,6 +103,17 @@ class Getter:
             connection.close()
             raise
         return answer, site, connection
+
+
+def _check(url: str) -> None:
+    """Raise RemoteError for what is no address. Text that isn't UTF-8 is none either."""
+    try:
+        _ = urlsplit(url).port
+        url.encode()
+    except ValueError as error:
+        raise RemoteError(
+            f"{redacted(url)!r} is no address: {error}", hint="write https://HOST/PATH"
+        ) from error
 
 
 def _basic(login: str) -> dict[str, str]:

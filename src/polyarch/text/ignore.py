@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from polyarch.errors import InputError
 from polyarch.record import frozen
@@ -90,7 +91,7 @@ class _Pattern:
     def matches(self, path: str) -> bool:
         """Tell if the pattern matches the path itself. Raises BadPattern."""
         if self._matches is None:
-            self._matches = _compile(translate(self.text))
+            self._matches = _compiled(self.text)
         return self._matches(path)
 
     def matches_tree(self, path: str) -> bool:
@@ -109,6 +110,11 @@ def _folders(path: str) -> Iterator[str]:
     while end >= 0:
         yield path[:end]
         end = path.find("/", end + 1)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> Callable[[str], bool]:
+    return _compile(translate(text))
 
 
 def _compile(translation: Translation) -> Callable[[str], bool]:

@@ -116,3 +116,10 @@ def test_many_equal_findings_are_one_for_each_place() -> None:
     )
 
     assert len(lint.findings) == 3000
+
+
+def test_address_that_is_none_is_refused_at_its_place() -> None:
+    with pytest.raises(DockerfileError, match=r'parse "http://\]": Invalid') as at:
+        lowered("FROM base\nADD http://] /x\n")
+
+    assert at.value.line == 2
