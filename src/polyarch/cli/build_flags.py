@@ -32,6 +32,12 @@ _IGNORED = {
     "security-opt": 'use "RUN --security=insecure" for a step that needs more',
     "squash": "a multi-stage Dockerfile gives an image of few layers",
 }
+# Scripts set these for every builder, so they are no reason to fail.
+_IGNORED_ARGS = {
+    "BUILDKIT_ATTEST_": "attestations can't be made yet",
+    "BUILDKIT_INLINE_CACHE": "the cache can't be exported yet",
+}
+_OFF = frozenset({"", "0", "false", "disabled=true"})
 
 BUILD_FLAGS = (
     Flag(name="add-host", kind=Kind.FIELDS, help='Add a custom host-to-IP mapping ("host:ip")'),
@@ -119,9 +125,12 @@ def resource_values(options: Options) -> tuple[str, ...]:
 
 
 def ignored_flags(options: Options) -> list[str]:
-    """Return a warning for each flag that was given and has no effect."""
-    return [
-        f"WARNING: --{name} has no effect: {why}"
-        for name, why in _IGNORED.items()
-        if options.given(name)
+    """Return a warning for each flag and each builder's argument that was given and has no effect."""
+    flags = [(name, why) for name, why in _IGNORED.items() if options.given(name)]
+    arguments = [
+        (f"build-arg {name}", why)
+        for name, is_on, value in (each.partition("=") for each in options.values("build-arg"))
+        for beginning, why in _IGNORED_ARGS.items()
+        if name.startswith(beginning) and is_on and value not in _OFF
     ]
+    return [f"WARNING: --{name} has no effect: {why}" for name, why in (*flags, *arguments)]
