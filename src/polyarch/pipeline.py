@@ -7,20 +7,13 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from polyarch.digest import Digest
 from polyarch.dockerfile.context import BaseImages, LowerOptions
-from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH, find_epoch
-from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
+from polyarch.dockerfile.epoch import find_epoch
+from polyarch.dockerfile.lint import Linter
 from polyarch.dockerfile.lower import Lowered, lower
-from polyarch.dockerfile.mount import Device
-from polyarch.dockerfile.parser import Dockerfile, parse
-from polyarch.dockerfile.syntax import check_syntax
-from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.dockerfile.parser import Dockerfile
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.export import (
@@ -36,38 +29,20 @@ from polyarch.exporter.export import (
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.graph.location import SourceText
-from polyarch.graph.op import GitOp, HttpOp
-from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.node.telling import Telling
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, WarningEvent, ignore_events, step
-from polyarch.record import frozen, replace
+from polyarch.progress import CancelToken, Sink, ignore_events, step
+from polyarch.reading import Dates, linter_of, lower_options, open_reading, tell_findings
+from polyarch.record import replace
 from polyarch.request import BuildRequest, Output
 from polyarch.result import BuildResult
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
-from polyarch.text.gotext import parse_bool
-from polyarch.worker.remote import RemoteSources
-from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
-if TYPE_CHECKING:
-    from polyarch.dockerfile.outline import Outline
-    from polyarch.node.fetched import Fetcher
-
-__all__ = ["CheckResult", "build_on", "check_on", "outline_on", "targets_on"]
-
-_OWN_ADDRESS = "127.0.0.1"
-_ALL = frozenset({"network.host", "security.insecure"})
-"""What is allowed where nothing runs."""
-_MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
-"""The build argument that makes an index even of one platform."""
-
-_BUILD_PLATFORM: tuple[Platform, ...] = ()
-"""Platforms for questions about a Dockerfile: BuildKit answers for the machine that it runs on."""
+__all__ = ["build_on"]
 
 
 def build_on(
@@ -89,49 +64,32 @@ def build_on(
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
     engines = node.docker_engines(request.outputs)
-    options = replace(
-        _options(request, platforms), grant_devices=_device_granter(request, node.environ)
-    )
+    options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
-    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
-        loader = _loader(node, request, remote, sink, cancel)
-        main = loader.main()
-        lint = _linter(request)
-        dockerfile, shown = _load(loader, main, sink, lint)
-        contexts = loader.contexts(main)
+    with open_reading(node, request, sink, cancel) as reading:
+        lint = linter_of(request)
+        dockerfile, shown = reading.load(lint)
+        contexts = reading.contexts()
         images = node.images(sink)
         resolver = images.resolver(cancel, pull=request.pull)
-        maker = GraphMaker()
+        dates = Dates(contexts=contexts, loader=reading.loader)
         options = replace(
             options,
-            epoch=find_epoch(
-                dockerfile, request.build_args, host(), _Dates(contexts=contexts, loader=loader)
-            ),
+            epoch=find_epoch(dockerfile, request.build_args, host(), dates),
             ignores=contexts.ignores,
             lint=lint,
         )
-        # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
-        mute = replace(options, lint=Linter.mute())
         try:
-            lowered = [
-                lower(
-                    dockerfile,
-                    platform,
-                    options=mute if number else options,
-                    maker=maker,
-                    images=resolver,
-                )
-                for number, platform in enumerate(platforms)
-            ]
+            lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
-            _warn(lint.findings, shown, sink)
+            tell_findings(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         solved = node.solve(
             graph,
             contexts,
             images,
             cancel,
-            remote=remote,
+            remote=reading.remote,
             telling=telling,
             jobs=request.jobs,
         )
@@ -142,266 +100,20 @@ def build_on(
     return _result(export, solved, telling)
 
 
-@frozen
-class CheckResult:
-    """What a check found in `source`; `error` is what keeps the Dockerfile from being built at all."""
-
-    source: SourceText
-    findings: tuple[Finding, ...]
-    error: PolyarchError | None = None
-
-
-def check_on(
-    node: LocalNode,
-    request: BuildRequest,
-    *,
-    sink: Sink = ignore_events,
-    cancel: CancelToken | None = None,
-) -> CheckResult:
-    """Look at what `request` would build, and at all stages if it names none; nothing is built.
-
-    Raises what keeps the Dockerfile or a build context from being read, and Cancelled.
-    """
-    lint = _linter(request)
-    error: PolyarchError | None = None
-    with _reading(node, request, sink, cancel) as (loader, main, resolver):
-        source = loader.dockerfile(main)
-        contexts = loader.contexts(main)
-        if lint.override is not None:
-            lint.begin(source)  # what the command line says is no fault of the Dockerfile
-        try:
-            dockerfile = _parsed(source, request, lint)
-            options = replace(
-                _options(request, _BUILD_PLATFORM),
-                allow=_ALL,
-                all_stages=not request.target,
-                ignores=contexts.ignores,
-                lint=lint,
-            )
-            lower(dockerfile, host(), options=options, maker=GraphMaker(), images=resolver)
-        except Cancelled:
-            raise
-        except PolyarchError as failure:
-            error = failure
-    return CheckResult(source=source, findings=tuple(lint.findings), error=error)
-
-
-def outline_on(
-    node: LocalNode,
-    request: BuildRequest,
-    *,
-    sink: Sink = ignore_events,
-    cancel: CancelToken | None = None,
-) -> Outline:
-    """Find out what the target of `request` takes from outside; nothing is built.
-
-    Raises what would keep it from being built, as far as that shows in the Dockerfile.
-    """
-    from polyarch.dockerfile.outline import outline  # noqa: PLC0415 - builds do without
-
-    with _reading(node, request, sink, cancel) as (loader, main, resolver):
-        lint = _linter(request)
-        dockerfile, shown = _load(loader, main, sink, lint)
-        options = replace(_options(request, _BUILD_PLATFORM), allow=_ALL, lint=lint)
-        try:
-            return outline(dockerfile, host(), options=options, images=resolver)
-        finally:
-            _warn(lint.findings, shown, sink)
-
-
-def targets_on(
-    node: LocalNode,
-    request: BuildRequest,
-    *,
-    sink: Sink = ignore_events,
-    cancel: CancelToken | None = None,
-) -> Dockerfile:
-    """Read and parse the Dockerfile of `request`: its stages are the targets that there are."""
-    with _reading(node, request, sink, cancel) as (loader, main, _):
-        return _load(loader, main, sink, Linter.mute())[0]
-
-
-@contextmanager
-def _reading(
-    node: LocalNode, request: BuildRequest, sink: Sink, cancel: CancelToken | None
-) -> Iterator[tuple[Loader, MainContext, BaseImages]]:
-    """Have what a Dockerfile can be read with, without building it."""
-    cancel = cancel or CancelToken()
-    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
-        loader = _loader(node, request, remote, sink, cancel)
-        main = loader.main()
-        yield loader, main, node.images(sink).resolver(cancel, pull=request.pull)
-
-
-def _linter(request: BuildRequest) -> Linter:
-    return Linter(override=request.build_args.get(CHECK_ARG))
-
-
-def _warn(findings: Sequence[Finding], shown: Digest, sink: Sink) -> None:
-    """Tell of what the checks found, at the step that read the Dockerfile."""
-    for finding in findings:
-        place = finding.location
-        sink(
-            WarningEvent(
-                step=shown,
-                short=f"{finding.rule.name}: {finding.detail} (line {place.start})",
-                detail=(finding.rule.description,),
-                url=finding.rule.url,
-                excerpt=place.excerpt(),
-                line=place.start,
-                last_line=place.end,
-                filename=place.source.name,
-                source=place.source.text,
-            )
-        )
-
-
-@frozen
-class _Dates:
-    """Where SOURCE_DATE_EPOCH comes from if it isn't a number."""
-
-    contexts: Contexts
-    loader: Loader
-
-    def of_context(self, name: str) -> int | None:
-        return self.contexts.date(name)
-
-    def of_source(self, op: HttpOp | GitOp) -> int | None:
-        return self.loader.fetcher().date(op)
-
-
-def _loader(
-    node: LocalNode, request: BuildRequest, remote: RemoteSources, sink: Sink, cancel: CancelToken
-) -> Loader:
-    def fetcher() -> Fetcher:
-        from polyarch.node.fetched import Fetcher  # noqa: PLC0415 - folders need nothing of it
-
-        def folder() -> Path:
-            return node.store.temporary("context")
-
-        args = request.build_args
-        return Fetcher(
-            remote=remote,
-            folder=folder,
-            sink=sink,
-            cancel=cancel,
-            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
-            is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
-        )
-
-    return Loader(
-        request=request,
-        index=node.store.stat_index,
-        empty=node.store.scratch,
-        fetcher=fetcher,
-    )
-
-
-def _load(loader: Loader, main: MainContext, sink: Sink, lint: Linter) -> tuple[Dockerfile, Digest]:
-    """Return the Dockerfile, and the step that it was read in."""
-    given = loader.request.dockerfile
-    name = given if given not in {"", "-"} else "Dockerfile"
-    with step(sink, f"[internal] load build definition from {name.rpartition('/')[2]}") as shown:
-        source = loader.dockerfile(main)
-        with shown.part(f"transferring dockerfile: {len(source.text)}B"):
-            try:
-                return _parsed(source, loader.request, lint), shown.digest
-            except PolyarchError:
-                _warn(lint.findings, shown.digest, sink)
-                raise
-
-
-def _parsed(source: SourceText, request: BuildRequest, lint: Linter) -> Dockerfile:
-    check_syntax(source, request.build_args)
-    return parse(source, lint)
-
-
-@contextmanager
-def _secrets(node: LocalNode, request: BuildRequest) -> Iterator[Secrets]:
-    """Give the secrets of a request; agents that are started for keys end with the block."""
-    sources = {
-        secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
-        for secret in request.secrets
-    }
-    if not request.ssh_keys:
-        yield Secrets(sources=sources, agents=dict(request.ssh))
-        return
-    from polyarch.worker.keyagent import Agents  # noqa: PLC0415 for keys only
-
-    with Agents(request.ssh, request.ssh_keys, lambda: node.store.temporary("agent")) as agents:
-        yield Secrets(sources=sources, agents=agents)
-
-
-def _device_granter(
-    request: BuildRequest, environ: Mapping[str, str]
-) -> Callable[[Sequence[Device]], tuple[str, ...]]:
-    """Return what chooses devices of this machine for a step, and refuses those that aren't allowed."""
-
-    def grant(devices: Sequence[Device]) -> tuple[str, ...]:
-        from polyarch.cdi.devices import (  # noqa: PLC0415 few steps have any
-            Wish,
-            find_devices,
-            parse_grants,
-            spec_folders,
-        )
-
-        wishes = [Wish(name=each.name, required=each.required) for each in devices]
-        return find_devices(spec_folders(environ)).grant(wishes, parse_grants(request.allow))
-
-    return grant
-
-
-def _options(request: BuildRequest, platforms: Sequence[Platform]) -> LowerOptions:
-    args = request.build_args
-    return LowerOptions(
-        build_platform=host(),
-        is_explicit=bool(request.platforms),
-        is_multi_platform=_is_multi_platform(args, platforms),
-        target=request.target,
-        build_args=args,
-        labels=request.labels,
-        contexts=request.build_contexts,
-        no_cache=request.no_cache,
-        no_cache_stages=frozenset(name.lower() for name in request.no_cache_filter),
-        network=request.network,
-        hostname=args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
-        extra_hosts=_extra_hosts(request.add_hosts),
-        ulimits=tuple((each.name, each.soft, each.hard) for each in request.ulimits),
-        shm_size=request.shm_size,
-        cgroup_parent=request.cgroup_parent,
-        resources=request.resources,
-        allow=frozenset(request.allow),
-    )
-
-
-def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
-    """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
-    text = args.get(_MULTI_PLATFORM, "")
-    wanted = parse_bool(text) if text else len(platforms) > 1
-    if wanted is None:
-        raise InputError(
-            f"invalid boolean value for multi-platform: {text}",
-            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
-        )
-    if not wanted and len(platforms) > 1:
-        raise InputError(
-            "conflicting config: returning multiple target platforms is not allowed",
-            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
-        )
-    return wanted
-
-
-def _extra_hosts(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Split `name=address` pairs; a name with several addresses comes once for each.
-
-    The machine itself, `host-gateway`, is where its steps are: on its own network.
-    """
-    pairs = []
-    for value in values:
-        name, _, addresses = value.partition("=")
-        given = (_OWN_ADDRESS if each == "host-gateway" else each for each in addresses.split(","))
-        pairs += [(name, address) for address in given]
-    return tuple(pairs)
+def _lower(
+    dockerfile: Dockerfile,
+    platforms: Sequence[Platform],
+    options: LowerOptions,
+    images: BaseImages,
+) -> list[Lowered]:
+    """Lower the target for each platform into one graph."""
+    maker = GraphMaker()
+    # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
+    mute = replace(options, lint=Linter.mute())
+    return [
+        lower(dockerfile, each, options=mute if number else options, maker=maker, images=images)
+        for number, each in enumerate(platforms)
+    ]
 
 
 def _export(

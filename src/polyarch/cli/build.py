@@ -140,7 +140,7 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
     from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
     from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
     from polyarch.cli.engine import open_node  # noqa: PLC0415
-    from polyarch.pipeline import check_on, outline_on, targets_on  # noqa: PLC0415
+    from polyarch.questions import check_on, outline_on, targets_on  # noqa: PLC0415
 
     if call.name == "subrequests.describe":
         return describe()

@@ -8,7 +8,7 @@ from polyarch.cli.calls import Answer, encoded, location_json
 from polyarch.dockerfile.lint import Finding
 from polyarch.errors import InputError, Place
 from polyarch.graph.location import Location
-from polyarch.pipeline import CheckResult
+from polyarch.questions import CheckResult
 from polyarch.record import replace
 from polyarch.request import BuildRequest, is_address
 

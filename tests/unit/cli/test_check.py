@@ -9,7 +9,7 @@ from polyarch.dockerfile.lint import Finding
 from polyarch.dockerfile.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.location import Location, SourceText
-from polyarch.pipeline import CheckResult
+from polyarch.questions import CheckResult
 from polyarch.request import BuildRequest
 
 SOURCE = SourceText(name="Dockerfile", text="FROM a as b\nRUN c \\\n  d\n")
