@@ -2,24 +2,38 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from polyarch.worker.agent import forward_agent
 
+LIST_KEYS = b"\x00\x00\x00\x01\x0b"
 
-def test_an_agent_is_reached_through_a_path_longer_than_a_socket_address(tmp_path: Path) -> None:
-    folder = tmp_path / ("deep" * 30)
-    folder.mkdir()
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.bind(f"\0polyarch-test-{os.getpid()}")
+
+@contextmanager
+def near(path: Path) -> Iterator[str]:
+    """Give a name of a socket as short as the kernel wants it."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def test_an_agent_is_reached_through_paths_longer_than_a_socket_address(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    with socket.socket(socket.AF_UNIX) as agent, socket.socket(socket.AF_UNIX) as client:
+        agent.settimeout(30)
+        with near(deep / "real") as name:
+            agent.bind(name)
         agent.listen()
 
-        with forward_agent(f"\0polyarch-test-{os.getpid()}", folder / "agent"):
-            client = socket.socket(socket.AF_UNIX)
-            descriptor = os.open(folder, os.O_PATH)
-            client.connect(f"/proc/self/fd/{descriptor}/agent")
-            os.close(descriptor)
-            client.sendall(b"\x00\x00\x00\x01\x0b")
+        with forward_agent(str(deep / "real"), deep / "forwarded"):
+            with near(deep / "forwarded") as name:
+                client.connect(name)
+            client.sendall(LIST_KEYS)
             upstream, _ = agent.accept()
-            with client, upstream:
-                assert upstream.recv(16) == b"\x00\x00\x00\x01\x0b"
+            with upstream:
+                assert upstream.recv(16) == LIST_KEYS
