@@ -276,7 +276,7 @@ FLAGS = {
         (
             'failed to build: failed to get build context x: path "/no/such" not found\n'
             "hint: --build-context x=... names a folder, a repository, a web "
-            "address, or an image as docker-image://"
+            "address, an image as docker-image://, or a layout as oci-layout://"
         ),
     ),
     "an unknown flag": (

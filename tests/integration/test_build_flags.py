@@ -296,7 +296,7 @@ def test_values_that_make_no_sense(who: Person, words: tuple[str, ...], complain
             ("--build-arg", "BUILDKIT_MULTI_PLATFORM=0", TWO),
             (
                 f"{SOLVE}conflicting config: returning multiple target platforms is not allowed\n"
-                "hint: leave BUILDKIT_MULTI_PLATFORM=0 out, or build for one platform\n"
+                "hint: leave out --build-arg BUILDKIT_MULTI_PLATFORM=0, or build for one platform\n"
             ),
         ),
         (
