@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import json
 import os
 import subprocess
 import threading
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-__all__ = ["DATE", "GitWeb", "commit", "git_web", "new_repository"]
+__all__ = ["DATE", "GitWeb", "commit", "git_web", "large_file", "new_repository"]
 
 DATE = 1_700_000_000
 
@@ -21,12 +23,14 @@ DATE = 1_700_000_000
 class GitWeb:
     """The server: `address` is that of the folder, `headers` are the passwords that it was sent.
 
+    `large_files` are those that repositories keep by git LFS, by their digests.
     With `password`, it serves only those who say it as the user `x-access-token`.
     """
 
     address: str
     password: str = ""
     headers: list[str] = field(default_factory=list)
+    large_files: dict[str, bytes] = field(default_factory=dict)
 
     def lets_in(self, header: str) -> bool:
         """Tell if a request is served."""
@@ -77,16 +81,29 @@ def git_web(folder: Path) -> Iterator[GitWeb]:
             self.answer(_body(self))
 
         def answer(self, data: bytes) -> None:
+            if self.path.startswith("/large/"):
+                # Real servers sign these addresses.
+                self.answer_large(web.large_files[self.path.rpartition("/")[2]])
+                return
             if not web.lets_in(self.headers.get("Authorization", "")):
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
                 self.end_headers()
+                return
+            if "/info/lfs/" in self.path:
+                self.answer_large(_offers(data, web))
                 return
             head, _, body = _backend(self, folder, data).partition(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
             self.send_response(int(fields.pop("Status", "200").split()[0]))
             for name, value in fields.items():
                 self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def answer_large(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.git-lfs+json")
             self.end_headers()
             self.wfile.write(body)
 
@@ -103,6 +120,25 @@ def git_web(folder: Path) -> Iterator[GitWeb]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def large_file(content: bytes) -> tuple[str, str]:
+    """Return the digest of a file, and the pointer that git LFS keeps in its place."""
+    digest = hashlib.sha256(content).hexdigest()
+    version = "https://git-lfs.github.com/spec/v1"
+    return digest, f"version {version}\noid sha256:{digest}\nsize {len(content)}\n"
+
+
+def _offers(data: bytes, web: GitWeb) -> bytes:
+    """Answer as a server of git LFS where the files are that it is asked for."""
+
+    def offer(digest: str) -> dict[str, object]:
+        if digest not in web.large_files:
+            return {"error": {"code": 404, "message": "no such file"}}
+        return {"actions": {"download": {"href": f"{web.address}/large/{digest}"}}}
+
+    objects = [{**wanted, **offer(wanted["oid"])} for wanted in json.loads(data)["objects"]]
+    return json.dumps({"transfer": "basic", "objects": objects}).encode()
 
 
 def _body(request: BaseHTTPRequestHandler) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitweb import DATE, GitWeb, commit, git_web, new_repository
+from gitweb import DATE, GitWeb, commit, git_web, large_file, new_repository
 from programs import Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -193,3 +193,65 @@ def holding(folder: Path, text: bytes) -> list[Path]:
     """Return the files that hold a text."""
     found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return [path for path in found if text in path.read_bytes()]
+
+
+@pytest.fixture
+def large(repositories: Path, web: GitWeb) -> bytes:
+    """The content of `picture.bin` in the repository `pictures`, which is kept by git LFS."""
+    content = b"a large picture"
+    digest, pointer = large_file(content)
+    web.large_files[digest] = content
+    new_repository(
+        repositories / "pictures",
+        {
+            "Dockerfile": "FROM scratch\nCOPY picture.bin .git* /\n",
+            ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            "picture.bin": pointer,
+        },
+    )
+    return content
+
+
+def test_large_files_of_a_repository(who: Person, web: GitWeb, large: bytes) -> None:
+    who.run("build", "-o", "out", f"{web.address}/pictures.git").check()
+
+    assert (who.work / "out/picture.bin").read_bytes() == large
+
+
+def test_large_files_for_those_who_know_a_password(who: Person, web: GitWeb, large: bytes) -> None:
+    web.password = TOKEN
+    secret = who.work / "token"
+    secret.write_text(TOKEN)
+
+    who.run(
+        "build",
+        "-o",
+        "out",
+        f"--secret=id=GIT_AUTH_TOKEN,src={secret}",
+        f"{web.address}/pictures.git",
+    ).check()
+
+    assert (who.work / "out/picture.bin").read_bytes() == large
+
+
+def test_a_kept_repository_says_nothing_of_large_files(
+    who: Person, web: GitWeb, large: bytes
+) -> None:
+    address = f"{web.address}/pictures.git?keep-git-dir=1"
+    who.write("Dockerfile", f"FROM scratch\nADD {address} /r/\n")
+
+    who.run("build", "-o", "out", ".").check()
+
+    assert (who.work / "out/r/picture.bin").read_bytes() == large
+    assert not (who.work / "out/r/.git/lfs").exists()
+    assert "lfs" not in (who.work / "out/r/.git/config").read_text()
+
+
+def test_a_large_file_that_the_server_lacks(who: Person, web: GitWeb, large: bytes) -> None:
+    web.large_files.clear()
+
+    ended = who.run("build", "-o", "out", f"{web.address}/pictures.git")
+
+    assert ended.status == 1
+    assert "smudge filter lfs failed" in ended.complaint()
+    assert "hint: the server of the repository has to give its large files" in ended.complaint()

@@ -3,7 +3,8 @@
 The program gets an environment of our own: no configuration of the user or the machine, no prompt, and
 passwords by environment variables, which unlike arguments nobody else sees. A repository's hooks never
 run, as it is fetched into a fresh one. Only the commit itself is asked for; a server that gives no single
-commits is asked for everything.
+commits is asked for everything. Files that the repository keeps by git LFS are fetched where `git-lfs` is
+installed; elsewhere the pointers to them stay, as they always do with BuildKit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,6 +39,12 @@ _INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "all_proxy",
 )  # fmt: skip
+_LARGE_FILES = {
+    "filter.lfs.process": "git-lfs filter-process",
+    "filter.lfs.smudge": "git-lfs smudge -- %f",
+    "filter.lfs.required": "true",
+    "lfs.transfer.maxretries": "2",
+}
 # Files of a checkout have the modes of this mask, whatever the user's own is.
 _MASKED = ("sh", "-c", 'umask 022; exec "$@"', "sh", "git")
 
@@ -74,13 +82,14 @@ class GitSource:
         _check(op.checksum, wanted, commit)
         if op.keep_git_dir:
             # Before submodules come, as theirs are made from it, and keep it.
-            git.run("remote", "set-url", "origin", without_login(remote))
+            git.run("remote", "set-url", "--", "origin", without_login(remote))
         if op.submodules:
             git.run("submodule", "update", "--init", "--recursive", "--depth=1")
         made = int(git.run("show", "-s", "--format=%ct", commit).strip())
         if op.keep_git_dir:
             git.run("reflog", "expire", "--all", "--expire=now")
             (folder / ".git/FETCH_HEAD").unlink(missing_ok=True)
+            _forget_large_files(git)
         else:
             remove_tree(folder / ".git")
         root = _subfolder(folder, op.subdir)
@@ -119,6 +128,8 @@ class GitSource:
             "advice.detachedHead": "false",
             "init.defaultBranch": "master",
         }
+        if shutil.which("git-lfs", path=env.get("PATH")):
+            settings |= _LARGE_FILES
         if header := self._authorization(remote):
             settings[f"http.{_scope(remote)}.extraheader"] = f"Authorization: {header}"
         env["GIT_CONFIG_COUNT"] = str(len(settings))
@@ -201,7 +212,7 @@ def _check_out(git: _Git, remote: str, wanted: _Wanted) -> None:
     """Fetch what is wanted and write its files. Branches and tags keep their names."""
     algorithm = "sha256" if len(wanted.digest) == 64 else "sha1"
     git.run("init", "-q", f"--object-format={algorithm}")
-    git.run("remote", "add", "origin", remote)
+    git.run("remote", "add", "--", "origin", remote)
     name = wanted.name
     spec = f"+{name}:{name}" if name.startswith("refs/") else name
     fetch = ("fetch", "-q", "-u", "--no-tags", "--force")
@@ -216,9 +227,20 @@ def _check_out(git: _Git, remote: str, wanted: _Wanted) -> None:
     try:
         git.run("checkout", "-q", "--detach", wanted.digest)
     except RemoteError as error:
+        if "filter" in str(error):
+            error.hint = "the server of the repository has to give its large files (git LFS), too"
+            raise
         raise NotFound(
             f"the repository has no commit {wanted.digest}, or doesn't give it", hint=str(error)
         ) from error
+
+
+def _forget_large_files(git: _Git) -> None:
+    """Leave nothing of git LFS in a kept `.git`: the files are in the checkout, and needed but once."""
+    if (git.folder / ".git/lfs").exists():
+        remove_tree(git.folder / ".git/lfs")
+    if "lfs.repositoryformatversion" in git.run("config", "--local", "--list", "--name-only"):
+        git.run("config", "--local", "--remove-section", "lfs")
 
 
 def _check(checksum: str, wanted: _Wanted, commit: str) -> None:
@@ -253,7 +275,7 @@ class _Git:
             said = [line for line in lines if line.startswith(("fatal", "error"))]
             said += [line for line in lines if _SSH_COMPLAINT.search(line)]
             raise RemoteError(
-                f"git {arguments[0]}: {_redacted('; '.join(said) or str(ended))}",
+                f"git {arguments[0]}: {_redacted('; '.join(dict.fromkeys(said)) or str(ended))}",
                 hint=_git_hint(" ".join(lines)),
             )
         return ended.stdout.decode(errors="replace")
