@@ -159,6 +159,12 @@ def _check(output: Output, platforms: int) -> None:
         raise InputError(
             f"unknown output type {output.type!r}{near}", hint="use one of " + ", ".join(_KNOWN)
         )
+    _check_attributes(output)
+    _check_place(output, platforms)
+
+
+def _check_attributes(output: Output) -> None:
+    """Raise InputError for an attribute that isn't known, or can't be what it is."""
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
     unknown = sorted(
         name
@@ -176,6 +182,10 @@ def _check(output: Output, platforms: int) -> None:
             hint="leave one of them out",
         )
     epoch_of(output, None)
+
+
+def _check_place(output: Output, platforms: int) -> None:
+    """Raise InputError if the output can't go where it shall."""
     names = names_of(output) if output.type in IMAGE_TYPES else ()
     is_pushed = output.type == "registry" or is_true(output, "push")
     if is_pushed and not names:
