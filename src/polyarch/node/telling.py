@@ -6,9 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
+from polyarch.errors import StoreError
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import Sink, StatusEvent
@@ -94,9 +96,12 @@ class _Observer:
     def ended(self, steps: Iterable[Facts], /) -> None:
         """Keep what is known of all steps."""
         self.telling.has_ended = True
-        self.telling.found = self._explainer().end(
-            steps, find_record=self.records.find, number=self.telling.number
-        )
+        # The results are there, and worth more than the reasons for them: a store that has no room left
+        # for these may have enough for all that is to come.
+        with suppress(StoreError):
+            self.telling.found = self._explainer().end(
+                steps, find_record=self.records.find, number=self.telling.number
+            )
 
     def _explainer(self) -> Explainer:
         # An unchanged build needs none of it.
