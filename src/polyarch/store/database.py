@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,10 +124,10 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
         with self._lock:
             self._connections.append(connection)
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
     @contextmanager
@@ -137,6 +138,24 @@ class Database:
             raise StoreError(
                 f"can't use {self.path}: {error}", hint=_hint(error, self.path)
             ) from error
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Set the mode of the file. Raises sqlite3.Error.
+
+    The first to open a new file changes its mode, and whoever comes at that moment is refused at once:
+    SQLite's own patience doesn't go for this statement.
+    """
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _hint(error: sqlite3.Error, path: Path) -> str:

@@ -64,3 +64,28 @@ def test_close_can_be_followed_by_use(database: Database) -> None:
 
     assert database.execute("SELECT * FROM things") == []
     assert database.check() == []
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    refused: list[StoreError] = []
+
+    def first_use(path: Path, start: threading.Barrier) -> None:
+        database = Database(path)
+        start.wait()
+        try:
+            database.ensure(SCHEMA)
+        except StoreError as error:
+            refused.append(error)
+        database.close()
+
+    # Without patience one of thirty is refused.
+    for number in range(60):
+        start = threading.Barrier(6)
+        path = tmp_path / f"{number}.db"
+        threads = [threading.Thread(target=first_use, args=(path, start)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert refused == []
