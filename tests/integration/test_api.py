@@ -305,7 +305,10 @@ def test_an_exception_of_the_sink_ends_the_build(
 
     def fail(event: polyarch.Event) -> None:
         if isinstance(event, polyarch.LogEvent):
-            steps.extend(sleeping(builder.pid))
+            # The shell has spoken; what it runs next may not have begun.
+            end = time.monotonic() + PATIENCE
+            while not steps and time.monotonic() < end:
+                steps.extend(sleeping(builder.pid))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
