@@ -106,7 +106,10 @@ def test_a_build_on_a_disk_that_fills_up(
         assert str(who.root) in error + hint, failed.err
         assert hint.startswith("hint: the disk "), failed.err
         assert hint.endswith("is full: free some space, for instance with 'polyarch prune'")
-        assert faults(who) == [[], []]
+        problems, debris = faults(who)
+        # A snapshot may have found room where its record didn't: the next build takes it up.
+        assert [each for each in problems if not each.endswith("the next prune removes it")] == []
+        assert debris == []
 
         syscalls.mount("tmpfs", str(who.root), "tmpfs", syscalls.MS_REMOUNT, f"size=200m,{owner}")
         who.run(*words).check()
