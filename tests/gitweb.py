@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from web import listening
 
 __all__ = ["DATE", "GitWeb", "commit", "git_web", "large_file", "new_repository"]
 
@@ -110,16 +111,9 @@ def git_web(folder: Path) -> Iterator[GitWeb]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        web = GitWeb(address=f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield web
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        web = GitWeb(address=address)
+        yield web
 
 
 def large_file(content: bytes) -> tuple[str, str]:

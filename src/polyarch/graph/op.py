@@ -319,8 +319,8 @@ class CopyAction:
     `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
     `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
     says whether local archives are extracted. With `is_literal` sources are no patterns, links aren't
-    followed, and a folder is copied as what it is rather than its contents. `created` is the time of folders that are made on the way
-    to the destination, as in MkdirAction.
+    followed, and a folder is copied as what it is rather than its contents. `created` is the time of
+    folders that are made on the way to the destination, as in MkdirAction.
     """
 
     input: int
