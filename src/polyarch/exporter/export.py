@@ -13,13 +13,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from polyarch.digest import Digest
 from polyarch.errors import InputError
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.progress import CancelToken, Count, Sink, Step, step
 from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
@@ -41,6 +43,7 @@ __all__ = [
     "is_for_engine",
     "is_true",
     "names_of",
+    "step_name",
 ]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
@@ -212,6 +215,17 @@ def _is_stdout(output: Output) -> bool:
     return output.type == "oci" and output.destination in {"", "-"}
 
 
+def step_name(output: Output) -> str:
+    """Return the name of the step that an output is shown as."""
+    if output.type in FILE_TYPES:
+        target = "client directory" if output.type == "local" else "client tarball"
+    elif output.type in {"oci", "docker"} and not is_for_engine(output):
+        target = f"{output.type} image format"
+    else:
+        target = "image"
+    return f"exporting to {target}"
+
+
 @frozen
 class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files.
@@ -229,40 +243,41 @@ class Exporter:
     is_split: bool = False
     engines: Engines = field(default_factory=dict)
 
-    def run(self, output: Output, export: Export | None) -> None:
-        """Carry out one output. `export` is there for the types that hold an image."""
-        if output.type in FILE_TYPES:
-            self._files(output)
-        elif export is not None:
-            if output.type in {"oci", "docker"} and not is_for_engine(output):
-                self._layout(output, export)
-            else:
-                self._image(output, export)
+    def run(self, output: Output, export: Export | None, announced: Digest | None = None) -> None:
+        """Carry out one output. `export` is there for the types that hold an image.
 
-    def _image(self, output: Output, export: Export) -> None:
+        `announced` is what `announce` returned for its `step_name`.
+        """
+        with step(self.sink, step_name(output), announced) as shown:
+            if output.type in FILE_TYPES:
+                self._files(output, shown)
+            elif export is not None:
+                if output.type in {"oci", "docker"} and not is_for_engine(output):
+                    self._layout(output, export, shown)
+                else:
+                    self._image(output, export, shown)
+
+    def _image(self, output: Output, export: Export, shown: Step) -> None:
         """Keep the image in the local store under its names, and push it if that is asked for."""
-        with step(self.sink, "exporting to image") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            if output.type == "docker":
-                self.carrier.ensure(export, shown, self.cancel)
-            for number, image in enumerate(export.images):
-                with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
-                    pass
-                with shown.part(
-                    f"exporting config {export.images[number].config.descriptor.digest}"
-                ):
-                    pass
-            if len(export.images) > 1:
-                with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
-                    pass
-            if output.type == "registry" or is_true(output, "push"):
-                for name in export.names:
-                    self.carrier.push(export, name, shown, self.cancel)
-            if is_for_engine(output):
-                self._load(output, export, shown)
-            if is_true(output, "store", default=True):
-                self._name(export, shown)
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        if output.type == "docker":
+            self.carrier.ensure(export, shown, self.cancel)
+        for number, image in enumerate(export.images):
+            with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
+                pass
+            with shown.part(f"exporting config {export.images[number].config.descriptor.digest}"):
+                pass
+        if len(export.images) > 1:
+            with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
+                pass
+        if output.type == "registry" or is_true(output, "push"):
+            for name in export.names:
+                self.carrier.push(export, name, shown, self.cancel)
+        if is_for_engine(output):
+            self._load(output, export, shown)
+        if is_true(output, "store", default=True):
+            self._name(export, shown)
 
     def _name(self, export: Export, shown: Step) -> None:
         refs: Refs = self.store.refs
@@ -292,34 +307,32 @@ class Exporter:
             archive.seek(0)
             engine.load(archive, os.fstat(archive.fileno()).st_size)
 
-    def _layout(self, output: Output, export: Export) -> None:
+    def _layout(self, output: Output, export: Export, shown: Step) -> None:
         # Imported by those who write archives: a push is done sooner.
         from polyarch.exporter.layout import write_archive, write_folder  # noqa: PLC0415
 
         for_docker = output.type == "docker"
-        kind = "docker" if for_docker else "oci"
-        with step(self.sink, f"exporting to {kind} image format") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            self.carrier.ensure(export, shown, self.cancel)
-            if is_true(output, "tar", default=True):
-                with shown.part("sending tarball"):
-                    self._to_file(
-                        output.destination,
-                        lambda sink: write_archive(
-                            export, self.store.blobs, sink, for_docker=for_docker
-                        ),
-                    )
-            else:
-                write_folder(export, self.store.blobs, Path(output.destination))
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        self.carrier.ensure(export, shown, self.cancel)
+        if is_true(output, "tar", default=True):
+            blobs = self.store.blobs
+            with shown.part("sending tarball", sum(map(blobs.size, export.digests))) as count:
+                self._to_file(
+                    output.destination,
+                    lambda sink: write_archive(export, blobs, sink, for_docker=for_docker),
+                    count,
+                )
+        else:
+            write_folder(export, self.store.blobs, Path(output.destination))
 
-    def _files(self, output: Output) -> None:
+    def _files(self, output: Output, shown: Step) -> None:
         from polyarch.exporter.files import write_files, write_tar  # noqa: PLC0415 as above
 
-        target = "client directory" if output.type == "local" else "client tarball"
-        with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
+        with self.trees() as trees:
             split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
-            with shown.part("copying files" if output.type == "local" else "sending tarball"):
+            name = "copying files" if output.type == "local" else "sending tarball"
+            with shown.part(name) as count:
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
                     write_files(trees, Path(output.destination), split=split, epoch=epoch)
@@ -327,12 +340,13 @@ class Exporter:
                     self._to_file(
                         output.destination,
                         lambda sink: write_tar(trees, sink, split=split, epoch=epoch),
+                        count,
                     )
 
-    def _to_file(self, destination: str, write: Callable[[ByteSink], None]) -> None:
+    def _to_file(self, destination: str, write: Callable[[ByteSink], None], count: Count) -> None:
         """Write an archive beside its place and rename it, or write it to standard output."""
         if destination in {"", "-"}:
-            write(sys.stdout.buffer)
+            write(CountingSink(sys.stdout.buffer, count))
             sys.stdout.buffer.flush()
             return
         path = Path(destination)
@@ -340,7 +354,7 @@ class Exporter:
         with output_trouble("write to", path):
             try:
                 with aside.open("wb", buffering=0) as stream:
-                    write(_Whole(stream.fileno()))
+                    write(CountingSink(_Whole(stream.fileno()), count))
                 aside.rename(path)
             finally:
                 aside.unlink(missing_ok=True)

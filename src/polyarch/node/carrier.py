@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
+from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.result import Export
@@ -63,17 +65,13 @@ class RegistryCarrier:
             )
             for layer in layers.values()
         ]
-        blobs += [PushBlob(descriptor=image.config.descriptor) for image in export.images]
+        blobs += [PushBlob(descriptor=descriptor) for descriptor in _configs(export)]
         manifests = [_pushed(image.manifest) for image in export.images]
-        started = time.time()
+        parts = _Parts(shown, {descriptor.digest for descriptor in _configs(export)})
 
         def ensure(descriptor: Descriptor) -> None:
             if descriptor.digest in layers:
                 self._ensure(layers[descriptor.digest], shown, cancel)
-
-        def progress(descriptor: Descriptor, current: int) -> None:
-            identifier = f"pushing layer {descriptor.digest}"
-            shown.status(identifier, current, descriptor.size, started=started)
 
         root = _pushed(export.root)
         # Equal builds push one after another: the later one finds all there, and a registry that keeps
@@ -92,8 +90,30 @@ class RegistryCarrier:
                 blobs,
                 open_blob=self.store.blobs.open,
                 ensure_blob=ensure,
-                on_progress=progress,
+                on_progress=parts.progress,
             )
+
+
+class _Parts:
+    """Shows the blobs of a push as parts of a step, each from when its turn comes to its end."""
+
+    def __init__(self, shown: Step, configs: Collection[Digest]) -> None:
+        self._shown = shown
+        self._configs = configs
+        self._started: dict[Digest, float] = {}
+
+    def progress(self, descriptor: Descriptor, current: int) -> None:
+        """Take how many bytes of a blob are there; called from several threads, a blob's from one."""
+        digest, size = descriptor.digest, descriptor.size
+        started = self._started.setdefault(digest, time.time())
+        kind = "config" if digest in self._configs else "layer"
+        self._shown.status(
+            f"pushing {kind} {digest}", current, size, started=started, is_done=current == size
+        )
+
+
+def _configs(export: Export) -> list[Descriptor]:
+    return [image.config.descriptor for image in export.images]
 
 
 def _pushed(document: Document) -> PushDocument:

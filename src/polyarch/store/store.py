@@ -6,6 +6,7 @@
     state.db            records                                           (store.database)
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
+    logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
     tmp/NAME/           scratch of one living process, who holds an flock on the folder
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
