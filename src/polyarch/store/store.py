@@ -4,6 +4,7 @@
     blobs/sha256/HEX    bytes by digest                                   (store.blobs)
     snapshots/ID/fs     unpacked layers                                   (snapshot.*)
     state.db            records                                           (store.database)
+    emulators/HEX/      emulators with options of their own                   (emulation.tuned)
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
     logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
