@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from certificates import make_certificates
 from plants import LAYER, plant_image, tar_of
 from programs import Person
 from registry import Registry, digest_of, serving
@@ -187,22 +187,10 @@ def test_a_layer_is_mounted_from_its_repository(root: Person, registry: RealRegi
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealRegistry, Path]]:
     """A registry whose certificate a CA has signed that nobody knows; and that CA's certificate."""
     folder = tmp_path_factory.mktemp("secure")
-    _make_certificates(folder)
+    make_certificates(folder)
     tls = f"  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}\n"
     with real_registry(folder, tls) as server:
         yield server, folder / "ca.crt"
-
-
-def _make_certificates(folder: Path) -> None:
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests CA")
-    openssl("req", *new, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=tests")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    openssl("x509", "-req", "-in", "server.csr", *signer, "-out", "server.crt", "-extfile", "names")
 
 
 def settings(who: Person, host: str, *lines: str) -> None:

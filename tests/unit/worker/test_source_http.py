@@ -10,8 +10,10 @@ from polyarch.digest import sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
 from polyarch.progress import CancelToken
-from polyarch.registry.download import Getter, redacted
+from polyarch.registry.download import Getter
+from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
+from polyarch.registry.origin import redacted
 from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
@@ -31,7 +33,8 @@ def web() -> Iterator[WebServer]:
 def source(tmp_path: Path) -> Iterator[HttpSource]:
     pools = Pools({})
     with Store(tmp_path / "store") as store:
-        getter = Getter(hosts=Hosts({}, tmp_path / "none"), pools=pools, pause=lambda _: None)
+        sender = Sender(hosts=Hosts({}, tmp_path / "none"), pools=pools)
+        getter = Getter(sender=sender, cancel=CancelToken(), pause=lambda _seconds, _cancel: None)
         yield HttpSource(store=store, getter=getter, secrets=Secrets())
     pools.close()
 
