@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
 from registry import Registry, digest_of, opened, serving
+from web import Page, web_server
 
 DATA = b"0123456789" * 100
 
@@ -66,6 +68,19 @@ def test_manifest_goes_in_and_comes_out(server: Registry) -> None:
     )
     assert client.get_manifest(reference, "1") == (b"{}", OCI_MANIFEST, digest)
     assert client.has_manifest(reference.repository, digest)
+
+
+def test_documents_that_were_coded_on_the_way() -> None:
+    digest = sha256(b"{}")
+    headers = {"Content-Type": OCI_MANIFEST, "Content-Encoding": "gzip"}
+    with web_server() as web:
+        web.pages["/v2/app/manifests/1"] = Page(gzip.compress(b"{}"), headers)
+        web.pages[f"/v2/app/blobs/{digest}"] = Page(gzip.compress(b"{}"), headers)
+        client, reference = client_for(), parse_reference(f"{web.host}/app:1")
+
+        assert client.get_manifest(reference, "1") == (b"{}", OCI_MANIFEST, digest)
+        assert b"".join(client.read_blob(reference.repository, blob(b"{}"))) == b"{}"
+        client._transport.close()
 
 
 def test_manifest_that_is_not_there(server: Registry) -> None:
