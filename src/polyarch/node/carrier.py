@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document
@@ -54,18 +54,6 @@ class RegistryCarrier:
         layers = {
             layer.descriptor.digest: layer for image in export.images for layer in image.layers
         }
-        blobs = [
-            PushBlob(
-                descriptor=layer.descriptor,
-                sources=tuple(
-                    parse(source).repository
-                    for source in layer.sources
-                    if not source.startswith(LAYOUT_SCHEME)
-                ),
-            )
-            for layer in layers.values()
-        ]
-        blobs += [PushBlob(descriptor=descriptor) for descriptor in _configs(export)]
         manifests = [_pushed(image.manifest) for image in export.images]
         parts = _Parts(shown, {descriptor.digest for descriptor in _configs(export)})
 
@@ -87,11 +75,28 @@ class RegistryCarrier:
                 name,
                 root,
                 [each for each in manifests if each.descriptor.digest != root.descriptor.digest],
-                blobs,
+                self._blobs(export, layers.values(), name),
                 open_blob=self.store.blobs.open,
                 ensure_blob=ensure,
                 on_progress=parts.progress,
             )
+            pushed = [*layers, *(config.digest for config in _configs(export))]
+            self.store.layers.add_sources(name.domain, name.path, pushed)
+
+    def _blobs(
+        self, export: Export, layers: Iterable[ExportedLayer], name: Reference
+    ) -> Iterator[PushBlob]:
+        """Give the blobs with all repositories that may have them, if somebody asks for them."""
+        for layer in layers:
+            named = (parse(each) for each in layer.sources if not each.startswith(LAYOUT_SCHEME))
+            sources = (*(each.repository for each in named), *self._known(layer.descriptor, name))
+            yield PushBlob(descriptor=layer.descriptor, sources=sources)
+        for config in _configs(export):
+            yield PushBlob(descriptor=config, sources=self._known(config, name))
+
+    def _known(self, blob: Descriptor, name: Reference) -> tuple[str, ...]:
+        known = self.store.layers.sources(blob.digest, name.domain)
+        return tuple(f"{name.domain}/{repository}" for repository in known)
 
 
 class _Parts:

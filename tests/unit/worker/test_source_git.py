@@ -1,6 +1,7 @@
 """Commits of a real repository, by the real program."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -179,12 +180,13 @@ def test_secrets_become_headers_of_their_host(source: GitSource, tmp_path: Path)
     secrets = Secrets(sources={"GIT_AUTH_TOKEN.h": SecretSource(path=str(tmp_path / "token"))})
     source = GitSource(store=source.store, secrets=secrets, environ={})
 
-    env = source._environment("https://h/r.git")
+    env = source._environment("https://h/r.git", {})
 
     assert "http.https://h/r.git.extraheader" in env.values()
     assert "Authorization: basic eC1hY2Nlc3MtdG9rZW46YWJj" in env.values()
     assert (
-        "http.https://other/.extraheader" not in source._environment("https://other/r.git").values()
+        "http.https://other/.extraheader"
+        not in source._environment("https://other/r.git", {}).values()
     )
 
 
@@ -192,7 +194,7 @@ def test_the_token_of_github_is_for_all_of_it(source: GitSource, tmp_path: Path)
     secrets = Secrets(sources={"GIT_AUTH_TOKEN": SecretSource(value=b"abc")})
     source = GitSource(store=source.store, secrets=secrets, environ={})
 
-    env = source._environment("https://github.com/org/repo.git")
+    env = source._environment("https://github.com/org/repo.git", {})
 
     assert "http.https://github.com/.extraheader" in env.values()
 
@@ -252,9 +254,14 @@ def test_a_kept_folder_knows_its_branch_or_tag(source: GitSource, remote: Path) 
     assert not (by_tag.root / ".git/FETCH_HEAD").exists()
 
 
-def test_files_of_large_file_storage_are_pointers(source: GitSource, tmp_path: Path) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
+def test_without_git_lfs_its_pointers_stay(source: GitSource, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh"):
+        os.symlink(str(shutil.which(name)), programs / name)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 3\n"
     files = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer}
     remote = repository(tmp_path / "large", files)
+    bare = GitSource(store=source.store, secrets=Secrets(), environ={"PATH": str(programs)})
 
-    assert (fetch(source, remote).root / "x.bin").read_text() == pointer
+    assert (fetch(bare, remote, submodules=False).root / "x.bin").read_text() == pointer
