@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.context import BaseImages, LowerOptions
@@ -71,7 +72,7 @@ def build_on(
     options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
     with (
-        keeping_logs(node.store.root / "logs", sink) as keeping,
+        _keeping_logs(node, request, sink) as keeping,
         open_reading(node, request, keeping, cancel) as reading,
     ):
         sink = reading.sink
@@ -107,6 +108,15 @@ def build_on(
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, exports, lowered, stacks, (images, engines, cancel))
     return _result(export, solved, telling)
+
+
+def _keeping_logs(
+    node: LocalNode, request: BuildRequest, sink: Sink
+) -> AbstractContextManager[Sink]:
+    """Keep what steps print, unless secrets may be in it."""
+    if not request.mask_secrets:
+        return nullcontext(sink)
+    return keeping_logs(node.store.root / "logs", sink)
 
 
 def _lower(

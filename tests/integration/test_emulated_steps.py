@@ -62,6 +62,20 @@ def test_a_program_for_the_other_width_runs(
     assert found == [{"linux/arm64": "aarch64", "linux/arm/v7": "armv7l"}[other]]
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_an_ordinary_user_of_the_image_owns_their_process(
+    root: Person, registry: RealRegistry, platform: str
+) -> None:
+    base = f"FROM --platform={platform} {registry.host}/library/busybox AS last"
+    script = (
+        "readlink /proc/self/exe; stat -Lc %u /proc/self /proc/self/fd/1; ls /proc/self/fd | wc -l"
+    )
+
+    found = written(root, base, "RUN mkdir -m 777 /out", "USER 1234", f"RUN ({script}) > /out/file")
+
+    assert found == ["/bin/busybox", "1234", "1234", "4"]
+
+
 def test_a_program_that_is_run_sees_nothing_either(root: Person, registry: RealRegistry) -> None:
     name = f"{registry.host}/library/busybox"
 

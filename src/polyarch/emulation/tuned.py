@@ -134,6 +134,7 @@ def _made(emulator: Emulator, folder: Path) -> str:
     path, aside = place / os.path.basename(emulator.path), place / f".{os.urandom(6).hex()}"
     try:
         aside.write_bytes(program)
+        # Whoever can't read their interpreter isn't the owner of their /proc/self.
         aside.chmod(0o755)
         aside.rename(path)
     finally:

@@ -299,16 +299,19 @@ class Exporter:
         # A file knows its size, which the engine wants to be told first.
         path = self.store.temporary("docker-image")
         with (
-            shown.part("importing to docker"),
+            shown.part("importing to docker", self._size(export)) as count,
             store_trouble("write", path),
             path.open("w+b", buffering=0) as archive,
         ):
             path.unlink()
             is_single = len(export.images) == 1
-            sink = _Whole(archive.fileno())
+            sink = CountingSink(_Whole(archive.fileno()), count)
             write_archive(export, self.store.blobs, sink, for_docker=is_single)
             archive.seek(0)
             engine.load(archive, os.fstat(archive.fileno()).st_size)
+
+    def _size(self, export: Export) -> int:
+        return sum(map(self.store.blobs.size, export.digests))
 
     def _layout(self, output: Output, export: Export, shown: Step) -> None:
         # Imported by those who write archives: a push is done sooner.
@@ -320,7 +323,7 @@ class Exporter:
         self.carrier.ensure(export, shown, self.cancel)
         if is_true(output, "tar", default=True):
             blobs = self.store.blobs
-            with shown.part("sending tarball", sum(map(blobs.size, export.digests))) as count:
+            with shown.part("sending tarball", self._size(export)) as count:
                 self._to_file(
                     output.destination,
                     lambda sink: write_archive(export, blobs, sink, for_docker=for_docker),
