@@ -1,7 +1,7 @@
 """What steps print -> the same without the secrets of the build.
 
 A secret is masked by its lines, since programs print lines, each by itself and without the blanks around
-it; as a whole also in base64, at any place of what was coded, and as it is written in addresses. Every byte
+it; of a file of settings (NAME=VALUE), the longer values by themselves, too; as a whole also in base64, at any place of what was coded, and as it is written in addresses. Every byte
 that belongs to an occurrence is replaced, overlapping ones together: so the result doesn't depend on how
 the output was cut into pieces, and nothing of a secret survives beside another.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import binascii
 import itertools
+import re
 import sys
 import threading
 from bisect import bisect_left
@@ -39,6 +40,9 @@ _FEW = 24
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # A secret may be a whole header: what is secret of it is the rest.
 _SCHEMES = frozenset({b"basic", b"bearer", b"token"})
+_SETTING = re.compile(rb"(?:export\s+)?[A-Za-z_][\w.-]*\s*=(.*)")
+# Shorter values of settings are words like "production" and numbers of ports, most of the time.
+_LEAST_VALUE = 12
 Span = tuple[int, int]
 
 
@@ -53,8 +57,22 @@ def forms(secret: bytes) -> Iterator[bytes]:
         scheme, _, token = bare.partition(b" ")
         if scheme.lower() in _SCHEMES:
             yield from _pieces(token.strip())
+    for value in _assigned(secret):
+        yield from _pieces(value)
     for whole in {secret, secret.strip()}:
         yield from _coded(whole)
+
+
+def _assigned(secret: bytes) -> Iterator[bytes]:
+    """Give the values of a secret that is nothing but settings, as `.env` files are."""
+    lines = [line.strip() for line in secret.splitlines()]
+    settings = [line for line in lines if line and not line.startswith(b"#")]
+    found = [_SETTING.fullmatch(line) for line in settings]
+    for match in found if all(found) else ():
+        assert match is not None
+        value = match[1].strip(b"\"' \t")
+        if len(value) >= _LEAST_VALUE:
+            yield value
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:

@@ -99,6 +99,12 @@ def test_other_bytes_are_unharmed(data: bytes, places: list[int]) -> None:
         (b"\x00\xff\x00\xfe", b"<\x00\xff\x00\xfe>", b"<***>"),
         (b"-----BEGIN KEY-----\nabcdef\n-----END KEY-----\n", b"-----BEGIN KEY-----\nabcdef", b"-----BEGIN KEY-----\n***"),
         (b"Bearer abcdef\n", b"authorization: bearer abcdef", b"authorization: bearer ***"),
+        (
+            b"# of the shop\nexport A='abc def ghi jkl'\nB=4711\n",
+            b"abc def ghi jkl, B=4711, 4711",
+            b"***, ***, 4711",
+        ),
+        (b"A=abcdefghijkl\nnot a setting\n", b"abcdefghijkl", b"abcdefghijkl"),
         (b"", b"nothing", b"nothing"),
     ],
 )  # fmt: skip
