@@ -3,10 +3,12 @@
 QEMU's user mode takes options from its command line, which the kernel writes when it starts a handler's
 interpreter, and from its environment, which is that of its guest: a variable is seen by every program
 of a step, and taken by the emulators of other CPUs for theirs. So the copy begins with a few instructions
-in a segment of its own. They change what the kernel left on the stack
+in a segment of its own, which change what the kernel left on the stack and go to where the program began:
 
-    argc     interpreter  program  ...          and go to where the program began. A `QEMU_CPU` that is in the
-    argc+2   interpreter  -cpu  MODEL  program  ...      environment is the user's, and nothing is added to it.
+    argc    interpreter              program ...
+    argc+2  interpreter  -cpu MODEL  program ...
+
+A `QEMU_CPU` that is in the environment is the image's own, and then nothing is added.
 
 Source: System V ABI, AMD64 supplement, “Initial Stack and Register State”; ELF's program header; the
 copy's segment takes the entry of a note, which nobody reads at run time.

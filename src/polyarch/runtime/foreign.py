@@ -24,7 +24,6 @@ from polyarch.emulation.qemu import (
     find_emulator,
     find_path,
 )
-from polyarch.emulation.tuned import tuned
 from polyarch.errors import InputError, NamespaceForbidden, NoEmulator
 from polyarch.record import frozen
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
@@ -150,6 +149,9 @@ class ForeignSteps:
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
+        # Native builds don't load what only this needs.
+        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
+
         found = map(self._find, group)
         emulators = [tuned(each, self._facts) for each in found if each is not None]
         kept = self._kept(outer) if self._handlers < 0 else ()
