@@ -1,10 +1,10 @@
 """Secrets of downloads, repositories and engines go to the origin they belong to, and to nobody it names.
 
 ADD and remote contexts: a redirect to another host, port or scheme with the header of a secret or with the
-login of the address (CVE-2018-1000007, CVE-2018-18074, CVE-2022-27774, CVE-2022-27776), also
-there and back again (CVE-2024-45336); the login of a proxy (CVE-2023-32681, CVE-2025-4673); logins that are shown
-(CVE-2023-26054). Repositories: git takes a header
-of its settings wherever it is led. An engine behind TLS isn't spoken to in clear.
+login of the address (CVE-2018-1000007, CVE-2018-18074, CVE-2022-27774, CVE-2022-27776), also there and back
+again (CVE-2024-45336); the login of a proxy (CVE-2023-32681, CVE-2025-4673); logins that are shown
+(CVE-2023-26054). Repositories: git takes a header of its settings wherever it is led. An engine behind TLS
+isn't spoken to in clear.
 """
 
 from __future__ import annotations
