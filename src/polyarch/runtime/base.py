@@ -12,10 +12,14 @@ from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
 from polyarch.runtime.talk import SILENCE, Talk
 
-__all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
+__all__ = ["Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
 
 OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""
+
+
+class Refused(Exception):
+    """The step can't be started; the text says why. No runtime lets it out: it is in how the step ended."""
 
 
 @frozen
@@ -55,6 +59,12 @@ class Runtime(Protocol):
         thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
         NoRuntime if the machine refuses what a step needs.
         """
+
+
+def refused_step(reason: str, on_output: OnOutput) -> Ended:
+    """Say on a step's standard error why it can't be started; return that as its end."""
+    on_output(2, f"{reason}\n".encode(errors="surrogateescape"))
+    return Ended(status=1, refused=reason)
 
 
 def check_ids(step: Step, host: Host) -> None:

@@ -19,7 +19,9 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.runtime.inside import Refused, become, make_nodes
+from polyarch.runtime.base import Refused
+from polyarch.runtime.inside import become
+from polyarch.runtime.mounting import make_nodes
 from polyarch.runtime.spawner import PLAN_HEADER
 from polyarch.runtime.userns import namespace_trouble
 
@@ -151,7 +153,9 @@ def _make_devices(devices: list[Json]) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
     syscalls.mount("tmpfs", "/dev", "tmpfs", syscalls.MS_NOSUID, "mode=755")
-    make_nodes("/dev", devices)
+    folder = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    make_nodes(folder, devices)
+    os.close(folder)
 
 
 def _hold(plan: Json, channel: socket.socket) -> Json:
@@ -214,7 +218,7 @@ def _start(
         if not select.select([alive], [], [], 0)[0]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
-            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams, reporter, channel)
+            become(plan, streams, reporter, channel)
     except Refused as error:
         refusal = str(error)
     except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why

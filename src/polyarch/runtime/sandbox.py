@@ -17,7 +17,7 @@ from pathlib import Path
 
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput, check_ids
+from polyarch.runtime.base import Ended, OnOutput, Refused, check_ids, refused_step
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
 from polyarch.runtime.seccomp import compile_filter
@@ -54,6 +54,12 @@ class Sandbox:
         cancel.check()
         check_ids(step, self._host)
         step = bound_devices(step, self._host)
+        try:
+            return self._run(step, on_output, cancel, talk)
+        except Refused as error:
+            return refused_step(str(error), on_output)
+
+    def _run(self, step: Step, on_output: OnOutput, cancel: CancelToken, talk: Talk) -> Ended:
         with mount_points(step), make_cgroup(step, self._host) as cgroup:
             with contextlib.ExitStack() as resources:
                 control, outputs = self._request(talk, resources)
@@ -85,6 +91,7 @@ class Sandbox:
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
         plan = {
             "config": config,
+            "nodev": not step.insecure,
             "seccomp": "" if step.insecure else compile_filter().hex(),
             "cgroups": cgroup.folders,
         }
@@ -179,6 +186,5 @@ def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
         raise NoRuntime("the sandbox's keeper was killed")
     known = json.loads(answer)
     if refused := known.get("refused", ""):
-        on_output(2, f"{refused}\n".encode(errors="surrogateescape"))
-        return Ended(status=1, refused=refused)
+        return refused_step(refused, on_output)
     return Ended(status=known["status"], out_of_memory=out_of_memory)

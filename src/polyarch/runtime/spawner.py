@@ -10,6 +10,7 @@ other processes of a step with its PID 1.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -20,11 +21,22 @@ from collections.abc import Sequence
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 
-__all__ = ["ANSWER_LIMIT", "PLAN_HEADER", "Spawner", "send_plan"]
+__all__ = ["ANSWER_LIMIT", "PLAN_HEADER", "Spawner", "close_all_but", "send_plan"]
 
 PLAN_HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
+_HIGHEST = (1 << 31) - 1
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor of the caller but `kept`."""
+    first = 0
+    for descriptor in sorted(kept):
+        if first < descriptor:  # of an empty range Python makes an endless one
+            os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _HIGHEST)
 
 
 class Spawner:
@@ -41,13 +53,13 @@ class Spawner:
             theirs.close()
             return
         try:
-            self._socket.close()
+            requests = _keep_only(theirs)
             syscalls.set_parent_death_signal(signal.SIGKILL)
             if os.getppid() == engine:
                 # Imported on this side only, while the engine goes on with something else.
                 from polyarch.runtime.keeper import serve  # noqa: PLC0415
 
-                serve(theirs)
+                serve(requests)
         finally:
             os._exit(0)
 
@@ -62,6 +74,21 @@ class Spawner:
                 socket.send_fds(self._socket, [b"+"], descriptors)
         except OSError as error:
             raise NoRuntime(f"the process that starts steps is gone: {error.strerror}") from error
+
+
+def _keep_only(requests: socket.socket) -> socket.socket:
+    """Close all that the engine has open but a socket, which is returned: folders, locks, users' files.
+
+    A step inherits what its keeper has, and would get at it by links of /proc. The streams become the
+    null device's, as those of the engine may be anything, and `requests` may be one of them.
+    """
+    kept = fcntl.fcntl(requests.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    requests.detach()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    close_all_but(0, 1, 2, kept)
+    return socket.socket(fileno=kept)
 
 
 def send_plan(control: socket.socket, plan: bytes) -> None:

@@ -21,6 +21,7 @@ from polyarch.runtime.seccomp import oci_profile
 
 __all__ = [
     "DEFAULT_CAPABILITIES",
+    "SYSTEM_FOLDERS",
     "Bind",
     "DeviceNode",
     "Host",
@@ -55,6 +56,9 @@ CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
 
 DEFAULT_CAPABILITIES = 0x00000000A80425FB
 """What a step gets unless it is `insecure`, as a bit set."""
+
+SYSTEM_FOLDERS = ("/proc", "/dev", "/sys")
+"""Where the system's own file systems are mounted in every root."""
 
 _MASKED_PATHS = (
     "/proc/acpi",
@@ -388,11 +392,10 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
 
 
 def _mounts(step: Step, host: Host) -> list[Json]:
-    """Return all mounts; one of the step's own stands in for the system's at the same place."""
-    own = [_oci_mount(each) for each in step.mounts]
-    taken = {mount["destination"] for mount in own}
-    system = (each for each in _system_mounts(step, host) if each["destination"] not in taken)
-    return [*system, *own]
+    """Return all mounts, each place once; one of the step's own stands where the system's would."""
+    own = {mount["destination"]: mount for mount in map(_oci_mount, step.mounts)}
+    system = _system_mounts(step, host)
+    return [*(own.pop(each["destination"], each) for each in system), *own.values()]
 
 
 def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:

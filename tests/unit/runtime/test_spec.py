@@ -138,12 +138,14 @@ def test_steps_are_kept_from_the_machine(step: Step, host: Host) -> None:
 
 
 @given(step=STEPS, host=HOSTS)
-def test_the_steps_own_mounts_come_last_and_in_place_of_the_systems(step: Step, host: Host) -> None:
+def test_the_steps_own_mounts_stand_in_place_of_the_systems_or_last(step: Step, host: Host) -> None:
     targets = [mount["destination"] for mount in oci_config(step, host)["mounts"]]
-    own = [mount.target for mount in step.mounts]
+    system = [
+        mount["destination"] for mount in oci_config(replace(step, mounts=()), host)["mounts"]
+    ]
+    own = dict.fromkeys(mount.target for mount in step.mounts)
 
-    assert targets[len(targets) - len(own) :] == own
-    assert not set(targets[: len(targets) - len(own)]) & set(own)
+    assert targets == [*system, *(each for each in own if each not in system)]
 
 
 def test_the_process_is_the_steps() -> None:
