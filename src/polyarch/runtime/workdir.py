@@ -21,15 +21,17 @@ _LINKS = {"/dev/fd": "/proc/self/fd"}
 
 
 def with_plain_folder(step: Step) -> Step:
-    """Return `step` with a working directory on the way to which there are no links. Raises Refused."""
+    """Return `step` with a working directory on the way to which there are no links.
+
+    Raises Refused for one that can't be entered safely, and for a mount that links lead to /proc.
+    """
     mounts: dict[str, Mount] = {}
     for mount in step.mounts:
-        mounts[_resolve(step, mounts, mount.target)] = mount
-    folder = _resolve(step, mounts, step.cwd)
-    if f"{folder}/".startswith("/proc/") and folder != "/proc":
-        raise Refused(
-            f"the working directory {step.cwd} can't be entered: it may not lead through links of /proc"
-        )
+        target = _resolve(step, mounts, mount.target)
+        if target == "/proc":
+            raise Refused(f"{mount.target} can't be mounted on: that is the place of /proc")
+        mounts[target] = mount
+    folder = _resolve(step, mounts, step.cwd, may_enter_proc=False)
     for target, mount in mounts.items():
         if folder.startswith(f"{target}/") and isinstance(mount, Bind) and not mount.read_only:
             raise Refused(
@@ -39,8 +41,10 @@ def with_plain_folder(step: Step) -> Step:
     return replace(step, cwd=folder)
 
 
-def _resolve(step: Step, mounts: dict[str, Mount], path: str) -> str:
-    """Follow all links in a path of the step, as far as it is there; never through /proc."""
+def _resolve(
+    step: Step, mounts: dict[str, Mount], path: str, *, may_enter_proc: bool = True
+) -> str:
+    """Follow all links in a path of the step, as far as it is there; never those of /proc."""
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
     links = 0
@@ -50,7 +54,12 @@ def _resolve(step: Step, mounts: dict[str, Mount], path: str) -> str:
             del done[-1:]
             continue
         here = "/" + "/".join((*done, part))
-        link = None if here.startswith("/proc/") else _find_link(step, mounts, here)
+        in_proc = here.startswith("/proc/")
+        if in_proc and not may_enter_proc:
+            raise Refused(
+                f"the working directory {path} can't be entered: it may not lead through links of /proc"
+            )
+        link = None if in_proc else _find_link(step, mounts, here)
         if link is None:
             done.append(part)
             continue
