@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ true
 KEPT = "0\n0\n0\n1\n"
 
 
-def shell(stepper: Stepper, text: str, more: str = "") -> dict[str, str]:
+def shell(stepper: Stepper, text: str, more: str = "") -> dict[str, Any]:
     answer = stepper.script(f"report(shell({text!r}, {more}))")
     assert isinstance(answer, dict)
     return answer

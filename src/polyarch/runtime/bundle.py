@@ -23,7 +23,7 @@ from typing import Any
 from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.spec import SYSTEM_FOLDERS, Bind, Network, Step, hosts_file, resolv_conf
+from polyarch.runtime.spec import SHM, SYSTEM_FOLDERS, Bind, Network, Step, hosts_file, resolv_conf
 
 __all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
 
@@ -58,8 +58,9 @@ def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     plan: list[MountPoint] = []
     if "/proc" in targets:
         raise Refused("nothing can be mounted on /proc: programs need the real one")
+    asked = [*targets, *([SHM] if step.shm_size else [])]
     for path in SYSTEM_FOLDERS:
-        stays = not any(f"{target}/".startswith(f"{path}/") for target in targets)
+        stays = not any(f"{target}/".startswith(f"{path}/") for target in asked)
         plan.append(MountPoint(path=path, is_folder=True, stays=stays))
     before = list(SYSTEM_FOLDERS)
     for target, mount in targets.items():

@@ -21,6 +21,7 @@ from polyarch.runtime.seccomp import oci_profile
 
 __all__ = [
     "DEFAULT_CAPABILITIES",
+    "SHM",
     "SYSTEM_FOLDERS",
     "Bind",
     "DeviceNode",
@@ -43,7 +44,8 @@ __all__ = [
 Json = dict[str, Any]
 
 HOSTNAME = "buildkitsandbox"
-SHM_SIZE = 64 << 20
+_SHM_SIZE = 64 << 20
+SHM = "/dev/shm"  # noqa: S108 a mount point
 
 CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
@@ -193,7 +195,8 @@ class Step:
     mounts: tuple[Mount, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
-    shm_size: int = SHM_SIZE
+    shm_size: int = 0
+    """Bytes of a /dev/shm that is asked for; 0 is what every step has."""
     cgroup_parent: str = ""
     resources: Resources | None = None
     user_namespace: str = ""
@@ -374,7 +377,10 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
     if in_user_namespace and step.network is Network.HOST:
         # sysfs shows the network; who doesn't own that mustn't mount it.
         sys = _mount("/sys", "none", "/sys", ["rbind", *_LOCKED, access])
-    shared_memory = ["mode=1777", f"size={step.shm_size}"]
+    shared_memory = _mount(SHM, "tmpfs", "shm", [*_LOCKED, "mode=1777", f"size={_SHM_SIZE}"])
+    if step.shm_size:  # an ordinary file system in memory, as BuildKit mounts it
+        options = ["nosuid", "mode=1777", f"size={step.shm_size}"]
+        shared_memory = _mount(SHM, "tmpfs", "tmpfs", options)
     return [
         _mount("/proc", "proc", "proc", [*_LOCKED]),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -384,7 +390,7 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
             "devpts",
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty],
         ),
-        _mount("/dev/shm", "tmpfs", "shm", [*_LOCKED, *shared_memory]),  # noqa: S108 a mount point
+        shared_memory,
         _mount("/dev/mqueue", "mqueue", "mqueue", [*_LOCKED]),
         sys,
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_LOCKED, access]),
