@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ class Stepper:
     rootfs: Path
     host: Path
 
-    def script(self, text: str, **arguments: object) -> Any:
-        """Run `text` as the engine and return what it reported."""
+    def script(self, text: str, *, prefix: Sequence[str] = (), **arguments: object) -> Any:
+        """Run `text` as the engine, behind `prefix`, and return what it reported."""
         known = {"runtime": self.runtime, "architecture": self.architecture}
         opened = os.open(self.host, os.O_RDONLY)
         words = command(
@@ -65,7 +66,7 @@ class Stepper:
         )
         try:
             ended = subprocess.run(
-                [*self._prefix(), *words],
+                [*(prefix or self._prefix()), *words],
                 env={
                     "PATH": os.environ["PATH"],
                     "HOME": str(self.user.home),

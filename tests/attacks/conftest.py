@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engines import User
+from engines import ROOT, User
+from polyarch.syscalls import capget
 from stepping import RUNTIMES, Stepper
 
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+_CAP_SYS_RESOURCE = 24
+_USERS = {"root": "", "many ids": "user_with_many_ids", "one id": "user_with_one_id"}
 
 
-@pytest.fixture(params=["amd64", "arm64"])
-def architecture(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def _starts(user: str, runtime: str) -> bool:
+    """Tell whether a runtime can be used: crun gives root's steps rules for devices only with this."""
+    return (user, runtime) != ("root", "crun") or bool(capget()[0] >> _CAP_SYS_RESOURCE & 1)
 
 
-@pytest.fixture
+COMBINATIONS = [
+    pytest.param(each, id="-".join(each))
+    for each in itertools.product(_USERS, RUNTIMES, ("amd64", "arm64"))
+    if _starts(*each[:2])
+]
+
+
+@pytest.fixture(params=COMBINATIONS)
 def stepper(
-    user: User,
-    runtime: str,
-    architecture: str,
-    rootfs_of: Callable[..., Path],
-    tmp_path: Path,
+    request: pytest.FixtureRequest, rootfs_of: Callable[..., Path], tmp_path: Path
 ) -> Stepper:
     """Steps in a root of one's own, beside a folder that stands for the machine."""
+    name, runtime, architecture = request.param
+    user = request.getfixturevalue(_USERS[name]) if _USERS[name] else ROOT
+    assert isinstance(user, User)
     rootfs = rootfs_of(user, architecture)
     host = tmp_path / "host"
     (host / "empty").mkdir(parents=True)

@@ -12,7 +12,9 @@ from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
 from polyarch.runtime.talk import SILENCE, Talk
 
-__all__ = ["Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
+__all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
+
+NEEDS_ROOT = "only root may make nodes of devices and open them"
 
 OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""
@@ -34,6 +36,8 @@ class Ended:
     out_of_memory: bool = False
     """Whether the kernel killed something in it for want of memory."""
     refused: str = ""
+    no_devices: str = ""
+    """Why nodes of devices couldn't be made or opened in it; empty if they could."""
 
 
 class Runtime(Protocol):

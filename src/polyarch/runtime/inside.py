@@ -13,21 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import signal
 import socket
 import stat
+import struct
+import sys
+import termios
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from polyarch import syscalls
+from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.mounting import enter_root
 from polyarch.runtime.spawner import close_all_but
 from polyarch.runtime.spec import CAPABILITIES
 
-__all__ = ["become"]
+__all__ = ["Lines", "become"]
 
 Json = dict[str, Any]
 
@@ -45,38 +50,53 @@ _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
 
 
-def become(
-    plan: Json,
-    streams: tuple[int, ...],
-    reporter: int,
-    channel: socket.socket,
-) -> NoReturn:
+@frozen
+class Lines:
+    """Where the step's first process tells something, each of which is gone before its program starts.
+
+    `reporter` takes what refuses the step, and is closed by exec. `engine` gets the other end of the step's
+    terminal, `maker` the listener that is asked for nodes of devices, if there is one.
+    """
+
+    reporter: int
+    engine: socket.socket
+    maker: socket.socket | None
+
+    def descriptors(self) -> list[int]:
+        """Return all of them."""
+        maker = [] if self.maker is None else [self.maker.fileno()]
+        return [self.reporter, self.engine.fileno(), *maker]
+
+
+def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     """Turn the calling process, PID 1 of the step's namespaces, into the step's.
 
-    `streams` are its standard output and error, and its input if it has one; no other descriptor but
-    `reporter`, which exec closes, stays open. `channel` leads to the engine, which gets the other end
-    of the step's terminal. Raises Refused.
+    `streams` are its standard output and error, and its input if it has one; no other descriptor stays
+    open. Raises Refused.
     """
     config = plan["config"]
     process = config["process"]
     own_program = os.stat("/proc/self/exe")
+    # From here on the files that Python knows are those of the image.
+    sys.meta_path.clear()
     try:
         _set_streams(streams, process["user"]["uid"])
-        close_all_but(0, 1, 2, reporter, channel.fileno())
+        close_all_but(0, 1, 2, *lines.descriptors())
         syscalls.sethostname(config["hostname"])
         if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
             _raise_loopback()
         entered = enter_root(config, nodev=plan["nodev"])
         if process["terminal"]:
-            _open_terminal(process, entered.dev, channel)
+            _open_terminal(process, entered.dev, lines.engine)
         elif len(streams) < 3:
             _read_null(entered.dev)
-        close_all_but(0, 1, 2, reporter, entered.root)
+        close_all_but(0, 1, 2, *lines.descriptors(), entered.root)
         _enter_folder(entered.root, process["cwd"])
         os.close(entered.root)
         _set_limits(process["rlimits"])
         os.umask(process["user"].get("umask", 0o022))
-        _drop_privileges(process, bytes.fromhex(plan["seccomp"]))
+        _drop_privileges(plan, lines.maker)
+        close_all_but(0, 1, 2, lines.reporter)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
     _execute(process["args"], _environment(process), own_program)
@@ -127,10 +147,6 @@ def _read_null(dev: int) -> None:
 
 def _open_terminal(process: Json, dev: int, channel: socket.socket) -> None:
     """Open a terminal of the step's own /dev/pts, make it all its streams, and hand out the other end."""
-    import fcntl  # noqa: PLC0415 for programs that people talk to only
-    import struct  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
     straight = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
     flags = os.O_RDWR | os.O_NOCTTY
     master = syscalls.openat2(dev, "pts/ptmx", flags, resolve=straight)
@@ -153,9 +169,6 @@ def _open_terminal(process: Json, dev: int, channel: socket.socket) -> None:
 
 def _raise_loopback() -> None:
     """Bring up the one interface of a new network."""
-    import fcntl  # noqa: PLC0415 for steps without a network only
-    import struct  # noqa: PLC0415
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         fcntl.ioctl(anything, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
@@ -208,15 +221,26 @@ def _bits(names: Iterable[str]) -> int:
     return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
 
 
-def _drop_privileges(process: Json, seccomp: bytes) -> None:
+def _load_filter(plan: Json, maker: socket.socket | None) -> None:
+    """Load the filter of system calls; hand over its listener if it has one."""
+    program = bytes.fromhex(plan["seccomp"])
+    if maker is not None:
+        listener = syscalls.seccomp_listener(plan["nodes"]["listen"], program)
+        socket.send_fds(maker, [b"+"], [listener])
+        os.close(listener)
+    elif program:
+        syscalls.seccomp_filter(program)
+
+
+def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
     """Keep the capabilities of the configuration and no others, and become its user."""
+    process = plan["config"]["process"]
     capabilities = process["capabilities"]
     user = process["user"]
     for number in range(len(CAPABILITIES)):
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
-    if seccomp:
-        syscalls.seccomp_filter(seccomp)
+    _load_filter(plan, maker)
     if capabilities["ambient"]:
         syscalls.prctl(_PR_SET_KEEPCAPS, 1)
     try:

@@ -191,7 +191,7 @@ class _Mounts:
 
     def freeze(self, paths: Iterable[str]) -> None:
         """Make paths of the system read-only."""
-        attributes = sum(_ATTRIBUTES[each] for each in _LOCKED)
+        attributes = _attributes(_LOCKED)
         flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE | syscalls.AT_EMPTY_PATH
         for path in paths:
             place = self._find(path)
@@ -236,6 +236,11 @@ def _restrict(tree: int, attributes: int, *, recursive: bool = False) -> None:
     syscalls.mount_setattr("", flags, dir_fd=tree, attr_set=attributes)
 
 
+def _attributes(options: Iterable[str]) -> int:
+    """Return the attributes that options ask for, each of which may be there twice."""
+    return sum({_ATTRIBUTES[each] for each in options if each in _ATTRIBUTES})
+
+
 def _new_mount(kind: str, source: str, options: Iterable[str]) -> int:
     """Make a file system, attached nowhere; return the descriptor of its mount."""
     context = syscalls.fsopen(kind)
@@ -248,8 +253,7 @@ def _new_mount(kind: str, source: str, options: Iterable[str]) -> int:
             elif option not in _NO_DATA:
                 syscalls.fsconfig_flag(context, option)
         syscalls.fsconfig_create(context)
-        attributes = sum(_ATTRIBUTES[each] for each in options if each in _ATTRIBUTES)
-        return syscalls.fsmount(context, attributes)
+        return syscalls.fsmount(context, _attributes(options))
     finally:
         os.close(context)
 
@@ -257,7 +261,7 @@ def _new_mount(kind: str, source: str, options: Iterable[str]) -> int:
 def _clone(source: str, options: Iterable[str], *, nodev: bool) -> int:
     """Copy the mount of something of ours, with all below it, attached nowhere."""
     tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-    attributes = sum(_ATTRIBUTES[each] for each in options if each in _ATTRIBUTES)
+    attributes = _attributes(options)
     if nodev and not _is_device(os.fstat(tree).st_mode):
         attributes |= syscalls.MOUNT_ATTR_NODEV
     if attributes:

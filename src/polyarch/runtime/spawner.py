@@ -3,7 +3,7 @@
     engine ──socket──▶ spawner ──fork──▶ keeper, one per step ──fork──▶ the step, PID 1 of its namespaces
 
 The spawner receives, per step, three descriptors: a socket to the keeper, and the write ends of the
-step's output (for a holder the socket alone). Each process is killed with its parent. The kernel ends all
+step's output (for a holder the socket alone), and perhaps a cgroup to start the keeper in. Each process is killed with its parent. The kernel ends all
 other processes of a step with its PID 1.
 """
 
@@ -21,11 +21,21 @@ from collections.abc import Sequence
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 
-__all__ = ["ANSWER_LIMIT", "PLAN_HEADER", "Spawner", "close_all_but", "send_plan"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "INTO_CGROUP",
+    "PLAIN",
+    "PLAN_HEADER",
+    "Spawner",
+    "close_all_but",
+    "send_plan",
+]
 
 PLAN_HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
+PLAIN, INTO_CGROUP = b"+", b"c"
+"""What is asked of the spawner: a keeper, or one in the cgroup whose folder is the last descriptor."""
 _HIGHEST = (1 << 31) - 1
 
 
@@ -48,6 +58,8 @@ class Spawner:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self.resources = contextlib.ExitStack()
+        """What is to end after the last step."""
         engine = os.getpid()
         if os.fork():
             theirs.close()
@@ -66,12 +78,18 @@ class Spawner:
     def close(self) -> None:
         """End the spawner and all that it has started."""
         self._socket.close()
+        self.resources.close()
 
-    def ask(self, descriptors: Sequence[int]) -> None:
-        """Have a keeper started that gets copies of `descriptors`. Raises NoRuntime."""
+    def ask(self, descriptors: Sequence[int], *, cgroup: int | None = None) -> None:
+        """Have a keeper started that gets copies of `descriptors`, in the cgroup whose folder is open.
+
+        None is the engine's own. Raises NoRuntime.
+        """
+        word = PLAIN if cgroup is None else INTO_CGROUP
+        sent = [*descriptors, *([] if cgroup is None else [cgroup])]
         try:
             with self._lock:
-                socket.send_fds(self._socket, [b"+"], descriptors)
+                socket.send_fds(self._socket, [word], sent)
         except OSError as error:
             raise NoRuntime(f"the process that starts steps is gone: {error.strerror}") from error
 

@@ -292,13 +292,13 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     if step.user_namespace:
         identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
         linux["uidMappings"] = linux["gidMappings"] = identity
-    if step.insecure:
-        everything: Json = {"allow": True, "access": "rwm"}
-        linux["resources"] = {"devices": [everything]}
-    elif seccomp:
+    everything: Json = {"allow": step.insecure, "access": "rwm"}
+    if step.insecure or not host.rootless:
+        # Said in so many words: with no rules at all crun lets a step open some of the machine's devices.
+        given = [] if step.insecure else [_allowance(each) for each in step.devices]
+        linux["resources"] = {"devices": [everything, *given]}
+    if seccomp and not step.insecure:
         linux["seccomp"] = oci_profile()
-    if step.devices and not step.insecure and not host.rootless:
-        linux["resources"] = {"devices": [_allowance(each) for each in step.devices]}
     if step.resources is not None and cgroup:
         linux.setdefault("resources", {}).update(_oci_resources(step.resources))
     return linux
