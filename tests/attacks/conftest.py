@@ -1,17 +1,20 @@
-"""Who attacks: a step of every runtime, root's and ordinary users', native and emulated."""
+"""What attacks are made from: steps of every runtime, and servers that a secret is for, or isn't."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from certificates import make_certificates, server_side
 from engines import ROOT, User
 from polyarch.syscalls import capget
 from stepping import RUNTIMES, Stepper
+from web import WebServer, web_server
 
 _CAP_SYS_RESOURCE = 24
 _USERS = {"root": "", "many ids": "user_with_many_ids", "one id": "user_with_one_id"}
@@ -44,3 +47,37 @@ def stepper(
     for path in (host, *host.rglob("*")):
         os.chown(path, user.uid, user.gid)
     return Stepper(user=user, runtime=runtime, architecture=architecture, rootfs=rootfs, host=host)
+
+
+# --- servers ---
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    return folder
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def own(stack: ExitStack) -> WebServer:
+    """The server that the password is for."""
+    return stack.enter_context(web_server())
+
+
+@pytest.fixture
+def other(stack: ExitStack) -> WebServer:
+    """Somebody at another port, which is another origin."""
+    return stack.enter_context(web_server())
+
+
+@pytest.fixture
+def secure(stack: ExitStack, certificates: Path) -> WebServer:
+    """The server that the password is for, speaking TLS."""
+    return stack.enter_context(web_server(server_side(certificates)))
