@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import tarfile
@@ -179,6 +180,44 @@ def test_files_in_a_folder(build_as: Builder) -> None:
     assert files == {"folder/given", "linux/arm64"}
     status = (out / "folder/given").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (build_as.who.user.uid, 0o640)
+
+
+LINKED = "FROM scratch\nADD links.tar /\nCOPY given /d/given\n"
+
+
+def test_links_between_files_are_kept_over_what_is_there(build_as: Builder) -> None:
+    with tarfile.open(build_as.work / "links.tar", "w") as archive:
+        archive.add(build_as.work / "given", "one")
+        for name in ("d/two", "three"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, "one"
+            archive.addfile(link)
+    build_as.who.write("Dockerfile", LINKED)
+    for name in ("one/in/the/way", "d/two/in/the/way", "three", "mine"):
+        build_as.who.write(f"out/{name}", "old")
+
+    build_as("-o", "out").check()
+
+    out = build_as.work / "out"
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {"one", "d/two", "three", "d/given", "mine"}
+    assert len({(out / name).stat().st_ino for name in ("one", "d/two", "three")}) == 1
+
+
+def test_a_folder_that_may_not_be_written_leaves_all_as_it_was(build_as: Builder) -> None:
+    given = build_as.who.write("out/folder/given", "old")
+    build_as.who.write("out/linux", "in the way")
+    os.chown(given.parent, 0, 0)
+
+    ended = build_as(ONE, "-o", "out")
+
+    if build_as.who.user.uid == 0:
+        assert given.read_text() == "content\n"
+        return
+    assert "can't write to out: Permission denied" in ended.err
+    assert given.read_text() == "old"
+    assert sorted(os.listdir(build_as.work / "out")) == ["folder", "linux"]
+    assert (build_as.work / "out/linux").read_text() == "in the way"
 
 
 def test_files_of_several_platforms(build: Builder) -> None:

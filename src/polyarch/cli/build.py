@@ -14,7 +14,7 @@ from polyarch.cli.build_request import Asked, read_request
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.files import is_device, write_file
+from polyarch.cli.files import write_file
 from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
@@ -23,6 +23,7 @@ from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
 from polyarch.node.saved import SavedBuilders
+from polyarch.paths import is_device
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import parse_bool
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from polyarch.errors import MachineError
+from polyarch.paths import is_device
 
-__all__ = ["is_device", "write_file"]
+__all__ = ["write_file"]
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -31,17 +31,6 @@ def write_file(path: str, text: str) -> None:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise MachineError(f"can't write {path}: {error.strerror}") from error
-
-
-def is_device(path: Path) -> bool:
-    """Whether there is a pipe, a device, or one of the names by which a process finds its own."""
-    try:
-        if path.is_symlink() and path.absolute().parts[1] in {"dev", "proc"}:
-            return True
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _write_into(path: Path, text: str) -> None:

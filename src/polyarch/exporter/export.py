@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from polyarch.errors import InputError
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
@@ -24,10 +25,8 @@ from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import output_trouble, store_trouble
-
-if TYPE_CHECKING:
-    from polyarch.layer.tar import Sink as ByteSink
+from polyarch.store.trouble import store_trouble
+from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import suggestion
 
 __all__ = [
@@ -39,6 +38,7 @@ __all__ = [
     "check_outputs",
     "epoch_of",
     "is_for_engine",
+    "is_mirror",
     "is_true",
     "names_of",
 ]
@@ -53,7 +53,7 @@ _IMAGE_ATTRIBUTES = frozenset(
         "context",
     }
 )  # fmt: skip
-_FILE_ATTRIBUTES = frozenset({"platform-split", "source-date-epoch"})
+_FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "source-date-epoch"})
 
 
 class Carrier(Protocol):
@@ -104,6 +104,17 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     if text in {"0", "f", "F", "FALSE", "false", "False"}:
         return False
     raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
+
+
+def is_mirror(output: Output) -> bool:
+    """Tell whether a folder shall have what the result has, and nothing else. Raises InputError."""
+    mode = output.attributes.get("mode", "").strip().lower()
+    if mode not in {"", "copy", "delete"}:
+        raise InputError(
+            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
+            hint="use copy or delete",
+        )
+    return mode == "delete"
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
@@ -287,7 +298,7 @@ class Exporter:
         ):
             path.unlink()
             is_single = len(export.images) == 1
-            sink = _Whole(archive.fileno())
+            sink = Whole(archive.fileno())
             write_archive(export, self.store.blobs, sink, for_docker=is_single)
             archive.seek(0)
             engine.load(archive, os.fstat(archive.fileno()).st_size)
@@ -304,7 +315,7 @@ class Exporter:
             self.carrier.ensure(export, shown, self.cancel)
             if is_true(output, "tar", default=True):
                 with shown.part("sending tarball"):
-                    self._to_file(
+                    write_output(
                         output.destination,
                         lambda sink: write_archive(
                             export, self.store.blobs, sink, for_docker=for_docker
@@ -314,7 +325,8 @@ class Exporter:
                 write_folder(export, self.store.blobs, Path(output.destination))
 
     def _files(self, output: Output) -> None:
-        from polyarch.exporter.files import write_files, write_tar  # noqa: PLC0415 as above
+        from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above
+        from polyarch.exporter.folder import FolderOptions, write_files  # noqa: PLC0415
 
         target = "client directory" if output.type == "local" else "client tarball"
         with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
@@ -322,37 +334,15 @@ class Exporter:
             with shown.part("copying files" if output.type == "local" else "sending tarball"):
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
-                    write_files(trees, Path(output.destination), split=split, epoch=epoch)
+                    wanted = FolderOptions(
+                        split=split,
+                        epoch=epoch,
+                        is_mirror=is_mirror(output),
+                        check=self.cancel.check,
+                    )
+                    write_files(trees, Path(output.destination), wanted)
                 else:
-                    self._to_file(
+                    write_output(
                         output.destination,
                         lambda sink: write_tar(trees, sink, split=split, epoch=epoch),
                     )
-
-    def _to_file(self, destination: str, write: Callable[[ByteSink], None]) -> None:
-        """Write an archive beside its place and rename it, or write it to standard output."""
-        if destination in {"", "-"}:
-            write(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        path = Path(destination)
-        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-        with output_trouble("write to", path):
-            try:
-                with aside.open("wb", buffering=0) as stream:
-                    write(_Whole(stream.fileno()))
-                aside.rename(path)
-            finally:
-                aside.unlink(missing_ok=True)
-
-
-class _Whole:
-    """Writes all of what it is given to a descriptor, however little the kernel takes at a time."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def write(self, data: bytes, /) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]

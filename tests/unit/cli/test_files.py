@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.cli.files import is_device, write_file
+from polyarch.cli.files import write_file
 from polyarch.errors import MachineError
+from polyarch.paths import is_device
 
 
 def test_a_file_is_replaced_and_readable_by_all(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -254,8 +255,28 @@ def test_a_failed_archive_leaves_the_old_one(bench: Bench, tmp_path: Path) -> No
 
 
 def test_an_archive_that_can_not_be_written(bench: Bench, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"no/such/app\.tar"):
-        bench.run(output(f"tar:{tmp_path}/no/such/app.tar"))
+    plant(tmp_path, {"file": ""})
+
+    with pytest.raises(StoreError, match=r"file/such/app\.tar: Not a directory"):
+        bench.run(output(f"tar:{tmp_path}/file/such/app.tar"))
+
+
+@pytest.mark.parametrize("kind", ["tar", "oci", "docker"])
+def test_the_folder_of_an_archive_is_made(bench: Bench, tmp_path: Path, kind: str) -> None:
+    bench.run(output(f"{kind}:{tmp_path}/no/such/app.tar"), bench.export("app"))
+
+    assert tarfile.is_tarfile(tmp_path / "no/such/app.tar")
+
+
+def test_a_pipe_in_the_place_of_an_archive_is_written_into(bench: Bench, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    bench.run(output(f"tar:{tmp_path}/pipe"))
+
+    assert os.read(reader, 4).startswith(b"linu")
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 class Standard(io.TextIOWrapper):
