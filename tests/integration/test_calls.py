@@ -197,9 +197,9 @@ def test_an_error_comes_after_the_findings(root: Person) -> None:
 
     assert ended.out.endswith("   3 |     \n--------------------\n\n")
     assert ended.complaint() == (
-        "ERROR: dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)\n"
         "Dockerfile:2\n--------------------\n   1 |     FROM scratch as one\n"
         "   2 | >>> FOO\n   3 |     \n--------------------\n"
+        "ERROR: dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)\n"
     )
 
 
