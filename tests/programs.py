@@ -42,7 +42,8 @@ class Ended:
         assert line, self.err
         found = _ABOVE.search(f"{above}\n")
         assert found
-        return found[1] + f"ERROR: {error}" + found[2]
+        usage = "\n" if found[2].startswith("Usage") else ""
+        return found[1] + f"ERROR: {error}" + usage + found[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

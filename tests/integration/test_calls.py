@@ -215,7 +215,7 @@ def test_an_error_comes_after_the_findings(root: Person) -> None:
         ),
         (
             ("--build-context=x=/no/such",),
-            'failed to get build context x: path "/no/such" not found',
+            "failed to get build context x: stat /no/such: no such file or directory",
         ),
         (("-f", "none"), "failed to solve: failed to read dockerfile: open none: no such file"),
     ],

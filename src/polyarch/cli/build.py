@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
-from polyarch.cli.build_request import Asked, read_request
+from polyarch.cli.build_request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
@@ -60,39 +60,49 @@ class _Chosen:
 def _run(options: Options, context: Context) -> int:
     for warning in ignored_flags(options):
         context.warn(warning)
+    flags = read_flags(options, context.environ)
+    _remove(options.text("iidfile"))
+    builders = SavedBuilders(context.environ)
+    chosen = _choose(builders, context)
+    builders.touch(chosen.builder.name)
+    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
+    display = open_display(
+        progress_mode(options, context),
+        stream=context.stderr,
+        environ=context.environ,
+        caption=caption,
+        debug=context.debug,
+    )
+    with _building():
+        asked = _asked_for(options, flags, chosen, context)
+        if asked.call is None:
+            result = _solve(asked, context, display, explain=options.is_set("explain"))
+        else:
+            answer = _ask(asked, asked.call, context, display)
+    if asked.call is not None:
+        return _write_answer(answer, asked.call, options, context)
+    _write_results(result, chosen, options, (context, display))
+    return 0
+
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Put what buildx puts before all errors from here on, but for those that have more before them."""
     try:
-        return _build(options, context)
+        yield
     except (Cancelled, CommandFailed):
         raise
     except PolyarchError as error:
         raise CommandFailed(_PREFIX, error) from error
 
 
-def _build(options: Options, context: Context) -> int:
-    mode = progress_mode(options, context)
-    asked = read_request(options, context)
-    builders = SavedBuilders(context.environ)
-    chosen = _choose(builders, context)
+def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
+    asked = read_request(options, flags, context)
     if not options.given("jobs"):
         asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
-    _remove(options.text("iidfile"))
-    builders.touch(chosen.builder.name)
-    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
-    display = open_display(
-        mode,
-        stream=context.stderr,
-        environ=context.environ,
-        caption=caption,
-        debug=context.debug,
-    )
-    if asked.call is not None:
-        answer = _ask(asked, asked.call, context, display)
-        return _write_answer(answer, asked.call, options, context)
-    result = _solve(asked, context, display, explain=options.is_set("explain"))
-    _write_results(result, chosen, options, (context, display))
-    return 0
+    return asked
 
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
@@ -160,7 +170,7 @@ def _write_answer(answer: Answer, call: Call, options: Options, context: Context
     from polyarch.cli.calls import as_json, metadata_of  # noqa: PLC0415 for those who ask only
 
     if path := options.text("metadata-file"):
-        write_file(path, json.dumps(metadata_of(answer), indent=2))
+        write_file(path, json.dumps(metadata_of(answer), indent=2), make_folder=True)
     if call.format == "json":
         context.print(as_json(answer.document))
     else:
@@ -198,7 +208,7 @@ def _write_results(
     context, display = shown
     digest = result.config_digest or result.digest or ""
     if path := options.text("iidfile"):
-        write_file(path, digest)
+        _write_id(path, digest)
     if path := options.text("metadata-file"):
         reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
         found = metadata(result, reference)
@@ -206,9 +216,16 @@ def _write_results(
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
             found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
-        write_file(path, json.dumps(found, indent=2))
-    if options.is_set("quiet"):
+        write_file(path, json.dumps(found, indent=2), make_folder=True)
+    if progress_mode(options, context) == "quiet":
         context.print(digest)
+
+
+def _write_id(path: str, digest: str) -> None:
+    try:
+        write_file(path, digest)
+    except MachineError as error:
+        raise CommandFailed("writing image ID file: ", error) from error
 
 
 def _wants_warnings(context: Context) -> bool:

@@ -13,18 +13,22 @@ __all__ = ["write_file"]
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
-def write_file(path: str, text: str) -> None:
-    """Write a file at once, readable by all. Raises MachineError.
+def write_file(path: str, text: str, *, make_folder: bool = False) -> None:
+    """Write a file at once, readable by all; `make_folder` makes its folder first. Raises MachineError.
 
     What is there already and is no file, such as `/dev/stdout` or a pipe, is written into: a file in
     its place would be the end of it.
     """
     target = Path(path)
+    if target.is_dir():
+        raise MachineError("cannot write to a directory", hint=f"{path} is one")
     if is_device(target):
         _write_into(target, text)
         return
     aside = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
     try:
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
         aside.chmod(0o644)
         aside.replace(target)

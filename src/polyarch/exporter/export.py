@@ -7,14 +7,14 @@ there when its name is.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from polyarch.errors import InputError
+from polyarch.errors import InputError, InvalidReference
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.exporter.mode import is_mirror
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
@@ -38,7 +38,6 @@ __all__ = [
     "check_outputs",
     "epoch_of",
     "is_for_engine",
-    "is_mirror",
     "is_true",
     "names_of",
 ]
@@ -87,11 +86,16 @@ def is_for_engine(output: Output) -> bool:
 
 def names_of(output: Output) -> tuple[Reference, ...]:
     """Return the names that an output gives to its image. Raises InvalidReference."""
-    return tuple(
-        parse_reference(name.strip())
-        for name in output.attributes.get("name", "").split(",")
-        if name.strip()
-    )
+    names = map(str.strip, output.attributes.get("name", "").split(","))
+    return tuple(_parse_name(name) for name in names if name)
+
+
+def _parse_name(text: str) -> Reference:
+    try:
+        return parse_reference(text)
+    except InvalidReference as error:
+        message = f"failed to parse ref {quoted(text)}: {error}"
+        raise InvalidReference(message, hint=error.hint) from error
 
 
 def is_true(output: Output, key: str, *, default: bool = False) -> bool:
@@ -103,18 +107,10 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
         return True
     if text in {"0", "f", "F", "FALSE", "false", "False"}:
         return False
-    raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
-
-
-def is_mirror(output: Output) -> bool:
-    """Tell whether a folder shall have what the result has, and nothing else. Raises InputError."""
-    mode = output.attributes.get("mode", "").strip().lower()
-    if mode not in {"", "copy", "delete"}:
-        raise InputError(
-            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
-            hint="use copy or delete",
-        )
-    return mode == "delete"
+    of = "" if key == "platform-split" else "specified "
+    named = f"{key}: {text}" if key == "platform-split" else key
+    reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
+    raise InputError(f"non-bool value {of}for {named}: {reason}", hint="write true or false")
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
@@ -126,7 +122,10 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     if not text:
         return epoch
     if not text.removeprefix("-").isdecimal():
-        raise InputError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="give whole seconds since 1970")
+        reason = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+        raise InputError(
+            f"invalid source-date-epoch: {reason}", hint="give whole seconds since 1970"
+        )
     return int(text)
 
 
@@ -159,16 +158,14 @@ def check_outputs(
                     hint="this docker engine keeps images of one platform: build for one, or leave "
                     "--load out, and all of them stay in polyarch's own store",
                 )
-    to_stdout = [each for each in outputs if _is_stdout(each)]
-    if len(to_stdout) > 1:
-        raise InputError("only one output can be written to standard output")
 
 
 def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
         near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"unknown output type {output.type!r}{near}", hint="use one of " + ", ".join(_KNOWN)
+            f"exporter {quoted(output.type)} could not be found{near}",
+            hint="use one of " + ", ".join(_KNOWN),
         )
     _check_attributes(output)
     _check_place(output, platforms)
@@ -192,6 +189,8 @@ def _check_attributes(output: Output) -> None:
             'exporter option "rewrite-timestamp" conflicts with "unpack"',
             hint="leave one of them out",
         )
+    for name in ("oci-mediatypes", "platform-split", "tar"):
+        is_true(output, name)
     epoch_of(output, None)
 
 
@@ -206,21 +205,6 @@ def _check_place(output: Output, platforms: int) -> None:
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
         )
-    if output.type == "local" and output.destination in {"", "-"}:
-        raise InputError("dest is required for local output", hint="name a folder: -o FOLDER")
-    if _is_stdout(output) and sys.stdout.isatty():
-        raise InputError(
-            f"output type={output.type} would write an archive to the terminal",
-            hint="name a file with dest=FILE, or redirect standard output",
-        )
-
-
-def _is_stdout(output: Output) -> bool:
-    if output.type == "tar":
-        return output.destination in {"", "-"}
-    if output.type == "docker":
-        return output.destination == "-"
-    return output.type == "oci" and output.destination in {"", "-"}
 
 
 @frozen

@@ -115,7 +115,9 @@ def test_people_see_the_path_of_the_dockerfile() -> None:
     )
 
     assert "\nsub/Dockerfile:1\n" in answer.text
-    assert str(answer.error).startswith("wrong\nsub/Dockerfile:1\n")
+    assert answer.error is not None
+    assert answer.error.place is not None
+    assert answer.error.place.excerpt().startswith("sub/Dockerfile:1\n")
     assert isinstance(answer.document, dict)
     assert answer.document["sources"][0]["filename"] == "Dockerfile"
 

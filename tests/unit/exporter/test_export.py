@@ -112,9 +112,7 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        ([output("docker-image")], "unknown output type 'docker-image'"),
-        ([output("local:")], "dest is required for local output"),
-        ([output("local:-")], "dest is required for local output"),
+        ([output("docker-image")], 'exporter "docker-image" could not be found'),
         ([output("registry")], "tag is needed when pushing to registry"),
         ([output("image", push="1")], "tag is needed when pushing to registry"),
         ([output("image", name=" , ", push="1")], "tag is needed when pushing to registry"),
@@ -122,8 +120,10 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
             [output("docker:f")],
             "docker exporter does not currently support exporting manifest lists",
         ),
-        ([output("image", push="yes")], "image output: push is true or false, not 'yes'"),
-        ([output("oci"), output("tar:-")], "only one output can be written to standard output"),
+        (
+            [output("image", push="yes")],
+            'non-bool value specified for push: strconv.ParseBool: parsing "yes": invalid syntax',
+        ),
         ([output("image"), output("registry")], "tag is needed when pushing to registry"),
         (
             [output("local:f", compression="zstd")],
@@ -297,17 +297,6 @@ def test_an_archive_on_standard_output(
     bench.run(output(f"oci:{destination}"), bench.export("app"))
 
     assert len(validate(read_archive(standard.data.getvalue())).images) == 1
-
-
-def test_no_archive_goes_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(Standard):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdout", Terminal())
-
-    with pytest.raises(InputError, match=r"would write an archive to the terminal$"):
-        check_outputs([output("tar")], 1, {})
 
 
 # Files
