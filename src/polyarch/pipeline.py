@@ -62,7 +62,7 @@ def build_on(
     telling = telling or Telling()
     telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
-    platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
     engines = node.docker_engines(request.outputs)
     options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
@@ -130,12 +130,15 @@ def _export(
     export = None
     if any(output.type in IMAGE_TYPES for output in outputs):
         export = _assemble(node, outputs, lowered, stacks, (images, cancel))
-    platforms = [each.platform for each in lowered]
-    vertices = tuple(each.vertex for each in lowered)
+    # A platform that is asked for twice is twice in an index, but has one folder.
+    trees = {
+        part.platform: (stack, part.vertex) for part, stack in zip(lowered, stacks, strict=True)
+    }
     exporter = Exporter(
         store=node.store,
         carrier=node.carrier(images),
-        trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
+        trees=lambda: node.trees(trees, images, cancel),
+        remarks=_remarks([each.platform for each in lowered]),
         epoch=lowered[0].epoch,
         is_split=lowered[0].is_multi_platform,
         sink=images.sink,
@@ -146,6 +149,11 @@ def _export(
         names = names_of(output)
         exporter.run(output, replace(export, names=names) if export else None)
     return export
+
+
+def _remarks(platforms: Sequence[Platform]) -> tuple[str, ...]:
+    doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
+    return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
 
 
 def _assemble(

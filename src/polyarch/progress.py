@@ -115,6 +115,10 @@ class Step:
             )
         )
 
+    def warn(self, short: str) -> None:
+        """Tell of something odd."""
+        self._sink(WarningEvent(step=self.digest, short=short))
+
     @contextmanager
     def part(self, identifier: str, total: int = 0) -> Iterator[None]:
         """Show a part of the step from its start to its end."""

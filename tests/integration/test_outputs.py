@@ -144,7 +144,7 @@ def test_only_one_output_has_standard_output(build: Builder) -> None:
     refused = build(ONE, "-o", "-", "-o", "type=oci")
 
     assert refused.status == 1
-    assert "only one output can be written to standard output" in refused.err
+    assert "multiple outputs configured to write to stdout" in refused.err
 
 
 def test_a_docker_archive_names_its_images(build: Builder) -> None:
@@ -297,6 +297,32 @@ def test_metadata_and_id_of_several_platforms(build: Builder) -> None:
     index = "application/vnd.oci.image.index.v1+json"
     assert metadata["containerimage.descriptor"]["mediaType"] == index
     assert (build.work / "i").read_text() == metadata["containerimage.digest"]
+
+
+def test_the_reference_of_a_build_is_kept(build: Builder) -> None:
+    folder = build.work / "buildx"
+    build.who.environ["BUILDX_CONFIG"] = str(folder)
+    build(ONE, "--metadata-file=m").check()
+    build(ONE, "--check").check()
+
+    (kept,) = [path for path in (folder / "refs").rglob("*") if path.is_file()]
+    reference = json.loads((build.work / "m").read_text())["buildx.build.ref"]
+    assert str(kept.relative_to(folder / "refs")) == reference
+    state = {"Target": "default", "LocalPath": str(build.work), "DockerfilePath": ""}
+    assert kept.read_text() == json.dumps(state, separators=(",", ":"))
+
+
+def test_a_platform_twice_is_two_entries_of_an_index(build: Builder) -> None:
+    name = f"{build.host}/outputs/twice"
+    words = ("--platform=linux/amd64,linux/amd64", "-t", name, "--push", "-o", "out")
+    told = build(*words, "--metadata-file=m").check().err
+
+    raw = build.skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}").check().out
+    first, second = json.loads(raw)["manifests"]
+    assert first == second
+    assert first["platform"] == {"architecture": "amd64", "os": "linux"}
+    assert os.listdir(build.work / "out") == ["linux_amd64"]
+    assert 'WARN: Duplicate platform result requested "linux/amd64"\n' in told
 
 
 def test_an_id_file_of_no_image_is_refused(build: Builder) -> None:

@@ -24,6 +24,7 @@ from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
+from polyarch.oci.encode import indented
 from polyarch.paths import is_device
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import parse_bool
@@ -73,15 +74,17 @@ def _run(options: Options, context: Context) -> int:
         caption=caption,
         debug=context.debug,
     )
+    reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
     with _building():
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
+            builders.note_build(reference, asked.request.context, asked.request.dockerfile)
             result = _solve(asked, context, display, explain=options.is_set("explain"))
         else:
             answer = _ask(asked, asked.call, context, display)
     if asked.call is not None:
         return _write_answer(answer, asked.call, options, context)
-    _write_results(result, chosen, options, (context, display))
+    _write_results(result, reference, options, (context, display))
     return 0
 
 
@@ -203,20 +206,20 @@ def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
 
 
 def _write_results(
-    result: BuildResult, chosen: _Chosen, options: Options, shown: tuple[Context, Display]
+    result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
 ) -> None:
     context, display = shown
     digest = result.config_digest or result.digest or ""
     if path := options.text("iidfile"):
         _write_id(path, digest)
     if path := options.text("metadata-file"):
-        reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
         found = metadata(result, reference)
         if display.warnings and _wants_warnings(context):
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
             found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
-        write_file(path, json.dumps(found, indent=2), make_folder=True)
+        text = indented(dict(sorted(found.items()))).decode()
+        write_file(path, text, make_folder=True)
     if progress_mode(options, context) == "quiet":
         context.print(digest)
 

@@ -205,7 +205,7 @@ def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, 
     values = options.values("platform")
     if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
         values = (environ["DOCKER_DEFAULT_PLATFORM"],)
-    return parse_list(values)
+    return parse_list(values, keep_doubles=True)
 
 
 def _familiar(name: str) -> str:

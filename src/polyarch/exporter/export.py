@@ -7,8 +7,8 @@ there when its name is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -212,7 +212,8 @@ class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files.
 
     `epoch` is the time of all files in such outputs, in seconds; None leaves them their own. `is_split`
-    says that each platform has a folder of its own, unless the output says otherwise.
+    says that each platform has a folder of its own, unless the output says otherwise. `remarks` are
+    warnings of what was asked for.
     """
 
     store: Store
@@ -222,6 +223,7 @@ class Exporter:
     cancel: CancelToken
     epoch: int | None = None
     is_split: bool = False
+    remarks: tuple[str, ...] = ()
     engines: Engines = field(default_factory=dict)
 
     def run(self, output: Output, export: Export | None) -> None:
@@ -234,9 +236,16 @@ class Exporter:
             else:
                 self._image(output, export)
 
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Step]:
+        with step(self.sink, name) as shown:
+            yield shown
+            for remark in self.remarks:
+                shown.warn(remark)
+
     def _image(self, output: Output, export: Export) -> None:
         """Keep the image in the local store under its names, and push it if that is asked for."""
-        with step(self.sink, "exporting to image") as shown:
+        with self._step("exporting to image") as shown:
             for document in export.documents:
                 self.store.blobs.put(document.data, document.descriptor.digest)
             if output.type == "docker":
@@ -296,7 +305,7 @@ class Exporter:
 
         for_docker = output.type == "docker"
         kind = "docker" if for_docker else "oci"
-        with step(self.sink, f"exporting to {kind} image format") as shown:
+        with self._step(f"exporting to {kind} image format") as shown:
             for document in export.documents:
                 self.store.blobs.put(document.data, document.descriptor.digest)
             self.carrier.ensure(export, shown, self.cancel)
@@ -316,7 +325,7 @@ class Exporter:
         from polyarch.exporter.folder import FolderOptions, write_files  # noqa: PLC0415
 
         target = "client directory" if output.type == "local" else "client tarball"
-        with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
+        with self._step(f"exporting to {target}") as shown, self.trees() as trees:
             split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
             with shown.part("copying files" if output.type == "local" else "sending tarball"):
                 epoch = epoch_of(output, self.epoch)

@@ -82,10 +82,12 @@ def _several(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
-    found: dict[Platform, None] = {}
+    found: list[Platform] = []
     for value in (values,) if isinstance(values, str) else values:
-        parsed = parse_list((value,)) if isinstance(value, str) else (normalize(value),)
-        found.update(dict.fromkeys(parsed))
+        if isinstance(value, str):
+            found += parse_list((value,), keep_doubles=True)
+        else:
+            found.append(normalize(value))
     return tuple(found)
 
 
