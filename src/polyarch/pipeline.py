@@ -98,7 +98,7 @@ def build_on(
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, request, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved, telling)
+    return _result(export, request, solved, telling)
 
 
 def _lower(
@@ -196,13 +196,17 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
+def _result(
+    export: Export | None, request: BuildRequest, solved: Solved[Result], telling: Telling
+) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
+    # Of several outputs the last one is told of.
+    kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.root.descriptor,
+        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={

@@ -257,7 +257,7 @@ def test_warnings_are_listed_at_the_end_once_for_all_platforms(root: Person) -> 
     ended = root.run("build", f"--platform={PLATFORMS}", "-t", "app", ".").check()
 
     listed = "".join(f" - {each}\n" for each in TWO)
-    assert ended.err.endswith(f"\n 2 warnings found (use docker --debug to expand):\n{listed}")
+    assert ended.err.endswith(f"\n 2 warnings found (use --debug to expand):\n{listed}")
     assert all(f"#1 WARN: {each}\n" in ended.err for each in TWO)
 
 
@@ -315,7 +315,7 @@ def test_a_build_that_fails_has_warned(root: Person) -> None:
     ended = root.run("build", ".")
 
     assert ended.status == 1
-    assert " 1 warning found (use docker --debug to expand):\n - FromAsCasing: " in ended.err
+    assert " 1 warning found (use --debug to expand):\n - FromAsCasing: " in ended.err
     assert ended.err.index("1 warning found") < ended.err.index("ERROR: failed to build")
 
 

@@ -325,6 +325,34 @@ def test_a_platform_twice_is_two_entries_of_an_index(build: Builder) -> None:
     assert 'WARN: Duplicate platform result requested "linux/amd64"\n' in told
 
 
+CREATED = "org.opencontainers.image.created"
+
+
+@pytest.mark.parametrize(
+    ("words", "annotations"),
+    [
+        (("-t", "a"), set()),
+        (("-o", "type=oci,dest=x"), {CREATED}),
+        (("-o", "type=docker,dest=x"), {CREATED}),
+        (("-o", "type=oci,dest=x", "-o", "type=image"), set()),
+        (("-o", "type=image", "-o", "type=oci,dest=x"), {CREATED}),
+        (("-t", "a", "--load"), {CREATED}),
+        (("-o", "type=oci,dest=x", "--annotation=manifest-descriptor:a=b"), {"a", CREATED}),
+        (("-t", "a", THREE, "--annotation=index-descriptor:a=b"), {"a"}),
+    ],
+    ids=str,
+)
+def test_the_descriptor_that_is_told_is_that_of_the_last_output(
+    build: Builder, words: tuple[str, ...], annotations: set[str]
+) -> None:
+    build(*(() if THREE in words else (ONE,)), *words, "--metadata-file=m").check()
+
+    metadata = json.loads((build.work / "m").read_text())
+    descriptor = metadata["containerimage.descriptor"]
+    assert set(descriptor.get("annotations", {})) == annotations
+    assert descriptor["digest"] == metadata["containerimage.digest"]
+
+
 def test_an_id_file_of_no_image_is_refused(build: Builder) -> None:
     (build.work / "i").write_text("an earlier one")
 

@@ -38,7 +38,7 @@ __all__ = ["BUILD", "metadata", "progress_mode"]
 
 _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
-    "To push result image into registry use --push or to load image into docker use --load"
+    "To push result image into registry use --push or to keep it here name it with -t"
 )
 _PREFIX = "failed to build: "
 _CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
