@@ -67,7 +67,7 @@ def build_on(
     telling = telling or Telling()
     telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
-    platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
     engines = node.docker_engines(request.outputs)
     options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
@@ -107,7 +107,7 @@ def build_on(
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
     export = _export(node, exports, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved, telling)
+    return _result(export, request, solved, telling)
 
 
 def _keeping_logs(
@@ -170,12 +170,15 @@ def _export(
     export = None
     if exports.layers:
         export = _assemble(node, exports, lowered, stacks, (images, cancel))
-    platforms = [each.platform for each in lowered]
-    vertices = tuple(each.vertex for each in lowered)
+    # A platform that is asked for twice is twice in an index, but has one folder.
+    trees = {
+        part.platform: (stack, part.vertex) for part, stack in zip(lowered, stacks, strict=True)
+    }
     exporter = Exporter(
         store=node.store,
         carrier=node.carrier(images),
-        trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
+        trees=lambda: node.trees(trees, images, cancel),
+        remarks=_remarks([each.platform for each in lowered]),
         epoch=lowered[0].epoch,
         is_split=lowered[0].is_multi_platform,
         sink=images.sink,
@@ -186,6 +189,11 @@ def _export(
         names = names_of(output)
         exporter.run(output, replace(export, names=names) if export else None, shown)
     return export
+
+
+def _remarks(platforms: Sequence[Platform]) -> tuple[str, ...]:
+    doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
+    return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
 
 
 def _assemble(
@@ -234,13 +242,17 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
+def _result(
+    export: Export | None, request: BuildRequest, solved: Solved[Result], telling: Telling
+) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
+    # Of several outputs the last one is told of.
+    kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.root.descriptor,
+        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={

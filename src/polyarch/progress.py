@@ -139,6 +139,10 @@ class Step:
             )
         )
 
+    def warn(self, short: str) -> None:
+        """Tell of something odd."""
+        self._sink(WarningEvent(step=self.digest, short=short))
+
     @contextmanager
     def part(self, identifier: str, total: int = 0) -> Iterator[Count]:
         """Show a part of the step from its start to its end; give what may be told of bytes done."""

@@ -56,7 +56,9 @@ def test_a_name_that_does_not_resolve(root: Person) -> None:
     assert ended.complaint().startswith(
         "ERROR: can't reach the registry at registry.invalid: [Errno -"
     )
-    assert ended.err.endswith("\nhint: check the name, the network and the proxy settings\n")
+    assert ended.complaint().endswith(
+        "\nhint: check the name, the network and the proxy settings\n"
+    )
 
 
 def test_who_takes_calls_but_never_answers(root: Person) -> None:

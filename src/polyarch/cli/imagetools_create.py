@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polyarch.cli.build_flags import PROGRESS
 from polyarch.cli.command import Command, Context
+from polyarch.cli.display.base import Caption
 from polyarch.cli.display.display import open_display
 from polyarch.cli.files import write_file
 from polyarch.cli.flags import annotation_flag
@@ -169,7 +170,10 @@ def _create(options: Options, context: Context) -> int:
             return 0
         _check_digests(asked.tags, merged)
         with open_display(
-            options.text("progress"), stream=context.stderr, environ=context.environ
+            options.text("progress"),
+            stream=context.stderr,
+            environ=context.environ,
+            caption=Caption(work="Creating"),
         ) as display:
             _publish(asked, merged, places, display)
     if path := options.text("metadata-file"):

@@ -22,6 +22,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
+from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -54,11 +55,14 @@ class CompressionChoice:
             chosen = Compression.XZ
         if chosen not in _MEDIA_TYPES:
             raise InputError(
-                f"unsupported layer compression type {kind!r}",
+                f"unsupported compression type {kind}",
                 hint="use gzip, zstd or uncompressed",
             )
+        if level.startswith("-") and level[1:].isdecimal():
+            raise InputError(f"compression-level can't be negative: {level}")
         if level and not level.isdecimal():
-            raise InputError(f"compression-level must be a number, not {level!r}")
+            reason = f"strconv.ParseInt: parsing {quoted(level)}: invalid syntax"
+            raise InputError(f"non-integer value {level} specified for compression-level: {reason}")
         return CompressionChoice(kind=chosen, level=int(level) if level else None)
 
 

@@ -17,10 +17,11 @@ __all__ = ["Caption", "Display", "Settings", "Terminal"]
 
 @frozen
 class Caption:
-    """Who builds: the builder's name and its driver."""
+    """What is done, and by whom: the builder's name and its driver, if it is a build."""
 
-    builder: str
-    driver: str
+    builder: str = ""
+    driver: str = ""
+    work: str = "Building"
 
 
 @frozen

@@ -132,7 +132,7 @@ class PlainDisplay(Display):
 
     def _print_title(self) -> None:
         caption = self.settings.caption
-        if caption is not None and not self._titled:
+        if caption is not None and caption.builder and not self._titled:
             self._titled = True
             name = quoted(caption.builder)
             self._line(f"#0 building with {name} instance using {caption.driver} driver\n")

@@ -189,7 +189,7 @@ def test_warnings_come_with_the_step_and_at_the_end() -> None:
         "#1 WARN: Other\n"
         "#1 DONE 1.0s\n"
         "\n"
-        " 2 warnings found (use docker --debug to expand):\n"
+        " 2 warnings found (use --debug to expand):\n"
         f" - {short}\n"
         " - Other\n"
     )
