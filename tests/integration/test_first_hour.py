@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from buildxfiles import folder_of_buildx
@@ -35,3 +37,58 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
         assert (
             'builder "theirs" has the driver kubernetes, which polyarch can\'t use' in refused.err
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "expected"),
+    [
+        (("--cache-to=type=gha", "--cache-from=type=gha"), {}, ""),
+        (("--provenance=false", "--sbom=false"), {}, ""),
+        (
+            ("--cache-to=type=inline", "--cache-from=user/app"),
+            {},
+            "WARNING: --cache-from type=registry, --cache-to type=inline: no effect yet, ",
+        ),
+        (
+            ("--provenance=mode=max", "--sbom=true"),
+            {"POLYARCH_IGNORE_ATTESTATIONS": "1"},
+            "WARNING: attestations (provenance, sbom): left out, ",
+        ),
+    ],
+)
+def test_what_a_build_goes_on_without(
+    root: Person, words: tuple[str, ...], environ: dict[str, str], expected: str
+) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+
+    ended = replace(root, environ=environ).run("build", "-o", "out", *words, ".").check()
+
+    assert ended.err.startswith(expected)
+    assert ended.err.count("WARNING") == bool(expected)
+    assert (root.work / "out/Dockerfile").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--cache-to=type=bogus",), 'failed to solve: unknown cache exporter: "bogus"'),
+        (("--sbom=true",), "polyarch can't make attestations yet (sbom): build without, or leave "),
+    ],
+)
+def test_what_it_does_not_go_on_without(root: Person, words: tuple[str, ...], error: str) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+
+    refused = root.run("build", *words, ".")
+
+    assert refused.status == 1
+    assert refused.err.startswith(f"ERROR: failed to build: {error}")
+    assert refused.err.count("\n") == 1
+
+
+def test_a_builder_may_say_that_attestations_can_be_left_out(root: Person) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+    root.run("create", "--use", "--driver-opt=ignore-attestations=true").check()
+
+    ended = root.run("build", "-o", "out", "--provenance=true", ".").check()
+
+    assert "WARNING: attestations (provenance): left out" in ended.err

@@ -19,6 +19,7 @@ from polyarch.cli.files import is_device, write_file
 from polyarch.cli.flags import Call
 from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
+from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
@@ -55,6 +56,11 @@ class _Chosen:
         """How many steps run at once; 0 for as many as there are processors."""
         return parse_int(self.node.driver_opts.get("jobs") or "0")
 
+    @property
+    def ignores_attestations(self) -> bool:
+        """Whether attestations that are asked for may be left out."""
+        return bool(parse_bool(self.node.driver_opts.get("ignore-attestations", "")))
+
 
 def _run(options: Options, context: Context) -> int:
     for warning in ignored_flags(options):
@@ -72,6 +78,9 @@ def _build(options: Options, context: Context) -> int:
     asked = read_request(options, context)
     builders = SavedBuilders(context.environ)
     chosen = _choose(builders, context)
+    ignores = chosen.ignores_attestations
+    for line in left_out(asked, context.environ, ignores_attestations=ignores):
+        context.warn(line)
     if not options.given("jobs"):
         asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
     if not asked.request.outputs and asked.call is None:

@@ -40,7 +40,7 @@ from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest, Secret, is_address
 from polyarch.text.gofmt import quoted
 
-__all__ = ["Asked", "read_request", "refuse_unsupported"]
+__all__ = ["Asked", "read_request"]
 
 _SECRET_LIMIT = 500 << 10
 
@@ -60,7 +60,7 @@ class Asked:
 def read_request(options: Options, context: Context) -> Asked:
     """Understand the command line of a build. Raises InputError and its kin."""
     call = _call(options)
-    asked = Asked(
+    return Asked(
         request=_request(options, context),
         call=call,
         cache_from=cache_flag(options.values("cache-from")),
@@ -68,22 +68,6 @@ def read_request(options: Options, context: Context) -> Asked:
         attestations=_attestations(options),
         policies=options.values("policy"),
     )
-    refuse_unsupported(asked)
-    return asked
-
-
-def refuse_unsupported(asked: Asked) -> None:
-    """Refuse by name what the engine can't carry out yet. Raises InputError."""
-    wanted = [each for each in asked.attestations if not each.disabled]
-    problems = [
-        (bool(asked.cache_from), "--cache-from"),
-        (bool(asked.cache_to), "--cache-to"),
-        (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (bool(asked.policies), "--policy"),
-    ]
-    for is_asked, flag in problems:
-        if is_asked:
-            raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
 def _call(options: Options) -> Call | None:

@@ -193,9 +193,7 @@ CREATE = Command(
             help="Fixed platforms for current node",
             completes="platforms",
         ),
-        Flag(
-            name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-        ),
+        Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True),
         Flag(name="use", kind=Kind.SWITCH, help="Set the current builder instance"),
     ),
 )
