@@ -44,6 +44,8 @@ _LARGE_FILES = {
     "filter.lfs.smudge": "git-lfs smudge -- %f",
     "filter.lfs.required": "true",
     "lfs.transfer.maxretries": "2",
+    # A repository may say where its large files are: on other servers, but not on this machine.
+    "lfs.customtransfer.lfs-standalone-file.path": "false",
 }
 # Files of a checkout have the modes of this mask, whatever the user's own is.
 _MASKED = ("sh", "-c", 'umask 022; exec "$@"', "sh", "git")

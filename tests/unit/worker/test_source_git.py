@@ -1,6 +1,7 @@
 """Commits of a real repository, by the real program."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -252,9 +253,14 @@ def test_a_kept_folder_knows_its_branch_or_tag(source: GitSource, remote: Path) 
     assert not (by_tag.root / ".git/FETCH_HEAD").exists()
 
 
-def test_files_of_large_file_storage_are_pointers(source: GitSource, tmp_path: Path) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
+def test_without_git_lfs_its_pointers_stay(source: GitSource, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh"):
+        os.symlink(str(shutil.which(name)), programs / name)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 3\n"
     files = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer}
     remote = repository(tmp_path / "large", files)
+    bare = GitSource(store=source.store, secrets=Secrets(), environ={"PATH": str(programs)})
 
-    assert (fetch(source, remote).root / "x.bin").read_text() == pointer
+    assert (fetch(bare, remote, submodules=False).root / "x.bin").read_text() == pointer
