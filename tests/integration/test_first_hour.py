@@ -8,8 +8,9 @@ import pytest
 
 from buildxfiles import folder_of_buildx
 from programs import Person
+from servers import RealRegistry
 
-pytestmark = [pytest.mark.runtime, pytest.mark.root]
+pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
 
@@ -92,3 +93,25 @@ def test_a_builder_may_say_that_attestations_can_be_left_out(root: Person) -> No
     ended = root.run("build", "-o", "out", "--provenance=true", ".").check()
 
     assert "WARNING: attestations (provenance): left out" in ended.err
+
+
+def test_steps_that_wait_run_at_once_and_natives_do_not_wait_for_emulated_ones(
+    root: Person, registry: RealRegistry
+) -> None:
+    """Every step waits for all others: with a limit they never would have met."""
+    base = f"{registry.host}/library/busybox"
+    mount = "--mount=type=cache,target=/met"
+    wait = "while [ $(ls /met | wc -l) -lt 8 ]; do sleep 0.1; done"
+    stages = [
+        f"FROM {base} AS s{number}\n"
+        "ARG TARGETARCH\n"
+        f"RUN {mount} touch /met/{number}-$TARGETARCH; {wait}; touch /done\n"
+        for number in range(4)
+    ]
+    copies = [f"COPY --from=s{number} /done /{number}\n" for number in range(4)]
+    root.write("Dockerfile", "".join([*stages, "FROM scratch\n", *copies]))
+
+    root.run("build", "--platform=linux/amd64,linux/arm64", "-o", "out", ".").check()
+
+    found = sorted(str(path.relative_to(root.work / "out")) for path in root.work.glob("out/*/*"))
+    assert found == [f"linux_{arch}/{number}" for arch in ("amd64", "arm64") for number in range(4)]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
 from polyarch.cli.build_request import Asked, read_request
+from polyarch.cli.builder_settings import ignores_attestations, jobs_of
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.files import is_device, write_file
 from polyarch.cli.flags import Call
-from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
@@ -51,16 +51,6 @@ class _Chosen:
     builder: SavedBuilder
     node: BuilderNode
 
-    @property
-    def jobs(self) -> int:
-        """How many steps run at once; 0 for as many as there are processors."""
-        return parse_int(self.node.driver_opts.get("jobs") or "0")
-
-    @property
-    def ignores_attestations(self) -> bool:
-        """Whether attestations that are asked for may be left out."""
-        return bool(parse_bool(self.node.driver_opts.get("ignore-attestations", "")))
-
 
 def _run(options: Options, context: Context) -> int:
     for warning in ignored_flags(options):
@@ -78,11 +68,13 @@ def _build(options: Options, context: Context) -> int:
     asked = read_request(options, context)
     builders = SavedBuilders(context.environ)
     chosen = _choose(builders, context)
-    ignores = chosen.ignores_attestations
+    ignores = ignores_attestations(chosen.node)
     for line in left_out(asked, context.environ, ignores_attestations=ignores):
         context.warn(line)
     if not options.given("jobs"):
-        asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
+        asked = replace(
+            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
+        )
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     _remove(options.text("iidfile"))

@@ -68,7 +68,7 @@ BUILD_FLAGS = (
         name="jobs",
         kind=Kind.NUMBER,
         default="0",
-        help="Number of steps to run at once, 0 for one per processor",
+        help="Number of steps to run at once, 0 for as many as can",
     ),
     Flag(name="label", kind=Kind.LIST, help="Set metadata for an image"),
     Flag(name="load", kind=Kind.SWITCH, help='Shorthand for "--output=type=docker"'),

@@ -29,6 +29,7 @@ __all__ = [
     "probe_level",
     "probe_program",
     "runnable",
+    "runs_natively",
 ]
 
 _LEVEL_0 = 64
@@ -68,6 +69,9 @@ _MACHINES = {
     "riscv64": "riscv64",
     "s390x": "s390x",
 }
+
+# What CPUs run of 32 bits, if the kernel was built for it.
+_SIBLINGS = {"amd64": "386", "arm64": "arm"}
 
 
 class RunsHow(StrEnum):
@@ -128,6 +132,18 @@ def probe_level(architecture: str) -> int:
     return max(0, completed.status - _LEVEL_0) if completed.status <= _LEVEL_0 + 4 else 0
 
 
+def runs_natively(architecture: str, facts: Facts) -> bool:
+    """Tell whether this CPU and kernel run programs of an architecture by themselves."""
+    native = native_architecture()
+    if architecture == native:
+        return True
+    return architecture == _SIBLINGS.get(native) and _runs_sibling(architecture, facts)
+
+
+def _runs_sibling(architecture: str, facts: Facts) -> bool:
+    return facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
+
+
 def runnable(facts: Facts, environ: Mapping[str, str] = os.environ) -> tuple[Runnable, ...]:
     """Return the platforms that run here: native ones first, best level first, then the others.
 
@@ -171,8 +187,8 @@ def _native(native: str, facts: Facts) -> list[Runnable]:
         Runnable(os="linux", architecture=native, variant=variant, how=RunsHow.NATIVE)
         for variant in variants
     ]
-    sibling = {"amd64": "386", "arm64": "arm"}.get(native, "")
-    if sibling and facts.get(f"level {sibling}", lambda: probe_level(sibling)):
+    sibling = _SIBLINGS.get(native, "")
+    if sibling and _runs_sibling(sibling, facts):
         found += _with_variants(sibling, RunsHow.NATIVE)
     return found
 

@@ -67,4 +67,4 @@ class BuildOptions(TypedDict, total=False):
     annotations: Sequence[tuple[str, str, str, str]]
     """Type, platform ("" for all), key, value."""
     jobs: int
-    """How many steps run at once; else as many as there are processors."""
+    """How many steps run at once; else as many as can, emulated ones two for each processor."""

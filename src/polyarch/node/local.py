@@ -62,6 +62,14 @@ class LocalNode:
     remote: Registries
     environ: Mapping[str, str]
 
+    def is_native(self, platform: Platform) -> bool:
+        """Tell whether programs of a platform run here without an emulator."""
+        # Only steps that run are asked about.
+        from polyarch.emulation.facts import Facts  # noqa: PLC0415
+        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+
+        return runs_natively(platform.architecture, Facts(self.store.root))
+
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
         return ImageSource(
@@ -138,6 +146,7 @@ class LocalNode:
             steps=steps,
             contexts=contexts.trees,
             remote=remote,
+            is_native=self.is_native,
             place=self.store.root,
         )
         records = Records(self.store.database)

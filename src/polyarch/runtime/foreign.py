@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
+from polyarch.emulation.probe import Runnable, RunsHow, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
     PlatformLike,
@@ -125,14 +125,7 @@ class ForeignSteps:
         return self._by_outer_handler(platform, outer)
 
     def _is_native(self, architecture: str) -> bool:
-        native = native_architecture()
-        if architecture == native:
-            return True
-        sibling = {"amd64": "386", "arm64": "arm"}.get(native) == architecture
-        return (
-            sibling
-            and self._facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
-        )
+        return runs_natively(architecture, self._facts)
 
     def _outer_entries(self) -> tuple[Entry, ...]:
         return self._outer.entries() if self._outer is not None else ()

@@ -90,7 +90,7 @@ class Solver(Generic[R]):
 
     `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
     `observer`, where it is set, is told of the steps that run.
-    `weight` says how many exec slots running a vertex takes. `clock` gives seconds since the epoch.
+    `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -102,7 +102,6 @@ class Solver(Generic[R]):
         limits: SlotLimits | None = None,
         sink: Sink = ignore_events,
         on_ran: Callable[[Vertex, R], None] | None = None,
-        weight: Callable[[Vertex], int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runner = runner
@@ -111,7 +110,6 @@ class Solver(Generic[R]):
         self.limits = limits or SlotLimits()
         self.sink = sink
         self.on_ran = on_ran
-        self.weight = weight
         self.observer: Observer | None = None
         self.clock = clock
 
@@ -219,12 +217,7 @@ class _Solve(Generic[R]):
                 case Load():
                     self._slots.offer(command, SlotKind.FILE)
                 case Run(vertex=vertex) | Fetch(vertex=vertex):
-                    self._slots.offer(
-                        command, self._solver.runner.kind(vertex), self._weight(vertex)
-                    )
-
-    def _weight(self, vertex: Vertex) -> int:
-        return 1 if self._solver.weight is None else self._solver.weight(vertex)
+                    self._slots.offer(command, self._solver.runner.kind(vertex))
 
     def _note(self, event: Event) -> None:
         outcome = _OUTCOMES.get(type(event))

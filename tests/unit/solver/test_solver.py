@@ -475,27 +475,20 @@ def test_failing_to_note_use_fails_no_build(bench: Bench) -> None:
     assert site.runner.runs == Counter()
 
 
-def test_weight_of_a_step_is_asked_for_execs(site: Site, bench: Bench) -> None:
+def test_steps_that_wait_for_one_another_run_at_once(site: Site, bench: Bench) -> None:
     image = bench.image("image")
-    steps = [bench.run(f"step-{number}", image) for number in range(4)]
-    at_once, most = 0, 0
-    lock = threading.Lock()
+    steps = [bench.run(f"step-{number}", image) for number in range(32)]
+    together = threading.Barrier(len(steps), timeout=20)
 
     def before(vertex: Vertex, cancel: CancelToken) -> None:
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        with lock:
-            at_once -= 1
+        if vertex in steps:
+            together.wait()
 
     site.runner.before = before
-    solver = Solver(
-        site.runner, site.records, site.locks, limits=SlotLimits(jobs=2), weight=lambda vertex: 2
-    )
-    solver.solve(Graph(targets=tuple(steps)), CancelToken())
+    site.limits = SlotLimits()
+    site.solve(*steps)
 
-    assert most == 1
+    assert not together.broken
 
 
 class Watcher:
