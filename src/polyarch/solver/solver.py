@@ -89,7 +89,8 @@ class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
     `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
-    `observer`, where it is set, is told of the steps that run.
+    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called once
+    it is certain that a step will run, before anything is fetched for it; what it raises ends the solve.
     `clock` gives seconds since the epoch.
     """
 
@@ -111,6 +112,7 @@ class Solver(Generic[R]):
         self.sink = sink
         self.on_ran = on_ran
         self.observer: Observer | None = None
+        self.gate: Callable[[], None] | None = None
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -156,6 +158,7 @@ class _Solve(Generic[R]):
         self._lookups: deque[Command] = deque()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
+        self._gate = solver.gate
         self._outcomes: dict[Digest, Outcome] = {}
         self._failures: dict[Digest, str] = {}
 
@@ -208,6 +211,9 @@ class _Solve(Generic[R]):
         self._queue(self._machine.handle(event))
 
     def _queue(self, commands: Iterable[Command]) -> None:
+        if self._gate is not None and self._machine.will_run:
+            gate, self._gate = self._gate, None
+            gate()
         for command in commands:
             match command:
                 case Identify() | Query():

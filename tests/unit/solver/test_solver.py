@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
-from polyarch.errors import Cancelled, InternalError, PolyarchError, StepFailed, StoreError
+from polyarch.errors import (
+    Cancelled,
+    InternalError,
+    NoEmulator,
+    PolyarchError,
+    StepFailed,
+    StoreError,
+)
 from polyarch.graph.graph import Graph
 from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
@@ -39,6 +46,7 @@ class Site:
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
         self.watcher: Watcher | None = None
+        self.gate: Callable[[], None] | None = None
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -53,6 +61,7 @@ class Site:
             clock=lambda: self.now,
         )
         solver.observer = self.watcher
+        solver.gate = self.gate
         return solver.solve(Graph(targets=targets), self.cancel)
 
     def told(self) -> list[tuple[str, str]]:
@@ -489,6 +498,25 @@ def test_steps_that_wait_for_one_another_run_at_once(site: Site, bench: Bench) -
     site.solve(*steps)
 
     assert not together.broken
+
+
+def test_the_gate_is_asked_once_before_anything_that_steps_need(site: Site, bench: Bench) -> None:
+    image = bench.image("image")
+    steps = [bench.run(f"step-{number}", image) for number in range(3)]
+    asked: list[int] = []
+
+    def gate() -> None:
+        asked.append(sum(site.runner.runs.values()))
+        raise NoEmulator("none")
+
+    site.gate = gate
+    with pytest.raises(NoEmulator):
+        site.solve(*steps)
+    site.gate = lambda: asked.append(-1)
+    site.solve(*steps)
+    site.solve(*steps)
+
+    assert asked == [0, -1]
 
 
 class Watcher:
