@@ -196,7 +196,7 @@ def _write_results(
     result: BuildResult, chosen: _Chosen, options: Options, shown: tuple[Context, Display]
 ) -> None:
     context, display = shown
-    digest = result.config_digest or result.digest or ""
+    digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         write_file(path, digest)
     if path := options.text("metadata-file"):
