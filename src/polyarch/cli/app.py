@@ -193,6 +193,9 @@ def _with_docker(options: Options, context: Context) -> Context:
 def _no_command(words: Sequence[str], context: Context) -> int:
     if words[0] in {"help", "--help"}:
         return _help(words[1:], context)
+    if words[0] == "buildx" and len(words) > 1:
+        # Out of habit, or by an alias of docker.
+        return _run(list(words[1:]), context)
     if words[0] in GROUPS:
         help_text = group_help(context.program, words[0])
         if len(words) == 1 or words[1] in {"--help", "-h"}:

@@ -150,7 +150,7 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
     name = asked.name or random_name([each.name for each in builders.all()])
     known = builders.find(name)
-    if known is None:
+    if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
             raise NotFound(f"failed to find instance {quoted(name)} for append")
         return with_node(SavedBuilder(name=name), asked.change)

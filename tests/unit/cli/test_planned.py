@@ -72,3 +72,10 @@ def test_nothing_has_to_be_stopped(
 
     assert (printed.status, printed.out) == (status, "")
     assert message in printed.err
+
+
+def test_the_habit_of_writing_buildx_is_forgiven(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "POLYARCH_ROOT": str(tmp_path / "store")}
+
+    assert call("buildx", "version", environ=environ) == call("version", environ=environ)
+    assert "unknown command" in call("buildx", environ=environ).err
