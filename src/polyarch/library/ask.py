@@ -7,11 +7,11 @@ They are docker buildx's: what names mean, what contradicts what, which outputs 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, InvalidReference
-from polyarch.library.contexts import Files, context_files
+from polyarch.library.contexts import Files, split_contexts
 from polyarch.library.outputs import default_outputs, merge_outputs
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
@@ -44,29 +44,21 @@ def make_request(
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(_several(options.get("tags", ())))
-    contexts = options.get("build_contexts", {})
+    folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
     network = _network(options.get("network", ""))
     allowed = _several(options.get("allow", ()))
     if network == "host":
         allowed = (*allowed, "network.host")
     return BuildRequest(
-        context="" if isinstance(context, Mapping) else os.fspath(context),
+        context=folders.pop("", ""),
         dockerfile=os.fspath(options.get("dockerfile", "")),
         stdin=options.get("stdin", b""),
         platforms=_platforms(options.get("platforms", ())),
         tags=tags,
         target=options.get("target", ""),
         build_args=dict(options.get("build_args", {})),
-        build_contexts={
-            name: os.fspath(value)
-            for name, value in contexts.items()
-            if not isinstance(value, Mapping)
-        },
-        context_files={
-            name: context_files(value)
-            for name, value in {"": context, **contexts}.items()
-            if isinstance(value, Mapping)
-        },
+        build_contexts=folders,
+        context_files=files,
         labels=dict(options.get("labels", {})),
         outputs=_outputs(tags, options),
         no_cache=options.get("no_cache", False),

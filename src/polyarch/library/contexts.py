@@ -9,15 +9,27 @@ from pathlib import PurePosixPath
 from polyarch.errors import InputError
 from polyarch.request import ContextFile
 
-__all__ = ["Files", "context_files"]
+__all__ = ["Files", "split_contexts"]
 
 Files = Mapping[str, bytes | os.PathLike[str]]
 """Names inside the context (`src/main.c`), and for each its content or the path of a file."""
 
 
-def context_files(files: Files) -> tuple[ContextFile, ...]:
-    """Return the files as a request has them. Raises InputError for names that lead out of a folder."""
-    return tuple(_file(name, source) for name, source in files.items())
+def split_contexts(
+    contexts: Mapping[str, str | os.PathLike[str] | Files],
+) -> tuple[dict[str, str], dict[str, tuple[ContextFile, ...]]]:
+    """Return the contexts that are folders, or somewhere else, and those that are files, by name.
+
+    Raises InputError for names of files that lead out of a folder.
+    """
+    folders: dict[str, str] = {}
+    files: dict[str, tuple[ContextFile, ...]] = {}
+    for name, value in contexts.items():
+        if isinstance(value, Mapping):
+            files[name] = tuple(_file(each, source) for each, source in value.items())
+        else:
+            folders[name] = os.fspath(value)
+    return folders, files
 
 
 def _file(name: str, source: bytes | os.PathLike[str]) -> ContextFile:
