@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -218,6 +220,7 @@ def step(sink: Sink, name: str, digest: Digest | None = None) -> Iterator[Step]:
 class CancelToken:
     """A one-way switch that ends work: set once, from any thread, never unset.
 
+    Leaving it as a context sets it, so that nothing goes on that was begun with it in the block.
     Those who wait for something outside (a child, a socket) register a callback that wakes them up.
     """
 
@@ -226,6 +229,17 @@ class CancelToken:
         self._cancelled = False
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._next = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
 
     @property
     def cancelled(self) -> bool:

@@ -38,6 +38,8 @@ from polyarch.store.store import Store
 __all__ = ["ImageResolver", "ImageSource", "Progress", "Remote"]
 
 _FETCHES_AT_ONCE = 4
+"""Of one image."""
+_FETCHES_IN_ALL = 16
 _DOCUMENT_LIMIT = 4 << 20
 
 
@@ -86,6 +88,9 @@ class ImageSource:
     remote: Remote
     sink: Sink
     unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
+    fetching: AbstractContextManager[object] = field(
+        default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
+    )
     _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
 
     def remember(self, manifest: Digest, stack: LayerStack) -> None:
@@ -141,7 +146,8 @@ class ImageSource:
             status = _Status(self.sink, shown, blob.digest, blob.size)
             if not self._from_layouts(layer, status.progress, cancel):
                 sources = map(parse_reference, filter(_is_name, layer.sources))
-                self.remote.fetch(sources, blob, status.progress, cancel)
+                with self.fetching:
+                    self.remote.fetch(sources, blob, status.progress, cancel)
             status.end()
 
     def _from_layouts(self, layer: LayerRef, progress: Progress, cancel: CancelToken) -> bool:
