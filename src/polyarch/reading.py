@@ -20,7 +20,7 @@ from polyarch.graph.op import GitOp, HttpOp
 from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.platforms import Platform, host
-from polyarch.progress import CancelToken, Sink, WarningEvent, step
+from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen
 from polyarch.request import BuildRequest
 from polyarch.text.gotext import parse_bool
@@ -80,7 +80,11 @@ def open_reading(
     node: LocalNode, request: BuildRequest, sink: Sink, cancel: CancelToken
 ) -> Iterator[Reading]:
     """Have what a Dockerfile can be read with; secrets are at hand until the block ends."""
-    with _secrets(node, request) as secrets, node.remote_sources(secrets) as remote:
+    with (
+        cancellable(cancel),
+        _secrets(node, request) as secrets,
+        node.remote_sources(secrets) as remote,
+    ):
         loader = _loader(node, request, remote, sink, cancel)
         yield Reading(request=request, loader=loader, main=loader.main(), remote=remote, sink=sink)
 

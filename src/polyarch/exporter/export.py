@@ -19,7 +19,7 @@ from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
@@ -231,13 +231,14 @@ class Exporter:
 
     def run(self, output: Output, export: Export | None) -> None:
         """Carry out one output. `export` is there for the types that hold an image."""
-        if output.type in FILE_TYPES:
-            self._files(output)
-        elif export is not None:
-            if output.type in {"oci", "docker"} and not is_for_engine(output):
-                self._layout(output, export)
-            else:
-                self._image(output, export)
+        with cancellable(self.cancel):
+            if output.type in FILE_TYPES:
+                self._files(output)
+            elif export is not None:
+                if output.type in {"oci", "docker"} and not is_for_engine(output):
+                    self._layout(output, export)
+                else:
+                    self._image(output, export)
 
     def _image(self, output: Output, export: Export) -> None:
         """Keep the image in the local store under its names, and push it if that is asked for."""

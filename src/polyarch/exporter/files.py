@@ -29,12 +29,14 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
+from polyarch.progress import check_cancelled
 from polyarch.store.trouble import output_trouble
 
 __all__ = ["write_files", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
+_PIECE = 1 << 26
 _KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,
@@ -50,6 +52,7 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     with os.scandir(folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
+        check_cancelled()
         path = f"{prefix}{entry.name}"
         yield path, entry
         if entry.is_dir(follow_symlinks=False):
@@ -121,7 +124,8 @@ def _place(entry: os.DirEntry[str], target: Path, epoch: int | None) -> None:
 def _copy(source: str, target: Path, size: int) -> None:
     with open(source, "rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
         left = size
-        while left and (count := os.sendfile(writer.fileno(), reader.fileno(), None, left)):
+        while left and (count := os.sendfile(writer.fileno(), reader.fileno(), None, _PIECE)):
+            check_cancelled()
             left -= count
 
 

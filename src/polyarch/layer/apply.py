@@ -1,7 +1,8 @@
 """A layer's tar, unpacked: into a snapshot's directory, or into a tree that is there.
 
 Archives come from registries and users, and nobody vouches for them. An entry is refused with
-InvalidLayer if its name, or the first name of a hard link, leaves the root by `..`; if a parent of it
+InvalidLayer if its name, or the first name of a hard link, leaves the root by `..` (in a layer; where ADD
+unpacks, such a name starts at the destination); if a parent of it
 is a symbolic link to an absolute path or out of the root (a link to elsewhere inside is followed, as
 archives of merged systems have it); or if a hard link's first name isn't a file. Nothing is ever opened
 through a symbolic link in the last place.
@@ -34,6 +35,7 @@ from polyarch.layer.tar import (
     SYMLINK,
     Entry,
 )
+from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import Source, TarReader
 from polyarch.store.layerform import is_whiteout, look_up, make_opaque, make_whiteout
 from polyarch.store.trees import remove_tree
@@ -45,6 +47,8 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _DROPPED = ("user.overlay.", "trusted.overlay.", "user.fuseoverlayfs.", PRIVATE_XATTR_PREFIX)
 _REFUSALS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, errno.E2BIG})
+# Names, links and sizes that no file of this file system can have.
+_ENTRYS_FAULT = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.EOVERFLOW})
 _DEVICES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -76,10 +80,11 @@ def extract(
 ) -> None:
     """Unpack an archive (`ADD`) at `destination` inside the tree `root`, over what is there.
 
-    `source` gives the uncompressed tar. Names that look like whiteouts are plain names; a leading
-    slash of a name counts for nothing. With `owner`, all get that uid and gid. The destination is a
-    directory (absolute inside `root`) and made if it is missing, mode 0755. Links in it are followed
-    inside `root`.
+    `source` gives the uncompressed tar, and is read to the end mark only: what is behind it is no part of
+    the archive. Names that look like whiteouts are plain names; a leading slash of a name counts for
+    nothing, and `..` leads no higher than the destination, as with BuildKit. With `owner`, all get that
+    uid and gid. The destination is a directory (absolute inside `root`) and made if it is missing, mode
+    0755. Links in it are followed inside `root`.
 
     Raises InvalidLayer naming the entry, StoreError.
     """
@@ -99,14 +104,16 @@ class _Rules:
 
 
 def _unpack(source: Source, root: Path, rules: _Rules) -> None:
-    reader = TarReader(source)
+    reader = TarReader(source, stop_at_mark=not rules.layer_form)
     unpacker = _Unpacker(str(root), reader, rules)
     for entry in reader:
         try:
             unpacker.add(entry)
         except OSError as error:
-            raise store_error(error, f"unpack {entry.name} into", root) from error
-        except (ValueError, OverflowError) as error:
+            if error.errno in _ENTRYS_FAULT:
+                raise _refused(entry, (error.strerror or "").lower()) from error
+            raise store_error(error, f"unpack {entry.name!r} into", root) from error
+        except (ValueError, OverflowError, RecursionError) as error:
             raise _refused(entry, str(error)) from error
     with store_trouble("unpack into", root):
         unpacker.finish()
@@ -167,7 +174,19 @@ class _Unpacker:
             return name
         if name.startswith("/") and name.strip("/") and self._rules.layer_form:
             raise _refused(entry, "its name is absolute")
-        return _cleaned(entry, name)
+        return self._cleaned(entry, name)
+
+    def _cleaned(self, entry: Entry, name: str) -> str:
+        parts: list[str] = []
+        for part in name.split("/"):
+            if part == "..":
+                if parts:
+                    parts.pop()
+                elif self._rules.layer_form:
+                    raise _refused(entry, f"{name!r} leaves the root")
+            elif part not in ("", "."):
+                parts.append(part)
+        return "/".join(parts)
 
     def _folder(self, entry: Entry, name: str) -> str:
         """Return where the directory `name` lies, made with all its parents where it is missing."""
@@ -274,7 +293,7 @@ class _Unpacker:
         _set_time(entry, path)
 
     def _add_hard_link(self, entry: Entry, path: str) -> None:
-        first = _cleaned(entry, entry.link)
+        first = self._cleaned(entry, entry.link)
         folder, _, base = first.rpartition("/")
         parent = self._folders.get(folder) or self._folder(entry, folder)
         source = f"{parent}/{base}"
@@ -336,8 +355,7 @@ _MAKERS = {
 
 
 def _set_time(entry: Entry, path: str | int) -> None:
-    # As with containerd and BuildKit, there is no time before 1970.
-    mtime_ns = max(entry.mtime_ns, 0)
+    mtime_ns = time_of(entry.mtime_ns)
     follows = isinstance(path, int)
     os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=follows)
 
@@ -351,18 +369,6 @@ def _set_xattrs(entry: Entry, path: str) -> None:
         except OSError as error:
             if error.errno not in _REFUSALS:
                 raise
-
-
-def _cleaned(entry: Entry, name: str) -> str:
-    parts: list[str] = []
-    for part in name.split("/"):
-        if part == "..":
-            if not parts:
-                raise _refused(entry, f"{name!r} leaves the root")
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def _leaves(folder: str, target: str) -> bool:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError, StoreError
 from polyarch.inroot import get_node, make_node, resolve, set_owner
+from polyarch.progress import check_cancelled
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.tree import Entry, Selected, SourceTree, select
@@ -31,7 +32,7 @@ from polyarch.worker.users import Owner
 
 __all__ = ["Copier", "make_folders"]
 
-_COPY_CHUNK = 1 << 30
+_COPY_CHUNK = 1 << 26
 _SMALL_FILE = 1 << 16
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -253,13 +254,13 @@ def _copy_small(reader: int, writer: int) -> None:
 def _copy_large(reader: int, writer: int) -> None:
     try:
         while os.copy_file_range(reader, writer, _COPY_CHUNK):
-            pass
+            check_cancelled()
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise StoreError(f"cannot write the copy: {error.strerror}") from error
         # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
         while os.sendfile(writer, reader, None, _COPY_CHUNK):
-            pass
+            check_cancelled()
 
 
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT

@@ -27,7 +27,7 @@ from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, StatusEvent, step
+from polyarch.progress import CancelToken, Sink, StatusEvent, cancellable, step
 from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
@@ -163,7 +163,11 @@ class ImageSource:
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
         def fill(folder: Path) -> None:
-            with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
+            with (
+                cancellable(cancel),
+                self.store.blobs.open(blob.digest) as stream,
+                decompressed(stream) as tar,
+            ):
                 found = apply(tar, folder)
             if found != diff_id:
                 raise IntegrityError(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
+from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
@@ -35,14 +36,20 @@ __all__ = [
     "select",
 ]
 
+_CHUNK = 1 << 20
+
 FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
 
 
 def hash_file(path: str, _status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
+    found = hashlib.sha256(usedforsecurity=False)
     with open(path, "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+        while piece := stream.read(_CHUNK):
+            check_cancelled()
+            found.update(piece)
+    return found.digest()
 
 
 @frozen
@@ -218,6 +225,7 @@ class _Selection:
     ) -> Iterator[Selected]:
         """Walk `folder`, called `prefix`, given the verdicts on it."""
         for item in self._tree.entries(folder):
+            check_cancelled()
             inside = prefix + item.name
             includes = _judge(self._includes, inside, included)
             excludes = _judge(self._excludes, inside, excluded)

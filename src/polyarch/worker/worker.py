@@ -26,7 +26,7 @@ from polyarch.graph.op import (
     MergeOp,
 )
 from polyarch.graph.vertex import Vertex
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
@@ -120,7 +120,7 @@ class Worker:
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
     ) -> Digest:
         """Return the digest of all that `vertex` reads of its input `index`."""
-        with self.reading(source, vertex, cancel) as tree:
+        with cancellable(cancel), self.reading(source, vertex, cancel) as tree:
             seen = Seen(roots=[str(tree.root)], revision=tree.revision)
             parts = list(self._content_parts(vertex, index, tree, seen))
         self.seen[vertex.digest, index] = seen
@@ -141,7 +141,7 @@ class Worker:
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
-        with full_disk_trouble(self.place):
+        with cancellable(cancel), full_disk_trouble(self.place):
             return self._run(vertex, inputs, cancel)
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
