@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from tools.conformance import LEFT_OUT, find_cases
 
+pytest_plugins = ["people"]
+
 settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )

@@ -11,7 +11,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["buildx_folder", "config_folder", "docker_config_folder", "state_folder"]
+__all__ = [
+    "PLUGIN_VARIABLE",
+    "builders_folder",
+    "buildx_folder",
+    "config_folder",
+    "docker_config_folder",
+    "stands_in_for_buildx",
+    "state_folder",
+]
+
+PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
+"""Set by the plugin's script to the name that docker calls it by."""
 
 
 def _home(environ: Mapping[str, str]) -> Path:
@@ -44,3 +55,18 @@ def buildx_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder in which docker buildx keeps its builders."""
     config = environ.get("BUILDX_CONFIG")
     return Path(config) if config else docker_config_folder(environ) / "buildx"
+
+
+def builders_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of our own builders, which docker buildx doesn't look into.
+
+    Whoever gives docker buildx a folder of its own wants ours to be apart from others, too.
+    """
+    if environ.get("BUILDX_CONFIG"):
+        return buildx_folder(environ) / "polyarch"
+    return config_folder(environ) / "builders"
+
+
+def stands_in_for_buildx(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether docker calls us as its plugin buildx, whose settings are ours then."""
+    return environ.get(PLUGIN_VARIABLE) == "buildx"

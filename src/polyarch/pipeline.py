@@ -67,6 +67,7 @@ def build_on(
     options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
     with open_reading(node, request, sink, cancel) as reading:
+        sink = reading.sink
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
         contexts = reading.contexts()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest
 from polyarch.text.gotext import parse_bool
 from polyarch.worker.remote import RemoteSources
@@ -79,12 +79,17 @@ class Reading:
 def open_reading(
     node: LocalNode, request: BuildRequest, sink: Sink, cancel: CancelToken
 ) -> Iterator[Reading]:
-    """Have what a Dockerfile can be read with; secrets are at hand until the block ends."""
-    with (
-        cancellable(cancel),
-        _secrets(node, request) as secrets,
-        node.remote_sources(secrets) as remote,
-    ):
+    """Have what a Dockerfile can be read with; secrets are at hand until the block ends.
+
+    They are masked in errors, which is why the reading has a sink of its own.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(cancellable(cancel))
+        secrets = stack.enter_context(_secrets(node, request))
+        if secrets.masker is not None:
+            stack.enter_context(secrets.masker.masks_errors())
+            sink = secrets.masker.sink(sink)
+        remote = stack.enter_context(node.remote_sources(secrets))
         loader = _loader(node, request, remote, sink, cancel)
         yield Reading(request=request, loader=loader, main=loader.main(), remote=remote, sink=sink)
 
@@ -163,13 +168,20 @@ def _secrets(node: LocalNode, request: BuildRequest) -> Iterator[Secrets]:
         secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
         for secret in request.secrets
     }
+    masker = None
+    if request.mask_secrets and (sources or request.ssh_keys):
+        from polyarch.worker.masking import Masker  # noqa: PLC0415 for builds with secrets
+
+        masker = Masker()
+    secrets = Secrets(sources=sources, agents=dict(request.ssh), masker=masker)
     if not request.ssh_keys:
-        yield Secrets(sources=sources, agents=dict(request.ssh))
+        yield secrets
         return
     from polyarch.worker.keyagent import Agents  # noqa: PLC0415 for keys only
 
+    keys = tuple(path for paths in request.ssh_keys.values() for path in paths)
     with Agents(request.ssh, request.ssh_keys, lambda: node.store.temporary("agent")) as agents:
-        yield Secrets(sources=sources, agents=agents)
+        yield replace(secrets, agents=agents, keys=keys)
 
 
 def lower_options(

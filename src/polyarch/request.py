@@ -83,6 +83,7 @@ class BuildRequest:
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
+    `mask_secrets` keeps secrets out of what is shown of steps' output;
     `annotations` are type, platform ("" for all), key and value.
     """
 
@@ -111,3 +112,4 @@ class BuildRequest:
     ssh_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     annotations: tuple[tuple[str, str, str, str], ...] = ()
     jobs: int = 0
+    mask_secrets: bool = True

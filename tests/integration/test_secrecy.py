@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -149,6 +150,91 @@ def test_a_secret_changes_no_cache_key(root: Person, registry: RealRegistry) -> 
     again = root.run("build", "--secret", "id=key,src=../key", ".").check()
 
     assert "CACHED" in again.err
+
+
+# --- what a step prints itself ---
+
+
+def printing(who: Person, registry: RealRegistry, script: str) -> tuple[str, ...]:
+    """Write a Dockerfile whose step prints secrets; return the words that give them."""
+    who.write("../key", f"{SECRET}\n  {PASSWORD}\n")
+    who.environ["KEY"] = TOKEN
+    mounts = "--mount=type=secret,id=key --mount=type=secret,id=env,env=VARIABLE"
+    who.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN {mounts} {script}\n")
+    return ("--secret=id=key,src=../key", "--secret=id=env,env=KEY", "--no-cache")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_secret_that_a_step_prints_is_masked(
+    who: Person, registry: RealRegistry, status: int
+) -> None:
+    halves = f"printf %s {VARIABLE[:9]}; printf %s {VARIABLE[9:]}"
+    script = (
+        "cat /run/secrets/key; cat /run/secrets/key >&2; echo [$VARIABLE]; printf %s $VARIABLE | base64; "
+        f"{halves}; base64 /run/secrets/key; echo; echo done; exit {status}"
+    )
+    who.environ["HALVES"] = VARIABLE
+    words = (*printing(who, registry, script), "--secret=id=halves,env=HALVES")
+
+    for progress in PROGRESS:
+        ended = run_with(who, progress, *words, ".")
+        assert (ended.status, is_silent(ended)) == (status, True), ended.err
+        assert not leaks(logged(ended))
+        if progress == "plain":
+            assert "[***]" in ended.err
+            assert "done" in ended.err
+    assert leaking_files(who.root) == []
+
+
+def logged(ended: Ended) -> bytes:
+    """Return what steps printed as `--progress=rawjson` tells of it."""
+    lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith('{"logs"')]
+    return b"".join(base64.b64decode(each["data"]) for line in lines for each in line["logs"])
+
+
+def test_masking_can_be_turned_off_and_changes_no_image(
+    root: Person, registry: RealRegistry
+) -> None:
+    words = printing(root, registry, "echo [$VARIABLE] && cat /run/secrets/key > /kept")
+    name = f"{registry.host}/kept"
+
+    off = root.run("build", "--progress=plain", "--no-mask-secrets", *words, ".").check()
+    root.run("build", *words, "-t", name, ".").check()
+
+    assert f"[{TOKEN}]" in off.err
+    assert root.run("run", name, "cat", "/kept").check().out == f"{SECRET}\n  {PASSWORD}\n"
+
+
+def test_a_secret_that_another_build_has_kept_is_masked(
+    root: Person, registry: RealRegistry
+) -> None:
+    words = printing(root, registry, "echo $VARIABLE > /kept")[:2]
+    root.run("build", *words, ".").check()
+    text = (root.work / "Dockerfile").read_text()
+    root.write("Dockerfile", f"{text}RUN cat /kept && exit 1\n")
+
+    ended = root.run("build", "--progress=plain", *words, ".")
+
+    assert (ended.status, is_silent(ended)) == (1, True), ended.err
+    assert "***" in ended.err
+
+
+def test_secrets_are_masked_in_events(root: Person, registry: RealRegistry) -> None:
+    printing(root, registry, "echo [$VARIABLE] && exit 1")
+    script = (
+        "import polyarch, polyarch.errors\n"
+        "logs = []\n"
+        "secret = polyarch.Secret(id='env', value=b'" + TOKEN + "')\n"
+        "try:\n"
+        "    polyarch.build('.', secrets=[secret], sink=lambda event: logs.append(repr(event)))\n"
+        "except polyarch.errors.StepFailed as error:\n"
+        "    print(error.tail, error, logs)\n"
+    )
+
+    ended = root.run_other(sys.executable, "-c", script).check()
+
+    assert is_silent(ended)
+    assert "[***]" in ended.out
 
 
 # --- everything at once ---

@@ -32,11 +32,11 @@ from polyarch.cli.helptext import (
 from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
 from polyarch.cli.report import report
 from polyarch.errors import InputError, MachineError, PolyarchError
+from polyarch.paths import PLUGIN_VARIABLE
 from polyarch.record import replace
 
 __all__ = ["main"]
 
-_PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
 _METADATA = "docker-cli-plugin-metadata"
 _PLUGIN_USAGE_STATUS = 125
 _HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
@@ -83,14 +83,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _context() -> Context:
-    plugin = os.environ.get(_PLUGIN_VARIABLE, "")
+    plugin = os.environ.get(PLUGIN_VARIABLE, "")
     return Context(
         program=f"docker {plugin}" if plugin else "polyarch",
         environ=os.environ,
         stdin=sys.stdin,
         stdout=sys.stdout,
         stderr=sys.stderr,
-        builder=os.environ.get("BUILDX_BUILDER", ""),
     )
 
 
@@ -127,7 +126,7 @@ def _flush() -> None:
 
 
 def _run(words: list[str], context: Context) -> int:
-    plugin = os.environ.get(_PLUGIN_VARIABLE, "")
+    plugin = os.environ.get(PLUGIN_VARIABLE, "")
     if plugin and words[:1] == [_METADATA]:
         from polyarch.cli.plugin import metadata  # noqa: PLC0415 asked for by docker only
 

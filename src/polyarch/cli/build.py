@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
 from polyarch.cli.build_request import Asked, read_request
+from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
@@ -21,7 +22,7 @@ from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.node.builder import BuilderNode, SavedBuilder, require_local
+from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import parse_bool
@@ -70,7 +71,7 @@ def _build(options: Options, context: Context) -> int:
     mode = progress_mode(options, context)
     asked = read_request(options, context)
     builders = SavedBuilders(context.environ)
-    chosen = _choose(builders, context.builder)
+    chosen = _choose(builders, context)
     if not options.given("jobs"):
         asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
     if not asked.request.outputs and asked.call is None:
@@ -181,9 +182,8 @@ def progress_mode(options: Options, context: Context) -> str:
     return mode
 
 
-def _choose(builders: SavedBuilders, name: str) -> _Chosen:
-    builder = builders.get(name)
-    require_local(builder)
+def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
+    builder = working_builder(context, builders)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 

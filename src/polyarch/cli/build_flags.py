@@ -81,6 +81,9 @@ BUILD_FLAGS = (
     ),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
     Flag(name="no-cache-filter", kind=Kind.LIST, help="Do not cache specified stages"),
+    Flag(
+        name="no-mask-secrets", kind=Kind.SWITCH, help="Show secrets that steps print, instead of ***"
+    ),
     Flag(name="output", short="o", kind=Kind.LIST, help='Output destination ("type=local,dest=path")'),
     Flag(
         name="platform",

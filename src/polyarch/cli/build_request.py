@@ -139,6 +139,7 @@ def _request(options: Options, context: Context) -> BuildRequest:
             for each in annotation_flag(options.values("annotation"), parse_platform=parse)
         ),
         jobs=options.number("jobs"),
+        mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if options.text("iidfile") and any(each.type in {"local", "tar"} for each in request.outputs):
         raise InputError("local and tar exporters are incompatible with image ID file")

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 
 from polyarch.cdi.devices import Devices, find_devices, spec_folders
+from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
@@ -14,7 +15,7 @@ from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align
 from polyarch.cli.units import binary_size
 from polyarch.errors import InputError, NotFound, PolyarchError
-from polyarch.node.builder import DEFAULT_NAME, BuilderNode, SavedBuilder
+from polyarch.node.builder import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
 from polyarch.node.saved import SavedBuilders
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform, column
@@ -44,10 +45,16 @@ def go_time(text: str) -> str:
 
 def _inspect(options: Options, context: Context) -> int:
     name = options.arguments[0] if options.arguments else context.builder
-    builder = SavedBuilders(context.environ).get(name)
+    builders = SavedBuilders(context.environ)
+    builder = builders.get(name)
     platforms = local_platforms(context.environ) if builder.is_local else ()
     policies = _policies(context) if builder.is_local else ()
     devices = find_devices(spec_folders(context.environ)) if builder.is_local else None
+    if not name:
+        # Says so if another one does its work.
+        working_builder(context, builders)
+    elif options.is_set("bootstrap"):
+        require_local(builder)
     text = inspection(builder, platforms, policies, devices=devices, debug=context.debug)
     context.stdout.write(text)
     return 0
@@ -194,7 +201,7 @@ def _use(options: Options, context: Context) -> int:
             is_global=options.is_set("global"),
         )
     if not builder.is_local:
-        context.warn(f"WARNING: {UNSUPPORTED.format(builder.driver)}")
+        context.warn(f"WARNING: {UNSUPPORTED.format(builder.driver)}: this machine does its work")
     return 0
 
 
@@ -219,7 +226,8 @@ def _rm(options: Options, context: Context) -> int:
     builders = SavedBuilders(context.environ)
     if options.is_set("all-inactive"):
         return _rm_inactive(options, context)
-    names = options.arguments or ((context.builder or builders.current().name),)
+    named = context.builder or context.environ.get("BUILDX_BUILDER", "")
+    names = options.arguments or (named or builders.current().name,)
     failed = False
     for name in names:
         try:

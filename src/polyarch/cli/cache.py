@@ -18,6 +18,7 @@ from polyarch.cli.cache_records import (
     row_titles,
     summary,
 )
+from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
@@ -25,7 +26,6 @@ from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align_with_tabs, parse_format
 from polyarch.cli.units import decimal_size
 from polyarch.errors import InputError
-from polyarch.node.builder import require_local
 from polyarch.node.saved import SavedBuilders
 from polyarch.store.usage import Usage, usage
 
@@ -37,7 +37,7 @@ _TIMEOUT = Flag(
 
 
 def _check_builder(context: Context) -> None:
-    require_local(SavedBuilders(context.environ).get(context.builder))
+    working_builder(context, SavedBuilders(context.environ))
 
 
 # --- du ---

@@ -24,7 +24,7 @@ class Context:
     """What a command is called with, beside its own flags.
 
     `program` is how the user calls us ("docker buildx" as a plugin); `builder` is the value of
-    `--builder`, or "". `namespaces` is set for those commands that run in the engine.
+    `--builder`, or "" (what the environment says isn't as explicit: see `cli.chosen`). `namespaces` is set for those commands that run in the engine.
     """
 
     program: str

@@ -21,12 +21,11 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
 from polyarch.errors import InputError, MachineError, NotFound
-from polyarch.paths import docker_config_folder
+from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder
 
 __all__ = ["INSTALL", "LS", "UNINSTALL", "metadata", "script"]
 
 _NAMES = ("buildx", "polyarch")
-_MARK = "POLYARCH_PLUGIN"
 _AS = Flag(
     name="as", default="buildx", help="Name of the plugin (buildx, polyarch)", choices=_NAMES
 )
@@ -53,7 +52,7 @@ def script(name: str) -> str:
     path = "" if is_installed else f"sys.path.insert(0, {package!r}); "
     return (
         f"#!{sys.executable}\n"
-        f"import os, sys; {path}os.environ[{_MARK!r}] = {name!r}; "
+        f"import os, sys; {path}os.environ[{PLUGIN_VARIABLE!r}] = {name!r}; "
         "from polyarch.__main__ import main; sys.exit(main())\n"
     )
 
@@ -71,7 +70,7 @@ def _folder(environ: Mapping[str, str]) -> Path:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return _MARK.encode() in path.read_bytes()[:4096]
+        return PLUGIN_VARIABLE.encode() in path.read_bytes()[:4096]
     except OSError:
         return False
 

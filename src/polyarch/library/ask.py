@@ -72,6 +72,7 @@ def make_request(
         ssh_keys={name: _several(paths) for name, paths in options.get("ssh_keys", {}).items()},
         annotations=tuple(options.get("annotations", ())),
         jobs=options.get("jobs", 0),
+        mask_secrets=options.get("mask_secrets", True),
     )
 
 

@@ -58,6 +58,8 @@ class BuildOptions(TypedDict, total=False):
     allow: Sequence[str]
     """Entitlements: "network.host", "security.insecure"."""
     secrets: Sequence[Secret]
+    mask_secrets: bool
+    """Whether secrets are masked in what steps print, and in errors (yes, unless said otherwise)."""
     ssh: Mapping[str, str]
     """Sockets of ssh agents by id."""
     ssh_keys: Mapping[str, Sequence[str]]

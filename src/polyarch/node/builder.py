@@ -104,7 +104,7 @@ def require_local(builder: SavedBuilder) -> None:
     if not builder.is_local:
         raise MachineError(
             f'builder "{builder.name}" has the driver {builder.driver}, which polyarch can\'t use yet',
-            hint="choose a local one: --builder default, or polyarch create --use",
+            hint="build on this machine: without --builder, or with --builder default",
         )
 
 

@@ -6,8 +6,9 @@
     instances/<name>    a builder, as JSON
     activity/<name>     when it was used last, RFC 3339
 
-polyarch's own are below its configuration folder; those of docker buildx are read, and can be told
-apart. Where `BUILDX_CONFIG` names a folder, that one is used for both: whoever sets it wants that.
+polyarch's own are in a folder of its own; those of docker buildx are read, and can be told apart. Where
+polyarch stands in for docker buildx, as docker's plugin, it is the other way round: new builders lie in
+buildx's folder, in a form that buildx reads as well (`node.builderform`), and what was chosen there holds.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
-from polyarch.node.builder import (
-    DEFAULT_NAME,
-    BuilderNode,
-    SavedBuilder,
-    default_builder,
-)
+from polyarch.node.builder import DEFAULT_NAME, SavedBuilder, default_builder
+from polyarch.node.builderform import decode, encode, encode_for_buildx
 from polyarch.oci.encode import compact
-from polyarch.oci.fields import Fields, read_document
-from polyarch.paths import buildx_folder, config_folder, docker_config_folder
-from polyarch.platforms import Platform
+from polyarch.oci.fields import read_document
+from polyarch.paths import (
+    builders_folder,
+    buildx_folder,
+    docker_config_folder,
+    stands_in_for_buildx,
+)
 from polyarch.record import replace
 
 __all__ = ["SavedBuilders", "docker_endpoint"]
@@ -55,11 +56,13 @@ class SavedBuilders:
     """The builders of a user. Reading never writes; each change is one locked step."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        foreign = buildx_folder(environ)
-        own = foreign if environ.get("BUILDX_CONFIG") else config_folder(environ) / "builders"
-        self.folder = own
-        self._folders = tuple(dict.fromkeys((own, foreign)))
+        self._buildx = buildx_folder(environ)
+        self._folders = (builders_folder(environ), self._buildx)
+        if stands_in_for_buildx(environ):
+            self._folders = self._folders[::-1]
+        self.folder = self._folders[0]
         self._key = docker_endpoint(environ)
+        self._named = environ.get("BUILDX_BUILDER", "")
         self._owner = _sudo_user(environ)
 
     # --- reading ---
@@ -78,13 +81,12 @@ class SavedBuilders:
         name = name.lower()
         if name == DEFAULT_NAME:
             return self._with_activity(default_builder())
-        for folder in self._folders:
-            if name in _list(folder / "instances"):
-                return self._with_activity(self._read(folder, name))
-        return None
+        folder = self._home(name)
+        return None if folder is None else self._with_activity(self._read(folder, name))
 
     def get(self, name: str) -> SavedBuilder:
         """Return the builder called `name`; "" for the current one. Raises NotFound."""
+        name = name or self._named
         if not name:
             return self.current()
         builder = self.find(name)
@@ -93,28 +95,46 @@ class SavedBuilders:
         return builder
 
     def current(self) -> SavedBuilder:
-        """Return the builder that is used if none is named; one that is gone is not."""
-        for name in (self._chosen(), self._read_text(self._default_file())):
-            builder = self.find(name) if name else None
-            if builder is not None:
-                return builder
+        """Return the builder that was chosen last, whatever the environment says; one that is gone is not.
+
+        Who hasn't chosen one of polyarch's builders may have chosen one of docker buildx's.
+        """
+        for folder in self._folders:
+            for name in self._choices(folder):
+                builder = self.find(name)
+                if builder is not None:
+                    return builder
         return self._with_activity(default_builder())
 
-    def _chosen(self) -> str:
-        text = self._read_text(self.folder / "current")
+    def _home(self, name: str) -> Path | None:
+        """Return the folder that has the builder called `name`."""
+        homes = (folder for folder in self._folders if name in _list(folder / "instances"))
+        return next(homes, None)
+
+    def _choices(self, folder: Path) -> Iterator[str]:
+        """Give what was chosen in `folder`, what stands for it if that is gone, first."""
+        chosen = self._chosen(folder)
+        standing = self._read_text(self._default_file(folder))
+        yield from filter(None, (chosen, standing))
+        if chosen == "":
+            yield DEFAULT_NAME
+
+    def _chosen(self, folder: Path) -> str | None:
+        """Return what was chosen, "" for none of the builders, None if nothing was."""
+        text = self._read_text(folder / "current")
         if not text:
-            return ""
+            return None
         try:
             fields = read_document(text.encode())
             holds = fields.flag("Global") or fields.text("Key") == self._key
-            return fields.text("Name") if holds else ""
+            return fields.text("Name") if holds else None
         except IntegrityError:
             # A torn file of an old crash; choosing anew mends it.
-            return ""
+            return None
 
-    def _default_file(self) -> Path:
+    def _default_file(self, folder: Path) -> Path:
         name = hashlib.sha256(self._key.encode()).hexdigest()[:20]
-        return self.folder / "defaults" / name
+        return folder / "defaults" / name
 
     @staticmethod
     def _read_text(path: Path) -> str:
@@ -129,12 +149,13 @@ class SavedBuilders:
         path = folder / "instances" / name
         text = self._read_text(path)
         try:
-            builder = _decode(read_document(text.encode()))
+            builder = decode(text.encode())
         except IntegrityError as error:
             raise IntegrityError(
                 f"{path} isn't a builder: {error}", hint=f"remove it with rm {path}"
             ) from error
-        return replace(builder, name=name, is_foreign=folder != self.folder)
+        is_foreign = folder == self._buildx and not builder.is_local
+        return replace(builder, name=name, is_foreign=is_foreign)
 
     def _with_activity(self, builder: SavedBuilder) -> SavedBuilder:
         texts = (self._read_text(folder / "activity" / builder.name) for folder in self._folders)
@@ -145,9 +166,18 @@ class SavedBuilders:
     @contextlib.contextmanager
     def change(self) -> Iterator[None]:
         """Hold the lock under which builders are read and changed. Raises MachineError."""
-        path = self.folder / ".lock"
+        with contextlib.ExitStack() as stack:
+            # Both in one order, or two that hold one each would wait for ever.
+            for folder in sorted(self._folders):
+                if folder == self.folder or (folder / ".lock").exists():
+                    stack.enter_context(self._locked(folder))
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        path = folder / ".lock"
         try:
-            self._make_folder(self.folder)
+            self._make_folder(folder)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise MachineError(f"can't write {path}: {error.strerror}") from error
@@ -159,15 +189,19 @@ class SavedBuilders:
             os.close(descriptor)
 
     def save(self, builder: SavedBuilder) -> None:
-        """Write a builder. Raises InputError for one of docker buildx's, MachineError."""
+        """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        self._write(self.folder / "instances" / builder.name, compact(_encode(builder)))
+        folder = self._home(builder.name) or self.folder
+        is_shared = folder == self._buildx
+        data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
+        self._write(folder / "instances" / builder.name, data)
 
     def remove(self, builder: SavedBuilder) -> None:
         """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        for kind in ("instances", "activity"):
-            path = self.folder / kind / builder.name
+        folder = self._home(builder.name) or self.folder
+        kept = (folder / "instances", folder / "activity", self.folder / "activity")
+        for path in (each / builder.name for each in kept):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -179,10 +213,10 @@ class SavedBuilders:
         record = {"Key": self._key, "Name": chosen, "Global": is_global}
         self._write(self.folder / "current", compact(record))
         if is_default:
-            self._write(self._default_file(), name.encode())
+            self._write(self._default_file(self.folder), name.encode())
         else:
             with contextlib.suppress(FileNotFoundError):
-                self._default_file().unlink()
+                self._default_file(self.folder).unlink()
 
     def touch(self, name: str) -> None:
         """Remember that a builder was used just now; losing that is no error."""
@@ -235,63 +269,3 @@ def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:
     if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
         return None
     return int(uid), int(gid)
-
-
-def _encode(builder: SavedBuilder) -> dict[str, object]:
-    return {
-        "Name": builder.name,
-        "Driver": builder.driver,
-        "Nodes": [
-            {
-                "Name": node.name,
-                "Endpoint": node.endpoint,
-                "Platforms": [_encode_platform(each) for each in node.platforms] or None,
-                "DriverOpts": dict(node.driver_opts) or None,
-                "Flags": list(node.flags) or None,
-                "Files": dict(node.files) or None,
-            }
-            for node in builder.nodes
-        ],
-        "Dynamic": builder.dynamic,
-    }
-
-
-def _encode_platform(platform: Platform) -> dict[str, object]:
-    fields = {
-        "architecture": platform.architecture,
-        "os": platform.os,
-        "os.version": platform.os_version,
-        "os.features": list(platform.os_features),
-        "variant": platform.variant,
-    }
-    return {key: value for key, value in fields.items() if value or key in {"architecture", "os"}}
-
-
-def _decode(fields: Fields) -> SavedBuilder:
-    return SavedBuilder(
-        name=fields.text("Name"),
-        driver=fields.text("Driver"),
-        nodes=tuple(map(_decode_node, fields.objects("Nodes"))),
-        dynamic=fields.flag("Dynamic"),
-    )
-
-
-def _decode_node(fields: Fields) -> BuilderNode:
-    return BuilderNode(
-        name=fields.text("Name"),
-        endpoint=fields.text("Endpoint"),
-        platforms=tuple(map(_decode_platform, fields.objects("Platforms"))),
-        driver_opts=fields.text_map("DriverOpts"),
-        flags=fields.texts("Flags"),
-        files=fields.text_map("Files"),
-    )
-
-
-def _decode_platform(fields: Fields) -> Platform:
-    return Platform(
-        os=fields.text("os"),
-        architecture=fields.text("architecture"),
-        variant=fields.text("variant"),
-        os_version=fields.text("os.version"),
-        os_features=fields.texts("os.features"),
-    )

@@ -7,8 +7,6 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 from __future__ import annotations
 
 import signal
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +16,7 @@ from polyarch.cdi.devices import Devices
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
-from polyarch.progress import CancelToken, LogEvent, Sink
+from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
@@ -38,14 +36,13 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
+from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.users import Owner, account
 
 __all__ = ["StepRunner"]
 
-_TAIL_LINES = 10
 _FULL_BYTES = 1 << 20
-_TAIL_BYTES = 1 << 16
 _SIGNALLED = 128
 
 
@@ -91,8 +88,11 @@ class StepRunner:
             )
             mounted.mounts[:0] = self._files(op, folder)
             step = self._step(op, draft.root, emulation, mounted, vertex)
-            log = _Log(vertex, self.sink)
-            ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
+            log = self._log(vertex)
+            try:
+                ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
+            finally:
+                log.end()
             cancel.check()
             if ended.status != 0:
                 raise _failure(vertex, op, ended, log, folder)
@@ -103,6 +103,11 @@ class StepRunner:
                 snapshot, SnapshotRecord(id=snapshot, parents=stack.snapshots, description=shown)
             )
         return snapshot
+
+    def _log(self, vertex: Vertex) -> StepLog:
+        secrets = self.mounts.secrets
+        secrets.teach()
+        return StepLog(vertex, self.sink, secrets.masker)
 
     def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
         try:
@@ -188,7 +193,7 @@ def _limits(wanted: request.Resources) -> Resources | None:
     )
 
 
-def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: _Log, scratch: Path) -> StepFailed:
+def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:
     """Make the error of a step that failed; `scratch` is on the file system that it wrote to."""
     command = " ".join(op.argv)
     return StepFailed(
@@ -238,26 +243,3 @@ def _full_disk(scratch: Path) -> str:
 
 def _path(op: ExecOp) -> str:
     return next((entry[5:] for entry in op.env if entry.startswith("PATH=")), "(none)")
-
-
-class _Log:
-    """Passes on what a step prints, and keeps the end of it for the error."""
-
-    def __init__(self, vertex: Vertex, sink: Sink) -> None:
-        self._vertex = vertex
-        self._sink = sink
-        self._end: deque[bytes] = deque()
-        self._size = 0
-
-    def write(self, stream: int, data: bytes) -> None:
-        """Take a piece of output."""
-        self._sink(LogEvent(step=self._vertex.digest, stream=stream, data=data, time=time.time()))
-        self._end.append(data)
-        self._size += len(data)
-        while self._size - len(self._end[0]) > _TAIL_BYTES:
-            self._size -= len(self._end.popleft())
-
-    def tail(self) -> tuple[str, ...]:
-        """Return the last lines."""
-        text = b"".join(self._end).decode("utf-8", "replace")
-        return tuple(text.splitlines()[-_TAIL_LINES:])

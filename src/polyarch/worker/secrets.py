@@ -6,10 +6,16 @@ Values live in memory and, for as long as a step runs, in a tmpfs of the engine'
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from polyarch.errors import InputError
+from polyarch.errors import InputError, PolyarchError
 from polyarch.record import field, frozen
+
+if TYPE_CHECKING:
+    from polyarch.worker.masking import Masker
 
 __all__ = ["SecretSource", "Secrets"]
 
@@ -27,17 +33,46 @@ class SecretSource:
 
 @frozen
 class Secrets:
-    """The secrets of a request by id, and the sockets of its ssh agents by id."""
+    """The secrets of a request by id, and the sockets of its ssh agents by id.
+
+    `masker` is taught what steps must not show, if anything is to be masked; `keys` are files of private keys.
+    """
 
     sources: Mapping[str, SecretSource] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    masker: Masker | None = None
+    keys: tuple[str, ...] = ()
 
     def find(self, identifier: str) -> bytes | None:
         """Return the bytes of a secret, None if there is none of the id.
 
         Raises InputError for one that can't be read, or is larger than 500 KiB.
         """
+        value = self._read(identifier)
+        if value and self.masker is not None:
+            self.masker.teach(value)
+        return value
+
+    def teach(self) -> None:
+        """Teach the masker all secrets, as a step may print one that another step has kept.
+
+        What can be read once only, as a pipe, is left to the step that asks for it, and so is complaining
+        of what can't be read.
+        """
+        if self.masker is None:
+            return
+        for identifier, source in self.sources.items():
+            if source.value is not None or source.env or _is_regular(source.path):
+                with suppress(PolyarchError):
+                    self.find(identifier)
+        for path in filter(_is_regular, self.keys):
+            from polyarch.worker.keyagent import read_key  # noqa: PLC0415 for keys only
+
+            with suppress(PolyarchError):
+                self.masker.teach(read_key(path))
+
+    def _read(self, identifier: str) -> bytes | None:
         source = self.sources.get(identifier)
         if source is None:
             return None
@@ -53,6 +88,13 @@ class Secrets:
             raise InputError(
                 f"can't read the secret {identifier} from {source.path}: {error.strerror}"
             ) from error
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _checked(identifier: str, value: bytes) -> bytes:

@@ -131,14 +131,54 @@ def test_ours_stand_before_theirs(saved: SavedBuilders, tmp_path: Path) -> None:
     assert not saved.get("b").is_foreign
 
 
-def test_where_buildx_is_told_to_look_we_do_as_well(tmp_path: Path) -> None:
-    write(tmp_path / "x", "b")
+def test_where_buildx_is_told_to_look_ours_lie_apart(tmp_path: Path) -> None:
+    write(tmp_path / "x", "theirs")
     saved = SavedBuilders(environment(tmp_path, BUILDX_CONFIG=str(tmp_path / "x")))
 
-    saved.remove(saved.get("b"))
+    saved.save(SavedBuilder(name="b"))
+    saved.use("b")
 
-    assert saved.folder == tmp_path / "x"
-    assert saved.find("b") is None
+    assert saved.folder == tmp_path / "x/polyarch"
+    assert [each.name for each in saved.all()] == ["b", "default", "theirs"]
+    assert sorted(os.listdir(tmp_path / "x")) == ["instances", "polyarch"]
+    assert os.listdir(tmp_path / "x/instances") == ["theirs"]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> SavedBuilders:
+    """The builders of someone who has polyarch in the place of docker buildx."""
+    return SavedBuilders(environment(tmp_path, POLYARCH_PLUGIN="buildx"))
+
+
+def test_as_the_plugin_we_write_what_buildx_can_read(plugin: SavedBuilders, tmp_path: Path) -> None:
+    node = BuilderNode(name="b0", driver_opts={"jobs": "2"}, flags=("--debug",))
+    ours = SavedBuilder(name="b", nodes=(node,))
+
+    plugin.save(ours)
+
+    path = tmp_path / ".docker/buildx/instances/b"
+    document = json.loads(path.read_bytes())
+    assert document.pop("Polyarch")["Driver"] == "polyarch"
+    assert (document["Name"], document["Driver"]) == ("b", "docker-container")
+    (shown,) = document["Nodes"]
+    assert (shown["Endpoint"], shown["DriverOpts"]) == ("unix:///var/run/docker.sock", None)
+    assert (plugin.get("b"), plugin.get("b").is_foreign) == (ours, False)
+    path.write_text(json.dumps(document))
+    assert (plugin.get("b").driver, plugin.get("b").is_foreign) == ("docker-container", True)
+
+
+def test_what_either_way_of_calling_made_both_see_and_remove(
+    saved: SavedBuilders, plugin: SavedBuilders
+) -> None:
+    saved.save(SavedBuilder(name="a"))
+    plugin.save(SavedBuilder(name="b"))
+
+    assert [each.name for each in saved.all()] == [each.name for each in plugin.all()]
+    with plugin.change():
+        plugin.remove(plugin.get("a"))
+    with saved.change():
+        saved.remove(saved.get("b"))
+    assert saved.all() == plugin.all() == (default_builder(),)
 
 
 @pytest.mark.parametrize("name", ["none", "../instances/b", "b/../b", "."])
@@ -199,6 +239,27 @@ def test_a_plain_choice_forgets_the_default(saved: SavedBuilders) -> None:
     saved.remove(saved.get("b"))
 
     assert saved.current().name == "default"
+
+
+def test_who_chose_nothing_here_has_what_they_chose_with_buildx(
+    saved: SavedBuilders, tmp_path: Path
+) -> None:
+    theirs = tmp_path / ".docker/buildx"
+    write(theirs, "theirs")
+    (theirs / "current").write_text(json.dumps({"Name": "theirs", "Global": True}))
+    first = saved.current().name
+    saved.use("default")
+
+    assert (first, saved.current().name) == ("theirs", "default")
+
+
+def test_a_builder_of_the_environment_is_meant_where_none_is_named(tmp_path: Path) -> None:
+    SavedBuilders(environment(tmp_path)).save(SavedBuilder(name="b"))
+    saved = SavedBuilders(environment(tmp_path, BUILDX_BUILDER="b"))
+
+    assert (saved.get("").name, saved.get("default").name) == ("b", "default")
+    with pytest.raises(NotFound, match=r'^no builder "gone" found$'):
+        SavedBuilders(environment(tmp_path, BUILDX_BUILDER="gone")).get("")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": 3}', '{"Global": true}'])

@@ -1,3 +1,5 @@
+"""Who runs the whole program in tests, and what they find: base images at a registry, root file systems."""
+
 from __future__ import annotations
 
 import os
