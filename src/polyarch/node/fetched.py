@@ -14,7 +14,7 @@ from pathlib import Path
 from polyarch.dockerfile.remote import git_op
 from polyarch.errors import InvalidLayer, NotFound
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.inroot import resolve
+from polyarch.inroot import read_small, resolve
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
 from polyarch.layer.tarread import TarReader
@@ -55,10 +55,9 @@ class Fetched:
         return resolve(self.tree.root, name).exists()
 
     def read(self, name: str, limit: int) -> bytes:
-        """Read up to `limit` bytes of a file. Raises NotFound."""
+        """Return a file. Raises NotFound, InputError for a special file or more than `limit` bytes."""
         try:
-            with open(resolve(self.tree.root, name), "rb") as stream:
-                return stream.read(limit)
+            return read_small(name, limit, "Dockerfile", root=self.tree.root)
         except OSError as error:
             raise NotFound(
                 f"failed to read dockerfile: open {name}: {(error.strerror or str(error)).lower()}",

@@ -22,6 +22,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from polyarch import syscalls
+from polyarch.errors import InputError
+from polyarch.inroot import read_small
 from polyarch.runtime.spec import CAPABILITIES
 
 __all__ = ["Refused", "become", "make_nodes"]
@@ -54,6 +56,7 @@ _PR_SET_KEEPCAPS = 8
 _RLIMIT_LOCKS = 10
 """Which Python has no name for."""
 _MOST = (1 << 63) - 1
+_MAX_PASSWD = 16 << 20
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _TIOCSPTLCK = 0x40045431
@@ -403,12 +406,11 @@ def _environment(process: Json) -> dict[bytes, bytes]:
 def _home(uid: int) -> bytes:
     """Find the home of a user in the root's /etc/passwd, which may be missing or anything."""
     try:
-        with open("/etc/passwd", "rb") as file:
-            for line in file:
-                fields = line.rstrip(b"\n").split(b":")
-                if len(fields) > 5 and fields[2] == b"%d" % uid:
-                    return fields[5] or b"/"
-    except OSError:
+        for line in read_small("/etc/passwd", _MAX_PASSWD, "file of users").split(b"\n"):
+            fields = line.split(b":")
+            if len(fields) > 5 and fields[2] == b"%d" % uid:
+                return fields[5] or b"/"
+    except (OSError, InputError):
         pass
     return b"/"
 
