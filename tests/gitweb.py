@@ -18,6 +18,7 @@ from web import listening
 __all__ = ["DATE", "GitWeb", "commit", "git_web", "large_file", "new_repository"]
 
 DATE = 1_700_000_000
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -25,11 +26,13 @@ class GitWeb:
     """The server: `address` is that of the folder, `headers` are the passwords that it was sent.
 
     `large_files` are those that repositories keep by git LFS, by their digests.
-    With `password`, it serves only those who say it as the user `x-access-token`.
+    With `password`, it serves only those who say it as the user `x-access-token`. Repositories that were
+    `moved` are by their new names.
     """
 
     address: str
     password: str = ""
+    moved: Mapping[str, str] = field(default_factory=dict)
     headers: list[str] = field(default_factory=list)
     large_files: dict[str, bytes] = field(default_factory=dict)
 
@@ -38,6 +41,13 @@ class GitWeb:
         self.headers.append(header)
         expected = base64.b64encode(f"x-access-token:{self.password}".encode()).decode()
         return not self.password or header.lower() == f"basic {expected}".lower()
+
+    def refusal(self, path: str, header: str) -> tuple[int, str, str] | None:
+        """Return a status and a header field for what isn't served, or isn't served here."""
+        if not self.lets_in(header):
+            return 401, "WWW-Authenticate", 'Basic realm="git"'
+        name, _, rest = path.lstrip("/").partition(".git/")
+        return (301, "Location", f"/{self.moved[name]}.git/{rest}") if name in self.moved else None
 
 
 def commit(folder: Path, *words: str) -> str:
@@ -71,25 +81,24 @@ def new_repository(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def git_web(folder: Path) -> Iterator[GitWeb]:
+def git_web(
+    folder: Path, *, password: str = "", moved: Mapping[str, str] = _NONE
+) -> Iterator[GitWeb]:
     """Serve the repositories in a folder for the time of the block; `x/.git` is also `x.git`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer(b"")
-
-        def do_POST(self) -> None:
             self.answer(_body(self))
+
+        do_POST = do_GET  # noqa: N815 - as the base class has it
 
         def answer(self, data: bytes) -> None:
             if self.path.startswith("/large/"):
                 # Real servers sign these addresses.
                 self.answer_large(web.large_files[self.path.rpartition("/")[2]])
                 return
-            if not web.lets_in(self.headers.get("Authorization", "")):
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.end_headers()
+            if refused := web.refusal(self.path, self.headers.get("Authorization", "")):
+                self.answer_with(*refused)
                 return
             if "/info/lfs/" in self.path:
                 self.answer_large(_offers(data, web))
@@ -102,6 +111,11 @@ def git_web(folder: Path) -> Iterator[GitWeb]:
             self.end_headers()
             self.wfile.write(body)
 
+        def answer_with(self, status: int, name: str, value: str) -> None:
+            self.send_response(status)
+            self.send_header(name, value)
+            self.end_headers()
+
         def answer_large(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/vnd.git-lfs+json")
@@ -112,7 +126,7 @@ def git_web(folder: Path) -> Iterator[GitWeb]:
             """Say nothing."""
 
     with listening(Handler) as address:
-        web = GitWeb(address=address)
+        web = GitWeb(address=address, password=password, moved=moved)
         yield web
 
 

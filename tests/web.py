@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,62 +28,87 @@ class Asked:
 
     path: str
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
+
+    @property
+    def authorization(self) -> str:
+        """What it said of who asks."""
+        return self.headers.get("Authorization", "")
 
 
 @dataclass(slots=True)
 class WebServer:
-    """Pages by path; with an `ETag`, `If-None-Match` is honoured."""
+    """Pages by path, or by method and path; with an `ETag`, `If-None-Match` is honoured."""
 
     address: str
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
 
-    def answer(self, path: str, headers: Mapping[str, str]) -> Page:
+    @property
+    def host(self) -> str:
+        """Its name and port."""
+        return self.address.partition("://")[2]
+
+    def answer(self, asked: Asked) -> Page:
         """Return what to say to a request."""
-        number = sum(1 for each in self.asked if each.path == path)
-        self.asked.append(Asked(path, dict(headers)))
-        page = self.pages.get(path, Page(b"nothing here\n", status=404))
+        number = sum(1 for each in self.asked if each.path == asked.path)
+        self.asked.append(asked)
+        bare = asked.path.partition("?")[0]
+        known = (f"{asked.method} {bare}", asked.path, bare)
+        nothing = Page(b"nothing here\n", status=404)
+        page = next((self.pages[key] for key in known if key in self.pages), nothing)
         if number < len(page.after):
             return Page(status=page.after[number])
         tag = page.headers.get("ETag")
-        if tag is not None and headers.get("If-None-Match") == tag:
+        if tag is not None and asked.headers.get("If-None-Match") == tag:
             return Page(status=304, headers={"ETag": tag})
         return page
 
 
 @contextlib.contextmanager
-def web_server() -> Iterator[WebServer]:
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
     """Serve for the time of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            page = web.answer(self.path, dict(self.headers.items()))
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            asked = Asked(self.path, dict(self.headers.items()), self.command, body)
+            page = web.answer(asked)
             self.send_response(page.status)
             for name, value in page.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(page.body)))
             self.end_headers()
-            self.wfile.write(page.body)
+            if self.command != "HEAD":
+                self.wfile.write(page.body)
+
+        do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - as the base class has them
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with listening(Handler) as address:
+    with listening(Handler, tls) as address:
         web = WebServer(address=address)
         yield web
 
 
 @contextlib.contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def listening(
+    handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Have requests answered on a port of this machine for the time of the block; give its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            scheme = "http" if tls is None else "https"
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -120,7 +120,10 @@ class StoreError(MachineError):
 
 
 class RemoteError(PolyarchError):
-    """Another machine didn't do what it was asked for."""
+    """Another machine didn't do what it was asked for.
+
+    `wait` is for how many seconds it asked to be left alone, 0 if it didn't.
+    """
 
     def __init__(
         self,
@@ -129,9 +132,11 @@ class RemoteError(PolyarchError):
         hint: str = "",
         place: Place | None = None,
         temporary: bool = False,
+        wait: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint, place=place)
         self.temporary = temporary
+        self.wait = wait
 
 
 class RegistryError(RemoteError):
@@ -145,8 +150,9 @@ class RegistryError(RemoteError):
         status: int = 0,
         codes: tuple[str, ...] = (),
         temporary: bool = False,
+        wait: float = 0.0,
     ) -> None:
-        super().__init__(message, hint=hint, temporary=temporary)
+        super().__init__(message, hint=hint, temporary=temporary, wait=wait)
         self.status = status
         self.codes = codes
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from certificates import make_certificates
 from plants import LAYER, plant_image, tar_of
 from programs import Person
 from registry import Registry, digest_of, serving
@@ -165,19 +165,61 @@ def test_a_mirror_answers(root: Person, registry: RealRegistry) -> None:
     assert (root.work / "out/bin/sh").exists() or (root.work / "out/bin/busybox").exists()
 
 
-def test_a_layer_is_mounted_from_its_repository(root: Person, registry: RealRegistry) -> None:
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_a_layer_is_mounted_from_its_repository(
+    root: Person, registry: RealRegistry, *, later: bool
+) -> None:
+    name = f"{registry.host}/mounted/{'later' if later else 'now'}"
     root.write("Dockerfile", f"FROM {registry.host}/library/busybox\nCOPY Dockerfile /\n")
     asked = len(registry.requests())
 
-    root.run("build", "-t", f"{registry.host}/mounted/app", "--push", ".").check()
+    root.run("build", "-t", name, *([] if later else ["--push"]), ".").check()
+    if later:
+        root.run("push", name).check()
 
-    mounts = [line for line in registry.requests()[asked:] if "mount=" in line]
+    mounts, uploads = transfers(registry.requests()[asked:])
     assert len(mounts) == 1
     assert "from=library%2Fbusybox" in mounts[0]
-    blobs = [
-        line for line in registry.requests()[asked:] if line.startswith("PUT") and "blobs" in line
-    ]
-    assert len(blobs) == 2  # the new layer and the config
+    assert len(uploads) == 2  # the new layer and the config
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_what_was_pushed_once_is_mounted(
+    root: Person, registry: RealRegistry, *, later: bool
+) -> None:
+    one, two = (f"{registry.host}/pushed/{'l' if later else 'n'}{number}" for number in (1, 2))
+    root.write("Dockerfile", f"FROM scratch\nCOPY Dockerfile /{one[-2:]}\n")
+    root.run("build", "-t", one, *([] if later else ["--push"]), ".").check()
+    if later:
+        root.run("push", one).check()
+    asked = len(registry.requests())
+
+    root.run("tag", one, two).check()
+    root.run("push", two).check()
+
+    mounts, uploads = transfers(registry.requests()[asked:])
+    assert [f"from=pushed%2F{one[-2:]}" in line for line in mounts] == [True] * len(mounts)
+    assert (len(mounts), len(uploads)) == (2, 0)
+
+
+def test_what_was_pulled_is_mounted(root: Person, registry: RealRegistry) -> None:
+    base, copy = f"{registry.host}/library/busybox", f"{registry.host}/pulled/copy"
+    root.run("pull", "--all-platforms", base).check()
+    root.run("tag", base, copy).check()
+    asked = len(registry.requests())
+
+    root.run("push", copy).check()
+
+    mounts, uploads = transfers(registry.requests()[asked:])
+    assert mounts
+    assert all("from=library%2Fbusybox" in line for line in mounts)
+    assert uploads == []
+
+
+def transfers(requests: list[str]) -> tuple[list[str], list[str]]:
+    """Return which blobs were asked to be mounted, and which were uploaded."""
+    mounts = [line for line in requests if "mount=" in line]
+    return mounts, [line for line in requests if line.startswith("PUT") and "blobs" in line]
 
 
 # --- HTTPS ---
@@ -187,22 +229,10 @@ def test_a_layer_is_mounted_from_its_repository(root: Person, registry: RealRegi
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealRegistry, Path]]:
     """A registry whose certificate a CA has signed that nobody knows; and that CA's certificate."""
     folder = tmp_path_factory.mktemp("secure")
-    _make_certificates(folder)
+    make_certificates(folder)
     tls = f"  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}\n"
     with real_registry(folder, tls) as server:
         yield server, folder / "ca.crt"
-
-
-def _make_certificates(folder: Path) -> None:
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests CA")
-    openssl("req", *new, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=tests")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    openssl("x509", "-req", "-in", "server.csr", *signer, "-out", "server.crt", "-extfile", "names")
 
 
 def settings(who: Person, host: str, *lines: str) -> None:

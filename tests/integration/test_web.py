@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -75,6 +77,34 @@ def test_an_archive_that_is_unpacked(root: Person, web: WebServer) -> None:
     root.write("Dockerfile", f"FROM scratch\nADD --unpack {web.address}/x /d/\n")
 
     assert added(root).name == "d/inner"
+
+
+def test_an_archive_that_was_coded_on_the_way(root: Person, web: WebServer) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    packed = archive("gz", inner="text")
+    web.pages |= {"/x": Page(gzip.compress(packed), headers), "/y.tgz": Page(packed, headers)}
+    checksum = f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    root.write(
+        "Dockerfile",
+        f"FROM scratch\nADD --unpack --checksum={checksum} {web.address}/x /d/\n"
+        f"ADD {web.address}/y.tgz /\n",
+    )
+
+    root.run("build", "-o", "out", ".").check()
+
+    assert (root.work / "out/d/inner").read_text() == "text"
+    # What such a server calls a .tgz is a tar by the time it is here, as it is with BuildKit.
+    assert tarfile.is_tarfile(root.work / "out/y.tgz")
+    assert (root.work / "out/y.tgz").read_bytes() == gzip.decompress(packed)
+
+
+def test_a_context_that_was_coded_on_the_way(who: Person, web: WebServer) -> None:
+    files = archive("", Dockerfile=DOCKERFILE, file="text")
+    web.pages["/c.tar"] = Page(gzip.compress(files), {"Content-Encoding": "gzip"})
+
+    who.run("build", "-o", "out", f"{web.address}/c.tar").check()
+
+    assert (who.work / "out/file").read_text() == "text"
 
 
 def test_a_secret_for_a_server(who: Person, web: WebServer) -> None:

@@ -11,8 +11,10 @@ from polyarch.cli.dockerconfig import HUB_KEY, config_key, erase, store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import ask, ask_secret
 from polyarch.errors import InputError, RegistryError
+from polyarch.progress import CancelToken
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
+from polyarch.registry.retry import Attempts
 from polyarch.registry.transport import Request, Transport
 
 __all__ = ["LOGIN", "LOGOUT", "check_credentials"]
@@ -28,7 +30,8 @@ def check_credentials(environ: Mapping[str, str], key: str, user: str, password:
     credentials = Credentials({**environ, **only_these})
     domain = _HUB_DOMAIN if key == HUB_KEY else key
     with Transport(load_hosts(environ), credentials) as transport:
-        response = transport.send(Request(method="GET", domain=domain, path="", scopes=()))
+        request = Request(method="GET", domain=domain, path="", scopes=())
+        response = Attempts(CancelToken()).run(lambda: transport.send(request))
         response.close()
     if response.status != _OK:
         raise RegistryError(

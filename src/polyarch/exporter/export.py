@@ -270,6 +270,9 @@ class Exporter:
         for name in export.names:
             with shown.part(f"naming to {name}"):
                 refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
+        # Layers of base images may be at their registries only: a later push mounts or fetches them.
+        for place, digests in export.sources().items():
+            self.store.layers.add_sources(place.domain, place.path, digests)
 
     def _load(self, output: Output, export: Export, shown: Step) -> None:
         """Give the image to docker's engine, if there is one."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.reference import Reference
+from polyarch.oci.reference import Reference, parse
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
@@ -49,6 +50,16 @@ class Export:
         for image in self.images:
             found |= {layer.descriptor.digest: None for layer in image.layers}
         return tuple(found)
+
+    def sources(self) -> dict[Reference, list[Digest]]:
+        """Return the repositories that layers of base images came from, and which layers."""
+        found: dict[Reference, list[Digest]] = {}
+        for image in self.images:
+            for layer in image.layers:
+                for source in layer.sources:
+                    if not source.startswith(LAYOUT_SCHEME):
+                        found.setdefault(parse(source), []).append(layer.descriptor.digest)
+        return found
 
     def entries(self) -> list[Descriptor]:
         """Return the descriptors of a layout's `index.json`: one for each name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
@@ -52,18 +53,6 @@ class RegistryCarrier:
         layers = {
             layer.descriptor.digest: layer for image in export.images for layer in image.layers
         }
-        blobs = [
-            PushBlob(
-                descriptor=layer.descriptor,
-                sources=tuple(
-                    parse(source).repository
-                    for source in layer.sources
-                    if not source.startswith(LAYOUT_SCHEME)
-                ),
-            )
-            for layer in layers.values()
-        ]
-        blobs += [PushBlob(descriptor=image.config.descriptor) for image in export.images]
         manifests = [_pushed(image.manifest) for image in export.images]
         started = time.time()
 
@@ -89,11 +78,29 @@ class RegistryCarrier:
                 name,
                 root,
                 [each for each in manifests if each.descriptor.digest != root.descriptor.digest],
-                blobs,
+                self._blobs(export, layers.values(), name),
                 open_blob=self.store.blobs.open,
                 ensure_blob=ensure,
                 on_progress=progress,
             )
+            configs = [image.config.descriptor.digest for image in export.images]
+            self.store.layers.add_sources(name.domain, name.path, [*layers, *configs])
+
+    def _blobs(
+        self, export: Export, layers: Iterable[ExportedLayer], name: Reference
+    ) -> Iterator[PushBlob]:
+        """Give the blobs with all repositories that may have them, if somebody asks for them."""
+        for layer in layers:
+            named = (parse(each) for each in layer.sources if not each.startswith(LAYOUT_SCHEME))
+            sources = (*(each.repository for each in named), *self._known(layer.descriptor, name))
+            yield PushBlob(descriptor=layer.descriptor, sources=sources)
+        for image in export.images:
+            config = image.config.descriptor
+            yield PushBlob(descriptor=config, sources=self._known(config, name))
+
+    def _known(self, blob: Descriptor, name: Reference) -> tuple[str, ...]:
+        known = self.store.layers.sources(blob.digest, name.domain)
+        return tuple(f"{name.domain}/{repository}" for repository in known)
 
 
 def _pushed(document: Document) -> PushDocument:

@@ -103,6 +103,9 @@ def find_engine(environ: Mapping[str, str] = os.environ, context: str = "") -> D
     Raises MachineError if the one that was asked for doesn't listen, InputError, NotFound.
     """
     address, is_wanted = find_address(environ, context)
+    if address.startswith("tcp://") and _wants_tls(environ, context):
+        # Said in clear, an image could be read and another one put in its place.
+        raise _unsupported(f"{address} with TLS")
     try:
         _connect(address).close()
     except OSError as error:
@@ -130,7 +133,19 @@ def _connect(address: str) -> socket.socket:
     if kind == "tcp":
         host, _, port = place.rstrip("/").rpartition(":")
         return socket.create_connection((host or place, int(port or _PORT)), _PATIENCE)
-    raise InputError(
+    raise _unsupported(address)
+
+
+def _wants_tls(environ: Mapping[str, str], context: str) -> bool:
+    """Tell whether docker's client would speak TLS to an address."""
+    if not context and environ.get("DOCKER_HOST"):
+        return bool(environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS"))
+    name = context or environ.get("DOCKER_CONTEXT", "") or _current_context(environ)
+    return (docker_config_folder(environ) / "contexts/tls" / hex_of(sha256(name.encode()))).exists()
+
+
+def _unsupported(address: str) -> InputError:
+    return InputError(
         f"a docker engine at {address} can't be given images yet",
         hint="use one at a unix:// or tcp:// address, or -o type=docker,dest=FILE and docker load",
     )

@@ -20,7 +20,7 @@ from polyarch.layer.tar import FILE
 from polyarch.layer.tarread import TarReader
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
-from polyarch.registry.download import redacted
+from polyarch.registry.origin import redacted
 from polyarch.text.giturl import GitReference, parse_git_reference
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.remote import RemoteSources

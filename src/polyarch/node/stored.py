@@ -168,13 +168,16 @@ class _Pulling:
 
     def run(self, manifests: Iterable[Descriptor]) -> None:
         blobs: dict[Digest, Descriptor] = {}
+        configs: list[Digest] = []
         for descriptor in manifests:
             manifest = parse_manifest(self._document(descriptor))
             self._document(manifest.config)
+            configs.append(manifest.config.digest)
             blobs.update((layer.digest, layer) for layer in manifest.layers)
         with ThreadPoolExecutor(_AT_ONCE, "pull") as pool:
             for done in [pool.submit(self._blob, blob) for blob in blobs.values()]:
                 done.result()
+        self._store.layers.add_sources(self._name.domain, self._name.path, [*blobs, *configs])
 
     def _document(self, descriptor: Descriptor) -> bytes:
         blobs = self._store.blobs
@@ -230,6 +233,7 @@ def push_stored(
             ensure_blob=_ensure(store, remote, cancel),
             on_progress=_progress(shown),
         )
+    store.layers.add_sources(name.domain, name.path, [blob.digest for blob in blobs])
     return root
 
 

@@ -6,7 +6,6 @@ challenges; the token specification of the distribution project, both its GET an
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import threading
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 from polyarch.errors import RegistryError
 from polyarch.record import field, frozen
 from polyarch.registry.credentials import Credential
+from polyarch.registry.origin import basic, shown
 
 __all__ = ["Authorizer", "Challenge", "TokenFetch", "merge_scopes", "parse_challenges"]
 
@@ -110,11 +110,11 @@ class Authorizer:
         status, body = self._ask(parameters, wanted, credential)
         if status != 200:
             raise RegistryError(
-                f"failed to authorize at {parameters['realm']}: status {status}",
+                f"failed to authorize at {shown(parameters['realm'])}: status {status}",
                 hint=f"log in again: polyarch login {self._host}",
                 status=status,
             )
-        token, lifetime = _read_token(body, parameters["realm"])
+        token, lifetime = _read_token(body, shown(parameters["realm"]))
         self._tokens[scopes] = (token, time.monotonic() + lifetime * _USED_LIFETIME)
         return token
 
@@ -142,10 +142,7 @@ class Authorizer:
 
 
 def _basic(credential: Credential) -> str:
-    if not credential.user:
-        return ""
-    text = f"{credential.user}:{credential.password}".encode()
-    return f"Basic {base64.b64encode(text).decode()}"
+    return basic(f"{credential.user}:{credential.password}") if credential.user else ""
 
 
 def _read_token(body: bytes, realm: str) -> tuple[str, float]:

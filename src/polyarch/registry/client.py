@@ -1,30 +1,33 @@
 """The distribution spec v1.1, operation by operation: what a registry is asked, and what its answers mean.
 
-A repository is written `domain/path`, as `Reference.repository` is. Each operation is tried again after
-errors that may pass. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
+A repository is written `domain/path`, as `Reference.repository` is. Each operation has one budget of
+attempts (see `retry`), whatever it is made of. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hex_of, parse_digest, sha256
-from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.retry import Pause, pause_unless_cancelled, retried
+from polyarch.registry.retry import ATTEMPTS, PASSING, Attempts, Pause, pause_unless_cancelled
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
 
 __all__ = ["Client"]
 
 _ANY_MANIFEST = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}, */*"
 _STORED = frozenset({200, 201, 202, 204})
-_RESUMES = 5
+_HEADS = 4
+_PROGRESS = 1 << 20
+"""An attempt at a blob that brought as many bytes was worth it: the next one counts as the first."""
 _DAMAGED = "the registry, or something in front of it, is damaged"
 
 
@@ -41,7 +44,8 @@ class Client:
     def head_manifest(self, reference: Reference) -> Descriptor | None:
         """Return what a name stands for, or None if there is no such thing. Raises RegistryError."""
         request = self._manifest("HEAD", reference.repository, reference.target, _ANY_MANIFEST)
-        response = self._send(request)
+        attempts = self._attempts(_HEADS)
+        response = self._send(request, attempts)
         response.close()
         if response.status == 404:
             return None
@@ -52,8 +56,9 @@ class Client:
             _check_told(told, reference, response.url)
             return Descriptor(media_type=_media_type(response), digest=told, size=int(size))
         # Some answer HEAD with less than asked for, or not at all; a refusal has its text in GET only.
+        attempts.allow(1)
         try:
-            data, media_type, found = self.get_manifest(reference, reference.target)
+            data, media_type, found = self._get_manifest(reference, reference.target, attempts)
         except NotFound:
             return None
         return Descriptor(media_type=media_type, digest=found, size=len(data))
@@ -63,9 +68,19 @@ class Client:
 
         Raises NotFound, RegistryError, IntegrityError if the bytes aren't those of the digest.
         """
+        return self._get_manifest(reference, target, self._attempts())
+
+    def _get_manifest(
+        self, reference: Reference, target: str, attempts: Attempts
+    ) -> tuple[bytes, str, Digest]:
         request = self._manifest("GET", reference.repository, target, _ANY_MANIFEST)
-        response = self._expect(request, f"get the manifest of {reference.familiar}", {200})
-        data = response.read()
+        what = f"get the manifest of {reference.familiar}"
+
+        def once() -> tuple[Response, bytes]:
+            response = self._once(request, what, {200})
+            return response, response.read()
+
+        response, data = attempts.run(once)
         digest = sha256(data)
         if ":" in target:
             digest = parse_digest(target)
@@ -85,11 +100,16 @@ class Client:
 
         A broken connection is taken up where it broke. Raises NotFound, RegistryError.
         """
-        done, breaks = 0, 0
+        attempts, done = self._attempts(), 0
+        is_coded = False
         while True:
-            response = self._open_blob(repository, descriptor, done)
-            skip = done if response.status == 200 else 0  # a registry that doesn't know Range
+            attempts.begin()
+            before = done
             try:
+                # What is coded on the way has no ranges of the blob: it comes from its start again.
+                response = self._open_blob(repository, descriptor, 0 if is_coded else done)
+                is_coded = response.is_coded
+                skip = 0 if response.status == 206 else done
                 for chunk in response.stream():
                     self._cancel.check()
                     piece, skip = chunk[skip:], max(0, skip - len(chunk))
@@ -97,17 +117,16 @@ class Client:
                     if piece:
                         yield piece
                 return
-            except RegistryError as error:
-                breaks += 1
-                if not error.temporary or breaks > _RESUMES:
-                    raise
-                self._pause(min(2.0 ** (breaks - 1), 8.0), self._cancel)
+            except RemoteError as error:
+                if done - before >= _PROGRESS:
+                    attempts.renew()
+                attempts.wait(error)
 
     def _open_blob(self, repository: str, descriptor: Descriptor, start: int) -> Response:
         headers = {"Range": f"bytes={start}-"} if start else {}
         request = self._request("GET", repository, f"blobs/{descriptor.digest}")
         what = f"get the blob {descriptor.digest} of {repository}"
-        return self._expect(replace(request, headers=headers), what, {200, 206})
+        return self._once(replace(request, headers=headers), what, {200, 206})
 
     def mount_blob(self, repository: str, digest: Digest, from_repository: str) -> bool:
         """Have a blob of another repository at the same registry; return whether that worked."""
@@ -115,19 +134,19 @@ class Client:
         query = urlencode({"mount": digest, "from": source})
         request = self._request("POST", repository, f"blobs/uploads/?{query}", pushes=True)
         scopes = (*request.scopes, f"repository:{source}:pull")
-        response = self._send(replace(request, scopes=scopes))
+        response = self._send(replace(request, scopes=scopes), self._attempts())
         response.close()
         if response.status == 202 and (location := response.headers.get("Location")):
-            # An upload was begun in its place. It is of no use to those who have no bytes to send.
+            # An upload was begun in its place. It is of no use to those who have no bytes to send, and
+            # ends by itself where that can't be said.
             url = urljoin(response.url, location)
-            self._send(replace(request, method="DELETE", path=url)).close()
+            with suppress(RemoteError):
+                self._transport.send(replace(request, method="DELETE", path=url)).close()
         return response.status == 201
 
     def upload_blob(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
         """Upload a blob of `size` bytes in one piece. Raises RegistryError."""
-        retried(
-            lambda: self._upload(repository, digest, size, open_body), self._cancel, self._pause
-        )
+        self._attempts().run(lambda: self._upload(repository, digest, size, open_body))
 
     def _upload(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
         what = f"upload the blob {digest} to {repository}"
@@ -175,17 +194,28 @@ class Client:
         )
 
     def _has(self, request: Request) -> bool:
-        response = self._send(request)
+        response = self._send(request, self._attempts())
         response.close()
         if response.status in {200, 404}:
             return response.status == 200
         raise refusal(response, request, f"ask for {request.path}")
 
-    def _send(self, request: Request) -> Response:
-        return retried(lambda: self._transport.send(request), self._cancel, self._pause)
+    def _attempts(self, limit: int = ATTEMPTS) -> Attempts:
+        return Attempts(self._cancel, self._pause, limit=limit)
+
+    def _send(self, request: Request, attempts: Attempts) -> Response:
+        """Return the answer, whatever its status; one that may pass only if it is the last."""
+
+        def once() -> Response:
+            response = self._transport.send(request)
+            if response.status in PASSING and attempts.left:
+                raise refusal(response, request, f"ask for {request.path}")
+            return response
+
+        return attempts.run(once)
 
     def _expect(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
-        return retried(lambda: self._once(request, what, good), self._cancel, self._pause)
+        return self._attempts().run(lambda: self._once(request, what, good))
 
     def _once(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
         response = self._transport.send(request)

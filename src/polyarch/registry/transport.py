@@ -1,43 +1,35 @@
-"""Requests to registries: to which machine, as whom, and how often; the API is `client`'s matter.
+"""Requests to registries: to which machine, and as whom; the API is `client`'s matter.
 
 A request goes to the mirrors of its registry first, if they may answer it; any error there leads to the
-next. On the last machine a request is sent up to five times: with a token after 401, again after 408,
-429 and passing errors of the server, and after a broken connection.
+next. It is sent once, and again with what opens the registry after 401; who tries again after errors is
+`retry`. A challenge counts if it comes from the machine that was asked, by the scheme it was asked in: not
+from storage that a blob was redirected to, nor from where an upload went.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
-from polyarch.errors import NotFound, RegistryError
-from polyarch.record import field, frozen, replace
+from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
+from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
+from polyarch.registry.follow import Call, OpenBody, Reply, Sender, Unreachable
 from polyarch.registry.hosts import Endpoint, Hosts
-from polyarch.registry.http import Answer, Connection
-from polyarch.registry.pools import Pools, Site, proxy_fields
+from polyarch.registry.origin import Origin, origin_of, shown
+from polyarch.registry.pools import Pools
+from polyarch.registry.retry import PASSING, told_wait
 
 __all__ = ["OpenBody", "Request", "Response", "Transport", "refusal"]
 
-_ATTEMPTS = 5
-_REDIRECTS = 10
-_BROKEN_PAUSE = 0.05
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 << 20
 _SETTINGS = "~/.config/polyarch/registries.toml"
-_PASSING = frozenset({500, 503, 504})
-_AGAIN = frozenset({408, 429})
-_REDIRECTED = frozenset({301, 302, 303, 307, 308})
-
-OpenBody = Callable[[], Generator[bytes, None, None]]
-"""Gives the bytes to send from their start; called again if they have to be sent again."""
 
 
 @frozen
@@ -60,18 +52,24 @@ class Request:
 
 
 class Response:
-    """An answer. Its body has to be read to its end or closed: `read`, `stream`, `close`."""
+    """An answer. Its body has to be read to its end or closed: `read`, `stream`, `close`.
 
-    def __init__(self, answer: Answer, url: str, release: Callable[[], None]) -> None:
-        self.status = answer.status
-        self.headers = answer.fields
-        self.url = url
-        self._answer = answer
-        self._release = release
+    `is_own` tells if the registry itself answered, and not somebody whom it named. `tried` says which
+    mirrors were asked before, and what they said.
+    """
+
+    def __init__(self, reply: Reply, *, is_own: bool) -> None:
+        self.status = reply.status
+        self.headers = reply.fields
+        self.url = reply.url
+        self.is_own = is_own
+        self.is_coded = reply.is_coded
+        self.tried: tuple[str, ...] = ()
+        self._reply = reply
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the `WWW-Authenticate` headers."""
-        return self.headers.all("WWW-Authenticate")
+        """Return the `WWW-Authenticate` headers of the registry itself."""
+        return self.headers.all("WWW-Authenticate") if self.is_own else ()
 
     def read(self, limit: int = _DOCUMENT_LIMIT) -> bytes:
         """Return the body. Raises RegistryError if it has more than `limit` bytes."""
@@ -80,41 +78,31 @@ class Response:
             data += chunk
             if len(data) > limit:
                 self.close()
-                raise RegistryError(f"{self.url} gives more than the {limit} bytes allowed")
+                raise RegistryError(f"{shown(self.url)} gives more than the {limit} bytes allowed")
         return bytes(data)
 
     def stream(self) -> Iterator[bytes]:
         """Give the body in pieces. Raises RegistryError (temporary) if it breaks off."""
         try:
-            yield from self._answer.stream(_CHUNK)
+            yield from self._reply.stream(_CHUNK)
         except OSError as error:
-            raise RegistryError(f"{self.url} broke off: {error}", temporary=True) from error
-        finally:
-            # Also for those who stop in the middle: the rest would be taken for the next answer.
-            self.close()
+            raise RegistryError(f"{shown(self.url)} broke off: {error}", temporary=True) from error
 
     def close(self) -> None:
         """Drop the rest of the body, and the connection if there is a lot of it."""
-        self._answer.drop()
-        self._release()
+        self._reply.close()
 
 
 class Transport:
     """Sends requests; shared by all threads of a process. Its connections end with its block."""
 
     def __init__(
-        self,
-        hosts: Hosts,
-        credentials: Credentials,
-        *,
-        user_agent: str = "polyarch",
-        pause: Callable[[float], None] = time.sleep,
+        self, hosts: Hosts, credentials: Credentials, *, user_agent: str = "polyarch"
     ) -> None:
         self._hosts = hosts
         self._credentials = credentials
-        self._user_agent = user_agent
-        self._pause = pause
         self._pools = Pools()
+        self._sender = Sender(hosts=hosts, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[str, Authorizer] = {}
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()
@@ -135,45 +123,50 @@ class Transport:
         Raises RegistryError if nobody answers, InputError for settings that can't be used.
         """
         *mirrors, last = self._hosts.endpoints(request.domain, mirrors=request.mirrors)
+        tried: list[str] = []
         for mirror in mirrors:
             try:
-                response = self._attempt(request, mirror, is_last=False)
-            except RegistryError:
+                response = self._ask(request, mirror)
+            except RemoteError as error:
+                tried.append(f"its mirror {mirror.host} failed before: {error}")
                 continue
             if response.status < 400:
                 return response
+            tried.append(f"its mirror {mirror.host} said {response.status} before")
             response.close()
-        return self._attempt(request, last, is_last=True)
+        try:
+            response = self._ask(request, last)
+        except RegistryError as error:
+            if not tried:
+                raise
+            raise RegistryError(
+                "; ".join((str(error), *tried)),
+                hint=error.hint,
+                status=error.status,
+                codes=error.codes,
+                temporary=error.temporary,
+                wait=error.wait,
+            ) from error
+        response.tried = tuple(tried)
+        return response
 
-    def _attempt(self, request: Request, endpoint: Endpoint, *, is_last: bool) -> Response:
-        """Send to one machine as often as makes sense."""
+    def _ask(self, request: Request, endpoint: Endpoint) -> Response:
+        """Send to one machine, as somebody whom it lets in."""
         authorizer = self._authorizer(endpoint)
         header = authorizer.header(request.scopes)
-        previous = 0
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                response = self._once(request, endpoint, header)
-            except RegistryError as error:
-                if not (is_last and error.temporary and attempt < _ATTEMPTS):
-                    raise
-                self._pause(_BROKEN_PAUSE)
-                continue
-            status = response.status
-            if attempt == _ATTEMPTS:
-                return response
-            if status == 401 and previous != 401:
-                challenges = parse_challenges(response.challenges())
-                answer = authorizer.answer(challenges, request.scopes, header)
-                if not answer:
-                    return response
-                header = answer
-            elif status in _AGAIN or (status in _PASSING and is_last and status != previous):
-                self._pause(_retry_after(response, attempt))
-            else:
-                return response
+        response = self._once(request, endpoint, header)
+        if response.status != 401:
+            return response
+        challenges = parse_challenges(response.challenges())
+        try:
+            answer = authorizer.answer(challenges, request.scopes, header)
+        except PolyarchError:
             response.close()
-            previous = status
-        raise AssertionError  # the last attempt returns or raises
+            raise
+        if not answer:
+            return response
+        response.close()
+        return self._once(request, endpoint, answer)
 
     def _authorizer(self, endpoint: Endpoint) -> Authorizer:
         with self._lock:
@@ -189,98 +182,72 @@ class Transport:
     def _fetch_token(
         self, endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
-        request = Request(
-            method=method, domain=endpoint.host, path=url, scopes=(), headers=headers, body=body
+        self._check_realm(endpoint, url)
+        fields = {name: value for name, value in headers.items() if name != "Authorization"}
+        authorization = headers.get("Authorization", "")
+        call = Call(
+            method=method,
+            url=url,
+            fields=fields,
+            authorization=authorization,
+            body=body,
+            confidential=bool(authorization or body),
         )
-        response = self._follow(request, endpoint, url, "")
+        response = self._send(call, endpoint, endpoint.host)
         return response.status, response.read()
+
+    def _check_realm(self, endpoint: Endpoint, realm: str) -> None:
+        """Refuse to send a password in clear on behalf of a registry that speaks TLS."""
+        is_trusting = endpoint.plain or endpoint.insecure
+        if origin_of(realm).is_secure or is_trusting or not self._origin(endpoint).is_secure:
+            return
+        raise RegistryError(
+            f"the registry at {endpoint.host} asks for passwords to be sent in clear, to {shown(realm)}",
+            hint="its realm has to be an https address; where the network is trusted, set insecure = true "
+            f'for [registry."{endpoint.host}"] in {_SETTINGS}',
+        )
 
     def _once(self, request: Request, endpoint: Endpoint, authorization: str) -> Response:
         if "://" in request.path:
             # An upload may go to another machine, which has no business with our tokens.
-            is_same = urlsplit(request.path).netloc == endpoint.host
-            return self._follow(request, endpoint, request.path, authorization if is_same else "")
-        scheme = "http" if self._is_plain(endpoint) else "https"
-        url = _url(request, endpoint, scheme)
+            is_own = origin_of(request.path) == self._origin(endpoint)
+            call = _call(request, request.path, authorization if is_own else "")
+            return self._send(call, endpoint, request.domain)
+        scheme = self._origin(endpoint).scheme
+        call = _call(request, _url(request, endpoint, scheme), authorization)
         try:
-            return self._follow(request, endpoint, url, authorization)
+            return self._send(call, endpoint, request.domain)
         except RegistryError:
             if scheme == "http" or not (endpoint.plain and endpoint.insecure):
                 raise
         self._fell_back.add(endpoint.host)
-        return self._follow(request, endpoint, _url(request, endpoint, "http"), authorization)
+        call = _call(request, _url(request, endpoint, "http"), authorization)
+        return self._send(call, endpoint, request.domain)
 
-    def _is_plain(self, endpoint: Endpoint) -> bool:
-        return endpoint.plain and (not endpoint.insecure or endpoint.host in self._fell_back)
+    def _origin(self, endpoint: Endpoint) -> Origin:
+        """Return how a machine is spoken to now."""
+        is_plain = endpoint.plain and (not endpoint.insecure or endpoint.host in self._fell_back)
+        return origin_of(f"{'http' if is_plain else 'https'}://{endpoint.host}")
 
-    def _follow(
-        self, request: Request, endpoint: Endpoint, url: str, authorization: str
-    ) -> Response:
-        for _ in range(_REDIRECTS + 1):
-            response = self._urlopen(request, endpoint, url, authorization)
-            location = response.headers.get("Location", "")
-            if response.status not in _REDIRECTED or not location:
-                return response
-            response.close()
-            target = urljoin(url, location)
-            if urlsplit(target).netloc != urlsplit(url).netloc:
-                authorization = ""  # blobs lie at third parties
-            url = target
-        raise RegistryError(f"{request.domain} redirects more than {_REDIRECTS} times: {url}")
-
-    def _urlopen(
-        self, request: Request, endpoint: Endpoint, url: str, authorization: str
-    ) -> Response:
-        split = urlsplit(url)
-        if split.netloc != endpoint.host:
-            # The endpoint's trust ends with the endpoint.
-            endpoint = replace(endpoint, authorities=(), keypairs=(), insecure=False)
-        site = self._pools.site(endpoint, split.scheme, split.netloc)
-        fields = {"Host": split.netloc, "User-Agent": self._user_agent, **request.headers}
-        fields |= proxy_fields(site)
-        if authorization:
-            fields["Authorization"] = authorization
-        connection: Connection | None = None
+    def _send(self, call: Call, endpoint: Endpoint, domain: str) -> Response:
+        own = self._origin(endpoint)
         try:
-            connection = self._pools.take(site)
-            answer = _exchange(connection, request, _target(site, url), fields)
-        except OSError as error:
-            if connection is not None:
-                connection.close()
-            raise _unreachable(request.domain, url, error) from error
-        return Response(answer, url, _once_only(self._pools, site, connection))
+            reply = self._sender.send(call, endpoint if origin_of(call.url) == own else None)
+        except Unreachable as error:
+            raise _unreachable(domain, error.url, error.error) from error
+        return Response(reply, is_own=reply.origin == own)
 
 
-def _exchange(
-    connection: Connection, request: Request, target: str, fields: dict[str, str]
-) -> Answer:
-    if request.open_body is not None:
-        fields["Content-Length"] = str(request.size)
-        with contextlib.closing(request.open_body()) as body:
-            return connection.exchange(request.method, target, fields, body)
-    if request.body or request.method in {"POST", "PUT", "PATCH"}:
-        fields["Content-Length"] = str(len(request.body))
-    return connection.exchange(request.method, target, fields, request.body)
-
-
-def _once_only(pools: Pools, site: Site, connection: Connection) -> Callable[[], None]:
-    """Return what gives the connection back, the first time that it is called."""
-    left = [connection]
-
-    def release() -> None:
-        if left:
-            pools.give_back(site, left.pop())
-
-    return release
-
-
-def _target(site: Site, url: str) -> str:
-    """Return what the request line names: the path, or the whole URL for a proxy that reads it."""
-    clean = quote(url, safe="%/:?#[]@!$&'()*+,;=~").partition("#")[0]
-    if site.is_forwarded:
-        return clean
-    split = urlsplit(clean)
-    return (split.path or "/") + (f"?{split.query}" if split.query else "")
+def _call(request: Request, url: str, authorization: str) -> Call:
+    return Call(
+        method=request.method,
+        url=url,
+        fields=request.headers,
+        authorization=authorization,
+        body=request.body,
+        open_body=request.open_body,
+        size=request.size,
+    )
 
 
 def _url(request: Request, endpoint: Endpoint, scheme: str) -> str:
@@ -288,11 +255,6 @@ def _url(request: Request, endpoint: Endpoint, scheme: str) -> str:
     if not endpoint.namespace:
         return url
     return f"{url}{'&' if '?' in url else '?'}{urlencode({'ns': endpoint.namespace})}"
-
-
-def _retry_after(response: Response, attempt: int) -> float:
-    told = response.headers.get("Retry-After", "")
-    return min(float(told), 30.0) if told.isdecimal() else 0.25 * 2**attempt
 
 
 def _unreachable(domain: str, url: str, error: Exception) -> RegistryError:
@@ -313,7 +275,7 @@ def _unreachable(domain: str, url: str, error: Exception) -> RegistryError:
         or getattr(error, "errno", 0) == socket.EAI_NONAME
     )
     return RegistryError(
-        f"can't reach the registry at {urlsplit(url).netloc}: {text}",
+        f"can't reach the registry at {origin_of(url)}: {text}",
         hint=hint,
         temporary=not is_lasting,
     )
@@ -325,9 +287,10 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
     NotFound for what isn't there, else RegistryError with the codes of the distribution spec.
     """
     codes, messages = _errors(response)
-    text = f"can't {what}: {request.method} {response.url} says {response.status}"
+    text = f"can't {what}: {request.method} {shown(response.url)} says {response.status}"
     if messages:
         text += ": " + "; ".join(messages)
+    text = "; ".join((text, *response.tried))
     if response.status == 404:
         return NotFound(f"{text}: not found", hint="check the name and the tag")
     hint = ""
@@ -339,6 +302,8 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
             f"{kind} access denied, repository does not exist or may require authorization: {text}"
         )
         hint = f"log in with a user who may do that: polyarch login {request.domain}"
+        if not response.is_own:
+            hint = f"{origin_of(response.url)} isn't given the credentials of {request.domain}, which led there"
     elif response.status == 429:
         hint = "the registry limits how often it is asked: log in, or wait"
     elif response.status == 400 and response.url.startswith("http:") and not codes:
@@ -346,7 +311,12 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
             f'it may want HTTPS: set http = false for [registry."{request.domain}"] in {_SETTINGS}'
         )
     return RegistryError(
-        text, hint=hint, status=response.status, codes=codes, temporary=response.status >= 500
+        text,
+        hint=hint,
+        status=response.status,
+        codes=codes,
+        temporary=response.status in PASSING,
+        wait=told_wait(response.headers.get("Retry-After")),
     )
 
 
@@ -356,5 +326,5 @@ def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
         errors = json.loads(response.read())["errors"]
         codes = tuple(str(error.get("code", "")) for error in errors)
         return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RegistryError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
         return (), []

@@ -10,7 +10,7 @@ __all__ = ["SCHEMA", "Download", "Downloads"]
 
 SCHEMA = (
     (
-        "CREATE TABLE IF NOT EXISTS downloads_1 (url TEXT PRIMARY KEY, digest TEXT NOT NULL,"
+        "CREATE TABLE IF NOT EXISTS downloads_2 (url TEXT PRIMARY KEY, digest TEXT NOT NULL,"
         " etag TEXT NOT NULL, modified TEXT NOT NULL) WITHOUT ROWID"
     ),
 )
@@ -36,7 +36,7 @@ class Downloads:
         """Return what the address gave last, or None."""
         self._database.ensure(SCHEMA)
         rows = self._database.execute(
-            "SELECT digest, etag, modified FROM downloads_1 WHERE url = ?", (url,)
+            "SELECT digest, etag, modified FROM downloads_2 WHERE url = ?", (url,)
         )
         for digest, etag, modified in rows:
             return Download(
@@ -48,6 +48,6 @@ class Downloads:
         """Remember a file in place of what its address gave before."""
         self._database.ensure(SCHEMA)
         self._database.execute(
-            "INSERT OR REPLACE INTO downloads_1 VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO downloads_2 VALUES (?, ?, ?, ?)",
             (download.url, download.digest, download.etag, download.modified),
         )

@@ -24,6 +24,9 @@ SCHEMA = (
     ),
 )
 
+_FRESH = 24 * 3600.0
+_FORGOTTEN = 60 * 24 * 3600.0
+
 
 @frozen
 class LayerBlob:
@@ -76,13 +79,26 @@ class LayerRecords:
             self._database.executemany("DELETE FROM sources_1 WHERE digest = ?", rows)
 
     def add_sources(self, host: str, repository: str, digests: Iterable[Digest]) -> None:
-        """Remember that the registry at `host` has the blobs in `repository`."""
+        """Remember that the registry at `host` has the blobs in `repository`.
+
+        What was remembered today isn't written again, since unchanged builds say it each time; what
+        nobody has said for two months is forgotten.
+        """
         self._database.ensure(SCHEMA)
         now = time.time()
-        self._database.executemany(
-            "INSERT OR REPLACE INTO sources_1 VALUES (?, ?, ?, ?)",
-            [(digest, host, repository, now) for digest in digests],
-        )
+        known = {
+            row[0]
+            for row in self._database.execute(
+                "SELECT digest FROM sources_1 WHERE host = ? AND repository = ? AND seen > ?",
+                (host, repository, now - _FRESH),
+            )
+        }
+        new = [(digest, host, repository, now) for digest in digests if digest not in known]
+        if not new:
+            return
+        with self._database.transaction():
+            self._database.execute("DELETE FROM sources_1 WHERE seen < ?", (now - _FORGOTTEN,))
+            self._database.executemany("INSERT OR REPLACE INTO sources_1 VALUES (?, ?, ?, ?)", new)
 
     def sources(self, digest: Digest, host: str) -> tuple[str, ...]:
         """Return the repositories at `host` that had the blob, last seen first."""

@@ -43,9 +43,11 @@ class RemoteSources:
     def file(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
         """Fetch a file. Raises RemoteError, IntegrityError, StoreError."""
         from polyarch.registry.download import Getter  # noqa: PLC0415
+        from polyarch.registry.follow import Sender  # noqa: PLC0415
         from polyarch.worker.source_http import HttpSource  # noqa: PLC0415
 
-        getter = Getter(hosts=load_hosts(self.environ), pools=self.pools)
+        sender = Sender(hosts=load_hosts(self.environ), pools=self.pools)
+        getter = Getter(sender=sender, cancel=cancel)
         return HttpSource(store=self.store, getter=getter, secrets=self.secrets).fetch(op, cancel)
 
     def commit(self, op: GitOp, cancel: CancelToken) -> GitTree:

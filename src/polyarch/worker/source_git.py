@@ -3,7 +3,9 @@
 The program gets an environment of our own: no configuration of the user or the machine, no prompt, and
 passwords by environment variables, which unlike arguments nobody else sees. A repository's hooks never
 run, as it is fetched into a fresh one. Only the commit itself is asked for; a server that gives no single
-commits is asked for everything. Files that the repository keeps by git LFS are fetched where `git-lfs` is
+commits is asked for everything. git would take the header of a secret along wherever a server redirects it,
+so with one it follows nothing: where a repository has moved to is found out here, and the header goes there
+if that is still the same origin. Files that the repository keeps by git LFS are fetched where `git-lfs` is
 installed; elsewhere the pointers to them stay, as they always do with BuildKit.
 """
 
@@ -14,7 +16,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,11 @@ from polyarch.errors import InputError, IntegrityError, MachineError, NotFound, 
 from polyarch.graph.op import GitOp
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
+from polyarch.registry.download import Getter
+from polyarch.registry.follow import Sender
+from polyarch.registry.hosts import load_hosts
+from polyarch.registry.origin import origin_of
+from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
 from polyarch.worker.secrets import Secrets
@@ -33,6 +40,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _HEAD = re.compile(r"refs/heads/(\S+)")
 _SHALLOW = re.compile(r"--depth|shallow")
+_MOVED = re.compile(r"unable to access '([^']+)': The requested URL returned error: 30[12378]\b")
+_MOVES = 5
+_REFS = "/info/refs?service=git-upload-pack"
 _SSH_COMPLAINT = re.compile(r"Permission denied|Host key verification failed")
 _INHERITED = (
     "PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -75,9 +85,34 @@ class GitSource:
                 f"invalid checksum {op.checksum} for Git URL, expected hex commit hash"
             )
         remote = op.remote if "://" in op.remote or "@" in op.remote else f"https://{op.remote}"
+        moved: dict[str, str] = {}
+        while True:
+            try:
+                return self._fetch(op, remote, moved, cancel)
+            except RemoteError as error:
+                found = _MOVED.search(str(error))
+                url = found[1].rstrip("/") if found else ""
+                if not url or url in moved or len(moved) == _MOVES:
+                    raise
+            moved[url] = self._destination(url, cancel)
+
+    def _destination(self, url: str, cancel: CancelToken) -> str:
+        """Return where a repository has moved to."""
+        pools = Pools(self.environ)
+        sender = Sender(hosts=load_hosts(self.environ), pools=pools)
+        getter = Getter(sender=sender, cancel=cancel)
+        try:
+            with getter.get(f"{url}{_REFS}", {}, self._authorization(url)) as reply:
+                return reply.url.removesuffix(_REFS).rstrip("/")
+        finally:
+            pools.close()
+
+    def _fetch(
+        self, op: GitOp, remote: str, moved: Mapping[str, str], cancel: CancelToken
+    ) -> GitTree:
         folder = self.store.temporary("git")
         folder.mkdir()
-        git = _Git(folder=folder, env=self._environment(remote), cancel=cancel)
+        git = _Git(folder=folder, env=self._environment(remote, moved), cancel=cancel)
         wanted = self._resolve(git, remote, op)
         _check_out(git, remote, wanted)
         commit = git.run("rev-parse", "HEAD").strip()
@@ -113,7 +148,7 @@ class GitSource:
             return _Wanted(name=ref, digest=ref)
         return _find(git, remote, ref or _default_branch(git, remote))
 
-    def _environment(self, remote: str) -> dict[str, str]:
+    def _environment(self, remote: str, moved: Mapping[str, str]) -> dict[str, str]:
         env = {name: self.environ[name] for name in _INHERITED if name in self.environ}
         env |= {
             "GIT_TERMINAL_PROMPT": "0",
@@ -132,8 +167,11 @@ class GitSource:
         }
         if shutil.which("git-lfs", path=env.get("PATH")):
             settings |= _LARGE_FILES
+        settings |= {f"url.{new}.insteadOf": old for old, new in moved.items()}
         if header := self._authorization(remote):
-            settings[f"http.{_scope(remote)}.extraheader"] = f"Authorization: {header}"
+            for place in (_scope(remote), *_same_origin(remote, moved.values())):
+                settings[f"http.{place}.extraheader"] = f"Authorization: {header}"
+                settings[f"http.{place}.followRedirects"] = "false"
         env["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (key, value) in enumerate(settings.items()):
             env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
@@ -313,6 +351,10 @@ def _scope(remote: str) -> str:
         if remote.startswith(host):
             return host
     return without_login(remote)
+
+
+def _same_origin(remote: str, places: Iterable[str]) -> list[str]:
+    return [place for place in places if origin_of(place) == origin_of(remote)]
 
 
 def _lines(text: str) -> list[tuple[str, str, str]]:

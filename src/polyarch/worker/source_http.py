@@ -1,5 +1,8 @@
 """Files of web servers: fetched once, asked about again by ETag, checked against a digest.
 
+What a server codes on the way is decoded first: size, digest and archive are those of the file. Its ETag
+is that of the coded form, which the same question gets again.
+
 The file is the only one of a tree: mode 0600, owner 0:0, its time that of Last-Modified or 1970.
 """
 
@@ -15,8 +18,9 @@ from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.registry.download import Getter, redacted
-from polyarch.registry.http import Answer
+from polyarch.registry.download import Getter
+from polyarch.registry.follow import Reply
+from polyarch.registry.origin import redacted
 from polyarch.store.downloads import Download, Downloads
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
@@ -78,12 +82,12 @@ class HttpSource:
         return found.hexdigest() == encoded
 
     def _download(self, url: str, known: Download | None, cancel: CancelToken) -> Download:
-        fields = self._authorization(url)
+        fields: dict[str, str] = {}
         if known is not None and known.etag:
             fields["If-None-Match"] = known.etag
         elif known is not None and known.modified:
             fields["If-Modified-Since"] = known.modified
-        with self.getter.get(url, fields) as answer:
+        with self.getter.get(url, fields, self._authorization(url)) as answer:
             if known is not None and _is_same(answer, known):
                 return known
             if not 200 <= answer.status < 400:
@@ -97,21 +101,21 @@ class HttpSource:
                 modified=answer.fields.get("Last-Modified"),
             )
 
-    def _save(self, answer: Answer, cancel: CancelToken) -> Digest:
+    def _save(self, answer: Reply, cancel: CancelToken) -> Digest:
         with self.store.blobs.writer() as writer:
             for piece in answer.stream(_CHUNK):
                 cancel.check()
                 writer.write(piece)
         return writer.digest
 
-    def _authorization(self, url: str) -> dict[str, str]:
-        """Return what the secrets of the machine's name give; of two, the token."""
+    def _authorization(self, url: str) -> str:
+        """Return what the secrets of the machine's name give; of two, the token; "" for none."""
         host = urlsplit(url).hostname or ""
         token = self.secrets.find(f"HTTP_AUTH_TOKEN_{host}")
         header = self.secrets.find(f"HTTP_AUTH_HEADER_{host}")
         if token is not None:
             header = b"Bearer " + token
-        return {} if header is None else {"Authorization": header.decode("latin-1").strip()}
+        return "" if header is None else header.decode("latin-1").strip()
 
     def _placed(self, op: HttpOp, download: Download) -> HttpFile:
         folder = self.store.temporary("http")
@@ -128,7 +132,7 @@ class HttpSource:
         return HttpFile(folder=folder, path=path, modified=modified)
 
 
-def _is_same(answer: Answer, known: Download) -> bool:
+def _is_same(answer: Reply, known: Download) -> bool:
     """Tell whether a server says that nothing is new; some do only by the tag that they send."""
     if answer.status == 304:
         return True

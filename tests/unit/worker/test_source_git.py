@@ -180,12 +180,13 @@ def test_secrets_become_headers_of_their_host(source: GitSource, tmp_path: Path)
     secrets = Secrets(sources={"GIT_AUTH_TOKEN.h": SecretSource(path=str(tmp_path / "token"))})
     source = GitSource(store=source.store, secrets=secrets, environ={})
 
-    env = source._environment("https://h/r.git")
+    env = source._environment("https://h/r.git", {})
 
     assert "http.https://h/r.git.extraheader" in env.values()
     assert "Authorization: basic eC1hY2Nlc3MtdG9rZW46YWJj" in env.values()
     assert (
-        "http.https://other/.extraheader" not in source._environment("https://other/r.git").values()
+        "http.https://other/.extraheader"
+        not in source._environment("https://other/r.git", {}).values()
     )
 
 
@@ -193,7 +194,7 @@ def test_the_token_of_github_is_for_all_of_it(source: GitSource, tmp_path: Path)
     secrets = Secrets(sources={"GIT_AUTH_TOKEN": SecretSource(value=b"abc")})
     source = GitSource(store=source.store, secrets=secrets, environ={})
 
-    env = source._environment("https://github.com/org/repo.git")
+    env = source._environment("https://github.com/org/repo.git", {})
 
     assert "http.https://github.com/.extraheader" in env.values()
 

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import os
 import stat
@@ -10,8 +11,10 @@ from polyarch.digest import sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
 from polyarch.progress import CancelToken
-from polyarch.registry.download import Getter, redacted
+from polyarch.registry.download import Getter
+from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
+from polyarch.registry.origin import redacted
 from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
@@ -31,7 +34,8 @@ def web() -> Iterator[WebServer]:
 def source(tmp_path: Path) -> Iterator[HttpSource]:
     pools = Pools({})
     with Store(tmp_path / "store") as store:
-        getter = Getter(hosts=Hosts({}, tmp_path / "none"), pools=pools, pause=lambda _: None)
+        sender = Sender(hosts=Hosts({}, tmp_path / "none"), pools=pools)
+        getter = Getter(sender=sender, cancel=CancelToken(), pause=lambda _seconds, _cancel: None)
         yield HttpSource(store=store, getter=getter, secrets=Secrets())
     pools.close()
 
@@ -50,6 +54,32 @@ def test_a_file_is_alone_in_its_tree(source: HttpSource, web: WebServer) -> None
     assert file.path.read_bytes() == b"content"
     assert stat.S_IMODE(status.st_mode) == 0o600
     assert (status.st_mtime, file.modified) == (1_700_000_000, 1_700_000_000)
+
+
+def test_a_file_that_was_coded_on_the_way(source: HttpSource, web: WebServer) -> None:
+    web.pages["/a"] = Page(gzip.compress(b"content"), {**DATED, "Content-Encoding": "gzip"})
+    checksum = sha256(b"content")
+
+    file = fetch(source, f"{web.address}/a", checksum)
+    again = fetch(source, f"{web.address}/a")
+
+    assert file.path.read_bytes() == again.path.read_bytes() == b"content"
+    assert [each.headers.get("If-None-Match") for each in web.asked] == [None, '"1"']
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, br"])
+def test_a_coding_that_is_not_known(source: HttpSource, web: WebServer, coding: str) -> None:
+    web.pages["/a"] = Page(b"content", {**DATED, "Content-Encoding": coding})
+
+    with pytest.raises(RemoteError, match=f"content coding '{coding}', which isn't supported"):
+        fetch(source, f"{web.address}/a")
+
+
+def test_a_coded_file_that_was_cut_short(source: HttpSource, web: WebServer) -> None:
+    web.pages["/a"] = Page(gzip.compress(b"content")[:-3], {"Content-Encoding": "gzip"})
+
+    with pytest.raises(RemoteError, match=r"broke off: the gzip coding .* ends too early"):
+        fetch(source, f"{web.address}/a")
 
 
 def test_a_file_without_a_date_is_of_1970(source: HttpSource, web: WebServer) -> None:

@@ -1,0 +1,190 @@
+"""One budget of attempts for each operation, whatever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from polyarch.digest import sha256
+from polyarch.errors import PolyarchError, RegistryError
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import OCI_LAYER, OCI_MANIFEST
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import CancelToken
+from polyarch.registry.client import Client
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.download import Getter
+from polyarch.registry.follow import Sender
+from polyarch.registry.hosts import Hosts
+from polyarch.registry.pools import Pools
+from polyarch.registry.retry import Attempts, told_wait
+from polyarch.registry.transport import Transport
+from registry import Registry, opened, serving
+from spies import at_once
+from web import Page, web_server
+
+DATA = b"0123456789" * (1 << 18)
+BLOB = Descriptor(media_type=OCI_LAYER, digest=sha256(DATA), size=len(DATA))
+HOSTS = Hosts({}, Path("/nonexistent"))
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
+
+
+def client() -> Client:
+    transport = Transport(HOSTS, Credentials({"DOCKER_CONFIG": "/nonexistent"}))
+    return Client(opened(transport), CancelToken(), pause=at_once)
+
+
+def whole() -> Generator[bytes, None, None]:
+    yield DATA
+
+
+OPERATIONS: dict[str, Callable[[Client, str], object]] = {
+    "resolve": lambda it, host: it.head_manifest(parse_reference(f"{host}/app:1")),
+    "get": lambda it, host: it.get_manifest(parse_reference(f"{host}/app:1"), "1"),
+    "has blob": lambda it, host: it.has_blob(f"{host}/app", BLOB.digest),
+    "has manifest": lambda it, host: it.has_manifest(f"{host}/app", BLOB.digest),
+    "read": lambda it, host: list(it.read_blob(f"{host}/app", BLOB)),
+    "upload": lambda it, host: it.upload_blob(f"{host}/app", BLOB.digest, len(DATA), whole),
+    "put": lambda it, host: it.put_manifest(f"{host}/app", "1", b"{}", OCI_MANIFEST),
+}
+
+
+class AlwaysFailing(dict[str, list[int]]):
+    """Failures for every request."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def get(self, _line: object, _default: object = None) -> list[int]:
+        return [self.status]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_server_that_fails_is_asked_five_times(server: Registry, name: str, status: int) -> None:
+    server.failures = AlwaysFailing(status)
+
+    with pytest.raises(RegistryError) as caught:
+        OPERATIONS[name](client(), server.host)
+
+    assert (caught.value.status, len(server.requests)) == (status, 5)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501, 505])
+def test_what_will_not_pass_is_asked_once(server: Registry, status: int) -> None:
+    server.failures = AlwaysFailing(status)
+
+    with pytest.raises(PolyarchError):
+        OPERATIONS["get"](client(), server.host)
+
+    assert len(server.requests) == 1
+
+
+def test_a_blob_that_never_gets_on(server: Registry) -> None:
+    server.blobs["app", BLOB.digest] = DATA
+    server.cuts = [10] * 99
+
+    with pytest.raises(RegistryError, match="broke off"):
+        OPERATIONS["read"](client(), server.host)
+
+    assert len(server.requests) == 5
+
+
+def test_a_blob_that_gets_on_may_break_more_often(server: Registry) -> None:
+    server.blobs["app", BLOB.digest] = DATA
+    server.cuts = [10] * 4 + [1 << 20] + [10] * 4 + [1 << 20]
+
+    found = b"".join(client().read_blob(f"{server.host}/app", BLOB))
+
+    assert found == DATA
+    assert len(server.requests) == 11
+
+
+def test_a_coded_blob_that_breaks_off_comes_from_its_start(server: Registry) -> None:
+    server.blobs["app", BLOB.digest] = DATA
+    server.coded = {BLOB.digest}
+    server.cuts = [3000, 2000]
+
+    found = b"".join(client().read_blob(f"{server.host}/app", BLOB))
+
+    assert found == DATA
+    assert len(server.requests) == 3
+
+
+def test_an_upload_begins_anew(server: Registry) -> None:
+    server.failures["PUT " + _put_path()] = [503, 503]
+
+    client().upload_blob(f"{server.host}/app", BLOB.digest, len(DATA), whole)
+
+    assert [line.split()[0] for line in server.requests] == ["POST", "PUT"] * 3
+
+
+def _put_path() -> str:
+    digest = BLOB.digest.replace(":", "%3A")
+    return f"/v2/app/blobs/uploads/session?state=x&digest={digest}"
+
+
+def test_a_mount_that_fails_is_an_upload(server: Registry) -> None:
+    server.failures = AlwaysFailing(500)
+
+    assert not client().mount_blob(f"{server.host}/app", BLOB.digest, f"{server.host}/base")
+
+    assert len(server.requests) == 5
+
+
+def test_a_download_is_asked_for_five_times() -> None:
+    pools = Pools({})
+    getter = Getter(sender=Sender(hosts=HOSTS, pools=pools), cancel=CancelToken(), pause=at_once)
+    with web_server() as web:
+        web.pages["/f"] = Page(status=503)
+        with getter.get(f"{web.address}/f", {}) as reply:
+            assert reply.status == 503
+        pools.close()
+
+    assert len(web.asked) == 5
+
+
+def test_waiting() -> None:
+    waited: list[float] = []
+    attempts = Attempts(CancelToken(), lambda seconds, _: waited.append(seconds))
+    errors = iter(
+        [
+            RegistryError("a kept connection was hung up on", temporary=True),
+            RegistryError("busy", status=503, temporary=True),
+            RegistryError("come back", status=429, temporary=True, wait=7.0),
+            RegistryError("busy", status=503, temporary=True),
+            RegistryError("the last", status=503, temporary=True),
+        ]
+    )
+
+    def operation() -> None:
+        raise next(errors)
+
+    with pytest.raises(RegistryError, match="the last"):
+        attempts.run(operation)
+
+    assert waited == [0.05, 1.0, 7.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", 0),
+        ("7", 7),
+        ("0", 0.05),
+        ("99999999", 30),
+        ("-1", 0),
+        ("Wed, 21 Oct 2026", 0),
+        ("²", 0),
+    ],
+)
+def test_retry_after(text: str, seconds: float) -> None:
+    assert told_wait(text) == seconds
