@@ -57,8 +57,11 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
 
     What doesn't exist is taken as it is written, so the result may name a file to be made. With
     `follow_last=False` a link in the last place is not followed. Never leaves `root`, as long as
-    nobody changes the tree meanwhile. Raises InputError for more than 255 links.
+    nobody changes the tree meanwhile. Raises InputError for more than 255 links, and for a text that can
+    be no path.
     """
+    if "\0" in path:
+        raise InputError(f"{path!r} can be no path: it holds a NUL")
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
     links = 0

@@ -25,6 +25,7 @@ from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import output_trouble, store_trouble
+from polyarch.text.epoch import parse_epoch
 
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink as ByteSink
@@ -114,9 +115,7 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
-    if not text.removeprefix("-").isdecimal():
-        raise InputError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="give whole seconds since 1970")
-    return int(text)
+    return parse_epoch(text)
 
 
 def annotations_of(output: Output, platforms: int) -> Annotations:

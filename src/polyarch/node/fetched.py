@@ -17,6 +17,7 @@ from polyarch.graph.op import GitOp, HttpOp
 from polyarch.inroot import read_small, resolve
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
+from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import TarReader
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
@@ -164,7 +165,7 @@ def _archive_date(path: Path) -> int | None:
 def _newest(path: Path) -> int | None:
     """Return the time of the newest file in an archive, in seconds."""
     with path.open("rb") as stream, decompressed(stream) as tar:
-        times = [
-            member.mtime_ns // 1_000_000_000 for member in TarReader(tar) if member.kind == FILE
-        ]
-    return max(times, default=None)
+        members = TarReader(tar, stop_at_mark=True)
+        times = (time_of(member.mtime_ns) for member in members if member.kind == FILE)
+        newest = max(times, default=None)
+    return None if newest is None else newest // 1_000_000_000

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from polyarch.digest import sha256
-from polyarch.errors import IntegrityError
+from polyarch.errors import IntegrityError, InvalidDigest
 from polyarch.text.jsontext import read_json
 
 __all__ = ["Fields", "naming", "read_document"]
@@ -109,10 +109,10 @@ def read_document(data: bytes) -> Fields:
 
 @contextmanager
 def naming(kind: str, data: bytes) -> Iterator[None]:
-    """Say of every IntegrityError inside which document it is about: `kind` and its digest."""
+    """Say of every IntegrityError and InvalidDigest inside which document it is about: `kind` and its digest."""
     try:
         yield
-    except IntegrityError as error:
+    except (IntegrityError, InvalidDigest) as error:
         raise IntegrityError(
             f"the {kind} {sha256(data)} can't be read: {error}",
             hint=error.hint or "the image is damaged, or something else answers for the registry",

@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from polyarch.digest import DiffID, Digest
-from polyarch.errors import IntegrityError, NotFound
+from polyarch.digest import DiffID, Digest, parse_digest
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
@@ -36,7 +36,7 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.text.jsontext import read_json
 
-__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote"]
+__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
 
 _FETCHES_AT_ONCE = 4
 _MOST_INDEXES = 8
@@ -315,7 +315,7 @@ class ImageResolver:
         size = blobs.find_size(digest)
         if size is None or size > DOCUMENT_LIMIT:
             return None
-        document = _config(blobs.read(digest, DOCUMENT_LIMIT), digest)
+        document = read_config(blobs.read(digest, DOCUMENT_LIMIT), digest)
         media_type = document.get("mediaType")
         if not isinstance(media_type, str):
             return None
@@ -352,7 +352,7 @@ class ImageResolver:
                     hint="the image is damaged or hostile; don't use it",
                 )
         manifest = parse_manifest(self._document(origin, descriptor))
-        config = _config(self._document(origin, manifest.config), manifest.config.digest)
+        config = read_config(self._document(origin, manifest.config), manifest.config.digest)
         diff_ids = _diff_ids(config)
         if len(diff_ids) != len(manifest.layers):
             raise IntegrityError(
@@ -384,7 +384,8 @@ class ImageResolver:
             raise NotFound(f"{origin.shown}: {error}", hint=error.hint) from error
 
 
-def _config(data: bytes, digest: Digest) -> dict[str, object]:
+def read_config(data: bytes, digest: Digest) -> dict[str, object]:
+    """Read the config of an image. Raises IntegrityError."""
     try:
         config = read_json(data)
     except ValueError as error:
@@ -395,6 +396,10 @@ def _config(data: bytes, digest: Digest) -> dict[str, object]:
 
 
 def _diff_ids(config: Mapping[str, object]) -> tuple[DiffID, ...]:
+    """Return the diff IDs of a config; they name snapshots, so nothing else may pass for one."""
     rootfs = config.get("rootfs")
     found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    return tuple(DiffID(str(each)) for each in found) if isinstance(found, list) else ()
+    try:
+        return tuple(DiffID(parse_digest(str(each))) for each in found or ())
+    except (InvalidDigest, TypeError) as error:
+        raise IntegrityError(f"the image config has a bad list of diff IDs: {error}") from error

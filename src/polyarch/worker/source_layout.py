@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from polyarch.digest import Digest, hex_of, parse_digest
@@ -19,7 +20,7 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.fields import read_document
 from polyarch.progress import CancelToken
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.store.blobs import Blobs
 
 __all__ = ["Layout", "LayoutAddress", "fetch_layer", "open_layout", "parse_layout"]
@@ -122,6 +123,9 @@ class Layout:
     def document(self, descriptor: Descriptor, blobs: Blobs) -> bytes:
         """Return a manifest, index or config, which is kept in the store. Raises as `fetch`."""
         check_document(descriptor)
+        with suppress(OSError):
+            size = os.stat(self._path(descriptor.digest)).st_size
+            check_document(replace(descriptor, size=size))
         self.fetch(descriptor, blobs, lambda _: None, CancelToken())
         return blobs.read(descriptor.digest, DOCUMENT_LIMIT)
 
