@@ -28,6 +28,10 @@ __all__ = [
     "StepEvent",
     "WarningEvent",
     "announce",
+    "cancellable",
+    "check_cancelled",
+    "current_check",
+    "current_token",
     "ignore_events",
     "step",
 ]
@@ -278,3 +282,39 @@ class CancelToken:
     def _forget(self, number: int) -> None:
         with self._lock:
             self._callbacks.pop(number, None)
+
+
+_current = threading.local()
+
+
+@contextmanager
+def cancellable(token: CancelToken) -> Iterator[None]:
+    """Let `check_cancelled` heed `token` in this thread, until the block ends.
+
+    Loops over what others made (the entries of an archive, the files of a tree, the lines of a Dockerfile)
+    lie so deep that handing a token down to each would be in the way of everything else.
+    """
+    before = getattr(_current, "token", None)
+    _current.token = token
+    try:
+        yield
+    finally:
+        _current.token = before
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if this thread's work should end. Cheap enough for each turn of a loop."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    if token is not None:
+        token.check()
+
+
+def current_token() -> CancelToken | None:
+    """Return what `check_cancelled` heeds in this thread, for other threads that do a part of its work."""
+    return getattr(_current, "token", None)
+
+
+def current_check() -> Callable[[], None]:
+    """Return what does in another thread, which works for this one, as `check_cancelled` does here."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    return (lambda: None) if token is None else token.check
