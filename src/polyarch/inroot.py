@@ -84,14 +84,14 @@ def open_in_root(root: Path, path: str, flags: int, mode: int = 0o666) -> int:
     return os.open(resolve(root, path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
-def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> None:
+def set_owner(path: str | Path | int, uid: int, gid: int, *, fresh: bool = False) -> None:
     """Give `path` (itself, if it is a link) an owner, or record it when that id isn't mapped here.
 
-    `fresh` says that the file was just made, so that no older record needs to be removed. Mind that
+    `path` may be the descriptor of an open file. `fresh` says that the file was just made, so that no older record needs to be removed. Mind that
     changing the owner clears the setuid and setgid bits. Raises OSError for anything else.
     """
     try:
-        os.chown(path, uid, gid, follow_symlinks=False)
+        os.chown(path, uid, gid, follow_symlinks=isinstance(path, int))
     except OSError as error:
         if error.errno not in _UNMAPPED:
             raise
@@ -99,7 +99,7 @@ def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> N
         return
     if not fresh:
         with suppress(OSError):
-            os.removexattr(path, OWNER_XATTR, follow_symlinks=False)
+            os.removexattr(path, OWNER_XATTR, follow_symlinks=isinstance(path, int))
 
 
 def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
@@ -143,9 +143,9 @@ def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
     return status.st_mode, status.st_rdev
 
 
-def _record(path: str | Path, name: str, value: str) -> None:
+def _record(path: str | Path | int, name: str, value: str) -> None:
     try:
-        os.setxattr(path, name, value.encode(), follow_symlinks=False)
+        os.setxattr(path, name, value.encode(), follow_symlinks=isinstance(path, int))
     except OSError as error:
         if error.errno not in _NO_XATTR:
             raise

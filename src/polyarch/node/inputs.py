@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from polyarch.dockerfile.context import context_name
 from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
+from polyarch.inroot import resolve
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.platforms import host
 from polyarch.record import field, frozen
@@ -20,6 +23,7 @@ from polyarch.request import BuildRequest, is_address
 from polyarch.store.statindex import StatIndex
 from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.worker.source_local import ContextDigests, open_context
+from polyarch.worker.steady import open_regular
 from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
@@ -181,8 +185,7 @@ class Loader:
     def _of_folder(self, path: Path) -> SourceText:
         request = self.request
         try:
-            with open(path, "rb") as stream:
-                data = stream.read(MAX_DOCKERFILE + 1)
+            data = _read(path, MAX_DOCKERFILE + 1)
         except OSError as error:
             raise NotFound(
                 f"failed to read dockerfile: open {request.dockerfile or path.name}: "
@@ -266,6 +269,22 @@ class _Named:
     images: list[str] = field(default_factory=list)
 
 
+def _read(path: Path, limit: int) -> bytes:
+    """Read up to `limit` bytes of a regular file; a link of its name leads no further than its folder.
+
+    So a Dockerfile of somebody else doesn't show what else is on this machine, in errors or in an image.
+    Raises InputError for what is no file or changes meanwhile, OSError.
+    """
+    real = resolve(path.parent.resolve(), path.name)
+    status = os.lstat(real)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is no regular file")
+    with open(open_regular(str(real), status), "rb") as stream:
+        return stream.read(limit)
+
+
 def _dockerfile_path(folder: Path | None, request: BuildRequest) -> Path:
     path = Path(request.dockerfile) if request.dockerfile else (folder or Path()) / DEFAULT_NAME
     lower = path.with_name(DEFAULT_NAME.lower())
@@ -314,7 +333,7 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
         candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
     for path in candidates:
         try:
-            text = decode(path.read_bytes())
+            text = decode(_read(path, MAX_DOCKERFILE))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except OSError as error:

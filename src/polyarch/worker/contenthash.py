@@ -12,7 +12,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
@@ -85,14 +84,14 @@ class _Hasher:
     def entry(self, entry: Entry) -> bytes:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
         if entry.is_directory:
-            return self._contents(entry.path)
+            return self._contents(str(entry.path))
         return self._file(str(entry.path), entry.status)
 
-    def _contents(self, folder: Path) -> bytes:
+    def _contents(self, folder: str) -> bytes:
         total = hashlib.sha256(b"contents\0")
         for found in select(self._tree, folder, self._includes, self._excludes):
             total.update(_framed(os.fsencode(found.inside)))
-            total.update(self._file(str(found.path), found.status))
+            total.update(self._file(found.path, found.status))
         return total.digest()
 
     def _file(self, path: str, status: os.stat_result) -> bytes:
@@ -102,7 +101,7 @@ class _Hasher:
         if stat.S_ISREG(status.st_mode):
             header += b" %d " % status.st_size + self._tree.file_digest(path, status)
         elif stat.S_ISLNK(status.st_mode):
-            header += b" " + os.fsencode(os.readlink(path))
+            header += b" " + os.fsencode(self._tree.link(path, status))
         elif not stat.S_ISDIR(status.st_mode):
             header += b" %d" % status.st_rdev
         if not self._tree.is_context:

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyarch.errors import InputError, StoreError
-from polyarch.inroot import get_node, make_node, resolve, set_owner
+from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
+from polyarch.worker.steady import check_unchanged
 from polyarch.worker.tree import Entry, Selected, SourceTree, select
 from polyarch.worker.users import Owner
 
@@ -65,6 +66,41 @@ def make_folders(
 
 
 @dataclass(slots=True)
+class _Folder:
+    """A folder that files are copied into. `found` is its source, None for the destination itself.
+
+    It is opened when the first file comes: paths are long, and the kernel would resolve each anew.
+    """
+
+    path: str
+    found: Selected | None = None
+    is_new: bool = False
+    owner_of_new: tuple[int, int] = (-1, -1)
+    """Who owns a file that is made in it; known once it is open."""
+    _descriptor: int = -1
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of its contents begin with, below the destination."""
+        return f"{self.found.inside}/" if self.found is not None else ""
+
+    def open(self) -> int:
+        """Return its descriptor."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            status = os.fstat(self._descriptor)
+            group = status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
+            self.owner_of_new = (os.geteuid(), group)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it; may be repeated."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@dataclass(slots=True)
 class Copier:
     """Copies sources of one tree into the tree at `root`.
 
@@ -93,7 +129,12 @@ class Copier:
         """
         self._links.clear()
         if not entry.is_directory:
-            self._copy_other(entry.path, self.place(entry.name, destination), entry.status)
+            target = self.place(entry.name, destination)
+            folder = _Folder(str(target.parent))
+            try:
+                self._copy_other(str(entry.path), folder, target.name, entry.status)
+            finally:
+                folder.close()
             return
         self._make_parent(destination)
         target = resolve(self.root, destination)
@@ -106,7 +147,7 @@ class Copier:
             os.mkdir(target, 0o755)
         self._copy_contents(entry.path, target)
         if as_itself:
-            self._set_metadata(entry.path, target, entry.status)
+            self._set_metadata(str(entry.path), target, entry.status)
         else:
             _set_times(target, entry.status)
         if self.made and self.made[-1] == target:
@@ -140,18 +181,23 @@ class Copier:
 
     def _copy_contents(self, folder: Path, target: Path) -> None:
         # Folders get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished: list[tuple[Selected, Path, bool]] = []
-        for found in select(self.source, folder, self.includes, self.excludes):
-            while unfinished and not found.inside.startswith(f"{unfinished[-1][0].inside}/"):
-                self._finish(*unfinished.pop())
-            copied = target / found.inside
-            if stat.S_ISDIR(found.status.st_mode):
-                unfinished.append((found, copied, self._make_folder(copied)))
-                continue
-            self._clear(copied)
-            self._copy_other(found.path, copied, found.status)
-        while unfinished:
-            self._finish(*unfinished.pop())
+        unfinished = [_Folder(str(target))]
+        try:
+            for found in select(self.source, folder, self.includes, self.excludes):
+                while unfinished[-1].found and not found.inside.startswith(unfinished[-1].prefix):
+                    self._finish(unfinished.pop())
+                if stat.S_ISDIR(found.status.st_mode):
+                    copied = f"{target}/{found.inside}"
+                    is_new = self._make_folder(Path(copied))
+                    unfinished.append(_Folder(copied, found, is_new))
+                else:
+                    name = found.inside.rpartition("/")[2]
+                    self._copy_other(found.path, unfinished[-1], name, found.status)
+            while len(unfinished) > 1:
+                self._finish(unfinished.pop())
+        finally:
+            for each in unfinished:
+                each.close()
 
     def _make_folder(self, target: Path) -> bool:
         """Make a folder below the destination; return whether it is new."""
@@ -163,8 +209,11 @@ class Copier:
             return False
         return True
 
-    def _finish(self, found: Selected, target: Path, is_new: bool) -> None:
-        if not (found.is_wanted or is_new):
+    def _finish(self, folder: _Folder) -> None:
+        folder.close()
+        found, target = folder.found, Path(folder.path)
+        assert found is not None
+        if not (found.is_wanted or folder.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return
         self._set_metadata(found.path, target, found.status)
@@ -180,39 +229,97 @@ class Copier:
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 
-    def _copy_other(self, path: Path, target: Path, status: os.stat_result) -> None:
-        """Copy anything but a folder to `target`, where nothing is."""
-        kind = status.st_mode
-        if stat.S_ISLNK(kind):
-            os.symlink(os.readlink(path), target)
-        elif stat.S_ISREG(kind):
+    def _copy_other(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+        """Copy anything but a folder into `folder`, over the file of that name if there is one."""
+        kind, device = status.st_mode, status.st_rdev
+        if stat.S_ISREG(kind):
             kind, device = (kind, 0) if self.source.is_context else get_node(path, status)
             if stat.S_ISREG(kind):
-                self._copy_regular(path, target, status)
+                self._copy_regular(path, folder, name, status)
                 return
-            make_node(target, stat.S_IFMT(kind) | 0o600, device)
+        target = Path(folder.path, name)
+        if not folder.is_new:
+            self._clear(target)
+        if stat.S_ISLNK(kind):
+            os.symlink(self.source.link(path, status), target)
         elif stat.S_ISSOCK(kind):
             os.close(os.open(target, _NEW, 0o600))
         else:
-            make_node(target, stat.S_IFMT(kind) | 0o600, status.st_rdev)
+            make_node(target, stat.S_IFMT(kind) | 0o600, device)
         self._set_metadata(path, target, status)
 
-    def _copy_regular(self, path: Path, target: Path, status: os.stat_result) -> None:
+    def _copy_regular(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
         key = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1 and key in self._links:
-            os.link(self._links[key], target, follow_symlinks=False)
-            return
-        _copy_file(path, target, status.st_size)
-        self._set_metadata(path, target, status)
         if status.st_nlink > 1:
-            self._links[key] = str(target)
+            target = f"{folder.path}/{name}"
+            if key in self._links:
+                if not folder.is_new:
+                    self._clear(Path(target))
+                os.link(self._links[key], target, follow_symlinks=False)
+                return
+            self._links[key] = target
+        data = self.source.held.pop(path, None)
+        if data is not None:
+            writer = self._create(folder, name)
+            try:
+                _write(writer, data)
+                self._give(writer, folder, (0, 0), status)
+                _set_times(writer, status)
+            finally:
+                os.close(writer)
+            return
+        with self.source.reading(path):
+            reader = self.source.open(path, status)
+        try:
+            self._copy_open(reader, path, folder, name, status)
+        finally:
+            os.close(reader)
 
-    def _set_metadata(self, path: Path, target: Path, status: os.stat_result) -> None:
+    def _copy_open(
+        self, reader: int, path: str, folder: _Folder, name: str, status: os.stat_result
+    ) -> None:
+        writer = self._create(folder, name)
+        try:
+            _copy_bytes(reader, writer, status.st_size)
+            if self.source.is_context:
+                check_unchanged(reader, path, status)
+                self._give(writer, folder, (0, 0), status)
+            else:
+                # Most files have no attributes, and asking for one that isn't there costs an exception.
+                attributes = _attributes(reader)
+                owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
+                self._give(writer, folder, owner, status)
+                _copy_xattrs(reader, writer, attributes)
+            _set_times(writer, status)
+        finally:
+            os.close(writer)
+
+    def _create(self, folder: _Folder, name: str) -> int:
+        """Make an empty file in place of any other; return its descriptor."""
+        parent = folder.open()
+        try:
+            return os.open(name, _NEW, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._clear(Path(folder.path, name))
+            return os.open(name, _NEW, 0o600, dir_fd=parent)
+
+    def _give(
+        self, writer: int, folder: _Folder, owner: tuple[int, int], status: os.stat_result
+    ) -> None:
+        """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
+        if self.owner is not None:
+            owner = (self.owner.uid, self.owner.gid)
+        if owner != folder.owner_of_new:
+            set_owner(writer, *owner, fresh=True)
+        mode = stat.S_IMODE(status.st_mode)
+        os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))
+
+    def _set_metadata(self, path: str, target: Path, status: os.stat_result) -> None:
         """Set owner, mode, extended attributes and times, in the order that keeps set-id bits."""
         if self.owner is not None:
             uid, gid = self.owner.uid, self.owner.gid
         else:
-            uid, gid = self.source.owner(str(path), status)
+            uid, gid = self.source.owner(path, status)
         set_owner(target, uid, gid)
         if not stat.S_ISLNK(status.st_mode):
             mode = stat.S_IMODE(status.st_mode)
@@ -220,37 +327,30 @@ class Copier:
                 mode = self.mode.of(mode, stat.S_ISDIR(status.st_mode))
             os.chmod(target, mode)
         if not self.source.is_context:
-            _copy_xattrs(path, target)
+            _copy_xattrs(path, target, _attributes(path))
         _set_times(target, status)
 
 
-def _set_times(target: Path, status: os.stat_result) -> None:
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+def _set_times(target: Path | int, status: os.stat_result) -> None:
+    times = (status.st_mtime_ns, status.st_mtime_ns)
+    os.utime(target, ns=times, follow_symlinks=isinstance(target, int))
 
 
-def _copy_file(path: Path, target: Path, size: int) -> None:
-    """Copy a file's bytes inside the kernel: shared extents where the file system has them."""
-    reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        writer = os.open(target, _NEW, 0o600)
-        try:
-            if size <= _SMALL_FILE:
-                _copy_small(reader, writer)
-            else:
-                _copy_large(reader, writer)
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
-def _copy_small(reader: int, writer: int) -> None:
+def _copy_bytes(reader: int, writer: int, size: int) -> None:
+    if size > _SMALL_FILE:
+        _copy_large(reader, writer)
+        return
     while data := os.read(reader, _SMALL_FILE * 2):
-        while data:
-            data = data[os.write(writer, data) :]
+        _write(writer, data)
+
+
+def _write(writer: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(writer, data) :]
 
 
 def _copy_large(reader: int, writer: int) -> None:
+    """Copy bytes inside the kernel: shared extents where the file system has them."""
     try:
         while os.copy_file_range(reader, writer, _COPY_CHUNK):
             pass
@@ -265,19 +365,29 @@ def _copy_large(reader: int, writer: int) -> None:
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 
 
-def _copy_xattrs(path: Path, target: Path) -> None:
-    """Copy the extended attributes that belong to the file, not to this machine's policy.
+def _attributes(path: str | int) -> list[str]:
+    """List the extended attributes of an open file, or of a path whose links aren't followed."""
+    try:
+        return os.listxattr(path, follow_symlinks=isinstance(path, int))
+    except OSError:
+        return []  # a file system without them
 
-    Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
+
+def _is_copied(name: str) -> bool:
+    if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
+        return False
+    return not name.startswith("security.") or name == "security.capability"
+
+
+def _copy_xattrs(source: str | int, target: Path | int, names: list[str]) -> None:
+    """Copy those extended attributes that belong to the file, not to this machine's policy.
+
+    Source and target are open files, or paths whose links aren't followed. Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
     """
     try:
-        for name in os.listxattr(path, follow_symlinks=False):
-            if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
-                continue
-            if name.startswith("security.") and name != "security.capability":
-                continue
-            value = os.getxattr(path, name, follow_symlinks=False)
-            os.setxattr(target, name, value, follow_symlinks=False)
+        for name in filter(_is_copied, names):
+            value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
+            os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise

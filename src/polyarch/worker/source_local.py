@@ -6,17 +6,22 @@ looks as it did when it was last hashed isn't read again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 from pathlib import Path
 
-from polyarch.errors import InputError
 from polyarch.store.statindex import FileStamp, StatIndex
 from polyarch.text.ignore import ContextFilter, Matcher
-from polyarch.worker.tree import SourceTree, hash_file
+from polyarch.worker.steady import check_unchanged, open_regular, reading_context
+from polyarch.worker.tree import SourceTree, hash_open
 
 __all__ = ["ContextDigests", "open_context"]
+
+# A copy that follows takes the content of small files from memory, so that they are read once.
+_SMALL = 1 << 16
+_HELD_TOGETHER = 32 << 20
 
 
 def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests) -> SourceTree:
@@ -28,6 +33,7 @@ def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests)
         ignores=chosen.ignores if chosen else None,
         may_keep=chosen.may_contain_kept if chosen else None,
         file_digest=digests.digest,
+        held=digests.held,
     )
 
 
@@ -42,6 +48,8 @@ class ContextDigests:
         self._seen: dict[str, FileStamp] = {}
         self._started_ns = time.time_ns()
         self._has_news = False
+        self._room = _HELD_TOGETHER
+        self.held: dict[str, bytes] = {}
 
     def digest(self, path: str, status: os.stat_result) -> bytes:
         """Return the sha256 of a regular file's content.
@@ -54,10 +62,29 @@ class ContextDigests:
             stamp = self._known.get(path)
         found = _stamp(status, stamp[5] if stamp else b"")
         if stamp is None or stamp != found:
-            found = _stamp(status, _hash(path, status))
+            found = _stamp(status, self._hash(path, status))
             self._has_news = True
         self._seen[path] = found
         return found[5]
+
+    def _hash(self, path: str, status: os.stat_result) -> bytes:
+        """Read a file; keep a small one for the copy that mostly follows, as long as there is room."""
+        size = status.st_size
+        with reading_context(path):
+            descriptor = open_regular(path, status)
+            try:
+                if size > _SMALL:
+                    digest = hash_open(descriptor)
+                    check_unchanged(descriptor, path, status)
+                    return digest
+                data = os.read(descriptor, size + 1)
+                check_unchanged(descriptor, path, status)
+            finally:
+                os.close(descriptor)
+        if size <= self._room:
+            self._room -= size
+            self.held[path] = data
+        return hashlib.sha256(data).digest()
 
     def save(self) -> None:
         """Remember what was hashed; nothing is written if there was nothing new."""
@@ -76,20 +103,3 @@ def _stamp(status: os.stat_result, digest: bytes) -> FileStamp:
         status.st_mode,
         digest,
     )
-
-
-def _hash(path: str, status: os.stat_result) -> bytes:
-    try:
-        digest = hash_file(path, status)
-        after = os.lstat(path)
-    except OSError as error:
-        raise InputError(
-            f"can't read {path} of the build context: {error.strerror}",
-            hint="mend its permissions, or leave it out by .dockerignore",
-        ) from error
-    if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
-        raise InputError(
-            f"{path} changed while it was read",
-            hint="build again when nothing writes to the build context",
-        )
-    return digest

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from polyarch.inroot import get_owner, resolve
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
+from polyarch.worker.steady import open_folder, open_regular, read_link, reading_context
 
 __all__ = [
     "Entry",
@@ -32,6 +34,7 @@ __all__ = [
     "find_sources",
     "find_starts",
     "hash_file",
+    "hash_open",
     "select",
 ]
 
@@ -41,7 +44,16 @@ FileDigest = Callable[[str, os.stat_result], bytes]
 
 def hash_file(path: str, _status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
-    with open(path, "rb", buffering=0) as stream:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return hash_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hash_open(descriptor: int) -> bytes:
+    """Read an open file from where it is to its end, and return the sha256. Raises OSError."""
+    with open(descriptor, "rb", buffering=0, closefd=False) as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
@@ -60,62 +72,83 @@ class SourceTree:
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
     revision: str = ""
+    held: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """Content of small files that hashing has just read, by path: whoever copies one takes it out."""
     _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
         """Return who owns the file at `path` (absolute, on this machine) in the result."""
         return (0, 0) if self.is_context else get_owner(path, status)
 
-    def entries(self, folder: Path) -> list[os.DirEntry[str]]:
+    def open(self, path: str, status: os.stat_result) -> int:
+        """Open the regular file at `path` that `status` is of; return its descriptor.
+
+        Raises InputError if a file of a context is another by now, OSError.
+        """
+        if self.is_context:
+            return open_regular(path, status)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def reading(self, path: str) -> AbstractContextManager[None]:
+        """Give a block in which errors about a file of a context become those of whoever gave it."""
+        return reading_context(path) if self.is_context else nullcontext()
+
+    def link(self, path: str, status: os.stat_result) -> str:
+        """Return what the symbolic link at `path` leads to. Raises as `open`."""
+        return read_link(path, status) if self.is_context else os.readlink(path)
+
+    def entries(self, folder: Path | str) -> list[os.DirEntry[str]]:
         """List a folder below the root, sorted by name, without what is ignored.
 
-        A context's listing is read once for the whole build, so that what is hashed is what is copied.
+        A context's listing is read once for the whole build, with what each file looks like, so that
+        what is hashed is what is copied. `path` of its entries is the name alone.
         """
-        if not self.is_context:
-            return _listing(folder)
         key = str(folder)
+        if not self.is_context:
+            return _listing(key)
         if key not in self._listings:
-            found = _context_listing(folder)
-            if self.ignores is not None:
-                prefix = "" if folder == self.root else os.path.relpath(folder, self.root) + "/"
-                found = [each for each in found if not self._is_left_out(prefix + each.name, each)]
-            self._listings[key] = found
+            self._listings[key] = self._context_listing(key)
         return self._listings[key]
 
-    def _is_left_out(self, path: str, entry: os.DirEntry[str]) -> bool:
+    def _context_listing(self, folder: str) -> list[os.DirEntry[str]]:
+        root = str(self.root)
+        prefix = "" if folder == root else os.path.relpath(folder, root) + "/"
+        with reading_context(folder):
+            descriptor = open_folder(folder)
+            try:
+                found = _listing(descriptor)
+                if self.ignores is not None:
+                    found = [each for each in found if not self._is_left_out(prefix, each)]
+                return [entry for entry in found if _is_sent(entry)]
+            finally:
+                os.close(descriptor)
+
+    def _is_left_out(self, prefix: str, entry: os.DirEntry[str]) -> bool:
         assert self.ignores is not None
+        path = prefix + entry.name
         if not self.ignores(path):
             return False
         if not entry.is_dir(follow_symlinks=False) or not (self.may_keep and self.may_keep(path)):
             return True
         # An ignored folder stays if a later pattern brings something below it back.
-        return not self.entries(self.root / path)
+        return not self.entries(f"{self.root}/{path}")
 
 
 def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def _listing(folder: Path) -> list[os.DirEntry[str]]:
+def _listing(folder: str | int) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as listing:
         return sorted(listing, key=_name)
 
 
-def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
+def _is_sent(entry: os.DirEntry[str]) -> bool:
+    """Look at an entry while its folder is open; return whether a builder is sent such a file."""
     try:
-        return [entry for entry in _listing(folder) if not _is_socket(entry)]
-    except PermissionError as error:
-        raise InputError(
-            f"can't read {folder} of the build context: {error.strerror}",
-            hint="mend its permissions, or leave it out by .dockerignore",
-        ) from error
-
-
-def _is_socket(entry: os.DirEntry[str]) -> bool:
-    # Of most entries the listing says what they are; sockets aren't sent to a builder.
-    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
-        return False
-    return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+        return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False  # it vanished
 
 
 @frozen
@@ -188,19 +221,22 @@ class Selected(NamedTuple):
     """
 
     inside: str
-    path: Path
+    path: str
     status: os.stat_result
     is_wanted: bool
 
 
 def select(
-    tree: SourceTree, folder: Path, includes: Matcher | None = None, excludes: Matcher | None = None
+    tree: SourceTree,
+    folder: Path | str,
+    includes: Matcher | None = None,
+    excludes: Matcher | None = None,
 ) -> Iterator[Selected]:
     """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
 
     None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
     """
-    return _Selection(tree, includes, excludes).below(folder, "", None, None)
+    return _Selection(tree, includes, excludes).below(str(folder), "", None, None)
 
 
 class _Selection:
@@ -214,7 +250,7 @@ class _Selection:
         self._waiting: list[Selected] = []
 
     def below(
-        self, folder: Path, prefix: str, included: Verdict | None, excluded: Verdict | None
+        self, folder: str, prefix: str, included: Verdict | None, excluded: Verdict | None
     ) -> Iterator[Selected]:
         """Walk `folder`, called `prefix`, given the verdicts on it."""
         for item in self._tree.entries(folder):
@@ -227,10 +263,11 @@ class _Selection:
             if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
                 continue
             status = item.stat(follow_symlinks=False)
-            found = Selected(inside, folder / item.name, status, is_wanted)
+            found = Selected(inside, f"{folder}/{item.name}", status, is_wanted)
             if is_wanted:
-                yield from self._waiting
-                self._waiting.clear()
+                if self._waiting:
+                    yield from self._waiting
+                    self._waiting.clear()
                 yield found
             if is_folder:
                 yield from self._contents(found, includes, excludes)
