@@ -137,6 +137,7 @@ class LocalNode:
             contexts=contexts.trees,
             remote=remote,
             place=self.store.root,
+            copies=self.store.copies,
         )
         records = Records(self.store.database)
         observer = (

@@ -21,6 +21,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from polyarch.errors import InputError, StoreError
 from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
@@ -30,7 +31,7 @@ from polyarch.worker.steady import check_unchanged
 from polyarch.worker.tree import Entry, Selected, SourceTree, select
 from polyarch.worker.users import Owner
 
-__all__ = ["Copier", "make_folders"]
+__all__ = ["Copier", "Ledger", "make_folders"]
 
 _COPY_CHUNK = 1 << 30
 _SMALL_FILE = 1 << 16
@@ -65,6 +66,16 @@ def make_folders(
     return real
 
 
+class Ledger(Protocol):
+    """Knows what an earlier copy has made, and hears what this one wants."""
+
+    def has(self, target: str, found: Selected, /) -> bool:
+        """Return whether what is below the folder `target` for `found` is as it should be.
+
+        `target` is a path inside the tree that is copied into; the root is "".
+        """
+
+
 @dataclass(slots=True)
 class _Folder:
     """A folder that files are copied into. `found` is its source, None for the destination itself.
@@ -75,6 +86,8 @@ class _Folder:
     path: str
     found: Selected | None = None
     is_new: bool = False
+    is_kept: bool = False
+    """Whether the last copy left it as it should be; a file that is made in it changes its time."""
     owner_of_new: tuple[int, int] = (-1, -1)
     """Who owns a file that is made in it; known once it is open."""
     _descriptor: int = -1
@@ -107,7 +120,8 @@ class Copier:
     `owner` and `mode` are those of the flags, None for the source's own. `includes` and `excludes` say
     what below a source folder is copied. `created` is the time, in seconds since the epoch, of folders
     on the way to what is wanted; None is that of their source. `made` gathers the folders that were made
-    on the way to a destination, and have no source whose time would be theirs.
+    on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
+    there already as it should be, of an earlier copy.
     """
 
     source: SourceTree
@@ -118,6 +132,7 @@ class Copier:
     excludes: Matcher | None = None
     created: int | None = None
     made: list[Path] = field(default_factory=list)
+    ledger: Ledger | None = None
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
@@ -182,15 +197,18 @@ class Copier:
     def _copy_contents(self, folder: Path, target: Path) -> None:
         # Folders get their metadata when they are complete: whatever is made in them changes their time.
         unfinished = [_Folder(str(target))]
+        inside = self._shown(target).rstrip("/")
         try:
             for found in select(self.source, folder, self.includes, self.excludes):
                 while unfinished[-1].found and not found.inside.startswith(unfinished[-1].prefix):
                     self._finish(unfinished.pop())
+                is_kept = self.ledger is not None and self.ledger.has(inside, found)
                 if stat.S_ISDIR(found.status.st_mode):
                     copied = f"{target}/{found.inside}"
-                    is_new = self._make_folder(Path(copied))
-                    unfinished.append(_Folder(copied, found, is_new))
-                else:
+                    is_new = not is_kept and self._make_folder(Path(copied))
+                    unfinished.append(_Folder(copied, found, is_new, is_kept))
+                elif not is_kept:
+                    unfinished[-1].is_kept = False
                     name = found.inside.rpartition("/")[2]
                     self._copy_other(found.path, unfinished[-1], name, found.status)
             while len(unfinished) > 1:
@@ -213,6 +231,8 @@ class Copier:
         folder.close()
         found, target = folder.found, Path(folder.path)
         assert found is not None
+        if folder.is_kept:
+            return
         if not (found.is_wanted or folder.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return

@@ -16,7 +16,7 @@ from polyarch.inroot import set_owner
 from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.archive import unpack_archive
-from polyarch.worker.copy import Copier, make_folders
+from polyarch.worker.copy import Copier, Ledger, make_folders
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
@@ -33,10 +33,14 @@ _FILE_MODE = 0o644
 
 
 def perform(
-    actions: Sequence[FileAction], root: Path, sources: Sequence[SourceTree | None]
+    actions: Sequence[FileAction],
+    root: Path,
+    sources: Sequence[SourceTree | None],
+    ledger: Ledger | None = None,
 ) -> None:
     """Do `actions` in the tree at `root`; `sources[i]` is the tree of the vertex's input i.
 
+    `ledger` knows what an earlier run of them has left there.
     Raises NotFound for a missing source and InputError for what can't be done.
     """
     for action in actions:
@@ -48,7 +52,7 @@ def perform(
         else:
             source = sources[action.input]
             assert source is not None
-            _copy(action, root, source, made)
+            _copy(action, root, source, made, ledger)
         if action.created is not None:
             # Last of all, and parents last: whatever is made in a folder changes its time.
             for path in reversed(made):
@@ -65,7 +69,9 @@ def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
     os.chmod(target, mode.of(_FILE_MODE, False) if mode else _FILE_MODE)
 
 
-def _copy(action: CopyAction, root: Path, source: SourceTree, made: list[Path]) -> None:
+def _copy(
+    action: CopyAction, root: Path, source: SourceTree, made: list[Path], ledger: Ledger | None
+) -> None:
     copier = Copier(
         source=source,
         root=root,
@@ -74,6 +80,7 @@ def _copy(action: CopyAction, root: Path, source: SourceTree, made: list[Path]) 
         excludes=exclusion(action.exclude),
         created=action.created,
         made=made,
+        ledger=ledger,
     )
     for wanted in action.sources:
         for entry in _entries(action, wanted, copier):

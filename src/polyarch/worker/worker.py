@@ -29,9 +29,9 @@ from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
+from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.slots import SlotKind
-from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.copies import Copies
 from polyarch.store.trouble import full_disk_trouble
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
@@ -74,7 +74,7 @@ class Worker:
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
     `remote` fetches what ADD names of other machines;
-    `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
+    `place` is where all is written, for messages; `copies` knows the last large ones; `seen` is what steps have read by content, by vertex
     and input.
     """
 
@@ -84,6 +84,7 @@ class Worker:
     contexts: Mapping[str, SourceTree]
     remote: Remote
     place: Path
+    copies: Copies
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
     def source_identity(self, vertex: Vertex, /) -> str:
@@ -193,17 +194,19 @@ class Worker:
                 for number, source in enumerate(inputs)
             ]
             # What changes files is imported by builds that do: an unchanged one is done sooner.
-            from polyarch.worker.file import perform  # noqa: PLC0415
+            from polyarch.worker.change import Change  # noqa: PLC0415
 
-            draft = stack.enter_context(self.snapshotter.prepare(base.snapshots))
-            perform(op.actions, draft.root, sources)
-            cancel.check()
-            snapshot = new_snapshot()
-            draft.commit(
-                snapshot,
-                SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name),
+            change = Change(
+                snapshotter=self.snapshotter,
+                copies=self.copies,
+                vertex=vertex,
+                actions=op.actions,
+                parents=base.snapshots,
+                sources=sources,
+                seen=self.seen,
+                cancel=cancel,
             )
-        return base.with_layer(snapshot)
+            return base.with_layer(change.make())
 
     @contextmanager
     def reading(self, result: Result, vertex: Vertex, cancel: CancelToken) -> Iterator[SourceTree]:

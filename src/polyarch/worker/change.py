@@ -1,0 +1,101 @@
+"""A step that changes files by the builder's own hands, from its inputs to its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from polyarch.digest import Digest, sha256
+from polyarch.errors import Cancelled, PolyarchError
+from polyarch.graph.op import CopyAction, FileAction
+from polyarch.graph.vertex import Vertex
+from polyarch.progress import CancelToken
+from polyarch.record import frozen
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
+from polyarch.snapshot.stack import new_snapshot
+from polyarch.store.copies import Copies, Copy
+from polyarch.store.snapshots import SnapshotRecord
+from polyarch.why.seen import Seen
+from polyarch.worker.file import perform
+from polyarch.worker.recopy import WORTH_IT, CopyLedger, can_repeat, remove_gone
+from polyarch.worker.tree import SourceTree
+
+__all__ = ["Change"]
+
+
+@frozen
+class Change:
+    """Everything that a step's changes depend on.
+
+    `sources[i]` is the tree of the vertex's input i, None if nothing is copied from it; `seen` says what
+    content digests were made of, by vertex and input.
+    """
+
+    snapshotter: Snapshotter
+    copies: Copies
+    vertex: Vertex
+    actions: Sequence[FileAction]
+    parents: Stack
+    sources: Sequence[SourceTree | None]
+    seen: Mapping[tuple[Digest, int], Seen]
+    cancel: CancelToken
+
+    def make(self) -> SnapshotID:
+        """Make the snapshot. Raises what `perform` raises."""
+        source = self._context()
+        if source is None:
+            return self._whole(None)
+        step = sha256("\n".join([self.vertex.digest, str(source.root), *self.parents]).encode())
+        headers = dict(self._seen().files)
+        snapshot = self._again(step, headers)
+        if snapshot is None:
+            ledger = CopyLedger(headers=headers)
+            snapshot = self._whole(ledger)
+            if len(ledger.stamps) >= WORTH_IT:
+                self.copies.save(step, Copy(snapshot=snapshot, stamps=ledger.stamps))
+        return snapshot
+
+    def _context(self) -> SourceTree | None:
+        """Return the context that is copied, if it is large and the copy can be done by comparing."""
+        action = self.actions[0]
+        if not can_repeat(self.actions) or not isinstance(action, CopyAction):
+            return None
+        source = self.sources[action.input]
+        is_large = source is not None and source.is_context and len(self._seen().files) >= WORTH_IT
+        return source if is_large else None
+
+    def _seen(self) -> Seen:
+        action = self.actions[0]
+        assert isinstance(action, CopyAction)
+        return self.seen.get((self.vertex.digest, action.input)) or Seen()
+
+    def _whole(self, ledger: CopyLedger | None) -> SnapshotID:
+        with self.snapshotter.prepare(self.parents) as draft:
+            perform(self.actions, draft.root, self.sources, ledger)
+            return self._keep(draft, self.parents)
+
+    def _again(self, step: str, headers: Mapping[str, bytes]) -> SnapshotID | None:
+        """Make it out of the last whole copy; None where that doesn't do."""
+        before = self.copies.find(step) if self.snapshotter.name == "overlay" else None
+        if before is None or not self.snapshotter.exists(SnapshotID(before.snapshot)):
+            return None
+        ledger = CopyLedger(headers=headers, before=before)
+        over = SnapshotID(before.snapshot)
+        try:
+            lowers = [path for each in self.parents for path in self.snapshotter.paths(each)]
+            with self.snapshotter.prepare(self.parents, over=over) as draft:
+                perform(self.actions, draft.root, self.sources, ledger)
+                remove_gone(ledger, draft.root, lowers)
+                return self._keep(draft, (*self.parents, over))
+        except Cancelled:
+            raise
+        except (PolyarchError, OSError):
+            return None  # a whole copy is right, or says what is wrong
+
+    def _keep(self, draft: Draft, parents: Stack) -> SnapshotID:
+        self.cancel.check()
+        snapshot = new_snapshot()
+        draft.commit(
+            snapshot,
+            SnapshotRecord(id=snapshot, parents=tuple(parents), description=self.vertex.name),
+        )
+        return snapshot
