@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from polyarch.cli.template.template import Template, parse_template
 from polyarch.cli.template.values import Value
 from polyarch.record import frozen
+from polyarch.text.shown import shown
 
 __all__ = ["Format", "align", "align_with_tabs", "parse_format"]
 
@@ -40,7 +41,7 @@ def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) ->
             for cells in block:
                 cells[column] = cells[column].ljust(width)
         column += 1
-    return "\n".join("".join(cells) for cells in lines)
+    return shown("\n".join("".join(cells) for cells in lines))
 
 
 def align_with_tabs(text: str) -> str:

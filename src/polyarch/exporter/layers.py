@@ -156,20 +156,19 @@ class LayerBlobs:
         from polyarch.layer.compress import compress  # noqa: PLC0415
 
         first = number if stack.layers[number].is_linked else 0
-        snapshots = stack.snapshots[first : number + 1]
-        paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
+        below = stack.snapshots[first:number]
+        lowers = [path for snapshot in below for path in self.snapshotter.paths(snapshot)]
         verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
         part = f"{verb} layer {number + 1} of {len(stack.layers)}"
         clamp = _clamp(choice.latest)
         with (
             cancellable(cancel),
+            self.snapshotter.layer(stack.snapshots[number]) as upper,
             self.store.blobs.writer() as writer,
-            self.counted(part, lambda: tree_size(paths[-1])) as count,
+            self.counted(part, lambda: tree_size(upper)) as count,
         ):
             made = compress(
-                lambda sink: write_layer(
-                    paths[-1], paths[:-1], CountingSink(sink, count), clamp=clamp
-                ),
+                lambda sink: write_layer(upper, lowers, CountingSink(sink, count), clamp=clamp),
                 writer,
                 choice.kind,
                 choice.level,

@@ -40,7 +40,6 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
-from polyarch.store.copies import Copies
 from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
@@ -143,13 +142,13 @@ class LocalNode:
 
         worker = Worker(
             snapshotter=self.snapshotter,
-            copies=Copies(self.store.database),
             images=images,
             steps=steps,
             contexts=contexts.trees,
             remote=remote,
             is_native=self.is_native,
             place=self.store.root,
+            copies=self.store.copies,
         )
         records = Records(self.store.database)
         observer = (
