@@ -111,6 +111,19 @@ def test_login_opens_and_logout_closes(root: Person, server: Registry, token: st
     assert PASSWORD not in (root.home / ".docker/config.json").read_text()
 
 
+def test_a_login_at_a_registry_that_fails(root: Person, server: Registry) -> None:
+    server.users, server.retry_after = {"me": PASSWORD}, "0"
+    server.failures = {"GET /v2/": [503, 503]}
+    log_in(root, server).check()
+    server.failures = {"GET /v2/": [503] * 9}
+
+    ended = log_in(root, server)
+
+    assert ended.status == 1
+    assert f"can't log in at {server.host}: GET http://{server.host}/v2/ says 503" in ended.err
+    assert len(server.failures["GET /v2/"]) == 4
+
+
 def test_nobody_may(root: Person, server: Registry) -> None:
     server.failures = {"HEAD /v2/app/manifests/latest": [403] * 9}
     server.failures["GET /v2/app/manifests/latest"] = [403] * 9

@@ -12,8 +12,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.mode import is_mirror
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
@@ -40,6 +42,7 @@ __all__ = [
     "is_for_engine",
     "is_true",
     "names_of",
+    "step_name",
 ]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
@@ -207,6 +210,17 @@ def _check_place(output: Output, platforms: int) -> None:
         )
 
 
+def step_name(output: Output) -> str:
+    """Return the name of the step that an output is shown as."""
+    if output.type in FILE_TYPES:
+        target = "client directory" if output.type == "local" else "client tarball"
+    elif output.type in {"oci", "docker"} and not is_for_engine(output):
+        target = f"{output.type} image format"
+    else:
+        target = "image"
+    return f"exporting to {target}"
+
+
 @frozen
 class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files.
@@ -226,47 +240,48 @@ class Exporter:
     remarks: tuple[str, ...] = ()
     engines: Engines = field(default_factory=dict)
 
-    def run(self, output: Output, export: Export | None) -> None:
-        """Carry out one output. `export` is there for the types that hold an image."""
-        if output.type in FILE_TYPES:
-            self._files(output)
-        elif export is not None:
-            if output.type in {"oci", "docker"} and not is_for_engine(output):
-                self._layout(output, export)
-            else:
-                self._image(output, export)
+    def run(self, output: Output, export: Export | None, announced: Digest | None = None) -> None:
+        """Carry out one output. `export` is there for the types that hold an image.
+
+        `announced` is what `announce` returned for its `step_name`.
+        """
+        with self._step(output, announced) as shown:
+            if output.type in FILE_TYPES:
+                self._files(output, shown)
+            elif export is not None:
+                if output.type in {"oci", "docker"} and not is_for_engine(output):
+                    self._layout(output, export, shown)
+                else:
+                    self._image(output, export, shown)
+
+    def _image(self, output: Output, export: Export, shown: Step) -> None:
+        """Keep the image in the local store under its names, and push it if that is asked for."""
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        if output.type == "docker":
+            self.carrier.ensure(export, shown, self.cancel)
+        for number, image in enumerate(export.images):
+            with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
+                pass
+            with shown.part(f"exporting config {export.images[number].config.descriptor.digest}"):
+                pass
+        if len(export.images) > 1:
+            with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
+                pass
+        if output.type == "registry" or is_true(output, "push"):
+            for name in export.names:
+                self.carrier.push(export, name, shown, self.cancel)
+        if is_for_engine(output):
+            self._load(output, export, shown)
+        if is_true(output, "store", default=True):
+            self._name(export, shown)
 
     @contextmanager
-    def _step(self, name: str) -> Iterator[Step]:
-        with step(self.sink, name) as shown:
+    def _step(self, output: Output, announced: Digest | None) -> Iterator[Step]:
+        with step(self.sink, step_name(output), announced) as shown:
             yield shown
             for remark in self.remarks:
                 shown.warn(remark)
-
-    def _image(self, output: Output, export: Export) -> None:
-        """Keep the image in the local store under its names, and push it if that is asked for."""
-        with self._step("exporting to image") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            if output.type == "docker":
-                self.carrier.ensure(export, shown, self.cancel)
-            for number, image in enumerate(export.images):
-                with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
-                    pass
-                with shown.part(
-                    f"exporting config {export.images[number].config.descriptor.digest}"
-                ):
-                    pass
-            if len(export.images) > 1:
-                with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
-                    pass
-            if output.type == "registry" or is_true(output, "push"):
-                for name in export.names:
-                    self.carrier.push(export, name, shown, self.cancel)
-            if is_for_engine(output):
-                self._load(output, export, shown)
-            if is_true(output, "store", default=True):
-                self._name(export, shown)
 
     def _name(self, export: Export, shown: Step) -> None:
         refs: Refs = self.store.refs
@@ -288,46 +303,48 @@ class Exporter:
         # A file knows its size, which the engine wants to be told first.
         path = self.store.temporary("docker-image")
         with (
-            shown.part("importing to docker"),
+            shown.part("importing to docker", self._size(export)) as count,
             store_trouble("write", path),
             path.open("w+b", buffering=0) as archive,
         ):
             path.unlink()
             is_single = len(export.images) == 1
-            sink = Whole(archive.fileno())
+            sink = CountingSink(Whole(archive.fileno()), count)
             write_archive(export, self.store.blobs, sink, for_docker=is_single)
             archive.seek(0)
             engine.load(archive, os.fstat(archive.fileno()).st_size)
 
-    def _layout(self, output: Output, export: Export) -> None:
+    def _size(self, export: Export) -> int:
+        return sum(map(self.store.blobs.size, export.digests))
+
+    def _layout(self, output: Output, export: Export, shown: Step) -> None:
         # Imported by those who write archives: a push is done sooner.
         from polyarch.exporter.layout import write_archive, write_folder  # noqa: PLC0415
 
         for_docker = output.type == "docker"
-        kind = "docker" if for_docker else "oci"
-        with self._step(f"exporting to {kind} image format") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            self.carrier.ensure(export, shown, self.cancel)
-            if is_true(output, "tar", default=True):
-                with shown.part("sending tarball"):
-                    write_output(
-                        output.destination,
-                        lambda sink: write_archive(
-                            export, self.store.blobs, sink, for_docker=for_docker
-                        ),
-                    )
-            else:
-                write_folder(export, self.store.blobs, Path(output.destination))
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        self.carrier.ensure(export, shown, self.cancel)
+        if is_true(output, "tar", default=True):
+            blobs = self.store.blobs
+            with shown.part("sending tarball", self._size(export)) as count:
+                write_output(
+                    output.destination,
+                    lambda sink: write_archive(
+                        export, blobs, CountingSink(sink, count), for_docker=for_docker
+                    ),
+                )
+        else:
+            write_folder(export, self.store.blobs, Path(output.destination))
 
-    def _files(self, output: Output) -> None:
+    def _files(self, output: Output, shown: Step) -> None:
         from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above
         from polyarch.exporter.folder import FolderOptions, write_files  # noqa: PLC0415
 
-        target = "client directory" if output.type == "local" else "client tarball"
-        with self._step(f"exporting to {target}") as shown, self.trees() as trees:
+        with self.trees() as trees:
             split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
-            with shown.part("copying files" if output.type == "local" else "sending tarball"):
+            name = "copying files" if output.type == "local" else "sending tarball"
+            with shown.part(name) as count:
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
                     wanted = FolderOptions(
@@ -340,5 +357,7 @@ class Exporter:
                 else:
                     write_output(
                         output.destination,
-                        lambda sink: write_tar(trees, sink, split=split, epoch=epoch),
+                        lambda sink: write_tar(
+                            trees, CountingSink(sink, count), split=split, epoch=epoch
+                        ),
                     )

@@ -87,7 +87,7 @@ class Display:
         with self._lock:
             if self._ended:
                 return
-            if isinstance(event, StepEvent):
+            if isinstance(event, StepEvent) and event.started is not None:
                 self._numbers.setdefault(event.step, len(self._numbers) + 1)
             if isinstance(event, WarningEvent):
                 self.warnings.append(event)
