@@ -258,6 +258,11 @@ def _result(
         manifests={
             str(image.platform): image.manifest.descriptor.digest for image in export.images
         },
+        sizes={
+            str(image.platform): image.config.descriptor.size
+            + sum(layer.descriptor.size for layer in image.layers)
+            for image in export.images
+        },
         ran=ran,
         cached=cached,
         explanations=telling.found,

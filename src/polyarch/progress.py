@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -26,6 +28,10 @@ __all__ = [
     "StepEvent",
     "WarningEvent",
     "announce",
+    "cancellable",
+    "check_cancelled",
+    "current_check",
+    "current_token",
     "ignore_events",
     "step",
 ]
@@ -218,6 +224,7 @@ def step(sink: Sink, name: str, digest: Digest | None = None) -> Iterator[Step]:
 class CancelToken:
     """A one-way switch that ends work: set once, from any thread, never unset.
 
+    Leaving it as a context sets it, so that nothing goes on that was begun with it in the block.
     Those who wait for something outside (a child, a socket) register a callback that wakes them up.
     """
 
@@ -226,6 +233,17 @@ class CancelToken:
         self._cancelled = False
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._next = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
 
     @property
     def cancelled(self) -> bool:
@@ -264,3 +282,39 @@ class CancelToken:
     def _forget(self, number: int) -> None:
         with self._lock:
             self._callbacks.pop(number, None)
+
+
+_current = threading.local()
+
+
+@contextmanager
+def cancellable(token: CancelToken) -> Iterator[None]:
+    """Let `check_cancelled` heed `token` in this thread, until the block ends.
+
+    Loops over what others made (the entries of an archive, the files of a tree, the lines of a Dockerfile)
+    lie so deep that handing a token down to each would be in the way of everything else.
+    """
+    before = getattr(_current, "token", None)
+    _current.token = token
+    try:
+        yield
+    finally:
+        _current.token = before
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if this thread's work should end. Cheap enough for each turn of a loop."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    if token is not None:
+        token.check()
+
+
+def current_token() -> CancelToken | None:
+    """Return what `check_cancelled` heeds in this thread, for other threads that do a part of its work."""
+    return getattr(_current, "token", None)
+
+
+def current_check() -> Callable[[], None]:
+    """Return what does in another thread, which works for this one, as `check_cancelled` does here."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    return (lambda: None) if token is None else token.check

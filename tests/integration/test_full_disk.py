@@ -41,7 +41,7 @@ def test_a_full_disk_is_reported_and_nothing_stays(tmp_path: Path) -> None:
         writer.add(Entry(name="big", size=2 << 20), bytes(2 << 20))
         writer.end()
         snapshots = NativeSnapshotter(store)
-        with pytest.raises(StoreError, match=r"can't unpack big into .*: No space left"):
+        with pytest.raises(StoreError, match=r"can't unpack 'big' into .*: No space left"):
             snapshots.unpack(
                 SnapshotID("x"), lambda folder: apply(io.BytesIO(out.getvalue()), folder)
             )

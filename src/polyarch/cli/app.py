@@ -192,6 +192,9 @@ def _with_docker(options: Options, context: Context) -> Context:
 def _no_command(words: Sequence[str], context: Context) -> int:
     if words[0] in {"help", "--help"}:
         return _help(words[1:], context)
+    if words[0] == "buildx" and len(words) > 1:
+        # Out of habit, or by an alias of docker.
+        return _run(list(words[1:]), context)
     if words[0] in GROUPS:
         help_text = group_help(context.program, words[0])
         if len(words) == 1 or words[1] in {"--help", "-h"}:
@@ -199,6 +202,11 @@ def _no_command(words: Sequence[str], context: Context) -> int:
             return 0
         context.stderr.write(help_text + "\n")
         raise InputError(f'unknown command: "{" ".join(words[:2])}"{_near(words[:2])}')
+    # Only for those who ask for what isn't there.
+    from polyarch.cli.planned import PLANNED, refusal  # noqa: PLC0415
+
+    if words[0] in PLANNED:
+        raise refusal(words[0], context.program)
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
     raise InputError(

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
 from polyarch.cli.build_request import Asked, BuildFlags, read_flags, read_request
+from polyarch.cli.builder_settings import ignores_attestations, jobs_of
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.files import write_file
 from polyarch.cli.flags import Call
-from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
+from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
@@ -51,11 +52,6 @@ class _Chosen:
 
     builder: SavedBuilder
     node: BuilderNode
-
-    @property
-    def jobs(self) -> int:
-        """How many steps run at once; 0 for as many as there are processors."""
-        return parse_int(self.node.driver_opts.get("jobs") or "0")
 
 
 def _run(options: Options, context: Context) -> int:
@@ -101,8 +97,13 @@ def _building() -> Iterator[None]:
 
 def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
     asked = read_request(options, flags, context)
+    ignores = ignores_attestations(chosen.node)
+    for line in left_out(asked, context.environ, ignores_attestations=ignores):
+        context.warn(line)
     if not options.given("jobs"):
-        asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
+        asked = replace(
+            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
+        )
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     return asked
@@ -209,7 +210,7 @@ def _write_results(
     result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
 ) -> None:
     context, display = shown
-    digest = result.config_digest or result.digest or ""
+    digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         _write_id(path, digest)
     if path := options.text("metadata-file"):

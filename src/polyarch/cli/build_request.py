@@ -41,7 +41,7 @@ from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest, Output, Secret, is_address
 from polyarch.text.gofmt import quoted
 
-__all__ = ["Asked", "BuildFlags", "read_flags", "read_request", "refuse_unsupported"]
+__all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
 _SECRET_LIMIT = 500 << 10
 
@@ -101,7 +101,7 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
         from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
 
         known_call(flags.call.name)
-    asked = Asked(
+    return Asked(
         request=_request(options, flags, context),
         call=flags.call,
         cache_from=flags.cache_from,
@@ -109,22 +109,6 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
         attestations=flags.attestations,
         policies=options.values("policy"),
     )
-    refuse_unsupported(asked)
-    return asked
-
-
-def refuse_unsupported(asked: Asked) -> None:
-    """Refuse by name what the engine can't carry out yet. Raises InputError."""
-    wanted = [each for each in asked.attestations if not each.disabled]
-    problems = [
-        (bool(asked.cache_from), "--cache-from"),
-        (bool(asked.cache_to), "--cache-to"),
-        (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (bool(asked.policies), "--policy"),
-    ]
-    for is_asked, flag in problems:
-        if is_asked:
-            raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
 def _call(options: Options) -> Call | None:

@@ -164,7 +164,7 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
     name = asked.name or random_name([each.name for each in builders.all()])
     known = builders.find(name)
-    if known is None:
+    if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
             raise NotFound(f"failed to find instance {quoted(name)} for append")
         return with_node(SavedBuilder(name=name), asked.change)
@@ -207,9 +207,7 @@ CREATE = Command(
             help="Fixed platforms for current node",
             completes="platforms",
         ),
-        Flag(
-            name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-        ),
+        Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True),
         Flag(name="use", kind=Kind.SWITCH, help="Set the current builder instance"),
     ),
 )

@@ -22,12 +22,13 @@ from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
+from polyarch.text.epoch import parse_epoch
 from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import suggestion
 
@@ -124,12 +125,7 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
-    if not text.removeprefix("-").isdecimal():
-        reason = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
-        raise InputError(
-            f"invalid source-date-epoch: {reason}", hint="give whole seconds since 1970"
-        )
-    return int(text)
+    return parse_epoch(text)
 
 
 def annotations_of(output: Output, platforms: int) -> Annotations:
@@ -245,7 +241,7 @@ class Exporter:
 
         `announced` is what `announce` returned for its `step_name`.
         """
-        with self._step(output, announced) as shown:
+        with cancellable(self.cancel), self._step(output, announced) as shown:
             if output.type in FILE_TYPES:
                 self._files(output, shown)
             elif export is not None:

@@ -27,11 +27,13 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
+from polyarch.progress import check_cancelled
 
 __all__ = ["check_same", "walk", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
+_PIECE = 1 << 26
 _KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,
@@ -46,6 +48,7 @@ def walk(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield everything below a folder with its relative path, parents first, sorted by name."""
     todo = _entries(folder, "")
     while todo:
+        check_cancelled()
         path, entry = todo.pop()
         yield path, entry
         if entry.is_dir(follow_symlinks=False):

@@ -15,7 +15,7 @@ from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.layer.kinds import Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, cancellable
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
@@ -129,14 +129,14 @@ class LayerBlobs:
     ) -> LayerBlob:
         if choice.latest is not None:
             # Times are cut off: that isn't the snapshot's layer, so it isn't remembered as such.
-            return self._write(stack, number, choice)
+            return self._write(stack, number, choice, cancel)
         layer = stack.layers[number]
         blob = self._find(layer, choice)
         if blob is not None:
             return blob
         name = f"blob-{layer.snapshot}-{choice.kind}"
         with self.store.locks.exclusive(name, check=cancel.check):
-            return self._find(layer, choice) or self._write(stack, number, choice)
+            return self._find(layer, choice) or self._write(stack, number, choice, cancel)
 
     def _find(self, layer: LayerRef, choice: CompressionChoice) -> LayerBlob | None:
         record = self.store.snapshots.find(layer.snapshot)
@@ -148,7 +148,9 @@ class LayerBlobs:
                 return blob
         return None
 
-    def _write(self, stack: LayerStack, number: int, choice: CompressionChoice) -> LayerBlob:
+    def _write(
+        self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
+    ) -> LayerBlob:
         # Imported by builds that have something new to write.
         from polyarch.layer.changes import write_layer  # noqa: PLC0415
         from polyarch.layer.compress import compress  # noqa: PLC0415
@@ -160,6 +162,7 @@ class LayerBlobs:
         part = f"{verb} layer {number + 1} of {len(stack.layers)}"
         clamp = _clamp(choice.latest)
         with (
+            cancellable(cancel),
             self.store.blobs.writer() as writer,
             self.counted(part, lambda: tree_size(paths[-1])) as count,
         ):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, InvalidReference
+from polyarch.library.contexts import Files, split_contexts
 from polyarch.library.outputs import check_places, default_outputs, merge_outputs
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
@@ -30,31 +31,34 @@ _WISHES = frozenset({"push", "load", "needs_digest"})
 
 
 def make_request(
-    context: str | os.PathLike[str] = ".", **options: Unpack[BuildOptions]
+    context: str | os.PathLike[str] | Files = ".", **options: Unpack[BuildOptions]
 ) -> BuildRequest:
     """Understand what is asked for. Raises InputError and its kin.
 
-    `context` is a folder, or "-" for none. Paths stay as they are.
+    `context` is a folder, files by name, or "-" for none. Paths stay as they are.
     """
-    unknown = options.keys() - BuildRequest.__annotations__.keys() - _WISHES
+    known = BuildRequest.__annotations__.keys() - {"context_files"} | _WISHES
+    unknown = options.keys() - known
     if unknown:
         raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(_several(options.get("tags", ())))
+    folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
     network = _network(options.get("network", ""))
     allowed = _several(options.get("allow", ()))
     if network == "host":
         allowed = (*allowed, "network.host")
     return BuildRequest(
-        context=os.fspath(context),
+        context=folders.pop("", ""),
         dockerfile=os.fspath(options.get("dockerfile", "")),
         stdin=options.get("stdin", b""),
         platforms=_platforms(options.get("platforms", ())),
         tags=tags,
         target=options.get("target", ""),
         build_args=dict(options.get("build_args", {})),
-        build_contexts=dict(options.get("build_contexts", {})),
+        build_contexts=folders,
+        context_files=files,
         labels=dict(options.get("labels", {})),
         outputs=_outputs(tags, options),
         no_cache=options.get("no_cache", False),

@@ -116,6 +116,20 @@ class SavedBuilders:
         homes = (folder for folder in self._folders if name in _list(folder / "instances"))
         return next(homes, None)
 
+    def _own_home(self, name: str) -> Path:
+        """Return the folder that has our builder called `name`, or is to have it."""
+        folder = self._home(name)
+        if folder is None or self._read(folder, name).is_foreign:
+            return self.folder
+        return folder
+
+    def hides(self, builder: SavedBuilder) -> bool:
+        """Tell whether one of ours may have the name of `builder`, which is docker buildx's.
+
+        Where we stand in for docker buildx, both lie in one folder, and it may not.
+        """
+        return builder.is_foreign and self.folder != self._buildx
+
     def _choices(self, folder: Path) -> Iterator[str]:
         """Give what was chosen in `folder`, what stands for it if that is gone, first."""
         chosen = self._chosen(folder)
@@ -196,7 +210,7 @@ class SavedBuilders:
     def save(self, builder: SavedBuilder) -> None:
         """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._home(builder.name) or self.folder
+        folder = self._own_home(builder.name)
         is_shared = folder == self._buildx
         data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
         self._write(folder / "instances" / builder.name, data)
@@ -204,7 +218,7 @@ class SavedBuilders:
     def remove(self, builder: SavedBuilder) -> None:
         """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._home(builder.name) or self.folder
+        folder = self._own_home(builder.name)
         kept = (folder / "instances", folder / "activity", self.folder / "activity")
         for path in (each / builder.name for each in kept):
             try:

@@ -24,7 +24,7 @@ class Manifest:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Read a manifest. Raises IntegrityError (naming the place), InvalidDigest."""
+    """Read a manifest. Raises IntegrityError, naming the place."""
     with naming("manifest", data):
         return _parse(read_document(data))
 

@@ -57,7 +57,7 @@ class Client:
             return None
         headers = response.headers
         size, digest = headers.get("Content-Length", ""), headers.get("Docker-Content-Digest", "")
-        if response.status == 200 and size.isdecimal() and digest:
+        if response.status == 200 and size.isdecimal() and len(size) < 19 and digest:
             told = _told_digest(digest, request)
             _check_told(told, reference, response.url)
             return Descriptor(media_type=_media_type(response), digest=told, size=int(size))

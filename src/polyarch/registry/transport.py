@@ -327,5 +327,5 @@ def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
         errors = json.loads(response.read())["errors"]
         codes = tuple(str(error.get("code", "")) for error in errors)
         return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, KeyError, TypeError, AttributeError, RemoteError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
         return (), []

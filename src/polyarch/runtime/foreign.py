@@ -12,24 +12,27 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
+from polyarch.emulation.probe import Runnable, RunsHow, machine_handler, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
     PlatformLike,
     find_emulator,
     find_path,
 )
-from polyarch.errors import InputError, NamespaceForbidden, NoEmulator
+from polyarch.errors import NamespaceForbidden, NoEmulator
 from polyarch.record import frozen
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
+
+P = TypeVar("P", bound=PlatformLike)
 
 
 # Who emulates one wants programs of the other, too: CPUs and distributions have both.
@@ -125,15 +128,18 @@ class ForeignSteps:
                 )
         return self._by_outer_handler(platform, outer)
 
+    def unrunnable(self, platforms: Iterable[P]) -> list[P]:
+        """Return those of `platforms` whose steps can't run here."""
+        refused = []
+        for platform in platforms:
+            try:
+                self.prepare(platform)
+            except NoEmulator:
+                refused.append(platform)
+        return refused
+
     def _is_native(self, architecture: str) -> bool:
-        native = native_architecture()
-        if architecture == native:
-            return True
-        sibling = {"amd64": "386", "arm64": "arm"}.get(native) == architecture
-        return (
-            sibling
-            and self._facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
-        )
+        return runs_natively(architecture, self._facts)
 
     def _outer_entries(self) -> tuple[Entry, ...]:
         return self._outer.entries() if self._outer is not None else ()
@@ -192,23 +198,23 @@ class ForeignSteps:
 
     def _by_outer_handler(self, platform: PlatformLike, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""
-        try:
-            magic = get_handler(platform.architecture).magic
-        except InputError:
-            magic = b""
-        for entry in outer:
-            if magic and entry.works_in_any_root and entry.matches(magic):
-                return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
-        raise self._no_emulator(platform)
+        entry = machine_handler(platform.architecture, outer)
+        if entry is None:
+            raise self.no_emulator([platform])
+        return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
 
-    def _no_emulator(self, platform: PlatformLike) -> NoEmulator:
-        name = "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+    def no_emulator(self, platforms: Sequence[PlatformLike]) -> NoEmulator:
+        """Return the error that names all of `platforms`, none of which can run here."""
+        names = ", ".join(
+            "/".join(filter(None, (each.os, each.architecture, each.variant))) for each in platforms
+        )
         if self._forbidden is not None:
             return NoEmulator(
-                f"{name} can't be emulated: {self._forbidden}", hint=self._forbidden.hint
+                f"{names} can't be emulated: {self._forbidden}", hint=self._forbidden.hint
             )
+        architectures = " ".join(dict.fromkeys(each.architecture for each in platforms))
         return NoEmulator(
-            f"{name} can't be run here, natively or emulated",
+            f"{names} can't be run here, natively or emulated",
             hint="install static QEMU emulators (Debian, Ubuntu: apt-get install qemu-user-static), "
-            f"or have root run: polyarch binfmt install {platform.architecture}",
+            f"or have root run: polyarch binfmt install {architectures}",
         )

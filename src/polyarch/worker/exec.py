@@ -32,6 +32,7 @@ from polyarch.runtime.spec import (
     Ulimit,
     hosts_file,
 )
+from polyarch.runtime.subids import id_hint
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
@@ -208,7 +209,7 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
     command = " ".join(op.argv)
     return StepFailed(
         f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op) or _full_disk(scratch),
+        hint=_advice(ended, op) or _full_disk(scratch) or id_hint(log.tail()),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
