@@ -115,3 +115,46 @@ def test_steps_that_wait_run_at_once_and_natives_do_not_wait_for_emulated_ones(
 
     found = sorted(str(path.relative_to(root.work / "out")) for path in root.work.glob("out/*/*"))
     assert found == [f"linux_{arch}/{number}" for arch in ("amd64", "arm64") for number in range(4)]
+
+
+# --- create and inspect ---
+
+CREATE = ("create", "--name=mine", "--driver=docker-container", "--buildkitd-flags=--debug")
+
+
+def test_the_name_of_a_new_builder_is_all_that_a_program_reads(root: Person) -> None:
+    apart = root.run(*CREATE)
+    script = " ".join(root.command(*CREATE, "--append", "--node=more"))
+    as_one = root.run_other("sh", "-c", f"{script} 2>&1")
+
+    assert (apart.out, as_one.check().out) == ("mine\n", "mine\n")
+    assert [line.partition(":")[0] for line in apart.err.splitlines()] == ["WARNING", "WARNING"]
+
+
+def test_a_configuration_is_shown_as_buildx_writes_it(root: Person) -> None:
+    root.write("b.toml", 'debug=true\n[registry."docker.io"]\nmirrors = [ "m" ] # mine\n')
+
+    root.run("create", "--name=mine", "--buildkitd-config=b.toml").check()
+
+    shown = root.run("inspect", "mine").check().out
+    assert shown.endswith(
+        "File#buildkitd.toml:\n > debug = true\n > \n > [registry]\n > [registry.'docker.io']\n"
+        " > mirrors = ['m']\n > \n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "buildkit configuration file not found: b.toml: stat b.toml: no such file or directory"),
+        ("a b", "failed to parse buildkit configuration file: b.toml: no TOML: Expected '=' after"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_is_none(root: Person, text: str | None, said: str) -> None:
+    if text is not None:
+        root.write("b.toml", text)
+
+    refused = root.run("create", "--name=mine", "--buildkitd-config=b.toml")
+
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.splitlines()[-1].startswith(f"ERROR: {said}")

@@ -16,9 +16,9 @@ PROGRESS = Flag(
 _RESOURCES = (
     Flag(name="memory", short="m", help="Memory limit", hidden=True),
     Flag(name="memory-swap", help="Swap limit equal to memory plus swap", hidden=True),
-    Flag(name="cpu-shares", short="c", kind=Kind.NUMBER, help="CPU shares", hidden=True),
-    Flag(name="cpu-period", kind=Kind.NUMBER, help="CPU CFS period", hidden=True),
-    Flag(name="cpu-quota", kind=Kind.NUMBER, help="CPU CFS quota", hidden=True),
+    Flag(name="cpu-shares", short="c", help="CPU shares", hidden=True),
+    Flag(name="cpu-period", help="CPU CFS period", hidden=True),
+    Flag(name="cpu-quota", help="CPU CFS quota", hidden=True),
     Flag(name="cpuset-cpus", help="CPUs to run on", hidden=True),
     Flag(name="cpuset-mems", help="Memory nodes to run on", hidden=True),
 )

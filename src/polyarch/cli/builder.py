@@ -122,7 +122,7 @@ def _node(
             lines += _policy(number, policy)
     for name, data in sorted(node.files.items()):
         text = b64decode(data).decode(errors="replace")
-        lines += [f"File#{name}:", *(f" > {line}" for line in text.splitlines())]
+        lines += [f"File#{name}:", *(f" > {line}" for line in text.split("\n"))]
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, InvalidReference
 from polyarch.library.contexts import Files, split_contexts
-from polyarch.library.outputs import default_outputs, merge_outputs
+from polyarch.library.outputs import check_places, default_outputs, merge_outputs
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
 from polyarch.request import BuildRequest, Output, Resources
@@ -86,10 +86,12 @@ def _several(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
-    found: dict[Platform, None] = {}
+    found: list[Platform] = []
     for value in (values,) if isinstance(values, str) else values:
-        parsed = parse_list((value,)) if isinstance(value, str) else (normalize(value),)
-        found.update(dict.fromkeys(parsed))
+        if isinstance(value, str):
+            found += parse_list((value,), keep_doubles=True)
+        else:
+            found.append(normalize(value))
     return tuple(found)
 
 
@@ -99,16 +101,26 @@ def _tags(values: Iterable[str]) -> tuple[str, ...]:
         try:
             reference = parse_reference(value)
         except InvalidReference as error:
-            raise InvalidReference(f"invalid tag {quoted(value)}: {error}") from error
+            reason = _tag_trouble(value, str(error))
+            raise InvalidReference(
+                f"invalid tag {quoted(value)}: {reason}", hint=error.hint
+            ) from error
         tags.append(reference.canonical)
     return tuple(dict.fromkeys(tags))
+
+
+def _tag_trouble(value: str, reason: str) -> str:
+    """Return what buildx says of a tag, which it reads before it thinks of the registry."""
+    if not value:
+        return "repository name must have at least one component"
+    return "repository name must be lowercase" if reason.endswith("must be lowercase") else reason
 
 
 def _network(mode: str) -> str:
     if mode not in {"", "default", "none", "host"}:
         near = suggestion(mode, ("default", "host", "none"))
         raise InputError(
-            f"network mode {quoted(mode)} not supported by buildkit{near}",
+            f"network mode {quoted(mode)} is not supported{near}",
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"
@@ -121,4 +133,5 @@ def _outputs(tags: tuple[str, ...], options: BuildOptions) -> tuple[Output, ...]
         load=options.get("load", False),
         tags=tags,
     )
+    check_places(outputs)
     return outputs or default_outputs(tags, needs_digest=options.get("needs_digest", True))

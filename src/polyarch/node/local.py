@@ -105,16 +105,14 @@ class LocalNode:
     @contextmanager
     def trees(
         self,
-        platforms: Sequence[Platform],
-        stacks: Sequence[LayerStack],
+        results: Mapping[Platform, tuple[LayerStack, Vertex]],
         images: ImageSource,
-        shown: tuple[Vertex, ...],
         cancel: CancelToken,
     ) -> Iterator[tuple[FileTree, ...]]:
         """Give the files of results, one tree for each platform."""
         with ExitStack() as resources:
             trees = []
-            for platform, stack, vertex in zip(platforms, stacks, shown, strict=True):
+            for platform, (stack, vertex) in results.items():
                 images.ensure_unpacked(stack, vertex, cancel)
                 root = resources.enter_context(self.snapshotter.view(stack.snapshots))
                 trees.append(FileTree(platform=platform, root=root))

@@ -164,11 +164,15 @@ class _Solve(Generic[R]):
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
+        for vertex in self._graph.vertices():
+            self._announcer.announced(vertex)
         try:
             self._queue(self._machine.start())
             while not self._machine.done:
                 cancel.check()
                 self._step()
+            for vertex in self._graph.vertices():
+                self._announcer.skipped(vertex)
         except PolyarchError:
             # What children do that are being ended is nobody's business.
             cancel.check()

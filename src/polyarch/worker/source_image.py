@@ -369,6 +369,7 @@ class ImageResolver:
             digest=descriptor.digest,
             diff_ids=diff_ids,
             config=config,
+            root=root.digest,
         )
 
     def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:
