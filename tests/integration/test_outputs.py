@@ -340,7 +340,6 @@ CREATED = "org.opencontainers.image.created"
         (("-o", "type=oci,dest=x", "--annotation=manifest-descriptor:a=b"), {"a", CREATED}),
         (("-t", "a", THREE, "--annotation=index-descriptor:a=b"), {"a"}),
     ],
-    ids=str,
 )
 def test_the_descriptor_that_is_told_is_that_of_the_last_output(
     build: Builder, words: tuple[str, ...], annotations: set[str]
