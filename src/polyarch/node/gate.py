@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from polyarch.digest import Digest
+from polyarch.errors import NoEmulator
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 
-if TYPE_CHECKING:
-    from polyarch.runtime.foreign import ForeignSteps
+__all__ = ["Emulators", "Gate"]
 
-__all__ = ["Gate"]
+
+class Emulators(Protocol):
+    """What knows which platforms can be emulated; `polyarch.runtime.foreign` implements it."""
+
+    def unrunnable(self, platforms: Iterable[Platform], /) -> Sequence[Platform]:
+        """Return those of `platforms` whose steps can't run here."""
+
+    def no_emulator(self, platforms: Sequence[Platform], /) -> NoEmulator:
+        """Return the error that names all of `platforms`, none of which can run here."""
 
 
 class Gate:
@@ -30,7 +38,7 @@ class Gate:
         graph: Graph,
         *,
         is_native: Callable[[Platform], bool],
-        foreign: Callable[[], ForeignSteps],
+        foreign: Callable[[], Emulators],
         knows: Callable[[Digest], bool],
     ) -> None:
         self._graph = graph
