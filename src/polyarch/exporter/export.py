@@ -24,7 +24,7 @@ from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import output_trouble, store_trouble
+from polyarch.store.trouble import output_trouble, store_trouble, tree_trouble
 from polyarch.text.epoch import parse_epoch
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Exporter:
 
     def run(self, output: Output, export: Export | None) -> None:
         """Carry out one output. `export` is there for the types that hold an image."""
-        with cancellable(self.cancel):
+        with cancellable(self.cancel), tree_trouble():
             if output.type in FILE_TYPES:
                 self._files(output)
             elif export is not None:

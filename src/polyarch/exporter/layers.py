@@ -20,6 +20,7 @@ from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
+from polyarch.store.trouble import tree_trouble
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -148,7 +149,7 @@ class LayerBlobs:
         first = number if stack.layers[number].is_linked else 0
         snapshots = stack.snapshots[first : number + 1]
         paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
-        with cancellable(cancel), self.store.blobs.writer() as writer:
+        with cancellable(cancel), tree_trouble(), self.store.blobs.writer() as writer:
             made = compress(
                 lambda sink: write_layer(paths[-1], paths[:-1], sink, clamp=_clamp(choice.latest)),
                 writer,

@@ -7,6 +7,7 @@ extended attributes don't count. Source: what BuildKit's client sends of a local
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -111,7 +112,9 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return [entry for entry in _listing(folder) if not _is_socket(entry)]
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
         raise InputError(
             f"can't read {folder} of the build context: {error.strerror}",
             hint="mend its permissions, or leave it out by .dockerignore",
