@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
+from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.layer.kinds import Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
@@ -20,7 +21,9 @@ from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
+from polyarch.store.trees import tree_size
 from polyarch.store.trouble import tree_trouble
+from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -53,11 +56,14 @@ class CompressionChoice:
             chosen = Compression.XZ
         if chosen not in _MEDIA_TYPES:
             raise InputError(
-                f"unsupported layer compression type {kind!r}",
+                f"unsupported compression type {kind}",
                 hint="use gzip, zstd or uncompressed",
             )
+        if level.startswith("-") and level[1:].isdecimal():
+            raise InputError(f"compression-level can't be negative: {level}")
         if level and not level.isdecimal():
-            raise InputError(f"compression-level must be a number, not {level!r}")
+            reason = f"strconv.ParseInt: parsing {quoted(level)}: invalid syntax"
+            raise InputError(f"non-integer value {level} specified for compression-level: {reason}")
         return CompressionChoice(kind=chosen, level=int(level) if level else None)
 
 
@@ -78,10 +84,14 @@ class ExportedLayer:
 
 @frozen
 class LayerBlobs:
-    """Makes blobs of layers. Safe to use from many threads and processes at once."""
+    """Makes blobs of layers. Safe to use from many threads and processes at once.
+
+    `counted` shows how far the writing of a layer is.
+    """
 
     store: Store
     snapshotter: Snapshotter
+    counted: Counting = uncounted
 
     def export(
         self, stack: LayerStack, choice: CompressionChoice, cancel: CancelToken
@@ -149,9 +159,19 @@ class LayerBlobs:
         first = number if stack.layers[number].is_linked else 0
         snapshots = stack.snapshots[first : number + 1]
         paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
-        with cancellable(cancel), tree_trouble(), self.store.blobs.writer() as writer:
+        verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
+        part = f"{verb} layer {number + 1} of {len(stack.layers)}"
+        clamp = _clamp(choice.latest)
+        with (
+            cancellable(cancel),
+            tree_trouble(),
+            self.store.blobs.writer() as writer,
+            self.counted(part, lambda: tree_size(paths[-1])) as count,
+        ):
             made = compress(
-                lambda sink: write_layer(paths[-1], paths[:-1], sink, clamp=_clamp(choice.latest)),
+                lambda sink: write_layer(
+                    paths[-1], paths[:-1], CountingSink(sink, count), clamp=clamp
+                ),
                 writer,
                 choice.kind,
                 choice.level,

@@ -294,17 +294,12 @@ def _named_folder(name: str, value: str) -> Path:
             f"failed to get build context {name}: {value} names a target of a bake file",
             hint="targets are known within a bake file only; build that one first, and name its image",
         )
-    if "://" in value:
-        raise InputError(
-            f"unsupported context source {kind} for {name}",
-            hint=_NAMED_HINT.format(name=name),
-        )
     path = Path(value)
     if not value or not path.is_dir():
-        problem = "is no folder" if value and path.exists() else "not found"
+        missing = f"stat {value}: no such file or directory"
+        problem = f"{value}: not a directory" if value and path.exists() else missing
         raise NotFound(
-            f'failed to get build context {name}: path "{value}" {problem}',
-            hint=_NAMED_HINT.format(name=name),
+            f"failed to get build context {name}: {problem}", hint=_NAMED_HINT.format(name=name)
         )
     return path
 

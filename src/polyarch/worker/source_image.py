@@ -39,6 +39,8 @@ from polyarch.text.jsontext import read_json
 __all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
 
 _FETCHES_AT_ONCE = 4
+"""Of one image."""
+_FETCHES_IN_ALL = 16
 _MOST_INDEXES = 8
 """Indexes one in another: real ones are flat, and a chain could go on for ever."""
 
@@ -88,6 +90,9 @@ class ImageSource:
     remote: Remote
     sink: Sink
     unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
+    fetching: AbstractContextManager[object] = field(
+        default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
+    )
     _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
 
     def remember(self, manifest: Digest, stack: LayerStack) -> None:
@@ -143,7 +148,8 @@ class ImageSource:
             status = _Status(self.sink, shown, blob.digest, blob.size)
             if not self._from_layouts(layer, status.progress, cancel):
                 sources = map(parse_reference, filter(_is_name, layer.sources))
-                self.remote.fetch(sources, blob, status.progress, cancel)
+                with self.fetching:
+                    self.remote.fetch(sources, blob, status.progress, cancel)
             status.end()
 
     def _from_layouts(self, layer: LayerRef, progress: Progress, cancel: CancelToken) -> bool:
@@ -374,6 +380,7 @@ class ImageResolver:
             digest=descriptor.digest,
             diff_ids=diff_ids,
             config=config,
+            root=root.digest,
         )
 
     def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:

@@ -26,6 +26,7 @@ from polyarch.graph.op import (
     MergeOp,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
@@ -74,6 +75,7 @@ class Worker:
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
     `remote` fetches what ADD names of other machines;
+    `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
     """
@@ -83,6 +85,7 @@ class Worker:
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
     remote: Remote
+    is_native: Callable[[Platform], bool]
     place: Path
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
@@ -240,7 +243,8 @@ class Worker:
     def kind(self, vertex: Vertex, /) -> SlotKind:
         """Say which slots running the vertex takes."""
         if isinstance(vertex.op, ExecOp):
-            return SlotKind.EXEC
+            is_native = self.is_native(vertex.op.platform)
+            return SlotKind.EXEC if is_native else SlotKind.EMULATED
         return SlotKind.FILE if isinstance(vertex.op, FileOp) else SlotKind.SOURCE
 
 
