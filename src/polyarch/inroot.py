@@ -33,6 +33,7 @@ __all__ = [
     "read_small",
     "resolve",
     "set_owner",
+    "set_owner_of",
 ]
 
 PRIVATE_XATTR_PREFIX = "user.polyarch."
@@ -164,6 +165,16 @@ def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> N
             os.removexattr(path, OWNER_XATTR, follow_symlinks=False)
 
 
+def set_owner_of(descriptor: int, uid: int, gid: int) -> None:
+    """Give a file that was just made, and is open, an owner, as `set_owner` does."""
+    try:
+        os.fchown(descriptor, uid, gid)
+    except OSError as error:
+        if error.errno not in _UNMAPPED:
+            raise
+        _record(descriptor, OWNER_XATTR, f"{uid}:{gid}")
+
+
 def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
     """Return the wanted (uid, gid) of `path`, not following a link.
 
@@ -205,9 +216,9 @@ def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
     return status.st_mode, status.st_rdev
 
 
-def _record(path: str | Path, name: str, value: str) -> None:
+def _record(path: str | Path | int, name: str, value: str) -> None:
     try:
-        os.setxattr(path, name, value.encode(), follow_symlinks=False)
+        os.setxattr(path, name, value.encode(), follow_symlinks=isinstance(path, int))
     except OSError as error:
         if error.errno not in _NO_XATTR:
             raise

@@ -117,7 +117,9 @@ def test_a_single_block_of_zeros_hides_nothing(target: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rest", [b"garbage" * 99, b"\x1f\x8b", gzip.compress(TWO)[:20], bytes(99) + b"x"]
+    "rest",
+    [b"garbage" * 99, b"\x1f\x8b", gzip.compress(TWO)[:20], bytes(99) + b"x"],
+    ids=["garbage", "magic", "a stream that is cut", "zeros and more"],
 )
 @pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
 def test_add_does_not_look_behind_the_end(

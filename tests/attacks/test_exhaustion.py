@@ -318,7 +318,7 @@ def test_hashing_ends_when_it_is_told(tmp_path: Path, ending: CancelToken) -> No
 def test_walking_ends_when_it_is_told(tmp_path: Path, ending: CancelToken) -> None:
     (tmp_path / "file").touch()
     tree = SourceTree(root=tmp_path)
-    walks = (each for _ in itertools.count() for each in select(tree, tmp_path))
+    walks = (each for _ in itertools.count() for each in select(tree, str(tmp_path)))
     with pytest.raises(Cancelled):
         deque(walks, maxlen=0)
 
@@ -442,5 +442,5 @@ def test_as_deep_as_may_be_is_packed_and_copied(tmp_path: Path) -> None:
 
     again = io.BytesIO()
     write_layer(tmp_path, [], again)
-    assert sum(1 for _ in select(SourceTree(root=tmp_path), tmp_path)) == 401
+    assert sum(1 for _ in select(SourceTree(root=tmp_path), str(tmp_path))) == 401
     assert sum(1 for _ in TarReader(io.BytesIO(again.getvalue()))) == 401

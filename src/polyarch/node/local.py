@@ -40,6 +40,7 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
+from polyarch.store.copies import Copies
 from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
@@ -142,6 +143,7 @@ class LocalNode:
 
         worker = Worker(
             snapshotter=self.snapshotter,
+            copies=Copies(self.store.database),
             images=images,
             steps=steps,
             contexts=contexts.trees,

@@ -32,6 +32,7 @@ from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
+from polyarch.store.copies import Copies
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import full_disk_trouble, tree_trouble
 from polyarch.why.seen import Seen
@@ -74,13 +75,14 @@ class Worker:
     """Implements the solver's Runner.
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
-    `remote` fetches what ADD names of other machines;
+    `remote` fetches what ADD names of other machines; `copies` knows what copies made earlier;
     `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
     """
 
     snapshotter: Snapshotter
+    copies: Copies
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
@@ -187,24 +189,21 @@ class Worker:
         inputs: Sequence[Result],
         cancel: CancelToken,
     ) -> LayerStack:
-        wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
-        with ExitStack() as stack:
-            sources = [
-                stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
-                if number in wanted
-                else None
-                for number, source in enumerate(inputs)
-            ]
-            # What changes files is imported by builds that do: an unchanged one is done sooner.
-            from polyarch.worker.file import perform  # noqa: PLC0415
+        # What changes files is imported by builds that do: an unchanged one is done sooner.
+        from polyarch.worker.change import Changer, Source  # noqa: PLC0415
 
-            draft = stack.enter_context(self.snapshotter.prepare(base.snapshots))
-            perform(op.actions, draft.root, sources)
-            cancel.check()
-            snapshot = new_snapshot()
-            draft.commit(
-                snapshot,
-                SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name),
+        snapshot = new_snapshot()
+        record = SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
+        wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
+        sources: list[Source | None] = [None] * len(inputs)
+        with ExitStack() as stack:
+            for number in sorted(wanted):
+                source = inputs[number]
+                tree = stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
+                layers = source if isinstance(source, LayerStack) else None
+                sources[number] = Source(tree=tree, stack=layers)
+            Changer(snapshotter=self.snapshotter, copies=self.copies).change(
+                op.actions, base, sources, record
             )
         return base.with_layer(snapshot)
 

@@ -86,7 +86,7 @@ def without_magic(data: bytes) -> bytes:
 
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
-    return [entry.name for entry in tree.entries(tree.root)]
+    return [entry.name for entry in tree.entries(str(tree.root))]
 
 
 def test_a_folder(store: Store, tmp_path: Path) -> None:

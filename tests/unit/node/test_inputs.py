@@ -142,7 +142,7 @@ def load(store: Store, request: BuildRequest) -> Contexts:
 
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
-    return sorted(entry.name for entry in tree.entries(tree.root))
+    return sorted(entry.name for entry in tree.entries(str(tree.root)))
 
 
 def test_the_ignore_file_of_the_context(store: Store, tmp_path: Path) -> None:
