@@ -22,6 +22,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
+from polyarch.store.trouble import tree_trouble
 from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
@@ -164,6 +165,7 @@ class LayerBlobs:
         with (
             cancellable(cancel),
             self.snapshotter.layer(stack.snapshots[number]) as upper,
+            tree_trouble(),
             self.store.blobs.writer() as writer,
             self.counted(part, lambda: tree_size(upper)) as count,
         ):
