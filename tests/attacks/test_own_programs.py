@@ -85,3 +85,34 @@ def test_a_step_does_not_start_as_the_sandbox_again(stepper: Stepper) -> None:
     assert 0 not in {answer["status"] for answer in found}
     if stepper.runtime == "sandbox":  # the others start a copy of their program, or refuse it
         assert all(answer["refused"].startswith("exec ") for answer in found), found
+
+
+TRY_SCRIPTS = """
+from pathlib import Path
+root = Path(arguments["rootfs"])
+for folder in (root / "bin", Path(arguments["host"])):
+    for name, text in arguments["scripts"].items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+def attempt(folder, name):
+    answer = step(f"{folder}/{name}", "1", "2", mounts=(Bind(source=arguments["host"], target="/mounted"),))
+    return answer["status"], answer["stdout"].replace(folder, ""), answer["refused"].replace(folder, "")
+report([[attempt(folder, name) for folder in ("/bin", "/mounted")] for name in arguments["scripts"]])
+"""
+
+
+def test_programs_on_mounts_start_as_those_in_the_root(stepper: Stepper) -> None:
+    """What others may change meanwhile is started by its descriptor, which mustn't show."""
+    scripts = {
+        "plain": "#!/bin/sh\necho $0 $@\n",
+        "argument": "#! \t/bin/echo  -x y \t\nignored\n",
+        "missing": "#!/bin/none\n",
+        "nothing": "#!\n",
+        "text": "no program\n",
+        "blank": "",
+    }
+
+    found = stepper.script(TRY_SCRIPTS, scripts=scripts)
+
+    assert [in_root for in_root, _ in found] == [on_mount for _, on_mount in found]
+    assert [text for (_, text, _), _ in found][:2] == ["/plain 1 2\n", "-x y /argument 1 2\n"]
