@@ -235,7 +235,7 @@ def test_an_agent_that_is_required(root: Person, registry: RealRegistry) -> None
     ended = build(root, registry, "RUN --mount=type=ssh,id=mine,required true")
 
     assert ended.status == 1
-    assert "unset ssh forward key mine\nhint: give it with --ssh mine" in ended.err
+    assert "unset ssh forward key mine\nhint: give it with --ssh mine" in ended.complaint()
 
 
 @pytest.mark.parametrize(

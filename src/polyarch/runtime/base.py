@@ -10,6 +10,7 @@ from polyarch.errors import NamespaceForbidden
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
+from polyarch.runtime.subids import MORE_IDS
 from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
@@ -77,6 +78,5 @@ def check_ids(step: Step, host: Host) -> None:
     if highest >= host.mapped_ids:
         raise NamespaceForbidden(
             f"the step is to run as {step.uid}:{step.gid}, but only {host.mapped_ids} user ids exist",
-            hint="give your user subordinate ids; as root: "
-            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+            hint=f"give your user subordinate ids; as root: {MORE_IDS} USER",
         )

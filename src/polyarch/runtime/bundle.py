@@ -89,6 +89,8 @@ def mount_points(step: Step) -> Iterator[tuple[str, ...]]:
             is_ready = True
             yield tuple(made.path for made in maker.made)
         finally:
+            if not is_ready:
+                maker.set_times_back()
             maker.remove(all_of_it=not is_ready)
 
 

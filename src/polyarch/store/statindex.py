@@ -28,8 +28,14 @@ SCHEMA = (
     ),
 )
 _STAMP = struct.Struct("<qqqQI32s")
+_TIMES = 1 << 63
 _TICK_NS = 20_000_000
 _COARSE_NS = 2_100_000_000  # whole seconds: FAT counts by two
+
+
+def _fits(stamp: FileStamp) -> bool:
+    """Tell whether the times have 64 bits; a file of 1600 or of 2300 is hashed each time."""
+    return -_TIMES <= stamp[1] < _TIMES and stamp[2] >= -_TIMES
 
 
 class StatIndex:
@@ -65,7 +71,7 @@ class StatIndex:
         kept = {
             path: stamp
             for path, stamp in stamps.items()
-            if stamp[2] < (sure if stamp[2] % 1_000_000_000 else coarse)
+            if stamp[2] < (sure if stamp[2] % 1_000_000_000 else coarse) and _fits(stamp)
         }
         names = "\0".join(kept).encode("utf-8", "surrogateescape")
         packed = b"".join([_STAMP.pack(*stamp) for stamp in kept.values()])

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polyarch.errors import InputError, StoreError
@@ -130,6 +130,7 @@ ROOTS = st.dictionaries(
 
 
 @given(files=ROOTS, targets=st.lists(PLACES, max_size=4))
+@example(files={"a/b": ""}, targets=["a/a", "a/b"])
 @settings(deadline=None, max_examples=100)
 def test_a_root_is_as_it_was(files: dict[str, str | None], targets: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
