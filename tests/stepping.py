@@ -31,7 +31,6 @@ if arguments["architecture"] != "amd64":
 def step(*argv, **more):
     if emulation is not None:
         more.setdefault("user_namespace", emulation.user_namespace)
-        more.setdefault("env", ("PATH=/bin", *(f"{n}={v}" for n, v in emulation.environment.items())))
     return run(*argv, **more)
 def shell(text, **more):
     return step("sh", "-c", text, **more)

@@ -28,9 +28,9 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.descriptors import close_all_but
 from polyarch.runtime.mounting import enter_root
 from polyarch.runtime.program import start_program
-from polyarch.runtime.spawner import close_all_but
 from polyarch.runtime.spec import CAPABILITIES
 
 __all__ = ["Lines", "become"]
