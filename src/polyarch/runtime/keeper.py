@@ -20,10 +20,11 @@ from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.runtime.base import Refused
+from polyarch.runtime.descriptors import close_all_but
 from polyarch.runtime.inside import Lines, become
 from polyarch.runtime.mounting import make_nodes
 from polyarch.runtime.nodes import keep_making
-from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER, close_all_but
+from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER
 from polyarch.runtime.userns import namespace_trouble
 
 __all__ = ["serve"]
