@@ -12,6 +12,7 @@ The class of CVE-2021-41091 (moby, whose data folder others could enter).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -23,9 +24,12 @@ __all__ = ["FOLDERS", "claim"]
 FOLDERS = ("blobs", "snapshots", "locks", "tmp")
 
 _OTHERS = 0o077
-# What may be there before there is a store: facts and reports are kept without one, and a disk of its own
-# begins with the last.
-_BEFORE = frozenset({"crashes", "facts.json", "lost+found"})
+# What a store has, and what may be there before: facts and reports of crashes are kept without one, and a
+# disk of its own begins with a folder for what is found on it.
+_OWN = re.compile(
+    rf"{'|'.join(FOLDERS)}|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
+    r"|\.(version|facts)[-.][0-9a-f]+"
+)
 _HINT = "set POLYARCH_ROOT to a folder of your own"
 
 
@@ -54,8 +58,9 @@ def claim(root: Path) -> None:
 def _shut(root: Path, status: os.stat_result) -> None:
     """Take all rights to a folder, and what is in it, away from others. Raises StoreError, OSError."""
     names = set(os.listdir(root))
-    foreign = {name for name in names - _BEFORE if not name.startswith(".")}
-    if status.st_mode & stat.S_ISVTX or (foreign and "version" not in names | _made_in_half(names)):
+    foreign = {name for name in names if not _OWN.fullmatch(name)}
+    # An empty file system of its own is often open to all (tmpfs); where others work it isn't empty.
+    if foreign and (status.st_mode & stat.S_ISVTX or "version" not in names):
         raise StoreError(
             f"can't make a store of {root}: others use it, too, and only its owner may enter a store",
             hint=f"{_HINT} that is empty, or not there yet",
@@ -68,11 +73,6 @@ def _shut(root: Path, status: os.stat_result) -> None:
         )
     _shut_entries(root)
     _shut_entries(root / "locks")
-
-
-def _made_in_half(names: set[str]) -> set[str]:
-    """Return the missing name if all others are those of a layout that is being made."""
-    return {"version"} if names <= {*FOLDERS, *_BEFORE} else set()
 
 
 def _shut_entries(folder: Path) -> None:

@@ -22,7 +22,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from polyarch.errors import InputError, StoreError
+from polyarch.errors import InputError
 from polyarch.inroot import get_node, make_node, resolve, set_owner
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
@@ -256,7 +256,7 @@ def _copy_large(reader: int, writer: int) -> None:
             pass
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise StoreError(f"cannot write the copy: {error.strerror}") from error
+            raise
         # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
         while os.sendfile(writer, reader, None, _COPY_CHUNK):
             pass
