@@ -27,4 +27,7 @@ def server_side(folder: Path) -> ssl.SSLContext:
     """Return how a server speaks TLS with the certificates of a folder."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    # Whoever has a certificate may show it.
+    context.load_verify_locations(folder / "ca.crt")
+    context.verify_mode = ssl.CERT_OPTIONAL
     return context

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 from polyarch.cli.app import main
 
@@ -25,15 +26,17 @@ class Printed:
 
 def call(*words: str, environ: Mapping[str, str], stdin: str = "") -> Printed:
     """Call polyarch with just this environment (and PATH); not for commands that need the engine."""
-    out, err = io.StringIO(), io.StringIO()
+    written, err = io.BytesIO(), io.StringIO()
+    # Some write bytes.
+    out = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
     with _replaced(environ, io.StringIO(stdin), out, err):
         status = main(words)
-    return Printed(status=status, out=out.getvalue(), err=err.getvalue())
+    return Printed(status=status, out=written.getvalue().decode(), err=err.getvalue())
 
 
 @contextmanager
 def _replaced(
-    environ: Mapping[str, str], stdin: io.StringIO, out: io.StringIO, err: io.StringIO
+    environ: Mapping[str, str], stdin: TextIO, out: TextIO, err: TextIO
 ) -> Iterator[None]:
     streams, variables = (sys.stdin, sys.stdout, sys.stderr), dict(os.environ)
     sys.stdin, sys.stdout, sys.stderr = stdin, out, err

@@ -37,7 +37,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 _DEPENDENCIES = ("backports", "isal", "rich")
 
 PROLOGUE = """
-import json, os, sys, tempfile
+import atexit, json, os, sys, tempfile
 from pathlib import Path
 from polyarch.runtime.userns import enter_engine
 engine = enter_engine()
@@ -49,6 +49,7 @@ from polyarch.runtime.spawner import Spawner
 from polyarch.runtime.spec import *
 host = find_host(rootless=engine.rootless, mapped_ids=engine.mapped_ids)
 spawner = Spawner()
+atexit.register(spawner.close)
 facts = Facts(None)
 arguments = json.loads(sys.argv[1])
 token = CancelToken()

@@ -13,6 +13,10 @@ from engines import User, interpreter, module_path
 
 __all__ = ["Ended", "Person", "person"]
 
+_ABOVE = re.compile(
+    r"((?:^\S+:\d+\n-{20}\n(?:[ \d]*\|.*\n)+-{20}\n)?)((?:^(?:hint: |Usage: )(?:(?!#\d).*\n)*)?)\Z",
+    re.MULTILINE,
+)
 _STEP_TIME = 120.0
 
 
@@ -30,10 +34,16 @@ class Ended:
         return self
 
     def complaint(self) -> str:
-        """Return the end of what it printed: the excerpt of the Dockerfile, the error, the hint."""
-        found = re.search(r"^(?:\S+:\d+\n-{20}|ERROR: )", self.err, re.MULTILINE)
-        assert found, self.err
-        return self.err[found.start() :]
+        """Return the end of what it printed, as one reads it: the excerpt, the error, the hint or usage.
+
+        The program prints the error last.
+        """
+        above, line, error = f"\n{self.err}".rpartition("\nERROR: ")
+        assert line, self.err
+        found = _ABOVE.search(f"{above}\n")
+        assert found
+        usage = "\n" if found[2].startswith("Usage") else ""
+        return found[1] + f"ERROR: {error}" + usage + found[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

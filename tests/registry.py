@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from polyarch.registry.transport import Transport
+
+_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Registry(ThreadingHTTPServer):
@@ -22,6 +25,8 @@ class Registry(ThreadingHTTPServer):
     only, by name and password, if there are some; without a token, they are let in by Basic.
     `identity` is the refresh token that its authority takes. `retry_after` goes with failures.
     Blobs that are `coded` are sent in gzip, whole, unasked.
+    With `answers_referrers` it knows which manifests are about another one, as registries of the newer
+    specification do.
     Blobs of `meetings` are given when as many are asked for at once as theirs has parties.
     """
 
@@ -39,6 +44,7 @@ class Registry(ThreadingHTTPServer):
         self.identity = ""
         self.retry_after = ""
         self.coded: set[str] = set()
+        self.answers_referrers = False
         self.meetings: dict[str, threading.Barrier] = {}
         self.forms: list[dict[str, list[str]]] = []
         self.lock = threading.Lock()
@@ -149,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("/blobs/uploads/", self._upload),
             ("/blobs/", self._blob),
             ("/manifests/", self._manifest),
+            ("/referrers/", self._referrers),
         ):
             if not path:
                 self._answer(200, b"{}")
@@ -192,13 +199,30 @@ class _Handler(BaseHTTPRequestHandler):
             stored = (self.headers["Content-Type"], body)
             self.server.manifests[name, target] = stored
             self.server.manifests[name, digest_of(body)] = stored
-            self._answer(201)
+            subject = json.loads(body).get("subject", {}).get("digest")
+            told = {"OCI-Subject": subject} if subject and self.server.answers_referrers else {}
+            self._answer(201, b"", told)
         elif (name, target) in self.server.manifests:
             kind, data = self.server.manifests[name, target]
             headers = {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)}
             self._answer(200, data, headers)
         else:
             self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such"}]}')
+
+    def _referrers(self, name: str, subject: str, _query: dict[str, str], _body: bytes) -> None:
+        if not self.server.answers_referrers:
+            self._answer(404)
+            return
+        found = []
+        for (repository, target), (kind, data) in self.server.manifests.items():
+            document = json.loads(data)
+            about = document.get("subject", {}).get("digest")
+            if (repository, about) == (name, subject) and target == digest_of(data):
+                artifact = document.get("artifactType", "")
+                told = {"mediaType": kind, "digest": target, "size": len(data)}
+                found.append({**told, "artifactType": artifact})
+        index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": found}
+        self._answer(200, json.dumps(index).encode(), {"Content-Type": _INDEX})
 
     def _answer(
         self,

@@ -30,6 +30,8 @@ class Asked:
     headers: Mapping[str, str]
     method: str = "GET"
     body: bytes = b""
+    showed_certificate: bool = False
+    """Whether whoever asked proved by a certificate of their own who they are."""
 
     @property
     def authorization(self) -> str:
@@ -75,8 +77,11 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            asked = Asked(self.path, dict(self.headers.items()), self.command, body)
-            page = web.answer(asked)
+            proof = (
+                self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else {}
+            )
+            headers = dict(self.headers.items())
+            page = web.answer(Asked(self.path, headers, self.command, body, bool(proof)))
             self.send_response(page.status)
             for name, value in page.headers.items():
                 self.send_header(name, value)

@@ -131,7 +131,7 @@ def load_excuses() -> tuple[Excuse, ...]:
             kinds=frozenset(entry["kinds"]),
             cases=frozenset(entry["cases"]),
         )
-        for entry in tomllib.loads(_EXCUSES.read_text())["excuse"]
+        for entry in tomllib.loads(_EXCUSES.read_text()).get("excuse", ())
     )
 
 

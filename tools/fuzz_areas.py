@@ -36,7 +36,7 @@ from polyarch.text.owner import has_names
 from polyarch.text.wildcard import compile_name, split_pattern
 from tools.beside import PROJECT, find_beside
 
-__all__ = ["AREAS", "Area"]
+__all__ = ["AREAS", "Area", "outcome_of"]
 
 sys.path.insert(0, str(PROJECT / "tests"))
 
@@ -74,7 +74,7 @@ class Area:
     check: Callable[[bytes], str]
 
 
-def _outcome(error: PolyarchError) -> str:
+def outcome_of(error: PolyarchError) -> str:
     """Tell errors apart by their words, not by the input's."""
     return f"{type(error).__name__} {_QUOTED.sub('', str(error))[:60]}"
 
@@ -91,7 +91,7 @@ def _check_lexer(data: bytes) -> str:
         if error.place is None:
             raise AssertionError(f"no place in: {error}") from error
         error.place.excerpt()
-        return _outcome(error)
+        return outcome_of(error)
     if len(data) < _LONG:
         check_printing(dockerfile)
     kinds = {type(each).__name__ for stage in dockerfile.stages for each in stage.instructions}
@@ -108,7 +108,7 @@ def _check_frontend(data: bytes) -> str:
             options = LowerOptions(build_platform=AMD64, all_stages=True)
             lower(dockerfile, platform, options=options, maker=maker, images=IMAGES)
     except PolyarchError as error:
-        return _outcome(error)
+        return outcome_of(error)
     return f"lowered {len(dockerfile.stages)}"
 
 
@@ -160,7 +160,7 @@ def _check_ignore(data: bytes) -> str:
         matcher = Matcher(patterns)
         ignored = [path for path in files if matcher.ignores(path)]
     except PolyarchError as error:
-        return _outcome(error)
+        return outcome_of(error)
     if len(data) < 200 and _SIMPLE_PATTERNS.fullmatch(data):
         text = data.decode()
         _same(ignored, [path for path in FILES if is_ignored(text, path)])
@@ -175,7 +175,7 @@ def _check_json(data: bytes) -> str:
         statement = split_statement(f"CMD {text}")
     except PolyarchError as error:
         _same(is_array, False)
-        return _outcome(error)
+        return outcome_of(error)
     _same(statement.is_json, is_array)
     if not is_array:
         return f"text {len(statement.arguments)}"
@@ -194,7 +194,7 @@ def _refusing(readers: Mapping[str, _Reader]) -> Callable[[bytes], str]:
             try:
                 found = read(text)
             except InputError as error:
-                outcomes.append(_outcome(error))
+                outcomes.append(outcome_of(error))
             else:
                 outcomes.append(f"{name} {type(found).__name__}")
         return " | ".join(outcomes)

@@ -22,10 +22,10 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from polyarch import errors
+    from polyarch.api import Builder, Progress, build, build_async
     from polyarch.digest import Digest
     from polyarch.explanation import Cause, Explanation
     from polyarch.library.ask import make_request
-    from polyarch.library.builder import Builder, build
     from polyarch.library.options import BuildOptions
     from polyarch.platforms import Platform
     from polyarch.progress import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         WarningEvent,
     )
     from polyarch.request import BuildRequest, Output, Resources, Secret, Ulimit
-    from polyarch.result import BuildResult
+    from polyarch.result import BuildResult, StepTime
 
 __version__ = "0.1.0"
 
@@ -55,23 +55,26 @@ __all__ = [
     "LogEvent",
     "Output",
     "Platform",
+    "Progress",
     "Resources",
     "Secret",
     "Sink",
     "StatusEvent",
     "StepEvent",
+    "StepTime",
     "Ulimit",
     "WarningEvent",
     "build",
+    "build_async",
     "errors",
     "make_request",
 ]
 
 _MODULES = {
+    "api": ("Builder", "Progress", "build", "build_async"),
     "digest": ("Digest",),
     "explanation": ("Cause", "Explanation"),
     "library.ask": ("make_request",),
-    "library.builder": ("Builder", "build"),
     "library.options": ("BuildOptions",),
     "platforms": ("Platform",),
     "progress": (
@@ -84,7 +87,7 @@ _MODULES = {
         "WarningEvent",
     ),
     "request": ("BuildRequest", "Output", "Resources", "Secret", "Ulimit"),
-    "result": ("BuildResult",),
+    "result": ("BuildResult", "StepTime"),
 }
 
 

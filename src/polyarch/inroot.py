@@ -18,6 +18,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from polyarch import syscalls
 from polyarch.errors import InputError
 
 __all__ = [
@@ -28,8 +29,11 @@ __all__ = [
     "get_owner",
     "make_node",
     "open_in_root",
+    "open_regular",
+    "read_small",
     "resolve",
     "set_owner",
+    "set_owner_of",
 ]
 
 PRIVATE_XATTR_PREFIX = "user.polyarch."
@@ -37,6 +41,13 @@ OWNER_XATTR = "user.polyarch.owner"
 NODE_XATTR = "user.polyarch.node"
 
 _MAX_LINKS = 255
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_NO_OPENAT2 = frozenset({errno.ENOSYS, errno.EPERM})
 _UNMAPPED = frozenset({errno.EINVAL, errno.EPERM})
 _NO_XATTR = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA})
 
@@ -46,8 +57,11 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
 
     What doesn't exist is taken as it is written, so the result may name a file to be made. With
     `follow_last=False` a link in the last place is not followed. Never leaves `root`, as long as
-    nobody changes the tree meanwhile. Raises InputError for more than 255 links.
+    nobody changes the tree meanwhile. Raises InputError for more than 255 links, and for a text that can
+    be no path.
     """
+    if "\0" in path:
+        raise InputError(f"{path!r} can be no path: it holds a NUL")
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
     links = 0
@@ -84,6 +98,55 @@ def open_in_root(root: Path, path: str, flags: int, mode: int = 0o666) -> int:
     return os.open(resolve(root, path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
+def open_regular(path: Path | str, *, root: Path | None = None) -> int:
+    """Open a regular file of others for reading; return the descriptor, closed on exec.
+
+    Nothing but a regular file is opened, even for a moment: a FIFO would wait for ever, and a device may
+    do something. With `root`, the path lies inside of it, and so do its links. Raises OSError, and
+    InputError for what is no regular file, naming what it is.
+    """
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC) if root is None else _handle(root, str(path))
+    try:
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind == stat.S_IFDIR:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if kind != stat.S_IFREG:
+            raise InputError(f"{path} is {_KINDS.get(kind, 'something')}, and no regular file")
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
+def read_small(path: Path | str, limit: int, kind: str, *, root: Path | None = None) -> bytes:
+    """Return all of a small regular file of others. Raises as `open_regular`.
+
+    InputError for one of more than `limit` bytes says that it is no `kind`.
+    """
+    descriptor = open_regular(path, root=root)
+    with open(descriptor, "rb", buffering=0) as stream:
+        data = bytearray()
+        while len(data) <= limit and (piece := stream.read(limit + 1 - len(data))):
+            data += piece
+    if len(data) > limit:
+        raise InputError(f"{path} is larger than {limit >> 20} MiB: that is no {kind}")
+    return bytes(data)
+
+
+def _handle(root: Path, path: str) -> int:
+    """Name a file inside `root`, whatever it is, without opening it."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    how = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    try:
+        return syscalls.openat2(top, path, os.O_PATH, resolve=how)
+    except OSError as error:
+        if error.errno not in _NO_OPENAT2:
+            raise
+        # A kernel before 5.6, or one that is told to refuse what it doesn't know.
+        return open_in_root(root, path, os.O_PATH)
+    finally:
+        os.close(top)
+
+
 def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> None:
     """Give `path` (itself, if it is a link) an owner, or record it when that id isn't mapped here.
 
@@ -100,6 +163,16 @@ def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> N
     if not fresh:
         with suppress(OSError):
             os.removexattr(path, OWNER_XATTR, follow_symlinks=False)
+
+
+def set_owner_of(descriptor: int, uid: int, gid: int) -> None:
+    """Give a file that was just made, and is open, an owner, as `set_owner` does."""
+    try:
+        os.fchown(descriptor, uid, gid)
+    except OSError as error:
+        if error.errno not in _UNMAPPED:
+            raise
+        _record(descriptor, OWNER_XATTR, f"{uid}:{gid}")
 
 
 def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
@@ -143,9 +216,9 @@ def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
     return status.st_mode, status.st_rdev
 
 
-def _record(path: str | Path, name: str, value: str) -> None:
+def _record(path: str | Path | int, name: str, value: str) -> None:
     try:
-        os.setxattr(path, name, value.encode(), follow_symlinks=False)
+        os.setxattr(path, name, value.encode(), follow_symlinks=isinstance(path, int))
     except OSError as error:
         if error.errno not in _NO_XATTR:
             raise

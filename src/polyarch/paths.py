@@ -8,6 +8,7 @@ read where Docker has them.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = [
     "buildx_folder",
     "config_folder",
     "docker_config_folder",
+    "is_device",
     "stands_in_for_buildx",
     "state_folder",
 ]
@@ -55,6 +57,17 @@ def buildx_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder in which docker buildx keeps its builders."""
     config = environ.get("BUILDX_CONFIG")
     return Path(config) if config else docker_config_folder(environ) / "buildx"
+
+
+def is_device(path: Path) -> bool:
+    """Whether there is a pipe, a device, or one of the names by which a process finds its own."""
+    try:
+        if path.is_symlink() and path.absolute().parts[1] in {"dev", "proc"}:
+            return True
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def builders_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+from polyarch.digest import Digest
 from polyarch.dockerfile.context import BaseImages, LowerOptions
 from polyarch.dockerfile.epoch import find_epoch
 from polyarch.dockerfile.lint import Linter
@@ -16,6 +18,7 @@ from polyarch.dockerfile.lower import Lowered, lower
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
+from polyarch.exporter.counting import counting
 from polyarch.exporter.export import (
     IMAGE_TYPES,
     Engines,
@@ -25,20 +28,22 @@ from polyarch.exporter.export import (
     epoch_of,
     is_true,
     names_of,
+    step_name,
 )
-from polyarch.exporter.layers import CompressionChoice
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.node.local import LocalNode
 from polyarch.node.telling import Telling
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, ignore_events, step
+from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
 from polyarch.reading import Dates, linter_of, lower_options, open_reading, tell_findings
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest, Output
 from polyarch.result import BuildResult
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, Solved
+from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import Result
 
@@ -62,11 +67,14 @@ def build_on(
     telling = telling or Telling()
     telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
-    platforms = tuple(dict.fromkeys(map(normalize, request.platforms or (host(),))))
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
     engines = node.docker_engines(request.outputs)
     options = lower_options(request, platforms, node.environ)
     check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
-    with open_reading(node, request, sink, cancel) as reading:
+    with (
+        _keeping_logs(node, request, sink) as keeping,
+        open_reading(node, request, keeping, cancel) as reading,
+    ):
         sink = reading.sink
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
@@ -85,6 +93,7 @@ def build_on(
         finally:
             tell_findings(lint.findings, shown, sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
+        exports = _Exports.announced(request.outputs, sink)
         solved = node.solve(
             graph,
             contexts,
@@ -97,8 +106,17 @@ def build_on(
     telling.has_ended = True
     contexts.save()
     stacks = [result for result in solved.results if isinstance(result, LayerStack)]
-    export = _export(node, request, lowered, stacks, (images, engines, cancel))
-    return _result(export, solved, telling)
+    export = _export(node, exports, lowered, stacks, (images, engines, cancel))
+    return _result(export, request, solved, telling)
+
+
+def _keeping_logs(
+    node: LocalNode, request: BuildRequest, sink: Sink
+) -> AbstractContextManager[Sink]:
+    """Keep what steps print, unless secrets may be in it."""
+    if not request.mask_secrets:
+        return nullcontext(sink)
+    return keeping_logs(node.store.root / "logs", sink)
 
 
 def _lower(
@@ -117,45 +135,76 @@ def _lower(
     ]
 
 
+@frozen
+class _Exports:
+    """The outputs for which something is made, and the steps that show it, told of before the solve.
+
+    `layers` is the step for the layers of images, if there are any.
+    """
+
+    outputs: tuple[Output, ...]
+    steps: tuple[Digest, ...]
+    layers: Digest | None
+
+    @staticmethod
+    def announced(outputs: Sequence[Output], sink: Sink) -> _Exports:
+        """Tell of the steps."""
+        wanted = tuple(each for each in outputs if each.type != "cacheonly")
+        has_image = any(each.type in IMAGE_TYPES for each in wanted)
+        return _Exports(
+            outputs=wanted,
+            layers=announce(sink, "exporting layers") if has_image else None,
+            steps=tuple(announce(sink, step_name(each)) for each in wanted),
+        )
+
+
 def _export(
     node: LocalNode,
-    request: BuildRequest,
+    exports: _Exports,
     lowered: Sequence[Lowered],
     stacks: Sequence[LayerStack],
     carried: tuple[ImageSource, Engines, CancelToken],
 ) -> Export | None:
     """Make what the outputs asked for of the results; return the image, if one was wanted."""
     images, engines, cancel = carried
-    outputs = [each for each in request.outputs if each.type != "cacheonly"]
     export = None
-    if any(output.type in IMAGE_TYPES for output in outputs):
-        export = _assemble(node, outputs, lowered, stacks, (images, cancel))
-    platforms = [each.platform for each in lowered]
-    vertices = tuple(each.vertex for each in lowered)
+    if exports.layers:
+        export = _assemble(node, exports, lowered, stacks, (images, cancel))
+    # A platform that is asked for twice is twice in an index, but has one folder.
+    trees = {
+        part.platform: (stack, part.vertex) for part, stack in zip(lowered, stacks, strict=True)
+    }
     exporter = Exporter(
         store=node.store,
         carrier=node.carrier(images),
-        trees=lambda: node.trees(platforms, stacks, images, vertices, cancel),
+        trees=lambda: node.trees(trees, images, cancel),
+        remarks=_remarks([each.platform for each in lowered]),
         epoch=lowered[0].epoch,
         is_split=lowered[0].is_multi_platform,
         sink=images.sink,
         cancel=cancel,
         engines=engines,
     )
-    for output in outputs:
+    for output, shown in zip(exports.outputs, exports.steps, strict=True):
         names = names_of(output)
-        exporter.run(output, replace(export, names=names) if export else None)
+        exporter.run(output, replace(export, names=names) if export else None, shown)
     return export
+
+
+def _remarks(platforms: Sequence[Platform]) -> tuple[str, ...]:
+    doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
+    return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
 
 
 def _assemble(
     node: LocalNode,
-    outputs: Sequence[Output],
+    exports: _Exports,
     lowered: Sequence[Lowered],
     stacks: Sequence[LayerStack],
     carried: tuple[ImageSource, CancelToken],
 ) -> Export:
     images, cancel = carried
+    outputs = exports.outputs
     output = next(each for each in outputs if each.type in IMAGE_TYPES)
     epoch = epoch_of(output, lowered[0].epoch)
     choice = CompressionChoice.parse(
@@ -164,12 +213,17 @@ def _assemble(
     if is_true(output, "rewrite-timestamp"):
         choice = replace(choice, latest=epoch)
     annotations = annotations_of(output, 2 if lowered[0].is_multi_platform else 1)
-    with step(images.sink, "exporting layers"):
+    with step(images.sink, "exporting layers", exports.layers) as shown:
+
+        def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+            counted = counting(shown, str(part.platform) if len(lowered) > 1 else "")
+            return replace(node.layers, counted=counted).export(stack, choice, cancel)
+
         made = tuple(
             assemble(
                 part.config,
                 part.history,
-                node.layers.export(stack, choice, cancel),
+                layers(part, stack),
                 part.platform,
                 moment=part.epoch,
                 epoch=epoch,
@@ -188,17 +242,26 @@ def _assemble(
     )
 
 
-def _result(export: Export | None, solved: Solved[Result], telling: Telling) -> BuildResult:
+def _result(
+    export: Export | None, request: BuildRequest, solved: Solved[Result], telling: Telling
+) -> BuildResult:
     ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(ran=ran, cached=cached, explanations=telling.found)
     single = export.images[0] if export.root == export.images[0].manifest else None
+    # Of several outputs the last one is told of.
+    kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.root.descriptor,
+        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={
             str(image.platform): image.manifest.descriptor.digest for image in export.images
+        },
+        sizes={
+            str(image.platform): image.config.descriptor.size
+            + sum(layer.descriptor.size for layer in image.layers)
+            for image in export.images
         },
         ran=ran,
         cached=cached,

@@ -138,17 +138,14 @@ def _complete(platform: Platform, word: str) -> Platform:
     return replace(platform, os=here.os, architecture=name, variant=variant)
 
 
-def parse_list(values: Iterable[str]) -> tuple[Platform, ...]:
+def parse_list(values: Iterable[str], *, keep_doubles: bool = False) -> tuple[Platform, ...]:
     """Read the values of `--platform` flags: comma lists, "local"; normalised, doubles dropped.
 
-    Raises InvalidPlatform.
+    `keep_doubles` leaves them in. Raises InvalidPlatform.
     """
-    chosen: dict[str, Platform] = {}
-    for value in values:
-        for word in value.split(","):
-            platform = host() if word.lower() == "local" else normalize(parse(word))
-            chosen.setdefault(format_all(platform), platform)
-    return tuple(chosen.values())
+    words = [word for value in values for word in value.split(",")]
+    found = [host() if word.lower() == "local" else normalize(parse(word)) for word in words]
+    return tuple(found if keep_doubles else {format_all(each): each for each in found}.values())
 
 
 def _invalid(message: str) -> InvalidPlatform:

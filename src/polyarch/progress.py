@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -17,6 +19,7 @@ from polyarch.record import field, frozen
 
 __all__ = [
     "CancelToken",
+    "Count",
     "Event",
     "LogEvent",
     "Sink",
@@ -24,6 +27,11 @@ __all__ = [
     "Step",
     "StepEvent",
     "WarningEvent",
+    "announce",
+    "cancellable",
+    "check_cancelled",
+    "current_check",
+    "current_token",
     "ignore_events",
     "step",
 ]
@@ -64,12 +72,16 @@ class StatusEvent:
 
 @frozen
 class LogEvent:
-    """Bytes that a step printed; `stream` is 1 for standard output and 2 for standard error."""
+    """Bytes that a step printed; `stream` is 1 for standard output and 2 for standard error.
+
+    `kept` is the path of the file that has all that the step printed, "" if there is none.
+    """
 
     step: Digest
     stream: int
     data: bytes
     time: float
+    kept: str = ""
 
 
 @frozen
@@ -91,8 +103,13 @@ class WarningEvent:
     source: str = field(default="", repr=False)
 
 
+# Seconds between two events that say how far a part is.
+_TELLING = 0.5
+
 Event = StepEvent | StatusEvent | LogEvent | WarningEvent
 Sink = Callable[[Event], None]
+Count = Callable[[int], None]
+"""Told of so many more bytes."""
 
 
 def ignore_events(event: Event) -> None:
@@ -107,37 +124,89 @@ class Step:
         self.digest = digest
         self._sink = sink
 
-    def status(self, identifier: str, current: int = 0, total: int = 0, *, started: float) -> None:
+    def status(
+        self,
+        identifier: str,
+        current: int = 0,
+        total: int = 0,
+        *,
+        started: float,
+        is_done: bool = False,
+    ) -> None:
         """Tell how far a part of the step is, in bytes; `started` is when it began."""
-        self._sink(
-            StatusEvent(
-                step=self.digest, id=identifier, current=current, total=total, started=started
-            )
-        )
-
-    @contextmanager
-    def part(self, identifier: str, total: int = 0) -> Iterator[None]:
-        """Show a part of the step from its start to its end."""
-        started = time.time()
-        self.status(identifier, 0, total, started=started)
-        yield
         self._sink(
             StatusEvent(
                 step=self.digest,
                 id=identifier,
-                current=total,
+                current=current,
                 total=total,
                 started=started,
-                completed=time.time(),
+                completed=time.time() if is_done else None,
             )
         )
 
+    def warn(self, short: str) -> None:
+        """Tell of something odd."""
+        self._sink(WarningEvent(step=self.digest, short=short))
+
+    @contextmanager
+    def part(self, identifier: str, total: int = 0) -> Iterator[Count]:
+        """Show a part of the step from its start to its end; give what may be told of bytes done."""
+        counter = _Counter(self, identifier, lambda: total)
+        self.status(identifier, 0, total, started=counter.started)
+        yield counter.more
+        counter.end(total)
+
+    @contextmanager
+    def counted(self, identifier: str, total: Callable[[], int]) -> Iterator[Count]:
+        """As `part`, but nothing is shown of what is done soon; `total` is only called then."""
+        counter = _Counter(self, identifier, total)
+        yield counter.more
+        if counter.has_told:
+            counter.end()
+
+
+class _Counter:
+    """Tells of a part now and then. `total` gives its size in bytes, 0 if that isn't known."""
+
+    def __init__(self, shown: Step, identifier: str, total: Callable[[], int]) -> None:
+        self.started = self._told = time.time()
+        self._shown = shown
+        self._id = identifier
+        self._find_total = total
+        self._current = self._total = 0
+
+    @property
+    def has_told(self) -> bool:
+        return self._told > self.started
+
+    def more(self, size: int) -> None:
+        self._current += size
+        now = time.time()
+        if now - self._told >= _TELLING:
+            self._told = now
+            # Sizes of trees are what they take on the disk, and archives may be a little more.
+            found = self._total or self._find_total()
+            self._total = max(self._current, found) if found else 0
+            self._shown.status(self._id, self._current, self._total, started=self.started)
+
+    def end(self, total: int = 0) -> None:
+        current = total or self._current
+        self._shown.status(self._id, current, current, started=self.started, is_done=True)
+
+
+def announce(sink: Sink, name: str) -> Digest:
+    """Tell of a step that is to come, for those who count; returns what `step` has to be given then."""
+    digest = sha256(f"{name} {time.time()!r} {time.perf_counter_ns()}".encode())
+    sink(StepEvent(step=digest, name=name))
+    return digest
+
 
 @contextmanager
-def step(sink: Sink, name: str) -> Iterator[Step]:
+def step(sink: Sink, name: str, digest: Digest | None = None) -> Iterator[Step]:
     """Show work as a step from its start to its end, or to the error that ended it."""
     started = time.time()
-    digest = sha256(f"{name} {started!r}".encode())
+    digest = digest or sha256(f"{name} {started!r}".encode())
     sink(StepEvent(step=digest, name=name, started=started))
     error = ""
     try:
@@ -155,6 +224,7 @@ def step(sink: Sink, name: str) -> Iterator[Step]:
 class CancelToken:
     """A one-way switch that ends work: set once, from any thread, never unset.
 
+    Leaving it as a context sets it, so that nothing goes on that was begun with it in the block.
     Those who wait for something outside (a child, a socket) register a callback that wakes them up.
     """
 
@@ -163,6 +233,17 @@ class CancelToken:
         self._cancelled = False
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._next = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
 
     @property
     def cancelled(self) -> bool:
@@ -201,3 +282,39 @@ class CancelToken:
     def _forget(self, number: int) -> None:
         with self._lock:
             self._callbacks.pop(number, None)
+
+
+_current = threading.local()
+
+
+@contextmanager
+def cancellable(token: CancelToken) -> Iterator[None]:
+    """Let `check_cancelled` heed `token` in this thread, until the block ends.
+
+    Loops over what others made (the entries of an archive, the files of a tree, the lines of a Dockerfile)
+    lie so deep that handing a token down to each would be in the way of everything else.
+    """
+    before = getattr(_current, "token", None)
+    _current.token = token
+    try:
+        yield
+    finally:
+        _current.token = before
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if this thread's work should end. Cheap enough for each turn of a loop."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    if token is not None:
+        token.check()
+
+
+def current_token() -> CancelToken | None:
+    """Return what `check_cancelled` heeds in this thread, for other threads that do a part of its work."""
+    return getattr(_current, "token", None)
+
+
+def current_check() -> Callable[[], None]:
+    """Return what does in another thread, which works for this one, as `check_cancelled` does here."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    return (lambda: None) if token is None else token.check

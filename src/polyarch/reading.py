@@ -20,7 +20,7 @@ from polyarch.graph.op import GitOp, HttpOp
 from polyarch.node.inputs import Contexts, Loader, MainContext
 from polyarch.node.local import LocalNode
 from polyarch.platforms import Platform, host
-from polyarch.progress import CancelToken, Sink, WarningEvent, step
+from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
 from polyarch.request import BuildRequest
 from polyarch.text.gotext import parse_bool
@@ -84,6 +84,7 @@ def open_reading(
     They are masked in errors, which is why the reading has a sink of its own.
     """
     with ExitStack() as stack:
+        stack.enter_context(cancellable(cancel))
         secrets = stack.enter_context(_secrets(node, request))
         if secrets.masker is not None:
             stack.enter_context(secrets.masker.masks_errors())

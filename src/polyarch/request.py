@@ -9,7 +9,7 @@ from types import MappingProxyType
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["BuildRequest", "Output", "Resources", "Secret", "Ulimit", "is_address"]
+__all__ = ["BuildRequest", "ContextFile", "Output", "Resources", "Secret", "Ulimit", "is_address"]
 
 _ADDRESS = re.compile(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 
@@ -76,6 +76,15 @@ class Secret:
 
 
 @frozen
+class ContextFile:
+    """A file of a build context that is no folder: its content, or the path to copy it from."""
+
+    name: str
+    data: bytes | None = field(default=None, repr=False)
+    path: str = ""
+
+
+@frozen
 class BuildRequest:
     """One build. Paths are as the user gave them, relative to the current folder.
 
@@ -84,6 +93,7 @@ class BuildRequest:
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
+    `context_files` are contexts that are no folders, by name ("" is the main one), which only the library takes;
     `annotations` are type, platform ("" for all), key and value.
     """
 
@@ -95,6 +105,7 @@ class BuildRequest:
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=_nothing)
     build_contexts: Mapping[str, str] = field(default_factory=_nothing)
+    context_files: Mapping[str, tuple[ContextFile, ...]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=_nothing)
     outputs: tuple[Output, ...] = ()
     no_cache: bool = False

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 __all__ = [
     "AT_EMPTY_PATH",
     "AT_FDCWD",
     "AT_RECURSIVE",
+    "BPF_CGROUP_DEVICE",
+    "BPF_PROG_TYPE_CGROUP_DEVICE",
     "CLONE_NEWCGROUP",
     "CLONE_NEWIPC",
     "CLONE_NEWNET",
@@ -29,6 +32,7 @@ __all__ = [
     "MOUNT_ATTR_NOEXEC",
     "MOUNT_ATTR_NOSUID",
     "MOUNT_ATTR_RDONLY",
+    "MOUNT_ATTR_STRICTATIME",
     "MS_BIND",
     "MS_MOVE",
     "MS_NOATIME",
@@ -47,10 +51,13 @@ __all__ = [
     "RESOLVE_IN_ROOT",
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
+    "bpf_attach",
+    "bpf_load",
     "capability_bounding_drop",
     "capability_bounding_has",
     "capget",
     "capset",
+    "fork_into_cgroup",
     "fsconfig_create",
     "fsconfig_fd",
     "fsconfig_flag",
@@ -67,10 +74,13 @@ __all__ = [
     "pivot_root",
     "prctl",
     "seccomp_filter",
+    "seccomp_listener",
     "set_ambient_capability",
     "set_child_subreaper",
     "set_no_new_privs",
     "set_parent_death_signal",
+    "setfsgid",
+    "setfsuid",
     "sethostname",
     "setns",
     "syncfs",
@@ -109,6 +119,7 @@ MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
 MOUNT_ATTR_NOEXEC = 8
+MOUNT_ATTR_STRICTATIME = 0x20
 
 OPEN_TREE_CLONE = 1
 
@@ -117,11 +128,19 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
+BPF_PROG_TYPE_CGROUP_DEVICE = 15
+BPF_CGROUP_DEVICE = 6
+
+_BPF_PROG_LOAD = 5
+_BPF_PROG_ATTACH = 8
+_CLONE_INTO_CGROUP = 1 << 33
+
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
 _SYS_FSCONFIG = 431
 _SYS_FSMOUNT = 432
+_SYS_CLONE3 = 435
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 
@@ -143,6 +162,8 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _SECCOMP_MODE_FILTER = 2
+_SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_NEW_LISTENER = 1 << 3
 _CAPABILITY_VERSION_3 = 0x20080522
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
@@ -152,6 +173,8 @@ Path = str | bytes | os.PathLike[str]
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_locked_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_locked_syscall.restype = ctypes.c_long
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -181,6 +204,35 @@ class _MountAttr(ctypes.Structure):
 
 class _SockFprog(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class _ProgramToLoad(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("count", ctypes.c_uint32),
+        ("instructions", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("rest", ctypes.c_uint64 * 13),
+    )
+
+
+class _ProgramToAttach(ctypes.Structure):
+    _fields_ = (
+        ("target", ctypes.c_uint32),
+        ("program", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
+
+
+class _CloneArguments(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            *("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack"),
+            *("stack_size", "tls", "set_tid", "set_tid_size", "cgroup"),
+        )
+    )
 
 
 def _check(result: int, path: Path = "", target: Path | None = None) -> int:
@@ -318,6 +370,73 @@ def seccomp_filter(program: bytes) -> None:
     """
     pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
     _check(_libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), pointer, _long(0)))
+
+
+def bpf_load(number: int, kind: int, program: bytes) -> int:
+    """Load a BPF program (instructions of 8 bytes each); returns its descriptor. `number` is bpf's own."""
+    text, licence = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"GPL")
+    load = _ProgramToLoad(
+        kind, len(program) // 8, ctypes.addressof(text), ctypes.addressof(licence)
+    )
+    return _bpf(number, _BPF_PROG_LOAD, load)
+
+
+def bpf_attach(number: int, target: int, program: int, kind: int) -> None:
+    """Attach a loaded program to a cgroup that is open as `target`. `number` is bpf's own."""
+    _bpf(number, _BPF_PROG_ATTACH, _ProgramToAttach(target, program, kind, 0))
+
+
+def _bpf(number: int, command: int, attributes: ctypes.Structure) -> int:
+    size = ctypes.sizeof(attributes)
+    return _check(
+        _syscall(_long(number), _long(command), ctypes.byref(attributes), _long(size)), "bpf"
+    )
+
+
+def fork_into_cgroup(cgroup: int) -> int:
+    """Fork as `os.fork` does, with the child in the cgroup whose folder is open: none has to be moved.
+
+    For a process with a single thread. The interpreter's lock is held all the while, as by `os.fork`.
+    """
+    arguments = _CloneArguments()
+    arguments.flags = _CLONE_INTO_CGROUP
+    arguments.exit_signal = signal.SIGCHLD
+    arguments.cgroup = cgroup
+    size = ctypes.sizeof(arguments)
+    interpreter = ctypes.pythonapi
+    interpreter.PyOS_BeforeFork()
+    result = _locked_syscall(_long(_SYS_CLONE3), ctypes.byref(arguments), _long(size))
+    if result == 0:
+        interpreter.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    interpreter.PyOS_AfterFork_Parent()
+    if result < 0:
+        raise OSError(number, os.strerror(number))
+    return int(result)
+
+
+def seccomp_listener(number: int, program: bytes) -> int:
+    """Load a filter as `seccomp_filter` does; return the descriptor that calls are handed to.
+
+    `number` is seccomp's own.
+    """
+    pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
+    return _check(
+        _syscall(
+            _long(number), _long(_SECCOMP_SET_MODE_FILTER), _long(_SECCOMP_NEW_LISTENER), pointer
+        )
+    )
+
+
+def setfsuid(uid: int) -> None:
+    """Set the user that the caller's file accesses are checked for; it is not told if that fails."""
+    _libc.setfsuid(ctypes.c_uint32(uid))
+
+
+def setfsgid(gid: int) -> None:
+    """Set the group that the caller's file accesses are checked for; it is not told if that fails."""
+    _libc.setfsgid(ctypes.c_uint32(gid))
 
 
 def fsopen(fstype: str) -> int:

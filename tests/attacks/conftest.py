@@ -1,15 +1,55 @@
-"""Servers for attacks: one that a secret is for, and one that it isn't for."""
+"""What attacks are made from: steps of every runtime, and servers that a secret is for, or isn't."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from certificates import make_certificates, server_side
+from engines import ROOT, User
+from polyarch.syscalls import capget
+from stepping import RUNTIMES, Stepper
 from web import WebServer, web_server
+
+_CAP_SYS_RESOURCE = 24
+_USERS = {"root": "", "many ids": "user_with_many_ids", "one id": "user_with_one_id"}
+
+
+def _starts(user: str, runtime: str) -> bool:
+    """Tell whether a runtime can be used: crun gives root's steps rules for devices only with this."""
+    return (user, runtime) != ("root", "crun") or bool(capget()[0] >> _CAP_SYS_RESOURCE & 1)
+
+
+COMBINATIONS = [
+    pytest.param(each, id="-".join(each))
+    for each in itertools.product(_USERS, RUNTIMES, ("amd64", "arm64"))
+    if _starts(*each[:2])
+]
+
+
+@pytest.fixture(params=COMBINATIONS)
+def stepper(
+    request: pytest.FixtureRequest, rootfs_of: Callable[..., Path], tmp_path: Path
+) -> Stepper:
+    """Steps in a root of one's own, beside a folder that stands for the machine."""
+    name, runtime, architecture = request.param
+    user = request.getfixturevalue(_USERS[name]) if _USERS[name] else ROOT
+    assert isinstance(user, User)
+    rootfs = rootfs_of(user, architecture)
+    host = tmp_path / "host"
+    (host / "empty").mkdir(parents=True)
+    (host / "file").touch()
+    for path in (host, *host.rglob("*")):
+        os.chown(path, user.uid, user.gid)
+    return Stepper(user=user, runtime=runtime, architecture=architecture, rootfs=rootfs, host=host)
+
+
+# --- servers ---
 
 
 @pytest.fixture(scope="module")

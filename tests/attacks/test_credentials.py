@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import server_side
 from polyarch.digest import sha256
 from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
 from polyarch.oci.descriptor import Descriptor
@@ -29,7 +30,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
 from spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
-from web import Page, WebServer
+from web import Page, WebServer, web_server
 
 BASIC = f"Basic {base64.b64encode(f'me:{PASSWORD}'.encode()).decode()}"
 BLOB = b"bytes"
@@ -214,6 +215,26 @@ def test_from_tls_to_none(
 
     assert secure.asked[-1].authorization == BASIC
     assert [asked.authorization for asked in own.asked] == [""]
+
+
+def test_a_client_certificate_stays_with_its_registry(
+    stack: ExitStack, secure: WebServer, certificates: Path
+) -> None:
+    other = stack.enter_context(web_server(server_side(certificates)))
+    authorities = (certificates / "ca.crt",)
+    pair = ((certificates / "server.crt", certificates / "server.key"),)
+    settings = {
+        secure.host: _Settings(authorities=authorities, keypairs=pair),
+        other.host: _Settings(authorities=authorities),
+    }
+    secure.pages[f"/v2/app/blobs/{DIGEST}"] = redirect(f"{other.address}/blob")
+    other.pages["/blob"] = Page(BLOB)
+    client = client_of(stack, secure, Hosts(settings, Path("/nonexistent")))
+
+    assert b"".join(client.read_blob(f"{secure.host}/app", LAYER)) == BLOB
+
+    assert [asked.showed_certificate for asked in secure.asked] == [True]
+    assert [asked.showed_certificate for asked in other.asked] == [False]
 
 
 def test_a_foreign_layer_is_not_fetched_from_its_address(

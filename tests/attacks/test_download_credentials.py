@@ -1,9 +1,10 @@
 """Secrets of downloads, repositories and engines go to the origin they belong to, and to nobody it names.
 
 ADD and remote contexts: a redirect to another host, port or scheme with the header of a secret or with the
-login of the address (CVE-2018-1000007, CVE-2018-18074, CVE-2022-27774, CVE-2022-27776, CVE-2023-32681), also
-there and back again (CVE-2024-45336); logins that are shown (CVE-2023-26054). Repositories: git takes a header
-of its settings wherever it is led. An engine behind TLS isn't spoken to in clear.
+login of the address (CVE-2018-1000007, CVE-2018-18074, CVE-2022-27774, CVE-2022-27776), also there and back
+again (CVE-2024-45336); the login of a proxy (CVE-2023-32681, CVE-2025-4673); logins that are shown
+(CVE-2023-26054). Repositories: git takes a header of its settings wherever it is led. An engine behind TLS
+isn't spoken to in clear.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import base64
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,9 +44,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def download(stack: ExitStack, store: Store, url: str, hosts: Hosts | None = None) -> bytes:
+def download(
+    stack: ExitStack,
+    store: Store,
+    url: str,
+    hosts: Hosts | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> bytes:
     """Fetch a file as somebody who has a token for this machine."""
-    pools = Pools({})
+    pools = Pools(environ or {})
     stack.callback(pools.close)
     sender = Sender(hosts=hosts or Hosts({}, Path("/nonexistent")), pools=pools)
     getter = Getter(sender=sender, cancel=CancelToken(), pause=at_once)
@@ -141,6 +148,19 @@ def test_cookies_are_not_kept(
     assert not knows(other)
 
 
+def test_the_login_of_a_proxy_stays_with_the_proxy(
+    stack: ExitStack, store: Store, own: WebServer, other: WebServer
+) -> None:
+    own.pages["http://web.invalid/f"] = redirect(f"{other.address}/f")
+    other.pages["/f"] = Page(b"file")
+    proxy = {"http_proxy": own.address.replace("127.0.0.1", f"me:{PASSWORD}@127.0.0.1")}
+
+    assert download(stack, store, "http://web.invalid/f", environ=proxy) == b"file"
+
+    assert own.asked[0].headers["Proxy-Authorization"] == BASIC
+    assert not knows(other)
+
+
 # --- repositories ---
 
 
@@ -178,6 +198,24 @@ def test_git_takes_the_token_to_where_its_server_has_moved_it(
 
     assert (tree.root / "file").read_text() == "one"
     assert len(set(git.headers)) == 1
+
+
+def test_git_takes_no_login_of_an_address_elsewhere(
+    store: Store, own: WebServer, tmp_path: Path, stack: ExitStack
+) -> None:
+    new_repository(tmp_path / "web/r", {"file": "one"})
+    git = stack.enter_context(git_web(tmp_path / "web", password=PASSWORD))
+    own.pages["/r.git/info/refs"] = redirect(
+        f"{git.address}/r.git/info/refs?service=git-upload-pack", 301
+    )
+    url = own.address.replace("127.0.0.1", f"x-access-token:{PASSWORD}@localhost")
+    source = GitSource(store=store, secrets=Secrets(), environ=os.environ)
+
+    with pytest.raises(RemoteError) as caught:
+        source.fetch(GitOp(remote=f"{url}/r.git"), CancelToken())
+
+    assert set(git.headers) == {""}
+    assert PASSWORD not in str(caught.value) + caught.value.hint
 
 
 def test_git_that_is_led_in_circles(store: Store, own: WebServer) -> None:

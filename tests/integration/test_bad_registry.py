@@ -56,7 +56,9 @@ def test_a_name_that_does_not_resolve(root: Person) -> None:
     assert ended.complaint().startswith(
         "ERROR: can't reach the registry at registry.invalid: [Errno -"
     )
-    assert ended.err.endswith("\nhint: check the name, the network and the proxy settings\n")
+    assert ended.complaint().endswith(
+        "\nhint: check the name, the network and the proxy settings\n"
+    )
 
 
 def test_who_takes_calls_but_never_answers(root: Person) -> None:
@@ -107,6 +109,19 @@ def test_login_opens_and_logout_closes(root: Person, server: Registry, token: st
     assert out == f"Removing login credentials for {server.host}\n"
     assert pull(root, server).status == 1
     assert PASSWORD not in (root.home / ".docker/config.json").read_text()
+
+
+def test_a_login_at_a_registry_that_fails(root: Person, server: Registry) -> None:
+    server.users, server.retry_after = {"me": PASSWORD}, "0"
+    server.failures = {"GET /v2/": [503, 503]}
+    log_in(root, server).check()
+    server.failures = {"GET /v2/": [503] * 9}
+
+    ended = log_in(root, server)
+
+    assert ended.status == 1
+    assert f"can't log in at {server.host}: GET http://{server.host}/v2/ says 503" in ended.err
+    assert len(server.failures["GET /v2/"]) == 4
 
 
 def test_nobody_may(root: Person, server: Registry) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from programs import Ended, Person
+from engines import User
+from programs import Ended, Person, person
 from servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -138,6 +144,27 @@ def test_a_secret_that_is_wanted(root: Person, registry: RealRegistry) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "command", ["chown 1:1 /bin/sh", "su -s /bin/sh -c true daemon", "chgrp 7 /tmp"]
+)
+def test_a_user_without_subordinate_ids_is_told_how_to_get_them(
+    user_with_one_id: User, tmp_path: Path, registry: RealRegistry, command: str
+) -> None:
+    who = person(user_with_one_id, tmp_path / "home")
+    passwd = "echo daemon:x:1:1::/:/bin/sh >>/etc/passwd && "
+    ended, _ = build(who, registry, f"RUN {passwd}{command}")
+
+    assert ended.status == 1
+    assert "steps have no user ids but your own here" in ended.err
+    assert f"--add-subgids 100000-165535 {who.user.name}\n" in ended.err
+
+
+def test_nobody_else_is(root: Person, registry: RealRegistry) -> None:
+    ended, _ = build(root, registry, "RUN echo Invalid argument; false")
+
+    assert (ended.status, "user ids" in ended.err) == (1, False)
+
+
 # --- what the machine lacks; each in mount and user namespaces of its own ---
 
 HIDE_EMULATORS = """
@@ -153,11 +180,15 @@ done
 """
 
 
+def elsewhere(who: Person, setup: str, *words: str, unshare: str = "--mount") -> Ended:
+    """Run polyarch after `setup`, a shell script, in a namespace of its own."""
+    script = f'cd "$(mktemp -d -p "$HOME")"\n{setup}\ncd "$HOME/work"\nexec "$@"'
+    return who.run_other("unshare", unshare, "sh", "-ec", script, "sh", *who.command(*words))
+
+
 def built_elsewhere(who: Person, setup: str, *words: str, unshare: str = "--mount") -> Ended:
     """Build after `setup`, a shell script, in a namespace of its own."""
-    return who.run_other(
-        "unshare", unshare, "sh", "-ec", f'{setup}\nexec "$@"', "sh", *who.command("build", *words)
-    )
+    return elsewhere(who, setup, "build", *words, unshare=unshare)
 
 
 def test_no_emulator(root: Person, registry: RealRegistry) -> None:
@@ -175,6 +206,48 @@ def test_no_emulator(root: Person, registry: RealRegistry) -> None:
         "or have root run: polyarch binfmt install arm64\n"
     )
     assert "exec format error" not in ended.err
+
+
+def test_no_emulator_for_several_platforms(root: Person, registry: RealRegistry) -> None:
+    """All are told at once, before the native step runs."""
+    base = f"FROM {registry.host}/library/busybox"
+    root.write("Dockerfile", f"{base}\nRUN echo ran\nRUN echo two\n")
+    setup = f"{HIDE_EMULATORS}\nexport PATH=/usr/sbin"
+
+    ended = built_elsewhere(root, setup, "--platform=linux/amd64,linux/arm64,linux/arm", ".")
+
+    refused = f"{SOLVE}linux/arm64, linux/arm/v7 can't be run here, natively or emulated\n"
+    assert (ended.status, refused in ended.err) == (1, True)
+    assert "polyarch binfmt install arm64 arm\n" in ended.err
+    assert "] RUN echo" not in ended.err
+
+
+def test_what_is_cached_needs_no_emulator(root: Person, registry: RealRegistry) -> None:
+    base = f"FROM {registry.host}/library/busybox"
+    root.write("Dockerfile", f"{base}\nRUN echo one\n")
+    words = ("--platform=linux/amd64,linux/arm64", ".")
+    setup = f"{HIDE_EMULATORS}\nexport PATH=/usr/sbin"
+    root.run("build", *words).check()
+
+    built_elsewhere(root, setup, *words).check()
+    ended = built_elsewhere(root, setup, "--no-cache", *words)
+    assert "linux/arm64 can't be run here" in ended.err
+
+
+def test_those_who_tell_what_runs_agree(root: Person, registry: RealRegistry) -> None:
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN true\n")
+    environ = {"PATH": "/usr/bin:/usr/sbin:/bin", "POLYARCH_QEMU_PATH": ""}
+    who = replace(root, environ=environ)
+    for setup in ("mkdir empty", f"{HIDE_EMULATORS}\nexport PATH=/usr/sbin"):
+        inspected = elsewhere(who, setup, "inspect").check().out
+        checks = json.loads(elsewhere(who, setup, "doctor", "--format=json").out)["checks"]
+        shown = re.findall(r"linux/(\w+)", inspected.split("Platforms:")[1].splitlines()[0])
+        healthy = [check["name"] for check in checks if check["status"] == "ok"]
+        architectures = {name[6:] for name in healthy if name.startswith("linux/")}
+        built = built_elsewhere(who, setup, "--platform=linux/arm64", "--no-cache", ".")
+
+        assert set(shown) == architectures
+        assert (built.status == 0) == ("arm64" in architectures)
 
 
 def test_a_platform_that_runs_nothing_needs_no_emulator(

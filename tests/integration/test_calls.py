@@ -197,9 +197,9 @@ def test_an_error_comes_after_the_findings(root: Person) -> None:
 
     assert ended.out.endswith("   3 |     \n--------------------\n\n")
     assert ended.complaint() == (
-        "ERROR: dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)\n"
         "Dockerfile:2\n--------------------\n   1 |     FROM scratch as one\n"
         "   2 | >>> FOO\n   3 |     \n--------------------\n"
+        "ERROR: dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)\n"
     )
 
 
@@ -215,7 +215,7 @@ def test_an_error_comes_after_the_findings(root: Person) -> None:
         ),
         (
             ("--build-context=x=/no/such",),
-            'failed to get build context x: path "/no/such" not found',
+            "failed to get build context x: stat /no/such: no such file or directory",
         ),
         (("-f", "none"), "failed to solve: failed to read dockerfile: open none: no such file"),
     ],
@@ -257,7 +257,7 @@ def test_warnings_are_listed_at_the_end_once_for_all_platforms(root: Person) -> 
     ended = root.run("build", f"--platform={PLATFORMS}", "-t", "app", ".").check()
 
     listed = "".join(f" - {each}\n" for each in TWO)
-    assert ended.err.endswith(f"\n 2 warnings found (use docker --debug to expand):\n{listed}")
+    assert ended.err.endswith(f"\n 2 warnings found (use --debug to expand):\n{listed}")
     assert all(f"#1 WARN: {each}\n" in ended.err for each in TWO)
 
 
@@ -315,7 +315,7 @@ def test_a_build_that_fails_has_warned(root: Person) -> None:
     ended = root.run("build", ".")
 
     assert ended.status == 1
-    assert " 1 warning found (use docker --debug to expand):\n - FromAsCasing: " in ended.err
+    assert " 1 warning found (use --debug to expand):\n - FromAsCasing: " in ended.err
     assert ended.err.index("1 warning found") < ended.err.index("ERROR: failed to build")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from buildxfiles import folder_of_buildx
 from programs import Person
+from servers import RealRegistry
 
-pytestmark = [pytest.mark.runtime, pytest.mark.root]
+pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
 
@@ -35,3 +38,123 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
         assert (
             'builder "theirs" has the driver kubernetes, which polyarch can\'t use' in refused.err
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "expected"),
+    [
+        (("--cache-to=type=gha", "--cache-from=type=gha"), {}, ""),
+        (("--provenance=false", "--sbom=false"), {}, ""),
+        (
+            ("--cache-to=type=inline", "--cache-from=user/app"),
+            {},
+            "WARNING: --cache-from type=registry, --cache-to type=inline: no effect yet, ",
+        ),
+        (
+            ("--provenance=mode=max", "--sbom=true"),
+            {"POLYARCH_IGNORE_ATTESTATIONS": "1"},
+            "WARNING: attestations (provenance, sbom): left out, ",
+        ),
+    ],
+)
+def test_what_a_build_goes_on_without(
+    root: Person, words: tuple[str, ...], environ: dict[str, str], expected: str
+) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+
+    ended = replace(root, environ=environ).run("build", "-o", "out", *words, ".").check()
+
+    assert ended.err.startswith(expected)
+    assert ended.err.count("WARNING") == bool(expected)
+    assert (root.work / "out/Dockerfile").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--cache-to=type=bogus",), 'failed to solve: unknown cache exporter: "bogus"'),
+        (("--sbom=true",), "polyarch can't make attestations yet (sbom): build without, or leave "),
+    ],
+)
+def test_what_it_does_not_go_on_without(root: Person, words: tuple[str, ...], error: str) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+
+    refused = root.run("build", *words, ".")
+
+    assert refused.status == 1
+    assert refused.err.startswith(f"ERROR: failed to build: {error}")
+    assert refused.err.count("\n") == 1
+
+
+def test_a_builder_may_say_that_attestations_can_be_left_out(root: Person) -> None:
+    root.write("Dockerfile", FILES_ONLY)
+    root.run("create", "--use", "--driver-opt=ignore-attestations=true").check()
+
+    ended = root.run("build", "-o", "out", "--provenance=true", ".").check()
+
+    assert "WARNING: attestations (provenance): left out" in ended.err
+
+
+def test_steps_that_wait_run_at_once_and_natives_do_not_wait_for_emulated_ones(
+    root: Person, registry: RealRegistry
+) -> None:
+    """Every step waits for all others: with a limit they never would have met."""
+    base = f"{registry.host}/library/busybox"
+    mount = "--mount=type=cache,target=/met"
+    wait = "while [ $(ls /met | wc -l) -lt 8 ]; do sleep 0.1; done"
+    stages = [
+        f"FROM {base} AS s{number}\n"
+        "ARG TARGETARCH\n"
+        f"RUN {mount} touch /met/{number}-$TARGETARCH; {wait}; touch /done\n"
+        for number in range(4)
+    ]
+    copies = [f"COPY --from=s{number} /done /{number}\n" for number in range(4)]
+    root.write("Dockerfile", "".join([*stages, "FROM scratch\n", *copies]))
+
+    root.run("build", "--platform=linux/amd64,linux/arm64", "-o", "out", ".").check()
+
+    found = sorted(str(path.relative_to(root.work / "out")) for path in root.work.glob("out/*/*"))
+    assert found == [f"linux_{arch}/{number}" for arch in ("amd64", "arm64") for number in range(4)]
+
+
+# --- create and inspect ---
+
+CREATE = ("create", "--name=mine", "--driver=docker-container", "--buildkitd-flags=--debug")
+
+
+def test_the_name_of_a_new_builder_is_all_that_a_program_reads(root: Person) -> None:
+    apart = root.run(*CREATE)
+    script = " ".join(root.command(*CREATE, "--append", "--node=more"))
+    as_one = root.run_other("sh", "-c", f"{script} 2>&1")
+
+    assert (apart.out, as_one.check().out) == ("mine\n", "mine\n")
+    assert [line.partition(":")[0] for line in apart.err.splitlines()] == ["WARNING", "WARNING"]
+
+
+def test_a_configuration_is_shown_as_buildx_writes_it(root: Person) -> None:
+    root.write("b.toml", 'debug=true\n[registry."docker.io"]\nmirrors = [ "m" ] # mine\n')
+
+    root.run("create", "--name=mine", "--buildkitd-config=b.toml").check()
+
+    shown = root.run("inspect", "mine").check().out
+    assert shown.endswith(
+        "File#buildkitd.toml:\n > debug = true\n > \n > [registry]\n > [registry.'docker.io']\n"
+        " > mirrors = ['m']\n > \n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "buildkit configuration file not found: b.toml: stat b.toml: no such file or directory"),
+        ("a b", "failed to parse buildkit configuration file: b.toml: no TOML: Expected '=' after"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_is_none(root: Person, text: str | None, said: str) -> None:
+    if text is not None:
+        root.write("b.toml", text)
+
+    refused = root.run("create", "--name=mine", "--buildkitd-config=b.toml")
+
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.splitlines()[-1].startswith(f"ERROR: {said}")

@@ -41,7 +41,7 @@ def test_a_full_disk_is_reported_and_nothing_stays(tmp_path: Path) -> None:
         writer.add(Entry(name="big", size=2 << 20), bytes(2 << 20))
         writer.end()
         snapshots = NativeSnapshotter(store)
-        with pytest.raises(StoreError, match=r"can't unpack big into .*: No space left"):
+        with pytest.raises(StoreError, match=r"can't unpack 'big' into .*: No space left"):
             snapshots.unpack(
                 SnapshotID("x"), lambda folder: apply(io.BytesIO(out.getvalue()), folder)
             )
@@ -101,7 +101,7 @@ def test_a_build_on_a_disk_that_fills_up(
         syscalls.mount("tmpfs", str(who.root), "tmpfs", 0, f"size={megabytes}m,{owner}")
         failed = who.run(*words)
         assert failed.status == 1
-        *_, error, hint = failed.err.splitlines()
+        *_, hint, error = failed.err.splitlines()
         assert error.startswith("ERROR: failed to build: ")
         assert str(who.root) in error + hint, failed.err
         assert hint.startswith("hint: the disk "), failed.err

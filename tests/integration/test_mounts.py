@@ -88,7 +88,8 @@ def test_nothing_of_mounts_gets_into_the_layer(
     words = ("--output=type=oci,dest=../image.tar", "--secret=id=key,src=../key")
     build(who, registry, *lines, words=words).check()
 
-    assert files_of_last_layer(who.home / "image.tar") == ["made"]
+    # BuildKit leaves folders of the system's, too, but those that a mount is in.
+    assert files_of_last_layer(who.home / "image.tar") == ["made", "proc", "sys"]
     assert not (who.work / "lost").exists()
 
 
@@ -234,7 +235,7 @@ def test_an_agent_that_is_required(root: Person, registry: RealRegistry) -> None
     ended = build(root, registry, "RUN --mount=type=ssh,id=mine,required true")
 
     assert ended.status == 1
-    assert "unset ssh forward key mine\nhint: give it with --ssh mine" in ended.err
+    assert "unset ssh forward key mine\nhint: give it with --ssh mine" in ended.complaint()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import tarfile
@@ -143,7 +144,7 @@ def test_only_one_output_has_standard_output(build: Builder) -> None:
     refused = build(ONE, "-o", "-", "-o", "type=oci")
 
     assert refused.status == 1
-    assert "only one output can be written to standard output" in refused.err
+    assert "multiple outputs configured to write to stdout" in refused.err
 
 
 def test_a_docker_archive_names_its_images(build: Builder) -> None:
@@ -179,6 +180,44 @@ def test_files_in_a_folder(build_as: Builder) -> None:
     assert files == {"folder/given", "linux/arm64"}
     status = (out / "folder/given").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (build_as.who.user.uid, 0o640)
+
+
+LINKED = "FROM scratch\nADD links.tar /\nCOPY given /d/given\n"
+
+
+def test_links_between_files_are_kept_over_what_is_there(build_as: Builder) -> None:
+    with tarfile.open(build_as.work / "links.tar", "w") as archive:
+        archive.add(build_as.work / "given", "one")
+        for name in ("d/two", "three"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, "one"
+            archive.addfile(link)
+    build_as.who.write("Dockerfile", LINKED)
+    for name in ("one/in/the/way", "d/two/in/the/way", "three", "mine"):
+        build_as.who.write(f"out/{name}", "old")
+
+    build_as("-o", "out").check()
+
+    out = build_as.work / "out"
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {"one", "d/two", "three", "d/given", "mine"}
+    assert len({(out / name).stat().st_ino for name in ("one", "d/two", "three")}) == 1
+
+
+def test_a_folder_that_may_not_be_written_leaves_all_as_it_was(build_as: Builder) -> None:
+    given = build_as.who.write("out/folder/given", "old")
+    build_as.who.write("out/linux", "in the way")
+    os.chown(given.parent, 0, 0)
+
+    ended = build_as(ONE, "-o", "out")
+
+    if build_as.who.user.uid == 0:
+        assert given.read_text() == "content\n"
+        return
+    assert "can't write to out: Permission denied" in ended.err
+    assert given.read_text() == "old"
+    assert sorted(os.listdir(build_as.work / "out")) == ["folder", "linux"]
+    assert (build_as.work / "out/linux").read_text() == "in the way"
 
 
 def test_files_of_several_platforms(build: Builder) -> None:
@@ -258,6 +297,59 @@ def test_metadata_and_id_of_several_platforms(build: Builder) -> None:
     index = "application/vnd.oci.image.index.v1+json"
     assert metadata["containerimage.descriptor"]["mediaType"] == index
     assert (build.work / "i").read_text() == metadata["containerimage.digest"]
+
+
+def test_the_reference_of_a_build_is_kept(build: Builder) -> None:
+    folder = build.work / "buildx"
+    build.who.environ["BUILDX_CONFIG"] = str(folder)
+    build(ONE, "--metadata-file=m").check()
+    build(ONE, "--check").check()
+
+    (kept,) = [path for path in (folder / "refs").rglob("*") if path.is_file()]
+    reference = json.loads((build.work / "m").read_text())["buildx.build.ref"]
+    assert str(kept.relative_to(folder / "refs")) == reference
+    state = {"Target": "default", "LocalPath": str(build.work), "DockerfilePath": ""}
+    assert kept.read_text() == json.dumps(state, separators=(",", ":"))
+
+
+def test_a_platform_twice_is_two_entries_of_an_index(build: Builder) -> None:
+    name = f"{build.host}/outputs/twice"
+    words = ("--platform=linux/amd64,linux/amd64", "-t", name, "--push", "-o", "out")
+    told = build(*words, "--metadata-file=m").check().err
+
+    raw = build.skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}").check().out
+    first, second = json.loads(raw)["manifests"]
+    assert first == second
+    assert first["platform"] == {"architecture": "amd64", "os": "linux"}
+    assert os.listdir(build.work / "out") == ["linux_amd64"]
+    assert 'WARN: Duplicate platform result requested "linux/amd64"\n' in told
+
+
+CREATED = "org.opencontainers.image.created"
+
+
+@pytest.mark.parametrize(
+    ("words", "annotations"),
+    [
+        (("-t", "a"), set()),
+        (("-o", "type=oci,dest=x"), {CREATED}),
+        (("-o", "type=docker,dest=x"), {CREATED}),
+        (("-o", "type=oci,dest=x", "-o", "type=image"), set()),
+        (("-o", "type=image", "-o", "type=oci,dest=x"), {CREATED}),
+        (("-t", "a", "--load"), {CREATED}),
+        (("-o", "type=oci,dest=x", "--annotation=manifest-descriptor:a=b"), {"a", CREATED}),
+        (("-t", "a", THREE, "--annotation=index-descriptor:a=b"), {"a"}),
+    ],
+)
+def test_the_descriptor_that_is_told_is_that_of_the_last_output(
+    build: Builder, words: tuple[str, ...], annotations: set[str]
+) -> None:
+    build(*(() if THREE in words else (ONE,)), *words, "--metadata-file=m").check()
+
+    metadata = json.loads((build.work / "m").read_text())
+    descriptor = metadata["containerimage.descriptor"]
+    assert set(descriptor.get("annotations", {})) == annotations
+    assert descriptor["digest"] == metadata["containerimage.digest"]
 
 
 def test_an_id_file_of_no_image_is_refused(build: Builder) -> None:

@@ -165,6 +165,27 @@ def test_a_mirror_answers(root: Person, registry: RealRegistry) -> None:
     assert (root.work / "out/bin/sh").exists() or (root.work / "out/bin/busybox").exists()
 
 
+def test_a_cached_build_whose_registry_and_mirror_are_gone(
+    root: Person, programmed: Registry
+) -> None:
+    with serving() as gone:
+        name = gone.host
+    settings(root, name, f'mirrors = ["{programmed.host}"]')
+    plant_image(programmed, "app", tar_of([("file", {}, b"text")]))
+    root.write("Dockerfile", f"FROM {name}/app\nCOPY Dockerfile /\n")
+    root.run("build", "-o", "out", ".").check()
+    programmed.failures = {
+        f"{verb} /v2/app/manifests/latest?ns={name.replace(':', '%3A')}": [503] * 99
+        for verb in ("HEAD", "GET")
+    }
+
+    ended = root.run("build", "-o", "out", ".")
+
+    assert ended.status == 1
+    assert f"can't reach the registry at {name}: " in ended.err
+    assert f"; its mirror {programmed.host} said 503 before" in ended.err
+
+
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
 def test_a_layer_is_mounted_from_its_repository(
     root: Person, registry: RealRegistry, *, later: bool

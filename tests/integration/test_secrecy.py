@@ -202,6 +202,7 @@ def test_masking_can_be_turned_off_and_changes_no_image(
     root.run("build", *words, "-t", name, ".").check()
 
     assert f"[{TOKEN}]" in off.err
+    assert leaking_files(root.root / "logs") == []
     assert root.run("run", name, "cat", "/kept").check().out == f"{SECRET}\n  {PASSWORD}\n"
 
 

@@ -4,12 +4,16 @@ import threading
 
 import pytest
 
+from polyarch import progress
+from polyarch.digest import sha256
 from polyarch.errors import Cancelled, InputError
 from polyarch.progress import (
     CancelToken,
     Event,
     StatusEvent,
+    Step,
     StepEvent,
+    announce,
     ignore_events,
     step,
 )
@@ -123,3 +127,45 @@ def test_threads_may_register_and_cancel_at_once() -> None:
             thread.join()
 
         assert all(event.is_set() for event in called)
+
+
+def test_a_part_that_takes_longer_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    shown = Step(events.append, "export", sha256(b"export"))
+    monkeypatch.setattr(progress, "_TELLING", 0.0)
+
+    with shown.counted("layer", lambda: 100) as more:
+        more(30)
+        more(80)
+
+    told = [
+        (each.current, each.total, each.completed is None)
+        for each in events
+        if isinstance(each, StatusEvent)
+    ]
+    assert told == [(30, 100, True), (110, 110, True), (110, 110, False)]
+
+
+def test_a_part_that_is_done_soon_is_silent() -> None:
+    events: list[Event] = []
+    shown = Step(events.append, "export", sha256(b"export"))
+
+    with shown.counted("layer", lambda: 100) as more:
+        more(100)
+
+    assert events == []
+
+
+def test_a_step_may_be_told_of_before_it_begins() -> None:
+    events: list[Event] = []
+    announced = announce(events.append, "export")
+    with step(events.append, "export", announced):
+        pass
+
+    told = [event for event in events if isinstance(event, StepEvent)]
+    assert {event.step for event in told} == {announced}
+    assert [(each.started is None, each.completed is None) for each in told] == [
+        (True, True),
+        (False, True),
+        (False, False),
+    ]

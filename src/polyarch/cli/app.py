@@ -30,8 +30,8 @@ from polyarch.cli.helptext import (
     usage_hint,
 )
 from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
-from polyarch.cli.report import report
-from polyarch.errors import InputError, MachineError, PolyarchError
+from polyarch.cli.report import WrongCall, report
+from polyarch.errors import InputError, MachineError
 from polyarch.paths import PLUGIN_VARIABLE
 from polyarch.record import replace
 
@@ -54,15 +54,6 @@ _DOCKER_FLAGS = (
     Flag(name="tlskey"),
     Flag(name="tlsverify", kind=Kind.SWITCH),
 )
-
-
-class _WrongCall(PolyarchError):
-    """A complaint with the usage below it; docker tells wrong flags apart by their own status."""
-
-    def __init__(self, error: UsageError, usage: str, *, is_plugin: bool) -> None:
-        super().__init__(f"{error}\n\n{usage}")
-        if is_plugin and not isinstance(error, WrongCount):
-            self.exit_status = _PLUGIN_USAGE_STATUS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -173,7 +164,15 @@ def _root_options(flags: Sequence[Flag], words: Sequence[str], context: Context)
             f"Usage:  {context.program} [OPTIONS] COMMAND\n\n"
             f"Run '{context.program} --help' for more information"
         )
-        raise _WrongCall(error, usage, is_plugin=context.is_plugin) from error
+        raise _wrong_call(error, usage, context) from error
+
+
+def _wrong_call(error: UsageError, usage: str, context: Context) -> WrongCall:
+    wrong = WrongCall(str(error), usage)
+    if context.is_plugin and not isinstance(error, WrongCount):
+        # By this status docker tells that it was its flags that were wrong.
+        wrong.exit_status = _PLUGIN_USAGE_STATUS
+    return wrong
 
 
 def _with_globals(options: Options, context: Context) -> Context:
@@ -193,6 +192,9 @@ def _with_docker(options: Options, context: Context) -> Context:
 def _no_command(words: Sequence[str], context: Context) -> int:
     if words[0] in {"help", "--help"}:
         return _help(words[1:], context)
+    if words[0] == "buildx" and len(words) > 1:
+        # Out of habit, or by an alias of docker.
+        return _run(list(words[1:]), context)
     if words[0] in GROUPS:
         help_text = group_help(context.program, words[0])
         if len(words) == 1 or words[1] in {"--help", "-h"}:
@@ -200,6 +202,11 @@ def _no_command(words: Sequence[str], context: Context) -> int:
             return 0
         context.stderr.write(help_text + "\n")
         raise InputError(f'unknown command: "{" ".join(words[:2])}"{_near(words[:2])}')
+    # Only for those who ask for what isn't there.
+    from polyarch.cli.planned import PLANNED, refusal  # noqa: PLC0415
+
+    if words[0] in PLANNED:
+        raise refusal(words[0], context.program)
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
     raise InputError(
@@ -242,7 +249,7 @@ def _call(entry: Entry, words: Sequence[str], context: Context, *, help_wanted: 
         command.check_count(f"{context.program} {entry.name}", len(options.arguments))
     except UsageError as error:
         usage = usage_hint(context.program, entry, command)
-        raise _WrongCall(error, usage, is_plugin=context.is_plugin) from error
+        raise _wrong_call(error, usage, context) from error
     context = _with_globals(options, context)
     if command.needs_engine:
         context = _enter(context)

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
-from polyarch.cli.build_request import Asked, read_request
+from polyarch.cli.build_request import Asked, BuildFlags, read_flags, read_request
+from polyarch.cli.builder_settings import ignores_attestations, jobs_of
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.files import is_device, write_file
+from polyarch.cli.files import write_file
 from polyarch.cli.flags import Call
-from polyarch.cli.gotext import parse_int
 from polyarch.cli.interrupt import cancel_on_signals
+from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
+from polyarch.oci.encode import indented
+from polyarch.paths import is_device
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import parse_bool
 
@@ -36,7 +39,7 @@ __all__ = ["BUILD", "metadata", "progress_mode"]
 
 _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
-    "To push result image into registry use --push or to load image into docker use --load"
+    "To push result image into registry use --push or to keep it here name it with -t"
 )
 _PREFIX = "failed to build: "
 _CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
@@ -50,48 +53,60 @@ class _Chosen:
     builder: SavedBuilder
     node: BuilderNode
 
-    @property
-    def jobs(self) -> int:
-        """How many steps run at once; 0 for as many as there are processors."""
-        return parse_int(self.node.driver_opts.get("jobs") or "0")
-
 
 def _run(options: Options, context: Context) -> int:
     for warning in ignored_flags(options):
         context.warn(warning)
+    flags = read_flags(options, context.environ)
+    _remove(options.text("iidfile"))
+    builders = SavedBuilders(context.environ)
+    chosen = _choose(builders, context)
+    builders.touch(chosen.builder.name)
+    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
+    display = open_display(
+        progress_mode(options, context),
+        stream=context.stderr,
+        environ=context.environ,
+        caption=caption,
+        debug=context.debug,
+    )
+    reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
+    with _building():
+        asked = _asked_for(options, flags, chosen, context)
+        if asked.call is None:
+            builders.note_build(reference, asked.request.context, asked.request.dockerfile)
+            result = _solve(asked, context, display, explain=options.is_set("explain"))
+        else:
+            answer = _ask(asked, asked.call, context, display)
+    if asked.call is not None:
+        return _write_answer(answer, asked.call, options, context)
+    _write_results(result, reference, options, (context, display))
+    return 0
+
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Put what buildx puts before all errors from here on, but for those that have more before them."""
     try:
-        return _build(options, context)
+        yield
     except (Cancelled, CommandFailed):
         raise
     except PolyarchError as error:
         raise CommandFailed(_PREFIX, error) from error
 
 
-def _build(options: Options, context: Context) -> int:
-    mode = progress_mode(options, context)
-    asked = read_request(options, context)
-    builders = SavedBuilders(context.environ)
-    chosen = _choose(builders, context)
+def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
+    asked = read_request(options, flags, context)
+    ignores = ignores_attestations(chosen.node)
+    for line in left_out(asked, context.environ, ignores_attestations=ignores):
+        context.warn(line)
     if not options.given("jobs"):
-        asked = replace(asked, request=replace(asked.request, jobs=chosen.jobs))
+        asked = replace(
+            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
+        )
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
-    _remove(options.text("iidfile"))
-    builders.touch(chosen.builder.name)
-    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
-    display = open_display(
-        mode,
-        stream=context.stderr,
-        environ=context.environ,
-        caption=caption,
-        debug=context.debug,
-    )
-    if asked.call is not None:
-        answer = _ask(asked, asked.call, context, display)
-        return _write_answer(answer, asked.call, options, context)
-    result = _solve(asked, context, display, explain=options.is_set("explain"))
-    _write_results(result, chosen, options, (context, display))
-    return 0
+    return asked
 
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
@@ -159,7 +174,7 @@ def _write_answer(answer: Answer, call: Call, options: Options, context: Context
     from polyarch.cli.calls import as_json, metadata_of  # noqa: PLC0415 for those who ask only
 
     if path := options.text("metadata-file"):
-        write_file(path, json.dumps(metadata_of(answer), indent=2))
+        write_file(path, json.dumps(metadata_of(answer), indent=2), make_folder=True)
     if call.format == "json":
         context.print(as_json(answer.document))
     else:
@@ -192,22 +207,29 @@ def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
 
 
 def _write_results(
-    result: BuildResult, chosen: _Chosen, options: Options, shown: tuple[Context, Display]
+    result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
 ) -> None:
     context, display = shown
-    digest = result.config_digest or result.digest or ""
+    digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
-        write_file(path, digest)
+        _write_id(path, digest)
     if path := options.text("metadata-file"):
-        reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
         found = metadata(result, reference)
         if display.warnings and _wants_warnings(context):
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
             found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
-        write_file(path, json.dumps(found, indent=2))
-    if options.is_set("quiet"):
+        text = indented(dict(sorted(found.items()))).decode()
+        write_file(path, text, make_folder=True)
+    if progress_mode(options, context) == "quiet":
         context.print(digest)
+
+
+def _write_id(path: str, digest: str) -> None:
+    try:
+        write_file(path, digest)
+    except MachineError as error:
+        raise CommandFailed("writing image ID file: ", error) from error
 
 
 def _wants_warnings(context: Context) -> bool:

@@ -34,13 +34,14 @@ from polyarch.cli.options import Options
 from polyarch.cli.proxies import proxy_args
 from polyarch.errors import InputError
 from polyarch.library.ask import make_request
+from polyarch.library.outputs import check_mirrors
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import frozen, replace
-from polyarch.request import BuildRequest, Secret, is_address
+from polyarch.request import BuildRequest, Output, Secret, is_address
 from polyarch.text.gofmt import quoted
 
-__all__ = ["Asked", "read_request", "refuse_unsupported"]
+__all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
 _SECRET_LIMIT = 500 << 10
 
@@ -57,44 +58,63 @@ class Asked:
     policies: tuple[str, ...] = ()
 
 
-def read_request(options: Options, context: Context) -> Asked:
-    """Understand the command line of a build. Raises InputError and its kin."""
-    call = _call(options)
-    asked = Asked(
-        request=_request(options, context),
-        call=call,
+@frozen
+class BuildFlags:
+    """Values of flags of which only the form was looked at: see `read_flags`."""
+
+    build_args: Mapping[str, str]
+    labels: Mapping[str, str]
+    build_contexts: Mapping[str, str]
+    outputs: tuple[Output, ...]
+    secrets: tuple[SecretSpec, ...]
+    cache_from: tuple[CacheEntry, ...]
+    cache_to: tuple[CacheEntry, ...]
+    attestations: tuple[Attestation, ...]
+    call: Call | None
+
+
+def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
+    """Read the values that have a form of their own. Raises InputError.
+
+    These errors are about the command line, as buildx tells them apart from those of a build, which
+    have "failed to build: " before them.
+    """
+    flags = BuildFlags(
+        build_args=_build_args(options.values("build-arg"), environ),
+        labels=_pairs(options.values("label")),
+        attestations=_attestations(options),
+        build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
+        outputs=output_flag(options.values("output")),
         cache_from=cache_flag(options.values("cache-from")),
         cache_to=cache_flag(options.values("cache-to")),
-        attestations=_attestations(options),
+        secrets=secret_flag(options.values("secret")),
+        call=_call(options),
+    )
+    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in flags.outputs):
+        raise InputError("local and tar exporters are incompatible with image ID file")
+    return flags
+
+
+def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked:
+    """Understand what a build is asked for. Raises InputError and its kin."""
+    if flags.call is not None:
+        from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
+
+        known_call(flags.call.name)
+    return Asked(
+        request=_request(options, flags, context),
+        call=flags.call,
+        cache_from=flags.cache_from,
+        cache_to=flags.cache_to,
+        attestations=flags.attestations,
         policies=options.values("policy"),
     )
-    refuse_unsupported(asked)
-    return asked
-
-
-def refuse_unsupported(asked: Asked) -> None:
-    """Refuse by name what the engine can't carry out yet. Raises InputError."""
-    wanted = [each for each in asked.attestations if not each.disabled]
-    problems = [
-        (bool(asked.cache_from), "--cache-from"),
-        (bool(asked.cache_to), "--cache-to"),
-        (bool(wanted), f"--attest type={wanted[0].type if wanted else ''}"),
-        (bool(asked.policies), "--policy"),
-    ]
-    for is_asked, flag in problems:
-        if is_asked:
-            raise InputError(f"{flag} can't be carried out yet", hint="build without it")
 
 
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
-    call = call_flag(options.text("print") or options.text("call"))
-    if call is not None:
-        from polyarch.cli.calls import known_call  # noqa: PLC0415 for those who ask only
-
-        known_call(call.name)
-    return call
+    return call_flag(options.text("print") or options.text("call"))
 
 
 def _attestations(options: Options) -> tuple[Attestation, ...]:
@@ -103,10 +123,16 @@ def _attestations(options: Options) -> tuple[Attestation, ...]:
     return tuple({each.type: each for each in found}.values())
 
 
-def _request(options: Options, context: Context) -> BuildRequest:
+def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequest:
     needs_digest = options.is_set("quiet") or any(
         options.text(name) for name in ("iidfile", "metadata-file")
     )
+    if not flags.build_args.get("BUILDKIT_SYNTAX", "-").strip():
+        raise InputError(
+            "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' "
+            "for optional behavior"
+        )
+    allowed = allow_flag(options.values("allow"))
     agents, keys = _agents(_ssh_specs(options), context.environ)
     request = make_request(
         options.arguments[0],
@@ -114,10 +140,10 @@ def _request(options: Options, context: Context) -> BuildRequest:
         platforms=_platforms(options, context.environ),
         tags=options.values("tag"),
         target=options.text("target"),
-        build_args=_build_args(options.values("build-arg"), context.environ),
-        build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
-        labels=_pairs(options.values("label")),
-        outputs=output_flag(options.values("output")),
+        build_args=flags.build_args,
+        build_contexts=flags.build_contexts,
+        labels=flags.labels,
+        outputs=flags.outputs,
         push=options.is_set("push"),
         load=options.is_set("load"),
         needs_digest=needs_digest,
@@ -130,20 +156,25 @@ def _request(options: Options, context: Context) -> BuildRequest:
         ulimits=ulimit_flag(options.values("ulimit")),
         cgroup_parent=options.text("cgroup-parent"),
         resources=resource_flag(resource_values(options)),
-        allow=allow_flag(options.values("allow")).entitlements,
-        secrets=_secrets(secret_flag(options.values("secret")), context.environ),
+        allow=allowed.entitlements,
+        secrets=_secrets(flags.secrets, context.environ),
         ssh=agents,
         ssh_keys=keys,
-        annotations=tuple(
-            (each.type, each.platform or "", each.key, each.value)
-            for each in annotation_flag(options.values("annotation"), parse_platform=parse)
-        ),
+        annotations=_annotations(options.values("annotation")),
         jobs=options.number("jobs"),
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
-    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in request.outputs):
-        raise InputError("local and tar exporters are incompatible with image ID file")
+    if not allowed.local_delete:
+        check_mirrors(request.outputs)
     return _with_stdin(request, context)
+
+
+def _annotations(values: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
+    try:
+        found = annotation_flag(values, parse_platform=parse)
+    except InputError as error:
+        raise InputError(f"parse annotations: {error}", hint=error.hint) from error
+    return tuple((each.type, each.platform or "", each.key, each.value) for each in found)
 
 
 def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
@@ -158,7 +189,7 @@ def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, 
     values = options.values("platform")
     if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
         values = (environ["DOCKER_DEFAULT_PLATFORM"],)
-    return parse_list(values)
+    return parse_list(values, keep_doubles=True)
 
 
 def _familiar(name: str) -> str:
@@ -200,7 +231,7 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
     found = {}
     for spec in specs:
         if not spec.id:
-            raise InputError("secret missing required id", hint="--secret id=NAME,src=FILE")
+            raise InputError("secret missing ID", hint="write --secret id=NAME,src=FILE")
         path, env = spec.file, spec.env
         if not path and not env:
             path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
@@ -228,7 +259,7 @@ def _check_secret(identifier: str, path: str) -> None:
         size = os.stat(path).st_size
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
-        raise InputError(f"failed to stat {path}: {reason}") from error
+        raise InputError(f"failed to stat {path}: stat {path}: {reason}") from error
     if size > _SECRET_LIMIT:
         raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
 

@@ -28,9 +28,7 @@ __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "go_time", "inspection"]
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
 # In the order in which BuildKit names them.
 _TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
-_TIMEOUT = Flag(
-    name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-)
+_TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
 
 
 def go_time(text: str) -> str:
@@ -124,7 +122,7 @@ def _node(
             lines += _policy(number, policy)
     for name, data in sorted(node.files.items()):
         text = b64decode(data).decode(errors="replace")
-        lines += [f"File#{name}:", *(f" > {line}" for line in text.splitlines())]
+        lines += [f"File#{name}:", *(f" > {line}" for line in text.split("\n"))]
     return "\n".join(lines) + "\n"
 
 
@@ -271,8 +269,8 @@ RM = Command(
     flags=(
         Flag(name="all-inactive", kind=Kind.SWITCH, help="Remove all inactive builders"),
         Flag(name="force", short="f", kind=Kind.SWITCH, help="Do not prompt for confirmation"),
-        Flag(name="keep-daemon", kind=Kind.SWITCH, help="Keep the BuildKit daemon running"),
-        Flag(name="keep-state", kind=Kind.SWITCH, help="Keep BuildKit state"),
+        Flag(name="keep-daemon", kind=Kind.SWITCH, hidden=True),
+        Flag(name="keep-state", kind=Kind.SWITCH, hidden=True),
         _TIMEOUT,
     ),
 )

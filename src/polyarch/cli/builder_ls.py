@@ -167,8 +167,6 @@ LS = Command(
         Flag(name="builder", hidden=True),
         Flag(name="format", default="table", help="Format the output", choices=("table", "json")),
         Flag(name="no-trunc", kind=Kind.SWITCH, help="Don't truncate output"),
-        Flag(
-            name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-        ),
+        Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True),
     ),
 )

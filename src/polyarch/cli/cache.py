@@ -31,9 +31,7 @@ from polyarch.store.usage import Usage, usage
 
 __all__ = ["DU", "PRUNE"]
 
-_TIMEOUT = Flag(
-    name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-)
+_TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
 
 
 def _check_builder(context: Context) -> None:

@@ -23,9 +23,7 @@ def check_answer(result: CheckResult, name: str = "") -> Answer:
     failure = result.error
     error = None
     if failure is not None:
-        # Not as other errors are shown, but as findings are: the place comes last.
-        excerpt = _excerpt(failure.place, name) if failure.place is not None else ""
-        error = InputError(f"{failure}\n{excerpt}".rstrip("\n"), hint=failure.hint)
+        error = InputError(str(failure), hint=failure.hint, place=_named(failure.place, name))
     return Answer(
         document=_document(result),
         text=_text(result, name),
@@ -44,10 +42,16 @@ def shown_name(request: BuildRequest) -> str:
     return os.path.normpath(os.path.join(request.context, "Dockerfile"))
 
 
-def _excerpt(place: Place, name: str) -> str:
+def _excerpt(finding: Finding, name: str) -> str:
+    place = _named(finding.location, name)
+    return place.excerpt() if place is not None else ""
+
+
+def _named(place: Place | None, name: str) -> Place | None:
+    """Return the place in the Dockerfile as it is called, if that is known."""
     if name and isinstance(place, Location):
-        place = replace(place, source=replace(place.source, name=name))
-    return place.excerpt()
+        return replace(place, source=replace(place.source, name=name))
+    return place
 
 
 def _text(result: CheckResult, name: str) -> str:
@@ -60,7 +64,7 @@ def _text(result: CheckResult, name: str) -> str:
     for finding in sorted(result.findings, key=lambda each: each.location.start):
         rule = finding.rule
         title = f"WARNING: {rule.name}" + (f" - {rule.url}" if rule.url else "")
-        parts.append(f"\n{title}\n{finding.detail}\n{_excerpt(finding.location, name)}")
+        parts.append(f"\n{title}\n{finding.detail}\n{_excerpt(finding, name)}")
     return "".join(parts) + ("\n" if result.error is not None else "")
 
 

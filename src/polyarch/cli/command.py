@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
@@ -44,6 +45,15 @@ class Context:
     def print(self, text: str = "") -> None:
         """Print a line on standard output."""
         self.stdout.write(text + "\n")
+
+    @property
+    def is_read_as_one(self) -> bool:
+        """Whether a program gets standard output and standard error in one, as by `2>&1`."""
+        try:
+            both = [os.fstat(stream.fileno()) for stream in (self.stdout, self.stderr)]
+        except (OSError, ValueError):
+            return False
+        return os.path.samestat(*both) and not self.stderr.isatty()
 
     def warn(self, text: str) -> None:
         """Print a line on standard error."""

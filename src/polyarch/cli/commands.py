@@ -38,6 +38,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("ls", "builder_ls:LS", "List builder instances"),
     _entry("prune", "cache:PRUNE", "Remove build cache"),
     _entry("rm", "builder:RM", "Remove one or more builder instances"),
+    _entry("stop", "stop:STOP", "Stop builder instance (of which nothing runs between builds)"),
     _entry("use", "builder:USE", "Set the current builder instance"),
     _entry("version", "version:VERSION", "Show polyarch version information"),
     _entry("why", "why:WHY", "Say why steps of the last build weren't cached"),

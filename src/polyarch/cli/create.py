@@ -92,9 +92,7 @@ def _asked(options: Options, context: Context) -> _Asked:
     driver = _driver(options.text("driver"), endpoint, context)
     flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
     if flags or options.text("config"):
-        context.warn(
-            "WARNING: there is no buildkitd here: its flags and configuration have no effect"
-        )
+        _warn(context, "there is no buildkitd here: its flags and configuration have no effect")
     change = NodeChange(
         name=options.text("node"),
         endpoint=LOCAL_ENDPOINT,
@@ -107,6 +105,15 @@ def _asked(options: Options, context: Context) -> _Asked:
     return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
 
 
+def _warn(context: Context, text: str) -> None:
+    """Print a warning, but not into what a program reads as the builder's name.
+
+    Some read both streams as one: then the name must stay the only line.
+    """
+    if not context.is_read_as_one:
+        context.warn(f"WARNING: {text}")
+
+
 def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver == "docker":
         raise InputError('additional instances of driver "docker" cannot be created')
@@ -117,9 +124,7 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
             hint="without --driver and endpoint, the builder is on this machine",
         )
     if driver in _STAND_INS:
-        context.warn(
-            f"WARNING: driver {driver} replaced: polyarch builds on this machine by itself"
-        )
+        _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
     elif driver not in {"", LOCAL_DRIVER}:
         raise InputError(f"failed to find driver {quoted(driver)}")
     return LOCAL_DRIVER if driver in _STAND_INS else driver
@@ -139,18 +144,27 @@ def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
 def _files(path: str) -> Mapping[str, str] | None:
     if not path:
         return None
+    # For those who have such a file.
+    from polyarch.text.toml import normalized  # noqa: PLC0415
+
+    what = "buildkit configuration file"
     try:
-        data = Path(path).read_bytes()
+        text = normalized(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        reason = f"stat {path}: no such file or directory"
+        raise InputError(f"{what} not found: {path}: {reason}") from error
     except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    return {"buildkitd.toml": b64encode(data).decode()}
+        raise InputError(f"failed to read {what}: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"failed to parse {what}: {path}: {error}") from error
+    return {"buildkitd.toml": b64encode(text.encode()).decode()}
 
 
 def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
     name = asked.name or random_name([each.name for each in builders.all()])
     known = builders.find(name)
-    if known is None:
+    if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
             raise NotFound(f"failed to find instance {quoted(name)} for append")
         return with_node(SavedBuilder(name=name), asked.change)
@@ -193,9 +207,7 @@ CREATE = Command(
             help="Fixed platforms for current node",
             completes="platforms",
         ),
-        Flag(
-            name="timeout", kind=Kind.DURATION, default="20s", help="Override the default timeout"
-        ),
+        Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True),
         Flag(name="use", kind=Kind.SWITCH, help="Set the current builder instance"),
     ),
 )

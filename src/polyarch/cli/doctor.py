@@ -39,13 +39,16 @@ def _run(options: Options, context: Context) -> int:
         checks.append(subordinate_ids(names=names))
     checks += [credentials(context), disk(context), *left_behind(root)]
     swept = debris(root)
+    # Of the machine's handlers the engine sees less.
+    architectures = tuple(emulators(context))
     try:
         context = enter(context)
     except NamespaceForbidden as error:
         checks.append(Check(name="namespaces", grade=Grade.FAIL, text=str(error), mend=error.hint))
     examined, state = _examine(options, context, swept)
     report = Report(
-        checks=(*checks, *examined), is_sound=state.is_sound if state is not None else None
+        checks=(*checks, *examined, *architectures),
+        is_sound=state.is_sound if state is not None else None,
     )
     context.stdout.write(report.json() if form == "json" else report.text())
     return 0 if report.is_healthy else 1
@@ -71,7 +74,6 @@ def _examine(
 def _engine(context: Context, store: Store | None) -> Iterator[Check]:
     if context.namespaces is not None:
         yield from EngineChecks(context=context, namespaces=context.namespaces, store=store).run()
-    yield from emulators(context)
 
 
 DOCTOR = Command(

@@ -17,7 +17,7 @@ from polyarch.cli.units import decimal_size
 from polyarch.emulation.binfmt import HANDLERS
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import register_private
-from polyarch.emulation.probe import Runnable, RunsHow, executed
+from polyarch.emulation.probe import Runnable, RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
 from polyarch.node.hands import host_resolv_conf
@@ -26,7 +26,13 @@ from polyarch.record import frozen
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import Holder
 from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.userns import EngineNamespaces, needs_user_namespace, parse_subids
+from polyarch.runtime.subids import find_id_trouble
+from polyarch.runtime.userns import (
+    EngineNamespaces,
+    needs_user_namespace,
+    parse_subids,
+    subid_names,
+)
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.store.store import Store
 
@@ -68,28 +74,11 @@ def kernel() -> Check:
 def subordinate_ids(*, names: tuple[str, ...]) -> Check:
     """Look at the ids that an ordinary user, called by any of `names`, may give away."""
     title = "user ids"
-    user = names[-1]
-    counts = [
-        sum(each.count for each in parse_subids(_read(path), names))
-        for path in ("/etc/subuid", "/etc/subgid")
-    ]
-    if not all(counts):
-        return Check(
-            name=title,
-            grade=Grade.WARN,
-            text="only your own: steps can't use other users, as most packages' installers want to",
-            mend="sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 " + user,
-        )
-    folders = os.environ.get("PATH", os.defpath).split(":")
-    for tool in ("newuidmap", "newgidmap"):
-        if not any(os.access(os.path.join(folder, tool), os.X_OK) for folder in folders):
-            return Check(
-                name=title,
-                grade=Grade.WARN,
-                text=f"{min(counts)} subordinate ids can't be used without {tool}",
-                mend="sudo apt-get install uidmap",
-            )
-    return Check(name=title, grade=Grade.OK, text=f"{min(counts)} subordinate ids")
+    trouble = find_id_trouble(names)
+    if trouble is not None:
+        return Check(name=title, grade=Grade.WARN, text=trouble.text, mend=trouble.mend)
+    count = sum(each.count for each in parse_subids(_read("/etc/subuid"), names))
+    return Check(name=title, grade=Grade.OK, text=f"{count} subordinate ids")
 
 
 def credentials(context: Context) -> Check:
@@ -146,27 +135,29 @@ def disk(context: Context) -> Check:
 def emulators(context: Context) -> Iterator[Check]:
     """Look which architectures' programs run here, and how."""
     facts = Facts(state_folder(context.environ))
-    running = {each.architecture: each for each in reversed(executed(facts))}
+    running = {each.architecture: each.how for each in runnable(facts, context.environ)}
     for handler in HANDLERS:
         architecture = handler.architecture
-        found = running.get(architecture)
-        if found is not None and found.how is RunsHow.NATIVE:
-            yield _architecture(architecture, "natively")
-            continue
         bare = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
         emulator = find_emulator(bare, facts, context.environ)
-        if emulator is not None:
-            version = ".".join(map(str, emulator.version))
-            yield _architecture(architecture, f"emulated by {emulator.path}, QEMU {version}")
-        elif found is not None:
-            yield _architecture(architecture, "by a handler of the whole machine")
-        else:
-            yield Check(
-                name=f"linux/{architecture}",
-                grade=Grade.WARN,
-                text=f"no static qemu-{handler.qemu} was found",
-                mend=_EMULATOR_PACKAGE,
-            )
+        match running.get(architecture):
+            case RunsHow.NATIVE:
+                yield _architecture(architecture, "natively")
+            case RunsHow.HANDLER:
+                yield _architecture(architecture, "by a handler of the whole machine")
+            case RunsHow.EMULATOR if emulator is not None:
+                version = ".".join(map(str, emulator.version))
+                yield _architecture(architecture, f"emulated by {emulator.path}, QEMU {version}")
+            case _:
+                yield _not_running(architecture, handler.qemu, has_emulator=emulator is not None)
+
+
+def _not_running(architecture: str, qemu: str, *, has_emulator: bool) -> Check:
+    text, mend = f"no static qemu-{qemu} was found", _EMULATOR_PACKAGE
+    if has_emulator:
+        text = f"qemu-{qemu} is here, but builds can't register it for themselves"
+        mend = f"sudo polyarch binfmt install {architecture}"
+    return Check(name=f"linux/{architecture}", grade=Grade.WARN, text=text, mend=mend)
 
 
 def _architecture(architecture: str, how: str) -> Check:
@@ -270,13 +261,7 @@ def unprivileged_names() -> tuple[str, ...]:
     """Return what /etc/subuid may call the caller, the name last; nothing for who needs no such ids."""
     if not needs_user_namespace():
         return ()
-    import pwd  # noqa: PLC0415 not needed by root
-
-    uid = os.geteuid()
-    try:
-        return str(uid), pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return (str(uid),)
+    return subid_names(os.geteuid())
 
 
 def _read(path: str) -> str:

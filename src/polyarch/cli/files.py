@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from polyarch.errors import MachineError
+from polyarch.paths import is_device
 
-__all__ = ["is_device", "write_file"]
+__all__ = ["write_file"]
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
-def write_file(path: str, text: str) -> None:
-    """Write a file at once, readable by all. Raises MachineError.
+def write_file(path: str, text: str, *, make_folder: bool = False) -> None:
+    """Write a file at once, readable by all; `make_folder` makes its folder first. Raises MachineError.
 
     What is there already and is no file, such as `/dev/stdout` or a pipe, is written into: a file in
     its place would be the end of it.
     """
     target = Path(path)
+    if target.is_dir():
+        raise MachineError("cannot write to a directory", hint=f"{path} is one")
     if is_device(target):
         _write_into(target, text)
         return
     aside = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
     try:
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
         aside.chmod(0o644)
         aside.replace(target)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise MachineError(f"can't write {path}: {error.strerror}") from error
-
-
-def is_device(path: Path) -> bool:
-    """Whether there is a pipe, a device, or one of the names by which a process finds its own."""
-    try:
-        if path.is_symlink() and path.absolute().parts[1] in {"dev", "proc"}:
-            return True
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _write_into(path: Path, text: str) -> None:

@@ -2,73 +2,64 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyarch.cli.build_flags import PROGRESS
 from polyarch.cli.command import Command, Context
+from polyarch.cli.display.base import Caption
 from polyarch.cli.display.display import open_display
 from polyarch.cli.files import write_file
 from polyarch.cli.flags import annotation_flag
-from polyarch.cli.imagetools_places import FolderPlace, Place, RepositoryPlace
-from polyarch.cli.imagetools_sources import (
-    LAYOUT,
-    LayoutPlace,
-    Source,
-    parse_layout,
-    parse_sources,
-    read_layout,
-)
+from polyarch.cli.imagetools_copy import Copier, attestation_at
+from polyarch.cli.imagetools_places import Place, Places
+from polyarch.cli.imagetools_sources import Name, Source, parse_name, parse_sources
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.merge import Merged, SourceDocument, merge
 from polyarch.cli.options import Flag, Kind, Options
-from polyarch.errors import InputError
+from polyarch.errors import InputError, InvalidPlatform
 from polyarch.node.local import open_transport
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.encode import indented
 from polyarch.oci.fields import read_document
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
-from polyarch.oci.reference import Reference
-from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform, parse, parse_list
-from polyarch.progress import Sink, Step, step
+from polyarch.platforms import Platform, normalize, parse
+from polyarch.progress import Sink, step
 from polyarch.registry.client import Client
+from polyarch.text.gofmt import quoted
 
 __all__ = ["CREATE"]
-
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """What `create` was asked for."""
 
-    tags: tuple[Reference, ...]
-    layouts: tuple[LayoutPlace, ...]
+    tags: tuple[Name, ...]
     sources: tuple[Source, ...]
+
+    @property
+    def places(self) -> dict[str, list[Name]]:
+        """The tags by the repositories and folders that they are in."""
+        found: dict[str, list[Name]] = {}
+        for tag in self.tags:
+            found.setdefault(tag.place, []).append(tag)
+        return found
 
 
 def _asked(options: Options) -> _Asked:
-    texts = [*map(_read_file, options.values("file")), *options.arguments]
-    is_append = options.is_set("append")
-    if not texts and not is_append:
+    if not options.values("file") and not options.arguments:
         raise InputError("no sources specified")
     targets = options.values("tag")
     if not targets and not options.is_set("dry-run"):
         raise InputError("can't push with no tags specified, please set --tag or --dry-run")
-    if is_append and not targets:
-        raise InputError("can't append without a tag: name what to append to with --tag")
-    tags = tuple(parse_reference(text) for text in targets if not text.startswith(LAYOUT))
-    if is_append:
-        texts.insert(0, targets[0])
-    return _Asked(
-        tags=tags,
-        layouts=tuple(parse_layout(text) for text in targets if text.startswith(LAYOUT)),
-        sources=parse_sources(texts, tags),
-    )
+    texts = [*map(_read_file, options.values("file")), *options.arguments]
+    if options.is_set("append"):
+        texts = [*targets[:1], *texts]
+    tags = tuple(map(parse_name, targets))
+    return _Asked(tags=tags, sources=parse_sources(texts, tags))
 
 
 def _read_file(path: str) -> str:
@@ -78,131 +69,119 @@ def _read_file(path: str) -> str:
         raise InputError(f"can't read {path}: {error}") from error
 
 
-class _Workshop:
-    """The places that are involved, each made once."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._places: dict[str, Place] = {}
-
-    def repository(self, name: str) -> RepositoryPlace:
-        place = RepositoryPlace(name=name, client=self._client)
-        self._places[place.name] = place
-        return place
-
-    def folder(self, path: Path) -> FolderPlace:
-        place = FolderPlace(folder=path)
-        self._places[place.name] = place
-        return place
-
-    def place(self, name: str) -> Place:
-        return self._places[name]
-
-    def load(self, source: Source) -> SourceDocument:
-        """Fetch the document of a source. Raises InputError for what can't be in an index."""
-        if source.layout is not None:
-            place: Place = self.folder(source.layout.folder)
-            descriptor = read_layout(source.layout)
-            data = place.manifest(descriptor)
-        else:
-            assert source.reference is not None
-            place = self.repository(source.reference.repository)
-            data, media_type, digest = self._client.get_manifest(
-                source.reference, source.reference.target
-            )
-            descriptor = Descriptor(media_type=media_type, digest=digest, size=len(data))
-        if not is_index(descriptor.media_type) and not is_manifest(descriptor.media_type):
-            raise InputError(f"{descriptor.media_type} is no type of image that can be in an index")
-        descriptor = replace(descriptor, annotations=dict(source.annotations))
-        if is_manifest(descriptor.media_type):
-            platform = source.platform or descriptor.platform or _platform(place, data)
-            descriptor = replace(descriptor, platform=platform)
-        return SourceDocument(descriptor=descriptor, data=data, place=place.name)
-
-    def copy(self, descriptor: Descriptor, source: Place, target: Place, shown: Step) -> None:
-        """Bring a manifest, or an index, and all that it points at to another place."""
-        if source.name == target.name:
-            return
-        with shown.part(f"copying {descriptor.digest} from {source.name} to {target.name}"):
-            data = source.manifest(descriptor)
-            if is_index(descriptor.media_type):
-                for each in read_document(data).objects("manifests"):
-                    self.copy(Descriptor.from_fields(each), source, target, shown)
-            else:
-                manifest = parse_manifest(data)
-                _copy_blobs((manifest.config, *manifest.layers), source, target)
-            target.put_manifest(descriptor, data)
+def _load(source: Source, places: Places) -> SourceDocument:
+    """Fetch the document of a source. Raises InputError for what can't be in an index."""
+    descriptor, data = places.resolve(source.name)
+    place = places.of(source.name)
+    if source.told is not None:
+        descriptor = _told(descriptor, source.told)
+    if not is_index(descriptor.media_type) and not is_manifest(descriptor.media_type):
+        raise InputError(f"{descriptor.media_type} is no type of image that can be in an index")
+    if is_manifest(descriptor.media_type):
+        descriptor = replace(descriptor, platform=_platform(descriptor.platform, place, data))
+    return SourceDocument(descriptor=descriptor, data=data, place=place.name)
 
 
-def _copy_blobs(blobs: Iterable[Descriptor], source: Place, target: Place) -> None:
-    distinct = {blob.digest: blob for blob in blobs}
-    with ThreadPoolExecutor(_AT_ONCE, "copy") as pool:
-        for done in [pool.submit(target.take_blob, each, source) for each in distinct.values()]:
-            done.result()
-
-
-def _platform(place: Place, data: bytes) -> Platform | None:
-    """Return the platform that a manifest's config tells of."""
-    config = parse_manifest(data).config
-    fields = read_document(b"".join(place.blob(config)))
-    if not fields.text("os") or not fields.text("architecture"):
-        return None
-    return Platform(
-        os=fields.text("os"),
-        architecture=fields.text("architecture"),
-        variant=fields.text("variant"),
-        os_version=fields.text("os.version"),
-        os_features=fields.texts("os.features"),
+def _told(found: Descriptor, told: Descriptor) -> Descriptor:
+    """Let what the user says of a descriptor win."""
+    if told.size not in {0, found.size}:
+        raise InputError(f"invalid size mismatch for {found.digest}, {told.size} != {found.size}")
+    return replace(
+        found,
+        media_type=told.media_type or found.media_type,
+        annotations=told.annotations or found.annotations,
+        platform=told.platform or found.platform,
+        artifact_type=told.artifact_type or found.artifact_type,
     )
 
 
-def _publish(asked: _Asked, merged: Merged, workshop: _Workshop, sink: Sink) -> None:
+def _platform(known: Platform | None, place: Place, data: bytes) -> Platform | None:
+    """Return a manifest's platform; what isn't known of it is in its config."""
+    if known is not None and known.os and known.architecture:
+        return known
+    fields = read_document(b"".join(place.blob(parse_manifest(data).config)))
+    if not fields.text("os") or not fields.text("architecture"):
+        return known
+    found = normalize(
+        Platform(
+            os=fields.text("os"),
+            architecture=fields.text("architecture"),
+            variant=fields.text("variant"),
+            os_version=fields.text("os.version"),
+            os_features=fields.texts("os.features"),
+        )
+    )
+    if known is None:
+        return found
+    return replace(found, os=known.os or found.os, variant=known.variant or found.variant)
+
+
+def _platforms(texts: Iterable[str]) -> list[Platform]:
+    found = []
+    for text in (each for several in texts for each in several.split(",")):
+        try:
+            found.append(parse(text))
+        except InvalidPlatform as error:
+            raise InputError(f"invalid platform {quoted(text)}: {error}") from error
+    return found
+
+
+def _check_digests(tags: Iterable[Name], merged: Merged) -> None:
+    """Refuse a name by a digest that isn't the result's before anything is written."""
+    made = merged.descriptor.digest
+    for tag in tags:
+        if tag.digest is not None and tag.digest != made:
+            raise InputError(
+                f"publish {made} to {tag}: target {tag} requested digest {tag.digest} but produced "
+                f"{made}"
+            )
+
+
+def _publish(asked: _Asked, merged: Merged, places: Places, sink: Sink) -> None:
     """Bring the entries to every target, then the root, then the names."""
-    for reference in asked.tags:
-        with step(sink, f"[internal] pushing {reference.canonical}") as shown:
-            target = workshop.repository(reference.repository)
-            _bring(merged, target, workshop, shown)
-            with shown.part(f"pushing {merged.descriptor.digest} to {reference.canonical}"):
-                target.tag(reference, merged.descriptor, merged.data)
-    for layout in asked.layouts:
-        with step(sink, f"[internal] writing {layout.folder}") as shown:
-            folder = workshop.folder(layout.folder)
-            _bring(merged, folder, workshop, shown)
-            folder.put_manifest(merged.descriptor, merged.data)
-            folder.tag(layout.tag, merged.descriptor)
-
-
-def _bring(merged: Merged, target: Place, workshop: _Workshop, shown: Step) -> None:
-    for entry in merged.entries:
-        workshop.copy(entry, workshop.place(merged.places[entry.digest]), target, shown)
+    for tags in asked.places.values():
+        with step(sink, f"[internal] pushing {tags[0].short}") as shown:
+            copier = Copier(places, places.of(tags[0]), shown)
+            for entry in merged.entries:
+                copier.copy(entry, places.called(merged.places[entry.digest]))
+            for source in asked.sources:
+                # What was signed is often the index.
+                copier.copy_referrers(merged.descriptor.digest, places.of(source.name))
+            for tag in tags:
+                with shown.part(f"pushing {merged.descriptor.digest} to {tag}"):
+                    places.tag(tag, merged.descriptor, merged.data)
 
 
 def _create(options: Options, context: Context) -> int:
     asked = _asked(options)
     annotations = annotation_flag(options.values("annotation"), parse_platform=parse)
-    platforms: Sequence[Platform] = parse_list(options.values("platform"))
+    platforms = _platforms(options.values("platform"))
     with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
-        workshop = _Workshop(Client(transport, cancel))
+        places = Places(Client(transport, cancel))
         merged = merge(
-            [workshop.load(source) for source in asked.sources],
+            [_load(source, places) for source in asked.sources],
             annotations=annotations,
             platforms=platforms,
             prefer_index=options.is_set("prefer-index"),
+            attestation=lambda found, place: attestation_at(places.called(place), found),
         )
         if options.is_set("dry-run"):
             context.print(merged.data.decode())
             return 0
+        _check_digests(asked.tags, merged)
         with open_display(
-            options.text("progress"), stream=context.stderr, environ=context.environ
+            options.text("progress"),
+            stream=context.stderr,
+            environ=context.environ,
+            caption=Caption(work="Creating"),
         ) as display:
-            _publish(asked, merged, workshop, display)
+            _publish(asked, merged, places, display)
     if path := options.text("metadata-file"):
-        names = ",".join(reference.canonical for reference in asked.tags)
         found = {
             "containerimage.descriptor": merged.descriptor.to_json(),
-            "image.name": names,
+            "image.name": ",".join(sorted({tag.short for tag in asked.tags})),
         }
-        write_file(path, json.dumps(found, indent=2))
+        write_file(path, indented(found).decode())
     return 0
 
 

@@ -1,31 +1,20 @@
-"""The places that `imagetools create` copies between: repositories of registries, and folders."""
+"""The places that `imagetools` reads and copies between: repositories of registries, and folders."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from polyarch.cli.imagetools_sources import layout_blob
-from polyarch.digest import Digest, hex_of, sha256
-from polyarch.errors import IntegrityError, MachineError
+from polyarch.cli.imagetools_layout import FolderPlace
+from polyarch.cli.imagetools_sources import LayoutName, Name
+from polyarch.digest import Digest
+from polyarch.errors import NotFound
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
-from polyarch.oci.media import OCI_INDEX
-from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.registry.client import Client
 
-__all__ = ["FolderPlace", "Place", "RepositoryPlace"]
-
-_REF_NAME = "org.opencontainers.image.ref.name"
-_CHUNK = 1 << 20
+__all__ = ["Place", "Places", "RepositoryPlace"]
 
 
 class Place(Protocol):
@@ -41,11 +30,11 @@ class Place(Protocol):
     def blob(self, descriptor: Descriptor) -> Generator[bytes, None, None]:
         """Give the bytes of a blob."""
 
-    def take_blob(self, descriptor: Descriptor, source: Place) -> None:
-        """Copy a blob from another place, unless it is here."""
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """Return the manifests that are about another one."""
 
-    def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        """Keep a manifest or index under its digest."""
+    def put_manifest(self, descriptor: Descriptor, data: bytes, subject: Digest | None) -> None:
+        """Keep a manifest or index under its digest; `subject` is what it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +44,15 @@ class RepositoryPlace:
     name: str
     client: Client
 
+    def resolve(self, name: Name) -> tuple[Descriptor, bytes]:
+        """Return what a name stands for. Raises NotFound, RegistryError."""
+        reference = parse_reference(str(name))
+        try:
+            data, media_type, digest = self.client.get_manifest(reference, reference.target)
+        except NotFound as error:
+            raise NotFound(f"{name}: not found", hint=error.hint) from error
+        return Descriptor(media_type=media_type, digest=digest, size=len(data)), data
+
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index. Raises NotFound, RegistryError."""
         return self.client.get_manifest(parse_reference(self.name), descriptor.digest)[0]
@@ -62,6 +60,10 @@ class RepositoryPlace:
     def blob(self, descriptor: Descriptor) -> Generator[bytes, None, None]:
         """Give the bytes of a blob. Raises NotFound, RegistryError."""
         yield from self.client.read_blob(self.name, descriptor)
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """Return the manifests that are about another one. Raises RegistryError."""
+        return self.client.referrers(self.name, subject)
 
     def take_blob(self, descriptor: Descriptor, source: Place) -> None:
         """Mount a blob if it is at the same registry, else stream it from there to here."""
@@ -74,14 +76,16 @@ class RepositoryPlace:
             self.name, descriptor.digest, descriptor.size, lambda: source.blob(descriptor)
         )
 
-    def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+    def put_manifest(self, descriptor: Descriptor, data: bytes, subject: Digest | None) -> None:
         """Keep a manifest or index under its digest. Raises RegistryError."""
-        if not self.client.has_manifest(self.name, descriptor.digest):
+        if subject is not None:
+            self.client.put_referrer(self.name, descriptor, data, subject)
+        elif not self.client.has_manifest(self.name, descriptor.digest):
             self.client.put_manifest(self.name, descriptor.digest, data, descriptor.media_type)
 
-    def tag(self, reference: Reference, descriptor: Descriptor, data: bytes) -> None:
-        """Give a manifest or index its name. Raises RegistryError."""
-        target = reference.tag or "latest"
+    def tag(self, name: Name, descriptor: Descriptor, data: bytes) -> None:
+        """Give a manifest or index its name; by digest it gets none. Raises RegistryError."""
+        target = name.tag or descriptor.digest
         self.client.put_manifest(self.name, target, data, descriptor.media_type)
 
 
@@ -89,90 +93,49 @@ def _domain(repository: str) -> str:
     return repository.partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPlace:
-    """An OCI image layout; made when something is put into it."""
+class Places:
+    """The places that are involved, each made once."""
 
-    folder: Path
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._places: dict[str, RepositoryPlace | FolderPlace] = {}
 
-    @property
-    def name(self) -> str:
-        """The folder, told apart from a repository."""
-        return f"oci-layout://{self.folder}"
+    def of(self, name: Name) -> RepositoryPlace | FolderPlace:
+        """Return where a name is."""
+        found = self._places.get(name.place)
+        if found is None:
+            found = self._places[name.place] = (
+                FolderPlace(folder=name.folder)
+                if isinstance(name, LayoutName)
+                else RepositoryPlace(name=name.place, client=self._client)
+            )
+        return found
 
-    def manifest(self, descriptor: Descriptor) -> bytes:
-        """Return a manifest or index. Raises NotFound, IntegrityError."""
-        data = layout_blob(self.folder, descriptor.digest).read_bytes()
-        if sha256(data) != descriptor.digest:
-            raise IntegrityError(f"the bytes of {descriptor.digest} in {self.folder} are others")
-        return data
+    def called(self, name: str) -> RepositoryPlace | FolderPlace:
+        """Return the place that has been asked for under a name."""
+        return self._places[name]
 
-    def blob(self, descriptor: Descriptor) -> Generator[bytes, None, None]:
-        """Give the bytes of a blob. Raises NotFound."""
-        with open(layout_blob(self.folder, descriptor.digest), "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
+    def resolve(self, name: Name) -> tuple[Descriptor, bytes]:
+        """Return what a name stands for. Raises NotFound, RegistryError, IntegrityError."""
+        place = self.of(name)
+        if isinstance(place, RepositoryPlace):
+            return place.resolve(name)
+        assert isinstance(name, LayoutName)
+        return place.resolve(name)
 
-    def take_blob(self, descriptor: Descriptor, source: Place) -> None:
-        """Copy a blob from another place, unless it is here."""
-        self._write(descriptor.digest, source.blob(descriptor))
+    def tag(self, name: Name, descriptor: Descriptor, data: bytes) -> None:
+        """Give a manifest or index a name. Raises RegistryError, MachineError."""
+        place = self.of(name)
+        if isinstance(place, RepositoryPlace):
+            place.tag(name, descriptor, data)
+        else:
+            assert isinstance(name, LayoutName)
+            place.tag(name, descriptor, data)
 
-    def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        """Keep a manifest or index under its digest."""
-        self._write(descriptor.digest, iter((data,)))
-
-    def tag(self, tag: str, descriptor: Descriptor) -> None:
-        """Give a manifest or index a name, or none if `tag` is ""; another with it loses it."""
-        with self._locked():
-            path = self.folder / "index.json"
-            known = json.loads(path.read_bytes())["manifests"] if path.exists() else []
-            name = {_REF_NAME: tag} if tag else {}
-            entry = {**descriptor.to_json(), **({"annotations": name} if tag else {})}
-            kept = [each for each in known if not _is_same(each, entry, tag)]
-            document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, entry]}
-            self._replace(self.folder / "oci-layout", compact({"imageLayoutVersion": "1.0.0"}))
-            self._replace(path, compact(document))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "index.json.lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _write(self, digest: Digest, chunks: Iterator[bytes]) -> None:
-        path = self.folder / "blobs" / digest.partition(":")[0] / hex_of(digest)
-        if path.exists():
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-            found = _written(aside, chunks)
-            if found != hex_of(digest):
-                aside.unlink()
-                raise IntegrityError(f"the bytes of {digest} that came have another digest")
-            aside.replace(path)
-        except OSError as error:
-            raise MachineError(f"can't write {path}: {error.strerror}") from error
-
-    @staticmethod
-    def _replace(path: Path, data: bytes) -> None:
-        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-        aside.write_bytes(data)
-        aside.replace(path)
-
-
-def _written(path: Path, chunks: Iterator[bytes]) -> str:
-    """Write a file; return the sha256 of it, in hex."""
-    digest = hashlib.sha256()
-    with open(path, "wb") as stream:
-        for chunk in chunks:
-            digest.update(chunk)
-            stream.write(chunk)
-    return digest.hexdigest()
-
-
-def _is_same(known: dict[str, object], entry: dict[str, object], tag: str) -> bool:
-    annotations = known.get("annotations")
-    name = annotations.get(_REF_NAME, "") if isinstance(annotations, dict) else ""
-    return name == tag if tag else known.get("digest") == entry["digest"]
+    def take_blob(self, descriptor: Descriptor, source: Place, target: str) -> None:
+        """Copy a blob to a place. Raises RegistryError, MachineError, IntegrityError."""
+        place = self._places[target]
+        if isinstance(place, RepositoryPlace):
+            place.take_blob(descriptor, source)
+        else:
+            place.take_blob(descriptor, source.blob)

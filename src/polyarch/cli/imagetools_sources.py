@@ -1,4 +1,4 @@
-"""What `imagetools create` is made of: references, descriptors, folders, read from the command line.
+"""What `imagetools` is told: names at registries and in folders, digests, descriptors.
 
 alpine:3.20                     a name at a registry
 sha256:...                      a digest, in the only repository that is named
@@ -9,144 +9,176 @@ oci-layout://FOLDER[:tag|@digest]
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polyarch.digest import Digest, hex_of, parse_digest
-from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
+from polyarch.digest import Digest, parse_digest
+from polyarch.errors import InputError, IntegrityError, InvalidDigest
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import Fields, read_document
-from polyarch.oci.index import parse_index
+from polyarch.oci.fields import Fields
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform
 from polyarch.text.gofmt import quoted
 
-__all__ = [
-    "LAYOUT",
-    "LayoutPlace",
-    "Source",
-    "layout_blob",
-    "parse_layout",
-    "parse_sources",
-    "read_layout",
-]
+__all__ = ["LAYOUT", "LayoutName", "Name", "Source", "parse_name", "parse_sources"]
 
 LAYOUT = "oci-layout://"
-_REF_NAME = "org.opencontainers.image.ref.name"
+_LATEST = "latest"
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z")
+_TAG = re.compile(r"\w[\w.-]{0,127}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutPlace:
-    """An image in a folder: `tag` or `digest`, or neither if there is only one."""
+class LayoutName:
+    """An image in a folder, by tag or by digest."""
 
     folder: Path
     tag: str = ""
     digest: Digest | None = None
 
+    def __str__(self) -> str:
+        """Write it as it is typed."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{LAYOUT}{self.folder}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    @property
+    def place(self) -> str:
+        """The folder, told apart from a repository."""
+        return f"{LAYOUT}{self.folder}"
+
+    @property
+    def short(self) -> str:
+        """The place as people call it: the folder."""
+        return str(self.folder)
+
+    def with_digest(self, digest: Digest) -> LayoutName:
+        """Return the name of something else in the folder."""
+        return LayoutName(folder=self.folder, digest=digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryName:
+    """An image at a registry."""
+
+    reference: Reference
+
+    def __str__(self) -> str:
+        """Write it in full."""
+        return self.reference.canonical
+
+    @property
+    def tag(self) -> str:
+        """The tag, "" where only a digest is given."""
+        return self.reference.tag or ("" if self.reference.digest else _LATEST)
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest that is given."""
+        return self.reference.digest
+
+    @property
+    def place(self) -> str:
+        """The repository, `domain/path`."""
+        return self.reference.repository
+
+    @property
+    def short(self) -> str:
+        """The place as people call it: the repository."""
+        return self.reference.repository
+
+    def with_digest(self, digest: Digest) -> RegistryName:
+        """Return it with a digest in place of its own, the tag kept."""
+        return RegistryName(reference=replace(self.reference, tag=self.tag, digest=digest))
+
+
+Name = RegistryName | LayoutName
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One source: at a registry, or in a folder; and what the user says of it."""
+    """One source: where it is, and what the user says of it in a descriptor."""
 
-    reference: Reference | None = None
-    layout: LayoutPlace | None = None
-    platform: Platform | None = None
-    annotations: tuple[tuple[str, str], ...] = ()
+    name: Name
+    told: Descriptor | None = None
 
 
-def parse_layout(text: str) -> LayoutPlace:
-    """Read `FOLDER[:tag|@digest]`, with or without the prefix."""
-    rest = text.removeprefix(LAYOUT)
-    path, at, digest = rest.partition("@")
-    if at:
-        return LayoutPlace(folder=Path(path), digest=parse_digest(digest))
-    head, colon, tag = rest.rpartition(":")
-    if colon and "/" not in tag:
-        return LayoutPlace(folder=Path(head), tag=tag)
-    return LayoutPlace(folder=Path(rest))
+def parse_name(text: str) -> Name:
+    """Read a name at a registry or in a folder. Raises InvalidReference, InvalidDigest."""
+    if not text.startswith(LAYOUT):
+        return RegistryName(reference=parse_reference(text))
+    path, digest, tag = text.removeprefix(LAYOUT), None, ""
+    before, at, after = path.rpartition("@")
+    if at and _DIGEST.match(after):
+        path, digest = before, parse_digest(after)
+    before, colon, after = path.rpartition(":")
+    if colon and _TAG.match(after):
+        path, tag = before, after
+    return LayoutName(folder=Path(path), tag=tag or ("" if digest else _LATEST), digest=digest)
 
 
-def parse_sources(texts: Iterable[str], tags: Sequence[Reference]) -> tuple[Source, ...]:
+def parse_sources(texts: Iterable[str], tags: Sequence[Name]) -> tuple[Source, ...]:
     """Read the sources; digests are completed by the only repository. Raises InputError."""
-    sources = [_parse(text) for text in texts]
-    named = {each.repository for each in tags}
-    references = (each.reference for each in sources if each.reference is not None)
-    named |= {each.repository for each in references if each.path}
-    return tuple(_completed(source, named) for source in sources)
-
-
-def _parse(text: str) -> Source:
-    text = text.strip()
-    if text.startswith(LAYOUT):
-        return Source(layout=parse_layout(text))
-    if text.startswith("{"):
-        return _from_json(text)
-    try:
-        return Source(reference=Reference(domain="", path="", digest=parse_digest(text)))
-    except InvalidDigest:
-        return Source(reference=parse_reference(text))
-
-
-def _from_json(text: str) -> Source:
-    try:
-        # A size may be left out here, as the registry knows it.
-        descriptor = Descriptor.from_fields(Fields({"size": 0, **json.loads(text)}))
-    except (InvalidDigest, IntegrityError, ValueError, TypeError) as error:
-        raise InputError(f"{text} is no descriptor: {error}") from error
-    return Source(
-        reference=Reference(domain="", path="", digest=descriptor.digest),
-        platform=descriptor.platform,
-        annotations=tuple(sorted(descriptor.annotations.items())),
+    told = tuple(texts)
+    parsed = [_parsed(text) for text in told]
+    names = [*(each for each in parsed if not isinstance(each, Descriptor)), *tags]
+    if not names:
+        raise InputError("no repositories specified, please set a reference in tag or source")
+    places = {each.place: each for each in reversed(names)}
+    return tuple(
+        _completed(each, text, list(places.values()))
+        if isinstance(each, Descriptor)
+        else Source(name=each)
+        for each, text in zip(parsed, told, strict=True)
     )
 
 
-def _completed(source: Source, repositories: Iterable[str]) -> Source:
-    reference = source.reference
-    if reference is None or reference.path:
-        return source
-    names = sorted(repositories)
-    if not names:
-        raise InputError("no repositories specified, please set a reference in tag or source")
-    if len(names) > 1:
+def _completed(told: Descriptor, text: str, places: Sequence[Name]) -> Source:
+    if len(places) > 1:
         raise InputError(
-            "multiple repositories specified, cannot infer repository for "
-            f"{quoted(reference.digest or '')}"
+            f"multiple repositories specified, cannot infer repository for {quoted(text)}"
         )
-    return replace(source, reference=replace(parse_reference(names[0]), digest=reference.digest))
+    return Source(name=places[0].with_digest(told.digest), told=told)
 
 
-def read_layout(place: LayoutPlace) -> Descriptor:
-    """Return the descriptor of an image in a folder. Raises NotFound, IntegrityError."""
+def _parsed(text: str) -> Name | Descriptor:
     try:
-        index = parse_index((place.folder / "index.json").read_bytes())
-    except OSError as error:
-        raise NotFound(
-            f"{place.folder} is no OCI image layout: {error.strerror}",
-            hint="it would have an index.json",
+        return _parse(text)
+    except InputError as error:
+        raise InputError(
+            f"failed to parse source {quoted(text)}, valid sources are digests, references and "
+            f"descriptors: {error}"
         ) from error
-    if place.digest is not None:
-        found = [each for each in index.manifests if each.digest == place.digest]
-        if found:
-            return found[0]
-        data = layout_blob(place.folder, place.digest).read_bytes()
-        media_type = read_document(data).text("mediaType")
-        return Descriptor(media_type=media_type, digest=place.digest, size=len(data))
-    found = [
-        each
-        for each in index.manifests
-        if not place.tag or each.annotations.get(_REF_NAME) == place.tag
-    ]
-    if len({each.digest for each in found}) != 1:
-        what = f"the tag {place.tag}" if place.tag else "a single image"
-        raise NotFound(f"{place.folder} doesn't have {what}")
-    return found[0]
 
 
-def layout_blob(folder: Path, digest: Digest) -> Path:
-    """Return where a folder has a blob. Raises NotFound."""
-    path = folder / "blobs" / digest.partition(":")[0] / hex_of(digest)
-    if not path.is_file():
-        raise NotFound(f"{folder} doesn't have the blob {digest}")
-    return path
+def _parse(text: str) -> Name | Descriptor:
+    text = text.strip()
+    if text.startswith("{"):
+        return _from_json(text)
+    try:
+        return Descriptor(media_type="", digest=parse_digest(text), size=0)
+    except InvalidDigest:
+        if text.startswith("sha256"):
+            raise
+        return parse_name(text)
+
+
+def _from_json(text: str) -> Descriptor:
+    try:
+        fields = json.loads(text)
+        if version := fields.get("schemaVersion"):
+            raise InputError(
+                "expected an OCI content descriptor, got a manifest or index "
+                f"(schemaVersion {version})"
+            )
+        if not fields.get("digest"):
+            raise InputError("invalid descriptor: digest is required")
+        # A size may be left out here, as the registry knows it.
+        return Descriptor.from_fields(Fields({"size": 0, **fields}))
+    except InvalidDigest as error:
+        raise InputError(f"invalid descriptor digest: {error}") from error
+    except (IntegrityError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"this is no descriptor: {error}") from error

@@ -14,8 +14,8 @@ from polyarch.errors import InputError, RegistryError
 from polyarch.progress import CancelToken
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.retry import Attempts
-from polyarch.registry.transport import Request, Transport
+from polyarch.registry.retry import PASSING, Attempts
+from polyarch.registry.transport import Request, Response, Transport, refusal
 
 __all__ = ["LOGIN", "LOGOUT", "check_credentials"]
 
@@ -31,7 +31,14 @@ def check_credentials(environ: Mapping[str, str], key: str, user: str, password:
     domain = _HUB_DOMAIN if key == HUB_KEY else key
     with Transport(load_hosts(environ), credentials) as transport:
         request = Request(method="GET", domain=domain, path="", scopes=())
-        response = Attempts(CancelToken()).run(lambda: transport.send(request))
+
+        def ask() -> Response:
+            response = transport.send(request)
+            if response.status in PASSING:
+                raise refusal(response, request, f"log in at {domain}")
+            return response
+
+        response = Attempts(CancelToken()).run(ask)
         response.close()
     if response.status != _OK:
         raise RegistryError(

@@ -5,7 +5,7 @@ Values only; what stands in registries is brought and taken away by `imagetools_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from polyarch.cli.flags import Annotation
@@ -13,15 +13,22 @@ from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import indented
+from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
 from polyarch.platforms import Platform, normalize, rank
 from polyarch.text.gofmt import quoted
 
-__all__ = ["Merged", "SourceDocument", "merge"]
+__all__ = ["Attestation", "Merged", "SourceDocument", "merge"]
 
 _REFERS_TO = "vnd.docker.reference.digest"
+_REFERS_AS = "vnd.docker.reference.type"
+_ATTESTATION = "attestation-manifest"
 _DOCKER = "application/vnd.docker."
+_NOWHERE = Platform(os="unknown", architecture="unknown")
+
+Attestation = Callable[[Descriptor, str], Descriptor | None]
+"""Finds the attestation of a manifest at a place, if it is there but in no index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +50,9 @@ class Merged:
     descriptor: Descriptor
     data: bytes = field(repr=False)
     places: Mapping[Digest, str]
-    """The manifests below the root, in order; for a single manifest, itself."""
     entries: tuple[Descriptor, ...]
+    """The manifests below the root, in order; for a single manifest, itself. Attestations that were added
+    aren't among them: they come along with what they are about."""
 
 
 def merge(
@@ -53,104 +61,81 @@ def merge(
     annotations: Iterable[Annotation] = (),
     platforms: Sequence[Platform] = (),
     prefer_index: bool = True,
+    attestation: Attestation = lambda _descriptor, _place: None,
 ) -> Merged:
     """Make one document of the sources. Raises InputError for annotations that can't be.
 
-    A single source that nothing changes stays as it is, to the byte. `platforms` keeps those entries
-    that match one of them, with their attestations; none keeps all.
+    A single source that nothing changes stays as it is, to the byte. Each manifest is there once, whatever
+    its platform. `platforms` keeps those that match one of them, with their attestations; none keeps all.
     """
     notes = tuple(annotations)
-    entries = _Entries(platforms)
-    for source in sources:
-        entries.add(source)
-    if len(sources) == 1 and not notes and not entries.dropped:
-        only = sources[0]
-        if is_index(only.descriptor.media_type) or not prefer_index:
-            return Merged(
-                descriptor=replace(only.descriptor, platform=None, annotations={}),
-                data=only.data,
-                places=entries.places,
-                entries=tuple(entries.found.values()),
-            )
-    found = list(entries.found.values())
-    if not found:
-        raise InputError("no manifest of the sources is for one of the platforms")
-    is_docker = all(each.media_type.startswith(_DOCKER) for each in found)
-    media_type = DOCKER_INDEX if is_docker else OCI_INDEX
-    index_notes: dict[str, str] = {}
-    if not is_docker:
-        found, index_notes = _annotated(found, notes)
-    document: dict[str, object] = {
-        "schemaVersion": 2,
-        "mediaType": media_type,
-        "manifests": [each.to_json() for each in found],
-    }
-    if index_notes:
-        document["annotations"] = dict(sorted(index_notes.items()))
-    data = indented(document)
+    only = sources[0]
+    if len(sources) > 1 or notes or not (is_index(only.descriptor.media_type) or not prefer_index):
+        return _filtered(_joined(sources, notes), platforms, attestation)
+    if is_index(only.descriptor.media_type):
+        entries = parse_index(only.data).manifests
+        whole = Merged(
+            descriptor=only.descriptor,
+            data=only.data,
+            places={each.digest: only.place for each in entries},
+            entries=entries,
+        )
+        return _filtered(whole, platforms, attestation)
+    platform = only.descriptor.platform
+    if platforms and not _matches(platform, platforms):
+        raise InputError(
+            f"input platform {platform or 'unknown'} does not match any of the provided platforms"
+        )
     return Merged(
-        descriptor=Descriptor(media_type=media_type, digest=sha256(data), size=len(data)),
-        data=data,
-        places=entries.places,
-        entries=tuple(found),
+        descriptor=only.descriptor,
+        data=only.data,
+        places={only.descriptor.digest: only.place},
+        entries=(only.descriptor,),
     )
 
 
-class _Entries:
-    """The manifests so far, in order, each once."""
-
-    def __init__(self, platforms: Sequence[Platform]) -> None:
-        self.found: dict[Digest, Descriptor] = {}
-        self.places: dict[Digest, str] = {}
-        self.dropped = False
-        self._platforms = platforms
-
-    def add(self, source: SourceDocument) -> None:
-        listed = [source.descriptor]
+def _joined(sources: Sequence[SourceDocument], notes: Sequence[Annotation]) -> Merged:
+    """Make an index of all manifests of the sources."""
+    found: dict[Digest, Descriptor] = {}
+    places: dict[Digest, str] = {}
+    for source in sources:
+        listed: Sequence[Descriptor] = (source.descriptor,)
         if is_index(source.descriptor.media_type):
-            listed = list(parse_index(source.data).manifests)
-        wanted = self._wanted(listed)
-        self.dropped = self.dropped or len(wanted) < len(listed)
-        before = dict(self.found)
-        for descriptor in wanted:
-            self._add(descriptor, before)
-            self.places.setdefault(descriptor.digest, source.place)
-
-    def _wanted(self, listed: Sequence[Descriptor]) -> list[Descriptor]:
-        if not self._platforms:
-            return list(listed)
-        kept = {each.digest for each in listed if self._matches(each.platform)}
-        return [
-            each
-            for each in listed
-            if each.digest in kept or each.annotations.get(_REFERS_TO) in kept
-        ]
-
-    def _matches(self, platform: Platform | None) -> bool:
-        return platform is not None and any(
-            rank(wanted, platform, strict=True) is not None for wanted in self._platforms
-        )
-
-    def _add(self, descriptor: Descriptor, before: Mapping[Digest, Descriptor]) -> None:
-        known = self.found.get(descriptor.digest)
-        if known is not None:
-            self.found[descriptor.digest] = _joined(known, descriptor)
-            return
-        replaced = _same_platform(descriptor.platform, before, self.found)
-        if replaced is None:
-            self.found[descriptor.digest] = descriptor
-            return
-        # In its place; what was attested of the old one is not true of the new one.
-        kept = {}
-        for digest, each in self.found.items():
-            if digest == replaced:
-                kept[descriptor.digest] = descriptor
-            elif each.annotations.get(_REFERS_TO) != replaced:
-                kept[digest] = each
-        self.found = kept
+            listed = parse_index(source.data).manifests
+        for each in listed:
+            known = found.get(each.digest)
+            found[each.digest] = each if known is None else _combined(known, each)
+            places[each.digest] = source.place
+    entries = list(found.values())
+    media_type = DOCKER_INDEX
+    index_notes: dict[str, str] = {}
+    # Docker's lists have no annotations.
+    if not all(each.media_type.startswith(_DOCKER) for each in entries):
+        media_type = OCI_INDEX
+        entries, index_notes = _annotated(entries, notes)
+    descriptor, data = _index(
+        media_type, entries, {"annotations": dict(sorted(index_notes.items()))}
+    )
+    return Merged(descriptor=descriptor, data=data, places=places, entries=tuple(entries))
 
 
-def _joined(old: Descriptor, new: Descriptor) -> Descriptor:
+def _index(
+    media_type: str, entries: Iterable[Descriptor], more: Mapping[str, object]
+) -> tuple[Descriptor, bytes]:
+    """Write an index as Go does."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "artifactType": more.get("artifactType"),
+        "manifests": [each.to_json() for each in entries],
+        "subject": more.get("subject"),
+        "annotations": more.get("annotations"),
+    }
+    data = indented({key: value for key, value in document.items() if value or key == "manifests"})
+    return Descriptor(media_type=media_type, digest=sha256(data), size=len(data)), data
+
+
+def _combined(old: Descriptor, new: Descriptor) -> Descriptor:
     return replace(
         old,
         media_type=old.media_type or new.media_type,
@@ -159,19 +144,63 @@ def _joined(old: Descriptor, new: Descriptor) -> Descriptor:
     )
 
 
-def _same_platform(
-    platform: Platform | None,
-    before: Mapping[Digest, Descriptor],
-    found: Mapping[Digest, Descriptor],
-) -> Digest | None:
-    """Return the entry of an earlier source that is for the same platform."""
-    if platform is None or platform.os in {"", "unknown"}:
-        return None
-    wanted = normalize(platform)
-    for digest, each in before.items():
-        if digest in found and each.platform is not None and normalize(each.platform) == wanted:
-            return digest
-    return None
+def _filtered(merged: Merged, platforms: Sequence[Platform], attestation: Attestation) -> Merged:
+    """Leave out what isn't for the platforms; take in attestations that are in no index."""
+    entries = merged.entries
+    matched = [each for each in entries if not platforms or _may_be(each, platforms)]
+    digests = {each.digest for each in matched}
+    kept = [each for each in entries if each.digest in digests or _subject(each) in digests]
+    if not kept:
+        raise InputError("none of the manifests match the provided platforms")
+    attested = {_subject(each) for each in kept}
+    added = []
+    for each in matched:
+        if not _subject(each) and each.digest not in attested:
+            found = attestation(each, merged.places[each.digest])
+            if found is not None and found.digest not in {other.digest for other in kept}:
+                added.append(_attesting(found, each.digest))
+    if len(kept) == len(entries) and not added:
+        return merged
+    fields = read_document(merged.data)
+    more = {
+        "artifactType": fields.text("artifactType"),
+        "annotations": dict(sorted(fields.text_map("annotations").items())),
+        "subject": Descriptor.from_fields(fields.object("subject")).to_json()
+        if "subject" in fields
+        else None,
+    }
+    descriptor, data = _index(merged.descriptor.media_type, [*kept, *added], more)
+    return Merged(
+        descriptor=replace(descriptor, annotations=merged.descriptor.annotations),
+        data=data,
+        places=merged.places,
+        entries=tuple(kept),
+    )
+
+
+def _subject(descriptor: Descriptor) -> str:
+    """Return the digest of what an attestation is about, "" for anything else."""
+    is_one = descriptor.annotations.get(_REFERS_AS) == _ATTESTATION
+    return descriptor.annotations.get(_REFERS_TO, "") if is_one else ""
+
+
+def _attesting(found: Descriptor, subject: Digest) -> Descriptor:
+    """Return the entry of an attestation as indexes have it."""
+    about = {_REFERS_AS: _ATTESTATION, _REFERS_TO: subject}
+    return replace(
+        found, platform=_NOWHERE, artifact_type="", annotations={**found.annotations, **about}
+    )
+
+
+def _may_be(descriptor: Descriptor, platforms: Sequence[Platform]) -> bool:
+    """Tell whether a manifest is for one of the platforms; one that doesn't say is for all."""
+    return descriptor.platform is None or _matches(descriptor.platform, platforms)
+
+
+def _matches(platform: Platform | None, platforms: Sequence[Platform]) -> bool:
+    return platform is not None and any(
+        rank(wanted, platform, strict=True) is not None for wanted in platforms
+    )
 
 
 def _annotated(

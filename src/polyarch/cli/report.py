@@ -11,7 +11,7 @@ from typing import TextIO
 from polyarch.errors import Cancelled, InternalError, PolyarchError
 from polyarch.paths import state_folder
 
-__all__ = ["CommandFailed", "report", "report_crash"]
+__all__ = ["CommandFailed", "WrongCall", "report", "report_crash"]
 
 
 class CommandFailed(PolyarchError):
@@ -22,8 +22,19 @@ class CommandFailed(PolyarchError):
         self.exit_status = error.exit_status
 
 
+class WrongCall(PolyarchError):
+    """A complaint about the words of a command line; `usage` says what they may be."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
 def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, debug: bool) -> int:
-    """Show an error on `stderr` and return the exit status. BrokenPipeError is the user's `head`."""
+    """Show an error on `stderr` and return the exit status. BrokenPipeError is the user's `head`.
+
+    The last line is the error, as callers show nothing else: what helps to understand it goes above.
+    """
     if isinstance(error, BaseExceptionGroup):
         return max(report(each, stderr, environ, debug=debug) for each in error.exceptions)
     if isinstance(error, KeyboardInterrupt):
@@ -36,9 +47,11 @@ def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, 
         stderr.write(_traceback(error))
     if error.place is not None:
         stderr.write(error.place.excerpt())
-    stderr.write(f"ERROR: {error}\n")
+    if isinstance(error, WrongCall):
+        stderr.write(f"{error.usage}\n")
     if error.hint:
         stderr.write(f"hint: {error.hint}\n")
+    stderr.write(f"ERROR: {error}\n")
     return error.exit_status
 
 

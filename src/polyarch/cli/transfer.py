@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from polyarch.cli.build_flags import PROGRESS
 from polyarch.cli.command import Command, Context
-from polyarch.cli.display.base import Display
+from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.engine import open_registries, open_store
 from polyarch.cli.interrupt import cancel_on_signals
@@ -23,10 +23,14 @@ _QUIET = Flag(name="quiet", short="q", kind=Kind.SWITCH, help="Suppress verbose 
 
 
 @contextmanager
-def _display(options: Options, context: Context) -> Iterator[Display]:
+def _display(options: Options, context: Context, work: str) -> Iterator[Display]:
     mode = "quiet" if options.is_set("quiet") else options.text("progress")
     with open_display(
-        mode, stream=context.stderr, environ=context.environ, debug=context.debug
+        mode,
+        stream=context.stderr,
+        environ=context.environ,
+        caption=Caption(work=work),
+        debug=context.debug,
     ) as display:
         yield display
 
@@ -49,7 +53,7 @@ def _pull(options: Options, context: Context) -> int:
         cancel_on_signals() as cancel,
         open_store(context) as store,
         open_registries(store, context) as remote,
-        _display(options, context) as display,
+        _display(options, context, "Pulling") as display,
     ):
         root = pull_blobs(store, remote, name, platforms, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")
@@ -84,7 +88,7 @@ def _push(options: Options, context: Context) -> int:
         cancel_on_signals() as cancel,
         open_store(context) as store,
         open_registries(store, context) as remote,
-        _display(options, context) as display,
+        _display(options, context, "Pushing") as display,
     ):
         root = push_stored(store, remote, name, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")

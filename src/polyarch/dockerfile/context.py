@@ -328,7 +328,7 @@ class Lowering:
         base = self.resolve(context.image if context else name, platform, location)
         if has_windows_layers(base):
             raise _no_windows(location)
-        shown = f"FROM {base.reference}@{base.digest}"
+        shown = f"FROM {base.pinned}"
         return self.add_image(base, platform, location, shown), False
 
 

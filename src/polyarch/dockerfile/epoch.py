@@ -16,23 +16,14 @@ from polyarch.dockerfile.instruction import Add
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.dockerfile.remote import remote_op
 from polyarch.dockerfile.stages import find_stage
-from polyarch.errors import InputError
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.text.epoch import parse_epoch
 
-__all__ = ["SOURCE_DATE_EPOCH", "Dates", "find_epoch", "parse_epoch"]
+__all__ = ["SOURCE_DATE_EPOCH", "Dates", "find_epoch"]
 
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _NUMBER = re.compile(r"-?[0-9]+")
-
-
-def parse_epoch(text: str) -> int:
-    """Read a number of seconds since 1970. Raises InputError."""
-    if not _NUMBER.fullmatch(text):
-        raise InputError(
-            f"invalid {SOURCE_DATE_EPOCH}: {text}",
-            hint="give whole seconds since 1970, or the name of a git or http build context or stage",
-        )
-    return int(text)
+_HINT = "give whole seconds since 1970, or the name of a git or http build context or stage"
 
 
 class Dates(Protocol):
@@ -68,12 +59,12 @@ def find_epoch(
     if not text:
         return None
     if _NUMBER.fullmatch(text):
-        return int(text)
+        return parse_epoch(text)
     try:
         return dates.of_context(text)
     except LookupError:
         op = _fetched_by(dockerfile, text)
-        return parse_epoch(text) if op is None else dates.of_source(op)
+        return parse_epoch(text, _HINT) if op is None else dates.of_source(op)
 
 
 def _fetched_by(dockerfile: Dockerfile, name: str) -> HttpOp | GitOp | None:

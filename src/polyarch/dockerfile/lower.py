@@ -295,7 +295,7 @@ def _number_steps(
     state.ignore_cache = options.no_cache or state.stage.name in options.no_cache_stages
     if state.base is not None:
         prefix = lowering.prefix(state, {})
-        shown = state.step_name(f"FROM {state.base.reference}@{state.base.digest}", prefix)
+        shown = state.step_name(f"FROM {state.base.pinned}", prefix)
         state.vertex = lowering.add_image(state.base, state.platform, state.stage.location, shown)
 
 

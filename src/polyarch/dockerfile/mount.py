@@ -203,7 +203,8 @@ class _Draft:
             wrong = f"invalid value {value} for {name}"
         if number is None:
             raise DockerfileError(wrong)
-        self.numbers[name] = number
+        # Other bits mean nothing to chmod(2).
+        self.numbers[name] = number & 0o7777 if name == "mode" else number
 
     def expect_type(self, key: str, *types: str) -> None:
         if self.type not in types:

@@ -120,14 +120,18 @@ def _is_literal(name: str) -> bool:
 
 
 def takes_images(stages: Sequence[Stage]) -> bool:
-    """Tell if an instruction takes files from something else than a stage or the build context."""
+    """Tell if an instruction takes files from something that is neither a stage nor a copy's context.
+
+    BuildKit counts what mounts come from, so that it names the steps of a single stage, too: a mount
+    without `from`, of whatever type, comes from a stage of its own there, which is empty.
+    """
     for stage in stages:
         for each in stage.instructions:
             if isinstance(each, Copy):
                 names = [each.from_name] if find_copy_source(stages, each) is None else []
             else:
                 names = [mount_from(text) for text in each.mounts] if isinstance(each, Run) else []
-                names = [name for name in names if find_stage(stages, name) is None]
+                names = [name or "scratch" for name in names if find_stage(stages, name) is None]
             if any(names):
                 return True
     return False

@@ -37,6 +37,7 @@ class Facts:
     """Facts in the file `facts.json` of `folder`; only in memory if that is None."""
 
     def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
         self._path = folder / "facts.json" if folder is not None else None
         self._lock = threading.Lock()
         self._known: dict[str, object] | None = None

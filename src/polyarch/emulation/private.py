@@ -13,10 +13,11 @@ import os
 from collections.abc import Iterable, Sequence
 
 from polyarch.emulation.binfmt import BinfmtMount, Entry
+from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError, NamespaceForbidden
 
-__all__ = ["entries_to_register", "register_more", "register_private"]
+__all__ = ["allows_private", "entries_to_register", "register_more", "register_private"]
 
 
 def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -31,6 +32,40 @@ def entries_to_register(emulators: Iterable[Emulator], outer: Sequence[Entry]) -
     )
     # The kernel asks the entry that was registered last first.
     return (*kept, *ours)
+
+
+def allows_private(facts: Facts) -> bool:
+    """Tell whether the engine's user namespace can have handlers of its own: by making one, in a child.
+
+    To be called without threads, unless it is known already. That it can't isn't kept: a setting may
+    change that.
+    """
+    return facts.get(f"private handlers {os.geteuid()}", _try_private, keep=bool)
+
+
+def _try_private() -> bool:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _enter_namespaces()
+            register_private(())
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _enter_namespaces() -> None:
+    """Become root of a user namespace with the one id that every caller may map."""
+    from polyarch.syscalls import CLONE_NEWNS, CLONE_NEWUSER, unshare  # noqa: PLC0415 loads ctypes
+
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    maps = (("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1"))
+    for name, text in maps:
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def register_private(lines: Iterable[tuple[str, bytes]]) -> int:

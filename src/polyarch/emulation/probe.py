@@ -11,13 +11,15 @@ The instructions: load 65, load the number of `exit`, trap; assembled by hand or
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from polyarch.emulation.binfmt import HANDLERS
+from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.elf import build_elf
 from polyarch.emulation.facts import Facts
+from polyarch.emulation.private import allows_private
 from polyarch.emulation.qemu import find_emulator
+from polyarch.errors import InputError
 from polyarch.process import base_environment, run
 from polyarch.record import frozen
 
@@ -25,10 +27,12 @@ __all__ = [
     "Runnable",
     "RunsHow",
     "executed",
+    "machine_handler",
     "native_architecture",
     "probe_level",
     "probe_program",
     "runnable",
+    "runs_natively",
 ]
 
 _LEVEL_0 = 64
@@ -68,6 +72,9 @@ _MACHINES = {
     "riscv64": "riscv64",
     "s390x": "s390x",
 }
+
+# What CPUs run of 32 bits, if the kernel was built for it.
+_SIBLINGS = {"amd64": "386", "arm64": "arm"}
 
 
 class RunsHow(StrEnum):
@@ -128,24 +135,51 @@ def probe_level(architecture: str) -> int:
     return max(0, completed.status - _LEVEL_0) if completed.status <= _LEVEL_0 + 4 else 0
 
 
-def runnable(facts: Facts, environ: Mapping[str, str] = os.environ) -> tuple[Runnable, ...]:
-    """Return the platforms that run here: native ones first, best level first, then the others.
+def runs_natively(architecture: str, facts: Facts) -> bool:
+    """Tell whether this CPU and kernel run programs of an architecture by themselves."""
+    native = native_architecture()
+    if architecture == native:
+        return True
+    return architecture == _SIBLINGS.get(native) and _runs_sibling(architecture, facts)
 
-    What the kernel runs by a handler is asked anew each time (handlers come and go), unless its
-    architecture has an emulator: those platforms can be run anyway.
+
+def _runs_sibling(architecture: str, facts: Facts) -> bool:
+    return facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
+
+
+def runnable(facts: Facts, environ: Mapping[str, str] = os.environ) -> tuple[Runnable, ...]:
+    """Return the platforms whose steps run here: native ones first, best level first, then the others.
+
+    As builds have it: by an emulator that they register for themselves, if the kernel lets them, else
+    by a handler of the machine that works in any root. Those are asked for anew each time, as they come
+    and go. To be called without threads.
     """
     native = native_architecture()
     found = _native(native, facts)
+    outer = BinfmtMount().entries()
     for handler in HANDLERS:
         architecture = handler.architecture
         if any(each.architecture == architecture for each in found):
             continue
         bare = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
-        if find_emulator(bare, facts, environ) is not None:
+        if find_emulator(bare, facts, environ) is not None and allows_private(facts):
             found += _with_variants(architecture, RunsHow.EMULATOR)
-        elif probe_level(architecture):
+        elif machine_handler(architecture, outer) is not None:
             found += _with_variants(architecture, RunsHow.HANDLER)
     return tuple(found)
+
+
+def machine_handler(architecture: str, outer: Sequence[Entry]) -> Entry | None:
+    """Return the machine's handler that runs programs of an architecture in the root of any step.
+
+    `outer` are the handlers of the machine. One that needs a file of that root is of no use.
+    """
+    try:
+        magic = get_handler(architecture).magic
+    except InputError:
+        return None
+    usable = (entry for entry in outer if entry.works_in_any_root and entry.matches(magic))
+    return next(usable, None)
 
 
 def executed(facts: Facts) -> tuple[Runnable, ...]:
@@ -171,8 +205,8 @@ def _native(native: str, facts: Facts) -> list[Runnable]:
         Runnable(os="linux", architecture=native, variant=variant, how=RunsHow.NATIVE)
         for variant in variants
     ]
-    sibling = {"amd64": "386", "arm64": "arm"}.get(native, "")
-    if sibling and facts.get(f"level {sibling}", lambda: probe_level(sibling)):
+    sibling = _SIBLINGS.get(native, "")
+    if sibling and _runs_sibling(sibling, facts):
         found += _with_variants(sibling, RunsHow.NATIVE)
     return found
 

@@ -217,6 +217,8 @@ def rfc3339(seconds: float) -> str:
     # A float times 10^9 isn't exact: whole seconds would get a part, or a negative one.
     numerator, denominator = seconds.as_integer_ratio()
     second, nanosecond = divmod(numerator * 1_000_000_000 // denominator, 1_000_000_000)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    moment = time.gmtime(second)
+    # Not by strftime alone, which leaves out zeros before a year.
+    whole = f"{moment.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', moment)}"
     part = f".{nanosecond:09d}".rstrip("0").rstrip(".")
     return f"{whole}{part}Z"

@@ -7,27 +7,29 @@ there when its name is.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
-from polyarch.errors import InputError
+from polyarch.digest import Digest
+from polyarch.errors import InputError, InvalidReference
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.exporter.counting import CountingSink
+from polyarch.exporter.mode import is_mirror
+from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import output_trouble, store_trouble
-
-if TYPE_CHECKING:
-    from polyarch.layer.tar import Sink as ByteSink
+from polyarch.store.trouble import store_trouble
+from polyarch.text.epoch import parse_epoch
+from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import suggestion
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "is_for_engine",
     "is_true",
     "names_of",
+    "step_name",
 ]
 
 _KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
@@ -53,7 +56,7 @@ _IMAGE_ATTRIBUTES = frozenset(
         "context",
     }
 )  # fmt: skip
-_FILE_ATTRIBUTES = frozenset({"platform-split", "source-date-epoch"})
+_FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "source-date-epoch"})
 
 
 class Carrier(Protocol):
@@ -87,11 +90,16 @@ def is_for_engine(output: Output) -> bool:
 
 def names_of(output: Output) -> tuple[Reference, ...]:
     """Return the names that an output gives to its image. Raises InvalidReference."""
-    return tuple(
-        parse_reference(name.strip())
-        for name in output.attributes.get("name", "").split(",")
-        if name.strip()
-    )
+    names = map(str.strip, output.attributes.get("name", "").split(","))
+    return tuple(_parse_name(name) for name in names if name)
+
+
+def _parse_name(text: str) -> Reference:
+    try:
+        return parse_reference(text)
+    except InvalidReference as error:
+        message = f"failed to parse ref {quoted(text)}: {error}"
+        raise InvalidReference(message, hint=error.hint) from error
 
 
 def is_true(output: Output, key: str, *, default: bool = False) -> bool:
@@ -103,7 +111,10 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
         return True
     if text in {"0", "f", "F", "FALSE", "false", "False"}:
         return False
-    raise InputError(f"{output.type} output: {key} is true or false, not {text!r}")
+    of = "" if key == "platform-split" else "specified "
+    named = f"{key}: {text}" if key == "platform-split" else key
+    reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
+    raise InputError(f"non-bool value {of}for {named}: {reason}", hint="write true or false")
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
@@ -114,9 +125,7 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
-    if not text.removeprefix("-").isdecimal():
-        raise InputError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="give whole seconds since 1970")
-    return int(text)
+    return parse_epoch(text)
 
 
 def annotations_of(output: Output, platforms: int) -> Annotations:
@@ -148,16 +157,14 @@ def check_outputs(
                     hint="this docker engine keeps images of one platform: build for one, or leave "
                     "--load out, and all of them stay in polyarch's own store",
                 )
-    to_stdout = [each for each in outputs if _is_stdout(each)]
-    if len(to_stdout) > 1:
-        raise InputError("only one output can be written to standard output")
 
 
 def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
         near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"unknown output type {output.type!r}{near}", hint="use one of " + ", ".join(_KNOWN)
+            f"exporter {quoted(output.type)} could not be found{near}",
+            hint="use one of " + ", ".join(_KNOWN),
         )
     _check_attributes(output)
     _check_place(output, platforms)
@@ -181,6 +188,8 @@ def _check_attributes(output: Output) -> None:
             'exporter option "rewrite-timestamp" conflicts with "unpack"',
             hint="leave one of them out",
         )
+    for name in ("oci-mediatypes", "platform-split", "tar"):
+        is_true(output, name)
     epoch_of(output, None)
 
 
@@ -195,21 +204,17 @@ def _check_place(output: Output, platforms: int) -> None:
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
         )
-    if output.type == "local" and output.destination in {"", "-"}:
-        raise InputError("dest is required for local output", hint="name a folder: -o FOLDER")
-    if _is_stdout(output) and sys.stdout.isatty():
-        raise InputError(
-            f"output type={output.type} would write an archive to the terminal",
-            hint="name a file with dest=FILE, or redirect standard output",
-        )
 
 
-def _is_stdout(output: Output) -> bool:
-    if output.type == "tar":
-        return output.destination in {"", "-"}
-    if output.type == "docker":
-        return output.destination == "-"
-    return output.type == "oci" and output.destination in {"", "-"}
+def step_name(output: Output) -> str:
+    """Return the name of the step that an output is shown as."""
+    if output.type in FILE_TYPES:
+        target = "client directory" if output.type == "local" else "client tarball"
+    elif output.type in {"oci", "docker"} and not is_for_engine(output):
+        target = f"{output.type} image format"
+    else:
+        target = "image"
+    return f"exporting to {target}"
 
 
 @frozen
@@ -217,7 +222,8 @@ class Exporter:
     """Carries out outputs. `trees` gives the files of each platform, for those that want files.
 
     `epoch` is the time of all files in such outputs, in seconds; None leaves them their own. `is_split`
-    says that each platform has a folder of its own, unless the output says otherwise.
+    says that each platform has a folder of its own, unless the output says otherwise. `remarks` are
+    warnings of what was asked for.
     """
 
     store: Store
@@ -227,42 +233,51 @@ class Exporter:
     cancel: CancelToken
     epoch: int | None = None
     is_split: bool = False
+    remarks: tuple[str, ...] = ()
     engines: Engines = field(default_factory=dict)
 
-    def run(self, output: Output, export: Export | None) -> None:
-        """Carry out one output. `export` is there for the types that hold an image."""
-        if output.type in FILE_TYPES:
-            self._files(output)
-        elif export is not None:
-            if output.type in {"oci", "docker"} and not is_for_engine(output):
-                self._layout(output, export)
-            else:
-                self._image(output, export)
+    def run(self, output: Output, export: Export | None, announced: Digest | None = None) -> None:
+        """Carry out one output. `export` is there for the types that hold an image.
 
-    def _image(self, output: Output, export: Export) -> None:
+        `announced` is what `announce` returned for its `step_name`.
+        """
+        with cancellable(self.cancel), self._step(output, announced) as shown:
+            if output.type in FILE_TYPES:
+                self._files(output, shown)
+            elif export is not None:
+                if output.type in {"oci", "docker"} and not is_for_engine(output):
+                    self._layout(output, export, shown)
+                else:
+                    self._image(output, export, shown)
+
+    def _image(self, output: Output, export: Export, shown: Step) -> None:
         """Keep the image in the local store under its names, and push it if that is asked for."""
-        with step(self.sink, "exporting to image") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            if output.type == "docker":
-                self.carrier.ensure(export, shown, self.cancel)
-            for number, image in enumerate(export.images):
-                with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
-                    pass
-                with shown.part(
-                    f"exporting config {export.images[number].config.descriptor.digest}"
-                ):
-                    pass
-            if len(export.images) > 1:
-                with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
-                    pass
-            if output.type == "registry" or is_true(output, "push"):
-                for name in export.names:
-                    self.carrier.push(export, name, shown, self.cancel)
-            if is_for_engine(output):
-                self._load(output, export, shown)
-            if is_true(output, "store", default=True):
-                self._name(export, shown)
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        if output.type == "docker":
+            self.carrier.ensure(export, shown, self.cancel)
+        for number, image in enumerate(export.images):
+            with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
+                pass
+            with shown.part(f"exporting config {export.images[number].config.descriptor.digest}"):
+                pass
+        if len(export.images) > 1:
+            with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
+                pass
+        if output.type == "registry" or is_true(output, "push"):
+            for name in export.names:
+                self.carrier.push(export, name, shown, self.cancel)
+        if is_for_engine(output):
+            self._load(output, export, shown)
+        if is_true(output, "store", default=True):
+            self._name(export, shown)
+
+    @contextmanager
+    def _step(self, output: Output, announced: Digest | None) -> Iterator[Step]:
+        with step(self.sink, step_name(output), announced) as shown:
+            yield shown
+            for remark in self.remarks:
+                shown.warn(remark)
 
     def _name(self, export: Export, shown: Step) -> None:
         refs: Refs = self.store.refs
@@ -284,78 +299,61 @@ class Exporter:
         # A file knows its size, which the engine wants to be told first.
         path = self.store.temporary("docker-image")
         with (
-            shown.part("importing to docker"),
+            shown.part("importing to docker", self._size(export)) as count,
             store_trouble("write", path),
             path.open("w+b", buffering=0) as archive,
         ):
             path.unlink()
             is_single = len(export.images) == 1
-            sink = _Whole(archive.fileno())
+            sink = CountingSink(Whole(archive.fileno()), count)
             write_archive(export, self.store.blobs, sink, for_docker=is_single)
             archive.seek(0)
             engine.load(archive, os.fstat(archive.fileno()).st_size)
 
-    def _layout(self, output: Output, export: Export) -> None:
+    def _size(self, export: Export) -> int:
+        return sum(map(self.store.blobs.size, export.digests))
+
+    def _layout(self, output: Output, export: Export, shown: Step) -> None:
         # Imported by those who write archives: a push is done sooner.
         from polyarch.exporter.layout import write_archive, write_folder  # noqa: PLC0415
 
         for_docker = output.type == "docker"
-        kind = "docker" if for_docker else "oci"
-        with step(self.sink, f"exporting to {kind} image format") as shown:
-            for document in export.documents:
-                self.store.blobs.put(document.data, document.descriptor.digest)
-            self.carrier.ensure(export, shown, self.cancel)
-            if is_true(output, "tar", default=True):
-                with shown.part("sending tarball"):
-                    self._to_file(
-                        output.destination,
-                        lambda sink: write_archive(
-                            export, self.store.blobs, sink, for_docker=for_docker
-                        ),
-                    )
-            else:
-                write_folder(export, self.store.blobs, Path(output.destination))
+        for document in export.documents:
+            self.store.blobs.put(document.data, document.descriptor.digest)
+        self.carrier.ensure(export, shown, self.cancel)
+        if is_true(output, "tar", default=True):
+            blobs = self.store.blobs
+            with shown.part("sending tarball", self._size(export)) as count:
+                write_output(
+                    output.destination,
+                    lambda sink: write_archive(
+                        export, blobs, CountingSink(sink, count), for_docker=for_docker
+                    ),
+                )
+        else:
+            write_folder(export, self.store.blobs, Path(output.destination))
 
-    def _files(self, output: Output) -> None:
-        from polyarch.exporter.files import write_files, write_tar  # noqa: PLC0415 as above
+    def _files(self, output: Output, shown: Step) -> None:
+        from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above
+        from polyarch.exporter.folder import FolderOptions, write_files  # noqa: PLC0415
 
-        target = "client directory" if output.type == "local" else "client tarball"
-        with step(self.sink, f"exporting to {target}") as shown, self.trees() as trees:
+        with self.trees() as trees:
             split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
-            with shown.part("copying files" if output.type == "local" else "sending tarball"):
+            name = "copying files" if output.type == "local" else "sending tarball"
+            with shown.part(name) as count:
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
-                    write_files(trees, Path(output.destination), split=split, epoch=epoch)
-                else:
-                    self._to_file(
-                        output.destination,
-                        lambda sink: write_tar(trees, sink, split=split, epoch=epoch),
+                    wanted = FolderOptions(
+                        split=split,
+                        epoch=epoch,
+                        is_mirror=is_mirror(output),
+                        check=self.cancel.check,
                     )
-
-    def _to_file(self, destination: str, write: Callable[[ByteSink], None]) -> None:
-        """Write an archive beside its place and rename it, or write it to standard output."""
-        if destination in {"", "-"}:
-            write(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        path = Path(destination)
-        aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-        with output_trouble("write to", path):
-            try:
-                with aside.open("wb", buffering=0) as stream:
-                    write(_Whole(stream.fileno()))
-                aside.rename(path)
-            finally:
-                aside.unlink(missing_ok=True)
-
-
-class _Whole:
-    """Writes all of what it is given to a descriptor, however little the kernel takes at a time."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def write(self, data: bytes, /) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+                    write_files(trees, Path(output.destination), wanted)
+                else:
+                    write_output(
+                        output.destination,
+                        lambda sink: write_tar(
+                            trees, CountingSink(sink, count), split=split, epoch=epoch
+                        ),
+                    )

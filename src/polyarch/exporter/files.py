@@ -1,18 +1,16 @@
-"""A result's files without the image: in a folder of this machine, or as a tar archive.
+"""A result's files without the image, as a tar archive with their owners.
 
 With several platforms each gets a folder of its own, `linux_arm64`; without that they are laid over one
-another, and files that differ are refused. In a folder everything belongs to whoever asked for it; an
-archive keeps the owners.
+another, and files that differ are refused. `polyarch.exporter.folder` does the same on this machine.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.exporter.result import FileTree
@@ -29,12 +27,13 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.store.trouble import output_trouble
+from polyarch.progress import check_cancelled
 
-__all__ = ["write_files", "write_tar"]
+__all__ = ["check_same", "walk", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
+_PIECE = 1 << 26
 _KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,
@@ -45,50 +44,32 @@ _KINDS = {
 }
 
 
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield everything below a folder with its relative path, parents first, sorted by name."""
-    with os.scandir(folder) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
-    for entry in entries:
-        path = f"{prefix}{entry.name}"
+    todo = _entries(folder, "")
+    while todo:
+        check_cancelled()
+        path, entry = todo.pop()
         yield path, entry
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{path}/")
+            todo += _entries(entry.path, f"{path}/")
 
 
-def write_files(
-    trees: Sequence[FileTree], folder: Path, *, split: bool, epoch: int | None = None
-) -> None:
-    """Copy the files into `folder`, which is made if it is missing; what is there already stays.
-
-    `epoch` is the time that all of them get, in seconds; None leaves them their own. Raises InputError if two platforms differ in a file and aren't kept apart, StoreError.
-    """
-    with output_trouble("write to", folder):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        written: dict[str, FileTree] = {}
-        for tree in trees:
-            target = folder / tree.folder if split else folder
-            target.mkdir(exist_ok=True)
-            folders = []
-            for path, entry in _walk(str(tree.root), ""):
-                if not split and path in written:
-                    _check_same(path, written[path], tree)
-                written[path] = tree
-                _place(entry, target / path, epoch)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append((entry, target / path))
-            for entry, place in reversed(folders):
-                _finish(place, entry.stat(follow_symlinks=False), epoch)
+def _entries(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
+    return [(f"{prefix}{entry.name}", entry) for entry in entries]
 
 
-def _check_same(path: str, first: FileTree, second: FileTree) -> None:
+def check_same(path: str, first: FileTree, second: FileTree) -> None:
+    """Raise InputError if two platforms have something else at a path."""
     one, other = first.root / path, second.root / path
     if one.is_symlink() or other.is_symlink():
         is_same = one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
     elif one.is_dir() or other.is_dir():
         is_same = one.is_dir() and other.is_dir()
     else:
-        is_same = one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+        is_same = one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
     if not is_same:
         raise InputError(
             f"cannot overwrite /{path} from {first.platform} with {second.platform} "
@@ -97,45 +78,10 @@ def _check_same(path: str, first: FileTree, second: FileTree) -> None:
         )
 
 
-def _place(entry: os.DirEntry[str], target: Path, epoch: int | None) -> None:
-    status = entry.stat(follow_symlinks=False)
-    if stat.S_ISDIR(status.st_mode):
-        if target.is_symlink() or (target.exists() and not target.is_dir()):
-            target.unlink()
-        target.mkdir(exist_ok=True)
-        return
-    with suppress(FileNotFoundError):
-        target.unlink()
-    mode, _ = get_node(entry.path, status)
-    if stat.S_ISREG(mode):
-        _copy(entry.path, target, status.st_size)
-    elif stat.S_ISLNK(mode):
-        target.symlink_to(os.readlink(entry.path))
-    elif stat.S_ISFIFO(mode):
-        os.mkfifo(target)
-    else:
-        return  # devices and sockets mean nothing outside of an image
-    _finish(target, status, epoch)
-
-
-def _copy(source: str, target: Path, size: int) -> None:
-    with open(source, "rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
-        left = size
-        while left and (count := os.sendfile(writer.fileno(), reader.fileno(), None, left)):
-            left -= count
-
-
-def _finish(target: Path, status: os.stat_result, epoch: int | None) -> None:
-    if not target.is_symlink():
-        target.chmod(stat.S_IMODE(status.st_mode))
-    mtime = status.st_mtime_ns if epoch is None else epoch * _SECOND
-    os.utime(target, ns=(mtime, mtime), follow_symlinks=False)
-
-
 def write_tar(
     trees: Sequence[FileTree], sink: Sink, *, split: bool, epoch: int | None = None
 ) -> None:
-    """Write the files as a tar archive. Raises InputError as `write_files`, StoreError."""
+    """Write the files as a tar archive. Raises InputError for platforms that differ."""
     writer = TarWriter(sink)
     written: dict[str, FileTree] = {}
     for tree in trees:
@@ -143,9 +89,9 @@ def write_tar(
         if split:
             writer.add(Entry(name=tree.folder, kind=DIRECTORY, mode=0o755))
         links: dict[tuple[int, int], str] = {}
-        for path, entry in _walk(str(tree.root), ""):
+        for path, entry in walk(str(tree.root)):
             if not split and path in written:
-                _check_same(path, written[path], tree)
+                check_same(path, written[path], tree)
                 continue
             written[path] = tree
             member = _member(prefix + path, entry, links)

@@ -11,15 +11,18 @@ from collections.abc import Callable
 
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
+from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.layer.kinds import Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, cancellable
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
+from polyarch.store.trees import tree_size
+from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -52,11 +55,14 @@ class CompressionChoice:
             chosen = Compression.XZ
         if chosen not in _MEDIA_TYPES:
             raise InputError(
-                f"unsupported layer compression type {kind!r}",
+                f"unsupported compression type {kind}",
                 hint="use gzip, zstd or uncompressed",
             )
+        if level.startswith("-") and level[1:].isdecimal():
+            raise InputError(f"compression-level can't be negative: {level}")
         if level and not level.isdecimal():
-            raise InputError(f"compression-level must be a number, not {level!r}")
+            reason = f"strconv.ParseInt: parsing {quoted(level)}: invalid syntax"
+            raise InputError(f"non-integer value {level} specified for compression-level: {reason}")
         return CompressionChoice(kind=chosen, level=int(level) if level else None)
 
 
@@ -77,10 +83,14 @@ class ExportedLayer:
 
 @frozen
 class LayerBlobs:
-    """Makes blobs of layers. Safe to use from many threads and processes at once."""
+    """Makes blobs of layers. Safe to use from many threads and processes at once.
+
+    `counted` shows how far the writing of a layer is.
+    """
 
     store: Store
     snapshotter: Snapshotter
+    counted: Counting = uncounted
 
     def export(
         self, stack: LayerStack, choice: CompressionChoice, cancel: CancelToken
@@ -119,14 +129,14 @@ class LayerBlobs:
     ) -> LayerBlob:
         if choice.latest is not None:
             # Times are cut off: that isn't the snapshot's layer, so it isn't remembered as such.
-            return self._write(stack, number, choice)
+            return self._write(stack, number, choice, cancel)
         layer = stack.layers[number]
         blob = self._find(layer, choice)
         if blob is not None:
             return blob
         name = f"blob-{layer.snapshot}-{choice.kind}"
         with self.store.locks.exclusive(name, check=cancel.check):
-            return self._find(layer, choice) or self._write(stack, number, choice)
+            return self._find(layer, choice) or self._write(stack, number, choice, cancel)
 
     def _find(self, layer: LayerRef, choice: CompressionChoice) -> LayerBlob | None:
         record = self.store.snapshots.find(layer.snapshot)
@@ -138,7 +148,9 @@ class LayerBlobs:
                 return blob
         return None
 
-    def _write(self, stack: LayerStack, number: int, choice: CompressionChoice) -> LayerBlob:
+    def _write(
+        self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
+    ) -> LayerBlob:
         # Imported by builds that have something new to write.
         from polyarch.layer.changes import write_layer  # noqa: PLC0415
         from polyarch.layer.compress import compress  # noqa: PLC0415
@@ -146,9 +158,18 @@ class LayerBlobs:
         first = number if stack.layers[number].is_linked else 0
         snapshots = stack.snapshots[first : number + 1]
         paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
-        with self.store.blobs.writer() as writer:
+        verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
+        part = f"{verb} layer {number + 1} of {len(stack.layers)}"
+        clamp = _clamp(choice.latest)
+        with (
+            cancellable(cancel),
+            self.store.blobs.writer() as writer,
+            self.counted(part, lambda: tree_size(paths[-1])) as count,
+        ):
             made = compress(
-                lambda sink: write_layer(paths[-1], paths[:-1], sink, clamp=_clamp(choice.latest)),
+                lambda sink: write_layer(
+                    paths[-1], paths[:-1], CountingSink(sink, count), clamp=clamp
+                ),
                 writer,
                 choice.kind,
                 choice.level,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import BinaryIO, Protocol
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError
+from polyarch.exporter.outfile import made_folder
 from polyarch.exporter.result import IMAGE_NAME, REF_NAME, Export
 from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
@@ -25,6 +27,7 @@ from polyarch.store.trouble import output_trouble
 __all__ = ["BlobReader", "write_archive", "write_folder"]
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_LOCK_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
@@ -91,11 +94,13 @@ def _blob_path(digest: Digest) -> str:
 def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
     """Add the image to the layout in `folder`, which is made if it isn't there.
 
-    An entry of the same name is replaced, others stay. Raises StoreError, InputError.
+    An entry of the same name is replaced, others stay. The index comes last, so that it never names
+    what isn't there. Nothing is written through links that lie in the folder. Raises StoreError,
+    InputError; the index is then as it was.
     """
-    with output_trouble("write to", folder):
-        (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-        (folder / "ingest").mkdir(exist_ok=True)
+    with output_trouble("write to", folder), made_folder(folder):
+        for name in ("blobs", "blobs/sha256", "ingest"):
+            _make_folder(folder / name)
         for digest in export.digests:
             _copy_blob(digest, blobs, folder)
         with _locked(folder / "index.json.lock"):
@@ -103,6 +108,15 @@ def write_folder(export: Export, blobs: BlobReader, folder: Path) -> None:
             entries = [entry.to_json() for entry in _named(export)]
             _write(folder / "index.json", _index_json([*kept, *entries]))
             _write(folder / "oci-layout", _LAYOUT)
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link, and may lead out of the layout",
+            hint="put the folder itself there, or choose another place",
+        )
+    path.mkdir(exist_ok=True)
 
 
 def _named(export: Export) -> list[Descriptor]:
@@ -137,21 +151,30 @@ def _key(annotations: object) -> tuple[object, object]:
 
 def _copy_blob(digest: Digest, blobs: BlobReader, folder: Path) -> None:
     target = folder / _blob_path(digest)
-    if target.exists() and target.stat().st_size == blobs.size(digest):
-        return
+    size = blobs.size(digest)
+    with suppress(FileNotFoundError):
+        status = target.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == size:
+            return
     aside = folder / "ingest" / f"{hex_of(digest)}.{os.urandom(6).hex()}"
-    with blobs.open(digest) as source, aside.open("wb") as copy:
-        left = blobs.size(digest)
-        while left:
-            left -= os.sendfile(copy.fileno(), source.fileno(), None, left)
-    aside.chmod(0o444)
-    aside.rename(target)
+    try:
+        with blobs.open(digest) as source, aside.open("xb") as copy:
+            left = size
+            while left:
+                left -= os.sendfile(copy.fileno(), source.fileno(), None, left)
+        aside.chmod(0o444)
+        aside.rename(target)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _write(path: Path, data: bytes) -> None:
     aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    aside.write_bytes(data)
-    aside.rename(path)
+    try:
+        aside.write_bytes(data)
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -165,7 +188,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _lock(path: Path) -> BinaryIO:
     while True:
-        lock = path.open("wb")
+        lock = open(os.open(path, _LOCK_FLAGS, 0o644), "wb")  # noqa: SIM115 the caller closes it
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Who had it before has removed the file, and somebody else may hold a lock on a new one.
         with suppress(FileNotFoundError):

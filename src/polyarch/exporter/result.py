@@ -61,6 +61,13 @@ class Export:
                         found.setdefault(parse(source), []).append(layer.descriptor.digest)
         return found
 
+    def reported(self, *, is_layout: bool) -> Descriptor:
+        """Return the root's descriptor as callers are told of it, in an image layout or elsewhere."""
+        root = self.root.descriptor
+        created = {CREATED: rfc3339(float(int(self.created)))} if is_layout else {}
+        annotations = {**root.annotations, **self.annotations, **created}
+        return replace(root, annotations=dict(sorted(annotations.items())))
+
     def entries(self) -> list[Descriptor]:
         """Return the descriptors of a layout's `index.json`: one for each name."""
         created = {CREATED: rfc3339(float(int(self.created)))}

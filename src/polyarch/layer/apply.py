@@ -1,7 +1,8 @@
 """A layer's tar, unpacked: into a snapshot's directory, or into a tree that is there.
 
 Archives come from registries and users, and nobody vouches for them. An entry is refused with
-InvalidLayer if its name, or the first name of a hard link, leaves the root by `..`; if a parent of it
+InvalidLayer if its name, or the first name of a hard link, leaves the root by `..` (in a layer; where ADD
+unpacks, such a name starts at the destination); if a parent of it
 is a symbolic link to an absolute path or out of the root (a link to elsewhere inside is followed, as
 archives of merged systems have it); or if a hard link's first name isn't a file. Nothing is ever opened
 through a symbolic link in the last place.
@@ -34,7 +35,9 @@ from polyarch.layer.tar import (
     SYMLINK,
     Entry,
 )
+from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import Source, TarReader
+from polyarch.progress import check_cancelled
 from polyarch.store.layerform import is_whiteout, look_up, make_opaque, make_whiteout
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
@@ -45,7 +48,12 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _DROPPED = ("user.overlay.", "trusted.overlay.", "user.fuseoverlayfs.", PRIVATE_XATTR_PREFIX)
 _REFUSALS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, errno.E2BIG})
+# Names, links and sizes that no file of this file system can have.
+_ENTRYS_FAULT = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.EOVERFLOW})
 _DEVICES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
+_MOST_FOLDERS = 1 << 20
+_MOST_ATTRIBUTES = 64 << 20
+"""Bytes. Folders get their metadata in the end, so all of it is kept till then: some 500 bytes for each."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -76,10 +84,11 @@ def extract(
 ) -> None:
     """Unpack an archive (`ADD`) at `destination` inside the tree `root`, over what is there.
 
-    `source` gives the uncompressed tar. Names that look like whiteouts are plain names; a leading
-    slash of a name counts for nothing. With `owner`, all get that uid and gid. The destination is a
-    directory (absolute inside `root`) and made if it is missing, mode 0755. Links in it are followed
-    inside `root`.
+    `source` gives the uncompressed tar, and is read to the end mark only: what is behind it is no part of
+    the archive. Names that look like whiteouts are plain names; a leading slash of a name counts for
+    nothing, and `..` leads no higher than the destination, as with BuildKit. With `owner`, all get that
+    uid and gid. The destination is a directory (absolute inside `root`) and made if it is missing, mode
+    0755. Links in it are followed inside `root`.
 
     Raises InvalidLayer naming the entry, StoreError.
     """
@@ -99,14 +108,16 @@ class _Rules:
 
 
 def _unpack(source: Source, root: Path, rules: _Rules) -> None:
-    reader = TarReader(source)
+    reader = TarReader(source, stop_at_mark=not rules.layer_form)
     unpacker = _Unpacker(str(root), reader, rules)
     for entry in reader:
         try:
             unpacker.add(entry)
         except OSError as error:
-            raise store_error(error, f"unpack {entry.name} into", root) from error
-        except (ValueError, OverflowError) as error:
+            if error.errno in _ENTRYS_FAULT:
+                raise _refused(entry, (error.strerror or "").lower()) from error
+            raise store_error(error, f"unpack {entry.name!r} into", root) from error
+        except (ValueError, OverflowError, RecursionError) as error:
             raise _refused(entry, str(error)) from error
     with store_trouble("unpack into", root):
         unpacker.finish()
@@ -122,7 +133,12 @@ class _Unpacker:
         self._own = (os.geteuid(), os.getegid())
         # Folders that were seen to be folders; what would change that takes them out again.
         self._folders = {"": root}
-        self._late: dict[str, Entry] = {}
+        self._late: dict[str, tuple[Entry, int]] = {}
+        """What folders get in the end, and how many trees had been removed when they came."""
+        self._removed: dict[str, int] = {}
+        """Places where a tree was removed, and which removal it was."""
+        self._removals = 0
+        self._attributes = 0
         self._below = {"": rules.below}
 
     def add(self, entry: Entry) -> None:
@@ -131,7 +147,7 @@ class _Unpacker:
         folder, _, base = name.rpartition("/")
         if not name:
             if self._rules.layer_form and entry.kind == DIRECTORY:
-                self._late[self._root] = entry
+                self._put_off(entry, self._root)
             return
         parent = self._folders.get(folder) or self._folder(entry, folder)
         if self._rules.layer_form and base.startswith(_WHITEOUT):
@@ -154,7 +170,10 @@ class _Unpacker:
 
     def finish(self) -> None:
         """Give the folders their owners, modes and times, now that nothing is put into them."""
-        for path, entry in reversed(self._late.items()):
+        for path, (entry, moment) in reversed(self._late.items()):
+            if self._removed and self._is_gone(path, moment):
+                continue
+            check_cancelled()
             self._set_owner(entry, path)
             os.chmod(path, entry.mode)
             _set_xattrs(entry, path)
@@ -167,7 +186,19 @@ class _Unpacker:
             return name
         if name.startswith("/") and name.strip("/") and self._rules.layer_form:
             raise _refused(entry, "its name is absolute")
-        return _cleaned(entry, name)
+        return self._cleaned(entry, name)
+
+    def _cleaned(self, entry: Entry, name: str) -> str:
+        parts: list[str] = []
+        for part in name.split("/"):
+            if part == "..":
+                if parts:
+                    parts.pop()
+                elif self._rules.layer_form:
+                    raise _refused(entry, f"{name!r} leaves the root")
+            elif part not in ("", "."):
+                parts.append(part)
+        return "/".join(parts)
 
     def _folder(self, entry: Entry, name: str) -> str:
         """Return where the directory `name` lies, made with all its parents where it is missing."""
@@ -178,7 +209,7 @@ class _Unpacker:
             status = os.lstat(path)
         except FileNotFoundError:
             os.mkdir(path, 0o700)
-            self._late[path] = self._like_below(name)
+            self._put_off(self._like_below(name), path)
         else:
             if stat.S_ISLNK(status.st_mode):
                 path = self._follow(entry, path)
@@ -186,7 +217,7 @@ class _Unpacker:
                 os.unlink(path)
                 os.mkdir(path, 0o700)
                 make_opaque(path)
-                self._late[path] = self._like_below("")
+                self._put_off(self._like_below(""), path)
             elif not stat.S_ISDIR(status.st_mode):
                 raise _refused(entry, f"{name!r} is not a directory")
         self._folders[name] = path
@@ -248,12 +279,22 @@ class _Unpacker:
             if not stat.S_ISDIR(status.st_mode):
                 hides = self._rules.layer_form and is_whiteout(status)
                 os.unlink(path)
-                self._forget(name)
+                self._forget()
                 os.mkdir(path, 0o700)
                 if hides:
                     make_opaque(path)
         self._folders[name] = path
-        self._late[path] = entry
+        self._put_off(entry, path)
+
+    def _put_off(self, entry: Entry, path: str) -> None:
+        """Remember what a folder gets in the end. Raises InvalidLayer for more than there is room for."""
+        self._late[path] = (entry, self._removals)
+        self._attributes += sum(map(len, entry.xattrs.values()))
+        if len(self._late) > _MOST_FOLDERS or self._attributes > _MOST_ATTRIBUTES:
+            raise _refused(
+                entry,
+                f"an archive may have {_MOST_FOLDERS} folders, with {_MOST_ATTRIBUTES >> 20} MiB of attributes",
+            )
 
     def _add_file(self, entry: Entry, path: str) -> None:
         descriptor = os.open(path, _NEW, 0o600)
@@ -274,7 +315,7 @@ class _Unpacker:
         _set_time(entry, path)
 
     def _add_hard_link(self, entry: Entry, path: str) -> None:
-        first = _cleaned(entry, entry.link)
+        first = self._cleaned(entry, entry.link)
         folder, _, base = first.rpartition("/")
         parent = self._folders.get(folder) or self._folder(entry, folder)
         source = f"{parent}/{base}"
@@ -309,20 +350,30 @@ class _Unpacker:
         if (entry.uid, entry.gid) != self._own or not self._rules.layer_form:
             set_owner(path, entry.uid, entry.gid, fresh=True)
 
-    def _forget(self, name: str) -> None:
-        """Forget where the folders below a name lay: a link that led there is gone."""
-        for below in [known for known in self._folders if known.startswith(name + "/")]:
-            del self._folders[below]
+    def _forget(self) -> None:
+        """Forget where folders lay: a link that led there is gone, or they are.
+
+        All of them, as they are soon found again, and looking through them for each link would take the
+        square of their number.
+        """
+        self._folders = {"": self._root}
 
     def _clear(self, path: str) -> None:
-        """Remove what is at `path`, and forget the folders in it."""
+        """Remove what is at `path`; folders that were in it get nothing more."""
+        is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
         remove_tree(path)
-        below = path + "/"
-        gone = [name for name, at in self._folders.items() if at == path or at.startswith(below)]
-        for name in gone:
-            del self._folders[name]
-        for late in [at for at in self._late if at == path or at.startswith(below)]:
-            del self._late[late]
+        self._forget()
+        if is_folder:
+            self._removals += 1
+            self._removed[path] = self._removals
+
+    def _is_gone(self, path: str, moment: int) -> bool:
+        """Tell whether a folder was removed after it came, by itself or with one that it lay in."""
+        while len(path) > len(str(self._rules.link_root)):
+            if self._removed.get(path, 0) > moment:
+                return True
+            path = path.rpartition("/")[0]
+        return False
 
 
 _MAKERS = {
@@ -336,8 +387,7 @@ _MAKERS = {
 
 
 def _set_time(entry: Entry, path: str | int) -> None:
-    # As with containerd and BuildKit, there is no time before 1970.
-    mtime_ns = max(entry.mtime_ns, 0)
+    mtime_ns = time_of(entry.mtime_ns)
     follows = isinstance(path, int)
     os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=follows)
 
@@ -351,18 +401,6 @@ def _set_xattrs(entry: Entry, path: str) -> None:
         except OSError as error:
             if error.errno not in _REFUSALS:
                 raise
-
-
-def _cleaned(entry: Entry, name: str) -> str:
-    parts: list[str] = []
-    for part in name.split("/"):
-        if part == "..":
-            if not parts:
-                raise _refused(entry, f"{name!r} leaves the root")
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def _leaves(folder: str, target: str) -> bool:

@@ -19,7 +19,7 @@ _MAX_THREADS = 8
 
 
 class ReadAhead:
-    """Gives the chunks of an iterator as a stream; all but the first are made in a thread."""
+    """Gives the chunks of an iterator as a stream; all but the first two are made in a thread."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -55,7 +55,7 @@ class ReadAhead:
 
     def _next(self) -> bytes:
         self._reads += 1
-        if self._reads == 1:
+        if self._reads <= 2:
             return next((chunk for chunk in self._chunks if chunk), b"")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="read-ahead")

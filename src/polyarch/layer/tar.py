@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from polyarch.errors import StoreError
+from polyarch.progress import check_cancelled
 
 __all__ = [
     "BLOCK",
@@ -128,6 +129,7 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
+        check_cancelled()
         pending, self._pending, self._pending_size = self._pending, [], 0
         self._sink.write(pending[0] if len(pending) == 1 else b"".join(pending))
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, InvalidReference
-from polyarch.library.outputs import default_outputs, merge_outputs
+from polyarch.library.contexts import Files, split_contexts
+from polyarch.library.outputs import check_places, default_outputs, merge_outputs
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
 from polyarch.request import BuildRequest, Output, Resources
@@ -30,31 +31,34 @@ _WISHES = frozenset({"push", "load", "needs_digest"})
 
 
 def make_request(
-    context: str | os.PathLike[str] = ".", **options: Unpack[BuildOptions]
+    context: str | os.PathLike[str] | Files = ".", **options: Unpack[BuildOptions]
 ) -> BuildRequest:
     """Understand what is asked for. Raises InputError and its kin.
 
-    `context` is a folder, or "-" for none. Paths stay as they are.
+    `context` is a folder, files by name, or "-" for none. Paths stay as they are.
     """
-    unknown = options.keys() - BuildRequest.__annotations__.keys() - _WISHES
+    known = BuildRequest.__annotations__.keys() - {"context_files"} | _WISHES
+    unknown = options.keys() - known
     if unknown:
         raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(_several(options.get("tags", ())))
+    folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
     network = _network(options.get("network", ""))
     allowed = _several(options.get("allow", ()))
     if network == "host":
         allowed = (*allowed, "network.host")
     return BuildRequest(
-        context=os.fspath(context),
+        context=folders.pop("", ""),
         dockerfile=os.fspath(options.get("dockerfile", "")),
         stdin=options.get("stdin", b""),
         platforms=_platforms(options.get("platforms", ())),
         tags=tags,
         target=options.get("target", ""),
         build_args=dict(options.get("build_args", {})),
-        build_contexts=dict(options.get("build_contexts", {})),
+        build_contexts=folders,
+        context_files=files,
         labels=dict(options.get("labels", {})),
         outputs=_outputs(tags, options),
         no_cache=options.get("no_cache", False),
@@ -82,10 +86,12 @@ def _several(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
-    found: dict[Platform, None] = {}
+    found: list[Platform] = []
     for value in (values,) if isinstance(values, str) else values:
-        parsed = parse_list((value,)) if isinstance(value, str) else (normalize(value),)
-        found.update(dict.fromkeys(parsed))
+        if isinstance(value, str):
+            found += parse_list((value,), keep_doubles=True)
+        else:
+            found.append(normalize(value))
     return tuple(found)
 
 
@@ -95,16 +101,26 @@ def _tags(values: Iterable[str]) -> tuple[str, ...]:
         try:
             reference = parse_reference(value)
         except InvalidReference as error:
-            raise InvalidReference(f"invalid tag {quoted(value)}: {error}") from error
+            reason = _tag_trouble(value, str(error))
+            raise InvalidReference(
+                f"invalid tag {quoted(value)}: {reason}", hint=error.hint
+            ) from error
         tags.append(reference.canonical)
     return tuple(dict.fromkeys(tags))
+
+
+def _tag_trouble(value: str, reason: str) -> str:
+    """Return what buildx says of a tag, which it reads before it thinks of the registry."""
+    if not value:
+        return "repository name must have at least one component"
+    return "repository name must be lowercase" if reason.endswith("must be lowercase") else reason
 
 
 def _network(mode: str) -> str:
     if mode not in {"", "default", "none", "host"}:
         near = suggestion(mode, ("default", "host", "none"))
         raise InputError(
-            f"network mode {quoted(mode)} not supported by buildkit{near}",
+            f"network mode {quoted(mode)} is not supported{near}",
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"
@@ -117,4 +133,5 @@ def _outputs(tags: tuple[str, ...], options: BuildOptions) -> tuple[Output, ...]
         load=options.get("load", False),
         tags=tags,
     )
+    check_places(outputs)
     return outputs or default_outputs(tags, needs_digest=options.get("needs_digest", True))

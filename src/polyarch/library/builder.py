@@ -1,4 +1,4 @@
-"""`Builder`: an engine for the time of a `with` block; `build`: one build with an engine of its own."""
+"""An engine for the time of a `with` block, and requests to it; `polyarch.api` is what programs see."""
 
 from __future__ import annotations
 
@@ -6,41 +6,24 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from polyarch.errors import InputError
-from polyarch.library.ask import make_request
 from polyarch.library.channel import Channel, channel_pair
 from polyarch.library.child import EngineProcess
 from polyarch.library.codec import encode
 from polyarch.library.messages import read_answer, read_event
+from polyarch.library.steptimes import StepTimes
 from polyarch.library.surroundings import settle
+from polyarch.library.written import written_contexts
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.request import BuildRequest
 from polyarch.result import BuildResult
 
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from polyarch.library.options import BuildOptions
-
-__all__ = ["Builder", "build"]
+__all__ = ["EngineBuilder"]
 
 
-def build(
-    context: str | os.PathLike[str] = ".",
-    *,
-    sink: Sink = ignore_events,
-    cancel: CancelToken | None = None,
-    **options: Unpack[BuildOptions],
-) -> BuildResult:
-    """Build an image with an engine of its own. See `Builder.build`; several builds share a Builder."""
-    request = make_request(context, **options)
-    with Builder() as builder:
-        return builder.run(request, sink=sink, cancel=cancel)
-
-
-class Builder:
+class EngineBuilder:
     """This machine's builder, in a process of its own that lives as long as the `with` block.
 
     Any number of builds may run at a time, each from a thread of its own. Leaving the block cancels
@@ -76,18 +59,7 @@ class Builder:
         """The engine's process id, 0 outside of the block."""
         return self._engine.pid if self._engine is not None else 0
 
-    def build(
-        self,
-        context: str | os.PathLike[str] = ".",
-        *,
-        sink: Sink = ignore_events,
-        cancel: CancelToken | None = None,
-        **options: Unpack[BuildOptions],
-    ) -> BuildResult:
-        """Build the folder `context`; the keywords are those of `BuildOptions`. As `run` otherwise."""
-        return self.run(make_request(context, **options), sink=sink, cancel=cancel)
-
-    def run(
+    def carry_out(
         self,
         request: BuildRequest,
         *,
@@ -104,11 +76,13 @@ class Builder:
         engine = self._opened()
         if cancel is not None:
             cancel.check()
-        request = settle(request, os.getcwd(), os.environ)
-        ours, theirs = channel_pair()
-        with ours, _ended_by(cancel, ours):
-            engine.hand_over(theirs)
-            return _follow(engine, ours, request, sink)
+        times = StepTimes(sink)
+        with written_contexts(request) as written:
+            settled = settle(written, os.getcwd(), os.environ)
+            ours, theirs = channel_pair()
+            with ours, _ended_by(cancel, ours):
+                engine.hand_over(theirs)
+                return times.added_to(_follow(engine, ours, settled, times))
 
     def _opened(self) -> EngineProcess:
         if self._engine is None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from polyarch.library.contexts import Files
 from polyarch.platforms import Platform
 from polyarch.request import Output, Resources, Secret, Ulimit
 
@@ -29,8 +30,8 @@ class BuildOptions(TypedDict, total=False):
     target: str
     """The stage to build; else the last."""
     build_args: Mapping[str, str]
-    build_contexts: Mapping[str, str]
-    """More build contexts by name: folders, or what `--build-context` knows."""
+    build_contexts: Mapping[str, str | os.PathLike[str] | Files]
+    """More build contexts by name: folders, what `--build-context` knows, or files by their names."""
     labels: Mapping[str, str]
     outputs: Sequence[Output]
     """Where the result goes; else it is an image in the local store."""
@@ -67,4 +68,4 @@ class BuildOptions(TypedDict, total=False):
     annotations: Sequence[tuple[str, str, str, str]]
     """Type, platform ("" for all), key, value."""
     jobs: int
-    """How many steps run at once; else as many as there are processors."""
+    """How many steps run at once; else as many as can, emulated ones two for each processor."""

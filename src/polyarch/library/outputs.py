@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Iterable
 
 from polyarch.errors import InputError
+from polyarch.exporter.mode import is_mirror
 from polyarch.record import replace
 from polyarch.request import Output
 from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import parse_bool
 
-__all__ = ["default_outputs", "merge_outputs"]
+__all__ = ["check_mirrors", "check_places", "default_outputs", "merge_outputs"]
 
 _NAMED = frozenset({"image", "registry", "oci", "docker"})
 
@@ -66,5 +70,74 @@ def _is_pushed(output: Output) -> bool:
     text = output.attributes.get("push") or "false"
     is_pushed = parse_bool(text)
     if is_pushed is None:
-        raise InputError(f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax")
+        reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
+        raise InputError(f"failed to solve: non-bool value specified for push: {reason}")
     return is_pushed
+
+
+def check_places(outputs: Iterable[Output]) -> None:
+    """Raise InputError for an output that can't go where it shall, as buildx finds before it builds."""
+    is_taken = False
+    for output in outputs:
+        if output.type not in {"local", "tar", "oci", "docker"}:
+            continue
+        if output.type == "local" or parse_bool(output.attributes.get("tar", "true")) is False:
+            _check_folder(output)
+        elif output.destination == "-" or (not output.destination and output.type != "docker"):
+            _check_stream(output, is_taken=is_taken)
+            is_taken = True
+        elif output.destination:
+            _check_file(output.destination)
+
+
+def _check_folder(output: Output) -> None:
+    hint = "name a folder: dest=FOLDER"
+    if not output.destination:
+        raise InputError(f"dest is required for {output.type} exporter", hint=hint)
+    if output.destination == "-":
+        raise InputError(f"dest cannot be stdout for {output.type} exporter", hint=hint)
+    status = _status(output.destination, "directory")
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        raise InputError(f"destination directory {output.destination} is a file")
+    is_mirror(output)
+
+
+def _check_file(destination: str) -> None:
+    status = _status(destination, "file")
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise InputError(f"destination file {destination} is a directory")
+
+
+def _check_stream(output: Output, *, is_taken: bool) -> None:
+    if is_taken:
+        raise InputError("multiple outputs configured to write to stdout")
+    if sys.stdout.isatty():
+        raise InputError(
+            f"dest file is required for {output.type} exporter. refusing to write to console",
+            hint="name a file with dest=FILE, or redirect standard output",
+        )
+
+
+def _status(path: str, kind: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = f"stat {path}: {(error.strerror or 'unknown error').lower()}"
+        raise InputError(f"invalid destination {kind}: {path}: {reason}") from error
+
+
+def check_mirrors(outputs: Iterable[Output]) -> None:
+    """Raise InputError for an output that removes files (mode=delete) outside of where we stand."""
+    here = os.path.realpath(".")
+    for output in outputs:
+        if output.type != "local" or not is_mirror(output):
+            continue
+        place = os.path.realpath(output.destination)
+        if not place.startswith(here.rstrip("/") + "/"):
+            raise InputError(
+                f"local output mode=delete for destination {quoted(output.destination)} requires "
+                "--allow=buildx.local.delete",
+                hint="everything there goes that the result doesn't have",
+            )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.result import Export
@@ -54,15 +55,11 @@ class RegistryCarrier:
             layer.descriptor.digest: layer for image in export.images for layer in image.layers
         }
         manifests = [_pushed(image.manifest) for image in export.images]
-        started = time.time()
+        parts = _Parts(shown, {descriptor.digest for descriptor in _configs(export)})
 
         def ensure(descriptor: Descriptor) -> None:
             if descriptor.digest in layers:
                 self._ensure(layers[descriptor.digest], shown, cancel)
-
-        def progress(descriptor: Descriptor, current: int) -> None:
-            identifier = f"pushing layer {descriptor.digest}"
-            shown.status(identifier, current, descriptor.size, started=started)
 
         root = _pushed(export.root)
         # Equal builds push one after another: the later one finds all there, and a registry that keeps
@@ -81,10 +78,10 @@ class RegistryCarrier:
                 self._blobs(export, layers.values(), name),
                 open_blob=self.store.blobs.open,
                 ensure_blob=ensure,
-                on_progress=progress,
+                on_progress=parts.progress,
             )
-            configs = [image.config.descriptor.digest for image in export.images]
-            self.store.layers.add_sources(name.domain, name.path, [*layers, *configs])
+            pushed = [*layers, *(config.digest for config in _configs(export))]
+            self.store.layers.add_sources(name.domain, name.path, pushed)
 
     def _blobs(
         self, export: Export, layers: Iterable[ExportedLayer], name: Reference
@@ -94,13 +91,34 @@ class RegistryCarrier:
             named = (parse(each) for each in layer.sources if not each.startswith(LAYOUT_SCHEME))
             sources = (*(each.repository for each in named), *self._known(layer.descriptor, name))
             yield PushBlob(descriptor=layer.descriptor, sources=sources)
-        for image in export.images:
-            config = image.config.descriptor
+        for config in _configs(export):
             yield PushBlob(descriptor=config, sources=self._known(config, name))
 
     def _known(self, blob: Descriptor, name: Reference) -> tuple[str, ...]:
         known = self.store.layers.sources(blob.digest, name.domain)
         return tuple(f"{name.domain}/{repository}" for repository in known)
+
+
+class _Parts:
+    """Shows the blobs of a push as parts of a step, each from when its turn comes to its end."""
+
+    def __init__(self, shown: Step, configs: Collection[Digest]) -> None:
+        self._shown = shown
+        self._configs = configs
+        self._started: dict[Digest, float] = {}
+
+    def progress(self, descriptor: Descriptor, current: int) -> None:
+        """Take how many bytes of a blob are there; called from several threads, a blob's from one."""
+        digest, size = descriptor.digest, descriptor.size
+        started = self._started.setdefault(digest, time.time())
+        kind = "config" if digest in self._configs else "layer"
+        self._shown.status(
+            f"pushing {kind} {digest}", current, size, started=started, is_done=current == size
+        )
+
+
+def _configs(export: Export) -> list[Descriptor]:
+    return [image.config.descriptor for image in export.images]
 
 
 def _pushed(document: Document) -> PushDocument:

@@ -14,9 +14,10 @@ from pathlib import Path
 from polyarch.dockerfile.remote import git_op
 from polyarch.errors import InvalidLayer, NotFound
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.inroot import resolve
+from polyarch.inroot import read_small, resolve
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
+from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import TarReader
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
@@ -55,10 +56,9 @@ class Fetched:
         return resolve(self.tree.root, name).exists()
 
     def read(self, name: str, limit: int) -> bytes:
-        """Read up to `limit` bytes of a file. Raises NotFound."""
+        """Return a file. Raises NotFound, InputError for a special file or more than `limit` bytes."""
         try:
-            with open(resolve(self.tree.root, name), "rb") as stream:
-                return stream.read(limit)
+            return read_small(name, limit, "Dockerfile", root=self.tree.root)
         except OSError as error:
             raise NotFound(
                 f"failed to read dockerfile: open {name}: {(error.strerror or str(error)).lower()}",
@@ -165,7 +165,7 @@ def _archive_date(path: Path) -> int | None:
 def _newest(path: Path) -> int | None:
     """Return the time of the newest file in an archive, in seconds."""
     with path.open("rb") as stream, decompressed(stream) as tar:
-        times = [
-            member.mtime_ns // 1_000_000_000 for member in TarReader(tar) if member.kind == FILE
-        ]
-    return max(times, default=None)
+        members = TarReader(tar, stop_at_mark=True)
+        times = (time_of(member.mtime_ns) for member in members if member.kind == FILE)
+        newest = max(times, default=None)
+    return None if newest is None else newest // 1_000_000_000

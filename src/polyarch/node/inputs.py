@@ -13,6 +13,7 @@ from polyarch.dockerfile.context import context_name
 from polyarch.dockerfile.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
+from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.platforms import host
 from polyarch.record import field, frozen
@@ -170,7 +171,7 @@ class Loader:
             return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
         if _WEB.match(request.dockerfile):
             fetched = self.fetcher().plain(request.dockerfile)
-            data = fetched.read(fetched.dockerfile, MAX_DOCKERFILE + 1)
+            data = fetched.read(fetched.dockerfile, MAX_DOCKERFILE)
             return self._decoded(data, request.dockerfile)
         # Beside a context that is elsewhere, an absolute path is one of this machine.
         is_here = os.path.isabs(request.dockerfile) and request.context != "-"
@@ -181,8 +182,7 @@ class Loader:
     def _of_folder(self, path: Path) -> SourceText:
         request = self.request
         try:
-            with open(path, "rb") as stream:
-                data = stream.read(MAX_DOCKERFILE + 1)
+            data = read_small(path, MAX_DOCKERFILE, "Dockerfile")
         except OSError as error:
             raise NotFound(
                 f"failed to read dockerfile: open {request.dockerfile or path.name}: "
@@ -197,14 +197,11 @@ class Loader:
         lower = os.path.join(folder, base.lower())
         if base == DEFAULT_NAME and not fetched.has(name) and fetched.has(lower):
             name = lower
-        data = fetched.read(name, MAX_DOCKERFILE + 1)
+        data = fetched.read(name, MAX_DOCKERFILE)
         return self._decoded(data, self.request.dockerfile or DEFAULT_NAME)
 
     @staticmethod
     def _decoded(data: bytes, path: str) -> SourceText:
-        if len(data) > MAX_DOCKERFILE:
-            limit = f"{MAX_DOCKERFILE >> 20} MiB"
-            raise InputError(f"{path} is larger than {limit}: that is no Dockerfile")
         return SourceText(name=path.rpartition("/")[2], text=decode(data))
 
     def contexts(self, main: MainContext) -> Contexts:
@@ -297,17 +294,12 @@ def _named_folder(name: str, value: str) -> Path:
             f"failed to get build context {name}: {value} names a target of a bake file",
             hint="targets are known within a bake file only; build that one first, and name its image",
         )
-    if "://" in value:
-        raise InputError(
-            f"unsupported context source {kind} for {name}",
-            hint=_NAMED_HINT.format(name=name),
-        )
     path = Path(value)
     if not value or not path.is_dir():
-        problem = "is no folder" if value and path.exists() else "not found"
+        missing = f"stat {value}: no such file or directory"
+        problem = f"{value}: not a directory" if value and path.exists() else missing
         raise NotFound(
-            f'failed to get build context {name}: path "{value}" {problem}',
-            hint=_NAMED_HINT.format(name=name),
+            f"failed to get build context {name}: {problem}", hint=_NAMED_HINT.format(name=name)
         )
     return path
 
@@ -319,7 +311,7 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
         candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
     for path in candidates:
         try:
-            text = decode(path.read_bytes())
+            text = decode(read_small(path, MAX_DOCKERFILE, "ignore file"))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
+from polyarch.graph.op import ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.inputs import Contexts
@@ -38,6 +40,7 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
+from polyarch.store.copies import Copies
 from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
@@ -61,6 +64,14 @@ class LocalNode:
     layers: LayerBlobs
     remote: Registries
     environ: Mapping[str, str]
+
+    def is_native(self, platform: Platform) -> bool:
+        """Tell whether programs of a platform run here without an emulator."""
+        # Only steps that run are asked about.
+        from polyarch.emulation.facts import Facts  # noqa: PLC0415
+        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+
+        return runs_natively(platform.architecture, Facts(self.store.root))
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -96,16 +107,14 @@ class LocalNode:
     @contextmanager
     def trees(
         self,
-        platforms: Sequence[Platform],
-        stacks: Sequence[LayerStack],
+        results: Mapping[Platform, tuple[LayerStack, Vertex]],
         images: ImageSource,
-        shown: tuple[Vertex, ...],
         cancel: CancelToken,
     ) -> Iterator[tuple[FileTree, ...]]:
         """Give the files of results, one tree for each platform."""
         with ExitStack() as resources:
             trees = []
-            for platform, stack, vertex in zip(platforms, stacks, shown, strict=True):
+            for platform, (stack, vertex) in results.items():
                 images.ensure_unpacked(stack, vertex, cancel)
                 root = resources.enter_context(self.snapshotter.view(stack.snapshots))
                 trees.append(FileTree(platform=platform, root=root))
@@ -134,10 +143,12 @@ class LocalNode:
 
         worker = Worker(
             snapshotter=self.snapshotter,
+            copies=Copies(self.store.database),
             images=images,
             steps=steps,
             contexts=contexts.trees,
             remote=remote,
+            is_native=self.is_native,
             place=self.store.root,
         )
         records = Records(self.store.database)
@@ -152,7 +163,33 @@ class LocalNode:
             sink=images.sink,
         )
         solver.observer = observer
+        solver.gate = partial(self._refuse_unrunnable, graph, records)
         return solver.solve(graph, cancel)
+
+    def _refuse_unrunnable(self, graph: Graph, records: Records) -> None:
+        """Raise one NoEmulator for all platforms that steps need and that don't run here.
+
+        A step that has run before may be cached, and may not have to run; who knows that tells then.
+        """
+        foreign = {
+            vertex: vertex.op.platform
+            for vertex in graph.vertices()
+            if isinstance(vertex.op, ExecOp) and not self.is_native(vertex.op.platform)
+        }
+        if not foreign:
+            return
+        steps = self.hands.get().foreign
+        refused = steps.unrunnable(dict.fromkeys(foreign.values()))
+        needed = {
+            vertex: platform
+            for vertex, platform in foreign.items()
+            if platform in refused
+            and (vertex.ignore_cache or not records.knows(vertex.cache_digest))
+        }
+        if needed:
+            error = steps.no_emulator(list(dict.fromkeys(needed.values())))
+            error.place = next(iter(needed)).location
+            raise error
 
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:

@@ -181,7 +181,7 @@ def _step(
         entry.partition("=")[::2]
         for entry in (_DEFAULT_PATH, *_texts(settings, "Env"), *request.env)
     )
-    env = {**emulation.environment, "HOME": who.home, **env}
+    env = {"HOME": who.home, **env}
     network = Network.NONE if request.network == "none" else Network.HOST
     hostname = request.hostname or _HOSTNAME
     return Step(

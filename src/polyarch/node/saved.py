@@ -5,6 +5,8 @@
     defaults/<hash>     which builder is used at an endpoint where nothing else was said
     instances/<name>    a builder, as JSON
     activity/<name>     when it was used last, RFC 3339
+    refs/<builder>/<node>/<build>    what a build was of; always in the folder of docker buildx, as
+                                     programs that show builds look there
 
 polyarch's own are in a folder of its own; those of docker buildx are read, and can be told apart. Where
 polyarch stands in for docker buildx, as docker's plugin, it is the other way round: new builders lie in
@@ -33,6 +35,8 @@ from polyarch.paths import (
     stands_in_for_buildx,
 )
 from polyarch.record import replace
+from polyarch.request import is_address
+from polyarch.store.trees import remove_tree
 
 __all__ = ["SavedBuilders", "docker_endpoint"]
 
@@ -61,6 +65,7 @@ class SavedBuilders:
         if stands_in_for_buildx(environ):
             self._folders = self._folders[::-1]
         self.folder = self._folders[0]
+        self._references = self._buildx / "refs"
         self._key = docker_endpoint(environ)
         self._named = environ.get("BUILDX_BUILDER", "")
         self._owner = _sudo_user(environ)
@@ -110,6 +115,20 @@ class SavedBuilders:
         """Return the folder that has the builder called `name`."""
         homes = (folder for folder in self._folders if name in _list(folder / "instances"))
         return next(homes, None)
+
+    def _own_home(self, name: str) -> Path:
+        """Return the folder that has our builder called `name`, or is to have it."""
+        folder = self._home(name)
+        if folder is None or self._read(folder, name).is_foreign:
+            return self.folder
+        return folder
+
+    def hides(self, builder: SavedBuilder) -> bool:
+        """Tell whether one of ours may have the name of `builder`, which is docker buildx's.
+
+        Where we stand in for docker buildx, both lie in one folder, and it may not.
+        """
+        return builder.is_foreign and self.folder != self._buildx
 
     def _choices(self, folder: Path) -> Iterator[str]:
         """Give what was chosen in `folder`, what stands for it if that is gone, first."""
@@ -191,7 +210,7 @@ class SavedBuilders:
     def save(self, builder: SavedBuilder) -> None:
         """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._home(builder.name) or self.folder
+        folder = self._own_home(builder.name)
         is_shared = folder == self._buildx
         data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
         self._write(folder / "instances" / builder.name, data)
@@ -199,13 +218,15 @@ class SavedBuilders:
     def remove(self, builder: SavedBuilder) -> None:
         """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._home(builder.name) or self.folder
+        folder = self._own_home(builder.name)
         kept = (folder / "instances", folder / "activity", self.folder / "activity")
         for path in (each / builder.name for each in kept):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise MachineError(f"can't remove {path}: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            remove_tree(self._references / builder.name)
 
     def use(self, name: str, *, is_default: bool = False, is_global: bool = False) -> None:
         """Make a builder the current one; `is_default` also for when the choice is gone."""
@@ -224,6 +245,21 @@ class SavedBuilders:
         with contextlib.suppress(MachineError):
             self._write(self.folder / "activity" / name, text.encode())
 
+    def note_build(self, reference: str, context: str, dockerfile: str) -> None:
+        """Remember what a build is of; losing that is no error.
+
+        `reference` is builder/node/build; the others are as the user gave them.
+        """
+        if not all(part.strip(".") for part in reference.split("/")):
+            return
+        if not is_address(context) and context != "-":
+            context = os.path.abspath(context)
+            if dockerfile and dockerfile != "-" and not is_address(dockerfile):
+                dockerfile = os.path.abspath(dockerfile)
+        state = {"Target": "default", "LocalPath": context, "DockerfilePath": dockerfile}
+        with contextlib.suppress(MachineError):
+            self._write(self._references / reference, compact(state), mode=0o644)
+
     def _refuse_foreign(self, builder: SavedBuilder) -> None:
         if builder.is_foreign:
             raise InputError(
@@ -231,16 +267,18 @@ class SavedBuilders:
                 hint="change or remove it with docker buildx, whose machines it may have started",
             )
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
         """Write a file at once: a reader sees the old one or the new one."""
         temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         try:
             self._make_folder(path.parent)
             temporary.write_bytes(data)
-            temporary.chmod(0o600)
+            temporary.chmod(mode)
             self._give(temporary)
             temporary.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise MachineError(f"can't write {path}: {error.strerror}") from error
 
     def _make_folder(self, folder: Path) -> None:

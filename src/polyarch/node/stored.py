@@ -27,6 +27,7 @@ from polyarch.registry.client import Client
 from polyarch.registry.push import PushBlob, PushDocument, push
 from polyarch.registry.remote import Registries
 from polyarch.store.store import Store
+from polyarch.text.jsontext import read_json
 
 __all__ = ["StoredImage", "list_images", "pull_blobs", "push_stored", "stored_image"]
 
@@ -99,7 +100,10 @@ def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Man
 def _config(store: Store, manifest: Manifest) -> Mapping[str, object]:
     if not store.blobs.has(manifest.config.digest):
         return {}
-    config = json.loads(store.blobs.read(manifest.config.digest, _DOCUMENT_LIMIT))
+    try:
+        config = read_json(store.blobs.read(manifest.config.digest, _DOCUMENT_LIMIT))
+    except ValueError:
+        return {}
     return config if isinstance(config, dict) else {}
 
 

@@ -16,10 +16,17 @@ class BaseImage:
     """An image that a stage starts from: pinned, with its config as a JSON object.
 
     `reference` is its canonical name, with a tag, or the address of a layout; `digest` that of the
-    manifest for the platform.
+    manifest for the platform. `root` is what the name stands for, an index most often; None for the manifest.
     """
 
     reference: str
     digest: Digest
     diff_ids: tuple[DiffID, ...]
     config: dict[str, object]
+    root: Digest | None = None
+
+    @property
+    def pinned(self) -> str:
+        """The reference with the digest that people pin, which serves all platforms."""
+        digest = self.root or self.digest
+        return self.reference if self.reference.endswith(digest) else f"{self.reference}@{digest}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polyarch.digest import Digest, parse_digest
-from polyarch.errors import InvalidDigest
+from polyarch.errors import IntegrityError, InvalidDigest
 from polyarch.oci.fields import Fields
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["Descriptor"]
+__all__ = ["DOCUMENT_LIMIT", "Descriptor", "check_document"]
+
+DOCUMENT_LIMIT = 4 << 20
+"""Bytes of a manifest, index or config; none that is any good comes near."""
 
 
 @frozen
@@ -70,6 +73,16 @@ class Descriptor:
             urls=fields.texts("urls"),
             artifact_type=fields.text("artifactType"),
             data=fields.text("data"),
+        )
+
+
+def check_document(descriptor: Descriptor) -> None:
+    """Raise IntegrityError for a document that is too large, before anybody fetches it."""
+    if descriptor.size > DOCUMENT_LIMIT:
+        raise IntegrityError(
+            f"{descriptor.digest} is a document of {descriptor.size} bytes, and none may have more than "
+            f"{DOCUMENT_LIMIT}",
+            hint="the image is damaged or hostile; don't use it",
         )
 
 

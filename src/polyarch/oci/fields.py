@@ -6,17 +6,18 @@ it is required.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from polyarch.digest import sha256
-from polyarch.errors import IntegrityError
+from polyarch.errors import IntegrityError, InvalidDigest
+from polyarch.text.jsontext import read_json
 
 __all__ = ["Fields", "naming", "read_document"]
 
 _T = TypeVar("_T")
+_LIMIT = 1 << 63
 
 
 class Fields:
@@ -43,9 +44,9 @@ class Fields:
         return self._get(key, str, "", required=required)
 
     def number(self, key: str, *, required: bool = False) -> int:
-        """Return a whole number that isn't negative. Raises IntegrityError."""
+        """Return a whole number of 63 bits that isn't negative. Raises IntegrityError."""
         number = self._get(key, int, 0, required=required)
-        if number < 0 or isinstance(number, bool):
+        if not 0 <= number < _LIMIT or isinstance(number, bool):
             raise IntegrityError(f"{self.place(key)} is {number} instead of a size")
         return number
 
@@ -63,10 +64,10 @@ class Fields:
         return tuple(str(item) for item in items)
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """Return a list of whole numbers that aren't negative. Raises IntegrityError."""
+        """Return a list of whole numbers of 63 bits that aren't negative. Raises IntegrityError."""
         items: list[object] = self._get(key, list, [])
         for position, item in enumerate(items):
-            if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+            if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < _LIMIT:
                 raise IntegrityError(
                     f"{self.place(key)}[{position}] is {item!r} instead of a number"
                 )
@@ -101,17 +102,17 @@ class Fields:
 def read_document(data: bytes) -> Fields:
     """Read the JSON object that `data` holds. Raises IntegrityError."""
     try:
-        return Fields(json.loads(data))
-    except (ValueError, RecursionError) as error:
+        return Fields(read_json(data))
+    except ValueError as error:
         raise IntegrityError(f"the document is no JSON: {error}") from error
 
 
 @contextmanager
 def naming(kind: str, data: bytes) -> Iterator[None]:
-    """Say of every IntegrityError inside which document it is about: `kind` and its digest."""
+    """Say of every IntegrityError and InvalidDigest inside which document it is about: `kind` and its digest."""
     try:
         yield
-    except IntegrityError as error:
+    except (IntegrityError, InvalidDigest) as error:
         raise IntegrityError(
             f"the {kind} {sha256(data)} can't be read: {error}",
             hint=error.hint or "the image is damaged, or something else answers for the registry",

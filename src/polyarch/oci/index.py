@@ -24,7 +24,7 @@ class Index:
 
 
 def parse_index(data: bytes) -> Index:
-    """Read an index. Raises IntegrityError (naming the place), InvalidDigest."""
+    """Read an index. Raises IntegrityError, naming the place."""
     with naming("index", data):
         return _parse(read_document(data))
 

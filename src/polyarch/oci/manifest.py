@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields, naming, read_document
 from polyarch.record import frozen
 
-__all__ = ["Manifest", "parse_manifest"]
+__all__ = ["Manifest", "parse_manifest", "subject_of"]
 
 
 @frozen
@@ -23,7 +24,7 @@ class Manifest:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Read a manifest. Raises IntegrityError (naming the place), InvalidDigest."""
+    """Read a manifest. Raises IntegrityError, naming the place."""
     with naming("manifest", data):
         return _parse(read_document(data))
 
@@ -43,3 +44,14 @@ def _parse(fields: Fields) -> Manifest:
         annotations=fields.text_map("annotations"),
         media_type=fields.text("mediaType"),
     )
+
+
+def subject_of(data: bytes) -> Digest | None:
+    """Return which manifest a manifest or index is about, as signatures are; None for most.
+
+    Raises IntegrityError, InvalidDigest.
+    """
+    fields = read_document(data)
+    if "subject" not in fields:
+        return None
+    return Descriptor.from_fields(fields.object("subject")).digest

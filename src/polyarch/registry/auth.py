@@ -150,7 +150,7 @@ def _read_token(body: bytes, realm: str) -> tuple[str, float]:
         answer = json.loads(body)
         token = answer.get("token") or answer.get("access_token")
         lifetime = float(answer.get("expires_in") or _DEFAULT_LIFETIME)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RegistryError(f"{realm} gave an answer that is no token") from error
     if not isinstance(token, str) or not token:
         raise RegistryError(f"{realm} gave an answer without a token")

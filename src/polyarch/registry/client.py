@@ -7,6 +7,7 @@ attempts (see `retry`), whatever it is made of. No `GET /v2/` comes first: it wo
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import quote, urlencode, urljoin
@@ -14,7 +15,10 @@ from urllib.parse import quote, urlencode, urljoin
 from polyarch.digest import Digest, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from polyarch.oci.encode import compact
+from polyarch.oci.fields import read_document
+from polyarch.oci.index import parse_index
+from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_index
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
@@ -40,6 +44,8 @@ class Client:
         self._transport = transport
         self._cancel = cancel
         self._pause = pause
+        # Two that write the same tag of referrers at once would lose one.
+        self._tagging = threading.Lock()
 
     def head_manifest(self, reference: Reference) -> Descriptor | None:
         """Return what a name stands for, or None if there is no such thing. Raises RegistryError."""
@@ -51,7 +57,7 @@ class Client:
             return None
         headers = response.headers
         size, digest = headers.get("Content-Length", ""), headers.get("Docker-Content-Digest", "")
-        if response.status == 200 and size.isdecimal() and digest:
+        if response.status == 200 and size.isdecimal() and len(size) < 19 and digest:
             told = _told_digest(digest, request)
             _check_told(told, reference, response.url)
             return Descriptor(media_type=_media_type(response), digest=told, size=int(size))
@@ -167,13 +173,59 @@ class Client:
 
     def put_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> Digest:
         """Store a manifest or index under a tag or its digest. Raises RegistryError."""
-        request = replace(
+        request = self._put(repository, target, data, media_type)
+        self._expect(request, f"put the manifest {target} into {repository}", _STORED).close()
+        return sha256(data)
+
+    def _put(self, repository: str, target: str, data: bytes, media_type: str) -> Request:
+        return replace(
             self._request("PUT", repository, f"manifests/{quote(target, safe=':')}", pushes=True),
             headers={"Content-Type": media_type},
             body=data,
         )
-        self._expect(request, f"put the manifest {target} into {repository}", _STORED).close()
-        return sha256(data)
+
+    def put_referrer(
+        self, repository: str, referrer: Descriptor, data: bytes, subject: Digest
+    ) -> None:
+        """Store a manifest that is about another one, so that those who ask for that one's find it.
+
+        Registries that know no such question keep the answer as an index under a tag of its own, which
+        is the client's to write. Raises RegistryError. Source: distribution spec v1.1, "Pushing Manifests
+        with Subject".
+        """
+        request = self._put(repository, referrer.digest, data, referrer.media_type)
+        what = f"put the manifest {referrer.digest} into {repository}"
+        response = self._expect(request, what, _STORED)
+        response.close()
+        if response.headers.get("OCI-Subject"):
+            return
+        with self._tagging:
+            known = self._tagged_referrers(repository, subject)
+            if referrer.digest in {each.digest for each in known}:
+                return
+            listed = [each.to_json() for each in (*known, _listed(referrer, data))]
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
+            self.put_manifest(repository, _referrers_tag(subject), compact(index), OCI_INDEX)
+
+    def referrers(self, repository: str, subject: Digest) -> tuple[Descriptor, ...]:
+        """Return the manifests that are about another one. Raises RegistryError, IntegrityError."""
+        request = self._request("GET", repository, f"referrers/{subject}")
+        request = replace(request, headers={"Accept": OCI_INDEX})
+        response = self._send(request, self._attempts())
+        if response.status == 200 and _media_type(response) == OCI_INDEX:
+            return parse_index(response.read()).manifests
+        response.close()
+        return self._tagged_referrers(repository, subject)
+
+    def _tagged_referrers(self, repository: str, subject: Digest) -> tuple[Descriptor, ...]:
+        tag = _referrers_tag(subject)
+        request = self._manifest("GET", repository, tag, OCI_INDEX)
+        try:
+            response = self._expect(request, f"get the referrers of {subject}", {200})
+        except NotFound:
+            return ()
+        data = response.read()
+        return parse_index(data).manifests if is_index(_media_type(response)) else ()
 
     def _manifest(
         self, method: str, repository: str, target: str, accept: str, *, pushes: bool = False
@@ -227,6 +279,25 @@ class Client:
 def _split(repository: str) -> tuple[str, str]:
     domain, _, path = repository.partition("/")
     return domain, path
+
+
+def _listed(referrer: Descriptor, data: bytes) -> Descriptor:
+    """Return how a list of referrers has a manifest."""
+    fields = read_document(data)
+    kind = fields.object("config").text("mediaType") if "config" in fields else ""
+    return Descriptor(
+        media_type=referrer.media_type,
+        digest=referrer.digest,
+        size=referrer.size,
+        artifact_type=fields.text("artifactType") or kind,
+        annotations=fields.text_map("annotations"),
+    )
+
+
+def _referrers_tag(subject: Digest) -> str:
+    """Return the tag of the index of a manifest's referrers. Source: distribution spec v1.1."""
+    algorithm, _, encoded = subject.partition(":")
+    return f"{algorithm[:32]}-{encoded[:64]}"
 
 
 def _media_type(response: Response) -> str:

@@ -21,6 +21,10 @@ __all__ = ["Answer", "Connection", "Fields", "ProtocolError"]
 
 _LINE_LIMIT = 1 << 16
 _FIELDS_LIMIT = 200
+_HEAD_LIMIT = 1 << 18
+"""Bytes of a head, and of trailers; whatever servers send stays below a tenth of that."""
+_INTERIM_LIMIT = 20
+_LENGTH_DIGITS = 18
 _SKIP_LIMIT = 1 << 20
 """A rest of a body that is longer is not read for the sake of keeping the connection."""
 _NO_BODY = frozenset({204, 304})
@@ -114,8 +118,12 @@ class Connection:
     # --- reading ---
 
     def _answer(self, method: str) -> Answer:
-        status = 100
+        status, _, fields = self._head()
+        interim = 0
         while 100 <= status < 200:
+            interim += 1
+            if interim > _INTERIM_LIMIT:
+                raise ProtocolError(f"more than {_INTERIM_LIMIT} interim answers")
             status, _, fields = self._head()
         length = _body_length(method, status, fields)
         ends = "close" in fields.get("Connection").lower() or length is None
@@ -127,7 +135,7 @@ class Connection:
         if version not in {"HTTP/1.1", "HTTP/1.0"} or not (code.isdecimal() and len(code) == 3):
             raise ProtocolError(f"not an answer of HTTP/1.1: {f'{version} {rest}'[:60]!r}")
         pairs: list[tuple[str, str]] = []
-        while line := self.line():
+        for line in self.lines():
             if line[0] in " \t" and pairs:
                 name, value = pairs.pop()
                 pairs.append((name, f"{value} {line.strip()}"))
@@ -148,6 +156,15 @@ class Connection:
                 "the connection ended" if len(line) < _LINE_LIMIT else "a long line"
             )
         return line.rstrip(b"\r\n").decode("latin-1")
+
+    def lines(self) -> Iterator[str]:
+        """Give lines up to an empty one, of a head or of trailers. Raises ProtocolError for too many."""
+        left = _HEAD_LIMIT
+        while line := self.line():
+            left -= len(line) + 2
+            if left < 0:
+                raise ProtocolError(f"header fields of more than {_HEAD_LIMIT} bytes")
+            yield line
 
     def read(self, size: int) -> bytes:
         """Read `size` bytes, or fewer at the end of the connection."""
@@ -230,7 +247,7 @@ class Answer:
             yield from self._piece(length, size)
             if self._connection.line():
                 raise ProtocolError("a chunk is longer than it says")
-        while self._connection.line():
+        for _ in self._connection.lines():
             pass  # trailers tell nothing that is asked for
 
 
@@ -255,8 +272,12 @@ def _body_length(method: str, status: int, fields: Fields) -> int | None:
     told = fields.get("Content-Length")
     if not told:
         return None
-    if not told.isdecimal() or len(set(fields.all("Content-Length"))) > 1:
-        raise ProtocolError(f"a body of the length {told!r}")
+    if (
+        not told.isdecimal()
+        or len(told) > _LENGTH_DIGITS
+        or len(set(fields.all("Content-Length"))) > 1
+    ):
+        raise ProtocolError(f"a body of the length {told[:60]!r}")
     return int(told)
 
 

@@ -137,7 +137,8 @@ class _Pushing:
             while chunk := file.read(_CHUNK):
                 yield chunk
                 done += len(chunk)
-                self.on_progress(descriptor, done)
+                if done < descriptor.size:  # all of it is told of when the registry has it
+                    self.on_progress(descriptor, done)
 
 
 def nearest(repository: str, sources: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from polyarch.errors import NotFound, PolyarchError, RemoteError
-from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
@@ -16,8 +16,6 @@ from polyarch.registry.transport import Transport
 from polyarch.store.blobs import Blobs
 
 __all__ = ["Registries"]
-
-_DOCUMENT_LIMIT = 4 << 20
 
 
 @frozen
@@ -38,11 +36,12 @@ class Registries:
 
     def document(self, reference: Reference, descriptor: Descriptor, cancel: CancelToken) -> bytes:
         """Return a manifest, index or config, verified. Raises RegistryError, IntegrityError."""
+        check_document(descriptor)
         client = Client(self.transport, cancel)
         if is_index(descriptor.media_type) or is_manifest(descriptor.media_type):
             return client.get_manifest(reference, descriptor.digest)[0]
         fetch_blob(client, reference, descriptor, self.blobs, lambda _: None, cancel)
-        return self.blobs.read(descriptor.digest, _DOCUMENT_LIMIT)
+        return self.blobs.read(descriptor.digest, DOCUMENT_LIMIT)
 
     def fetch(
         self,

@@ -290,9 +290,10 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
     text = f"can't {what}: {request.method} {shown(response.url)} says {response.status}"
     if messages:
         text += ": " + "; ".join(messages)
-    text = "; ".join((text, *response.tried))
     if response.status == 404:
-        return NotFound(f"{text}: not found", hint="check the name and the tag")
+        text = "; ".join((f"{text}: not found", *response.tried))
+        return NotFound(text, hint="check the name and the tag")
+    text = "; ".join((text, *response.tried))
     hint = ""
     if response.status in {401, 403}:
         wanted = " ".join(merge_scopes(request.scopes))
@@ -326,5 +327,5 @@ def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
         errors = json.loads(response.read())["errors"]
         codes = tuple(str(error.get("code", "")) for error in errors)
         return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, KeyError, TypeError, AttributeError, RemoteError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
         return (), []

@@ -10,12 +10,19 @@ from polyarch.errors import NamespaceForbidden
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.runtime.spec import Host, Step
+from polyarch.runtime.subids import MORE_IDS
 from polyarch.runtime.talk import SILENCE, Talk
 
-__all__ = ["Ended", "OnOutput", "Runtime", "check_ids"]
+__all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
+
+NEEDS_ROOT = "only root may make nodes of devices and open them"
 
 OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""
+
+
+class Refused(Exception):
+    """The step can't be started; the text says why. No runtime lets it out: it is in how the step ended."""
 
 
 @frozen
@@ -30,6 +37,8 @@ class Ended:
     out_of_memory: bool = False
     """Whether the kernel killed something in it for want of memory."""
     refused: str = ""
+    no_devices: str = ""
+    """Why nodes of devices couldn't be made or opened in it; empty if they could."""
 
 
 class Runtime(Protocol):
@@ -57,12 +66,17 @@ class Runtime(Protocol):
         """
 
 
+def refused_step(reason: str, on_output: OnOutput) -> Ended:
+    """Say on a step's standard error why it can't be started; return that as its end."""
+    on_output(2, f"{reason}\n".encode(errors="surrogateescape"))
+    return Ended(status=1, refused=reason)
+
+
 def check_ids(step: Step, host: Host) -> None:
     """Raise NamespaceForbidden if the user or a group of `step` has no id in the engine's namespace."""
     highest = max(step.uid, step.gid, *step.groups)
     if highest >= host.mapped_ids:
         raise NamespaceForbidden(
             f"the step is to run as {step.uid}:{step.gid}, but only {host.mapped_ids} user ids exist",
-            hint="give your user subordinate ids; as root: "
-            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+            hint=f"give your user subordinate ids; as root: {MORE_IDS} USER",
         )

@@ -2,7 +2,12 @@
 
 A mount needs something to be mounted on. What is missing in the root is made before the step and
 removed after it if it is still empty, with the times of the parents as they were before each: nothing of
-it gets into the layer, and what the step itself does to those folders shows. The plan is a value (`MountPoint`s), made without changing anything.
+it gets into the layer, and what the step itself does to those folders shows. `/dev`, `/proc` and `/sys`
+stay, as BuildKit leaves them, unless a mount of the RUN is there or below.
+
+The root is hostile: it is walked by descriptors, one name at a time, so that no link leads out of it. The
+folders in which something was made are held open, and what is removed is the very inode that was made, in
+the folder where it was made, wherever the step has moved that.
 """
 
 from __future__ import annotations
@@ -11,114 +16,239 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyarch.errors import StoreError
-from polyarch.inroot import resolve
+from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
-from polyarch.runtime.spec import Bind, Network, Step, hosts_file, resolv_conf
+from polyarch.runtime.base import Refused
+from polyarch.runtime.spec import SHM, SYSTEM_FOLDERS, Bind, Network, Step, hosts_file, resolv_conf
 
 __all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
 
-_SYSTEM_TARGETS = ("/proc", "/dev", "/sys")
 _STUB = "/run/systemd/resolve/resolv.conf"
+_MAX_LINKS = 40
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @frozen
 class MountPoint:
-    """Something that is missing in a root and needed for a mount: `path` is ours, links resolved."""
+    """Something that has to be there for a mount: `path` is absolute inside the root.
+
+    `stays` says that it is not removed after the step.
+    """
 
     path: str
     is_folder: bool
+    stays: bool = False
 
     def describe(self) -> str:
-        """Say in one line what will be made and removed again."""
+        """Say in one line what will be made if it is missing."""
         return f"{'folder' if self.is_folder else 'file'} {self.path}"
 
 
 def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
-    """Return what has to be made in the root of `step`, parents before children.
+    """Return what has to be there in the root of `step`.
 
-    Targets below a mount that is made before them are not the root's, and are left to the runtime.
+    Targets below a mount that is made before them are not the root's, and are left to the runtime. Raises
+    Refused for a mount on /proc.
     """
-    wanted = dict.fromkeys(_SYSTEM_TARGETS, True)
-    for mount in step.mounts:
-        is_folder = not isinstance(mount, Bind) or os.path.isdir(mount.source)
-        wanted[os.path.normpath(mount.target)] = is_folder
-    missing: dict[str, bool] = {}
-    before: list[str] = []
-    for target, is_folder in wanted.items():
-        before.append(target)
-        if any(target.startswith(f"{other}/") for other in before):
+    targets = {os.path.normpath(mount.target): mount for mount in step.mounts}
+    plan: list[MountPoint] = []
+    if "/proc" in targets:
+        raise Refused("nothing can be mounted on /proc: programs need the real one")
+    asked = [*targets, *([SHM] if step.shm_size else [])]
+    for path in SYSTEM_FOLDERS:
+        stays = not any(f"{target}/".startswith(f"{path}/") for target in asked)
+        plan.append(MountPoint(path=path, is_folder=True, stays=stays))
+    before = list(SYSTEM_FOLDERS)
+    for target, mount in targets.items():
+        if target in SYSTEM_FOLDERS or any(target.startswith(f"{each}/") for each in before):
             continue
-        path = str(resolve(Path(step.rootfs), target))
-        if not os.path.lexists(path):
-            missing.setdefault(path, is_folder)
-            for parent in _missing_parents(path):
-                missing[parent] = True
-    return tuple(MountPoint(path=path, is_folder=missing[path]) for path in sorted(missing))
-
-
-def _missing_parents(path: str) -> Iterator[str]:
-    while not os.path.lexists(path := os.path.dirname(path)):
-        yield path
+        is_folder = not isinstance(mount, Bind) or os.path.isdir(mount.source)
+        plan.append(MountPoint(path=target, is_folder=is_folder))
+        before.append(target)
+    return tuple(plan)
 
 
 @contextlib.contextmanager
-def mount_points(step: Step) -> Iterator[tuple[MountPoint, ...]]:
-    """Make the missing mount points of `step` for the time of the block.
+def mount_points(step: Step) -> Iterator[tuple[str, ...]]:
+    """Make the missing mount points of `step` for the time of the block; give what was made.
 
-    Raises StoreError if the root can't be written to.
+    That is paths inside the root, without links, parents first. Raises StoreError if the root can't be
+    written to, Refused if `/dev`, `/proc` or `/sys` is no folder, and as `plan_mount_points` does.
     """
-    plan = plan_mount_points(step)
-    try:
-        with _same_times(plan):
-            for point in plan:
-                _make(point)
-        yield plan
-    finally:
-        with _same_times(plan):
-            for point in reversed(plan):
-                _remove_if_empty(point)
+    with contextlib.ExitStack() as opened:
+        maker = _Maker(step.rootfs, opened)
+        is_ready = False
+        try:
+            for point in plan_mount_points(step):
+                maker.make(point)
+            maker.set_times_back()
+            is_ready = True
+            yield tuple(made.path for made in maker.made)
+        finally:
+            if not is_ready:
+                maker.set_times_back()
+            maker.remove(all_of_it=not is_ready)
 
 
-@contextlib.contextmanager
-def _same_times(plan: Iterable[MountPoint]) -> Iterator[None]:
-    """Give those folders in which something is made or removed their times again."""
-    made = {point.path for point in plan}
-    times = {}
-    for folder in {os.path.dirname(path) for path in made} - made:
-        with contextlib.suppress(OSError):  # the step may have removed it
-            status = os.stat(folder)
-            times[folder] = (status.st_atime_ns, status.st_mtime_ns)
-    try:
-        yield
-    finally:
-        for folder, moments in times.items():
-            with contextlib.suppress(OSError):
-                os.utime(folder, ns=moments)
+@frozen
+class _Made:
+    """Something that was made: its name in a folder that is held open, and its own inode, held as well."""
+
+    folder: int
+    name: str
+    held: int
+    path: str
+    stays: bool
+
+    def is_there(self) -> bool:
+        """Tell whether the name still stands for the inode, and there is nothing in that."""
+        now = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+        made = os.stat(self.held)
+        same = (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino)
+        return same and (stat.S_ISDIR(made.st_mode) or made.st_size == 0)
+
+    def remove(self) -> None:
+        """Remove it if it is as it was made."""
+        with contextlib.suppress(OSError):
+            if self.is_there():
+                is_folder = stat.S_ISDIR(os.stat(self.held).st_mode)
+                (os.rmdir if is_folder else os.unlink)(self.name, dir_fd=self.folder)
 
 
-def _make(point: MountPoint) -> None:
-    try:
-        if point.is_folder:
-            os.mkdir(point.path, 0o755)
-        else:
-            os.close(os.open(point.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
-    except OSError as error:
-        raise StoreError(f"{point.path} can't be made for a mount: {error.strerror}") from error
+class _Times:
+    """When a folder, which is held open, was read and changed last."""
+
+    def __init__(self, folder: int) -> None:
+        status = os.stat(folder)
+        self.folder = folder
+        self.inode = (status.st_dev, status.st_ino)
+        self._moments = (status.st_atime_ns, status.st_mtime_ns)
+
+    def set_back(self) -> None:
+        """Give it these times again."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder, ns=self._moments)
 
 
-def _remove_if_empty(point: MountPoint) -> None:
-    with contextlib.suppress(OSError):
-        if point.is_folder:
-            os.rmdir(point.path)
+class _Maker:
+    """Makes what is missing in a root, and removes it again."""
+
+    def __init__(self, root: str, opened: contextlib.ExitStack) -> None:
+        self.made: list[_Made] = []
+        self._opened = opened
+        self._times: dict[tuple[int, int], _Times] = {}
+        try:
+            self._root = self._hold(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise StoreError(f"{root} can't be used for a step: {error.strerror}") from error
+
+    def _hold(self, descriptor: int) -> int:
+        self._opened.callback(os.close, descriptor)
+        return descriptor
+
+    def make(self, point: MountPoint) -> None:
+        """Make a mount point and the folders on the way to it, as far as they are missing.
+
+        Links are followed as the step would follow them, except to a system folder. Raises StoreError,
+        Refused.
+        """
+        try:
+            if point.path in SYSTEM_FOLDERS:
+                self._make_system(point)
+            else:
+                self._walk(point)
+        except OSError as error:
+            raise StoreError(f"{point.path} can't be made for a mount: {error.strerror}") from error
+
+    def _make_system(self, point: MountPoint) -> None:
+        name = point.path[1:]
+        try:
+            status = os.stat(name, dir_fd=self._root, follow_symlinks=False)
+        except FileNotFoundError:
+            self._make((self._root, ""), name, is_folder=True, stays=point.stays)
             return
-        status = os.lstat(point.path)
-        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-            os.unlink(point.path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise Refused(f"{point.path} of the image is no folder: nothing can be mounted there")
+
+    def _walk(self, point: MountPoint) -> None:
+        todo = _parts(point.path)
+        way = [(self._root, "")]
+        links = 0
+        while todo:
+            part = todo.pop()
+            link = _find_link(part, way[-1][0])
+            if part == "..":
+                way = way[:-1] or way
+            elif link is not None:
+                links += 1
+                if links > _MAX_LINKS:
+                    raise InputError(f"too many symbolic links in {point.path!r}")
+                way = way[:1] if link.startswith("/") else way
+                todo += _parts(link)
+            elif todo or point.is_folder:
+                way.append(self._enter(way[-1], part))
+            elif not _exists(part, way[-1][0]):
+                self._make(way[-1], part, is_folder=False)
+
+    def _enter(self, folder: tuple[int, str], name: str) -> tuple[int, str]:
+        """Open a folder, which is made if it is missing; return it with its path."""
+        if not _exists(name, folder[0]):
+            return self._make(folder, name, is_folder=True)
+        path = f"{folder[1]}/{name}"
+        return self._hold(os.open(name, _FOLDER, dir_fd=folder[0])), path
+
+    def _make(
+        self, folder: tuple[int, str], name: str, *, is_folder: bool, stays: bool = False
+    ) -> tuple[int, str]:
+        """Make something in a folder that is open, whose path is given; return it likewise."""
+        parent, path = folder[0], f"{folder[1]}/{name}"
+        times = _Times(parent)
+        self._times.setdefault(times.inode, times)
+        if is_folder:
+            os.mkdir(name, 0o755, dir_fd=parent)
+            held = self._hold(os.open(name, _FOLDER, dir_fd=parent))
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            held = self._hold(os.open(name, flags, 0o644, dir_fd=parent))
+        self.made.append(_Made(folder=parent, name=name, held=held, path=path, stays=stays))
+        return held, path
+
+    def set_times_back(self) -> None:
+        """Give the folders in which something was made the times that they had."""
+        for times in self._times.values():
+            times.set_back()
+
+    def remove(self, *, all_of_it: bool) -> None:
+        """Remove what was made and is still there and empty; no times change by that."""
+        self._times = {inode: _Times(times.folder) for inode, times in self._times.items()}
+        for made in reversed(self.made):
+            if all_of_it or not made.stays:
+                made.remove()
+        self.set_times_back()
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _find_link(name: str, folder: int) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return None  # no link, or nothing at all
 
 
 def network_files(

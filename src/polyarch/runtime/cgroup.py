@@ -28,6 +28,7 @@ __all__ = [
     "hierarchies",
     "make_cgroup",
     "make_parent",
+    "remove_cgroup",
     "remove_stale",
     "settings_v1",
     "settings_v2",
@@ -192,7 +193,7 @@ def _make_folders(hierarchy: str, name: str, made: contextlib.ExitStack) -> None
                 path = f"{path}/{part}"
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path)
-                    made.callback(_remove, path)
+                    made.callback(remove_cgroup, path)
                 if os.path.exists(f"{path}/cpuset.cpus"):
                     _inherit_cpus(path, os.path.dirname(path))
         except FileNotFoundError:
@@ -208,7 +209,7 @@ def _known(folders: tuple[str, ...], settings: dict[str, str]) -> set[str]:
     return {name for name in settings if any(os.path.exists(f"{it}/{name}") for it in folders)}
 
 
-def _remove(folder: str) -> None:
+def remove_cgroup(folder: str) -> None:
     """Remove a cgroup; one that others use by now stays."""
     for _ in range(_ATTEMPTS):
         try:

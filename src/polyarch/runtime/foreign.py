@@ -12,29 +12,36 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import Runnable, RunsHow, native_architecture, probe_level
+from polyarch.emulation.probe import Runnable, RunsHow, machine_handler, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
     PlatformLike,
-    emulator_from,
     find_emulator,
     find_path,
 )
-from polyarch.errors import InputError, MachineError, NamespaceForbidden, NoEmulator
-from polyarch.record import field, frozen
+from polyarch.errors import NamespaceForbidden, NoEmulator
+from polyarch.record import frozen
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
 
+P = TypeVar("P", bound=PlatformLike)
 
-# Who emulates the first one wants programs of the other, too: its distributions carry them.
-_FAMILIES = {"arm64": ("arm64", "arm"), "amd64": ("amd64", "386")}
+
+# Who emulates one wants programs of the other, too: CPUs and distributions have both.
+_FAMILIES = {
+    "arm64": ("arm64", "arm"),
+    "arm": ("arm", "arm64"),
+    "amd64": ("amd64", "386"),
+    "386": ("386", "amd64"),
+}
 
 
 class Holder:
@@ -65,8 +72,6 @@ class Emulation:
     how: RunsHow = RunsHow.NATIVE
     user_namespace: str = ""
     """The path of the one to join, if any."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables for the step, unless it has them already."""
     emulator: str = ""
     """The path of the interpreter."""
 
@@ -119,35 +124,42 @@ class ForeignSteps:
                 return Emulation(
                     how=RunsHow.EMULATOR,
                     user_namespace=holder.user_namespace if holder else "",
-                    environment=emulator.environment,
                     emulator=emulator.path,
                 )
         return self._by_outer_handler(platform, outer)
 
+    def unrunnable(self, platforms: Iterable[P]) -> list[P]:
+        """Return those of `platforms` whose steps can't run here."""
+        refused = []
+        for platform in platforms:
+            try:
+                self.prepare(platform)
+            except NoEmulator:
+                refused.append(platform)
+        return refused
+
     def _is_native(self, architecture: str) -> bool:
-        native = native_architecture()
-        if architecture == native:
-            return True
-        sibling = {"amd64": "386", "arm64": "arm"}.get(native) == architecture
-        return (
-            sibling
-            and self._facts.get(f"level {architecture}", lambda: probe_level(architecture)) > 0
-        )
+        return runs_natively(architecture, self._facts)
 
     def _outer_entries(self) -> tuple[Entry, ...]:
         return self._outer.entries() if self._outer is not None else ()
 
     def _register(self, architecture: str, outer: Sequence[Entry]) -> None:
-        """Register the emulators for an architecture and for those that its CPUs run as well.
+        """Register the emulators for an architecture and its relatives, and for what the machine runs.
 
         No others: finding out how one is to be registered means to run it.
         """
         family = _FAMILIES.get(architecture, (architecture,))
+        family = tuple(dict.fromkeys((*family, *self._replaced(outer))))
         group = [each for each in family if not self._is_native(each)]
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
-        emulators = [found for each in group if (found := self._find(each)) is not None]
+        # Native builds don't load what only this needs.
+        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
+
+        found = map(self._find, group)
+        emulators = [tuned(each, self._facts) for each in found if each is not None]
         kept = self._kept(outer) if self._handlers < 0 else ()
         entries = entries_to_register(emulators, kept)
         try:
@@ -168,42 +180,41 @@ class ForeignSteps:
         platform = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
         return find_emulator(platform, self._facts, self._environ)
 
-    def _kept(self, outer: Sequence[Entry]) -> list[Entry]:
-        """Return the machine's handlers that none of ours is going to replace."""
-        ours = {
-            each.magic
+    def _replaced(self, outer: Sequence[Entry]) -> list[str]:
+        """Return the architectures for which the machine has a handler, and we have an emulator."""
+        there = {entry.magic for entry in outer if entry.enabled}
+        return [
+            each.architecture
             for each in HANDLERS
-            if not self._is_native(each.architecture) and find_path(each, self._environ)
-        }
+            if each.magic in there
+            and not self._is_native(each.architecture)
+            and find_path(each, self._environ)
+        ]
+
+    def _kept(self, outer: Sequence[Entry]) -> list[Entry]:
+        """Return the machine's handlers that none of ours replaces."""
+        ours = {get_handler(each).magic for each in self._replaced(outer)}
         return [entry for entry in outer if entry.magic not in ours]
 
     def _by_outer_handler(self, platform: PlatformLike, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""
-        try:
-            magic = get_handler(platform.architecture).magic
-        except InputError:
-            magic = b""
-        for entry in outer:
-            if magic and entry.works_in_any_root and entry.matches(magic):
-                try:
-                    known = emulator_from(platform, entry.interpreter, self._facts)
-                except MachineError:
-                    known = None
-                return Emulation(
-                    how=RunsHow.HANDLER,
-                    environment=known.environment if known else {},
-                    emulator=entry.interpreter,
-                )
-        raise self._no_emulator(platform)
+        entry = machine_handler(platform.architecture, outer)
+        if entry is None:
+            raise self.no_emulator([platform])
+        return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
 
-    def _no_emulator(self, platform: PlatformLike) -> NoEmulator:
-        name = "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+    def no_emulator(self, platforms: Sequence[PlatformLike]) -> NoEmulator:
+        """Return the error that names all of `platforms`, none of which can run here."""
+        names = ", ".join(
+            "/".join(filter(None, (each.os, each.architecture, each.variant))) for each in platforms
+        )
         if self._forbidden is not None:
             return NoEmulator(
-                f"{name} can't be emulated: {self._forbidden}", hint=self._forbidden.hint
+                f"{names} can't be emulated: {self._forbidden}", hint=self._forbidden.hint
             )
+        architectures = " ".join(dict.fromkeys(each.architecture for each in platforms))
         return NoEmulator(
-            f"{name} can't be run here, natively or emulated",
+            f"{names} can't be run here, natively or emulated",
             hint="install static QEMU emulators (Debian, Ubuntu: apt-get install qemu-user-static), "
-            f"or have root run: polyarch binfmt install {platform.architecture}",
+            f"or have root run: polyarch binfmt install {architectures}",
         )

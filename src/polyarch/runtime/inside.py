@@ -1,9 +1,9 @@
-"""A step's first process, from its new namespaces to exec: mounts, devices, limits, privileges.
+"""A step's first process, from its new namespaces to exec: root, streams, limits, privileges.
 
-What comes in is an OCI configuration; what can't be done ends as a `Refused`. Every target is looked up
-inside the root (openat2 with RESOLVE_IN_ROOT), for the root is whatever an image says: its /proc may be
-a link to elsewhere. There is no device cgroup: instead all is mounted `nodev` but the few devices, each
-of which is a mount of its own, so that a node that a step makes (it has CAP_MKNOD) opens nothing.
+What comes in is an OCI configuration; what can't be done ends as a `Refused`. Nothing of the image is
+looked at while a descriptor of ours is open that leads anywhere: those for the step's streams and two pipes
+are all that is kept, from the first line on. The root is the business of `mounting`; the working directory
+is opened below it, entered by its descriptor, and must be there (getcwd).
 
 Order matters: the filter of system calls is loaded while CAP_SYS_ADMIN is still there, which makes
 no_new_privs unnecessary (setuid programs go on to work), and after everything that it forbids.
@@ -13,46 +13,36 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import signal
 import socket
 import stat
+import struct
+import sys
+import termios
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from polyarch import syscalls
+from polyarch.record import frozen
+from polyarch.runtime.base import Refused
+from polyarch.runtime.mounting import enter_root
+from polyarch.runtime.spawner import close_all_but
 from polyarch.runtime.spec import CAPABILITIES
 
-__all__ = ["Refused", "become", "make_nodes"]
+__all__ = ["Lines", "become"]
 
 Json = dict[str, Any]
 
-_MS_STRICTATIME = 1 << 24
-_FLAGS = {
-    "ro": syscalls.MS_RDONLY,
-    "nosuid": syscalls.MS_NOSUID,
-    "nodev": syscalls.MS_NODEV,
-    "noexec": syscalls.MS_NOEXEC,
-    "strictatime": _MS_STRICTATIME,
-}
-_ATTRIBUTES = {
-    "ro": syscalls.MOUNT_ATTR_RDONLY,
-    "nosuid": syscalls.MOUNT_ATTR_NOSUID,
-    "nodev": syscalls.MOUNT_ATTR_NODEV,
-    "noexec": syscalls.MOUNT_ATTR_NOEXEC,
-}
-_NO_DATA = frozenset({"rw", "bind", "rbind", *_FLAGS})
-_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 _PR_SET_KEEPCAPS = 8
 _RLIMIT_LOCKS = 10
 """Which Python has no name for."""
+_PASSWD_LIMIT = 1 << 20
+_SHEBANG = 256
+"""Bytes of a script in which Linux looks for its interpreter (BINPRM_BUF_SIZE)."""
+_INTERPRETERS = 6
 _MOST = (1 << 63) - 1
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -60,47 +50,56 @@ _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
 
 
-class Refused(Exception):
-    """The step can't be started; the text says why. Never leaves the sandbox as an exception."""
+@frozen
+class Lines:
+    """Where the step's first process tells something, each of which is gone before its program starts.
+
+    `reporter` takes what refuses the step, and is closed by exec. `engine` gets the other end of the step's
+    terminal, `maker` the listener that is asked for nodes of devices, if there is one.
+    """
+
+    reporter: int
+    engine: socket.socket
+    maker: socket.socket | None
+
+    def descriptors(self) -> list[int]:
+        """Return all of them."""
+        maker = [] if self.maker is None else [self.maker.fileno()]
+        return [self.reporter, self.engine.fileno(), *maker]
 
 
-def become(
-    config: Json,
-    seccomp: bytes,
-    streams: tuple[int, ...],
-    reporter: int,
-    channel: socket.socket,
-) -> NoReturn:
+def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     """Turn the calling process, PID 1 of the step's namespaces, into the step's.
 
-    `streams` are its standard output and error, and its input if it has one; no other descriptor but
-    `reporter`, which exec closes, stays open. `channel` leads to the engine, which gets the other end
-    of the step's terminal. Raises Refused.
+    `streams` are its standard output and error, and its input if it has one; no other descriptor stays
+    open. Raises Refused.
     """
+    config = plan["config"]
     process = config["process"]
-    linux = config["linux"]
-    insecure = "ambient" in process["capabilities"] and bool(process["capabilities"]["ambient"])
+    own_program = os.stat("/proc/self/exe")
+    # From here on the files that Python knows are those of the image.
+    sys.meta_path.clear()
     try:
         _set_streams(streams, process["user"]["uid"])
+        close_all_but(0, 1, 2, *lines.descriptors())
         syscalls.sethostname(config["hostname"])
-        if any(each["type"] == "network" for each in linux["namespaces"]):
+        if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
             _raise_loopback()
-        _enter_root(config, insecure=insecure)
-        _enter_folder(process["cwd"])
+        entered = enter_root(config, nodev=plan["nodev"])
+        if process["terminal"]:
+            _open_terminal(process, entered.dev, lines.engine)
+        elif len(streams) < 3:
+            _read_null(entered.dev)
+        close_all_but(0, 1, 2, *lines.descriptors(), entered.root)
+        _enter_folder(entered.root, process["cwd"])
+        os.close(entered.root)
         _set_limits(process["rlimits"])
         os.umask(process["user"].get("umask", 0o022))
-        if process["terminal"]:
-            _open_terminal(process, channel)
-        elif len(streams) < 3:
-            null = os.open("/dev/null", os.O_RDONLY)
-            os.dup2(null, 0)
-            os.close(null)
-        os.closerange(3, reporter)
-        os.closerange(reporter + 1, 1 << 20)
-        _drop_privileges(process, seccomp)
+        _drop_privileges(plan, lines.maker)
+        close_all_but(0, 1, 2, lines.reporter)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
-    _execute(process["args"], _environment(process))
+    _execute(process["args"], _environment(process), own_program)
 
 
 def _set_limits(limits: Iterable[Json]) -> None:
@@ -122,26 +121,38 @@ def _set_limits(limits: Iterable[Json]) -> None:
 
 
 def _set_streams(streams: tuple[int, ...], uid: int) -> None:
-    """Make the pipes standard output, error and input, owned by the user, who may open them anew."""
+    """Make the pipes standard output, error and input, owned by the user, who may open them anew.
+
+    An input that isn't given is one that has ended, for now.
+    """
     os.setsid()
-    for number, stream in zip((1, 2, 0), streams, strict=False):
+    ended, writer = os.pipe()
+    os.close(writer)
+    for number, stream in zip((0, 1, 2, 0), (ended, *streams), strict=False):
         os.dup2(stream, number)
-        try:
+        with contextlib.suppress(OSError):  # an id that isn't mapped can't own anything
             os.fchown(number, uid, -1)
-        except OSError:  # an id that isn't mapped can't own anything
-            continue
 
 
-def _open_terminal(process: Json, channel: socket.socket) -> None:
+def _read_null(dev: int) -> None:
+    """Make the step's own /dev/null its input, unless something else stands for that."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
+    with contextlib.suppress(OSError):
+        if os.stat("null", dir_fd=dev, follow_symlinks=False).st_rdev == os.makedev(1, 3):
+            null = os.open("null", flags, dir_fd=dev)
+            os.set_blocking(null, True)
+            os.dup2(null, 0)
+            os.close(null)
+
+
+def _open_terminal(process: Json, dev: int, channel: socket.socket) -> None:
     """Open a terminal of the step's own /dev/pts, make it all its streams, and hand out the other end."""
-    import fcntl  # noqa: PLC0415 for programs that people talk to only
-    import struct  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    straight = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
+    flags = os.O_RDWR | os.O_NOCTTY
+    master = syscalls.openat2(dev, "pts/ptmx", flags, resolve=straight)
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     (number,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))
-    terminal = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_CLOEXEC)
+    terminal = syscalls.openat2(dev, f"pts/{number}", flags, resolve=straight)
     size = process["consoleSize"]
     fcntl.ioctl(
         terminal, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0)
@@ -158,193 +169,49 @@ def _open_terminal(process: Json, channel: socket.socket) -> None:
 
 def _raise_loopback() -> None:
     """Bring up the one interface of a new network."""
-    import fcntl  # noqa: PLC0415 for steps without a network only
-    import struct  # noqa: PLC0415
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
         fcntl.ioctl(anything, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
-# --- the root ---
+# --- the working directory ---
 
 
-def _enter_root(config: Json, *, insecure: bool) -> None:
-    """Mount everything below the root file system and make it the root."""
-    path = config["root"]["path"]
-    syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
-    tree = syscalls.open_tree(path, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-    if not insecure:
-        nodev = syscalls.MOUNT_ATTR_NODEV
-        syscalls.mount_setattr(
-            "", syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE, dir_fd=tree, attr_set=nodev
-        )
-    syscalls.move_mount(tree, path)
-    os.close(tree)
-    root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for mount in config["mounts"]:
-        _mount(root, mount)
-        if mount["destination"] == "/dev":
-            _fill_dev(root, config["linux"]["devices"])
-    if not insecure:
-        _confine_dev(root)
-    _hide(root, config["linux"]["maskedPaths"])
-    _freeze(root, config["linux"]["readonlyPaths"])
-    os.fchdir(root)
-    syscalls.pivot_root(".", ".")
-    syscalls.umount2(".", syscalls.MNT_DETACH)
-    os.chdir("/")
-    os.close(root)
+def _enter_folder(root: int, path: str) -> None:
+    """Go to the working directory, which is made if it is missing. Raises Refused.
 
-
-def _open(root: int, path: str) -> int:
-    """Open a path inside the root, following links as the step would."""
-    relative = path.lstrip("/") or "."
-    return syscalls.openat2(root, relative, os.O_PATH, resolve=syscalls.RESOLVE_IN_ROOT)
-
-
-def _open_target(root: int, path: str, *, is_folder: bool) -> int:
-    """Open a mount point; one that is missing below another mount (a cache, say) is made."""
+    It must be found without the links of /proc that lead to what other processes have open, and it must
+    lie below the root: the kernel tells by the path that it gives for it.
+    """
     try:
-        return _open(root, path)
+        folder = _open_folder(root, path.strip("/"))
+        os.fchdir(folder)
+        os.close(folder)
+        inside = os.getcwd().startswith("/")
+    except OSError as error:
+        magic = " (it may not lead through links of /proc)" if error.errno == errno.ELOOP else ""
+        raise Refused(
+            f"the working directory {path} can't be entered: {error.strerror}{magic}"
+        ) from error
+    if not inside:
+        raise Refused(f"the working directory {path} is not in the root file system of the step")
+
+
+def _open_folder(root: int, path: str) -> int:
+    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        return syscalls.openat2(root, path or ".", flags, resolve=resolve)
     except FileNotFoundError:
-        parent, name = os.path.split(path.rstrip("/"))
-        folder = _open_target(root, parent, is_folder=True)
+        if not path:
+            raise
+        parent, _, name = path.rpartition("/")
+        folder = _open_folder(root, parent)
         try:
-            place = f"/proc/self/fd/{folder}/{name}"
-            if is_folder:
-                os.mkdir(place, 0o755)
-            else:
-                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            with contextlib.suppress(FileExistsError):  # another step has the same cache
+                os.mkdir(name, 0o755, dir_fd=folder)
         finally:
             os.close(folder)
-        return _open(root, path)
-
-
-def _mount(root: int, mount: Json) -> None:
-    """Mount one entry of the configuration; what a user namespace refuses is replaced or left out."""
-    target, kind, options = mount["destination"], mount["type"], mount["options"]
-    if "rbind" in options:
-        _bind(root, mount["source"], target, options)
-        return
-    try:
-        _mount_new(root, target, kind, mount["source"], options)
-    except OSError as error:
-        if kind == "sysfs" and error.errno == errno.EPERM:
-            _bind(root, "/sys", target, options)
-        elif kind == "cgroup2" and error.errno in {errno.EPERM, errno.EBUSY}:
-            _mount_new(root, target, "tmpfs", "tmpfs", ("nosuid", "nodev", "noexec", "ro"))
-        elif kind != "mqueue":
-            raise
-
-
-def _mount_new(root: int, target: str, kind: str, source: str, options: Iterable[str]) -> None:
-    flags = sum(_FLAGS[option] for option in options if option in _FLAGS)
-    data = ",".join(option for option in options if option not in _NO_DATA)
-    place = _open_target(root, target, is_folder=True)
-    try:
-        syscalls.mount(source, f"/proc/self/fd/{place}", kind, flags, data)
-    finally:
-        os.close(place)
-
-
-def _bind(root: int, source: str, target: str, options: Iterable[str]) -> None:
-    """Mount what is at `source`, with all below it, at `target`."""
-    attributes = sum(_ATTRIBUTES[option] for option in options if option in _ATTRIBUTES)
-    tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-    try:
-        if attributes:
-            syscalls.mount_setattr(
-                "",
-                syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE,
-                dir_fd=tree,
-                attr_set=attributes,
-            )
-        is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
-        place = _open_target(root, target, is_folder=is_folder)
-        try:
-            syscalls.move_mount(tree, "", place)
-        finally:
-            os.close(place)
-    finally:
-        os.close(tree)
-
-
-def make_nodes(folder: str, devices: Iterable[Json]) -> None:
-    """Make device nodes, whose paths begin with /dev, in `folder`. Raises PermissionError."""
-    umask = os.umask(0)
-    try:
-        for device in devices:
-            path = folder + device["path"].removeprefix("/dev")
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            kind = stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR
-            number = os.makedev(device["major"], device["minor"])
-            os.mknod(path, kind | device["fileMode"], number)
-            if device["uid"] or device["gid"]:
-                os.chown(path, device["uid"], device["gid"])
-    finally:
-        os.umask(umask)
-
-
-def _fill_dev(root: int, devices: list[Json]) -> None:
-    """Make the devices and links of /dev; devices that can't be made are taken from ours."""
-    dev = _open(root, "/dev")
-    folder = f"/proc/self/fd/{dev}"
-    try:
-        make_nodes(folder, devices)
-    except PermissionError:
-        for device in devices:
-            _bind(root, device["path"], device["path"], ())
-    else:
-        for device in devices:
-            # Mounted on itself, so that /dev can become `nodev`.
-            _bind(root, folder + device["path"].removeprefix("/dev"), device["path"], ())
-    for name, to in _LINKS.items():
-        os.symlink(to, f"{folder}/{name}")
-    if os.path.exists("/proc/kcore"):
-        os.symlink("/proc/kcore", f"{folder}/core")
-    for name in ("pts", "shm", "mqueue"):
-        os.mkdir(f"{folder}/{name}", 0o755)
-    os.close(dev)
-
-
-def _confine_dev(root: int) -> None:
-    dev = _open(root, "/dev")
-    syscalls.mount_setattr(
-        "", syscalls.AT_EMPTY_PATH, dir_fd=dev, attr_set=syscalls.MOUNT_ATTR_NODEV
-    )
-    os.close(dev)
-
-
-def _hide(root: int, paths: Iterable[str]) -> None:
-    """Put nothing in the place of files and folders."""
-    for path in paths:
-        try:
-            place = _open(root, path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
-        os.close(place)
-        if is_folder:
-            _mount_new(root, path, "tmpfs", "tmpfs", ("ro", "nosuid", "nodev", "noexec", "size=0"))
-        else:
-            _bind(root, "/dev/null", path, ("ro",))
-
-
-def _freeze(root: int, paths: Iterable[str]) -> None:
-    """Make paths read-only."""
-    for path in paths:
-        try:
-            place = _open(root, path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        _bind(root, f"/proc/self/fd/{place}", path, ("ro", "nosuid", "nodev", "noexec"))
-        os.close(place)
-
-
-def _enter_folder(path: str) -> None:
-    """Go to the working directory, which is made if it is missing."""
-    os.makedirs(path, 0o755, exist_ok=True)
-    os.chdir(path)
+        return syscalls.openat2(root, path, flags, resolve=resolve)
 
 
 # --- privileges ---
@@ -354,15 +221,26 @@ def _bits(names: Iterable[str]) -> int:
     return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
 
 
-def _drop_privileges(process: Json, seccomp: bytes) -> None:
+def _load_filter(plan: Json, maker: socket.socket | None) -> None:
+    """Load the filter of system calls; hand over its listener if it has one."""
+    program = bytes.fromhex(plan["seccomp"])
+    if maker is not None:
+        listener = syscalls.seccomp_listener(plan["nodes"]["listen"], program)
+        socket.send_fds(maker, [b"+"], [listener])
+        os.close(listener)
+    elif program:
+        syscalls.seccomp_filter(program)
+
+
+def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
     """Keep the capabilities of the configuration and no others, and become its user."""
+    process = plan["config"]["process"]
     capabilities = process["capabilities"]
     user = process["user"]
     for number in range(len(CAPABILITIES)):
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
-    if seccomp:
-        syscalls.seccomp_filter(seccomp)
+    _load_filter(plan, maker)
     if capabilities["ambient"]:
         syscalls.prctl(_PR_SET_KEEPCAPS, 1)
     try:
@@ -402,19 +280,30 @@ def _environment(process: Json) -> dict[bytes, bytes]:
 
 def _home(uid: int) -> bytes:
     """Find the home of a user in the root's /etc/passwd, which may be missing or anything."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        with open("/etc/passwd", "rb") as file:
-            for line in file:
-                fields = line.rstrip(b"\n").split(b":")
-                if len(fields) > 5 and fields[2] == b"%d" % uid:
-                    return fields[5] or b"/"
+        passwd = syscalls.openat2(
+            syscalls.AT_FDCWD, "/etc/passwd", flags, resolve=syscalls.RESOLVE_NO_MAGICLINKS
+        )
+        with open(passwd, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(passwd).st_mode)
+            lines = file.read(_PASSWD_LIMIT).split(b"\n") if is_file else []
     except OSError:
-        pass
+        return b"/"
+    for line in lines:
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == b"%d" % uid:
+            return fields[5] or b"/"
     return b"/"
 
 
-def _execute(argv: list[str], environment: dict[bytes, bytes]) -> NoReturn:
-    """Replace the process by the step's program, looked up on its own PATH."""
+def _execute(
+    argv: list[str], environment: dict[bytes, bytes], own_program: os.stat_result
+) -> NoReturn:
+    """Replace the process by the step's program, looked up on its own PATH.
+
+    Never by `own_program`, which is one of the machine's and would lie open to the step.
+    """
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -423,8 +312,10 @@ def _execute(argv: list[str], environment: dict[bytes, bytes]) -> NoReturn:
     words = [os.fsencode(each) for each in argv]
     found: OSError | None = None
     for folder in folders:
+        program = os.path.join(folder, name)
         try:
-            os.execve(os.path.join(folder, name), words, environment)  # noqa: S606 no shell is what we want
+            _check_program(program, own_program)
+            os.execve(program, words, environment)  # noqa: S606 no shell is what we want
         except (FileNotFoundError, NotADirectoryError) as error:
             missing = error
         except OSError as error:
@@ -433,3 +324,36 @@ def _execute(argv: list[str], environment: dict[bytes, bytes]) -> NoReturn:
         raise Refused(f'exec: "{argv[0]}": executable file not found in $PATH')
     reason = os.strerror((found or missing).errno or 0).lower()
     raise Refused(f"exec {argv[0]}: {reason}")
+
+
+def _check_program(program: bytes, own_program: os.stat_result) -> None:
+    """Raise OSError for a program, or an interpreter of a script, that links of /proc lead to.
+
+    The class of CVE-2019-5736: as `/proc/self/exe` the step would get hold of the machine's Python.
+    """
+    for _ in range(_INTERPRETERS):
+        opened = syscalls.openat2(
+            syscalls.AT_FDCWD, program, os.O_PATH, resolve=syscalls.RESOLVE_NO_MAGICLINKS
+        )
+        status = os.fstat(opened)
+        os.close(opened)
+        if (status.st_dev, status.st_ino) == (own_program.st_dev, own_program.st_ino):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if not stat.S_ISREG(status.st_mode):
+            return
+        try:
+            start = _start_of(program)
+        except PermissionError:
+            return  # it can be run, not read: no script
+        if not start.startswith(b"#!") or not start[2:].split():
+            return
+        program = start[2:].split()[0]
+
+
+def _start_of(program: bytes) -> bytes:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    opened = syscalls.openat2(
+        syscalls.AT_FDCWD, program, flags, resolve=syscalls.RESOLVE_NO_MAGICLINKS
+    )
+    with open(opened, "rb") as file:
+        return file.read(_SHEBANG).partition(b"\n")[0]

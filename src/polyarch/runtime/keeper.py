@@ -19,8 +19,11 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.runtime.inside import Refused, become, make_nodes
-from polyarch.runtime.spawner import PLAN_HEADER
+from polyarch.runtime.base import Refused
+from polyarch.runtime.inside import Lines, become
+from polyarch.runtime.mounting import make_nodes
+from polyarch.runtime.nodes import keep_making
+from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER, close_all_but
 from polyarch.runtime.userns import namespace_trouble
 
 __all__ = ["serve"]
@@ -50,14 +53,24 @@ def serve(requests: socket.socket) -> None:
     gc.freeze()
     spawner = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, 4, socket.MSG_CMSG_CLOEXEC)
+        message, descriptors, _, _ = socket.recv_fds(requests, 1, 5, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
-        if os.fork() == 0:
+        given = descriptors[:-1] if message == INTO_CGROUP else descriptors
+        if _fork(descriptors[len(given) :]) == 0:
             requests.close()
-            _keep(spawner, *descriptors)
+            _keep(spawner, *given)
         for fd in descriptors:
             os.close(fd)
+
+
+def _fork(cgroups: list[int]) -> int:
+    """Fork, into a cgroup if there is one; if that is gone the missing answer will tell."""
+    if not cgroups:
+        return os.fork()
+    with contextlib.suppress(OSError):
+        return syscalls.fork_into_cgroup(cgroups[0])
+    return -1
 
 
 def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
@@ -71,6 +84,7 @@ def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != spawner:
             os._exit(1)
+        close_all_but(0, 1, 2, control, *streams)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         plan = _receive(channel)
         is_step = len(streams) >= 2
@@ -96,21 +110,47 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
                 file.write("0")
         except OSError as error:
             return {"refused": f"the step can't be put into the cgroup {path}: {error.strerror}"}
-    _enter_namespaces(plan["config"])
-    spared = _spare_keeper() if plan["cgroups"] else ""
-    alive, hold = os.pipe()
-    report, reporter = os.pipe()
-    step = os.fork()
-    if step == 0:
-        _set_badness(spared)
-        _start(plan, streams, (alive, hold), (reporter, channel))
-    for fd in (*streams, alive, reporter):
-        os.close(fd)
-    refused = _read_all(report)
-    status = _wait(step, channel)
+    with contextlib.ExitStack() as resources:
+        maker = _start_maker(plan, resources)
+        _enter_namespaces(plan["config"])
+        spared = _spare_keeper() if plan["cgroups"] else ""
+        alive, hold = os.pipe()
+        report, reporter = os.pipe()
+        step = os.fork()
+        if step == 0:
+            _set_badness(spared)
+            lines = Lines(reporter=reporter, engine=channel, maker=maker)
+            _start(plan, streams, (alive, hold), lines)
+        for fd in (*streams, alive, reporter):
+            os.close(fd)
+        refused = _read_all(report)
+        status = _wait(step, channel)
     if refused:
         return {"refused": refused}
     return {"status": status if status >= 0 else 128 - status}
+
+
+def _start_maker(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
+    """Start what makes nodes of devices for a step that is going to be in a user namespace, if it needs it.
+
+    Returns where the step sends its listener to.
+    """
+    wanted = plan.get("nodes")
+    if wanted is None:
+        return None
+    ours, theirs = socket.socketpair()
+    maker = os.fork()
+    if maker == 0:
+        close_all_but(0, 1, 2, theirs.fileno())
+        keep_making(theirs, wanted["calls"], wanted["namespace"])
+    theirs.close()
+
+    def end() -> None:
+        os.kill(maker, signal.SIGKILL)
+        os.waitpid(maker, 0)
+
+    resources.callback(end)
+    return resources.enter_context(ours)
 
 
 def _spare_keeper() -> str:
@@ -151,7 +191,9 @@ def _make_devices(devices: list[Json]) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
     syscalls.mount("tmpfs", "/dev", "tmpfs", syscalls.MS_NOSUID, "mode=755")
-    make_nodes("/dev", devices)
+    folder = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    make_nodes(folder, devices)
+    os.close(folder)
 
 
 def _hold(plan: Json, channel: socket.socket) -> Json:
@@ -198,14 +240,8 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         os._exit(1)
 
 
-def _start(
-    plan: Json,
-    streams: tuple[int, ...],
-    life: tuple[int, int],
-    reports: tuple[int, socket.socket],
-) -> NoReturn:
-    """Be the step. `reports` are where it is written what refuses it, which exec closes, and the engine."""
-    reporter, channel = reports
+def _start(plan: Json, streams: tuple[int, ...], life: tuple[int, int], lines: Lines) -> NoReturn:
+    """Be the step, unless the keeper is gone; what refuses it is written to where `lines` say."""
     refusal = "the sandbox failed"
     try:
         alive, hold = life
@@ -214,13 +250,13 @@ def _start(
         if not select.select([alive], [], [], 0)[0]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
-            become(plan["config"], bytes.fromhex(plan["seccomp"]), streams, reporter, channel)
+            become(plan, streams, lines)
     except Refused as error:
         refusal = str(error)
     except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why
         refusal = f"the sandbox failed: {error!r}"
     finally:
-        os.write(reporter, refusal.encode(errors="surrogateescape"))
+        os.write(lines.reporter, refusal.encode(errors="surrogateescape"))
         os._exit(1)
 
 

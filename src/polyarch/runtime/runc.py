@@ -16,7 +16,7 @@ from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.runtime.base import Ended, OnOutput, check_ids
+from polyarch.runtime.base import Ended, OnOutput, Refused, check_ids, refused_step
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
 from polyarch.runtime.spec import (
@@ -30,6 +30,7 @@ from polyarch.runtime.spec import (
     oci_config,
 )
 from polyarch.runtime.talk import SILENCE, Feed, Talk
+from polyarch.runtime.workdir import with_plain_folder
 
 __all__ = ["OciRuntime"]
 
@@ -91,6 +92,15 @@ class OciRuntime:
         check_ids(step, self._host)
         check_cgroup(step, self._host)
         step = bound_devices(step, self._host)
+        try:
+            return self._run_bundle(step, folder, on_output, cancel, talk)
+        except Refused as error:
+            return refused_step(str(error), on_output)
+
+    def _run_bundle(
+        self, step: Step, folder: Path, on_output: OnOutput, cancel: CancelToken, talk: Talk
+    ) -> Ended:
+        step = with_plain_folder(step)
         container = f"polyarch-{os.urandom(8).hex()}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
         log = folder / "log.json"

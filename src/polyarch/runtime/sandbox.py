@@ -17,10 +17,19 @@ from pathlib import Path
 
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
-from polyarch.runtime.base import Ended, OnOutput, check_ids
+from polyarch.record import replace
+from polyarch.runtime.base import (
+    NEEDS_ROOT,
+    Ended,
+    OnOutput,
+    Refused,
+    check_ids,
+    refused_step,
+)
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
-from polyarch.runtime.seccomp import compile_filter
+from polyarch.runtime.devicegroup import DeviceGroup, DeviceGroups
+from polyarch.runtime.seccomp import call_number, compile_filter, node_calls
 from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
 from polyarch.runtime.spec import Host, Step, base_devices, bound_devices, oci_config
 from polyarch.runtime.talk import SILENCE, Feed, Talk
@@ -39,6 +48,7 @@ class Sandbox:
     def __init__(self, host: Host, spawner: Spawner) -> None:
         self._host = host
         self._spawner = spawner
+        self._groups = DeviceGroups(spawner.resources)
 
     def run(
         self,
@@ -54,11 +64,21 @@ class Sandbox:
         cancel.check()
         check_ids(step, self._host)
         step = bound_devices(step, self._host)
-        with mount_points(step), make_cgroup(step, self._host) as cgroup:
+        try:
+            return self._run(step, on_output, cancel, talk)
+        except Refused as error:
+            return refused_step(str(error), on_output)
+
+    def _run(self, step: Step, on_output: OnOutput, cancel: CancelToken, talk: Talk) -> Ended:
+        with (
+            mount_points(step),
+            make_cgroup(step, self._host) as cgroup,
+            self._device_group(step, cgroup) as group,
+        ):
             with contextlib.ExitStack() as resources:
-                control, outputs = self._request(talk, resources)
+                control, outputs = self._request(talk, group, resources)
                 resources.callback(cancel.on_cancel(lambda: _end(control)))
-                send_plan(control, self._plan(step, cgroup, talk))
+                send_plan(control, self._plan(step, cgroup, group, talk))
 
                 def on_terminal(master: int) -> None:
                     resources.callback(os.close, master)
@@ -69,9 +89,20 @@ class Sandbox:
                 answer = _exchange(control, outputs, on_output, on_terminal)
             cancel.check()
             out_of_memory = cgroup.out_of_memory()
-        return _ended(answer, out_of_memory, on_output)
+        ended = _ended(answer, out_of_memory, on_output)
+        return replace(ended, no_devices=group.trouble)
 
-    def _plan(self, step: Step, cgroup: Cgroup, talk: Talk) -> bytes:
+    def _device_group(
+        self, step: Step, cgroup: Cgroup
+    ) -> contextlib.AbstractContextManager[DeviceGroup]:
+        """Return the cgroup that keeps a step from the machine's devices, where there can be one."""
+        if step.insecure:
+            return contextlib.nullcontext(DeviceGroup())
+        if self._host.rootless:
+            return contextlib.nullcontext(DeviceGroup(trouble=NEEDS_ROOT))
+        return self._groups.of(step, cgroup.folders)
+
+    def _plan(self, step: Step, cgroup: Cgroup, group: DeviceGroup, talk: Talk) -> bytes:
         config = oci_config(step, self._host, seccomp=False)
         if talk.terminal is not None:
             rows, columns = talk.terminal
@@ -85,13 +116,21 @@ class Sandbox:
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
         plan = {
             "config": config,
+            "nodev": bool(group.trouble),
             "seccomp": "" if step.insecure else compile_filter().hex(),
-            "cgroups": cgroup.folders,
+            "cgroups": (*cgroup.folders, *group.folders),
         }
+        if step.user_namespace and not (step.insecure or group.trouble):
+            plan["seccomp"] = compile_filter(hand_over_nodes=True).hex()
+            plan["nodes"] = {
+                "namespace": step.user_namespace,
+                "calls": node_calls(),
+                "listen": call_number("seccomp"),
+            }
         return json.dumps(plan).encode()
 
     def _request(
-        self, talk: Talk, resources: contextlib.ExitStack
+        self, talk: Talk, group: DeviceGroup, resources: contextlib.ExitStack
     ) -> tuple[socket.socket, tuple[int, int]]:
         """Have a keeper started; return its control socket and the read ends of the two outputs.
 
@@ -113,7 +152,7 @@ class Sandbox:
                 theirs_only.callback(os.close, reader)
                 writers.append(reader)
                 on_failure.enter_context(Feed(talk.stdin, writer))
-            self._spawner.ask([theirs.fileno(), *writers])
+            self._spawner.ask([theirs.fileno(), *writers], cgroup=group.opened)
             resources.push(on_failure.pop_all())
         return ours, (readers[0], readers[1])
 
@@ -179,6 +218,5 @@ def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
         raise NoRuntime("the sandbox's keeper was killed")
     known = json.loads(answer)
     if refused := known.get("refused", ""):
-        on_output(2, f"{refused}\n".encode(errors="surrogateescape"))
-        return Ended(status=1, refused=refused)
+        return refused_step(refused, on_output)
     return Ended(status=known["status"], out_of_memory=out_of_memory)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import stat
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 from polyarch.errors import NoRuntime
 
-__all__ = ["compile_filter", "oci_profile"]
+__all__ = ["call_number", "compile_filter", "node_calls", "oci_profile"]
 
 ALWAYS = """
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32
@@ -84,6 +85,9 @@ _OF_MACHINE["arm"] = _OF_MACHINE["aarch64"]
 
 _AF_ALG, _AF_VSOCK = 38, 40
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_NODE_CALLS = (("mknod", 1), ("mknodat", 2))
+"""Which calls make nodes, and which of their arguments is the mode."""
+_KIND = 0o170000
 _NEW_NAMESPACES = 0x7E020000
 """The flags of clone that make namespaces: mount, cgroup, UTS, IPC, user, PID, network."""
 
@@ -116,6 +120,7 @@ _AUDIT = {
 _LOAD, _JUMP, _EQUAL, _GREATER, _AT_LEAST, _AND, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x54, 0x06
 _ALLOW = 0x7FFF0000
 _KILL = 0x80000000
+_LISTENER = 0x7FC00000
 _EPERM = 0x00050000 | errno.EPERM
 _ENOSYS = 0x00050000 | errno.ENOSYS
 
@@ -159,23 +164,25 @@ def oci_profile(machine: str = "") -> dict[str, Any]:
 
 
 @functools.cache
-def compile_filter(machine: str = "") -> bytes:
+def compile_filter(machine: str = "", *, hand_over_nodes: bool = False) -> bytes:
     """Return the profile as a BPF program for the kernel.
 
-    Raises NoRuntime if the numbers of the machine's system calls aren't known here.
+    `hand_over_nodes` has a listener decide on calls that make nodes of devices (see `nodes`). Raises NoRuntime if the numbers of the machine's system calls aren't known here.
     """
     machine = machine or _machine()
     program: list[Instruction] = [(_LOAD, 0, 0, 4)]
     for each in _SIBLINGS.get(machine, (machine,)):
         if each not in _AUDIT:
             raise NoRuntime(f"the system calls of {machine} are not known")
-        block = _block(each, _numbers(each))
+        block = _block(each, _numbers(each), hand_over_nodes=hand_over_nodes)
         program += [(_EQUAL, 1, 0, _AUDIT[each]), (_JUMP, 0, 0, len(block)), *block]
     program.append((_RETURN, 0, 0, _KILL))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
-def _block(machine: str, number: Callable[[str], int]) -> list[Instruction]:
+def _block(
+    machine: str, number: Callable[[str], int], *, hand_over_nodes: bool
+) -> list[Instruction]:
     """Decide on the calls of one architecture; never falls through its end."""
     known = sorted({number(name) for name in _allowed(machine)} - {-1})
     special = {
@@ -184,6 +191,8 @@ def _block(machine: str, number: Callable[[str], int]) -> list[Instruction]:
         number("socket"): _on_socket(),
         number("personality"): _on_personality(),
     }
+    if hand_over_nodes:
+        special |= {number(name): _on_node(mode) for name, mode in _NODE_CALLS}
     special.pop(-1, None)
     private = [each for each in known if each >= _ARM_PRIVATE]
     newest = max(*(each for each in known if each < _ARM_PRIVATE), *special)
@@ -227,6 +236,26 @@ def _on_socket() -> list[Instruction]:
     return [_load_argument(0), *families, _give(_ALLOW), _give(_EPERM)]
 
 
+def _on_node(mode: int) -> list[Instruction]:
+    kinds = [(_EQUAL, 1, 0, stat.S_IFCHR), (_EQUAL, 0, 1, stat.S_IFBLK)]
+    return [
+        _load_argument(mode),
+        (_AND, 0, 0, _KIND),
+        *kinds,
+        _give(_LISTENER),
+        _give(_ALLOW),
+    ]
+
+
+def node_calls() -> list[list[int]]:
+    """Return the calls that may make nodes here: architecture, number, and 1 if a folder comes first."""
+    found = []
+    for each in _SIBLINGS.get(_machine(), (_machine(),)):
+        number = _numbers(each)
+        found += [[_AUDIT[each], number(name), mode - 1] for name, mode in _NODE_CALLS]
+    return [each for each in found if each[1] >= 0]
+
+
 def _on_personality() -> list[Instruction]:
     count = len(_PERSONALITIES)
     tests = [(_EQUAL, count - place, 0, each) for place, each in enumerate(_PERSONALITIES)]
@@ -245,6 +274,11 @@ def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         first = last = number
     if last >= 0:
         yield first, last
+
+
+def call_number(name: str) -> int:
+    """Return the number of a system call on this machine, below 0 if it has none. Raises NoRuntime."""
+    return _numbers(_machine())(name)
 
 
 def _numbers(machine: str) -> Callable[[str], int]:

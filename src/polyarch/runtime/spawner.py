@@ -3,13 +3,14 @@
     engine ──socket──▶ spawner ──fork──▶ keeper, one per step ──fork──▶ the step, PID 1 of its namespaces
 
 The spawner receives, per step, three descriptors: a socket to the keeper, and the write ends of the
-step's output (for a holder the socket alone). Each process is killed with its parent. The kernel ends all
+step's output (for a holder the socket alone), and perhaps a cgroup to start the keeper in. Each process is killed with its parent. The kernel ends all
 other processes of a step with its PID 1.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -20,11 +21,32 @@ from collections.abc import Sequence
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 
-__all__ = ["ANSWER_LIMIT", "PLAN_HEADER", "Spawner", "send_plan"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "INTO_CGROUP",
+    "PLAIN",
+    "PLAN_HEADER",
+    "Spawner",
+    "close_all_but",
+    "send_plan",
+]
 
 PLAN_HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
+PLAIN, INTO_CGROUP = b"+", b"c"
+"""What is asked of the spawner: a keeper, or one in the cgroup whose folder is the last descriptor."""
+_HIGHEST = (1 << 31) - 1
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor of the caller but `kept`."""
+    first = 0
+    for descriptor in sorted(kept):
+        if first < descriptor:  # of an empty range Python makes an endless one
+            os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _HIGHEST)
 
 
 class Spawner:
@@ -36,32 +58,55 @@ class Spawner:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self.resources = contextlib.ExitStack()
+        """What is to end after the last step."""
         engine = os.getpid()
         if os.fork():
             theirs.close()
             return
         try:
-            self._socket.close()
+            requests = _keep_only(theirs)
             syscalls.set_parent_death_signal(signal.SIGKILL)
             if os.getppid() == engine:
                 # Imported on this side only, while the engine goes on with something else.
                 from polyarch.runtime.keeper import serve  # noqa: PLC0415
 
-                serve(theirs)
+                serve(requests)
         finally:
             os._exit(0)
 
     def close(self) -> None:
         """End the spawner and all that it has started."""
         self._socket.close()
+        self.resources.close()
 
-    def ask(self, descriptors: Sequence[int]) -> None:
-        """Have a keeper started that gets copies of `descriptors`. Raises NoRuntime."""
+    def ask(self, descriptors: Sequence[int], *, cgroup: int | None = None) -> None:
+        """Have a keeper started that gets copies of `descriptors`, in the cgroup whose folder is open.
+
+        None is the engine's own. Raises NoRuntime.
+        """
+        word = PLAIN if cgroup is None else INTO_CGROUP
+        sent = [*descriptors, *([] if cgroup is None else [cgroup])]
         try:
             with self._lock:
-                socket.send_fds(self._socket, [b"+"], descriptors)
+                socket.send_fds(self._socket, [word], sent)
         except OSError as error:
             raise NoRuntime(f"the process that starts steps is gone: {error.strerror}") from error
+
+
+def _keep_only(requests: socket.socket) -> socket.socket:
+    """Close all that the engine has open but a socket, which is returned: folders, locks, users' files.
+
+    A step inherits what its keeper has, and would get at it by links of /proc. The streams become the
+    null device's, as those of the engine may be anything, and `requests` may be one of them.
+    """
+    kept = fcntl.fcntl(requests.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    requests.detach()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    close_all_but(0, 1, 2, kept)
+    return socket.socket(fileno=kept)
 
 
 def send_plan(control: socket.socket, plan: bytes) -> None:

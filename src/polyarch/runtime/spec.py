@@ -21,6 +21,8 @@ from polyarch.runtime.seccomp import oci_profile
 
 __all__ = [
     "DEFAULT_CAPABILITIES",
+    "SHM",
+    "SYSTEM_FOLDERS",
     "Bind",
     "DeviceNode",
     "Host",
@@ -42,7 +44,8 @@ __all__ = [
 Json = dict[str, Any]
 
 HOSTNAME = "buildkitsandbox"
-SHM_SIZE = 64 << 20
+_SHM_SIZE = 64 << 20
+SHM = "/dev/shm"  # noqa: S108 a mount point
 
 CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
@@ -55,6 +58,9 @@ CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
 
 DEFAULT_CAPABILITIES = 0x00000000A80425FB
 """What a step gets unless it is `insecure`, as a bit set."""
+
+SYSTEM_FOLDERS = ("/proc", "/dev", "/sys")
+"""Where the system's own file systems are mounted in every root."""
 
 _MASKED_PATHS = (
     "/proc/acpi",
@@ -189,7 +195,8 @@ class Step:
     mounts: tuple[Mount, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
-    shm_size: int = SHM_SIZE
+    shm_size: int = 0
+    """Bytes of a /dev/shm that is asked for; 0 is what every step has."""
     cgroup_parent: str = ""
     resources: Resources | None = None
     user_namespace: str = ""
@@ -285,13 +292,13 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     if step.user_namespace:
         identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
         linux["uidMappings"] = linux["gidMappings"] = identity
-    if step.insecure:
-        everything: Json = {"allow": True, "access": "rwm"}
-        linux["resources"] = {"devices": [everything]}
-    elif seccomp:
+    everything: Json = {"allow": step.insecure, "access": "rwm"}
+    if step.insecure or not host.rootless:
+        # Said in so many words: with no rules at all crun lets a step open some of the machine's devices.
+        given = [] if step.insecure else [_allowance(each) for each in step.devices]
+        linux["resources"] = {"devices": [everything, *given]}
+    if seccomp and not step.insecure:
         linux["seccomp"] = oci_profile()
-    if step.devices and not step.insecure and not host.rootless:
-        linux["resources"] = {"devices": [_allowance(each) for each in step.devices]}
     if step.resources is not None and cgroup:
         linux.setdefault("resources", {}).update(_oci_resources(step.resources))
     return linux
@@ -370,7 +377,10 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
     if in_user_namespace and step.network is Network.HOST:
         # sysfs shows the network; who doesn't own that mustn't mount it.
         sys = _mount("/sys", "none", "/sys", ["rbind", *_LOCKED, access])
-    shared_memory = ["mode=1777", f"size={step.shm_size}"]
+    shared_memory = _mount(SHM, "tmpfs", "shm", [*_LOCKED, "mode=1777", f"size={_SHM_SIZE}"])
+    if step.shm_size:  # an ordinary file system in memory, as BuildKit mounts it
+        options = ["nosuid", "mode=1777", f"size={step.shm_size}"]
+        shared_memory = _mount(SHM, "tmpfs", "tmpfs", options)
     return [
         _mount("/proc", "proc", "proc", [*_LOCKED]),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -380,7 +390,7 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
             "devpts",
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty],
         ),
-        _mount("/dev/shm", "tmpfs", "shm", [*_LOCKED, *shared_memory]),  # noqa: S108 a mount point
+        shared_memory,
         _mount("/dev/mqueue", "mqueue", "mqueue", [*_LOCKED]),
         sys,
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_LOCKED, access]),
@@ -388,11 +398,10 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
 
 
 def _mounts(step: Step, host: Host) -> list[Json]:
-    """Return all mounts; one of the step's own stands in for the system's at the same place."""
-    own = [_oci_mount(each) for each in step.mounts]
-    taken = {mount["destination"] for mount in own}
-    system = (each for each in _system_mounts(step, host) if each["destination"] not in taken)
-    return [*system, *own]
+    """Return all mounts, each place once; one of the step's own stands where the system's would."""
+    own = {mount["destination"]: mount for mount in map(_oci_mount, step.mounts)}
+    system = _system_mounts(step, host)
+    return [*(own.pop(each["destination"], each) for each in system), *own.values()]
 
 
 def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:

@@ -1,4 +1,4 @@
-"""The numbers of the system calls in the seccomp profile, for the two most common machines.
+"""The numbers of the system calls in the seccomp profile and of `bpf`, for the two most common machines.
 
 A line is a name and its numbers on x86_64, i386, aarch64 and arm; `-` where there is no such call.
 Source: syscall_64.tbl, syscall_32.tbl, syscall.tbl of arm, and asm-generic/unistd.h of Linux.
@@ -22,6 +22,7 @@ arch_prctl 158 384 - -
 arm_fadvise64_64 - - - 270
 arm_sync_file_range - - - 341
 bind 49 361 200 282
+bpf 321 357 280 386
 breakpoint - - - 983041
 brk 12 45 214 45
 cacheflush - - - 983042

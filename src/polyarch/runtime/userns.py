@@ -39,6 +39,7 @@ __all__ = [
     "namespace_trouble",
     "needs_user_namespace",
     "parse_subids",
+    "subid_names",
 ]
 
 _CAP_SYS_ADMIN = 21
@@ -177,7 +178,7 @@ def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
             _map_everyone(reader, writer)
         os.close(reader)
         return helper, writer
-    names = _names_of(uid)
+    names = subid_names(uid)
     users = parse_subids(_read("/etc/subuid"), names)
     groups = parse_subids(_read("/etc/subgid"), names)
     tools = tuple(_which(name) for name in ("newuidmap", "newgidmap"))
@@ -192,7 +193,7 @@ def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
     return helper, writer
 
 
-def _names_of(uid: int) -> tuple[str, ...]:
+def subid_names(uid: int) -> tuple[str, ...]:
     """Return what a user may be called in /etc/subuid."""
     import pwd  # noqa: PLC0415 not needed by root
 

@@ -16,7 +16,7 @@ _WAITING = "waiting for another build of this step"
 
 
 class Announcer:
-    """Sends a step's events: started once, when its first work begins, and how it ended.
+    """Sends a step's events: that it waits, started once, when its first work begins, and how it ended.
 
     May be used from several threads. Vertices without a name and empty roots are passed over. A step
     that was found and then had to run after all is announced a second time, as BuildKit does.
@@ -29,6 +29,16 @@ class Announcer:
         self._started: dict[Digest, tuple[Vertex, float]] = {}
         self._seen: set[Digest] = set()
         self._waiting: dict[Digest, float] = {}
+
+    def announced(self, vertex: Vertex) -> None:
+        """There is this vertex; whoever counts steps knows of all of them before the first begins."""
+        if not _is_silent(vertex):
+            self._send(vertex, None)
+
+    def skipped(self, vertex: Vertex) -> None:
+        """The solve ended well; nobody needed to look at `vertex`, unless somebody did."""
+        if vertex.digest not in self._seen:
+            self._complete(vertex, cached=True)
 
     def started(self, vertex: Vertex) -> None:
         """Work on `vertex` begins, or goes on."""
@@ -93,7 +103,7 @@ class Announcer:
     def _send(
         self,
         vertex: Vertex,
-        started: float,
+        started: float | None,
         *,
         completed: float | None = None,
         cached: bool = False,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from polyarch.digest import Digest
 from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, Ingredients
 
@@ -122,6 +123,12 @@ class Records:
                         record.uses,
                     ),
                 )
+
+    def knows(self, op: Digest) -> bool:
+        """Return whether a step with this op has ever given a result that is still recorded."""
+        beginning = Ingredients(op=op, inputs=()).to_json().partition(",")[0]
+        query = "SELECT 1 FROM records WHERE substr(explain, 1, ?) = ? LIMIT 1"
+        return bool(self._database.execute(query, (len(beginning), beginning)))
 
     def results(self) -> tuple[str, ...]:
         """Return the texts of all results that there are records of."""

@@ -89,8 +89,9 @@ class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
     `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
-    `observer`, where it is set, is told of the steps that run.
-    `weight` says how many exec slots running a vertex takes. `clock` gives seconds since the epoch.
+    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called once
+    it is certain that a step will run, before anything is fetched for it; what it raises ends the solve.
+    `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -102,7 +103,6 @@ class Solver(Generic[R]):
         limits: SlotLimits | None = None,
         sink: Sink = ignore_events,
         on_ran: Callable[[Vertex, R], None] | None = None,
-        weight: Callable[[Vertex], int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runner = runner
@@ -111,8 +111,8 @@ class Solver(Generic[R]):
         self.limits = limits or SlotLimits()
         self.sink = sink
         self.on_ran = on_ran
-        self.weight = weight
         self.observer: Observer | None = None
+        self.gate: Callable[[], None] | None = None
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -158,16 +158,21 @@ class _Solve(Generic[R]):
         self._lookups: deque[Command] = deque()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
+        self._gate = solver.gate
         self._outcomes: dict[Digest, Outcome] = {}
         self._failures: dict[Digest, str] = {}
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
+        for vertex in self._graph.vertices():
+            self._announcer.announced(vertex)
         try:
             self._queue(self._machine.start())
             while not self._machine.done:
                 cancel.check()
                 self._step()
+            for vertex in self._graph.vertices():
+                self._announcer.skipped(vertex)
         except PolyarchError:
             # What children do that are being ended is nobody's business.
             cancel.check()
@@ -210,6 +215,9 @@ class _Solve(Generic[R]):
         self._queue(self._machine.handle(event))
 
     def _queue(self, commands: Iterable[Command]) -> None:
+        if self._gate is not None and self._machine.will_run:
+            gate, self._gate = self._gate, None
+            gate()
         for command in commands:
             match command:
                 case Identify() | Query():
@@ -219,12 +227,7 @@ class _Solve(Generic[R]):
                 case Load():
                     self._slots.offer(command, SlotKind.FILE)
                 case Run(vertex=vertex) | Fetch(vertex=vertex):
-                    self._slots.offer(
-                        command, self._solver.runner.kind(vertex), self._weight(vertex)
-                    )
-
-    def _weight(self, vertex: Vertex) -> int:
-        return 1 if self._solver.weight is None else self._solver.weight(vertex)
+                    self._slots.offer(command, self._solver.runner.kind(vertex))
 
     def _note(self, event: Event) -> None:
         outcome = _OUTCOMES.get(type(event))

@@ -151,6 +151,8 @@ class Machine:
         self._looked_at: dict[Digest, _Node] = {}
         self._commands: list[Command] = []
         self._under_way = 0
+        self.will_run = False
+        """Whether it is certain that a step will run."""
 
     @property
     def done(self) -> bool:
@@ -256,6 +258,7 @@ class Machine:
             self._move(node, State.RUNNING)
             self._command(node, Fetch(vertex=node.vertex))
             return
+        self.will_run = True
         for source in node.inputs:
             self._want(source)
         self._foresee(node)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
 from polyarch.store.blobs import Blobs
+from polyarch.text.jsontext import read_json
 
 __all__ = ["documents", "layers_of", "reach"]
 
@@ -71,7 +72,7 @@ def _walk(blobs: Blobs, descriptors: Iterable[str]) -> Iterator[tuple[Digest, di
 
 def _document(blobs: Blobs, digest: Digest) -> dict[str, object] | None:
     try:
-        document = json.loads(blobs.read(digest, _MAX_DOCUMENT))
+        document = read_json(blobs.read(digest, _MAX_DOCUMENT))
     except (NotFound, IntegrityError, ValueError):
         return None
     return document if isinstance(document, dict) else None

@@ -30,11 +30,17 @@ SCHEMA = (
     ),
 )
 _STAMP = struct.Struct("<qqqQI32s")
+_TIMES = 1 << 63
 _TICK_NS = 20_000_000
 _COARSE_NS = 2_100_000_000  # whole seconds: FAT counts by two
 _LONGEST = 60 * 86400.0
 _MOST = 256 << 20
 """Bytes of all trees: about two million files."""
+
+
+def _fits(stamp: FileStamp) -> bool:
+    """Tell whether the times have 64 bits; a file of 1600 or of 2300 is hashed each time."""
+    return -_TIMES <= stamp[1] < _TIMES and stamp[2] >= -_TIMES
 
 
 class StatIndex:
@@ -70,7 +76,7 @@ class StatIndex:
         kept = {
             path: stamp
             for path, stamp in stamps.items()
-            if stamp[2] < (sure if stamp[2] % 1_000_000_000 else coarse)
+            if stamp[2] < (sure if stamp[2] % 1_000_000_000 else coarse) and _fits(stamp)
         }
         now = time.time()
         names = "\0".join(kept).encode("utf-8", "surrogateescape")

@@ -4,8 +4,10 @@
     blobs/sha256/HEX    bytes by digest                                   (store.blobs)
     snapshots/ID/fs     unpacked layers                                   (snapshot.*)
     state.db            records                                           (store.database)
+    emulators/HEX/      emulators with options of their own                   (emulation.tuned)
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
+    logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
     tmp/NAME/           scratch of one living process, who holds an flock on the folder
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final

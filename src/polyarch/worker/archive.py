@@ -7,7 +7,8 @@ from pathlib import Path
 from polyarch.errors import InvalidLayer
 from polyarch.layer.apply import extract
 from polyarch.layer.compress import decompressed
-from polyarch.layer.tarread import TarReader
+from polyarch.layer.tar import BLOCK
+from polyarch.layer.tarread import is_archive
 from polyarch.worker.copy import make_folders
 from polyarch.worker.users import Owner
 
@@ -19,8 +20,9 @@ def unpack_archive(
 ) -> bool:
     """Unpack the file `path` at `destination` in the tree `root`, if it is a tar archive.
 
-    The content decides, never the name. Returns whether it was one; folders that were made for it are
-    added to `made`. Raises InvalidLayer for one that is damaged further on.
+    The content decides, never the name: that the first block is a header. Returns whether it was one;
+    folders that were made for it are added to `made`. Raises InvalidLayer for one that is damaged behind
+    its first header: copied as a file, it would be another result without a word.
     """
     if not _is_archive(path):
         return False
@@ -32,8 +34,11 @@ def unpack_archive(
 
 
 def _is_archive(path: Path) -> bool:
+    start = b""
     try:
         with path.open("rb") as stream, decompressed(stream) as tar:
-            return next(iter(TarReader(tar)), None) is not None
+            while len(start) < BLOCK and (data := tar.read(BLOCK - len(start))):
+                start += data
     except InvalidLayer:
         return False
+    return is_archive(start)

@@ -12,7 +12,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
@@ -85,26 +84,29 @@ class _Hasher:
     def entry(self, entry: Entry) -> bytes:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
         if entry.is_directory:
-            return self._contents(entry.path)
+            return self._contents(str(entry.path))
         return self._file(str(entry.path), entry.status)
 
-    def _contents(self, folder: Path) -> bytes:
+    def _contents(self, folder: str) -> bytes:
         total = hashlib.sha256(b"contents\0")
-        for found in select(self._tree, folder, self._includes, self._excludes):
-            total.update(_framed(os.fsencode(found.inside)))
-            total.update(self._file(str(found.path), found.status))
+        update, file = total.update, self._file
+        for inside, path, status, _ in select(self._tree, folder, self._includes, self._excludes):
+            name = os.fsencode(inside)
+            update(len(name).to_bytes(4, "big") + name + file(path, status))
         return total.digest()
 
     def _file(self, path: str, status: os.stat_result) -> bytes:
         uid, gid = self._tree.owner(path, status)
-        mode = 0o777 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
-        header = f"{stat.S_IFMT(status.st_mode):o} {mode:o} {uid} {gid}".encode()
-        if stat.S_ISREG(status.st_mode):
-            header += b" %d " % status.st_size + self._tree.file_digest(path, status)
-        elif stat.S_ISLNK(status.st_mode):
-            header += b" " + os.fsencode(os.readlink(path))
-        elif not stat.S_ISDIR(status.st_mode):
-            header += b" %d" % status.st_rdev
+        kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+        if kind == stat.S_IFREG:
+            digest = self._tree.file_digest(path, status)
+            header = b"100000 %o %d %d %d %b" % (mode, uid, gid, status.st_size, digest)
+        elif kind == stat.S_IFDIR:
+            header = b"40000 %o %d %d" % (mode, uid, gid)
+        elif kind == stat.S_IFLNK:
+            header = b"120000 777 %d %d %b" % (uid, gid, os.fsencode(self._tree.link_target(path)))
+        else:
+            header = b"%o %o %d %d %d" % (kind, mode, uid, gid, status.st_rdev)
         if not self._tree.is_context:
             header += _xattrs(path)
         if self._note is not None:

@@ -20,19 +20,22 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.inroot import get_node, make_node, resolve, set_owner
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
-from polyarch.worker.tree import Entry, Selected, SourceTree, select
+from polyarch.worker.copyfiles import NO_SPACE, FileCopy, Reuse, counted_xattrs
+from polyarch.worker.crew import Crew
+from polyarch.worker.tree import Entry, Listed, Selected, SourceTree, select
 from polyarch.worker.users import Owner
 
 __all__ = ["Copier", "make_folders"]
 
-_COPY_CHUNK = 1 << 30
-_SMALL_FILE = 1 << 16
+_BATCH = 256
+"""Files of one folder that one thread copies before another may have the next."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -82,7 +85,7 @@ class Copier:
     excludes: Matcher | None = None
     created: int | None = None
     made: list[Path] = field(default_factory=list)
-    _links: dict[tuple[int, int], str] = field(default_factory=dict)
+    reuse: Reuse | None = None
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
         """Copy one source to `destination`: absolute, a folder if it ends with a slash.
@@ -91,9 +94,8 @@ class Copier:
         rather than only taking its contents. Raises InputError where a file would replace a folder or
         the reverse.
         """
-        self._links.clear()
         if not entry.is_directory:
-            self._copy_other(entry.path, self.place(entry.name, destination), entry.status)
+            self._copy_file(str(entry.path), str(self.place(entry.name, destination)), entry.status)
             return
         self._make_parent(destination)
         target = resolve(self.root, destination)
@@ -104,7 +106,7 @@ class Copier:
         self._make_folders(self._shown(target.parent if as_itself else target))
         if as_itself:
             os.mkdir(target, 0o755)
-        self._copy_contents(entry.path, target)
+        self._copy_contents(str(entry.path), str(target))
         if as_itself:
             self._set_metadata(entry.path, target, entry.status)
         else:
@@ -125,7 +127,7 @@ class Copier:
         self._clear(target)
         return target
 
-    def _shown(self, path: Path) -> str:
+    def _shown(self, path: Path | str) -> str:
         inside = os.path.relpath(path, self.root)
         return "/" if inside == "." else f"/{inside}"
 
@@ -138,22 +140,54 @@ class Copier:
         mode = 0o755 if self.mode is None else self.mode.of_new_folders
         make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
 
-    def _copy_contents(self, folder: Path, target: Path) -> None:
-        # Folders get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished: list[tuple[Selected, Path, bool]] = []
-        for found in select(self.source, folder, self.includes, self.excludes):
-            while unfinished and not found.inside.startswith(f"{unfinished[-1][0].inside}/"):
-                self._finish(*unfinished.pop())
-            copied = target / found.inside
-            if stat.S_ISDIR(found.status.st_mode):
-                unfinished.append((found, copied, self._make_folder(copied)))
-                continue
-            self._clear(copied)
-            self._copy_other(found.path, copied, found.status)
-        while unfinished:
-            self._finish(*unfinished.pop())
+    def _files(self) -> FileCopy:
+        return FileCopy(source=self.source, owner=self.owner, mode=self.mode, reuse=self.reuse)
 
-    def _make_folder(self, target: Path) -> bool:
+    def _copy_contents(self, folder: str, target: str) -> None:
+        top = _Folder(folder, target, is_new=not os.listdir(target))
+        open_folders = [top]
+        finished: list[_Folder] = []
+        with Crew() as crew:
+            work = _Work(self._files(), crew)
+            for found in select(self.source, folder, self.includes, self.excludes):
+                while not found.inside.startswith(open_folders[-1].prefix):
+                    finished.append(work.flushed(open_folders.pop()))
+                self._copy_found(found, f"{target}/{found.inside}", open_folders, work)
+            finished += map(work.flushed, reversed(open_folders[1:]))
+            work.flushed(top)
+            crew.join()
+        for first, other in work.links:
+            os.link(first, other, follow_symlinks=False)
+        # Folders get their metadata when all is copied: whatever is made in them changes their time.
+        for each in finished:
+            self._finish(each)
+
+    def _copy_found(
+        self, found: Selected, target: str, open_folders: list[_Folder], work: _Work
+    ) -> None:
+        status = found.status
+        if stat.S_ISDIR(status.st_mode):
+            is_new = self._make_folder(target)
+            open_folders.append(_Folder(found.path, target, is_new=is_new, found=found))
+            return
+        if not open_folders[-1].is_new:
+            self._clear(target)
+        if not self._is_plain(status):
+            self._copy_special(found.path, target, status)
+        elif not work.is_further_name(status, target):
+            work.add(open_folders[-1], Listed(os.path.basename(found.path), status))
+
+    def _copy_file(self, path: str, target: str, status: os.stat_result) -> None:
+        if self._is_plain(status):
+            self._files().copy_one(path, status, target)
+        else:
+            self._copy_special(path, target, status)
+
+    def _is_plain(self, status: os.stat_result) -> bool:
+        """Tell whether something is a regular file; an empty one may stand for a device, but in a context."""
+        return stat.S_ISREG(status.st_mode) and (self.source.is_context or status.st_size > 0)
+
+    def _make_folder(self, target: str) -> bool:
         """Make a folder below the destination; return whether it is new."""
         try:
             os.mkdir(target, 0o755)
@@ -163,15 +197,17 @@ class Copier:
             return False
         return True
 
-    def _finish(self, found: Selected, target: Path, is_new: bool) -> None:
-        if not (found.is_wanted or is_new):
+    def _finish(self, folder: _Folder) -> None:
+        found, target = folder.found, folder.target
+        assert found is not None
+        if not (found.is_wanted or folder.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return
         self._set_metadata(found.path, target, found.status)
         if not found.is_wanted and self.created is not None:
             os.utime(target, (self.created, self.created))
 
-    def _clear(self, target: Path) -> None:
+    def _clear(self, target: Path | str) -> None:
         try:
             os.unlink(target)
         except FileNotFoundError:
@@ -180,34 +216,23 @@ class Copier:
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 
-    def _copy_other(self, path: Path, target: Path, status: os.stat_result) -> None:
-        """Copy anything but a folder to `target`, where nothing is."""
-        kind = status.st_mode
+    def _copy_special(self, path: str, target: str, status: os.stat_result) -> None:
+        """Copy anything but a folder and a plain file to `target`, where nothing is."""
+        kind, device = status.st_mode, status.st_rdev
         if stat.S_ISLNK(kind):
-            os.symlink(os.readlink(path), target)
-        elif stat.S_ISREG(kind):
-            kind, device = (kind, 0) if self.source.is_context else get_node(path, status)
-            if stat.S_ISREG(kind):
-                self._copy_regular(path, target, status)
-                return
-            make_node(target, stat.S_IFMT(kind) | 0o600, device)
+            os.symlink(self.source.link_target(path), target)
         elif stat.S_ISSOCK(kind):
             os.close(os.open(target, _NEW, 0o600))
         else:
-            make_node(target, stat.S_IFMT(kind) | 0o600, status.st_rdev)
+            if stat.S_ISREG(kind):
+                kind, device = get_node(path, status)
+            if stat.S_ISREG(kind):
+                self._files().copy_one(path, status, target)
+                return
+            make_node(target, stat.S_IFMT(kind) | 0o600, device)
         self._set_metadata(path, target, status)
 
-    def _copy_regular(self, path: Path, target: Path, status: os.stat_result) -> None:
-        key = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1 and key in self._links:
-            os.link(self._links[key], target, follow_symlinks=False)
-            return
-        _copy_file(path, target, status.st_size)
-        self._set_metadata(path, target, status)
-        if status.st_nlink > 1:
-            self._links[key] = str(target)
-
-    def _set_metadata(self, path: Path, target: Path, status: os.stat_result) -> None:
+    def _set_metadata(self, path: str | Path, target: str | Path, status: os.stat_result) -> None:
         """Set owner, mode, extended attributes and times, in the order that keeps set-id bits."""
         if self.owner is not None:
             uid, gid = self.owner.uid, self.owner.gid
@@ -224,60 +249,68 @@ class Copier:
         _set_times(target, status)
 
 
-def _set_times(target: Path, status: os.stat_result) -> None:
+@dataclass(slots=True)
+class _Folder:
+    """A folder that is being copied, and its plain files that aren't yet; `found` is None for the topmost."""
+
+    path: str
+    target: str
+    is_new: bool
+    found: Selected | None = None
+    items: list[Listed] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        """How the paths of what is in it begin."""
+        return "" if self.found is None else f"{self.found.inside}/"
+
+
+@dataclass(slots=True)
+class _Work:
+    """Plain files on their way to the crew, and files that have more than one name."""
+
+    files: FileCopy
+    crew: Crew
+    links: list[tuple[str, str]] = field(default_factory=list)
+    _first_names: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def add(self, folder: _Folder, item: Listed) -> None:
+        """Have a file of a folder copied."""
+        folder.items.append(item)
+        if len(folder.items) >= _BATCH:
+            self.flushed(folder)
+
+    def flushed(self, folder: _Folder) -> _Folder:
+        """Have all files copied that were added to a folder; return it."""
+        if folder.items:
+            self.crew.do(partial(self.files.copy, folder.path, folder.target, folder.items))
+            folder.items = []
+        return folder
+
+    def is_further_name(self, status: os.stat_result, target: str) -> bool:
+        """Tell whether a file is copied already, by another name, and becomes a link to that."""
+        if status.st_nlink == 1:
+            return False
+        first = self._first_names.setdefault((status.st_dev, status.st_ino), target)
+        if first is target:
+            return False
+        self.links.append((first, target))
+        return True
+
+
+def _set_times(target: str | Path, status: os.stat_result) -> None:
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
-def _copy_file(path: Path, target: Path, size: int) -> None:
-    """Copy a file's bytes inside the kernel: shared extents where the file system has them."""
-    reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        writer = os.open(target, _NEW, 0o600)
-        try:
-            if size <= _SMALL_FILE:
-                _copy_small(reader, writer)
-            else:
-                _copy_large(reader, writer)
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
-def _copy_small(reader: int, writer: int) -> None:
-    while data := os.read(reader, _SMALL_FILE * 2):
-        while data:
-            data = data[os.write(writer, data) :]
-
-
-def _copy_large(reader: int, writer: int) -> None:
-    try:
-        while os.copy_file_range(reader, writer, _COPY_CHUNK):
-            pass
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise
-        # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
-        while os.sendfile(writer, reader, None, _COPY_CHUNK):
-            pass
-
-
-_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
-
-
-def _copy_xattrs(path: Path, target: Path) -> None:
+def _copy_xattrs(path: str | Path, target: str | Path) -> None:
     """Copy the extended attributes that belong to the file, not to this machine's policy.
 
     Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
     """
     try:
-        for name in os.listxattr(path, follow_symlinks=False):
-            if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
-                continue
-            if name.startswith("security.") and name != "security.capability":
-                continue
+        for name in counted_xattrs(os.listxattr(path, follow_symlinks=False)):
             value = os.getxattr(path, name, follow_symlinks=False)
             os.setxattr(target, name, value, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise

@@ -6,7 +6,9 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +18,7 @@ from polyarch.cdi.devices import Devices
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
-from polyarch.progress import CancelToken, Sink
+from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
@@ -30,6 +32,7 @@ from polyarch.runtime.spec import (
     Ulimit,
     hosts_file,
 )
+from polyarch.runtime.subids import id_hint
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
@@ -119,10 +122,18 @@ class StepRunner:
 
     def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
         try:
-            return self.foreign.prepare(op.platform)
+            emulation = self.foreign.prepare(op.platform)
         except NoEmulator as error:
             error.place = vertex.location
             raise
+        if emulation.emulator:
+            # The step's name stays as it is, which is in the image's history.
+            now = time.time()
+            mark = f"emulated by {os.path.basename(emulation.emulator)}"
+            self.sink(
+                StatusEvent(step=vertex.digest, id=mark, started=now, completed=now, is_remark=True)
+            )
+        return emulation
 
     def _step(
         self,
@@ -141,7 +152,7 @@ class StepRunner:
         # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
         env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
         home = {"HOME": who.home}
-        env = {**emulation.environment, **home, **mounted.defaults, **env, **mounted.env}
+        env = {**home, **mounted.defaults, **env, **mounted.env}
         limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
         step = Step(
             argv=op.argv,
@@ -207,7 +218,7 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
     command = " ".join(op.argv)
     return StepFailed(
         f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op) or _full_disk(scratch),
+        hint=_advice(ended, op) or _full_disk(scratch) or id_hint(log.tail()),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),

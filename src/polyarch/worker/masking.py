@@ -1,7 +1,7 @@
 """What steps print -> the same without the secrets of the build.
 
 A secret is masked by its lines, since programs print lines, each by itself and without the blanks around
-it; as a whole also in base64, at any place of what was coded, and as it is written in addresses. Every byte
+it; of a file of settings (NAME=VALUE), the longer values by themselves, too; as a whole also in base64, at any place of what was coded, and as it is written in addresses. Every byte
 that belongs to an occurrence is replaced, overlapping ones together: so the result doesn't depend on how
 the output was cut into pieces, and nothing of a secret survives beside another.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import binascii
 import itertools
+import re
 import sys
 import threading
 from bisect import bisect_left
@@ -37,6 +38,11 @@ _BASE64_LINES = (64, 76)
 _LONG = 15
 _FEW = 24
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+# A secret may be a whole header: what is secret of it is the rest.
+_SCHEMES = frozenset({b"basic", b"bearer", b"token"})
+_SETTING = re.compile(rb"(?:export\s+)?[A-Za-z_][\w.-]*\s*=(.*)")
+# Shorter values of settings are words like "production" and numbers of ports, most of the time.
+_LEAST_VALUE = 12
 Span = tuple[int, int]
 
 
@@ -48,8 +54,25 @@ def forms(secret: bytes) -> Iterator[bytes]:
         if not (bare.startswith(b"-----") and bare.endswith(b"-----")):
             yield from _pieces(bare)
             yield from _pieces(_quoted(bare))
+        scheme, _, token = bare.partition(b" ")
+        if scheme.lower() in _SCHEMES:
+            yield from _pieces(token.strip())
+    for value in _assigned(secret):
+        yield from _pieces(value)
     for whole in {secret, secret.strip()}:
         yield from _coded(whole)
+
+
+def _assigned(secret: bytes) -> Iterator[bytes]:
+    """Give the values of a secret that is nothing but settings, as `.env` files are."""
+    lines = [line.strip() for line in secret.splitlines()]
+    settings = [line for line in lines if line and not line.startswith(b"#")]
+    found = [_SETTING.fullmatch(line) for line in settings]
+    for match in found if all(found) else ():
+        assert match is not None
+        value = match[1].strip(b"\"' \t")
+        if len(value) >= _LEAST_VALUE:
+            yield value
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
@@ -87,7 +110,7 @@ class _Finder:
 
     def __init__(self, texts: Iterable[bytes]) -> None:
         self.texts = sorted(set(texts))
-        self._first = frozenset(text[0] for text in self.texts)
+        self._begin = frozenset(text[:LEAST] for text in self.texts)
         self._reach = max(map(len, self.texts), default=1) - 1
         # An occurrence of 15 bytes holds 8 that begin at a multiple of 8; of shorter ones the first 4
         # are looked for everywhere. Both are compared as numbers.
@@ -123,7 +146,8 @@ class _Finder:
         """Return from where on data may be the beginning of a text; its length if there is no such place."""
         line = data.rfind(b"\n") + 1
         for start in range(max(line, len(data) - self._reach), len(data)):
-            if data[start] in self._first and self._begins(data[start:]):
+            begin = data[start : start + LEAST]
+            if (begin in self._begin or len(begin) < LEAST) and self._begins(data[start:]):
                 return start
         return len(data)
 
@@ -176,12 +200,14 @@ class Masker:
         self._taught: set[bytes] = set()
         self.finder = _Finder(())
 
-    def teach(self, secret: bytes) -> None:
-        """Mask this secret from now on."""
+    def teach(self, *secrets: bytes) -> None:
+        """Mask these secrets from now on; many at once are taught sooner than one after the other."""
         with self._lock:
-            if secret not in self._taught:
-                self._taught.add(secret)
-                self.finder = _Finder((*self.finder.texts, *forms(secret)))
+            fresh = set(secrets) - self._taught
+            if fresh:
+                self._taught |= fresh
+                texts = (form for secret in fresh for form in forms(secret))
+                self.finder = _Finder((*self.finder.texts, *texts))
 
     def stream(self) -> StreamMasker:
         """Return what masks a stream of output."""
@@ -204,15 +230,25 @@ class Masker:
 
     @contextmanager
     def masks_errors(self) -> Iterator[None]:
-        """Mask the errors that leave the block; what a server or a program said may be in them."""
+        """Mask the errors that leave the block; what a server or a program said may be in them.
+
+        So are those that led to them, which tracebacks show.
+        """
         try:
             yield
         except PolyarchError as error:
-            error.args = tuple(
-                self.text(each) if isinstance(each, str) else each for each in error.args
-            )
-            error.hint = self.text(error.hint)
+            reason: BaseException | None = error
+            while reason is not None:
+                self._mask(reason)
+                reason = reason.__cause__ or reason.__context__
             raise
+
+    def _mask(self, error: BaseException) -> None:
+        error.args = tuple(
+            self.text(each) if isinstance(each, str) else each for each in error.args
+        )
+        if isinstance(error, PolyarchError):
+            error.hint = self.text(error.hint)
 
 
 class StreamMasker:

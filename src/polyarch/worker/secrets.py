@@ -62,15 +62,17 @@ class Secrets:
         """
         if self.masker is None:
             return
+        found = []
         for identifier, source in self.sources.items():
             if source.value is not None or source.env or _is_regular(source.path):
                 with suppress(PolyarchError):
-                    self.find(identifier)
+                    found.append(self._read(identifier))
         for path in filter(_is_regular, self.keys):
             from polyarch.worker.keyagent import read_key  # noqa: PLC0415 for keys only
 
             with suppress(PolyarchError):
-                self.masker.teach(read_key(path))
+                found.append(read_key(path))
+        self.masker.teach(*filter(None, found))
 
     def _read(self, identifier: str) -> bytes | None:
         source = self.sources.get(identifier)

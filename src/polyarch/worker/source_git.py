@@ -32,6 +32,7 @@ from polyarch.registry.origin import origin_of
 from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
+from polyarch.text.epoch import has_date
 from polyarch.worker.secrets import Secrets
 
 __all__ = ["GitSource", "GitTree", "set_times", "without_login"]
@@ -122,7 +123,8 @@ class GitSource:
             git.run("remote", "set-url", "--", "origin", without_login(remote))
         if op.submodules:
             git.run("submodule", "update", "--init", "--recursive", "--depth=1")
-        made = int(git.run("show", "-s", "--format=%ct", commit).strip())
+        told = int(git.run("show", "-s", "--format=%ct", commit).strip())
+        made = told if has_date(told) else 0
         if op.keep_git_dir:
             git.run("reflog", "expire", "--all", "--expire=now")
             (folder / ".git/FETCH_HEAD").unlink(missing_ok=True)

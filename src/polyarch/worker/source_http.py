@@ -24,6 +24,7 @@ from polyarch.registry.origin import redacted
 from polyarch.store.downloads import Download, Downloads
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
+from polyarch.text.epoch import has_date
 from polyarch.worker.secrets import Secrets
 
 __all__ = ["HttpFile", "HttpSource"]
@@ -150,6 +151,7 @@ def _seconds(text: str) -> int | None:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to load, seldom needed
 
     try:
-        return int(parsedate_to_datetime(text).timestamp())
-    except ValueError:
+        seconds = int(parsedate_to_datetime(text).timestamp())
+    except (ValueError, OverflowError, TypeError):
         return None
+    return seconds if has_date(seconds) else None

@@ -15,30 +15,34 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from polyarch.digest import DiffID, Digest
-from polyarch.errors import IntegrityError, NotFound
+from polyarch.digest import DiffID, Digest, parse_digest
+from polyarch.errors import IntegrityError, InvalidDigest, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
-from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, StatusEvent, step
+from polyarch.progress import CancelToken, Sink, StatusEvent, cancellable, step
 from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
+from polyarch.text.jsontext import read_json
 
-__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote"]
+__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
 
 _FETCHES_AT_ONCE = 4
-_DOCUMENT_LIMIT = 4 << 20
+"""Of one image."""
+_FETCHES_IN_ALL = 16
+_MOST_INDEXES = 8
+"""Indexes one in another: real ones are flat, and a chain could go on for ever."""
 
 
 class Remote(Protocol):
@@ -86,6 +90,9 @@ class ImageSource:
     remote: Remote
     sink: Sink
     unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
+    fetching: AbstractContextManager[object] = field(
+        default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
+    )
     _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
 
     def remember(self, manifest: Digest, stack: LayerStack) -> None:
@@ -141,7 +148,8 @@ class ImageSource:
             status = _Status(self.sink, shown, blob.digest, blob.size)
             if not self._from_layouts(layer, status.progress, cancel):
                 sources = map(parse_reference, filter(_is_name, layer.sources))
-                self.remote.fetch(sources, blob, status.progress, cancel)
+                with self.fetching:
+                    self.remote.fetch(sources, blob, status.progress, cancel)
             status.end()
 
     def _from_layouts(self, layer: LayerRef, progress: Progress, cancel: CancelToken) -> bool:
@@ -163,7 +171,11 @@ class ImageSource:
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
         def fill(folder: Path) -> None:
-            with self.store.blobs.open(blob.digest) as stream, decompressed(stream) as tar:
+            with (
+                cancellable(cancel),
+                self.store.blobs.open(blob.digest) as stream,
+                decompressed(stream) as tar,
+            ):
                 found = apply(tar, folder)
             if found != diff_id:
                 raise IntegrityError(
@@ -307,9 +319,9 @@ class ImageResolver:
         """Return the descriptor of a manifest or index that the store has, by its digest."""
         blobs = self.images.store.blobs
         size = blobs.find_size(digest)
-        if size is None or size > _DOCUMENT_LIMIT:
+        if size is None or size > DOCUMENT_LIMIT:
             return None
-        document = _config(blobs.read(digest, _DOCUMENT_LIMIT), digest)
+        document = read_config(blobs.read(digest, DOCUMENT_LIMIT), digest)
         media_type = document.get("mediaType")
         if not isinstance(media_type, str):
             return None
@@ -331,17 +343,22 @@ class ImageResolver:
     def _document(self, origin: _Origin, descriptor: Descriptor) -> bytes:
         blobs = self.images.store.blobs
         if blobs.has(descriptor.digest, size=descriptor.size or None):
-            return blobs.read(descriptor.digest, _DOCUMENT_LIMIT)
+            return blobs.read(descriptor.digest, DOCUMENT_LIMIT)
         data = origin.document(descriptor)
         blobs.put(data, descriptor.digest)
         return data
 
     def _image(self, origin: _Origin, root: Descriptor, platform: Platform) -> BaseImage:
-        descriptor = root
+        descriptor, depth = root, 0
         while is_index(descriptor.media_type):
-            descriptor = self._choose(origin, descriptor, platform)
+            descriptor, depth = self._choose(origin, descriptor, platform), depth + 1
+            if depth > _MOST_INDEXES:
+                raise IntegrityError(
+                    f"{origin.reference} is more than {_MOST_INDEXES} indexes, one in another",
+                    hint="the image is damaged or hostile; don't use it",
+                )
         manifest = parse_manifest(self._document(origin, descriptor))
-        config = _config(self._document(origin, manifest.config), manifest.config.digest)
+        config = read_config(self._document(origin, manifest.config), manifest.config.digest)
         diff_ids = _diff_ids(config)
         if len(diff_ids) != len(manifest.layers):
             raise IntegrityError(
@@ -363,6 +380,7 @@ class ImageResolver:
             digest=descriptor.digest,
             diff_ids=diff_ids,
             config=config,
+            root=root.digest,
         )
 
     def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:
@@ -373,17 +391,22 @@ class ImageResolver:
             raise NotFound(f"{origin.shown}: {error}", hint=error.hint) from error
 
 
-def _config(data: bytes, digest: Digest) -> dict[str, object]:
+def read_config(data: bytes, digest: Digest) -> dict[str, object]:
+    """Read the config of an image. Raises IntegrityError."""
     try:
-        config = json.loads(data)
+        config = read_json(data)
     except ValueError as error:
-        raise IntegrityError(f"the image config {digest} is no JSON") from error
+        raise IntegrityError(f"the image config {digest} is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise IntegrityError(f"the image config {digest} is no JSON object")
     return config
 
 
 def _diff_ids(config: Mapping[str, object]) -> tuple[DiffID, ...]:
+    """Return the diff IDs of a config; they name snapshots, so nothing else may pass for one."""
     rootfs = config.get("rootfs")
     found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    return tuple(DiffID(str(each)) for each in found) if isinstance(found, list) else ()
+    try:
+        return tuple(DiffID(parse_digest(str(each))) for each in found or ())
+    except (InvalidDigest, TypeError) as error:
+        raise IntegrityError(f"the image config has a bad list of diff IDs: {error}") from error

@@ -10,20 +10,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from polyarch.digest import Digest, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
+from polyarch.inroot import open_regular, read_small
 from polyarch.oci.base import LAYOUT_SCHEME
-from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.fields import read_document
 from polyarch.progress import CancelToken
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.store.blobs import Blobs
 
 __all__ = ["Layout", "LayoutAddress", "fetch_layer", "open_layout", "parse_layout"]
 
-_INDEX_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 _IMAGE_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -121,8 +122,12 @@ class Layout:
 
     def document(self, descriptor: Descriptor, blobs: Blobs) -> bytes:
         """Return a manifest, index or config, which is kept in the store. Raises as `fetch`."""
+        check_document(descriptor)
+        with suppress(OSError):
+            size = os.stat(self._path(descriptor.digest)).st_size
+            check_document(replace(descriptor, size=size))
         self.fetch(descriptor, blobs, lambda _: None, CancelToken())
-        return blobs.read(descriptor.digest, _INDEX_LIMIT)
+        return blobs.read(descriptor.digest, DOCUMENT_LIMIT)
 
     def fetch(
         self,
@@ -134,7 +139,7 @@ class Layout:
         """Bring a blob into the store, verified. Raises NotFound, IntegrityError, StoreError."""
         try:
             with (
-                self._path(descriptor.digest).open("rb", buffering=0) as stream,
+                open(open_regular(self._path(descriptor.digest)), "rb", buffering=0) as stream,
                 blobs.writer(descriptor.digest, size=descriptor.size or None) as writer,
             ):
                 while piece := stream.read(_CHUNK):
@@ -151,8 +156,7 @@ class Layout:
 
     def _bytes(self, path: Path) -> bytes:
         try:
-            with path.open("rb") as stream:
-                return stream.read(_INDEX_LIMIT)
+            return read_small(path, DOCUMENT_LIMIT, "document of an image")
         except FileNotFoundError as error:
             if path.parent.parent.name == "blobs":
                 digest = Digest(f"{path.parent.name}:{path.name}")

@@ -14,9 +14,11 @@ from pathlib import Path
 from polyarch.errors import InputError
 from polyarch.store.statindex import FileStamp, StatIndex
 from polyarch.text.ignore import ContextFilter, Matcher
-from polyarch.worker.tree import SourceTree, hash_file
+from polyarch.worker.tree import REPLACED, SourceTree, changed, hash_open, is_same_file
 
 __all__ = ["ContextDigests", "open_context"]
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests) -> SourceTree:
@@ -48,16 +50,21 @@ class ContextDigests:
 
         Raises InputError for a file that can't be read, or that changes while it is read.
         """
+        known = self._known
+        if known is None:
+            known = self._load()
+        stamp = known.get(path)
+        if stamp is None or not _fits(stamp, status):
+            stamp = _stamp(status, _hash(path, status))
+            self._has_news = True
+        self._seen[path] = stamp
+        return stamp[5]
+
+    def _load(self) -> dict[str, FileStamp]:
         with self._lock:
             if self._known is None:
                 self._known = self._index.load(self._tree)
-            stamp = self._known.get(path)
-        found = _stamp(status, stamp[5] if stamp else b"")
-        if stamp is None or stamp != found:
-            found = _stamp(status, _hash(path, status))
-            self._has_news = True
-        self._seen[path] = found
-        return found[5]
+            return self._known
 
     def save(self) -> None:
         """Remember what was hashed; nothing is written if there was nothing new."""
@@ -85,18 +92,32 @@ def _stamp(status: os.stat_result, digest: bytes) -> FileStamp:
     )
 
 
+def _fits(stamp: FileStamp, status: os.stat_result) -> bool:
+    return (
+        stamp[1] == status.st_mtime_ns
+        and stamp[2] == status.st_ctime_ns
+        and stamp[0] == status.st_size
+        and stamp[3] == status.st_ino
+        and stamp[4] == status.st_mode
+    )
+
+
 def _hash(path: str, status: os.stat_result) -> bytes:
+    """Hash a file, which has to be the one that was looked at, before and after it is read."""
     try:
-        digest = hash_file(path, status)
-        after = os.lstat(path)
+        descriptor = os.open(path, _READ)
+        try:
+            before = os.fstat(descriptor)
+            digest = hash_open(descriptor) if is_same_file(before, status) else b""
+            if not digest or not is_same_file(os.fstat(descriptor), status):
+                raise changed(path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
+        if error.errno in REPLACED:
+            raise changed(path) from error
         raise InputError(
             f"can't read {path} of the build context: {error.strerror}",
             hint="mend its permissions, or leave it out by .dockerignore",
         ) from error
-    if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
-        raise InputError(
-            f"{path} changed while it was read",
-            hint="build again when nothing writes to the build context",
-        )
     return digest

@@ -7,24 +7,31 @@ extended attributes don't count. Source: what BuildKit's client sends of a local
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from polyarch import syscalls
 from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
+from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
 
 __all__ = [
+    "REPLACED",
     "Entry",
     "FileDigest",
+    "Listed",
     "Selected",
     "SourceTree",
+    "changed",
     "clean_source",
     "exclusion",
     "find_literal",
@@ -32,8 +39,16 @@ __all__ = [
     "find_sources",
     "find_starts",
     "hash_file",
+    "hash_open",
+    "is_same_file",
     "select",
 ]
+
+_CHUNK = 1 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
+"""What the kernel says where something is another thing than it was when its folder was listed."""
+_STRAIGHT = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
 FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
@@ -41,8 +56,31 @@ FileDigest = Callable[[str, os.stat_result], bytes]
 
 def hash_file(path: str, _status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
-    with open(path, "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return hash_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hash_open(descriptor: int) -> bytes:
+    """Read an open file from where it stands and return the sha256 of that. Raises OSError."""
+    found = hashlib.sha256(usedforsecurity=False)
+    while piece := os.read(descriptor, _CHUNK):
+        check_cancelled()
+        found.update(piece)
+    return found.digest()
+
+
+def is_same_file(now: os.stat_result, then: os.stat_result) -> bool:
+    """Tell whether a file is the one that was looked at, and has been left alone since."""
+    return (
+        now.st_ino == then.st_ino
+        and now.st_dev == then.st_dev
+        and now.st_mode == then.st_mode
+        and now.st_size == then.st_size
+        and now.st_mtime_ns == then.st_mtime_ns
+    )
 
 
 @frozen
@@ -60,27 +98,70 @@ class SourceTree:
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
     revision: str = ""
-    _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
+    _listings: dict[str, list[Listed]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
         """Return who owns the file at `path` (absolute, on this machine) in the result."""
         return (0, 0) if self.is_context else get_owner(path, status)
 
-    def entries(self, folder: Path) -> list[os.DirEntry[str]]:
+    def entries(self, folder: str) -> list[Listed]:
         """List a folder below the root, sorted by name, without what is ignored.
 
         A context's listing is read once for the whole build, so that what is hashed is what is copied.
         """
         if not self.is_context:
-            return _listing(folder)
-        key = str(folder)
-        if key not in self._listings:
-            found = _context_listing(folder)
-            if self.ignores is not None:
-                prefix = "" if folder == self.root else os.path.relpath(folder, self.root) + "/"
-                found = [each for each in found if not self._is_left_out(prefix + each.name, each)]
-            self._listings[key] = found
-        return self._listings[key]
+            with _opened(folder) as descriptor:
+                return _listing(descriptor, _all)
+        found = self._listings.get(folder)
+        if found is None:
+            found = self._listings[folder] = self._context_listing(folder)
+        return found
+
+    def _context_listing(self, folder: str) -> list[Listed]:
+        """List a folder that its owner may change meanwhile: a link on the way to it isn't followed."""
+        try:
+            with _changing(folder), self._opened_inside(folder) as descriptor:
+                return _listing(descriptor, self._keeps(folder))
+        except PermissionError as error:
+            raise InputError(
+                f"can't read {folder} of the build context: {error.strerror}",
+                hint="mend its permissions, or leave it out by .dockerignore",
+            ) from error
+
+    @contextmanager
+    def _opened_inside(self, folder: str) -> Iterator[int]:
+        with _opened(str(self.root)) as root:
+            inside = self.inside(folder)
+            if not inside:
+                yield root
+                return
+            descriptor = syscalls.openat2(root, Path(inside), _FOLDER, resolve=_STRAIGHT)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def link_target(self, path: str) -> str:
+        """Return where a symbolic link of the tree leads to. Raises as `entries`."""
+        if not self.is_context:
+            return os.readlink(path)
+        folder, _, name = path.rpartition("/")
+        with _changing(path), self._opened_inside(folder or "/") as descriptor:
+            return os.readlink(name, dir_fd=descriptor)
+
+    def inside(self, path: str) -> str:
+        """Return the path of something in the tree from its root on, without a leading slash."""
+        root = str(self.root)
+        return path.removeprefix(root).lstrip("/") if path != root else ""
+
+    def _keeps(self, folder: str) -> Callable[[os.DirEntry[str]], bool]:
+        if self.ignores is None:
+            return _is_no_socket
+        inside = self.inside(folder)
+        prefix = inside and f"{inside}/"
+        return lambda entry: (
+            not self._is_left_out(prefix + entry.name, entry) and _is_no_socket(entry)
+        )
 
     def _is_left_out(self, path: str, entry: os.DirEntry[str]) -> bool:
         assert self.ignores is not None
@@ -89,33 +170,63 @@ class SourceTree:
         if not entry.is_dir(follow_symlinks=False) or not (self.may_keep and self.may_keep(path)):
             return True
         # An ignored folder stays if a later pattern brings something below it back.
-        return not self.entries(self.root / path)
+        return not self.entries(f"{self.root}/{path}")
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+class Listed(NamedTuple):
+    """What a folder holds under a name; `status` is as `os.lstat` gives it."""
+
+    name: str
+    status: os.stat_result
 
 
-def _listing(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as listing:
-        return sorted(listing, key=_name)
+def changed(path: str) -> InputError:
+    """Return the error for something that is another thing than it was when it was looked at."""
+    return InputError(
+        f"{path} changed while it was read",
+        hint="build again when nothing writes to the build context",
+    )
 
 
-def _context_listing(folder: Path) -> list[os.DirEntry[str]]:
+@contextmanager
+def _changing(path: str) -> Iterator[None]:
     try:
-        return [entry for entry in _listing(folder) if not _is_socket(entry)]
-    except PermissionError as error:
-        raise InputError(
-            f"can't read {folder} of the build context: {error.strerror}",
-            hint="mend its permissions, or leave it out by .dockerignore",
-        ) from error
+        yield
+    except OSError as error:
+        if error.errno not in REPLACED:
+            raise
+        raise changed(path) from error
 
 
-def _is_socket(entry: os.DirEntry[str]) -> bool:
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _listing(descriptor: int, keeps: Callable[[os.DirEntry[str]], bool]) -> list[Listed]:
+    with os.scandir(descriptor) as entries:
+        found = [
+            Listed(entry.name, entry.stat(follow_symlinks=False))
+            for entry in entries
+            if keeps(entry)
+        ]
+    found.sort()
+    return found
+
+
+def _all(_entry: os.DirEntry[str]) -> bool:
+    return True
+
+
+def _is_no_socket(entry: os.DirEntry[str]) -> bool:
     # Of most entries the listing says what they are; sockets aren't sent to a builder.
     if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
-        return False
-    return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+        return True
+    return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
 
 
 @frozen
@@ -188,19 +299,37 @@ class Selected(NamedTuple):
     """
 
     inside: str
-    path: Path
+    path: str
     status: os.stat_result
-    is_wanted: bool
+    is_wanted: bool = True
 
 
 def select(
-    tree: SourceTree, folder: Path, includes: Matcher | None = None, excludes: Matcher | None = None
+    tree: SourceTree, folder: str, includes: Matcher | None = None, excludes: Matcher | None = None
 ) -> Iterator[Selected]:
     """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
 
     None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
     """
+    if includes is None and excludes is None:
+        return _everything(tree, folder)
     return _Selection(tree, includes, excludes).below(folder, "", None, None)
+
+
+def _everything(tree: SourceTree, folder: str) -> Iterator[Selected]:
+    """Walk a folder of which nothing is left out: one loop, as contexts of many files wait for it."""
+    open_folders = [(f"{folder}/", "", iter(tree.entries(folder)))]
+    while open_folders:
+        place, prefix, items = open_folders[-1]
+        for name, status in items:
+            yield Selected(prefix + name, place + name, status)
+            if stat.S_ISDIR(status.st_mode):
+                check_cancelled()
+                below = iter(tree.entries(place + name))
+                open_folders.append((f"{place}{name}/", f"{prefix}{name}/", below))
+                break
+        else:
+            open_folders.pop()
 
 
 class _Selection:
@@ -214,20 +343,20 @@ class _Selection:
         self._waiting: list[Selected] = []
 
     def below(
-        self, folder: Path, prefix: str, included: Verdict | None, excluded: Verdict | None
+        self, folder: str, prefix: str, included: Verdict | None, excluded: Verdict | None
     ) -> Iterator[Selected]:
         """Walk `folder`, called `prefix`, given the verdicts on it."""
         for item in self._tree.entries(folder):
+            check_cancelled()
             inside = prefix + item.name
             includes = _judge(self._includes, inside, included)
             excludes = _judge(self._excludes, inside, excluded)
             is_excluded = excludes is not None and excludes.ignored
             is_wanted = (includes is None or includes.ignored) and not is_excluded
-            is_folder = item.is_dir(follow_symlinks=False)
+            is_folder = stat.S_ISDIR(item.status.st_mode)
             if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
                 continue
-            status = item.stat(follow_symlinks=False)
-            found = Selected(inside, folder / item.name, status, is_wanted)
+            found = Selected(inside, f"{folder}/{item.name}", item.status, is_wanted)
             if is_wanted:
                 yield from self._waiting
                 self._waiting.clear()
@@ -298,7 +427,7 @@ def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:
     assert tree.ignores is not None
-    if tree.ignores(inside) and not (stat.S_ISDIR(status.st_mode) and tree.entries(real)):
+    if tree.ignores(inside) and not (stat.S_ISDIR(status.st_mode) and tree.entries(str(real))):
         raise FileNotFoundError(inside)
 
 
@@ -330,11 +459,11 @@ def _matches(tree: SourceTree, base: Path, pattern: str) -> Iterator[str]:
     """Yield the paths below `base` that match, outermost first: a match isn't looked into."""
     components = pattern.split("/")
     prefix = os.path.relpath(base, tree.root)
-    yield from _match_level(tree, base, components, "" if prefix == "." else prefix + "/")
+    yield from _match_level(tree, str(base), components, "" if prefix == "." else prefix + "/")
 
 
 def _match_level(
-    tree: SourceTree, folder: Path, components: list[str], prefix: str
+    tree: SourceTree, folder: str, components: list[str], prefix: str
 ) -> Iterator[str]:
     expression = compile_name(components[0])
     for entry in tree.entries(folder):
@@ -342,7 +471,7 @@ def _match_level(
             continue
         if len(components) == 1:
             yield prefix + entry.name
-        elif entry.is_dir(follow_symlinks=False):
+        elif stat.S_ISDIR(entry.status.st_mode):
             yield from _match_level(
-                tree, folder / entry.name, components[1:], f"{prefix}{entry.name}/"
+                tree, f"{folder}/{entry.name}", components[1:], f"{prefix}{entry.name}/"
             )

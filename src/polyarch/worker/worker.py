@@ -26,11 +26,13 @@ from polyarch.graph.op import (
     MergeOp,
 )
 from polyarch.graph.vertex import Vertex
-from polyarch.progress import CancelToken
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
 from polyarch.solver.slots import SlotKind
+from polyarch.store.copies import Copies
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import full_disk_trouble
 from polyarch.why.seen import Seen
@@ -73,16 +75,19 @@ class Worker:
     """Implements the solver's Runner.
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
-    `remote` fetches what ADD names of other machines;
+    `remote` fetches what ADD names of other machines; `copies` knows what copies made earlier;
+    `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
     """
 
     snapshotter: Snapshotter
+    copies: Copies
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
     remote: Remote
+    is_native: Callable[[Platform], bool]
     place: Path
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
@@ -120,7 +125,7 @@ class Worker:
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
     ) -> Digest:
         """Return the digest of all that `vertex` reads of its input `index`."""
-        with self.reading(source, vertex, cancel) as tree:
+        with cancellable(cancel), self.reading(source, vertex, cancel) as tree:
             seen = Seen(roots=[str(tree.root)], revision=tree.revision)
             parts = list(self._content_parts(vertex, index, tree, seen))
         self.seen[vertex.digest, index] = seen
@@ -141,7 +146,7 @@ class Worker:
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
-        with full_disk_trouble(self.place):
+        with cancellable(cancel), full_disk_trouble(self.place):
             return self._run(vertex, inputs, cancel)
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
@@ -184,24 +189,21 @@ class Worker:
         inputs: Sequence[Result],
         cancel: CancelToken,
     ) -> LayerStack:
-        wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
-        with ExitStack() as stack:
-            sources = [
-                stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
-                if number in wanted
-                else None
-                for number, source in enumerate(inputs)
-            ]
-            # What changes files is imported by builds that do: an unchanged one is done sooner.
-            from polyarch.worker.file import perform  # noqa: PLC0415
+        # What changes files is imported by builds that do: an unchanged one is done sooner.
+        from polyarch.worker.change import Changer, Source  # noqa: PLC0415
 
-            draft = stack.enter_context(self.snapshotter.prepare(base.snapshots))
-            perform(op.actions, draft.root, sources)
-            cancel.check()
-            snapshot = new_snapshot()
-            draft.commit(
-                snapshot,
-                SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name),
+        snapshot = new_snapshot()
+        record = SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
+        wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
+        sources: list[Source | None] = [None] * len(inputs)
+        with ExitStack() as stack:
+            for number in sorted(wanted):
+                source = inputs[number]
+                tree = stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
+                layers = source if isinstance(source, LayerStack) else None
+                sources[number] = Source(tree=tree, stack=layers)
+            Changer(snapshotter=self.snapshotter, copies=self.copies).change(
+                op.actions, base, sources, record
             )
         return base.with_layer(snapshot)
 
@@ -240,7 +242,8 @@ class Worker:
     def kind(self, vertex: Vertex, /) -> SlotKind:
         """Say which slots running the vertex takes."""
         if isinstance(vertex.op, ExecOp):
-            return SlotKind.EXEC
+            is_native = self.is_native(vertex.op.platform)
+            return SlotKind.EXEC if is_native else SlotKind.EMULATED
         return SlotKind.FILE if isinstance(vertex.op, FileOp) else SlotKind.SOURCE
 
 

@@ -142,7 +142,7 @@ def test_mounts(user: User, runtime: str, rootfs_of: RootfsOf) -> None:
     lines = shell(user, runtime, rootfs, script, f"mounts=({mounts},)")
 
     assert lines == ["content", "content", "read-only", "700", "file", "made"]
-    assert sorted(os_entries(rootfs)) == ["bin", "etc", "tmp"]
+    assert sorted(os_entries(rootfs)) == ["bin", "dev", "etc", "proc", "sys", "tmp"]
     assert sorted(os_entries(rootfs / "etc")) == ["group", "passwd"]
 
 
@@ -150,13 +150,19 @@ def os_entries(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_nothing_of_mount_points_is_left(user: User, runtime: str, rootfs_of: RootfsOf) -> None:
+def test_nothing_of_mount_points_is_left_but_system_folders(
+    user: User, runtime: str, rootfs_of: RootfsOf
+) -> None:
     rootfs = rootfs_of(user)
-    before = (rootfs.stat().st_mtime_ns, sorted(os_entries(rootfs)))
+    before = sorted((*os_entries(rootfs), "dev", "proc", "sys"))
+    more = "mounts=(Tmpfs(target='/run/x/y'), Tmpfs(target='/bin/z'), Tmpfs(target='/dev/extra/x'))"
 
+    assert run(user, runtime, rootfs, f"'true', {more}")["status"] == 0
+    assert sorted(os_entries(rootfs)) == [each for each in before if each != "dev"]
     assert run(user, runtime, rootfs, "'true',")["status"] == 0
 
-    assert (rootfs.stat().st_mtime_ns, sorted(os_entries(rootfs))) == before
+    assert sorted(os_entries(rootfs)) == before
+    assert [os_entries(rootfs / name) for name in ("dev", "proc", "sys")] == [[], [], []]
 
 
 def test_hidden_and_read_only_paths(user: User, runtime: str, rootfs_of: RootfsOf) -> None:

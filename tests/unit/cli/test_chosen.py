@@ -93,3 +93,28 @@ def test_what_create_writes_buildx_does_not_come_across(tmp_path: Path) -> None:
     assert os.listdir(folder / "instances") == ["theirs"]
     assert json.loads((folder / "current").read_text())["Name"] == "theirs"
     assert working(environ) == ["ours"]
+
+
+def test_a_builder_of_ours_may_have_the_name_of_one_of_theirs(tmp_path: Path) -> None:
+    folder = folder_of_buildx(tmp_path)
+    theirs = (folder / "instances/theirs").read_bytes()
+    environ = {"HOME": str(tmp_path)}
+
+    made = call("create", "--name=theirs", "--use", environ=environ)
+
+    assert (made.status, made.out, working(environ)) == (0, "theirs\n", ["theirs"])
+    assert call("create", "--name=theirs", "--append", environ=environ).status == 0
+    assert call("rm", "theirs", environ=environ).status == 0
+    assert call("rm", "theirs", environ=environ).status == 1
+    assert (folder / "instances/theirs").read_bytes() == theirs
+
+
+def test_as_the_plugin_it_may_not(tmp_path: Path) -> None:
+    folder = folder_of_buildx(tmp_path)
+    theirs = (folder / "instances/theirs").read_bytes()
+    environ = {"HOME": str(tmp_path), "POLYARCH_PLUGIN": "buildx"}
+
+    refused = call("buildx", "create", "--name=theirs", environ=environ)
+
+    assert (refused.status, "existing instance for" in refused.err) == (1, True)
+    assert (folder / "instances/theirs").read_bytes() == theirs

@@ -143,7 +143,7 @@ def test_scripts(environ: dict[str, str]) -> None:
     )
     assert (wrong.status, wrong.err.splitlines()) == (
         1,
-        ["ERROR: no completion for the shell 'tcsh'", "hint: use one of bash, zsh, fish"],
+        ["hint: use one of bash, zsh, fish", "ERROR: no completion for the shell 'tcsh'"],
     )
     assert plugin.status == 1
     assert "hint: use docker's own script: docker completion bash" in plugin.err

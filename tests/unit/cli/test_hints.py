@@ -43,5 +43,5 @@ def test_values_that_flags_do_not_know(call: Callable[[], object], expected: str
 
 
 def test_a_network_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r'mode "hots" not supported by buildkit \(did you mean'):
+    with pytest.raises(InputError, match=r'mode "hots" is not supported \(did you mean'):
         make_request(tmp_path, network="hots")

@@ -164,6 +164,28 @@ def test_an_image_that_is_copied_from_counts_as_another_stage() -> None:
     assert names(image)[-1] == "[stage-0 1/1] COPY --from=base a /"
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "type=bind,target=/c",
+        "type=cache,target=/c",
+        "type=tmpfs,target=/c",
+        "type=secret,id=x",
+        "type=ssh",
+        "target=/c,from=base",
+        "target=/c,from=scratch",
+    ],
+)
+def test_a_mount_that_is_of_no_stage_counts_as_another_stage(mount: str) -> None:
+    image = lowered(f"FROM base\nCOPY a /\nRUN --mount={mount} x\n")
+    assert names(image)[-1].startswith("[stage-0 3/3] RUN --mount=")
+
+
+def test_a_mount_of_a_stage_is_no_stage_more() -> None:
+    image = lowered("FROM base AS a\nFROM a AS b\nRUN --mount=from=a,target=/c x\n", target="b")
+    assert names(image)[-1].startswith("[b 1/1] RUN --mount=")
+
+
 def test_steps_are_shown_as_they_are_carried_out() -> None:
     text = 'FROM scratch\nENV A=1\ncopy "$A" "$B"x /\nrun echo "$A" $B ${A^^}\n'
     assert names(lowered(text))[-2:] == ["[1/2] COPY 1 x /", '[2/2] RUN echo "$A" $B ${A^^}']

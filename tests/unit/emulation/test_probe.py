@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 
 from emulators import fake_qemu
-from polyarch.emulation.binfmt import HANDLERS
+from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, get_handler
 from polyarch.emulation.elf import read_elf
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.probe import (
     RunsHow,
+    machine_handler,
     native_architecture,
     probe_level,
     probe_program,
@@ -19,6 +21,7 @@ from polyarch.emulation.probe import (
 from polyarch.emulation.qemu import find_emulator
 from polyarch.platforms import Platform, host
 from polyarch.process import run
+from polyarch.record import replace
 
 ARCHITECTURES = [handler.architecture for handler in HANDLERS]
 
@@ -88,3 +91,30 @@ def test_levels_of_the_native_architecture_are_facts() -> None:
     found = [str(each) for each in runnable(facts, {}) if each.how is RunsHow.NATIVE]
 
     assert found == [f"linux/{native}", f"linux/{native}/v2", f"linux/{native}/v3"]
+
+
+def test_what_no_build_can_register_does_not_run(tmp_path: Path) -> None:
+    """As on a kernel without private handlers."""
+    architecture = "s390x"
+    fake_qemu(tmp_path / "qemu-s390x")
+    facts = Facts(None)
+    facts.get(f"private handlers {os.geteuid()}", lambda: False)
+
+    found = runnable(facts, {"POLYARCH_QEMU_PATH": str(tmp_path)})
+
+    there = machine_handler(architecture, BinfmtMount().entries()) is not None
+    assert any(each.architecture == architecture for each in found) == there
+    assert all(each.how is not RunsHow.EMULATOR for each in found)
+
+
+@pytest.mark.parametrize(
+    ("flags", "enabled", "found"),
+    [("F", True, True), ("OCF", True, True), ("OC", True, False), ("F", False, False)],
+)
+def test_handlers_of_the_machine_have_to_work_in_any_root(
+    flags: str, enabled: bool, found: bool
+) -> None:
+    entry = replace(get_handler("arm64").as_entry("/qemu", flags), enabled=enabled)
+
+    assert (machine_handler("arm64", [entry]) == entry) == found
+    assert machine_handler("arm", [entry]) is machine_handler("vax", [entry]) is None

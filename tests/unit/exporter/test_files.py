@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from exports import AMD64, ARM64
 from polyarch.errors import InputError
-from polyarch.exporter.files import write_files, write_tar
+from polyarch.exporter.files import write_tar
+from polyarch.exporter.folder import FolderOptions, write_files
 from polyarch.exporter.result import FileTree
 from polyarch.inroot import OWNER_XATTR
 from polyarch.platforms import Platform
 from trees import MTIME, look_at, plant
 
+FLAT = FolderOptions(split=False)
 NAMES = st.sampled_from(["a", "b", "c.d"])
 TREES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join),
@@ -55,7 +57,7 @@ def test_a_folder_and_an_archive_hold_the_files(files: dict[str, str | None]) ->
         tree = tree_of(folder / "tree", files)
         expected = look_at(tree.root)
 
-        write_files([tree], folder / "out", split=False)
+        write_files([tree], folder / "out", FLAT)
         with packed(tree) as archive:
             archive.extractall(folder / "unpacked", filter="fully_trusted")
 
@@ -86,7 +88,7 @@ def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     for name, mode in modes.items():
         (tree.root / name).chmod(mode)
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert {
         name: stat.S_IMODE((tmp_path / "out" / name).lstat().st_mode) for name in modes
@@ -99,7 +101,7 @@ def test_what_is_there_stays_and_what_is_equal_is_replaced(tmp_path: Path) -> No
     plant(tmp_path / "out", {"own": "mine", "d/f": "old", "d/own": "mine", "link": "-> own"})
     tree = tree_of(tmp_path / "tree", {"d/f": "new", "link": "file"})
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert look_at(tmp_path / "out") == {
         "d": None,
@@ -114,7 +116,7 @@ def test_a_link_in_the_way_of_a_folder_is_not_followed(tmp_path: Path) -> None:
     plant(tmp_path, {"outside/f": "safe", "out/d": "-> ../outside"})
     tree = tree_of(tmp_path / "tree", {"d/f": "new"})
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert (tmp_path / "outside/f").read_text() == "safe"
     assert look_at(tmp_path / "out") == {"d": None, "d/f": "new"}
@@ -125,7 +127,7 @@ def test_a_hard_link_on_our_side_is_broken(tmp_path: Path) -> None:
     os.link(tmp_path / "out/f", tmp_path / "other")
     tree = tree_of(tmp_path / "tree", {"f": "new"})
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert (tmp_path / "other").read_text() == "old"
 
@@ -135,7 +137,7 @@ def test_pipes_are_copied_and_sockets_are_not(tmp_path: Path) -> None:
     os.mkfifo(tree.root / "pipe")
     os.mknod(tree.root / "socket", stat.S_IFSOCK | 0o600)
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert sorted(os.listdir(tmp_path / "out")) == ["f", "pipe"]
     with packed(tree) as archive:
@@ -152,7 +154,7 @@ def both(tmp_path: Path, one: str | None, other: str | None) -> list[FileTree]:
 
 
 WRITERS: list[Callable[[list[FileTree], Path], None]] = [
-    lambda trees, folder: write_files(trees, folder, split=False),
+    lambda trees, folder: write_files(trees, folder, FLAT),
     lambda trees, _folder: write_tar(trees, io.BytesIO(), split=False),
 ]
 
@@ -187,7 +189,7 @@ def test_platforms_that_differ_are_not_mixed(
 def test_platforms_that_agree_are_laid_over_one_another(tmp_path: Path, text: str | None) -> None:
     trees = both(tmp_path, text, text)
 
-    write_files(trees, tmp_path / "out", split=False)
+    write_files(trees, tmp_path / "out", FLAT)
 
     assert look_at(tmp_path / "out") == {"f": text, "only": "", "same": "1"}
     with packed(*trees) as archive:
@@ -222,7 +224,7 @@ def test_devices_are_in_an_archive_and_nowhere_else(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {})
     os.mknod(tree.root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
 
-    write_files([tree], tmp_path / "out", split=False)
+    write_files([tree], tmp_path / "out", FLAT)
 
     assert os.listdir(tmp_path / "out") == []
     with packed(tree) as archive:

@@ -96,16 +96,36 @@ def test_zstd_frames_and_skippable_frames() -> None:
         packed(DATA, Compression.GZIP)[:-9],
         packed(DATA, Compression.GZIP)[:-8] + b"badcrc!!",
         packed(DATA, Compression.ZSTD)[:-9],
-        gzip.compress(b"x") + b"garbage",
         bz2.compress(DATA)[:-9],
         lzma.compress(DATA[:5000])[:-9],
     ],
-    ids=["cut gzip", "checksum", "cut zstd", "garbage", "cut bzip2", "cut xz"],
+    ids=["cut gzip", "checksum", "cut zstd", "cut bzip2", "cut xz"],
 )
 def test_damage_is_found(data: bytes) -> None:
     with pytest.raises(InvalidLayer, match="data is damaged"):
         unpacked(data)
     assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("rest", [b"g", b"\x1f\x8b", b"\0\0garbage" * 99])
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(DATA[:5000]),
+        bz2.compress(DATA[:5000]),
+        lzma.compress(DATA[:5000]),
+        packed(DATA[:5000], Compression.ZSTD),
+    ],
+    ids=["gzip", "bzip2", "xz", "zstd"],
+)
+def test_bytes_behind_the_end_are_called_that(data: bytes, rest: bytes) -> None:
+    with pytest.raises(InvalidLayer, match=r"bytes behind the end of the \w+ data"):
+        unpacked(data + rest)
+
+
+def test_a_second_stream_that_is_cut_short_is_called_that() -> None:
+    with pytest.raises(InvalidLayer, match="the gzip data is damaged: it is cut short"):
+        unpacked(gzip.compress(DATA) + gzip.compress(DATA)[:20])
 
 
 def test_reading_may_stop_early() -> None:

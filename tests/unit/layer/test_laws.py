@@ -35,7 +35,7 @@ PARTS = st.text("aé=. \n", min_size=1, max_size=4) | st.sampled_from(
     ["n" * 99, "n" * 130, "\udcff"]
 )
 NAMES = st.lists(PARTS.filter(lambda part: part.strip(".")), min_size=1, max_size=3).map("/".join)
-NUMBERS = st.integers(0, 2**21 - 1) | st.integers(2**21, 2**32 - 1)
+NUMBERS = st.integers(0, 2**21 - 1) | st.integers(2**21, 2**32 - 2)
 SECOND = 10**9
 
 
@@ -46,7 +46,7 @@ def members(draw: st.DrawFn) -> tuple[Entry, bytes]:
     )
     content = draw(st.binary(max_size=600)) if kind == FILE else b""
     is_device = kind in {CHARACTER_DEVICE, BLOCK_DEVICE}
-    numbers = st.integers(0, 2**20) if is_device else st.just(0)
+    numbers = st.integers(0, 2**12 - 1) if is_device else st.just(0)
     entry = Entry(
         name=draw(NAMES),
         kind=kind,

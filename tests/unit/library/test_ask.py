@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polyarch.cli.build import BUILD
-from polyarch.cli.build_request import read_request
+from polyarch.cli.build_request import read_flags, read_request
 from polyarch.cli.command import Context
 from polyarch.cli.options import parse_flags
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
@@ -31,7 +31,8 @@ def typed(*words: str) -> BuildRequest:
         stderr=io.StringIO(),
         builder="",
     )
-    return read_request(parse_flags(BUILD.flags, words, mixed=True), context).request
+    options = parse_flags(BUILD.flags, words, mixed=True)
+    return read_request(options, read_flags(options, context.environ), context).request
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,11 @@ def test_a_lone_text_stands_for_itself() -> None:
         (lambda: make_request(tags="A"), InvalidReference, 'invalid tag "A": '),
         (lambda: make_request(platforms="linux/a/b/c"), InvalidPlatform, "cannot parse platform"),
         (lambda: make_request(push=True), InputError, "tag is needed when pushing"),
-        (lambda: make_request(network="bridge"), InputError, 'network mode "bridge" not supported'),
+        (
+            lambda: make_request(network="bridge"),
+            InputError,
+            'network mode "bridge" is not supported',
+        ),
         (
             lambda: make_request(no_cache=True, no_cache_filter=["a"]),
             InputError,

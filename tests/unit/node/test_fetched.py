@@ -86,7 +86,7 @@ def without_magic(data: bytes) -> bytes:
 
 def names(contexts: Contexts, name: str = "context") -> list[str]:
     tree = contexts.trees[name]
-    return [entry.name for entry in tree.entries(tree.root)]
+    return [entry.name for entry in tree.entries(str(tree.root))]
 
 
 def test_a_folder(store: Store, tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> No
     ("value", "problem"),
     [
         ("target:base", "names a target of a bake file"),
-        ("ftp://h/x", "unsupported context source ftp for a"),
-        ("", 'failed to get build context a: path "" not found'),
-        ("nowhere", 'failed to get build context a: path "nowhere" not found'),
+        ("ftp://h/x", "failed to get build context a: stat ftp://h/x: no such file or directory"),
+        ("", "failed to get build context a: stat : no such file or directory"),
+        ("nowhere", "failed to get build context a: stat nowhere: no such file or directory"),
         ("oci-layout://nowhere", "the folder nowhere was not found"),
     ],
 )

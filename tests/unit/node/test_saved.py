@@ -370,3 +370,67 @@ def test_what_sudo_never_says_is_not_believed(tmp_path: Path, uid: str) -> None:
     saved.save(SavedBuilder(name="b"))
 
     assert (saved.folder / "instances/b").stat().st_uid == os.geteuid()
+
+
+# --- what builds were of ---
+
+GIT = "https://git.example/app.git#main"
+
+
+@pytest.mark.parametrize(
+    ("context", "dockerfile", "kept"),
+    [
+        (".", "", '"LocalPath":"/","DockerfilePath":""'),
+        ("etc/", "etc/D", '"LocalPath":"/etc","DockerfilePath":"/etc/D"'),
+        ("etc", "-", '"LocalPath":"/etc","DockerfilePath":"-"'),
+        ("-", "", '"LocalPath":"-","DockerfilePath":""'),
+        ("-", "D", '"LocalPath":"-","DockerfilePath":"D"'),
+        (GIT, "sub/D", f'"LocalPath":"{GIT}","DockerfilePath":"sub/D"'),
+        ("a<b", "", '"LocalPath":"/a\\u003cb","DockerfilePath":""'),
+    ],
+)
+def test_what_a_build_is_of_is_kept_as_buildx_keeps_it(
+    saved: SavedBuilders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    context: str,
+    dockerfile: str,
+    kept: str,
+) -> None:
+    monkeypatch.chdir("/")
+
+    saved.note_build("default/default0/abc", context, dockerfile)
+
+    path = tmp_path / ".docker/buildx/refs/default/default0/abc"
+    assert path.read_text() == '{"Target":"default",' + kept + "}"
+    modes = [each.stat().st_mode & 0o777 for each in (path, *path.parents[:3])]
+    assert modes == [0o644, 0o700, 0o700, 0o700]
+
+
+def test_builds_of_a_builder_are_forgotten_with_it(saved: SavedBuilders, tmp_path: Path) -> None:
+    builder = SavedBuilder(name="mine", driver="polyarch", nodes=(), dynamic=False)
+    saved.save(builder)
+    saved.note_build("mine/mine0/abc", ".", "")
+    saved.note_build("default/default/abc", ".", "")
+
+    saved.remove(builder)
+
+    assert os.listdir(tmp_path / ".docker/buildx/refs") == ["default"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_a_name_that_leads_elsewhere_is_not_noted(
+    saved: SavedBuilders, tmp_path: Path, name: str
+) -> None:
+    saved.note_build(f"default/{name}/abc", ".", "")
+
+    assert not (tmp_path / ".docker/buildx/refs").exists()
+
+
+def test_a_folder_that_can_not_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    saved = SavedBuilders(environment(tmp_path, BUILDX_CONFIG=str(tmp_path / "file")))
+
+    saved.note_build("default/default/abc", ".", "")
+
+    assert os.listdir(tmp_path) == ["file"]

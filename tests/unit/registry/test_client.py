@@ -211,6 +211,36 @@ def test_mirror_is_asked_first_and_told_whose_image(server: Registry) -> None:
     assert server.requests == ["GET /v2/proxy/library/app/manifests/1?ns=docker.io"]
 
 
+@pytest.mark.parametrize("status", [0, 403, 503])
+def test_mirrors_that_failed_are_named(server: Registry, status: int) -> None:
+    with serving() as gone:
+        name, mirror = gone.host, server.host
+    if status:
+        server.failures["GET /v2/app/manifests/1?ns=" + name.replace(":", "%3A")] = [status] * 9
+    else:
+        with serving() as another:
+            mirror = another.host
+    hosts = Hosts({name: _Settings(mirrors=(mirror,))}, Path("/nonexistent"))
+
+    with pytest.raises(RegistryError, match=f"can't reach the registry at {name}: ") as caught:
+        client_for(hosts=hosts).get_manifest(parse_reference(f"{name}/app:1"), "1")
+
+    failed = f"failed before: can't reach the registry at {mirror}: "
+    assert f"; its mirror {mirror} {f'said {status} before' if status else failed}" in str(
+        caught.value
+    )
+
+
+def test_what_no_mirror_has_either_is_told_once(server: Registry) -> None:
+    with serving() as mirror:
+        hosts = Hosts({server.host: _Settings(mirrors=(mirror.host,))}, Path("/nonexistent"))
+
+        with pytest.raises(
+            NotFound, match=f": not found; its mirror {mirror.host} said 404 before"
+        ):
+            client_for(hosts=hosts).get_manifest(named(server), "1")
+
+
 def test_cancelled_work_asks_nobody(server: Registry) -> None:
     cancel = CancelToken()
     cancel.cancel()

@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polyarch.errors import InputError, StoreError
+from polyarch.runtime.base import Refused
 from polyarch.runtime.bundle import (
     MountPoint,
     mount_points,
@@ -23,29 +24,57 @@ from polyarch.runtime.bundle import (
 from polyarch.runtime.spec import Bind, Mount, Network, Step, Tmpfs
 from trees import look_at, plant
 
-SYSTEM = ("/proc", "/dev", "/sys")
+SYSTEM = ["/proc", "/dev", "/sys"]
 
 
 def step(root: Path, *mounts: Mount) -> Step:
     return Step(argv=("true",), rootfs=str(root), mounts=mounts)
 
 
-def planned(root: Path, *mounts: Mount) -> list[str]:
-    """What will be made in the root, besides what every step needs; folders end with a slash."""
-    return [
-        point.path.removeprefix(str(root)) + "/" * point.is_folder
-        for point in plan_mount_points(step(root, *mounts))
-        if point.path.removeprefix(str(root)) not in SYSTEM
-    ]
+def made(root: Path, *mounts: Mount) -> list[str]:
+    """What is made in the root, besides what every step needs; folders end with a slash."""
+    with mount_points(step(root, *mounts)) as paths:
+        found = [path + "/" * (root / path[1:]).is_dir() for path in paths if path not in SYSTEM]
+    return sorted(found)
 
 
-def test_system_folders_are_made_where_they_are_missing(tmp_path: Path) -> None:
+def test_system_folders_are_made_where_they_are_missing_and_stay(tmp_path: Path) -> None:
     plant(tmp_path, {"proc": None})
 
-    assert plan_mount_points(step(tmp_path)) == (
-        MountPoint(path=f"{tmp_path}/dev", is_folder=True),
-        MountPoint(path=f"{tmp_path}/sys", is_folder=True),
-    )
+    with mount_points(step(tmp_path)) as paths:
+        assert paths == ("/dev", "/sys")
+
+    assert look_at(tmp_path) == {"dev": None, "proc": None, "sys": None}
+
+
+@pytest.mark.parametrize("target", ["/dev", "/dev/shm", "/dev/deep/er/"])
+def test_a_system_folder_of_a_mount_is_removed_as_buildkit_does(
+    tmp_path: Path, target: str
+) -> None:
+    with mount_points(step(tmp_path, Tmpfs(target=target))):
+        assert look_at(tmp_path) == {"dev": None, "proc": None, "sys": None}
+
+    assert look_at(tmp_path) == {"proc": None, "sys": None}
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "sys"])
+@pytest.mark.parametrize("content", ["-> tmp", "-> /nowhere", "text"])
+def test_a_system_folder_that_is_none_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    root = plant(tmp_path, {name: content, "tmp": None})
+    before = look_at(root)
+
+    with (
+        pytest.raises(Refused, match=rf"^/{name} of the image is no folder"),
+        mount_points(step(root)),
+    ):
+        pass
+
+    assert look_at(root) == before
+
+
+def test_a_mount_on_proc_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="nothing can be mounted on /proc"):
+        plan_mount_points(step(tmp_path, Tmpfs(target="/proc/")))
 
 
 def test_kinds_of_mount_points(tmp_path: Path) -> None:
@@ -53,7 +82,7 @@ def test_kinds_of_mount_points(tmp_path: Path) -> None:
     plant(tmp_path, {"file": "", "folder": None})
     file, folder = str(tmp_path / "file"), str(tmp_path / "folder")
 
-    found = planned(
+    found = made(
         root,
         Bind(source=file, target="/etc/hosts"),
         Bind(source=file, target="/etc/resolv.conf"),
@@ -75,13 +104,13 @@ def test_kinds_of_mount_points(tmp_path: Path) -> None:
 
 
 def test_what_is_below_another_mount_is_not_the_roots(tmp_path: Path) -> None:
-    found = planned(tmp_path, Tmpfs(target="/t"), Tmpfs(target="/t/below"), Tmpfs(target="/dev/x"))
+    found = made(tmp_path, Tmpfs(target="/t"), Tmpfs(target="/t/below"), Tmpfs(target="/dev/x"))
 
     assert found == ["/t/"]
 
 
 def test_what_is_covered_only_later_is_the_roots(tmp_path: Path) -> None:
-    found = planned(tmp_path, Tmpfs(target="/etc/x"), Tmpfs(target="/etc"))
+    found = made(tmp_path, Tmpfs(target="/etc/x"), Tmpfs(target="/etc"))
 
     assert found == ["/etc/", "/etc/x/"]
 
@@ -89,7 +118,7 @@ def test_what_is_covered_only_later_is_the_roots(tmp_path: Path) -> None:
 def test_links_are_followed_inside_the_root(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"var/run": "-> /run", "out": "-> ../../.."})
 
-    found = planned(root, Tmpfs(target="/var/run/x"), Tmpfs(target="/out/y"))
+    found = made(root, Tmpfs(target="/var/run/x"), Tmpfs(target="/out/y"))
 
     assert found == ["/run/", "/run/x/", "/y/"]
 
@@ -101,6 +130,7 @@ ROOTS = st.dictionaries(
 
 
 @given(files=ROOTS, targets=st.lists(PLACES, max_size=4))
+@example(files={"a/b": ""}, targets=["a/a", "a/b"])
 @settings(deadline=None, max_examples=100)
 def test_a_root_is_as_it_was(files: dict[str, str | None], targets: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -113,10 +143,13 @@ def test_a_root_is_as_it_was(files: dict[str, str | None], targets: list[str]) -
         before = look_at(root), times(root)
         mounts = [Tmpfs(target=f"/{target}") for target in targets]
 
-        with suppress(StoreError, InputError), mount_points(step(root, *mounts)) as made:
-            assert all(os.path.lexists(point.path) for point in made)
-            assert all(point.path.startswith(f"{root}/") for point in made)
+        with suppress(StoreError, InputError, Refused), mount_points(step(root, *mounts)) as paths:
+            assert all(os.path.lexists(f"{root}{path}") for path in paths)
 
+        for each in {"dev", "proc", "sys"} - before[0].keys():
+            with suppress(FileNotFoundError):
+                (root / each).rmdir()
+        os.utime(root, ns=(before[1][str(root)],) * 2)
         assert (look_at(root), times(root)) == before
 
 
@@ -159,13 +192,13 @@ def test_what_the_step_does_beside_a_mount_point_shows_in_the_folders_time(tmp_p
 
 
 def test_a_folder_that_the_step_removes(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"a": None})
+    root = plant(tmp_path / "root", {"a": None, "proc": None, "dev": None, "sys": None})
 
     with mount_points(step(root, Tmpfs(target="/a/x"))):
         (root / "a/x").rmdir()
         (root / "a").rmdir()
 
-    assert look_at(root) == {}
+    assert look_at(root) == {"dev": None, "proc": None, "sys": None}
 
 
 def test_a_file_in_the_way_is_an_error_and_nothing_stays(tmp_path: Path) -> None:

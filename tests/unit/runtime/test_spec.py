@@ -61,6 +61,9 @@ NODE = DeviceNode(
 )
 
 
+NOTHING = {"allow": False, "access": "rwm"}
+
+
 def test_root_makes_devices_and_may_use_them() -> None:
     step = replace(STEP, devices=(NODE,))
 
@@ -69,7 +72,7 @@ def test_root_makes_devices_and_may_use_them() -> None:
     numbers = {"type": "c", "major": 10, "minor": 2}
     made = {"path": "/dev/mine", **numbers, "fileMode": 0o640, "uid": 0, "gid": 7}
     assert linux["devices"] == [made]
-    assert linux["resources"] == {"devices": [{"allow": True, **numbers, "access": "rwm"}]}
+    assert linux["resources"] == {"devices": [NOTHING, {"allow": True, **numbers, "access": "rwm"}]}
 
 
 def test_an_ordinary_user_lends_devices() -> None:
@@ -138,12 +141,14 @@ def test_steps_are_kept_from_the_machine(step: Step, host: Host) -> None:
 
 
 @given(step=STEPS, host=HOSTS)
-def test_the_steps_own_mounts_come_last_and_in_place_of_the_systems(step: Step, host: Host) -> None:
+def test_the_steps_own_mounts_stand_in_place_of_the_systems_or_last(step: Step, host: Host) -> None:
     targets = [mount["destination"] for mount in oci_config(step, host)["mounts"]]
-    own = [mount.target for mount in step.mounts]
+    system = [
+        mount["destination"] for mount in oci_config(replace(step, mounts=()), host)["mounts"]
+    ]
+    own = dict.fromkeys(mount.target for mount in step.mounts)
 
-    assert targets[len(targets) - len(own) :] == own
-    assert not set(targets[: len(targets) - len(own)]) & set(own)
+    assert targets == [*system, *(each for each in own if each not in system)]
 
 
 def test_the_process_is_the_steps() -> None:
@@ -276,10 +281,15 @@ def test_mounts_of_the_step() -> None:
 def test_limits_need_a_cgroup() -> None:
     step = replace(STEP, resources=Resources(memory=1, memory_swap=2, cpuset_cpus="0"))
 
-    assert "resources" not in oci_config(step, ROOT)["linux"]
+    assert oci_config(step, ROOT)["linux"]["resources"] == {"devices": [NOTHING]}
+    assert "resources" not in oci_config(step, USER)["linux"]
     linux = oci_config(step, ROOT, cgroup="/c")["linux"]
     assert linux["cgroupsPath"] == "/c"
-    assert linux["resources"] == {"memory": {"limit": 1, "swap": 2}, "cpu": {"cpus": "0"}}
+    assert linux["resources"] == {
+        "devices": [NOTHING],
+        "memory": {"limit": 1, "swap": 2},
+        "cpu": {"cpus": "0"},
+    }
 
 
 def test_the_filter_may_be_left_to_others() -> None:

@@ -53,6 +53,15 @@ def test_saved_record_is_found_under_all_its_keys(records: Records) -> None:
     assert record.created == record.last_used == 1000.0
 
 
+def test_a_step_is_known_by_its_op_while_there_is_a_record_of_it(records: Records) -> None:
+    before = records.knows(INGREDIENTS.op)
+    records.save([ONE], make(records))
+    known = (records.knows(INGREDIENTS.op), records.knows(sha256(b"other")))
+    records.forget("result")
+
+    assert (before, known, records.knows(INGREDIENTS.op)) == (False, (True, False), False)
+
+
 def test_unknown_key_is_not_found(records: Records) -> None:
     assert records.find(ONE) is None
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
-from polyarch.errors import Cancelled, InternalError, PolyarchError, StepFailed, StoreError
+from polyarch.errors import (
+    Cancelled,
+    InternalError,
+    NoEmulator,
+    PolyarchError,
+    StepFailed,
+    StoreError,
+)
 from polyarch.graph.graph import Graph
 from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
@@ -39,6 +46,7 @@ class Site:
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
         self.watcher: Watcher | None = None
+        self.gate: Callable[[], None] | None = None
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -53,12 +61,13 @@ class Site:
             clock=lambda: self.now,
         )
         solver.observer = self.watcher
+        solver.gate = self.gate
         return solver.solve(Graph(targets=targets), self.cancel)
 
     def told(self) -> list[tuple[str, str]]:
-        """The steps' events, in short."""
+        """The steps' events, in short; not that they wait."""
         steps = [event for event in self.events if isinstance(event, StepEvent)]
-        return [(event.name, _short(event)) for event in steps]
+        return [(event.name, _short(event)) for event in steps if event.started is not None]
 
 
 def _short(event: StepEvent) -> str:
@@ -251,6 +260,19 @@ def test_event_is_whole(site: Site, bench: Bench) -> None:
     )
 
 
+def test_all_steps_are_told_of_before_the_first_begins(site: Site, bench: Bench) -> None:
+    target = bench.copy("copy", bench.run("run", bench.image("image")), bench.local())
+    for _ in range(2):
+        site.events.clear()
+        site.solve(target)
+        steps = [event for event in site.events if isinstance(event, StepEvent)]
+
+        assert sorted(event.name for event in steps[:4]) == ["context", "copy", "image", "run"]
+        assert all(event.started is None for event in steps[:4])
+        ended = {event.name for event in steps if event.completed is not None}
+        assert ended == {"context", "copy", "image", "run"}
+
+
 def test_roots_and_steps_without_a_name_are_silent(site: Site, bench: Bench) -> None:
     named_root = make_vertex(ScratchOp(), name="scratch")
     site.solve(bench.run("", bench.scratch()), bench.run("run", named_root))
@@ -341,7 +363,7 @@ def test_cancelled_before_it_began(site: Site, bench: Bench) -> None:
     with pytest.raises(Cancelled):
         site.solve(bench.image("image"))
 
-    assert site.events == []
+    assert site.told() == []
 
 
 def test_step_begun_by_reading_is_canceled_with_the_rest(site: Site, bench: Bench) -> None:
@@ -475,27 +497,39 @@ def test_failing_to_note_use_fails_no_build(bench: Bench) -> None:
     assert site.runner.runs == Counter()
 
 
-def test_weight_of_a_step_is_asked_for_execs(site: Site, bench: Bench) -> None:
+def test_steps_that_wait_for_one_another_run_at_once(site: Site, bench: Bench) -> None:
     image = bench.image("image")
-    steps = [bench.run(f"step-{number}", image) for number in range(4)]
-    at_once, most = 0, 0
-    lock = threading.Lock()
+    steps = [bench.run(f"step-{number}", image) for number in range(32)]
+    together = threading.Barrier(len(steps), timeout=20)
 
     def before(vertex: Vertex, cancel: CancelToken) -> None:
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        with lock:
-            at_once -= 1
+        if vertex in steps:
+            together.wait()
 
     site.runner.before = before
-    solver = Solver(
-        site.runner, site.records, site.locks, limits=SlotLimits(jobs=2), weight=lambda vertex: 2
-    )
-    solver.solve(Graph(targets=tuple(steps)), CancelToken())
+    site.limits = SlotLimits()
+    site.solve(*steps)
 
-    assert most == 1
+    assert not together.broken
+
+
+def test_the_gate_is_asked_once_before_anything_that_steps_need(site: Site, bench: Bench) -> None:
+    image = bench.image("image")
+    steps = [bench.run(f"step-{number}", image) for number in range(3)]
+    asked: list[int] = []
+
+    def gate() -> None:
+        asked.append(sum(site.runner.runs.values()))
+        raise NoEmulator("none")
+
+    site.gate = gate
+    with pytest.raises(NoEmulator):
+        site.solve(*steps)
+    site.gate = lambda: asked.append(-1)
+    site.solve(*steps)
+    site.solve(*steps)
+
+    assert asked == [0, -1]
 
 
 class Watcher:

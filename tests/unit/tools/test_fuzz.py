@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tools.fuzz import Finding, attempt, fuzz, main, shrink
-from tools.fuzz_areas import AREAS, Area
+from tools.fuzz import AREAS, Finding, attempt, fuzz, main, shrink
+from tools.fuzz_areas import Area
 
 
 def planted(data: bytes) -> str:

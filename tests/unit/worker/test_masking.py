@@ -25,8 +25,7 @@ MANY = st.lists(st.binary(min_size=4, max_size=24), min_size=30, max_size=60)
 
 def masker_of(*secrets: bytes) -> Masker:
     masker = Masker()
-    for secret in secrets:
-        masker.teach(secret)
+    masker.teach(*secrets)
     return masker
 
 
@@ -99,6 +98,13 @@ def test_other_bytes_are_unharmed(data: bytes, places: list[int]) -> None:
         (b"a b/c+d", b"?q=a%20b%2Fc%2Bd&", b"?q=***&"),
         (b"\x00\xff\x00\xfe", b"<\x00\xff\x00\xfe>", b"<***>"),
         (b"-----BEGIN KEY-----\nabcdef\n-----END KEY-----\n", b"-----BEGIN KEY-----\nabcdef", b"-----BEGIN KEY-----\n***"),
+        (b"Bearer abcdef\n", b"authorization: bearer abcdef", b"authorization: bearer ***"),
+        (
+            b"# of the shop\nexport A='abc def ghi jkl'\nB=4711\n",
+            b"abc def ghi jkl, B=4711, 4711",
+            b"***, ***, 4711",
+        ),
+        (b"A=abcdefghijkl\nnot a setting\n", b"abcdefghijkl", b"abcdefghijkl"),
         (b"", b"nothing", b"nothing"),
     ],
 )  # fmt: skip
@@ -151,14 +157,28 @@ def test_a_secret_that_is_taught_late_is_masked_from_then_on() -> None:
     assert before + stream.feed(b"secret1 ") + stream.end() == b"secret1 *** "
 
 
+def refuse() -> None:
+    try:
+        raise ValueError("hunter2", 2)
+    except ValueError as error:
+        raise RemoteError("bad token hunter2", hint="not hunter2") from error
+
+
 def test_errors_are_masked() -> None:
     masker = masker_of(b"hunter2")
+
+    with pytest.raises(PolyarchError, match=r"^bad token \*\*\*$") as raised, masker.masks_errors():
+        refuse()
+
+    assert raised.value.hint == "not ***"
+    assert raised.value.__cause__ is not None
+    assert raised.value.__cause__.args == ("***", 2)
+
+
+def test_errors_of_steps_are_masked() -> None:
     events: list[Event] = []
     step = sha256(b"step")
 
-    masker.sink(events.append)(StepEvent(step=step, name="hunter2", error="no hunter2"))
-    with pytest.raises(PolyarchError, match=r"^bad token \*\*\*$") as raised, masker.masks_errors():
-        raise RemoteError("bad token hunter2", hint="not hunter2")
+    masker_of(b"hunter2").sink(events.append)(StepEvent(step=step, name="x", error="no hunter2"))
 
-    assert raised.value.hint == "not ***"
-    assert events == [StepEvent(step=step, name="hunter2", error="no ***")]
+    assert events == [StepEvent(step=step, name="x", error="no ***")]

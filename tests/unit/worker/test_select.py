@@ -50,7 +50,7 @@ def test_select_agrees_with_the_model(
         found = list(
             select(
                 SourceTree(root=root),
-                root,
+                str(root),
                 Matcher(includes) if includes else None,
                 Matcher(excludes) if excludes else None,
             )

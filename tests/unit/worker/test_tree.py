@@ -71,8 +71,8 @@ def test_ignored_folder_stays_for_what_is_kept_below(root: Path) -> None:
         may_keep=lambda path: any(each.startswith(path + "/") for each in kept),
     )
 
-    assert [entry.name for entry in tree.entries(root)] == ["d"]
-    assert [entry.name for entry in tree.entries(root / "d")] == ["e"]
+    assert [entry.name for entry in tree.entries(str(root))] == ["d"]
+    assert [entry.name for entry in tree.entries(str(root / "d"))] == ["e"]
 
 
 def test_a_pattern_must_begin_in_what_is_there(root: Path) -> None:
@@ -124,7 +124,7 @@ def selected(root: Path, includes: list[str], excludes: list[str]) -> list[str]:
     chosen = (Matcher(patterns) if patterns else None for patterns in (includes, excludes))
     return [
         found.inside + ("" if found.is_wanted else "?")
-        for found in select(SourceTree(root=root), root, *chosen)
+        for found in select(SourceTree(root=root), str(root), *chosen)
     ]
 
 

@@ -17,10 +17,11 @@ __all__ = ["Caption", "Display", "Settings", "Terminal"]
 
 @frozen
 class Caption:
-    """Who builds: the builder's name and its driver."""
+    """What is done, and by whom: the builder's name and its driver, if it is a build."""
 
-    builder: str
-    driver: str
+    builder: str = ""
+    driver: str = ""
+    work: str = "Building"
 
 
 @frozen
@@ -86,7 +87,7 @@ class Display:
         with self._lock:
             if self._ended:
                 return
-            if isinstance(event, StepEvent):
+            if isinstance(event, StepEvent) and event.started is not None:
                 self._numbers.setdefault(event.step, len(self._numbers) + 1)
             if isinstance(event, WarningEvent):
                 self.warnings.append(event)

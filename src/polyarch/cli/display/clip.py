@@ -1,7 +1,8 @@
 """Steps that print too much: what of their logs is shown.
 
 Each stream of a step may print so many bytes in all and so many per second of its life; the rest is
-left out, with a remark. Only the display does this: records of builds keep everything.
+left out, with a remark that names the file that has all of it. Only the display does this: the kept
+logs and programs that read events get everything.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class LogClipper:
         if not stream.clipping:
             stream.clipping = True
             data += f"\n[output clipped, log limit {reason} reached]\n".encode()
+            if event.kept:
+                data += f"[all of it: {event.kept}]\n".encode(errors="replace")
         return replace(event, data=data) if data else None
 
     def _limit_at(self, age: float) -> tuple[int, str]:

@@ -87,11 +87,12 @@ def _header(trace: Trace, view: View, now: float) -> str:
     total = len(trace.by_digest)
     completed = sum(vertex.completed for vertex in trace.by_digest.values())
     seconds = 0.0 if trace.start is None else now - trace.start - trace.skew
-    out = f"[+] Building {seconds:.1f}s ({completed}/{total})"
+    caption = view.caption if view.caption is not None else Caption()
+    out = f"[+] {caption.work} {seconds:.1f}s ({completed}/{total})"
     if view.final and 0 < completed == total:
         out += " FINISHED"
-    if view.caption is not None:
-        right = f"{view.caption.driver}:{view.caption.builder}"
+    if caption.builder:
+        right = f"{caption.driver}:{caption.builder}"
         out = out.ljust(view.width - 2 - cell_width(right)) + " " + right
     return clip_cells(out, view.width - 1)
 

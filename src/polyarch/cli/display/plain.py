@@ -19,7 +19,7 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
-from polyarch.progress import Event, StatusEvent, WarningEvent
+from polyarch.progress import Event, StatusEvent, StepEvent, WarningEvent
 from polyarch.record import field, frozen, mutable
 from polyarch.text.gofmt import quoted
 
@@ -29,9 +29,9 @@ __all__ = ["PlainDisplay"]
 # another one waits at most.
 _ANTI_FLICKER = 5.0
 _MAX_DELAY = 10.0
-# A part is shown again after so many seconds, or so much of its whole.
+# A part is shown again after so many seconds. (BuildKit does so after a twentieth of it, too, which is
+# twenty lines for a blob that nobody waits for.)
 _STATUS_SECONDS = 5.0
-_STATUS_SHARE = 0.05
 # News of a part this young wait for the next event: most parts end before.
 _STATUS_GRACE = 0.1
 _FAILURE_LINES = 10
@@ -67,6 +67,7 @@ class PlainDisplay(Display):
         self._out = bytearray()
         self._cuts_names = settings.environ.get("PROGRESS_NO_TRUNC") == "0"
         self._titled = False
+        self._now = 0.0
         self._first = True
 
     def number(self, step: Digest) -> int:
@@ -75,10 +76,12 @@ class PlainDisplay(Display):
         return place.number if place else 0
 
     def _take(self, event: Event) -> None:
-        now = self.settings.clock()
+        now = self._now = self.settings.clock()
         self._trace.apply(event, now)
         if isinstance(event, WarningEvent):
             return  # they come in flocks
+        if isinstance(event, StepEvent) and event.started is None:
+            return  # it waits, and nothing is shown of it
         if isinstance(event, StatusEvent) and event.completed is None:
             begun = event.started if event.started is not None else now
             if now - begun < _STATUS_GRACE:
@@ -87,7 +90,7 @@ class PlainDisplay(Display):
         self._flush()
 
     def _end(self, error: BaseException | None) -> None:
-        now = self.settings.clock()
+        now = self._now = self.settings.clock()
         if error is not None:
             self._trace.cancel(now)
         self._print(now)
@@ -129,7 +132,7 @@ class PlainDisplay(Display):
 
     def _print_title(self) -> None:
         caption = self.settings.caption
-        if caption is not None and not self._titled:
+        if caption is not None and caption.builder and not self._titled:
             self._titled = True
             name = quoted(caption.builder)
             self._line(f"#0 building with {name} instance using {caption.driver} driver\n")
@@ -204,16 +207,20 @@ class PlainDisplay(Display):
     def _print_statuses(self, vertex: Vertex, place: _Place) -> bool:
         """Show the parts with news; returns whether one of those is still open."""
         has_open = False
+        young: set[str] = set()
         for status in vertex.statuses.values():
             event = status.event
             if event.id not in vertex.fresh_statuses or event.started is None:
                 continue
             if event.completed is None and _is_too_soon(status, place.statuses.get(event.id)):
                 continue
+            if event.completed is None and self._now - event.started < _STATUS_GRACE:
+                young.add(event.id)
+                continue
             place.statuses[event.id] = status
             has_open |= event.completed is None
             self._line(f"#{place.number} {_status_line(status)}")
-        vertex.fresh_statuses.clear()
+        vertex.fresh_statuses = young
         return has_open
 
     def _print_logs(self, vertex: Vertex, place: _Place) -> None:
@@ -251,11 +258,7 @@ def _busiest(running: Iterable[Vertex], activities: dict[Digest, _Activity]) -> 
 
 
 def _is_too_soon(status: Status, last: Status | None) -> bool:
-    if last is None:
-        return False
-    event = status.event
-    share = (event.current - last.event.current) / event.total if event.total > 0 else 0.0
-    return share < _STATUS_SHARE and status.time - last.time < _STATUS_SECONDS
+    return last is not None and status.time - last.time < _STATUS_SECONDS
 
 
 def _status_line(status: Status) -> str:

@@ -16,7 +16,7 @@ def summary(warnings: Sequence[WarningEvent], *, debug: bool, colour: bool) -> s
     if not warnings:
         return ""
     title = "1 warning found" if len(warnings) == 1 else f"{len(warnings)} warnings found"
-    title += ":\n" if debug else " (use docker --debug to expand):\n"
+    title += ":\n" if debug else " (use --debug to expand):\n"
     out = "\n " + (f"{_YELLOW}{title}{_RESET}" if colour else title)
     for warning in warnings:
         out += f" - {warning.short}\n"

@@ -20,7 +20,15 @@ from polyarch.cli.template.nodes import (
     Text,
     Variable,
 )
-from polyarch.cli.template.values import MISSING, Value, go_text, is_list, is_true, type_name
+from polyarch.cli.template.values import (
+    MISSING,
+    GoValue,
+    Value,
+    go_text,
+    is_list,
+    is_true,
+    type_name,
+)
 from polyarch.errors import InputError
 
 __all__ = ["Evaluator"]
@@ -126,6 +134,8 @@ class Evaluator:
             yield from self._walk(node.orelse, dot)
 
     def _items(self, pipe: Pipe, value: Value) -> list[tuple[Value, Value]]:
+        if isinstance(value, GoValue):
+            raise self._error(pipe.commands[0], f"range can't iterate over {go_text(value)}")
         if isinstance(value, Mapping):
             return [(key, value[key]) for key in sorted(value)]
         if isinstance(value, Sequence) and not isinstance(value, str):
@@ -205,10 +215,15 @@ class Evaluator:
                 return MISSING
             if value is None:
                 raise self._error(place, f"nil pointer evaluating interface {{}}.{name}")
+            if isinstance(value, GoValue) and value.is_nil:
+                raise self._error(place, f"nil pointer evaluating {type_name(value)}.{name}")
             if not isinstance(value, Mapping):
                 raise self._error(place, f"can't evaluate field {name} in type {type_name(value)}")
-            if name not in value and self._record and value is self._root:
-                raise self._error(place, f"can't evaluate field {name} in type {self._record}")
+            kind = type_name(value) if isinstance(value, GoValue) else ""
+            if value is self._root:
+                kind = self._record or kind
+            if name not in value and kind:
+                raise self._error(place, f"can't evaluate field {name} in type {kind}")
             value = value.get(name, MISSING)
         return value
 

@@ -13,15 +13,23 @@ from typing import cast
 from polyarch.cli.template.printf import sprintf
 from polyarch.cli.template.values import (
     MISSING,
+    GoValue,
     Value,
     go_text,
     is_list,
     is_true,
     type_name,
 )
+from polyarch.oci.encode import indented
 from polyarch.record import frozen
 
-__all__ = ["FUNCTIONS", "HEADER_FUNCTIONS", "Definition", "FunctionError"]
+__all__ = [
+    "FUNCTIONS",
+    "HEADER_FUNCTIONS",
+    "INDENTED_FUNCTIONS",
+    "Definition",
+    "FunctionError",
+]
 
 
 class FunctionError(Exception):
@@ -45,8 +53,14 @@ def _json(value: Value) -> Value:
     return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
 
 
+def _indented_json(value: Value) -> Value:
+    return indented(_plain(value)).decode()
+
+
 def _plain(value: Value) -> object:
     """Make what the json module knows of a value."""
+    if isinstance(value, GoValue):
+        return value.to_json()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -117,6 +131,8 @@ def _index(value: Value, *keys: Value) -> Value:
 
 
 def _index_once(value: Value, key: Value) -> Value:
+    if isinstance(value, GoValue) and value.is_struct:
+        raise FunctionError(f"can't index item of type {value.type_name}")
     if isinstance(value, Mapping):
         if not isinstance(key, str):
             raise FunctionError(f"value has type {type_name(key)}; should be string")
@@ -211,6 +227,12 @@ FUNCTIONS: Mapping[str, Definition] = {
         call=lambda one, other: not _lt(one, other) and not _equals(one, other), types=("", "")
     ),
     "ge": Definition(call=lambda one, other: not _lt(one, other), types=("", "")),
+}
+
+# Some of buildx's commands write JSON for people, as Go's MarshalIndent does.
+INDENTED_FUNCTIONS: Mapping[str, Definition] = {
+    **FUNCTIONS,
+    "json": Definition(call=_indented_json, types=("",)),
 }
 
 # The header of a table is the same template, asked for the names of columns: what changes values must

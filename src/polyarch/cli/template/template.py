@@ -7,7 +7,7 @@ trimming, Go's functions and docker's. Not there: define, template, block, metho
 from __future__ import annotations
 
 from polyarch.cli.template.evaluate import Evaluator
-from polyarch.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS
+from polyarch.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, INDENTED_FUNCTIONS
 from polyarch.cli.template.nodes import Node
 from polyarch.cli.template.parser import parse
 from polyarch.cli.template.values import Value
@@ -23,13 +23,14 @@ class Template:
     source: str
     nodes: tuple[Node, ...]
 
-    def render(self, data: Value, *, record: str = "") -> str:
+    def render(self, data: Value, *, record: str = "", is_indented: bool = False) -> str:
         """Write `data`. Raises InputError with line and column where that can't be.
 
         Fields that aren't there show as `<no value>`; if `record` names a type, those missing at the top
-        are errors, as for a record of that type.
+        are errors, as for a record of that type. `is_indented` is for JSON that people read.
         """
-        return Evaluator(self.source, FUNCTIONS, record=record).run(self.nodes, data)
+        functions = INDENTED_FUNCTIONS if is_indented else FUNCTIONS
+        return Evaluator(self.source, functions, record=record).run(self.nodes, data)
 
     def render_header(self, names: Value) -> str:
         """Write the names of columns in place of values: functions leave them as they are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-__all__ = ["MISSING", "Missing", "Value", "go_text", "is_list", "is_true", "type_name"]
+__all__ = ["MISSING", "GoValue", "Missing", "Value", "go_text", "is_list", "is_true", "type_name"]
 
 
 class Missing(Enum):
@@ -20,7 +20,26 @@ class Missing(Enum):
 
 MISSING = Missing.MISSING
 
-Value = str | int | float | bool | Missing | Sequence["Value"] | Mapping[str, "Value"] | None
+
+class GoValue:
+    """A value that isn't what JSON knows: it says itself what Go calls it and how it is written."""
+
+    type_name = ""
+    is_struct = False
+    is_nil = False
+
+    def go_text(self) -> str:
+        """Write it as %v does."""
+        raise NotImplementedError
+
+    def to_json(self) -> object:
+        """Return what the json module knows of it."""
+        raise NotImplementedError
+
+
+Value = (
+    str | int | float | bool | Missing | GoValue | Sequence["Value"] | Mapping[str, "Value"] | None
+)
 
 
 def is_list(value: Value) -> bool:
@@ -35,6 +54,8 @@ def is_true(value: Value) -> bool:
 
 def type_name(value: Value) -> str:
     """How Go calls the type of a value."""
+    if isinstance(value, GoValue):
+        return value.type_name
     if isinstance(value, bool):
         return "bool"
     names = {str: "string", int: "int", float: "float64"}
@@ -49,6 +70,8 @@ def type_name(value: Value) -> str:
 def go_text(value: Value) -> str:  # noqa: PLR0911 - one for each type
     """Write a value as Go's %v does: `[a b]`, `map[k:v]`, `<nil>`; keys are sorted."""
     match value:
+        case GoValue():
+            return value.go_text()
         case str():
             return value
         case None | Missing.MISSING:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from builds import Told
 from polyarch.cli.display.clip import LogClipper
+from polyarch.record import replace
 
 RUN = Told("RUN x")
 
@@ -25,6 +26,17 @@ def test_size_is_limited() -> None:
         b"d\n[output clipped, log limit 4B reached]\n",
         None,
     ]
+
+
+def test_the_remark_says_where_all_of_it_is() -> None:
+    clipper = LogClipper({"BUILDKIT_STEP_LOG_MAX_SIZE": "4"})
+
+    clipped = clipper.clip(replace(RUN.log(b"abcdef"), kept="/store/logs/1.log"))
+
+    assert clipped is not None
+    assert clipped.data == (
+        b"abcd\n[output clipped, log limit 4B reached]\n[all of it: /store/logs/1.log]\n"
+    )
 
 
 def test_speed_is_limited_and_recovers() -> None:

@@ -87,6 +87,13 @@ def test_wide_characters_are_aligned() -> None:
     assert line == " => " + "日本語" * 4 + "日本" + "   1.0s"
 
 
+def test_the_header_says_what_is_done() -> None:
+    trace = traced(Told("a").step(0.0, 0.01))
+    drawn = View(width=60, height=24, colours=Colours(), caption=Caption(work="Pushing"))
+
+    assert draw(trace, drawn, START + 1.0, {})[0] == "[+] Pushing 1.0s (1/1)"
+
+
 def test_a_narrow_terminal_shows_the_header_only() -> None:
     trace = traced(Told("a").step(0.0, 1.0))
 

@@ -121,7 +121,7 @@ def test_statuses_are_throttled() -> None:
     assert play(pull.step(), *told, pull.status("sha256:ab", 1000, 1000, completed=13.0)) == (
         "#1 [1/2] FROM alpine\n"
         "#1 sha256:ab 10B / 1.00kB 1.0s\n"
-        "#1 sha256:ab 100B / 1.00kB 3.0s\n"
+        "#1 sha256:ab 101B / 1.00kB 7.0s\n"
         "#1 sha256:ab 102B / 1.00kB 12.5s\n"
         "#1 sha256:ab 1.00kB / 1.00kB 13.0s done\n"
     )
@@ -189,7 +189,7 @@ def test_warnings_come_with_the_step_and_at_the_end() -> None:
         "#1 WARN: Other\n"
         "#1 DONE 1.0s\n"
         "\n"
-        " 2 warnings found (use docker --debug to expand):\n"
+        " 2 warnings found (use --debug to expand):\n"
         f" - {short}\n"
         " - Other\n"
     )
@@ -305,6 +305,19 @@ def test_an_unfinished_line_is_ended_before_failures() -> None:
 def test_a_young_part_waits_for_the_next_event() -> None:
     load = Told("load")
 
-    assert play(load.step(), load.status("part", 5), load.log(b"x\n", 0.5)) == (
+    assert play(load.step(), load.status("part", 5), 0.5, load.log(b"x\n", 0.5)) == (
         "#1 load\n#1 part 5B\n#1 0.500 x\n"
+    )
+
+
+def test_a_part_that_ends_soon_is_one_line_whatever_else_happens() -> None:
+    push = Told("exporting to image")
+    begun = [push.status(f"pushing layer {name}", 0, 5) for name in "ab"]
+    ended = [push.status(f"pushing layer {name}", 5, 5, completed=0.06) for name in "ab"]
+
+    assert play(push.step(), *begun, 0.05, push.log(b"x\n"), 0.06, *ended) == (
+        "#1 exporting to image\n"
+        "#1 0.000 x\n"
+        "#1 pushing layer a 5B / 5B 0.1s done\n"
+        "#1 pushing layer b 5B / 5B 0.1s done\n"
     )

@@ -142,7 +142,7 @@ def test_failures_and_warnings_are_shown_at_the_end() -> None:
     lines = "".join(f"0.500 {number}\n" for number in range(20))
     assert out.endswith(
         f"------\n > [2/2] RUN make:\n{lines}------\n"
-        "\n \x1b[33m1 warning found (use docker --debug to expand):\n\x1b[0m - Careful\n"
+        "\n \x1b[33m1 warning found (use --debug to expand):\n\x1b[0m - Careful\n"
     )
 
 

@@ -1,0 +1,53 @@
+"""Commands of docker buildx that aren't there: what each of them is answered with.
+
+They are known by name only: neither help nor completion lists them, and even `--help` fails, since
+scripts ask for that to find out whether a command is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polyarch.errors import InputError
+
+__all__ = ["PLANNED", "refusal"]
+
+_LOOK_INSIDE = (
+    "build a stage and look around in it: {0} build --target STAGE -t NAME ., {0} run -it NAME sh"
+)
+
+PLANNED: Mapping[str, tuple[str, str]] = {
+    "bake": (
+        "bake isn't there yet, it is planned",
+        "build the targets one by one: {0} build -f FILE --target NAME .",
+    ),
+    "dap": ("dap isn't there yet, debuggers can't be connected", _LOOK_INSIDE),
+    "debug": ("debug isn't there yet, it is planned", _LOOK_INSIDE),
+    "dial-stdio": (
+        "dial-stdio isn't there: no BuildKit daemon runs that one could talk to",
+        "build with {0} build, or with the Python library",
+    ),
+    "history": (
+        "history isn't there yet, it is planned: builds aren't recorded so far",
+        "{0} why tells of the last build, {0} build --metadata-file FILE keeps what it made",
+    ),
+    "install": (
+        "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",
+        "make polyarch that plugin: polyarch plugin install",
+    ),
+    "policy": (
+        "policy isn't there yet, it is planned: sources can't be restricted so far",
+        "pin them in the Dockerfile: FROM NAME@sha256:..., ADD --checksum=sha256:...",
+    ),
+    "uninstall": (
+        "uninstall isn't there: docker build leads to the plugin buildx as long as there is one",
+        "take it away if it is polyarch: polyarch plugin uninstall",
+    ),
+}
+"""By the command's name: what is missing, and what to do instead, with the program's name as `{0}`."""
+
+
+def refusal(name: str, program: str) -> InputError:
+    """Return the error for one of PLANNED; `program` is what the user calls us by."""
+    message, instead = PLANNED[name]
+    return InputError(message, hint=instead.format(program))

@@ -1,0 +1,30 @@
+"""`stop`: for scripts that end with it; a builder of this machine leaves nothing running between builds."""
+
+from __future__ import annotations
+
+from polyarch.cli.chosen import working_builder
+from polyarch.cli.command import Command, Context
+from polyarch.cli.options import Options
+from polyarch.node.builder import require_local
+from polyarch.node.saved import SavedBuilders
+
+__all__ = ["STOP"]
+
+
+def _run(options: Options, context: Context) -> int:
+    builders = SavedBuilders(context.environ)
+    if options.arguments:
+        require_local(builders.get(options.arguments[0]))
+    else:
+        working_builder(context, builders)
+    return 0
+
+
+STOP = Command(
+    usage="[NAME]",
+    run=_run,
+    most=1,
+    completes="builders",
+    example="$ polyarch stop mybuilder",
+    flags=(),
+)

@@ -1,0 +1,162 @@
+"""An emulator that always gets an option more: a copy whose first instructions add it to its arguments.
+
+QEMU's user mode takes options from its command line, which the kernel writes when it starts a handler's
+interpreter, and from its environment, which is that of its guest: a variable is seen by every program
+of a step, and taken by the emulators of other CPUs for theirs. So the copy begins with a few instructions
+in a segment of its own, which change what the kernel left on the stack and go to where the program began:
+
+    argc    interpreter              program ...
+    argc+2  interpreter  -cpu MODEL  program ...
+
+A `QEMU_CPU` that is in the environment is the image's own, and then nothing is added.
+
+Source: System V ABI, AMD64 supplement, “Initial Stack and Register State”; ELF's program header; the
+copy's segment takes the entry of a note, which nobody reads at run time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import struct
+import time
+from pathlib import Path
+
+from polyarch.emulation.facts import Facts, stamp
+from polyarch.emulation.probe import probe_program
+from polyarch.emulation.qemu import Emulator
+from polyarch.errors import MachineError
+from polyarch.process import base_environment, run
+from polyarch.record import replace
+
+__all__ = ["tuned", "with_cpu"]
+
+_DAY = 24 * 3600
+_PAGE = 0x1000
+_X86_64 = 62
+_ENTRY, _HEADERS, _COUNT = 24, 32, 56
+"""Where the ELF header says where the program begins, where the program headers are, how many."""
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_PT_LOAD, _PT_NOTE = 1, 4
+_READ_EXECUTE = 5
+
+# Registers other than rsp and rdx, which holds a function for the end, are free at the beginning.
+_CODE = bytes.fromhex(
+    "488b0424"  # mov rax, [rsp]           argc
+    "488d74c410"  # lea rsi, [rsp+rax*8+16]  the environment
+    "48b951454d555f435055"  # movabs rcx, "QEMU_CPU"
+    "488b3e"  # 1: mov rdi, [rsi]
+    "4883c608"  # add rsi, 8
+    "4885ff"  # test rdi, rdi
+    "740d"  # jz 2f
+    "48390f"  # cmp [rdi], rcx           (behind the last variable is the program's name)
+    "75ef"  # jne 1b
+    "807f083d"  # cmp byte ptr [rdi+8], '='
+    "75e9"  # jne 1b
+    "eb22"  # jmp 3f
+    "488b4c2408"  # 2: mov rcx, [rsp+8]        argv[0]
+    "4883c002"  # add rax, 2
+    "488d3517000000"  # lea rsi, [rip+option]
+    "488d3d15000000"  # lea rdi, [rip+value]
+    "48893424"  # mov [rsp], rsi
+    "48897c2408"  # mov [rsp+8], rdi
+    "51"  # push rcx
+    "50"  # push rax
+    "e9"  # 3: jmp rel32; the distance, option and value follow
+)
+
+
+def with_cpu(program: bytes, model: str) -> bytes:
+    """Return a static x86-64 QEMU that runs as with `-cpu MODEL` unless its environment has QEMU_CPU.
+
+    Raises MachineError for a program that can't be changed so.
+    """
+    if program[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", program, 18)[0] != _X86_64:
+        raise MachineError("only emulators for x86-64 machines can be given options")
+    entry, table = struct.unpack_from("<QQ", program, _ENTRY)
+    (count,) = struct.unpack_from("<H", program, _COUNT)
+    segments = [_SEGMENT.unpack_from(program, table + i * _SEGMENT.size) for i in range(count)]
+    loads = [each for each in segments if each[0] == _PT_LOAD]
+    note = next((each for each in segments if each[0] == _PT_NOTE), None)
+    if not loads or note is None:
+        raise MachineError("the emulator has no room for another segment")
+    offset = _aligned(len(program))
+    address = _aligned(max(each[3] + each[6] for each in loads)) + _PAGE
+    code = _code(entry - address, model)
+    size = len(code)
+    added = (_PT_LOAD, _READ_EXECUTE, offset, address, address, size, size, _PAGE)
+    segments.remove(note)
+    # Segments to load come in the order of their addresses.
+    segments.insert(segments.index(loads[-1]) + 1, added)
+    out = bytearray(program.ljust(offset, b"\0") + code)
+    struct.pack_into("<Q", out, _ENTRY, address)
+    out[table : table + count * _SEGMENT.size] = b"".join(_SEGMENT.pack(*s) for s in segments)
+    return bytes(out)
+
+
+def _aligned(number: int) -> int:
+    return -(-number // _PAGE) * _PAGE
+
+
+def _code(distance: int, model: str) -> bytes:
+    """Return the instructions; `distance` is from their beginning to the program's."""
+    jump = struct.pack("<i", distance - len(_CODE) - 4)
+    return _CODE + jump + b"-cpu\0" + model.encode() + b"\0"
+
+
+def tuned(emulator: Emulator, facts: Facts) -> Emulator:
+    """Return the emulator with the CPU that it should have; as it is if that can't be.
+
+    The copy lies in the folder of the facts, is made once, and must have run a program.
+    """
+    if not emulator.cpu or facts.folder is None or os.uname().machine != "x86_64":
+        return emulator
+    folder = facts.folder / "emulators"
+
+    def make() -> str:
+        with contextlib.suppress(OSError, MachineError):
+            return _made(emulator, folder)
+        return ""
+
+    key = f"tuned {emulator.cpu} {stamp(emulator.path)}"
+    path = facts.get(key, make, keep=bool)
+    if path and not os.access(path, os.X_OK):
+        path = make()
+    return replace(emulator, path=path) if path else emulator
+
+
+def _made(emulator: Emulator, folder: Path) -> str:
+    """Make the copy. Raises OSError, MachineError."""
+    program = with_cpu(Path(emulator.path).read_bytes(), emulator.cpu)
+    # The name stays: errors of QEMU begin with it.
+    place = folder / hashlib.sha256(program).hexdigest()[:16]
+    place.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path, aside = place / os.path.basename(emulator.path), place / f".{os.urandom(6).hex()}"
+    try:
+        aside.write_bytes(program)
+        # Whoever can't read their interpreter isn't the owner of their /proc/self.
+        aside.chmod(0o755)
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _check(str(path), emulator.handler.architecture)
+    for other in set(folder.iterdir()) - {place}:
+        # Those of emulators that were replaced since; one that was made just now is another build's.
+        if other.stat().st_mtime < time.time() - _DAY:
+            shutil.rmtree(other, ignore_errors=True)
+    return str(path)
+
+
+def _check(path: str, architecture: str) -> None:
+    """Run a program. Raises MachineError if it doesn't work."""
+    fd = os.memfd_create(f"probe-{architecture}", 0)
+    try:
+        os.write(fd, probe_program(architecture))
+        argv = [path, f"/proc/self/fd/{fd}"]
+        ended = run(argv, env=base_environment(), timeout=10, pass_fds=(fd,))
+    finally:
+        os.close(fd)
+    if ended.status != 65:
+        raise MachineError(f"{path} doesn't work: {ended}")

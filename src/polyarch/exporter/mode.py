@@ -1,0 +1,20 @@
+"""What a folder is to hold besides a result: what it held, or nothing (`-o type=local,mode=...`)."""
+
+from __future__ import annotations
+
+from polyarch.errors import InputError
+from polyarch.request import Output
+from polyarch.text.gofmt import quoted
+
+__all__ = ["is_mirror"]
+
+
+def is_mirror(output: Output) -> bool:
+    """Tell whether a folder shall have what the result has, and nothing else. Raises InputError."""
+    mode = output.attributes.get("mode", "").strip().lower()
+    if mode not in {"", "copy", "delete"}:
+        raise InputError(
+            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
+            hint="use copy or delete",
+        )
+    return mode == "delete"

@@ -1,0 +1,83 @@
+"""An archive's bytes -> the file that was named: all of it, or what was there before.
+
+What is there already and is no file, such as `/dev/null` or a pipe, is written into: a file in its place
+would be the end of it. A link of that name is replaced like a file, wherever it leads; whoever wants the
+file behind it names that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.paths import is_device
+from polyarch.store.trouble import output_trouble
+
+if TYPE_CHECKING:
+    from polyarch.layer.tar import Sink
+
+__all__ = ["Whole", "made_folder", "write_output"]
+
+
+class Whole:
+    """Writes all of what it is given to a descriptor, however little the kernel takes at a time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes, /) -> None:
+        """Write it. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+def write_output(destination: str, write: Callable[[Sink], None]) -> None:
+    """Have an archive written beside its place and rename it, or written to a stream.
+
+    `destination` is a path, whose folder is made if it is missing, or "-" or "" for standard output.
+    Raises StoreError and what `write` raises; nothing is left behind then.
+    """
+    if destination in {"", "-"}:
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(destination)
+    with output_trouble("write to", path):
+        if is_device(path):
+            with path.open("r+b" if path.is_block_device() else "wb", buffering=0) as stream:
+                write(Whole(stream.fileno()))
+            return
+        with made_folder(path.parent):
+            _write_aside(path, write)
+
+
+def _write_aside(path: Path, write: Callable[[Sink], None]) -> None:
+    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        with aside.open("xb", buffering=0) as stream:
+            write(Whole(stream.fileno()))
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder with those above it, as far as they are missing; they go again if the rest fails.
+
+    Raises OSError.
+    """
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise

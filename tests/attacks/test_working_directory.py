@@ -1,0 +1,97 @@
+"""A working directory, or a program, that is reached through what others have open.
+
+runc: CVE-2024-21626 (WORKDIR /proc/self/fd/7), CVE-2019-5736 (`/proc/self/exe` as the program), CVE-2016-9962
+(descriptors that are open while the step starts).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from stepping import Stepper
+
+pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
+
+TRY_FOLDERS = """
+def attempt(folder):
+    answer = shell("touch OWNED 2>/dev/null; ls -a", cwd=folder)
+    return [folder, answer["status"], answer["stdout"]]
+folders = [f"/proc/self/fd/{n}{up}" for n in range(arguments["leaked"] + 12) for up in ("", "/../..")]
+folders = [*folders[:6], *folders[2 * arguments["leaked"]:], *arguments["folders"]]
+report([attempt(folder) for folder in folders])
+"""
+
+
+def names(stepper: Stepper) -> list[str]:
+    return sorted(path.name for path in stepper.host.iterdir())
+
+
+def test_nothing_that_is_open_elsewhere_is_entered(stepper: Stepper) -> None:
+    (stepper.rootfs / "link").symlink_to("/dev/fd/0")
+    (stepper.rootfs / "up").symlink_to("/proc/thread-self/cwd/../..")
+    folders = ["/dev/fd/0", "/dev/fd/1/..", "/link", "/proc/1/fd/0", "/up"]
+    folders += [f"/proc/{who}/{what}" for who in ("self", "1") for what in ("root", "cwd")]
+
+    found = stepper.script(TRY_FOLDERS, folders=folders)
+
+    assert [(status, text) for _, status, text in found] == [(1, "")] * len(found)
+    assert names(stepper) == ["empty", "file"]
+
+
+def test_links_of_the_image_are_followed_inside_of_it(stepper: Stepper) -> None:
+    for name, to in (("a", "/made"), ("b", "../../../../made"), ("c", "a")):
+        (stepper.rootfs / name).symlink_to(to)
+    made = stepper.rootfs / "made"
+    made.mkdir()
+    made.chmod(0o777)
+    script = (
+        'report([shell("pwd -P", cwd=cwd)["stdout"] for cwd in ("/a", "/b", "/c/new/er", "/proc")])'
+    )
+
+    assert stepper.script(script) == ["/made\n", "/made\n", "/made/new/er\n", "/proc\n"]
+
+
+def test_programs_are_not_taken_from_what_is_open(stepper: Stepper) -> None:
+    program = stepper.host / "program"
+    program.write_text("#!/bin/sh\necho OWNED\n")
+    program.chmod(0o755)
+    (stepper.rootfs / "bin/exe").symlink_to("/proc/self/exe")
+    (stepper.rootfs / "bin/script").write_text("#!/proc/self/exe --version\n")
+    (stepper.rootfs / "bin/script").chmod(0o755)
+    script = """
+fds = [f"/proc/self/fd/{n}/program" for n in range(arguments["leaked"] + 12)]
+argvs = [(path,) for path in (*fds, "/bin/exe", "exe", "script", "/proc/self/exe", "/proc/1/exe")]
+report([step(*argv, "-c", "print('OWNED')") for argv in argvs])
+"""
+
+    found = stepper.script(script)
+
+    assert {answer["stdout"] for answer in found} == {""}
+    assert 0 not in {answer["status"] for answer in found}
+
+
+def test_a_step_has_three_descriptors_and_no_more(stepper: Stepper) -> None:
+    script = """
+report([shell("ls /proc/self/fd; cat | wc -c; ls -l /proc/1/fd | grep -c host; true",
+              network=network)["stdout"] for network in (Network.HOST, Network.NONE)])
+"""
+
+    found = stepper.script(script)
+
+    # ls itself has the folder that it lists open
+    assert found == ["0\n1\n2\n3\n0\n0\n"] * 2
+
+
+def test_nothing_of_the_image_is_imported_or_loaded_by_the_sandbox(stepper: Stepper) -> None:
+    for name in ("json", "socket", "fcntl", "termios", "pwd", "encodings/idna", "stat"):
+        for folder in ("", "usr/lib/python3.11", "usr/local/lib/python3.11"):
+            path = stepper.rootfs / folder / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("open('/OWNED', 'w')\n")
+    (stepper.rootfs / "etc/passwd").unlink()
+    (stepper.rootfs / "etc/passwd").symlink_to("/proc/self/fd/0")
+
+    report = stepper.script('report(shell("true", hostname="x", network=Network.NONE))')
+
+    assert report["status"] == 0
+    assert not (stepper.rootfs / "OWNED").exists()

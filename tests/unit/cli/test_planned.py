@@ -1,0 +1,81 @@
+"""Commands of docker buildx that aren't there: known by name, in two lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildxfiles import folder_of_buildx
+from commands import call
+from polyarch.cli.complete import Completion, complete
+from polyarch.cli.planned import PLANNED
+
+EACH = pytest.mark.parametrize("name", PLANNED)
+
+
+@EACH
+@pytest.mark.parametrize("more", [(), ("--help",), ("-f", "docker-bake.hcl", "--print"), ("ls",)])
+def test_they_are_known_with_whatever_follows(name: str, more: tuple[str, ...]) -> None:
+    printed = call(name, *more, environ={})
+
+    assert (printed.status, printed.out) == (1, "")
+    assert sorted(line.partition(":")[0] for line in printed.err.splitlines()) == ["ERROR", "hint"]
+    assert f"ERROR: {name} isn't there" in printed.err
+    assert "{" not in printed.err
+
+
+@EACH
+def test_neither_help_nor_completion_lists_them(name: str) -> None:
+    found = complete([""], {})
+
+    assert isinstance(found, Completion)
+    assert name not in {value for value, _ in found.candidates}
+    assert f"\n  {name} " not in call("--help", environ={}).out
+
+
+def test_the_names_are_those_of_buildx() -> None:
+    assert set(PLANNED) | {"stop"} == {
+        "bake",
+        "history",
+        "debug",
+        "dap",
+        "dial-stdio",
+        "stop",
+        "install",
+        "uninstall",
+        "policy",
+    }
+
+
+def test_as_the_plugin_the_advice_is_for_docker() -> None:
+    printed = call("buildx", "bake", environ={"POLYARCH_PLUGIN": "buildx"})
+
+    assert "docker buildx build -f FILE" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("stop",), 0, "WARNING: the current builder "),
+        (("stop", "default"), 0, ""),
+        (("stop", "theirs"), 1, 'ERROR: builder "theirs" has the driver kubernetes, '),
+        (("stop", "nobody"), 1, 'ERROR: no builder "nobody" found'),
+    ],
+)
+def test_nothing_has_to_be_stopped(
+    tmp_path: Path, words: tuple[str, ...], status: int, message: str
+) -> None:
+    folder_of_buildx(tmp_path)
+
+    printed = call(*words, environ={"HOME": str(tmp_path)})
+
+    assert (printed.status, printed.out) == (status, "")
+    assert message in printed.err
+
+
+def test_the_habit_of_writing_buildx_is_forgiven(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "POLYARCH_ROOT": str(tmp_path / "store")}
+
+    assert call("buildx", "version", environ=environ) == call("version", environ=environ)
+    assert "unknown command" in call("buildx", environ=environ).err
