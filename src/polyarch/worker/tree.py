@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +41,7 @@ __all__ = [
     "hash_file",
     "hash_open",
     "is_same_file",
+    "reading_contexts",
     "select",
 ]
 
@@ -186,6 +187,22 @@ def changed(path: str) -> InputError:
         f"{path} changed while it was read",
         hint="build again when nothing writes to the build context",
     )
+
+
+@contextmanager
+def reading_contexts(contexts: Iterable[SourceTree]) -> Iterator[None]:
+    """Raise InputError for what has become another thing in one of `contexts`, wherever it was noticed.
+
+    What else goes wrong inside, and what goes wrong elsewhere, is left alone.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else ""
+        roots = [str(tree.root) for tree in contexts if tree.is_context]
+        if error.errno in REPLACED and any(f"{path}/".startswith(f"{root}/") for root in roots):
+            raise changed(path) from error
+        raise
 
 
 @contextmanager
