@@ -26,7 +26,7 @@ FOLDERS = ("blobs", "snapshots", "locks", "tmp")
 _OTHERS = 0o077
 # What a store has, and what may be there before: facts and reports of crashes are kept without one, and a
 # disk of its own begins with a folder for what is found on it.
-_OWN = re.compile(
+_OWN = (
     rf"{'|'.join(FOLDERS)}|logs|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
     r"|\.(version|facts)[-.][0-9a-f]+"
 )
@@ -58,7 +58,7 @@ def claim(root: Path) -> None:
 def _shut(root: Path, status: os.stat_result) -> None:
     """Take all rights to a folder, and what is in it, away from others. Raises StoreError, OSError."""
     names = set(os.listdir(root))
-    foreign = {name for name in names if not _OWN.fullmatch(name)}
+    foreign = {name for name in names if not re.fullmatch(_OWN, name)}
     # An empty file system of its own is often open to all (tmpfs); where others work it isn't empty.
     if foreign and (status.st_mode & stat.S_ISVTX or "version" not in names):
         raise StoreError(
