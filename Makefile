@@ -25,7 +25,7 @@ BIN = .venv/bin
 prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
 	&& $(BIN)/python -m compileall -q src
 
-.PHONY: help setup demo test check conformance fuzz bench clean
+.PHONY: help setup demo test check conformance fuzz torture bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -59,6 +59,10 @@ conformance: ## Compare with BuildKit's images (CONFORMANCE: where the cases are
 fuzz: ## Try inputs that nobody would write (FUZZ_FLAGS: areas, --minutes, --seed)
 	$(call prepare)
 	@$(BIN)/python -m tools.fuzz $(FUZZ_FLAGS)
+
+torture: ## Kill builds, fill disks, turn clocks back (TORTURE_FLAGS: areas, --short, --minutes, --seed)
+	$(call prepare,$(TEST_PACKAGES))
+	@$(BIN)/python -m tools.torture $(TORTURE_FLAGS)
 
 bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))

@@ -124,9 +124,16 @@ def mounts_below(folder: Path) -> list[str]:
 
 def held_locks(folder: Path) -> list[str]:
     """Return which files and folders in `folder` any process has locked."""
-    locked = {line.split()[5].rpartition(":")[2] for line in _lines_of_locks()}
+    locked = {line.split()[5] for line in _lines_of_locks()}
     paths = [*folder.glob("locks/*"), *folder.glob("tmp/*")]
-    return [str(path) for path in paths if str(path.lstat().st_ino) in locked]
+    return [str(path) for path in paths if _as_the_kernel_has_it(path) in locked]
+
+
+def _as_the_kernel_has_it(path: Path) -> str:
+    """Return the device and inode as they are in the list of locks: inodes alone aren't unique."""
+    status = path.lstat()
+    device = status.st_dev
+    return f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
 
 
 def _lines_of_locks() -> list[str]:

@@ -54,7 +54,11 @@ facts = Facts(None)
 arguments = json.loads(sys.argv[1])
 token = CancelToken()
 if arguments.get("runtime"):
-    runtime = choose_runtime(arguments["runtime"], host=host, spawner=spawner, facts=facts)
+    with tempfile.TemporaryDirectory() as folder:
+        runtime = choose_runtime(
+            arguments["runtime"], host=host, spawner=spawner, facts=facts,
+            temporary=lambda: Path(folder, "probe"),
+        )
 def run(*argv, on_output=None, **more):
     printed = {1: b"", 2: b""}
     def keep(stream, data):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from engines import User
 from namespaces import in_mount_namespace
 from polyarch import syscalls
+from polyarch.cli.doctor_report import Grade
 from polyarch.cli.doctor_store import left_behind
 from polyarch.runtime.strays import MountedBelow, mounts_below
 from polyarch.store.store import Store
@@ -137,17 +140,45 @@ def test_the_store_is_sound_whenever_a_build_is_killed(who: Person, registry: Re
     assert report(who, "--deep")["sound"] is True
 
 
+def hold_a_mount(place: Path) -> int:
+    """Start a process with a mount of its own, and stop it; return its id."""
+    place.mkdir(parents=True)
+    holder = os.fork()
+    if holder == 0:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("tmpfs", str(place), "tmpfs")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+    os.waitpid(holder, os.WUNTRACED)
+    return holder
+
+
+def kill_once_it_is_waited_for(holder: int) -> None:
+    waited_for = False
+    while not waited_for:
+        with suppress(FileNotFoundError):  # closed while it is looked at
+            links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir()]
+            waited_for = "anon_inode:[pidfd]" in links or any(":pidfd" in link for link in links)
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+
+
+def test_nobody_is_told_to_kill_what_is_ending(tmp_path: Path) -> None:
+    def work() -> None:
+        holder = hold_a_mount(tmp_path / "tmp/1-dead/merged")
+        killer = threading.Thread(target=kill_once_it_is_waited_for, args=(holder,))
+        killer.start()
+        (check,) = left_behind(tmp_path)
+        killer.join()
+        assert (check.grade, check.mend) == (Grade.OK, "")
+
+    in_mount_namespace(work)
+
+
 def test_mounts_and_processes_are_found(tmp_path: Path) -> None:
     def work() -> None:
         place = tmp_path / "tmp/1-dead/merged with blank"
-        place.mkdir(parents=True)
-        holder = os.fork()
-        if holder == 0:
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.mount("tmpfs", str(place), "tmpfs")
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os._exit(0)
-        os.waitpid(holder, os.WUNTRACED)
+        holder = hold_a_mount(place)
         try:
             assert mounts_below(tmp_path) == (MountedBelow(path=place, process=holder),)
             (check,) = left_behind(tmp_path)

@@ -180,7 +180,7 @@ class EngineChecks:
             yield self._private_handlers(spawner)
             if self.store is not None:
                 yield self._overlay(self.store)
-            yield self._runtime(spawner)
+                yield self._runtime(spawner, self.store)
         finally:
             spawner.close()
         yield self._network()
@@ -223,16 +223,16 @@ class EngineChecks:
             )
         return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
 
-    def _runtime(self, spawner: Spawner) -> Check:
+    def _runtime(self, spawner: Spawner, store: Store) -> Check:
         environ = self.context.environ
         host = find_host(rootless=self.namespaces.rootless, mapped_ids=self.namespaces.mapped_ids)
-        facts = Facts(state_folder(environ) if self.store is not None else None)
         try:
             runtime = choose_runtime(
                 environ.get("POLYARCH_RUNTIME"),
                 host=host,
                 spawner=spawner,
-                facts=facts,
+                facts=Facts(store.root),
+                temporary=lambda: store.temporary("probe"),
                 environ=environ,
             )
         except PolyarchError as error:

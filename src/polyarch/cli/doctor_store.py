@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from polyarch.cli.doctor_report import Check, Grade
@@ -32,10 +34,15 @@ class StoreState:
 
 
 def left_behind(root: Path) -> Iterator[Check]:
-    """Look, before anything opens the store, for mounts and processes of builds that are gone."""
-    strays = [
-        each for each in mounts_below(root) if each.process == 0 or _is_of_the_dead(each.path, root)
-    ]
+    """Look, before anything opens the store, for mounts and processes of builds that are gone.
+
+    A build that was killed just now takes some milliseconds to end: what is still there is waited for, and
+    looked at again, before anybody is advised to kill it.
+    """
+    strays = _strays(root)
+    if strays:
+        _wait_for_ends({each.process for each in strays if each.process})
+        strays = _strays(root)
     for stray in strays[:_SHOWN]:
         if stray.process:
             yield Check(
@@ -61,16 +68,16 @@ def _strays(root: Path) -> list[MountedBelow]:
     ]
 
 
-def _has_ended(process: int) -> bool:
-    """Wait a little for the end of a process: a build that was just killed takes some milliseconds."""
-    try:
-        descriptor = os.pidfd_open(process)
-    except OSError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], _DYING_SECONDS)[0])
-    finally:
-        os.close(descriptor)
+def _wait_for_ends(processes: Iterable[int]) -> None:
+    """Wait a little, in all, for the end of each of these processes."""
+    deadline = time.monotonic() + _DYING_SECONDS
+    for process in processes:
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(process)
+            try:
+                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            finally:
+                os.close(descriptor)
 
 
 def _is_of_the_dead(path: Path, root: Path) -> bool:

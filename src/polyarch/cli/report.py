@@ -77,13 +77,21 @@ def _save(text: str, environ: Mapping[str, str]) -> str:
     name = time.strftime(f"crash-%Y%m%d-%H%M%S-{os.urandom(6).hex()}.txt")
     for folder in _crash_folders(environ):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_private(folder)
             path = folder / name
+            # A traceback may quote what was built: it is for nobody else's eyes.
+            path.touch(mode=0o600, exist_ok=False)
             path.write_text(text, encoding="utf-8", errors="replace")
         except OSError:
             continue
         return str(path)
     return ""
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder, and the one that it is in, for their owner only; those that are there stay."""
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _crash_folders(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -71,6 +71,8 @@ class Facts:
             return
         temporary = self._path.with_name(f".facts.{os.urandom(6).hex()}")
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # The store will be there, which is its owner's only.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.touch(mode=0o600)
             temporary.write_text(json.dumps(self._known, indent=1))
             temporary.replace(self._path)

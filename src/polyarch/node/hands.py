@@ -57,16 +57,21 @@ class Hands:
 
 
 def open_hands(
-    root: Path, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
+    store: Store, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
 ) -> Hands:
     """Find a runtime that works. Raises NoRuntime, InputError for an unknown POLYARCH_RUNTIME."""
     host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
-    facts = Facts(root)
+    facts = Facts(store.root)
     foreign = ForeignSteps(
         host=host, spawner=spawner, facts=facts, outer=_outer_binfmt(namespaces), environ=environ
     )
     runtime = choose_runtime(
-        environ.get("POLYARCH_RUNTIME"), host=host, spawner=spawner, facts=facts, environ=environ
+        environ.get("POLYARCH_RUNTIME"),
+        host=host,
+        spawner=spawner,
+        facts=facts,
+        temporary=lambda: store.temporary("probe"),
+        environ=environ,
     )
     return Hands(runtime=runtime, foreign=foreign, environ=environ)
 

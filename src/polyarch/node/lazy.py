@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.runtime.spawner import Spawner
@@ -12,6 +11,7 @@ from polyarch.runtime.spawner import Spawner
 if TYPE_CHECKING:
     from polyarch.node.hands import Hands
     from polyarch.runtime.userns import EngineNamespaces
+    from polyarch.store.store import Store
 
 __all__ = ["LazyHands"]
 
@@ -22,12 +22,12 @@ class LazyHands:
     def __init__(
         self,
         *,
-        root: Path,
+        store: Store,
         namespaces: EngineNamespaces,
         spawner: Spawner,
         environ: Mapping[str, str],
     ) -> None:
-        self._root = root
+        self._store = store
         self._namespaces = namespaces
         self._spawner = spawner
         self._environ = environ
@@ -40,7 +40,9 @@ class LazyHands:
             if self._hands is None:
                 from polyarch.node.hands import open_hands  # noqa: PLC0415 the point of it all
 
-                self._hands = open_hands(self._root, self._namespaces, self._spawner, self._environ)
+                self._hands = open_hands(
+                    self._store, self._namespaces, self._spawner, self._environ
+                )
             return self._hands
 
     def close(self) -> None:

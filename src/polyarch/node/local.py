@@ -189,7 +189,7 @@ def open_local_node(
         # runs programs is made when the first of them is run.
         spawner = Spawner()
         stack.callback(spawner.close)
-        hands = LazyHands(root=root, namespaces=namespaces, spawner=spawner, environ=environ)
+        hands = LazyHands(store=store, namespaces=namespaces, spawner=spawner, environ=environ)
         stack.callback(hands.close)
         lease = stack.enter_context(store.leases.hold())
         stack.callback(_note_use, store, lease)

@@ -23,6 +23,7 @@ from polyarch.runtime.spec import Bind, Mount, Network, Step, hosts_file
 from polyarch.runtime.talk import SILENCE, Talk
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.copy import make_folders
+from polyarch.worker.exec import write_network_files
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.users import Owner, account
 
@@ -216,8 +217,7 @@ def _command(request: RunRequest, settings: Mapping[str, object]) -> list[str]:
 
 def _mounts(request: RunRequest, folder: Path, hostname: str) -> list[Mount]:
     locked = ("nosuid", "nodev", "noexec")
-    (folder / "hosts").write_text(hosts_file(hostname))
-    (folder / "resolv.conf").write_text(host_resolv_conf())
+    write_network_files(folder, hosts=hosts_file(hostname), resolv_conf=host_resolv_conf())
     mounts: list[Mount] = [
         Bind(source=str(folder / name), target=f"/etc/{name}", flags=locked)
         for name in ("resolv.conf", "hosts")

@@ -7,8 +7,7 @@ kept, until the kernel or the program changes.
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from polyarch.emulation.facts import Facts, stamp
@@ -48,10 +47,12 @@ def choose_runtime(
     host: Host,
     spawner: Spawner,
     facts: Facts,
+    temporary: Callable[[], Path],
     environ: Mapping[str, str] = os.environ,
 ) -> Runtime:
     """Return a runtime that works; `prefer` is sandbox, crun, runc or auto (also None, empty).
 
+    `temporary` names a place for trying them that is removed, with all in it, if this process is killed.
     Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
     """
     if prefer not in {None, "", "auto", *_NAMES}:
@@ -66,7 +67,8 @@ def choose_runtime(
             tried.append(f"{name}: not installed")
             continue
         runtime = Sandbox(host, spawner) if name == "sandbox" else OciRuntime(path, host)
-        trouble = _trouble(runtime, path, host, facts)
+        key = _key(runtime, path, host)
+        trouble = _trouble(runtime, key, facts, temporary)
         if not trouble:
             return runtime
         tried.append(f"{name}: {trouble}")
@@ -93,13 +95,16 @@ def _find(name: str, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _trouble(runtime: Runtime, path: str, host: Host, facts: Facts) -> str:
+def _key(runtime: Runtime, path: str, host: Host) -> str:
+    return f"runtime {runtime.name} {stamp(path)} {host.rootless} {host.mapped_ids} {os.getuid()}"
+
+
+def _trouble(runtime: Runtime, key: str, facts: Facts, temporary: Callable[[], Path]) -> str:
     """Return why a runtime doesn't work, or an empty text; only success is remembered."""
-    key = f"runtime {runtime.name} {stamp(path)} {host.rootless} {host.mapped_ids} {os.getuid()}"
     said: list[str] = []
 
     def works() -> bool:
-        said.append(_try(runtime))
+        said.append(_try(runtime, temporary()))
         return not said[-1]
 
     if facts.get(key, works, keep=bool):
@@ -107,26 +112,24 @@ def _trouble(runtime: Runtime, path: str, host: Host, facts: Facts) -> str:
     return said[-1]
 
 
-def _try(runtime: Runtime) -> str:
-    """Run the probe in an empty root; return what went wrong, or an empty text."""
-    with tempfile.TemporaryDirectory(prefix="polyarch-probe-") as name:
-        folder = Path(name)
-        rootfs = folder / "rootfs"
-        rootfs.mkdir()
-        probe = rootfs / "probe"
-        probe.write_bytes(probe_program(native_architecture()))
-        probe.chmod(0o755)
-        printed: list[bytes] = []
-        step = Step(argv=("/probe",), rootfs=str(rootfs))
-        try:
-            ended = runtime.run(
-                step,
-                folder=folder,
-                on_output=lambda _stream, data: printed.append(data),
-                cancel=CancelToken(),
-            )
-        except PolyarchError as error:
-            return str(error)
+def _try(runtime: Runtime, folder: Path) -> str:
+    """Run the probe in an empty root below `folder`; return what went wrong, or an empty text."""
+    rootfs = folder / "rootfs"
+    rootfs.mkdir(parents=True)
+    probe = rootfs / "probe"
+    probe.write_bytes(probe_program(native_architecture()))
+    probe.chmod(0o755)
+    printed: list[bytes] = []
+    step = Step(argv=("/probe",), rootfs=str(rootfs))
+    try:
+        ended = runtime.run(
+            step,
+            folder=folder,
+            on_output=lambda _stream, data: printed.append(data),
+            cancel=CancelToken(),
+        )
+    except PolyarchError as error:
+        return str(error)
     if ended.status >= _PROVEN:
         return ""
     return ended.refused or b"".join(printed).decode(errors="replace").strip() or "it ran nothing"

@@ -232,5 +232,5 @@ def _mount_trouble(target: Path) -> Iterator[None]:
     except OSError as error:
         raise NamespaceForbidden(
             f"can't mount an overlay at {target}: {error.strerror}",
-            hint="'polyarch doctor' tells what this machine allows; --snapshotter=native copies",
+            hint="'polyarch doctor' tells what this machine allows; POLYARCH_SNAPSHOTTER=native copies files",
         ) from error

@@ -48,7 +48,8 @@ class BlobWriter:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
         with store_trouble("create", temporary):
-            self._file = open(temporary, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._file = open(os.open(temporary, flags, 0o600), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
         self.size = 0
 
     @property
@@ -198,7 +199,7 @@ class Blobs:
             try:
                 os.rename(path, target)
             except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.rename(path, target)
 
     def remove(self, digest: Digest) -> None:

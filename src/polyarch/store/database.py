@@ -2,7 +2,8 @@
 
 Tables belong to the module that uses them: it states them in a constant (`CREATE TABLE IF NOT EXISTS`)
 and hands it to `Database.ensure` before its first statement. A table that changes its shape gets a
-new name; the records are a cache, so old ones are left for `polyarch doctor` to drop.
+new name. That of the old shape stays, for a version that is older, until the file is set aside as damaged
+or removed: it no longer grows.
 
 The file is in WAL mode, so that readers never wait. `synchronous=NORMAL` may lose the last
 transactions in a power failure, but neither in a crash nor in a kill, and never leaves a damaged file;
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,6 +123,9 @@ class Database:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
+        # SQLite would let others read it, and the files that it puts beside it have the same mode.
+        with suppress(OSError):
+            os.mknod(self.path, stat.S_IFREG | 0o600)
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )

@@ -112,6 +112,9 @@ def collect(
     with store.locks.exclusive("gc", wait=False) as held:
         if not held:
             return Freed(complete=False)
+        now = time.time()
+        store.snapshots.settle(now)
+        store.refs.settle(now)
         removed: list[Usage] = []
         for policy in policies:
             removed += _Sweep(store, policy, forget, on_removed).run()

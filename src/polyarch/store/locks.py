@@ -88,7 +88,7 @@ class Locks:
     ) -> int | None:
         while True:
             with store_trouble("lock", path):
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             taken = False
             try:
                 with store_trouble("lock", path):

@@ -76,6 +76,11 @@ class Refs:
             (kind, name, descriptor, now, now),
         )
 
+    def settle(self, now: float) -> None:
+        """Take names that were set in the future, by a clock that was wrong, for set now."""
+        self._database.ensure(SCHEMA)
+        self._database.execute("UPDATE refs_1 SET updated = ? WHERE updated > ?", (now, now))
+
     def delete(self, name: str, kind: RefKind = RefKind.IMAGE) -> bool:
         """Remove the name; returns whether it was there. Its blobs are left to `store.gc`."""
         self._database.ensure(SCHEMA)

@@ -141,12 +141,22 @@ class SnapshotRecords:
         wanted = set(snapshots)
         stale = [
             (now, record.id)
-            for record in self._rows("WHERE last_used < ?", now - _USE_RESOLUTION)
+            for record in self._rows(
+                "WHERE last_used NOT BETWEEN ? AND ?", now - _USE_RESOLUTION, now + _USE_RESOLUTION
+            )
             if record.id in wanted
         ]
         if stale:
             statement = "UPDATE snapshots_1 SET last_used = ?, uses = uses + 1 WHERE id = ?"
             self._database.executemany(statement, stale)
+
+    def settle(self, now: float) -> None:
+        """Take what was used in the future, by a clock that was wrong, for used now: or it stays until then."""
+        self._database.ensure(SCHEMA)
+        self._database.execute(
+            "UPDATE snapshots_1 SET last_used = ? WHERE last_used > ?",
+            (now, now + _USE_RESOLUTION),
+        )
 
     def remove(self, snapshot: str) -> None:
         """Remove the record, if it is there."""

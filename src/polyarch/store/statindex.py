@@ -2,7 +2,9 @@
 
 An unchanged build context is not read again: a file whose size, times, inode and mode are those of the
 index has the digest of the index. The entries of one tree are a single row, packed, because they are
-always wanted together: a row per file would take longer to load than some contexts take to hash.
+always wanted together: a row per file would take longer to load than some contexts take to hash. Saving a
+tree drops those that are old, and the oldest where there are too many: builds in ever new folders would
+make the table grow for ever.
 
 A file that was changed in the same tick of the kernel's clock in which it was hashed may look the same
 afterwards; so entries whose change time is too near to the scan are not kept ("racily clean").
@@ -31,6 +33,9 @@ _STAMP = struct.Struct("<qqqQI32s")
 _TIMES = 1 << 63
 _TICK_NS = 20_000_000
 _COARSE_NS = 2_100_000_000  # whole seconds: FAT counts by two
+_LONGEST = 60 * 86400.0
+_MOST = 256 << 20
+"""Bytes of all trees: about two million files."""
 
 
 def _fits(stamp: FileStamp) -> bool:
@@ -73,14 +78,24 @@ class StatIndex:
             for path, stamp in stamps.items()
             if stamp[2] < (sure if stamp[2] % 1_000_000_000 else coarse) and _fits(stamp)
         }
+        now = time.time()
         names = "\0".join(kept).encode("utf-8", "surrogateescape")
         packed = b"".join([_STAMP.pack(*stamp) for stamp in kept.values()])
         self._database.execute(
             "INSERT OR REPLACE INTO stat_index_1 VALUES (?, ?, ?, ?)",
-            (tree, time.time(), names, packed),
+            (tree, now, names, packed),
         )
+        self.forget(now - _LONGEST)
 
-    def forget_older(self, seconds: float) -> None:
-        """Drop the trees that were not saved for so long."""
+    def forget(self, before: float, most: int = _MOST) -> None:
+        """Drop the trees that were last saved before then, and of the others the oldest, beyond `most` bytes.
+
+        A tree that is unchanged isn't saved: one that is dropped though it is in use is hashed once more.
+        """
         self._database.ensure(SCHEMA)
-        self._database.execute("DELETE FROM stat_index_1 WHERE saved < ?", (time.time() - seconds,))
+        self._database.execute(
+            "DELETE FROM stat_index_1 WHERE saved < ? OR tree IN (SELECT tree FROM (SELECT tree,"
+            " sum(length(paths) + length(stamps)) OVER (ORDER BY saved DESC, tree) AS total"
+            " FROM stat_index_1) WHERE total > ?)",
+            (before, most),
+        )

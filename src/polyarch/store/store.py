@@ -13,6 +13,8 @@
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
 name is whole; what isn't lies in the scratch folder of a process. The kernel lets go of the folder's
 lock when that process dies, and whoever opens the store next finishes what it was at and removes it.
+
+Nobody but its owner gets into the folder (store.access).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from polyarch.errors import StoreError
+from polyarch.store.access import FOLDERS, claim
 from polyarch.store.blobs import Blobs
 from polyarch.store.copies import Copies
 from polyarch.store.database import Database
@@ -147,6 +150,7 @@ class Store:
 
 
 def _open_layout(root: Path) -> None:
+    claim(root)
     try:
         version = (root / "version").read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -164,9 +168,9 @@ def _open_layout(root: Path) -> None:
 
 def _create_layout(root: Path) -> None:
     with store_trouble("create the store", root):
-        root.mkdir(parents=True, exist_ok=True)
-        for name in ("blobs/sha256", "snapshots", "locks", "tmp"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        for name in FOLDERS:
+            (root / name).mkdir(mode=0o700, exist_ok=True)
+        (root / "blobs/sha256").mkdir(mode=0o700, exist_ok=True)
         # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
         # another process that is a little ahead would sweep it away.
         # Process ids are those of a namespace: two engines may have the same.

@@ -22,6 +22,7 @@ __all__ = [
 
 FREE_SPACE = "free some space, for instance with 'polyarch prune'"
 
+_LEAST_FILES = 256
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HINTS = {
     errno.ENOSPC: f"the disk is full: {FREE_SPACE}",
@@ -72,9 +73,15 @@ def output_trouble(action: str, path: Path | str) -> Iterator[None]:
 
 
 def is_full(place: Path, least: int = 1 << 16) -> bool:
-    """Tell whether the disk of `place` has fewer than `least` bytes left, or no file."""
+    """Tell whether the disk of `place` has fewer than `least` bytes left, or next to no files.
+
+    What found no room has gone by the time that is asked, with others' files that failed beside it.
+    """
     status = os.statvfs(place)
-    return status.f_bavail * status.f_frsize < least or (not status.f_favail and status.f_files > 0)
+    counts_files = status.f_files > 0
+    return status.f_bavail * status.f_frsize < least or (
+        counts_files and status.f_favail < _LEAST_FILES
+    )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from polyarch.errors import InputError, StoreError
+from polyarch.errors import InputError
 from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
 from polyarch.progress import check_cancelled
 from polyarch.text.filemode import FileMode
@@ -377,7 +377,7 @@ def _copy_large(reader: int, writer: int) -> None:
             check_cancelled()
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise StoreError(f"cannot write the copy: {error.strerror}") from error
+            raise
         # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
         while os.sendfile(writer, reader, None, _COPY_CHUNK):
             check_cancelled()

@@ -43,10 +43,18 @@ from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.users import Owner, account
 
-__all__ = ["StepRunner"]
+__all__ = ["StepRunner", "write_network_files"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
+
+
+def write_network_files(folder: Path, *, hosts: str, resolv_conf: str) -> None:
+    """Write what a step gets as `/etc/hosts` and `/etc/resolv.conf`: for every user in it to read."""
+    for name, text in (("hosts", hosts), ("resolv.conf", resolv_conf)):
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o644)  # whatever the umask says
 
 
 @frozen
@@ -173,8 +181,8 @@ class StepRunner:
     def _files(self, op: ExecOp, folder: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         locked = ("nosuid", "nodev", "noexec")
-        (folder / "hosts").write_text(hosts_file(op.hostname, op.extra_hosts))
-        (folder / "resolv.conf").write_text(self.resolv_conf())
+        hosts = hosts_file(op.hostname, op.extra_hosts)
+        write_network_files(folder, hosts=hosts, resolv_conf=self.resolv_conf())
         mounts: list[Mount] = [
             Bind(source=str(folder / name), target=f"/etc/{name}", read_only=True, flags=locked)
             for name in ("resolv.conf", "hosts")
@@ -182,6 +190,7 @@ class StepRunner:
         if op.scripts:
             scripts = folder / "scripts"
             scripts.mkdir()
+            scripts.chmod(0o755)
             for name, content in op.scripts:
                 (scripts / name).write_text(content, encoding="utf-8", errors="surrogateescape")
                 (scripts / name).chmod(0o755)

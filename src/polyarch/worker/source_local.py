@@ -90,7 +90,14 @@ class ContextDigests:
         """Remember what was hashed; nothing is written if there was nothing new."""
         if self._has_news:
             with self._lock:
-                merged = {**(self._known or {}), **self._seen}
+                known = self._known or {}
+            # What this build didn't look at another Dockerfile may: it stays while it is there.
+            unseen = {
+                path: stamp
+                for path, stamp in known.items()
+                if path not in self._seen and os.path.lexists(path)
+            }
+            merged = {**unseen, **self._seen}
             self._index.save(self._tree, merged, scanned_ns=self._started_ns)
 
 

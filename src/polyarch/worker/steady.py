@@ -17,8 +17,18 @@ from contextlib import contextmanager
 from polyarch import syscalls
 from polyarch.errors import InputError
 
-__all__ = ["check_unchanged", "open_folder", "open_regular", "read_link", "reading_context"]
+__all__ = [
+    "SWAPPED",
+    "changed",
+    "check_unchanged",
+    "open_folder",
+    "open_regular",
+    "read_link",
+    "reading_context",
+]
 
+SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP)
+"""What the kernel says of something else than was seen: ENXIO of a socket, ELOOP of a link on the way."""
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
@@ -45,7 +55,7 @@ def open_regular(path: str, status: os.stat_result) -> int:
 def check_unchanged(descriptor: int, path: str, status: os.stat_result) -> None:
     """Raise InputError unless the open file is the one that `status` is of, as it was then."""
     if _look(os.fstat(descriptor)) != _look(status):
-        raise _changed(path)
+        raise changed(path)
 
 
 def read_link(path: str, status: os.stat_result) -> str:
@@ -54,7 +64,7 @@ def read_link(path: str, status: os.stat_result) -> str:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISLNK(found.st_mode) or found.st_ino != status.st_ino:
-            raise _changed(path)
+            raise changed(path)
         return os.readlink("", dir_fd=descriptor)
     finally:
         os.close(descriptor)
@@ -80,13 +90,9 @@ def _open(path: str, flags: int) -> int:
             syscalls.AT_FDCWD, path, flags, resolve=syscalls.RESOLVE_NO_SYMLINKS
         )
     except OSError as error:
-        if error.errno in _SWAPPED:
-            raise _changed(path) from error
+        if error.errno in SWAPPED:
+            raise changed(path) from error
         raise
-
-
-# ENXIO is that of a socket, ELOOP of a link on the way.
-_SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP)
 
 
 def _look(status: os.stat_result) -> tuple[int, ...]:
@@ -100,7 +106,8 @@ def _look(status: os.stat_result) -> tuple[int, ...]:
     )
 
 
-def _changed(path: str) -> InputError:
+def changed(path: str) -> InputError:
+    """Return the error for what is another thing than it was when it was looked at."""
     return InputError(
         f"{path} changed while it was read",
         hint="build again when nothing writes to the build context",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,14 @@ from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
-from polyarch.worker.steady import open_folder, open_regular, read_link, reading_context
+from polyarch.worker.steady import (
+    SWAPPED,
+    changed,
+    open_folder,
+    open_regular,
+    read_link,
+    reading_context,
+)
 
 __all__ = [
     "Entry",
@@ -36,6 +43,7 @@ __all__ = [
     "find_starts",
     "hash_file",
     "hash_open",
+    "reading_contexts",
     "select",
 ]
 
@@ -147,6 +155,22 @@ def _name(entry: os.DirEntry[str]) -> str:
 def _listing(folder: str | int) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as listing:
         return sorted(listing, key=_name)
+
+
+@contextmanager
+def reading_contexts(contexts: Iterable[SourceTree]) -> Iterator[None]:
+    """Raise InputError for what has become another thing in one of `contexts`, wherever it was noticed.
+
+    What else goes wrong inside, and what goes wrong elsewhere, is left alone.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else ""
+        roots = [str(tree.root) for tree in contexts if tree.is_context]
+        if error.errno in SWAPPED and any(f"{path}/".startswith(f"{root}/") for root in roots):
+            raise changed(path) from error
+        raise
 
 
 def _is_sent(entry: os.DirEntry[str]) -> bool:

@@ -36,7 +36,7 @@ from polyarch.store.copies import Copies
 from polyarch.store.trouble import full_disk_trouble, tree_trouble
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
-from polyarch.worker.tree import SourceTree
+from polyarch.worker.tree import SourceTree, reading_contexts
 
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
@@ -124,7 +124,13 @@ class Worker:
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
     ) -> Digest:
         """Return the digest of all that `vertex` reads of its input `index`."""
-        with cancellable(cancel), tree_trouble(), self.reading(source, vertex, cancel) as tree:
+        contexts = reading_contexts(self.contexts.values())
+        with (
+            cancellable(cancel),
+            tree_trouble(),
+            contexts,
+            self.reading(source, vertex, cancel) as tree,
+        ):
             seen = Seen(roots=[str(tree.root)], revision=tree.revision)
             parts = list(self._content_parts(vertex, index, tree, seen))
         self.seen[vertex.digest, index] = seen
@@ -145,7 +151,8 @@ class Worker:
 
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
-        with cancellable(cancel), tree_trouble(), full_disk_trouble(self.place):
+        contexts = reading_contexts(self.contexts.values())
+        with cancellable(cancel), tree_trouble(), full_disk_trouble(self.place), contexts:
             return self._run(vertex, inputs, cancel)
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:

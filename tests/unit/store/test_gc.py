@@ -246,3 +246,27 @@ def test_default_policies_are_buildkits() -> None:
         True,
     )
     assert default_policies(0)[1].max_used == 2 * GB
+
+
+def test_what_was_used_in_the_future_goes_in_its_time(store: Store) -> None:
+    """A clock that was wrong for a while must not keep things for years."""
+    add(store, "a", days=-4000)
+    store.refs.set("b", "{}", RefKind.SOURCE)
+    store.database.execute("UPDATE refs_1 SET updated = ?", (NOW + 4000 * 86400,))
+
+    collect(store, [Policy(keep_seconds=86400)])
+
+    record = store.snapshots.find("a")
+    assert record is not None
+    assert NOW <= record.last_used <= time.time()
+    assert NOW <= store.refs.get("b", RefKind.SOURCE).updated <= time.time()
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_a_use_is_noted_whichever_way_the_clock_was_wrong(store: Store, days: int) -> None:
+    add(store, "a", days=days)
+    store.snapshots.touch(["a"])
+
+    record = store.snapshots.find("a")
+    assert record is not None
+    assert (record.uses, NOW <= record.last_used <= time.time()) == (1, True)

@@ -121,8 +121,21 @@ def test_stat_index_round_trip(store: Store) -> None:
 
     assert store.stat_index.load("/context") == {"a/b": old, "odd\udcff": old}
     assert store.stat_index.load("/other") == {}
-    store.stat_index.forget_older(-1)
+    store.stat_index.forget(time.time() + 1)
     assert store.stat_index.load("/context") == {}
+
+
+def test_stat_index_of_ever_new_folders_has_a_bound(store: Store) -> None:
+    stamp: FileStamp = (5, 1_000_000_001, 1_000_000_002, 1, 0o100644, bytes(32))
+    for number in range(4):
+        store.stat_index.save(f"/{number}", {"a": stamp}, scanned_ns=time.time_ns())
+    (row,) = store.database.execute("SELECT sum(length(paths) + length(stamps)) FROM stat_index_1")
+
+    store.stat_index.forget(0.0, most=int(str(row[0])) // 2)
+
+    assert [bool(store.stat_index.load(f"/{number}")) for number in range(4)] == [False] * 2 + [
+        True
+    ] * 2
 
 
 def test_digest_types_survive(store: Store) -> None:

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -5,7 +6,14 @@ import pytest
 
 from polyarch.errors import InputError, NotFound
 from polyarch.text.ignore import Matcher
-from polyarch.worker.tree import SourceTree, exclusion, find_sources, find_starts, select
+from polyarch.worker.tree import (
+    SourceTree,
+    exclusion,
+    find_sources,
+    find_starts,
+    reading_contexts,
+    select,
+)
 
 
 @pytest.fixture
@@ -160,3 +168,14 @@ def test_sockets_of_a_context_are_not_there(root: Path) -> None:
     assert names(context, "s*") == []
     with pytest.raises(NotFound, match='"/sock": not found'):
         find_sources(context, "sock")
+
+
+def test_what_vanishes_from_a_context_is_no_bug(tmp_path: Path) -> None:
+    context = SourceTree(root=tmp_path / "context", is_context=True)
+    gone = context.root / "gone"
+
+    said = f"{gone} changed while it was read"
+    with pytest.raises(InputError, match=said), reading_contexts([context]):
+        os.listdir(gone)
+    with pytest.raises(FileNotFoundError), reading_contexts([context]):
+        os.listdir(tmp_path / "context2")

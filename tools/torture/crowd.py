@@ -1,0 +1,67 @@
+"""Eight builders and two collectors on one store at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from tools.torture.scene import Build, Scene, complaint
+from tools.torture.tally import Tally
+
+from engines import ROOT  # isort: skip
+from programs import Person  # isort: skip
+
+__all__ = ["crowd"]
+
+_BUILDERS = 8
+_COLLECTORS = 2
+_ROUNDS = 3
+
+
+def crowd(scene: Scene, tally: Tally, events: int) -> None:
+    """Let a crowd of root's work on one store, `events` times."""
+    who = scene.person(ROOT, "crowd")
+    for _event in range(events):
+        if not tally.is_enough:
+            with tally.trying("crowd"):
+                _gather(scene, who, tally)
+                scene.verify(who)
+
+
+def _gather(scene: Scene, who: Person, tally: Tally) -> None:
+    """Let everybody work, and wait for all. Raises what the first to fail raises."""
+    done = threading.Event()
+    plans = [scene.chance.choices(scene.builds, k=_ROUNDS) for _ in range(_BUILDERS)]
+    with ThreadPoolExecutor(_BUILDERS + _COLLECTORS) as pool:
+        building = [
+            pool.submit(_build, scene, who, number, plan) for number, plan in enumerate(plans)
+        ]
+        collecting = [pool.submit(_collect, who, number, done) for number in range(_COLLECTORS)]
+        try:
+            for built in building:
+                built.result()
+        finally:
+            done.set()
+        tally.events["builds"] += sum(map(len, plans))
+        tally.events["collections"] += sum(each.result() for each in collecting)
+
+
+def _build(scene: Scene, who: Person, number: int, plan: list[Build]) -> None:
+    for place, build in enumerate(plan):
+        more = ("--no-cache",) if place == 1 else ()
+        words = [
+            f"--iidfile=iid{number}" if "--iidfile" in each else each for each in build.words("app")
+        ]
+        ended = who.run(*words[:-1], *more, words[-1], seconds=600)
+        scene.check_digest(who, build, ended, f"iid{number}")
+
+
+def _collect(who: Person, number: int, done: threading.Event) -> int:
+    collections = 0
+    while not done.is_set():
+        more = ("--all",) if number else ()
+        ended = who.run("prune", "--force", *more, seconds=600)
+        complaint(ended)
+        ended.check()
+        collections += 1
+    return collections
