@@ -49,6 +49,7 @@ def serve(requests: socket.socket) -> None:
         # What the terminal sends is for the engine to decide on.
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need not be waited for
+    os.umask(0o022)  # what is made for a step is for every user in it, whatever the engine's says
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.disable()
     gc.freeze()
