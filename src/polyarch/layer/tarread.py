@@ -277,7 +277,7 @@ class TarReader:
     def _next_header(self) -> bytes | None:
         self._start = self._before + self._at
         block = self._up_to(BLOCK)
-        if not block.strip(b"\0"):
+        if not (block and block[0]) and not block.strip(b"\0"):
             # A single block of zeros isn't the mark; what follows one would be lost without a word.
             if len(block) == BLOCK and self._up_to(BLOCK).strip(b"\0"):
                 raise self._located(InvalidLayer("a block of zeros stands among the entries"))
