@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -16,6 +17,7 @@ from polyarch.store.copies import Copies, Copy
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.why.seen import Seen
 from polyarch.worker.file import perform
+from polyarch.worker.plot import find_plot, lay_out
 from polyarch.worker.recopy import WORTH_IT, CopyLedger, can_repeat, remove_gone
 from polyarch.worker.tree import SourceTree
 
@@ -69,7 +71,9 @@ class Change:
         return self.seen.get((self.vertex.digest, action.input)) or Seen()
 
     def _whole(self, ledger: CopyLedger | None) -> SnapshotID:
-        with self.snapshotter.prepare(self.parents) as draft:
+        plot = find_plot(self.actions, self._lowers())
+        with self.snapshotter.prepare(self.parents, merged=plot is None) as draft:
+            lay_out(plot or (), draft.root)
             perform(self.actions, draft.root, self.sources, ledger)
             return self._keep(draft, self.parents)
 
@@ -81,15 +85,17 @@ class Change:
         ledger = CopyLedger(headers=headers, before=before)
         over = SnapshotID(before.snapshot)
         try:
-            lowers = [path for each in self.parents for path in self.snapshotter.paths(each)]
             with self.snapshotter.prepare(self.parents, over=over) as draft:
                 perform(self.actions, draft.root, self.sources, ledger)
-                remove_gone(ledger, draft.root, lowers)
+                remove_gone(ledger, draft.root, self._lowers())
                 return self._keep(draft, (*self.parents, over))
         except Cancelled:
             raise
         except (PolyarchError, OSError):
             return None  # a whole copy is right, or says what is wrong
+
+    def _lowers(self) -> list[Path]:
+        return [path for each in self.parents for path in self.snapshotter.paths(each)]
 
     def _keep(self, draft: Draft, parents: Stack) -> SnapshotID:
         self.cancel.check()

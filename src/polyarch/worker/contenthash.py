@@ -95,7 +95,12 @@ class _Hasher:
         return total.digest()
 
     def _file(self, path: str, status: os.stat_result) -> bytes:
-        uid, gid = self._tree.owner(path, status)
+        is_context = self._tree.is_context
+        # Most files have no attributes, and asking for one that isn't there costs an exception.
+        names = [] if is_context else os.listxattr(path, follow_symlinks=False)
+        uid, gid = (0, 0) if is_context else (status.st_uid, status.st_gid)
+        if names:
+            uid, gid = self._tree.owner(path, status)
         mode = 0o777 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
         header = f"{stat.S_IFMT(status.st_mode):o} {mode:o} {uid} {gid}".encode()
         if stat.S_ISREG(status.st_mode):
@@ -104,16 +109,16 @@ class _Hasher:
             header += b" " + os.fsencode(self._tree.link(path, status))
         elif not stat.S_ISDIR(status.st_mode):
             header += b" %d" % status.st_rdev
-        if not self._tree.is_context:
-            header += _xattrs(path)
+        if names:
+            header += _xattrs(path, names)
         if self._note is not None:
             self._note((path, header))
         return hashlib.sha256(header).digest()
 
 
-def _xattrs(path: str) -> bytes:
+def _xattrs(path: str, names: list[str]) -> bytes:
     out = b""
-    for name in sorted(os.listxattr(path, follow_symlinks=False)):
+    for name in sorted(names):
         is_foreign = name.startswith(("system.", "trusted.", "user.overlay.", "user.polyarch."))
         if is_foreign or (name.startswith("security.") and name != "security.capability"):
             continue

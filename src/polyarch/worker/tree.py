@@ -53,10 +53,18 @@ FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
 
 
-def hash_file(path: str, _status: os.stat_result) -> bytes:
+_SMALL_FILE = 1 << 16
+
+
+def hash_file(path: str, status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
+        if status.st_size <= _SMALL_FILE:
+            data = os.read(descriptor, _SMALL_FILE + 1)
+            if len(data) == status.st_size:
+                return hashlib.sha256(data).digest()
+            os.lseek(descriptor, 0, os.SEEK_SET)
         return hash_open(descriptor)
     finally:
         os.close(descriptor)
