@@ -1,6 +1,6 @@
 """Archives made by an attacker, or cut by accident: nothing lies outside of its root, nothing is lost unsaid.
 
-Names that leave the root by `..` or by links (CVE-2014-6407, CVE-2014-9356 and CVE-2014-9357 of Docker,
+Names that leave the root by `..` or by links (CVE-2014-6407 and CVE-2014-9356 of Docker,
 CVE-2025-45582 of tar), links of `.` and `/` (CVE-2021-29136 of umoci), hard links to links, whiteouts through
 links; PAX sizes that two readers take differently (CVE-2025-62518 of tokio-tar); archives that end early or
 late. What ADD takes, the archive on standard input takes, too, and refuses as well.

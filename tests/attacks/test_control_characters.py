@@ -1,7 +1,7 @@
 """Texts that speak to the terminal: whoever reads an error, a step's name or a table sees what is there.
 
 Sequences of control characters in names move the cursor, set titles and answer questions (the class of
-CVE-2022-4149 and of Docker's "docker logs" reports); marks of direction turn what is read (CVE-2021-42574).
+CVE-2024-52005 and of Docker's "docker logs" reports); marks of direction turn what is read (CVE-2021-42574).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Devices of the machine, wherever a step makes a node for one, and who may have nodes made.
 
-Docker: CVE-2014-9357 and CVE-2016-8867 (what is left to a container's root); runc: CVE-2021-43784 (rules of a
-cgroup that are lost); the kernel's cgroup rules stand in for a root that is `nodev`.
+runc: GHSA-g54h-m393-cpwq (rules of a cgroup that allow what they don't name). The kernel's rules stand in for a
+root that is `nodev`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Submodules whose address is a command (CVE-2017-1000117, CVE-2018-17456), whose name or path leads elsewhere
 (CVE-2018-11235, CVE-2025-48384), that say how they want to be updated, that lie on this machine
 (CVE-2022-39253), or whose place is a link (CVE-2021-21300, CVE-2024-32002); refs that are read as options
-(CVE-2019-13139, CVE-2022-24975); subfolders that are links (CVE-2026-33748); filters, hooks and settings that
-a repository brings along (CVE-2022-24826).
+(CVE-2019-13139); subfolders that are links (CVE-2026-33748); filters, hooks and settings that
+a repository brings along.
 """
 
 from __future__ import annotations

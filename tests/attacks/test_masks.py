@@ -2,7 +2,7 @@
 
 runc: CVE-2019-16884 and CVE-2019-19921 (/proc that isn't one), CVE-2023-27561, CVE-2025-31133 (a /dev/null that
 isn't one), CVE-2025-52565, CVE-2025-52881 (writes to /proc that land elsewhere), CVE-2021-30465 (mounts through
-links); Docker: CVE-2018-20699; containerd: CVE-2020-15257 (abstract sockets of the machine's network).
+links); Docker: CVE-2018-10892; containerd: CVE-2020-15257 (abstract sockets of the machine's network).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Links in an output folder that lead out of it, put there by whoever can write to the folder.
 
-The class of CVE-2018-15664 (docker cp), CVE-2019-18466 (podman cp) and CVE-2022-1227 (podman top): files
+The class of CVE-2018-15664 (docker cp) and CVE-2019-18466 (podman cp): files
 of an image that are copied to the machine go where a link leads.
 """
 

@@ -1,8 +1,7 @@
 """What lies in a store, in the hands of another user of the machine.
 
 CVE-2021-41091 (moby: others could enter the data folder and run setuid programs of unpacked images),
-CVE-2021-21284 (moby: the modes of that folder), CVE-2022-29162 and CVE-2022-24769 are of other mechanisms
-but came to bear by it.
+CVE-2021-21284 (moby: the modes of that folder), CVE-2021-41103 and CVE-2024-25621 (containerd: the same).
 """
 
 from __future__ import annotations
