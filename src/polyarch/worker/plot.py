@@ -52,7 +52,8 @@ def find_plot(
 
 def lay_out(plot: Sequence[tuple[str, str]], upper: Path) -> None:
     """Make the folders in the layer's directory, each like that of the layers below. Raises OSError."""
-    for place, path in plot:
-        target = str(upper / path)
-        os.mkdir(target, 0o700)
-        copy_metadata(place, os.lstat(place), target)
+    for _, path in plot:
+        os.mkdir(upper / path, 0o700)
+    for place, path in reversed(plot):
+        # The innermost first: a folder that is made in another changes its time.
+        copy_metadata(place, os.lstat(place), str(upper / path))

@@ -11,6 +11,8 @@ import pytest
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction
 from polyarch.worker.plot import find_plot, lay_out
 
+OLD = 1_600_000_000
+
 
 @pytest.fixture
 def lowers(tmp_path: Path) -> list[Path]:
@@ -21,6 +23,7 @@ def lowers(tmp_path: Path) -> list[Path]:
     (low / "link").symlink_to("usr")
     os.mknod(high / "gone", stat.S_IFCHR, 0)
     (low / "usr").chmod(0o711)
+    os.utime(low / "usr", (OLD, OLD))
     return [low, high]
 
 
@@ -76,4 +79,5 @@ def test_folders_are_like_those_below(lowers: list[Path], tmp_path: Path) -> Non
 
     made = tmp_path / "upper/usr"
     assert stat.S_IMODE(made.stat().st_mode) == 0o711
+    assert made.stat().st_mtime == OLD
     assert list(made.rglob("*")) == [made / "bin"]
