@@ -28,8 +28,9 @@ class Box:
     folder: Path
 
     def processes(self) -> list[int]:
-        """Return all processes that are in it."""
-        return [int(line) for line in (self.folder / "cgroup.procs").read_text().split()]
+        """Return all processes that are in it, those of the cgroups that it has made included."""
+        lists = [self.folder / "cgroup.procs", *self.folder.glob("*/cgroup.procs")]
+        return [int(line) for path in lists for line in path.read_text().split()]
 
     def engine_processes(self) -> list[int]:
         """Return the outer process, its init and its engine, as far as they are there."""
@@ -109,7 +110,9 @@ def boxed(who: Person, *words: str) -> Iterator[Box]:
                 os.kill(pid, signal.SIGKILL)
         child.communicate()
         box.wait_until_empty()
-        folder.rmdir()
+        # A killed engine leaves the one of its steps; the next one that makes any removes it.
+        for each in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+            each.rmdir()
 
 
 def mounts_below(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ if arguments["architecture"] != "amd64":
 def step(*argv, **more):
     if emulation is not None:
         more.setdefault("user_namespace", emulation.user_namespace)
-        more.setdefault("env", ("PATH=/bin", *(f"{n}={v}" for n, v in emulation.environment.items())))
     return run(*argv, **more)
 def shell(text, **more):
     return step("sh", "-c", text, **more)
@@ -51,8 +50,15 @@ class Stepper:
     rootfs: Path
     host: Path
 
-    def script(self, text: str, *, prefix: Sequence[str] = (), **arguments: object) -> Any:
-        """Run `text` as the engine, behind `prefix`, and return what it reported."""
+    def script(
+        self,
+        text: str,
+        *,
+        prefix: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        **arguments: object,
+    ) -> Any:
+        """Run `text` as the engine, behind `prefix` and with more variables, and return what it reported."""
         known = {"runtime": self.runtime, "architecture": self.architecture}
         opened = os.open(self.host, os.O_RDONLY)
         words = command(
@@ -71,6 +77,7 @@ class Stepper:
                     "PATH": os.environ["PATH"],
                     "HOME": str(self.user.home),
                     "PYTHONPATH": module_path(),
+                    **(environ or {}),
                 },
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -33,7 +33,6 @@ __all__ = [
     "read_small",
     "resolve",
     "set_owner",
-    "set_owner_of",
 ]
 
 PRIVATE_XATTR_PREFIX = "user.polyarch."
@@ -147,14 +146,14 @@ def _handle(root: Path, path: str) -> int:
         os.close(top)
 
 
-def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> None:
+def set_owner(path: str | Path | int, uid: int, gid: int, *, fresh: bool = False) -> None:
     """Give `path` (itself, if it is a link) an owner, or record it when that id isn't mapped here.
 
-    `fresh` says that the file was just made, so that no older record needs to be removed. Mind that
+    `path` may be the descriptor of an open file. `fresh` says that the file was just made, so that no older record needs to be removed. Mind that
     changing the owner clears the setuid and setgid bits. Raises OSError for anything else.
     """
     try:
-        os.chown(path, uid, gid, follow_symlinks=False)
+        os.chown(path, uid, gid, follow_symlinks=isinstance(path, int))
     except OSError as error:
         if error.errno not in _UNMAPPED:
             raise
@@ -162,17 +161,7 @@ def set_owner(path: str | Path, uid: int, gid: int, *, fresh: bool = False) -> N
         return
     if not fresh:
         with suppress(OSError):
-            os.removexattr(path, OWNER_XATTR, follow_symlinks=False)
-
-
-def set_owner_of(descriptor: int, uid: int, gid: int) -> None:
-    """Give a file that was just made, and is open, an owner, as `set_owner` does."""
-    try:
-        os.fchown(descriptor, uid, gid)
-    except OSError as error:
-        if error.errno not in _UNMAPPED:
-            raise
-        _record(descriptor, OWNER_XATTR, f"{uid}:{gid}")
+            os.removexattr(path, OWNER_XATTR, follow_symlinks=isinstance(path, int))
 
 
 def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:

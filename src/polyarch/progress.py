@@ -31,7 +31,6 @@ __all__ = [
     "cancellable",
     "check_cancelled",
     "current_check",
-    "current_token",
     "ignore_events",
     "step",
 ]
@@ -307,11 +306,6 @@ def check_cancelled() -> None:
     token: CancelToken | None = getattr(_current, "token", None)
     if token is not None:
         token.check()
-
-
-def current_token() -> CancelToken | None:
-    """Return what `check_cancelled` heeds in this thread, for other threads that do a part of its work."""
-    return getattr(_current, "token", None)
 
 
 def current_check() -> Callable[[], None]:

@@ -51,6 +51,7 @@ __all__ = [
     "RESOLVE_IN_ROOT",
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
+    "RESOLVE_NO_XDEV",
     "bpf_attach",
     "bpf_load",
     "capability_bounding_drop",
@@ -123,6 +124,7 @@ MOUNT_ATTR_STRICTATIME = 0x20
 
 OPEN_TREE_CLONE = 1
 
+RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08

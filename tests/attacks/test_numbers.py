@@ -172,7 +172,11 @@ def test_an_epoch_has_a_date(root: Person, place: str, value: str) -> None:
     output = "type=oci,dest=x" + (f",source-date-epoch={value}" if place == "output" else "")
     ended = root.run("build", *more, "-o", output, ".")
 
-    assert (ended.status, f"invalid SOURCE_DATE_EPOCH: {value}" in ended.complaint()) == (1, True)
+    assert ended.status == 1
+    assert (
+        "ERROR: failed to build: failed to solve: invalid SOURCE_DATE_EPOCH: " in ended.complaint()
+        or ('invalid source-date-epoch: strconv.ParseInt: parsing "' in ended.complaint())
+    )
 
 
 @pytest.mark.root

@@ -230,8 +230,29 @@ def test_what_is_cached_needs_no_emulator(root: Person, registry: RealRegistry) 
     root.run("build", *words).check()
 
     built_elsewhere(root, setup, *words).check()
-    ended = built_elsewhere(root, setup, "--no-cache", *words)
+    for change in (["--no-cache"], ["--build-arg=x=1"]):
+        root.write("Dockerfile", f"{base}\nARG x\nRUN echo one\n")
+        ended = built_elsewhere(root, setup, *change, *words)
+        assert "linux/arm64 can't be run here" in ended.err
+        assert "] RUN echo" not in ended.err
+
+
+def test_what_has_run_before_is_refused_when_it_is_not_cached(
+    root: Person, registry: RealRegistry
+) -> None:
+    """The step is the same, and what it reads has changed: that is known before any step runs."""
+    base = f"FROM {registry.host}/library/busybox"
+    stages = f"{base} AS native\nRUN echo $x >/n\n{base}\nCOPY Dockerfile a /\nRUN cat /a\n"
+    root.write("Dockerfile", stages + "COPY --from=native /n /\n")
+    words = ("--platform=linux/arm64", ".")
+    root.write("a", "1")
+    root.run("build", *words).check()
+    root.write("a", "2")
+
+    ended = built_elsewhere(root, f"{HIDE_EMULATORS}\nexport PATH=/usr/sbin", *words)
+
     assert "linux/arm64 can't be run here" in ended.err
+    assert "RUN cat /a\n#" not in ended.err
 
 
 def test_those_who_tell_what_runs_agree(root: Person, registry: RealRegistry) -> None:

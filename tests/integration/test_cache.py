@@ -26,6 +26,9 @@ def build(who: Person, registry: RealRegistry, *words: str) -> None:
     who.run("build", "--platform=linux/amd64", *words, ".").check()
 
 
+TITLES = ("ID", "RECLAIMABLE", "SIZE", "LAST", "ACCESSED")
+
+
 def records(who: Person, *words: str) -> list[dict[str, object]]:
     shown = who.run("du", "--format", "json", *words).check().out
     return [json.loads(line) for line in shown.splitlines()]
@@ -44,9 +47,14 @@ def test_usage_tells_of_every_step(who: Person, registry: RealRegistry) -> None:
     assert isinstance(parents, list)
     assert len(parents) == 3
     table = who.run("du").check().out
-    assert table.splitlines()[0].split() == ["ID", "RECLAIMABLE", "SIZE", "LAST", "ACCESSED"]
+    assert table.splitlines()[0].split() == [*TITLES, "DESCRIPTION"]
     assert table.splitlines()[-1].startswith("Total:\t\t")
     assert "Total:" not in who.run("du", "--filter", "type=regular").check().out
+    assert max(map(len, table.splitlines())) <= 80
+    assert str(copy["ID"]) not in table
+    assert str(copy["ID"]) in who.run("du", "--no-trunc").check().out
+    descriptions = {str(each["Description"]).partition(" ")[0] for each in found}
+    assert descriptions == {"pulled", "cached", "mount", "[stage-0"}
 
 
 def test_prune_removes_all_that_no_image_has(who: Person, registry: RealRegistry) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +130,54 @@ def test_what_cannot_be_carried_out_is_named(root: Person, registry: RealRegistr
 
     assert ended.status == 1
     assert "vendor.test/class=one can't be given to a step: it needs hooks" in ended.err
+
+
+# --- nodes that steps make ---
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_nodes_are_of_use_and_stay_in_the_layer(
+    root: Person, registry: RealRegistry, platform: str
+) -> None:
+    """What debootstrap tries, and what it leaves; natively and emulated."""
+    step = "RUN mknod /n c 1 3 && echo x >/n && mknod -m 600 /tty1 c 4 1 && mknod /b b 8 0 && mknod /p p"
+    dockerfile(root, registry, step, "RUN test -c /n -a -c /tty1 -a -b /b -a -p /p && echo x >/n")
+
+    words = ("--output=type=oci,dest=../image.tar", f"--platform={platform}")
+    root.run("build", *words, ".").check()
+
+    entries = last_layers(root.home / "image.tar", 2)[0]
+    made = {each.name: (each.type, each.devmajor, each.devminor, each.mode) for each in entries}
+    assert {name: made[name] for name in ("n", "tty1", "b", "p")} == {
+        "n": (tarfile.CHRTYPE, 1, 3, 0o644),
+        "tty1": (tarfile.CHRTYPE, 4, 1, 0o600),
+        "b": (tarfile.BLKTYPE, 8, 0, 0o644),
+        "p": (tarfile.FIFOTYPE, 0, 0, 0o644),
+    }
+
+
+def test_an_ordinary_user_hears_why_there_are_no_nodes(who: Person, registry: RealRegistry) -> None:
+    dockerfile(who, registry, "RUN mknod /f p && mknod /n c 1 3 && exit 3")
+
+    ended = who.run("build", ".")
+
+    hint = "hint: nodes of devices can't be made and opened in this step: only builds by root have them"
+    assert (hint in ended.err) == (who.user.uid != 0)
+
+
+def last_layers(archive: Path, count: int) -> list[list[tarfile.TarInfo]]:
+    """Return the entries of the last layers of the one image in an archive."""
+    with tarfile.open(archive) as outer:
+
+        def read(digest: str) -> bytes:
+            file = outer.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert file is not None
+            return file.read()
+
+        index = outer.extractfile("index.json")
+        assert index is not None
+        document = json.loads(index.read())
+        while "manifests" in document:
+            document = json.loads(read(document["manifests"][0]["digest"]))
+        layers = [read(each["digest"]) for each in document["layers"][-count:]]
+    return [tarfile.open(fileobj=io.BytesIO(layer)).getmembers() for layer in layers]

@@ -375,6 +375,19 @@ def test_quiet_without_an_image(build: Builder) -> None:
 # --- the local store ---
 
 
+def test_tables_fit_a_line(build: Builder) -> None:
+    name = f"{build.host}/outputs/a-long-name/of-many-parts"
+    build(THREE, "-t", f"{name}:v1.2.3-rc1").check()
+    build.who.run("create", "--name", "a-builder-with-a-long-name-that-goes-on").check()
+
+    for words in (("images",), ("du",), ("ls",)):
+        table = build.who.run(*words).check().out
+        assert max(map(len, table.splitlines())) <= 80
+    shown = build.who.run("images", "--no-trunc").check().out
+    assert f"{name}   " in shown
+    assert "   linux/arm/v7, linux/arm64, linux/amd64   " in shown
+
+
 def test_from_one_registry_to_another_name(build: Builder) -> None:
     source, target = f"{build.host}/library/busybox", f"{build.host}/outputs/copied:v2"
     run = build.who.run

@@ -14,6 +14,9 @@ from polyarch.progress import (
     Step,
     StepEvent,
     announce,
+    cancellable,
+    check_cancelled,
+    current_check,
     ignore_events,
     step,
 )
@@ -169,3 +172,21 @@ def test_a_step_may_be_told_of_before_it_begins() -> None:
         (False, True),
         (False, False),
     ]
+
+
+def test_a_thread_heeds_the_token_of_its_work() -> None:
+    outer, inner = CancelToken(), CancelToken()
+    outer.cancel()
+    check_cancelled()
+    with cancellable(outer):
+        with cancellable(inner):
+            check_cancelled()
+            check_elsewhere = current_check()
+        with pytest.raises(Cancelled):
+            check_cancelled()
+
+    check_cancelled()
+    current_check()()
+    inner.cancel()
+    with pytest.raises(Cancelled):
+        check_elsewhere()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.cli.builder import UNSUPPORTED
 from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
-from polyarch.cli.table import Format, parse_format
+from polyarch.cli.table import LINE, Format, fitted, parse_format, table_width
 from polyarch.cli.template.values import Value
 from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
@@ -27,6 +27,7 @@ _TITLES = {
     "Platforms": "PLATFORMS",
     "Error": "ERROR",
 }
+_COLUMNS = {name: title for name, title in _TITLES.items() if name not in {"LastActivity", "Error"}}
 _MAJOR = (
     "linux/amd64",
     "linux/arm64",
@@ -47,14 +48,28 @@ class Listing:
     current: str
     platforms: tuple[Platform, ...]
     truncate: bool = True
+    is_fitted: bool = False
+    """Whether the table is to fit a line, too."""
 
     def render(self, form: Format) -> str:
         """Write the listing in a form that isn't JSON: a row for each builder, and for each node."""
-        rows = []
+        rows = self._rows(form, _MAX_GROUPS)
+        if self.is_fitted:
+            # Platforms first: those that are left out are counted.
+            for groups in range(_MAX_GROUPS - 1, 0, -1):
+                if table_width(rows, _COLUMNS) <= LINE:
+                    break
+                rows = self._rows(form, groups)
+            flexible = {"Name": (9, False), "DriverEndpoint": (9, False)}
+            rows = fitted(rows, _COLUMNS, flexible)
+        return form.render(rows, titles=_TITLES, record="*commands.lsContext")
+
+    def _rows(self, form: Format, groups: int) -> list[Mapping[str, Value]]:
+        rows: list[Mapping[str, Value]] = []
         for builder in self.builders:
             rows.append(self._builder_row(builder, form))
-            rows += [self._node_row(builder, node, form) for node in builder.nodes]
-        return form.render(rows, titles=_TITLES, record="*commands.lsContext")
+            rows += [self._node_row(builder, node, form, groups) for node in builder.nodes]
+        return rows
 
     def objects(self) -> list[dict[str, Value]]:
         """Return the builders as JSON has them."""
@@ -98,7 +113,9 @@ class Listing:
             "Builder": self._object(builder),
         }
 
-    def _node_row(self, builder: SavedBuilder, node: BuilderNode, form: Format) -> dict[str, Value]:
+    def _node_row(
+        self, builder: SavedBuilder, node: BuilderNode, form: Format, groups: int
+    ) -> dict[str, Value]:
         indent = " \\_ " if form.is_table else ""
         shown = column(node.platforms, self.platforms if builder.is_local else ())
         return {
@@ -107,7 +124,7 @@ class Listing:
             "LastActivity": "",
             "Status": _status(builder),
             "Buildkit": VERSION if builder.is_local else "",
-            "Platforms": truncate_platforms(shown) if self.truncate else ", ".join(shown),
+            "Platforms": truncate_platforms(shown, groups) if self.truncate else ", ".join(shown),
             "Error": "",
             "Builder": self._object(builder),
         }
@@ -145,6 +162,7 @@ def _ls(options: Options, context: Context) -> int:
         current=builders.current().name,
         platforms=local_platforms(context.environ),
         truncate=not options.is_set("no-trunc"),
+        is_fitted=not options.is_set("no-trunc") and options.text("format") == "table",
     )
     if options.text("format") == "json":
         context.stdout.write(form.render(listing.objects(), titles={}))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping
 
 from polyarch.cli.gotext import parse_int
@@ -30,7 +29,7 @@ def jobs_of(node: BuilderNode, environ: Mapping[str, str]) -> int:
         return _number(text, JOBS_VARIABLE)
     if text := node.driver_opts.get("jobs"):
         return _number(text, "the driver's option jobs")
-    return _parallelism(b64decode(node.files.get(_CONFIG, "")))
+    return _parallelism(node.files[_CONFIG]) if _CONFIG in node.files else 0
 
 
 def _number(text: str, origin: str) -> int:
@@ -41,10 +40,14 @@ def _number(text: str, origin: str) -> int:
     return max(0, number)
 
 
-def _parallelism(config: bytes) -> int:
+def _parallelism(encoded: str) -> int:
+    # For the few builders that have such a file.
+    import tomllib  # noqa: PLC0415
+    from base64 import b64decode  # noqa: PLC0415
+
+    config = b64decode(encoded)
     if _PARALLELISM.encode() not in config:
         return 0
-    import tomllib  # noqa: PLC0415 for the few builders that have such a file
 
     try:
         document: object = tomllib.loads(config.decode())

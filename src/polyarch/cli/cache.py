@@ -6,7 +6,7 @@ Both run in the engine: what steps have made may belong to users that exist only
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polyarch.cli.cache_filter import CacheFilter, parse_filters
 from polyarch.cli.cache_records import (
@@ -16,7 +16,9 @@ from polyarch.cli.cache_records import (
     record,
     row,
     row_titles,
+    short_rows,
     summary,
+    with_tabs,
 )
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
@@ -24,6 +26,7 @@ from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align_with_tabs, parse_format
+from polyarch.cli.template.values import Value
 from polyarch.cli.units import decimal_size
 from polyarch.errors import InputError
 from polyarch.node.saved import SavedBuilders
@@ -57,7 +60,10 @@ def _du(options: Options, context: Context) -> int:
     if form.template is None:
         context.stdout.write(pretty(entries, now=now))
     else:
+        rows: Sequence[Mapping[str, Value]]
         rows = [record(entry, now=now, marked=form.is_table) for entry in entries]
+        if chosen in {"", "table"} and not options.is_set("no-trunc"):
+            rows = short_rows(rows)
         context.stdout.write(form.render(rows, titles=TITLES, record="*commands.diskusageContext"))
     if not wanted and chosen in {"", "table", "pretty"}:
         context.stdout.write(summary(entries))
@@ -84,6 +90,7 @@ DU = Command(
     flags=(
         Flag(name="filter", kind=Kind.FILTER, help="Provide filter values"),
         Flag(name="format", help="Format the output", choices=("table", "json", "pretty")),
+        Flag(name="no-trunc", kind=Kind.SWITCH, help="Don't truncate output"),
         _TIMEOUT,
         Flag(name="verbose", kind=Kind.SWITCH, help='Shorthand for "--format=pretty"'),
     ),
@@ -145,7 +152,7 @@ class _Rows:
     def show(self, entry: Usage) -> None:
         now = time.time()
         if self._verbose:
-            text = pretty([entry], now=now)
+            text = with_tabs([entry], now=now)
         else:
             text = align_with_tabs(f"{self._titles}{row(entry, now=now)}\n")
             self._titles = ""

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from polyarch.cli.table import align_with_tabs
+from polyarch.cli.table import align_with_tabs, fitted
 from polyarch.cli.template.values import Value
 from polyarch.cli.units import decimal_size, rough_duration
 from polyarch.store.usage import Usage
 
-__all__ = ["COLUMNS", "TITLES", "pretty", "record", "row", "row_titles", "summary"]
+__all__ = [
+    "COLUMNS",
+    "TITLES",
+    "pretty",
+    "record",
+    "row",
+    "row_titles",
+    "short_rows",
+    "summary",
+    "with_tabs",
+]
 
-COLUMNS = "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}"
+COLUMNS = "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}\t{{.Description}}"
+_FIELDS = ("ID", "Reclaimable", "Size", "LastUsedAt", "Description")
+_SHORT = 8
+_NAME = re.compile(r"^([A-Z][a-z A-Z]*:)\t", re.MULTILINE)
+_NAME_WIDTH = 14
+# What stands before the command of a step, where there is little room.
+_SAYS_LITTLE = re.compile(r"^(?:mount / from exec |(cached mount \S+ )from exec )(?:/bin/sh -c )?")
 TITLES = {
     "ID": "ID",
     "Parents": "PARENTS",
@@ -67,9 +84,37 @@ def row(entry: Usage, *, now: float) -> str:
     return f"{fields['ID']:<40}\t{reclaimable:<5}\t{fields['Size']:<10}\t{fields['LastUsedAt']}"
 
 
+def short_rows(rows: Sequence[Mapping[str, Value]]) -> list[Mapping[str, Value]]:
+    """Return the rows of a table that fits a line: ids by their first digits, texts cut."""
+    titles = {name: TITLES[name] for name in _FIELDS}
+    return fitted([_short(row) for row in rows], titles, {"Description": (0, False)})
+
+
+def _short(row: Mapping[str, Value]) -> Mapping[str, Value]:
+    identifier = str(row["ID"])
+    kind, dash, digits = identifier.rstrip("*").rpartition("-")
+    mark = "*" if identifier.endswith("*") else ""
+    reclaimable = str(row["Reclaimable"]).lower()
+    return {
+        **row,
+        "ID": f"{kind}{dash}{digits[:_SHORT]}{mark}",
+        "Reclaimable": reclaimable,
+        "Description": _SAYS_LITTLE.sub(r"\1", str(row["Description"])),
+    }
+
+
 def pretty(entries: Iterable[Usage], *, now: float) -> str:
-    """Return records with all that is known, one below the other."""
+    """Return records with all that is known, one below the other, as `du` writes them."""
+    return "".join(_NAME.sub(_padded, _block(entry, now=now)) for entry in entries)
+
+
+def with_tabs(entries: Iterable[Usage], *, now: float) -> str:
+    """Return the same, as `prune` writes them."""
     return align_with_tabs("".join(_block(entry, now=now) for entry in entries))
+
+
+def _padded(name: re.Match[str]) -> str:
+    return name[1].ljust(_NAME_WIDTH)
 
 
 def _block(entry: Usage, *, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from polyarch.cli.options import Flag, Options, UsageError
 from polyarch.record import frozen
+from polyarch.text.shown import shown
 
 if TYPE_CHECKING:
     # Loads ctypes, which most commands do without.
@@ -57,7 +58,7 @@ class Context:
 
     def warn(self, text: str) -> None:
         """Print a line on standard error."""
-        self.stderr.write(text + "\n")
+        self.stderr.write(shown(text) + "\n")
 
 
 @frozen

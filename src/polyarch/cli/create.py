@@ -92,7 +92,10 @@ def _asked(options: Options, context: Context) -> _Asked:
     driver = _driver(options.text("driver"), endpoint, context)
     flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
     if flags or options.text("config"):
-        _warn(context, "there is no buildkitd here: its flags and configuration have no effect")
+        _warn(
+            context,
+            "there is no buildkitd here: of its flags and settings only max-parallelism counts",
+        )
     change = NodeChange(
         name=options.text("node"),
         endpoint=LOCAL_ENDPOINT,
@@ -191,11 +194,19 @@ CREATE = Command(
         ),
         Flag(name="bootstrap", kind=Kind.SWITCH, help="Boot builder after creation"),
         Flag(name="builder", hidden=True),
-        Flag(name="buildkitd-config", help="BuildKit daemon config file", completes="files"),
+        Flag(
+            name="buildkitd-config",
+            help="BuildKit daemon config file (of which max-parallelism counts)",
+            completes="files",
+        ),
         Flag(name="config", hidden=True),
-        Flag(name="buildkitd-flags", help="BuildKit daemon flags"),
+        Flag(name="buildkitd-flags", help="BuildKit daemon flags (without effect)"),
         Flag(name="driver", help="Driver to use", choices=(LOCAL_DRIVER, "docker-container")),
-        Flag(name="driver-opt", kind=Kind.LIST, help="Options for the driver"),
+        Flag(
+            name="driver-opt",
+            kind=Kind.LIST,
+            help='Options for the driver ("jobs=4", "ignore-attestations=true")',
+        ),
         Flag(
             name="leave", kind=Kind.SWITCH, help="Remove a node from builder instead of changing it"
         ),

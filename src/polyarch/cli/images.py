@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from polyarch.cli.command import Command, Context
 from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
-from polyarch.cli.table import parse_format
+from polyarch.cli.table import LINE, fitted, parse_format, table_width
 from polyarch.cli.template.values import Value
 from polyarch.cli.units import decimal_size, rough_duration
 from polyarch.digest import hex_of
@@ -44,6 +44,25 @@ def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str,
         "Created": f"{rough_duration(max(0.0, now - created))} ago",
         "Size": decimal_size(image.size),
     }
+
+
+def _short_rows(rows: Sequence[Mapping[str, Value]]) -> list[Mapping[str, Value]]:
+    """Return the rows of a table that fits a line: platforms counted, then names cut."""
+    for short in (str, _grouped, _bare):
+        fitting = [{**row, "Platforms": short(str(row["Platforms"]))} for row in rows]
+        if table_width(fitting, _TITLES) <= LINE:
+            break
+    flexible = {"Name": (12, True), "Tag": (8, False), "Created": (14, False)}
+    return fitted(fitting, _TITLES, flexible)
+
+
+def _grouped(platforms: str) -> str:
+    first, *others = platforms.split(", ")
+    return f"{first}, +{len(others)}" if others else first
+
+
+def _bare(platforms: str) -> str:
+    return _grouped(platforms).removeprefix("linux/")
 
 
 def _json_record(image: StoredImage) -> dict[str, Value]:
@@ -101,7 +120,10 @@ def _images(options: Options, context: Context) -> int:
         return 0
     truncate = not options.is_set("no-trunc")
     now = time.time()
+    rows: Sequence[Mapping[str, Value]]
     rows = [image_record(image, now=now, truncate=truncate) for image in images]
+    if truncate and options.text("format") == "table":
+        rows = _short_rows(rows)
     context.stdout.write(form.render(rows, titles=_TITLES, record="image"))
     return 0
 

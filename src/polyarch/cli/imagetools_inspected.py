@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 from polyarch.cli.imagetools_places import Place
 from polyarch.cli.imagetools_values import DESCRIPTOR, IMAGE, INDEX, MANY, ONE, PROVENANCE, SBOM
@@ -23,6 +24,7 @@ from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.platforms import Platform, normalize
+from polyarch.text.jsontext import read_json
 
 __all__ = ["Inspected"]
 
@@ -74,7 +76,7 @@ class Inspected:
     def _manifest(self) -> Value:
         root = self._root.to_json()
         if is_index(self._root.media_type):
-            document = json.loads(self._data)
+            document = _read(self._data, self._root)
             own = {key: document.get(key) for key in ("schemaVersion", "mediaType")}
             listed = {key: document.get(key) for key in ("manifests", "annotations")}
             return INDEX.read({**root, **own, **listed})
@@ -110,7 +112,7 @@ class Inspected:
 
     def _images(self) -> dict[str, Value]:
         return {
-            name: IMAGE.read(json.loads(self._config(descriptor)))
+            name: IMAGE.read(_read(self._config(descriptor), descriptor))
             for name, descriptor in self._platforms.items()
         }
 
@@ -132,7 +134,7 @@ class Inspected:
             if _ENVELOPE.match(layer.media_type):
                 data = base64.b64decode(json.loads(data)["payload"], validate=True)
             predicate: Value = json.loads(data).get("predicate")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"the attestation {layer.digest} is no statement") from error
         return predicate
 
@@ -204,3 +206,11 @@ class _Lazy(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+
+def _read(data: bytes, descriptor: Descriptor) -> Any:
+    """Read the JSON of an image. Raises IntegrityError."""
+    try:
+        return read_json(data)
+    except ValueError as error:
+        raise IntegrityError(f"{descriptor.digest} is no document: {error}") from error

@@ -19,6 +19,7 @@ from pathlib import Path
 from polyarch.cli.imagetools_sources import LAYOUT, LayoutName
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import IntegrityError, MachineError, NotFound
+from polyarch.inroot import open_regular
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
@@ -100,7 +101,7 @@ class FolderPlace:
 
     def blob(self, descriptor: Descriptor) -> Generator[bytes, None, None]:
         """Give the bytes of a blob. Raises NotFound."""
-        with open(self._blob(descriptor.digest), "rb") as stream:
+        with open(open_regular(self._blob(descriptor.digest)), "rb") as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
 
@@ -223,7 +224,7 @@ class FolderPlace:
 
 
 def _read(path: Path) -> bytes:
-    with open(path, "rb") as stream:
+    with open(open_regular(path), "rb") as stream:
         data = stream.read(_DOCUMENT_LIMIT + 1)
     if len(data) > _DOCUMENT_LIMIT:
         raise IntegrityError(f"{path} has more than the {_DOCUMENT_LIMIT} bytes of a document")

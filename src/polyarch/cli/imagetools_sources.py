@@ -22,7 +22,15 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.text.gofmt import quoted
 
-__all__ = ["LAYOUT", "LayoutName", "Name", "Source", "parse_name", "parse_sources"]
+__all__ = [
+    "LAYOUT",
+    "LayoutName",
+    "Name",
+    "RegistryName",
+    "Source",
+    "parse_name",
+    "parse_sources",
+]
 
 LAYOUT = "oci-layout://"
 _LATEST = "latest"

@@ -149,7 +149,8 @@ def _filtered(merged: Merged, platforms: Sequence[Platform], attestation: Attest
     entries = merged.entries
     matched = [each for each in entries if not platforms or _may_be(each, platforms)]
     digests = {each.digest for each in matched}
-    kept = [each for each in entries if each.digest in digests or _subject(each) in digests]
+    about = {each.digest for each in entries if _subject(each) in digests}
+    kept = [each for each in entries if each.digest in digests | about]
     if not kept:
         raise InputError("none of the manifests match the provided platforms")
     attested = {_subject(each) for each in kept}

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from polyarch.errors import Cancelled, InternalError, PolyarchError
 from polyarch.paths import state_folder
+from polyarch.text.shown import shown
 
 __all__ = ["CommandFailed", "WrongCall", "report", "report_crash"]
 
@@ -46,12 +47,12 @@ def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, 
     if debug:
         stderr.write(_traceback(error))
     if error.place is not None:
-        stderr.write(error.place.excerpt())
+        stderr.write(shown(error.place.excerpt()))
     if isinstance(error, WrongCall):
         stderr.write(f"{error.usage}\n")
     if error.hint:
-        stderr.write(f"hint: {error.hint}\n")
-    stderr.write(f"ERROR: {error}\n")
+        stderr.write(f"hint: {shown(error.hint)}\n")
+    stderr.write(f"ERROR: {shown(str(error))}\n")
     return error.exit_status
 
 

@@ -16,13 +16,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from polyarch.cli.template.template import Template, parse_template
 from polyarch.cli.template.values import Value
 from polyarch.record import frozen
+from polyarch.text.shown import shown
 
-__all__ = ["Format", "align", "align_with_tabs", "parse_format"]
+__all__ = [
+    "LINE",
+    "Format",
+    "align",
+    "align_with_tabs",
+    "clipped",
+    "fitted",
+    "parse_format",
+    "table_width",
+]
 
 _TABLE = "table"
 _MIN_WIDTH = 10
 _PADDING = 3
 _TAB_WIDTH = 8
+LINE = 80
+"""The width of a terminal, and of tables that are fitted."""
 
 
 def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) -> str:
@@ -40,7 +52,47 @@ def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) ->
             for cells in block:
                 cells[column] = cells[column].ljust(width)
         column += 1
-    return "\n".join("".join(cells) for cells in lines)
+    return shown("\n".join("".join(cells) for cells in lines))
+
+
+def clipped(text: str, room: int, *, from_start: bool = False) -> str:
+    """Cut a text to `room` characters, an ellipsis in the place of what is cut off its end or start."""
+    if len(text) <= room:
+        return text
+    return f"…{text[1 - room :]}" if from_start else f"{text[: room - 1]}…"
+
+
+def fitted(
+    rows: Sequence[Mapping[str, Value]],
+    titles: Mapping[str, str],
+    flexible: Mapping[str, tuple[int, bool]],
+) -> list[Mapping[str, Value]]:
+    """Return rows whose cells are cut so that a table of them, as `align` makes it, has 80 columns.
+
+    `titles` are those of the table's columns, in their order; `flexible` are the columns to cut, in
+    this order, with the least that stays and whether the start is cut off. What isn't flexible may
+    still make the table wider.
+    """
+    fitting = list(rows)
+    for name, (least, from_start) in flexible.items():
+        excess = table_width(fitting, titles) - LINE
+        if excess <= 0:
+            break
+        longest = max(len(str(row[name])) for row in fitting)
+        room = max(least, len(titles[name]), longest - excess)
+        fitting = [
+            {**row, name: clipped(str(row[name]), room, from_start=from_start)} for row in fitting
+        ]
+    return fitting
+
+
+def table_width(rows: Sequence[Mapping[str, Value]], titles: Mapping[str, str]) -> int:
+    """Return how wide a table of these rows is, as `align` makes it."""
+    *columns, last = [
+        max(len(title), *(len(str(row[name])) for row in rows)) if rows else len(title)
+        for name, title in titles.items()
+    ]
+    return sum(max(_MIN_WIDTH, width + _PADDING) for width in columns) + last
 
 
 def align_with_tabs(text: str) -> str:

@@ -36,6 +36,7 @@ from polyarch.dockerfile.run import lower_run
 from polyarch.dockerfile.stage import DeclaredArg, StageState
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
+from polyarch.progress import check_cancelled
 from polyarch.text import gofmt
 from polyarch.text.gotext import parse_int
 
@@ -218,10 +219,15 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
     for word in words:
         lowering.lint.port(instruction, word)
     # The words are in order already; what a range stands for stays together.
-    ports = [each for word in words for each in parse_ports(word)]
-    state.mapping("ExposedPorts").update({port: {} for port in ports})
+    ports: list[str] = []
+    exposed = state.mapping("ExposedPorts")
+    for word in words:
+        check_cancelled()
+        found = parse_ports(word)
+        lowering.grow(sum(map(len, found)) + len(found), instruction)
+        exposed.update({port: {} for port in found})
+        ports += found
     shown = gofmt.value_list(ports)
-    lowering.grow(len(shown), instruction)
     state.record("EXPOSE " + shown)
 
 

@@ -16,6 +16,7 @@ import re
 from polyarch.dockerfile.expand import RAW, Mode, expand_words
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
+from polyarch.progress import check_cancelled
 from polyarch.record import frozen
 from polyarch.text.gotext import SPACE
 
@@ -172,6 +173,7 @@ class Lexer:
     def _read(self) -> str | None:
         if self.line == len(self._lines):
             return None
+        check_cancelled()
         line = self._lines[self.line]
         # A character has up to four bytes, so that only few lines need be encoded to know.
         if len(line) > MAX_LINE // 4 and len(line.removesuffix("\n").encode()) > MAX_LINE:

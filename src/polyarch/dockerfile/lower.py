@@ -40,6 +40,7 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
+from polyarch.progress import check_cancelled
 from polyarch.record import frozen, replace
 from polyarch.text.gotext import suggestion
 
@@ -256,6 +257,7 @@ def _lower_stage(index: int, start: _Start, lowering: Lowering) -> StageState:
         error.place = error.place or stage.location
         raise
     for number, instruction in enumerate((*triggers, *instructions)):
+        check_cancelled()
         state.is_trigger = number < len(triggers)
         dispatch(state, instruction, lowering)
     return state

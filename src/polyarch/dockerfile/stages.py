@@ -16,6 +16,7 @@ from polyarch.dockerfile.mount import mount_from
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.errors import DockerfileError, InputError, NotFound
 from polyarch.graph.location import Location
+from polyarch.progress import check_cancelled
 from polyarch.text.gotext import parse_int, quote, suggestion
 
 __all__ = [
@@ -62,6 +63,7 @@ def find_target(dockerfile: Dockerfile, target: str = "") -> int:
 
 def find_stage(stages: Sequence[Stage], name: str, *, before: int | None = None) -> int | None:
     """Return the index of the last stage of a name, among those before `before` if it is given."""
+    check_cancelled()
     wanted = name.lower()
     for index in reversed(range(len(stages) if before is None else before)):
         if wanted and stages[index].name == wanted:
@@ -182,6 +184,7 @@ def _walk(
     # A stack of our own: a file may have more stages than Python allows calls within calls.
     path = {target: _needs(stages, target, bases[target], replaced)}
     while path:
+        check_cancelled()
         index, needs = next(reversed(path.items()))
         needed, place = next(needs, (None, None))
         if needed is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from polyarch.emulation.binfmt import BinfmtMount, Entry
 from polyarch.emulation.facts import Facts
@@ -114,4 +114,36 @@ def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:
     for name, line in lines:
         # Others' interpreters may lie where we can't see them.
         with contextlib.suppress(*(() if name.startswith("qemu-") else (MachineError,))):
-            folder.register_line(name, line)
+            *_, interpreter, flags = os.fsdecode(line).split(":")
+            is_opened = "F" in flags and os.path.exists(interpreter)
+            with _read_only(interpreter) if is_opened else contextlib.nullcontext():
+                folder.register_line(name, line)
+
+
+@contextlib.contextmanager
+def _read_only(program: str) -> Iterator[None]:
+    """Cover a program by a read-only mount of itself for the time of the block.
+
+    What the kernel opens meanwhile stays so. To a step its emulator is `/proc/PID/exe`, and root of the step
+    is the machine's root, or the user, to whom the file belongs: they would change its mode, its owner, or,
+    once nothing runs by it, its content (the class of CVE-2019-5736). Raises MachineError.
+    """
+    from polyarch import syscalls  # noqa: PLC0415 loads ctypes
+
+    try:
+        tree = syscalls.open_tree(program)
+        try:
+            syscalls.mount_setattr(
+                "", syscalls.AT_EMPTY_PATH, dir_fd=tree, attr_set=syscalls.MOUNT_ATTR_RDONLY
+            )
+            syscalls.move_mount(tree, program)
+        finally:
+            os.close(tree)
+    except OSError as error:
+        raise MachineError(
+            f"{program} can't be kept from being changed by steps: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        syscalls.umount2(program, syscalls.MNT_DETACH)

@@ -27,7 +27,7 @@ from polyarch.record import field, frozen
 from polyarch.request import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import store_trouble, tree_trouble
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.gofmt import quoted
 from polyarch.text.gotext import suggestion
@@ -125,6 +125,11 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
+    if not text.removeprefix("-").isdecimal():
+        reason = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+        raise InputError(
+            f"invalid source-date-epoch: {reason}", hint="give whole seconds since 1970"
+        )
     return parse_epoch(text)
 
 
@@ -241,7 +246,7 @@ class Exporter:
 
         `announced` is what `announce` returned for its `step_name`.
         """
-        with cancellable(self.cancel), self._step(output, announced) as shown:
+        with cancellable(self.cancel), tree_trouble(), self._step(output, announced) as shown:
             if output.type in FILE_TYPES:
                 self._files(output, shown)
             elif export is not None:

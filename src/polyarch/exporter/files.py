@@ -33,7 +33,6 @@ __all__ = ["check_same", "walk", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
-_PIECE = 1 << 26
 _KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,

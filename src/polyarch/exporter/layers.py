@@ -22,6 +22,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
+from polyarch.store.trouble import tree_trouble
 from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
@@ -156,20 +157,20 @@ class LayerBlobs:
         from polyarch.layer.compress import compress  # noqa: PLC0415
 
         first = number if stack.layers[number].is_linked else 0
-        snapshots = stack.snapshots[first : number + 1]
-        paths = [self.snapshotter.path(snapshot) for snapshot in snapshots]
+        below = stack.snapshots[first:number]
+        lowers = [path for snapshot in below for path in self.snapshotter.paths(snapshot)]
         verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
         part = f"{verb} layer {number + 1} of {len(stack.layers)}"
         clamp = _clamp(choice.latest)
         with (
             cancellable(cancel),
+            self.snapshotter.layer(stack.snapshots[number]) as upper,
+            tree_trouble(),
             self.store.blobs.writer() as writer,
-            self.counted(part, lambda: tree_size(paths[-1])) as count,
+            self.counted(part, lambda: tree_size(upper)) as count,
         ):
             made = compress(
-                lambda sink: write_layer(
-                    paths[-1], paths[:-1], CountingSink(sink, count), clamp=clamp
-                ),
+                lambda sink: write_layer(upper, lowers, CountingSink(sink, count), clamp=clamp),
                 writer,
                 choice.kind,
                 choice.level,

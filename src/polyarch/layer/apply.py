@@ -111,6 +111,7 @@ def _unpack(source: Source, root: Path, rules: _Rules) -> None:
     reader = TarReader(source, stop_at_mark=not rules.layer_form)
     unpacker = _Unpacker(str(root), reader, rules)
     for entry in reader:
+        check_cancelled()
         try:
             unpacker.add(entry)
         except OSError as error:
@@ -288,6 +289,7 @@ class _Unpacker:
 
     def _put_off(self, entry: Entry, path: str) -> None:
         """Remember what a folder gets in the end. Raises InvalidLayer for more than there is room for."""
+        check_cancelled()
         self._late[path] = (entry, self._removals)
         self._attributes += sum(map(len, entry.xattrs.values()))
         if len(self._late) > _MOST_FOLDERS or self._attributes > _MOST_ATTRIBUTES:

@@ -317,6 +317,7 @@ class _Streams:
     ) -> None:
         self._compression = compression
         self._make = make
+        self._decompressor = make()
         self._errors = errors
         self._check = check
         self._most = _FIRST
@@ -333,24 +334,26 @@ class _Streams:
             raise self._trouble(error) from error
 
     def _read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        decompressor = self._make()
         for chunk in chunks:
             for piece in self._pieces(chunk):
-                data = piece
-                while data or not (decompressor.needs_input or decompressor.eof):
-                    if decompressor.eof:
-                        data = data.lstrip(b"\0")
-                        if not data:
-                            break
-                        decompressor = self._make()
-                        self._is_first, self._start = False, b""
-                    self._check()
-                    self._start += data[: _MAGIC - len(self._start)]
-                    yield decompressor.decompress(data, self._most)
-                    self._most = _MOST
-                    data = decompressor.unused_data if decompressor.eof else b""
-        if not decompressor.eof:
+                yield from self._decompressed(piece)
+        if not self._decompressor.eof:
             raise EOFError("it is cut short")
+
+    def _decompressed(self, piece: bytes) -> Iterator[bytes]:
+        data = piece
+        while data or not (self._decompressor.needs_input or self._decompressor.eof):
+            if self._decompressor.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._decompressor = self._make()
+                self._is_first, self._start = False, b""
+            self._check()
+            self._start += data[: _MAGIC - len(self._start)]
+            yield self._decompressor.decompress(data, self._most)
+            self._most = _MOST
+            data = self._decompressor.unused_data if self._decompressor.eof else b""
 
     def _pieces(self, chunk: bytes) -> Iterator[bytes]:
         """Give a chunk, in small pieces once there were several streams.

@@ -40,10 +40,14 @@ def number(text: bytes) -> int:
         found = int.from_bytes(text, "big")
         bits = 8 * len(text)
         return found - (1 << bits) if text[0] == 0xFF else found - (1 << (bits - 1))
-    digits = text.strip(b" \0").partition(b"\0")[0]
-    if not digits:
-        return 0
+    digits = text.rstrip(b" \0")
     try:
+        # Nearly all are of this form, and there are seven in each header.
+        if digits.isdigit():
+            return int(digits, 8)
+        digits = digits.lstrip(b" \0").partition(b"\0")[0].rstrip(b" ")
+        if not digits:
+            return 0
         if digits.isdigit():
             return int(digits, 8)
     except ValueError:
@@ -81,6 +85,8 @@ def owner_id(found: int) -> int:
     Some write large ids as negative numbers. Of -1, which the kernel takes for "leave it", nothing is left
     but root, as with BuildKit.
     """
+    if 0 <= found < _NO_ID:
+        return found
     if not -(_IDS >> 1) <= found < _IDS:
         raise InvalidLayer(f"{found} is no id of a user or group")
     found %= _IDS

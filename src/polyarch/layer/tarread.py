@@ -104,6 +104,7 @@ class TarReader:
         self._entries = 0
         self._headers = 0
         self._parts = 0
+        self._told: InvalidLayer | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         """Give the entries in their order. Raises InvalidLayer for a damaged archive."""
@@ -259,7 +260,7 @@ class TarReader:
         pending.size += BLOCK + size
         most = _HEADERS_AT_FIRST + _HEADERS_OF_EACH * self._entries
         if pending.size > self._limits.headers or self._headers > most:
-            raise InvalidLayer(f"its extended headers are too large: {size} bytes are too many")
+            self._fail("its extended headers, or those of the archive, are too large")
         body = self._exactly(size)
         self._up_to(-size % BLOCK)
         if kind == "L":
@@ -276,7 +277,7 @@ class TarReader:
     def _next_header(self) -> bytes | None:
         self._start = self._before + self._at
         block = self._up_to(BLOCK)
-        if not block.strip(b"\0"):
+        if not (block and block[0]) and not block.strip(b"\0"):
             # A single block of zeros isn't the mark; what follows one would be lost without a word.
             if len(block) == BLOCK and self._up_to(BLOCK).strip(b"\0"):
                 raise self._located(InvalidLayer("a block of zeros stands among the entries"))
@@ -331,16 +332,11 @@ class TarReader:
 
     def _located(self, error: InvalidLayer) -> InvalidLayer:
         """Return the error with the entry that it is about, if that has a name yet."""
-        if isinstance(error, _Located):
-            return error
-        name = f" {self._name[:_SHOWN]!r}" if self._name else ""
-        return _Located(
-            f"can't read the entry{name} at byte {self._start}: {error}", hint=error.hint
-        )
-
-
-class _Located(InvalidLayer):
-    """An error that names its entry already."""
+        if error is not self._told:
+            name = f" {self._name[:_SHOWN]!r}" if self._name else ""
+            text = f"can't read the entry{name} at byte {self._start}: {error}"
+            self._told = InvalidLayer(text, hint=error.hint)
+        return self._told
 
 
 _TOO_LARGE = "an archive may unpack to {size} GiB"

@@ -182,7 +182,7 @@ class Loader:
     def _of_folder(self, path: Path) -> SourceText:
         request = self.request
         try:
-            data = read_small(path, MAX_DOCKERFILE, "Dockerfile")
+            data = _read(path, "Dockerfile")
         except OSError as error:
             raise NotFound(
                 f"failed to read dockerfile: open {request.dockerfile or path.name}: "
@@ -263,6 +263,15 @@ class _Named:
     images: list[str] = field(default_factory=list)
 
 
+def _read(path: Path, kind: str) -> bytes:
+    """Read a regular file; a link of its name leads no further than its folder.
+
+    So a Dockerfile of somebody else doesn't show what else is on this machine, in errors or in an image.
+    Raises InputError for what is no such file or too large for its `kind`, OSError.
+    """
+    return read_small(path.name, MAX_DOCKERFILE, kind, root=path.parent)
+
+
 def _dockerfile_path(folder: Path | None, request: BuildRequest) -> Path:
     path = Path(request.dockerfile) if request.dockerfile else (folder or Path()) / DEFAULT_NAME
     lower = path.with_name(DEFAULT_NAME.lower())
@@ -311,7 +320,7 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
         candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
     for path in candidates:
         try:
-            text = decode(read_small(path, MAX_DOCKERFILE, "ignore file"))
+            text = decode(_read(path, "ignore file"))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except OSError as error:

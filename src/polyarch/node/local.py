@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
-from polyarch.graph.op import ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.node.carrier import RegistryCarrier
+from polyarch.node.gate import Gate
 from polyarch.node.inputs import Contexts
 from polyarch.node.lazy import LazyHands
 from polyarch.node.telling import Telling
@@ -40,7 +39,6 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solved, Solver
-from polyarch.store.copies import Copies
 from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
@@ -143,13 +141,13 @@ class LocalNode:
 
         worker = Worker(
             snapshotter=self.snapshotter,
-            copies=Copies(self.store.database),
             images=images,
             steps=steps,
             contexts=contexts.trees,
             remote=remote,
             is_native=self.is_native,
             place=self.store.root,
+            copies=self.store.copies,
         )
         records = Records(self.store.database)
         observer = (
@@ -163,33 +161,13 @@ class LocalNode:
             sink=images.sink,
         )
         solver.observer = observer
-        solver.gate = partial(self._refuse_unrunnable, graph, records)
+        solver.gate = Gate(
+            graph,
+            is_native=self.is_native,
+            foreign=lambda: self.hands.get().foreign,
+            knows=records.knows,
+        )
         return solver.solve(graph, cancel)
-
-    def _refuse_unrunnable(self, graph: Graph, records: Records) -> None:
-        """Raise one NoEmulator for all platforms that steps need and that don't run here.
-
-        A step that has run before may be cached, and may not have to run; who knows that tells then.
-        """
-        foreign = {
-            vertex: vertex.op.platform
-            for vertex in graph.vertices()
-            if isinstance(vertex.op, ExecOp) and not self.is_native(vertex.op.platform)
-        }
-        if not foreign:
-            return
-        steps = self.hands.get().foreign
-        refused = steps.unrunnable(dict.fromkeys(foreign.values()))
-        needed = {
-            vertex: platform
-            for vertex, platform in foreign.items()
-            if platform in refused
-            and (vertex.ignore_cache or not records.knows(vertex.cache_digest))
-        }
-        if needed:
-            error = steps.no_emulator(list(dict.fromkeys(needed.values())))
-            error.place = next(iter(needed)).location
-            raise error
 
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:

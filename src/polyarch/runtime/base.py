@@ -15,7 +15,7 @@ from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
 
-NEEDS_ROOT = "only root may make nodes of devices and open them"
+NEEDS_ROOT = "only builds by root have them"
 
 OnOutput = Callable[[int, bytes], None]
 """Takes a stream (1 or 2) and the bytes that came from it."""

@@ -214,6 +214,7 @@ class _Maker:
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             held = self._hold(os.open(name, flags, 0o644, dir_fd=parent))
+        os.fchmod(held, 0o755 if is_folder else 0o644)  # whatever the umask says
         self.made.append(_Made(folder=parent, name=name, held=held, path=path, stays=stays))
         return held, path
 

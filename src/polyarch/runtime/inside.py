@@ -28,8 +28,9 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.descriptors import close_all_but
 from polyarch.runtime.mounting import enter_root
-from polyarch.runtime.spawner import close_all_but
+from polyarch.runtime.program import start_program
 from polyarch.runtime.spec import CAPABILITIES
 
 __all__ = ["Lines", "become"]
@@ -40,9 +41,6 @@ _PR_SET_KEEPCAPS = 8
 _RLIMIT_LOCKS = 10
 """Which Python has no name for."""
 _PASSWD_LIMIT = 1 << 20
-_SHEBANG = 256
-"""Bytes of a script in which Linux looks for its interpreter (BINPRM_BUF_SIZE)."""
-_INTERPRETERS = 6
 _MOST = (1 << 63) - 1
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -300,10 +298,7 @@ def _home(uid: int) -> bytes:
 def _execute(
     argv: list[str], environment: dict[bytes, bytes], own_program: os.stat_result
 ) -> NoReturn:
-    """Replace the process by the step's program, looked up on its own PATH.
-
-    Never by `own_program`, which is one of the machine's and would lie open to the step.
-    """
+    """Replace the process by the step's program, looked up on its own PATH."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -314,8 +309,7 @@ def _execute(
     for folder in folders:
         program = os.path.join(folder, name)
         try:
-            _check_program(program, own_program)
-            os.execve(program, words, environment)  # noqa: S606 no shell is what we want
+            start_program(program, words, environment, own_program)
         except (FileNotFoundError, NotADirectoryError) as error:
             missing = error
         except OSError as error:
@@ -324,36 +318,3 @@ def _execute(
         raise Refused(f'exec: "{argv[0]}": executable file not found in $PATH')
     reason = os.strerror((found or missing).errno or 0).lower()
     raise Refused(f"exec {argv[0]}: {reason}")
-
-
-def _check_program(program: bytes, own_program: os.stat_result) -> None:
-    """Raise OSError for a program, or an interpreter of a script, that links of /proc lead to.
-
-    The class of CVE-2019-5736: as `/proc/self/exe` the step would get hold of the machine's Python.
-    """
-    for _ in range(_INTERPRETERS):
-        opened = syscalls.openat2(
-            syscalls.AT_FDCWD, program, os.O_PATH, resolve=syscalls.RESOLVE_NO_MAGICLINKS
-        )
-        status = os.fstat(opened)
-        os.close(opened)
-        if (status.st_dev, status.st_ino) == (own_program.st_dev, own_program.st_ino):
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        if not stat.S_ISREG(status.st_mode):
-            return
-        try:
-            start = _start_of(program)
-        except PermissionError:
-            return  # it can be run, not read: no script
-        if not start.startswith(b"#!") or not start[2:].split():
-            return
-        program = start[2:].split()[0]
-
-
-def _start_of(program: bytes) -> bytes:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-    opened = syscalls.openat2(
-        syscalls.AT_FDCWD, program, flags, resolve=syscalls.RESOLVE_NO_MAGICLINKS
-    )
-    with open(opened, "rb") as file:
-        return file.read(_SHEBANG).partition(b"\n")[0]

@@ -20,10 +20,11 @@ from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.runtime.base import Refused
+from polyarch.runtime.descriptors import close_all_but
 from polyarch.runtime.inside import Lines, become
 from polyarch.runtime.mounting import make_nodes
 from polyarch.runtime.nodes import keep_making
-from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER, close_all_but
+from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER
 from polyarch.runtime.userns import namespace_trouble
 
 __all__ = ["serve"]
@@ -48,6 +49,7 @@ def serve(requests: socket.socket) -> None:
         # What the terminal sends is for the engine to decide on.
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need not be waited for
+    os.umask(0o022)  # what is made for a step is for every user in it, whatever the engine's says
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.disable()
     gc.freeze()

@@ -100,6 +100,8 @@ class _Mounts:
         self._root = root
         self._devices = devices
         self._nodev = nodev
+        # Where a user namespace mounts something new, the kernel opens no nodes anyway.
+        self._opens_nodes = nodev and syscalls.in_initial_user_namespace()
         self._own: set[str] = set()
 
     def mount_system(self, mount: Json) -> None:
@@ -140,7 +142,7 @@ class _Mounts:
         kind, options = mount["type"], mount["options"]
         if "rbind" in options:
             return _clone(mount["source"], options, nodev=self._nodev)
-        if self._nodev and kind == "tmpfs" and mount["destination"] != "/dev":
+        if self._opens_nodes and kind == "tmpfs" and mount["destination"] != "/dev":
             options = [*options, "nodev"]
         try:
             return _new_mount(kind, mount["source"], options)

@@ -16,7 +16,7 @@ from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.runtime.base import Ended, OnOutput, Refused, check_ids, refused_step
+from polyarch.runtime.base import NEEDS_ROOT, Ended, OnOutput, Refused, check_ids, refused_step
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
 from polyarch.runtime.spec import (
@@ -124,7 +124,20 @@ class OciRuntime:
                 run([*command, "delete", "--force", container])
         cancel.check()
         refused = _last_error(log) if status != 0 else ""
-        return Ended(status=1 if refused else status, refused=refused, out_of_memory=out_of_memory)
+        return Ended(
+            status=1 if refused else status,
+            refused=refused,
+            out_of_memory=out_of_memory,
+            no_devices=self._no_devices(step),
+        )
+
+    def _no_devices(self, step: Step) -> str:
+        """Return why nodes of devices are of no use in a step, or an empty text."""
+        if self._host.rootless:
+            return NEEDS_ROOT
+        return (
+            "emulated ones have them with POLYARCH_RUNTIME=sandbox" if step.user_namespace else ""
+        )
 
     def _can_keep(self) -> bool:
         """Tell whether an ended container, and thus its cgroup's counters, can be kept for a look."""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
+from polyarch.runtime.descriptors import close_all_but
 
 __all__ = [
     "ANSWER_LIMIT",
@@ -27,7 +28,6 @@ __all__ = [
     "PLAIN",
     "PLAN_HEADER",
     "Spawner",
-    "close_all_but",
     "send_plan",
 ]
 
@@ -36,17 +36,6 @@ PLAN_HEADER = struct.Struct("=Q")
 ANSWER_LIMIT = 65536
 PLAIN, INTO_CGROUP = b"+", b"c"
 """What is asked of the spawner: a keeper, or one in the cgroup whose folder is the last descriptor."""
-_HIGHEST = (1 << 31) - 1
-
-
-def close_all_but(*kept: int) -> None:
-    """Close every descriptor of the caller but `kept`."""
-    first = 0
-    for descriptor in sorted(kept):
-        if first < descriptor:  # of an empty range Python makes an endless one
-            os.closerange(first, descriptor)
-        first = descriptor + 1
-    os.closerange(first, _HIGHEST)
 
 
 class Spawner:

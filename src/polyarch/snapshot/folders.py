@@ -4,6 +4,7 @@ snapshots/ID/fs      the layer
 snapshots/ID/record  what its record says, see `polyarch.store.recover`
 snapshots/ID/plain   there if the layer was made over nothing: no whiteouts in it, so its directory
                      is its merged tree
+snapshots/ID/over    there if the layer goes on another one, which it names: together they are the layer
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from polyarch.store.trouble import store_trouble
 __all__ = ["Folders"]
 
 T = TypeVar("T")
+_OVER = "over"
 
 
 class Folders:
@@ -47,6 +49,15 @@ class Folders:
             )
         return path
 
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """Return the directories that the snapshot's layer is made of, base first. Raises NotFound."""
+        path = self.path(snapshot)
+        try:
+            base = (path.parent / _OVER).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return (path,)
+        return (self.path(SnapshotID(base)), path)
+
     def is_plain(self, snapshot: SnapshotID) -> bool:
         """Return whether the layer is known to hold no whiteouts."""
         return os.path.exists(self._place(snapshot) / "plain")
@@ -59,8 +70,12 @@ class Folders:
             _make_layer(folder / "fs")
         return folder
 
-    def start_over(self, parents: Stack) -> Path:
-        """Do as `start`; the layer's root has the mode and owner of that of the topmost parent."""
+    def start_over(self, parents: Stack, over: SnapshotID | None = None) -> Path:
+        """Do as `start`; the layer's root has the mode and owner of that of the topmost parent.
+
+        The layer goes on that of `over`, if that is given.
+        """
+        parents = parents if over is None else (*parents, over)
         folder = self.start()
         with store_trouble("make a snapshot in", folder):
             if parents:
@@ -69,6 +84,8 @@ class Folders:
                 os.chmod(folder / "fs", status.st_mode & 0o7777)
             else:
                 (folder / "plain").touch()
+            if over is not None:
+                (folder / _OVER).write_text(over, encoding="ascii")
         return folder
 
     def publish(self, folder: Path, snapshot: SnapshotID, record: SnapshotRecord | None) -> None:

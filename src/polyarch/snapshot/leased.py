@@ -45,10 +45,23 @@ class LeasedSnapshotter:
         self._lease.add(snapshot)
         return self._inner.path(snapshot)
 
-    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         """See Snapshotter."""
-        self._lease.add(*parents)
-        return _LeasedDraft(self._inner.prepare(parents, merged=merged), self._lease)
+        self._lease.add(snapshot)
+        return self._inner.paths(snapshot)
+
+    def layer(self, snapshot: SnapshotID) -> AbstractContextManager[Path]:
+        """See Snapshotter."""
+        self._lease.add(snapshot)
+        return self._inner.layer(snapshot)
+
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
+        """See Snapshotter."""
+        self._lease.add(*parents, *([over] if over is not None else []))
+        draft = self._inner.prepare(parents, merged=merged, over=over)
+        return _LeasedDraft(draft, self._lease)
 
     def view(self, stack: Stack) -> AbstractContextManager[Path]:
         """See Snapshotter."""

@@ -46,9 +46,27 @@ class NativeSnapshotter:
         """See Snapshotter."""
         return self._folders.path(snapshot)
 
-    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         """See Snapshotter."""
-        return _NativeDraft(self._folders, parents, copied=merged and bool(parents))
+        return self._folders.paths(snapshot)
+
+    @contextmanager
+    def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
+        """See Snapshotter."""
+        paths = self._folders.paths(snapshot)
+        if len(paths) == 1:
+            yield paths[0]
+            return
+        with self.view((snapshot,)) as root:
+            yield root
+
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
+        """See Snapshotter."""
+        return _NativeDraft(
+            self._folders, parents, copied=merged and bool(parents or over), over=over
+        )
 
     @contextmanager
     def view(self, stack: Stack) -> Iterator[Path]:
@@ -82,9 +100,12 @@ class NativeSnapshotter:
 
 
 class _NativeDraft(Draft):
-    def __init__(self, folders: Folders, parents: Stack, *, copied: bool) -> None:
+    def __init__(
+        self, folders: Folders, parents: Stack, *, copied: bool, over: SnapshotID | None
+    ) -> None:
         self._folders = folders
         self._parents = parents
+        self._over = over
         self._copied = copied
         self._tree = folders.store.temporary("draft")
         self._folder = self._tree
@@ -99,10 +120,11 @@ class _NativeDraft(Draft):
         return self._folder / "fs"
 
     def __enter__(self) -> Self:
-        self._folder = self._folders.start_over(self._parents)
+        self._folder = self._folders.start_over(self._parents, self._over)
         try:
             if self._copied:
-                _copy_stack(self._folders, self._parents, self._tree)
+                below = self._parents if self._over is None else (*self._parents, self._over)
+                _copy_stack(self._folders, below, self._tree)
                 self._looks = dict(_looks(str(self._tree), ""))
         except BaseException:
             self._discard()
@@ -135,7 +157,7 @@ class _NativeDraft(Draft):
 
 
 def _copy_stack(folders: Folders, stack: Stack, tree: Path) -> None:
-    layers = [folders.path(snapshot) for snapshot in stack]
+    layers = [path for snapshot in stack for path in folders.paths(snapshot)]
     with store_trouble("copy layers to", tree):
         tree.mkdir(mode=0o755)
         for layer in layers:

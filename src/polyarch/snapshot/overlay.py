@@ -80,9 +80,27 @@ class OverlaySnapshotter:
         """See Snapshotter."""
         return self._folders.path(snapshot)
 
-    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         """See Snapshotter."""
-        return _OverlayDraft(self._folders, self._mode, parents, mounted=merged and bool(parents))
+        return self._folders.paths(snapshot)
+
+    @contextmanager
+    def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
+        """See Snapshotter."""
+        paths = self._folders.paths(snapshot)
+        if len(paths) == 1:
+            yield paths[0]
+            return
+        # Whiteouts are in the upper one only, and hide nothing but what is in the lower one.
+        with self.view((snapshot,)) as root:
+            yield root
+
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
+        """See Snapshotter."""
+        mounted = merged and bool(parents or over)
+        return _OverlayDraft(self._folders, self._mode, parents, mounted=mounted, over=over)
 
     @contextmanager
     def view(self, stack: Stack) -> Iterator[Path]:
@@ -131,11 +149,18 @@ class OverlaySnapshotter:
 
 class _OverlayDraft(Draft):
     def __init__(
-        self, folders: Folders, mode: OverlayMode, parents: Stack, *, mounted: bool
+        self,
+        folders: Folders,
+        mode: OverlayMode,
+        parents: Stack,
+        *,
+        mounted: bool,
+        over: SnapshotID | None,
     ) -> None:
         self._folders = folders
         self._mode = mode
         self._parents = parents
+        self._over = over
         self._wants_mount = mounted
         self._is_mounted = False
         self._side = folders.store.temporary("draft")
@@ -150,8 +175,9 @@ class _OverlayDraft(Draft):
         return self._folder / "fs"
 
     def __enter__(self) -> Self:
-        lowers = _lowers(self._folders, self._parents) if self._wants_mount else []
-        self._folder = self._folders.start_over(self._parents)
+        below = self._parents if self._over is None else (*self._parents, self._over)
+        lowers = _lowers(self._folders, below) if self._wants_mount else []
+        self._folder = self._folders.start_over(self._parents, self._over)
         try:
             if self._wants_mount:
                 self._mount(lowers)
@@ -196,7 +222,7 @@ class _OverlayDraft(Draft):
 
 
 def _lowers(folders: Folders, stack: Stack) -> list[Path]:
-    return [folders.path(snapshot) for snapshot in reversed(stack)]
+    return [path for snapshot in reversed(stack) for path in reversed(folders.paths(snapshot))]
 
 
 @contextmanager

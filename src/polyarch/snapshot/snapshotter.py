@@ -59,10 +59,26 @@ class Snapshotter(Protocol):
         """Return whether the snapshot is here, whole."""
 
     def path(self, snapshot: SnapshotID) -> Path:
-        """Return the directory of the snapshot's layer, not to be written to. Raises NotFound."""
+        """Return the directory of the snapshot's layer, not to be written to. Raises NotFound.
 
-    def prepare(self, parents: Stack, *, merged: bool = True) -> Draft:
+        Of a layer that goes on another one it is what was changed: see `paths` and `layer`.
+        """
+
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """Return the directories that make the snapshot's layer, base first. Raises NotFound."""
+
+    def layer(self, snapshot: SnapshotID) -> AbstractContextManager[Path]:
+        """Give the snapshot's layer as one directory, in layer form. Raises NotFound, StoreError."""
+
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
         """Start a layer over `parents`, base first; use the result in a `with`.
+
+        With `over` it is the next state of that layer, which went on the same parents: the draft begins
+        with its files, and only what becomes another is kept. `over` stays for as long as the result, if
+        the result's record names it as a parent; it must not go on another one itself. What is removed
+        must not be in the parents: that would be hidden, too.
 
         With `merged=False` nothing is mounted or copied: `root` and `upper` are the layer's own empty
         directory, for writing a layer that needs nothing of its parents. Raises NotFound for a

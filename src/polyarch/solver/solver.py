@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -89,8 +89,9 @@ class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
     `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
-    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called once
-    it is certain that a step will run, before anything is fetched for it; what it raises ends the solve.
+    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called with
+    the steps of which it has become certain that they will run, before anything is fetched for them; what
+    it raises ends the solve.
     `clock` gives seconds since the epoch.
     """
 
@@ -112,7 +113,7 @@ class Solver(Generic[R]):
         self.sink = sink
         self.on_ran = on_ran
         self.observer: Observer | None = None
-        self.gate: Callable[[], None] | None = None
+        self.gate: Callable[[Sequence[Vertex]], None] | None = None
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -158,7 +159,6 @@ class _Solve(Generic[R]):
         self._lookups: deque[Command] = deque()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
-        self._gate = solver.gate
         self._outcomes: dict[Digest, Outcome] = {}
         self._failures: dict[Digest, str] = {}
 
@@ -187,6 +187,9 @@ class _Solve(Generic[R]):
         """Do all lookups, start what may start, and take one answer. Raises what a vertex met."""
         while self._lookups:
             self._take(self._hands.carry_out(self._lookups.popleft()))
+        certain = self._machine.take_certain()
+        if certain and self._solver.gate is not None:
+            self._solver.gate(certain)
         ready = list(iter(self._slots.take, None))
         if len(ready) == 1 and not self._busy and not self._slots.waiting:
             command, give_back = ready[0]
@@ -215,9 +218,6 @@ class _Solve(Generic[R]):
         self._queue(self._machine.handle(event))
 
     def _queue(self, commands: Iterable[Command]) -> None:
-        if self._gate is not None and self._machine.will_run:
-            gate, self._gate = self._gate, None
-            gate()
         for command in commands:
             match command:
                 case Identify() | Query():

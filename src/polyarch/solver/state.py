@@ -151,13 +151,17 @@ class Machine:
         self._looked_at: dict[Digest, _Node] = {}
         self._commands: list[Command] = []
         self._under_way = 0
-        self.will_run = False
-        """Whether it is certain that a step will run."""
+        self._certain: list[Vertex] = []
 
     @property
     def done(self) -> bool:
         """Whether all targets are loaded."""
         return all(node.state is State.LOADED for node in self._targets)
+
+    def take_certain(self) -> list[Vertex]:
+        """Return the steps of which it has become certain, since the last call, that they will run."""
+        certain, self._certain = self._certain, []
+        return certain
 
     def state_of(self, vertex: Vertex) -> State:
         """Return how far `vertex` is."""
@@ -210,6 +214,8 @@ class Machine:
 
     def _move(self, node: _Node, state: State) -> None:
         node.state = state
+        if state is State.INPUTS and node.inputs:
+            self._certain.append(node.vertex)
         self._agenda.append(node)
         self._agenda.extend(node.users)
 
@@ -258,7 +264,6 @@ class Machine:
             self._move(node, State.RUNNING)
             self._command(node, Fetch(vertex=node.vertex))
             return
-        self.will_run = True
         for source in node.inputs:
             self._want(source)
         self._foresee(node)

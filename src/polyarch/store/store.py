@@ -31,6 +31,7 @@ from typing import Self
 from polyarch.errors import StoreError
 from polyarch.store.access import FOLDERS, claim
 from polyarch.store.blobs import Blobs
+from polyarch.store.copies import Copies
 from polyarch.store.database import Database
 from polyarch.store.layers import LayerRecords
 from polyarch.store.leases import Leases
@@ -70,6 +71,7 @@ class Store:
         self.layers = LayerRecords(self.database)
         self.snapshots = SnapshotRecords(self.database)
         self.stat_index = StatIndex(self.database)
+        self.copies = Copies(self.database)
         self.leases = Leases(root / "tmp", self.locks, self.temporary, self._is_alive)
         if works:
             self._held.enter_context(self.locks.shared("work"))

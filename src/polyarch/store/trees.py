@@ -88,15 +88,16 @@ def _open_folder(name: str, parent: int | None) -> int:
 
 
 def tree_size(path: Path | str) -> int:
-    """Return the bytes on disk of a tree, hard links counted once. Vanishing files are left out.
-
-    Of a file that has names elsewhere, too, each name counts for its part: the sizes of all trees
-    that share a file make up its size.
-    """
+    """Return the bytes on disk of a tree, hard links counted once. Vanishing files are left out."""
+    seen: set[tuple[int, int]] = set()
     total = 0
     for status in _statuses(str(path)):
-        size = status.st_blocks * 512
-        total += size if stat.S_ISDIR(status.st_mode) else size // max(1, status.st_nlink)
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                continue
+            seen.add(key)
+        total += status.st_blocks * 512
     return total
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polyarch.errors import PolyarchError, StoreError
+from polyarch.errors import InputError, PolyarchError, StoreError
 
 __all__ = [
     "FREE_SPACE",
@@ -17,6 +17,7 @@ __all__ = [
     "output_trouble",
     "store_error",
     "store_trouble",
+    "tree_trouble",
 ]
 
 FREE_SPACE = "free some space, for instance with 'polyarch prune'"
@@ -100,3 +101,25 @@ def full_disk_trouble(place: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise store_error(error, "write to", place) from error
         raise
+
+
+@contextmanager
+def tree_trouble() -> Iterator[None]:
+    """Raise InputError if a tree inside is nested too deep to be walked, or has paths too long to be named.
+
+    Steps can make such trees, folder by folder, and so can those who make a build context.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise InputError("folders are nested too deep, one in another", hint=_DEEP) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = str(error.filename or "")
+        raise InputError(
+            f"a path is too long: {name[:60]!r}... of {len(name)}", hint=_DEEP
+        ) from error
+
+
+_DEEP = "no path may be longer than 4,095 bytes, and some 400 folders in one another are the most"

@@ -1,170 +1,107 @@
-"""A layer of a FileOp: written straight into its directory where it can be, else through a merged tree.
-
-A copy that meets nothing of the layers below needs no overlay: every file that is made through one costs
-a look-up in each layer, and none can share its bytes with a file of another snapshot. What is there on
-the way to the destination is made in the layer first, as overlayfs would have copied it up.
-"""
+"""A step that changes files by the builder's own hands, from its inputs to its snapshot."""
 
 from __future__ import annotations
 
-import json
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from polyarch.digest import sha256
+from polyarch.digest import Digest, sha256
+from polyarch.errors import Cancelled, PolyarchError
 from polyarch.graph.op import CopyAction, FileAction
-from polyarch.inroot import resolve
-from polyarch.progress import check_cancelled
-from polyarch.record import frozen, replace
-from polyarch.snapshot.copying import copy_metadata
-from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
-from polyarch.snapshot.stack import LayerStack
-from polyarch.store.copies import Copies
+from polyarch.graph.vertex import Vertex
+from polyarch.progress import CancelToken
+from polyarch.record import frozen
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
+from polyarch.snapshot.stack import new_snapshot
+from polyarch.store.copies import Copies, Copy
 from polyarch.store.snapshots import SnapshotRecord
-from polyarch.worker.copyfiles import Reuse
+from polyarch.why.seen import Seen
 from polyarch.worker.file import perform
-from polyarch.worker.reuse import Earlier, Originals
-from polyarch.worker.tree import Entry, SourceTree, find_sources
-from polyarch.worker.users import owner
+from polyarch.worker.plot import find_plot, lay_out
+from polyarch.worker.recopy import WORTH_IT, CopyLedger, can_repeat, remove_gone
+from polyarch.worker.tree import SourceTree
 
-__all__ = ["Changer", "Source"]
-
-
-@frozen
-class Source:
-    """A tree that actions read from; `stack` is what it is made of, unless it is no tree of layers."""
-
-    tree: SourceTree
-    stack: LayerStack | None = None
+__all__ = ["Change"]
 
 
 @frozen
-class Changer:
-    """Makes layers of file actions."""
+class Change:
+    """Everything that a step's changes depend on.
+
+    `sources[i]` is the tree of the vertex's input i, None if nothing is copied from it; `seen` says what
+    content digests were made of, by vertex and input.
+    """
 
     snapshotter: Snapshotter
     copies: Copies
+    vertex: Vertex
+    actions: Sequence[FileAction]
+    parents: Stack
+    sources: Sequence[SourceTree | None]
+    seen: Mapping[tuple[Digest, int], Seen]
+    cancel: CancelToken
 
-    def change(
-        self,
-        actions: Sequence[FileAction],
-        base: LayerStack,
-        sources: Sequence[Source | None],
-        record: SnapshotRecord,
-    ) -> None:
-        """Make the snapshot that `record` names by carrying out `actions` over `base`.
+    def make(self) -> SnapshotID:
+        """Make the snapshot. Raises what `perform` raises."""
+        source = self._context()
+        if source is None:
+            return self._whole(None)
+        step = sha256("\n".join([self.vertex.digest, str(source.root), *self.parents]).encode())
+        headers = dict(self._seen().files)
+        snapshot = self._again(step, headers)
+        if snapshot is None:
+            ledger = CopyLedger(headers=headers)
+            snapshot = self._whole(ledger)
+            if len(ledger.stamps) >= WORTH_IT:
+                self.copies.save(step, Copy(snapshot=snapshot, stamps=ledger.stamps))
+        return snapshot
 
-        `sources[i]` is the vertex's input i. Raises NotFound for a missing source, InputError for what
-        can't be done, StoreError.
-        """
-        if len(actions) == 1 and isinstance(actions[0], CopyAction):
-            source = sources[actions[0].input]
-            assert source is not None
-            if self._copy_straight(actions[0], base, source, record):
-                return
-        trees = [None if source is None else source.tree for source in sources]
-        with self.snapshotter.prepare(base.snapshots) as draft:
-            perform(actions, draft.root, trees)
-            check_cancelled()
-            draft.commit(SnapshotID(record.id), record)
-
-    def _copy_straight(
-        self, action: CopyAction, base: LayerStack, source: Source, record: SnapshotRecord
-    ) -> bool:
-        """Copy without a mount to write through, if the copy meets nothing; return if it was done."""
-        with ExitStack() as stack:
-            below = stack.enter_context(self.snapshotter.view(base.snapshots))
-            destination = _free_destination(action, below, source.tree)
-            if destination is None:
-                return False
-            draft = stack.enter_context(self.snapshotter.prepare(base.snapshots, merged=False))
-            _copy_up(below, draft.root, destination)
-            copy = _name(action, source, below)
-            reuse = self._reuse(action, source, draft, copy)
-            straight = replace(action, input=0, destination=destination)
-            perform((straight,), draft.root, (source.tree,), accounts=below, reuse=reuse)
-            check_cancelled()
-            is_noted = isinstance(reuse, Earlier) and reuse.save(draft.upper.parent)
-            draft.commit(SnapshotID(record.id), record)
-        if is_noted:
-            self.copies.save(copy, record.id)
-        return True
-
-    def _reuse(self, action: CopyAction, source: Source, draft: Draft, copy: str) -> Reuse | None:
-        """Return where files of the copy may be already."""
-        if source.tree.is_context:
-            before = self.copies.find(copy)
-            is_there = before is not None and self.snapshotter.exists(SnapshotID(before))
-            place = self.snapshotter.path(SnapshotID(before)) if before and is_there else None
-            return Earlier(draft.root, source.tree.file_digest, place)
-        if source.stack is None or action.owner or action.mode:
+    def _context(self) -> SourceTree | None:
+        """Return the context that is copied, if it is large and the copy can be done by comparing."""
+        action = self.actions[0]
+        if not can_repeat(self.actions) or not isinstance(action, CopyAction):
             return None
-        layers = (str(self.snapshotter.path(each)) for each in reversed(source.stack.snapshots))
-        return Originals(root=str(source.tree.root), layers=tuple(layers))
+        source = self.sources[action.input]
+        is_large = source is not None and source.is_context and len(self._seen().files) >= WORTH_IT
+        return source if is_large else None
 
+    def _seen(self) -> Seen:
+        action = self.actions[0]
+        assert isinstance(action, CopyAction)
+        return self.seen.get((self.vertex.digest, action.input)) or Seen()
 
-def _name(action: CopyAction, source: Source, below: Path) -> str:
-    """Name a copy of a context: all that makes other files of the same source."""
-    who = owner(below, action.owner) if action.owner else None
-    owned = None if who is None else (who.uid, who.gid)
-    parts = (str(source.tree.root), action.sources, action.destination, owned, action.mode)
-    return sha256(json.dumps(parts).encode("utf-8", "surrogatepass"))
+    def _whole(self, ledger: CopyLedger | None) -> SnapshotID:
+        plot = find_plot(self.actions, self._lowers())
+        with self.snapshotter.prepare(self.parents, merged=plot is None) as draft:
+            lay_out(plot or (), draft.root)
+            perform(self.actions, draft.root, self.sources, ledger)
+            return self._keep(draft, self.parents)
 
-
-def _free_destination(action: CopyAction, below: Path, source: SourceTree) -> str | None:
-    """Return where a copy goes, links resolved, if nothing is there that has a name of what is copied.
-
-    `below` is the tree to which it is added. Raises NotFound for a missing source.
-    """
-    if action.parents or action.is_literal:
-        return None
-    target = resolve(below, action.destination)
-    if not _nearest(target).is_dir():
-        return None
-    for entry in _entries(action, source):
-        if action.unpack and stat.S_ISREG(entry.status.st_mode):
-            return None  # it may be an archive
-        if os.path.lexists(target) and _meets(entry, target, source):
+    def _again(self, step: str, headers: Mapping[str, bytes]) -> SnapshotID | None:
+        """Make it out of the last whole copy; None where that doesn't do."""
+        before = self.copies.find(step) if self.snapshotter.name == "overlay" else None
+        if before is None or not self.snapshotter.exists(SnapshotID(before.snapshot)):
             return None
-    inside = os.path.relpath(target, below)
-    path = "/" if inside == "." else f"/{inside}"
-    is_folder = action.destination.endswith("/") and path != "/"
-    return f"{path}/" if is_folder else path
+        ledger = CopyLedger(headers=headers, before=before)
+        over = SnapshotID(before.snapshot)
+        try:
+            with self.snapshotter.prepare(self.parents, over=over) as draft:
+                perform(self.actions, draft.root, self.sources, ledger)
+                remove_gone(ledger, draft.root, self._lowers())
+                return self._keep(draft, (*self.parents, over))
+        except Cancelled:
+            raise
+        except (PolyarchError, OSError):
+            return None  # a whole copy is right, or says what is wrong
 
+    def _lowers(self) -> list[Path]:
+        return [path for each in self.parents for path in self.snapshotter.paths(each)]
 
-def _entries(action: CopyAction, source: SourceTree) -> Iterator[Entry]:
-    for wanted in action.sources:
-        yield from find_sources(source, wanted)
-
-
-def _meets(entry: Entry, target: Path, source: SourceTree) -> bool:
-    """Tell whether a source has a name that is in the folder `target`, or that is no folder."""
-    if not target.is_dir():
-        return True
-    if not entry.is_directory:
-        return os.path.lexists(target / entry.name)
-    names = {item.name for item in source.entries(str(entry.path))}
-    return not names.isdisjoint(os.listdir(target))
-
-
-def _nearest(path: Path) -> Path:
-    while not os.path.lexists(path):
-        path = path.parent
-    return path
-
-
-def _copy_up(below: Path, upper: Path, destination: str) -> None:
-    """Make those folders on the way to `destination` that are there `below`, as they are there."""
-    made: list[str] = []
-    path = ""
-    for part in destination.strip("/").split("/"):
-        path = f"{path}/{part}"
-        if not os.path.isdir(f"{below}{path}"):
-            break
-        os.mkdir(f"{upper}{path}")
-        made.append(path)
-    for each in reversed(made):
-        copy_metadata(f"{below}{each}", os.lstat(f"{below}{each}"), f"{upper}{each}")
+    def _keep(self, draft: Draft, parents: Stack) -> SnapshotID:
+        self.cancel.check()
+        snapshot = new_snapshot()
+        draft.commit(
+            snapshot,
+            SnapshotRecord(id=snapshot, parents=tuple(parents), description=self.vertex.name),
+        )
+        return snapshot

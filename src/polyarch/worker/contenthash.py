@@ -89,34 +89,36 @@ class _Hasher:
 
     def _contents(self, folder: str) -> bytes:
         total = hashlib.sha256(b"contents\0")
-        update, file = total.update, self._file
-        for inside, path, status, _ in select(self._tree, folder, self._includes, self._excludes):
-            name = os.fsencode(inside)
-            update(len(name).to_bytes(4, "big") + name + file(path, status))
+        for found in select(self._tree, folder, self._includes, self._excludes):
+            total.update(_framed(os.fsencode(found.inside)))
+            total.update(self._file(found.path, found.status))
         return total.digest()
 
     def _file(self, path: str, status: os.stat_result) -> bytes:
-        uid, gid = self._tree.owner(path, status)
-        kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
-        if kind == stat.S_IFREG:
-            digest = self._tree.file_digest(path, status)
-            header = b"100000 %o %d %d %d %b" % (mode, uid, gid, status.st_size, digest)
-        elif kind == stat.S_IFDIR:
-            header = b"40000 %o %d %d" % (mode, uid, gid)
-        elif kind == stat.S_IFLNK:
-            header = b"120000 777 %d %d %b" % (uid, gid, os.fsencode(self._tree.link_target(path)))
-        else:
-            header = b"%o %o %d %d %d" % (kind, mode, uid, gid, status.st_rdev)
-        if not self._tree.is_context:
-            header += _xattrs(path)
+        is_context = self._tree.is_context
+        # Most files have no attributes, and asking for one that isn't there costs an exception.
+        names = [] if is_context else os.listxattr(path, follow_symlinks=False)
+        uid, gid = (0, 0) if is_context else (status.st_uid, status.st_gid)
+        if names:
+            uid, gid = self._tree.owner(path, status)
+        mode = 0o777 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
+        header = f"{stat.S_IFMT(status.st_mode):o} {mode:o} {uid} {gid}".encode()
+        if stat.S_ISREG(status.st_mode):
+            header += b" %d " % status.st_size + self._tree.file_digest(path, status)
+        elif stat.S_ISLNK(status.st_mode):
+            header += b" " + os.fsencode(self._tree.link(path, status))
+        elif not stat.S_ISDIR(status.st_mode):
+            header += b" %d" % status.st_rdev
+        if names:
+            header += _xattrs(path, names)
         if self._note is not None:
             self._note((path, header))
         return hashlib.sha256(header).digest()
 
 
-def _xattrs(path: str) -> bytes:
+def _xattrs(path: str, names: list[str]) -> bytes:
     out = b""
-    for name in sorted(os.listxattr(path, follow_symlinks=False)):
+    for name in sorted(names):
         is_foreign = name.startswith(("system.", "trusted.", "user.overlay.", "user.polyarch."))
         if is_foreign or (name.startswith("security.") and name != "security.capability"):
             continue

@@ -20,22 +20,22 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from polyarch.errors import InputError
-from polyarch.inroot import get_node, make_node, resolve, set_owner
+from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
+from polyarch.progress import check_cancelled
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
-from polyarch.worker.copyfiles import NO_SPACE, FileCopy, Reuse, counted_xattrs
-from polyarch.worker.crew import Crew
-from polyarch.worker.tree import Entry, Listed, Selected, SourceTree, select
+from polyarch.worker.steady import check_unchanged
+from polyarch.worker.tree import Entry, Selected, SourceTree, select
 from polyarch.worker.users import Owner
 
-__all__ = ["Copier", "make_folders"]
+__all__ = ["Copier", "Ledger", "make_folders"]
 
-_BATCH = 256
-"""Files of one folder that one thread copies before another may have the next."""
+_COPY_CHUNK = 1 << 26
+_SMALL_FILE = 1 << 16
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -67,6 +67,53 @@ def make_folders(
     return real
 
 
+class Ledger(Protocol):
+    """Knows what an earlier copy has made, and hears what this one wants."""
+
+    def has(self, target: str, found: Selected, /) -> bool:
+        """Return whether what is below the folder `target` for `found` is as it should be.
+
+        `target` is a path inside the tree that is copied into; the root is "".
+        """
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that files are copied into. `found` is its source, None for the destination itself.
+
+    It is opened when the first file comes: paths are long, and the kernel would resolve each anew.
+    """
+
+    path: str
+    found: Selected | None = None
+    is_new: bool = False
+    is_kept: bool = False
+    """Whether the last copy left it as it should be; a file that is made in it changes its time."""
+    owner_of_new: tuple[int, int] = (-1, -1)
+    """Who owns a file that is made in it; known once it is open."""
+    _descriptor: int = -1
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of its contents begin with, below the destination."""
+        return f"{self.found.inside}/" if self.found is not None else ""
+
+    def open(self) -> int:
+        """Return its descriptor."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            status = os.fstat(self._descriptor)
+            group = status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
+            self.owner_of_new = (os.geteuid(), group)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it; may be repeated."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 @dataclass(slots=True)
 class Copier:
     """Copies sources of one tree into the tree at `root`.
@@ -74,7 +121,8 @@ class Copier:
     `owner` and `mode` are those of the flags, None for the source's own. `includes` and `excludes` say
     what below a source folder is copied. `created` is the time, in seconds since the epoch, of folders
     on the way to what is wanted; None is that of their source. `made` gathers the folders that were made
-    on the way to a destination, and have no source whose time would be theirs.
+    on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
+    there already as it should be, of an earlier copy.
     """
 
     source: SourceTree
@@ -85,7 +133,8 @@ class Copier:
     excludes: Matcher | None = None
     created: int | None = None
     made: list[Path] = field(default_factory=list)
-    reuse: Reuse | None = None
+    ledger: Ledger | None = None
+    _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
         """Copy one source to `destination`: absolute, a folder if it ends with a slash.
@@ -94,8 +143,14 @@ class Copier:
         rather than only taking its contents. Raises InputError where a file would replace a folder or
         the reverse.
         """
+        self._links.clear()
         if not entry.is_directory:
-            self._copy_file(str(entry.path), str(self.place(entry.name, destination)), entry.status)
+            target = self.place(entry.name, destination)
+            folder = _Folder(str(target.parent))
+            try:
+                self._copy_other(str(entry.path), folder, target.name, entry.status)
+            finally:
+                folder.close()
             return
         self._make_parent(destination)
         target = resolve(self.root, destination)
@@ -106,9 +161,9 @@ class Copier:
         self._make_folders(self._shown(target.parent if as_itself else target))
         if as_itself:
             os.mkdir(target, 0o755)
-        self._copy_contents(str(entry.path), str(target))
+        self._copy_contents(entry.path, target)
         if as_itself:
-            self._set_metadata(entry.path, target, entry.status)
+            self._set_metadata(str(entry.path), target, entry.status)
         else:
             _set_times(target, entry.status)
         if self.made and self.made[-1] == target:
@@ -127,7 +182,7 @@ class Copier:
         self._clear(target)
         return target
 
-    def _shown(self, path: Path | str) -> str:
+    def _shown(self, path: Path) -> str:
         inside = os.path.relpath(path, self.root)
         return "/" if inside == "." else f"/{inside}"
 
@@ -140,54 +195,30 @@ class Copier:
         mode = 0o755 if self.mode is None else self.mode.of_new_folders
         make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
 
-    def _files(self) -> FileCopy:
-        return FileCopy(source=self.source, owner=self.owner, mode=self.mode, reuse=self.reuse)
-
-    def _copy_contents(self, folder: str, target: str) -> None:
-        top = _Folder(folder, target, is_new=not os.listdir(target))
-        open_folders = [top]
-        finished: list[_Folder] = []
-        with Crew() as crew:
-            work = _Work(self._files(), crew)
+    def _copy_contents(self, folder: Path, target: Path) -> None:
+        # Folders get their metadata when they are complete: whatever is made in them changes their time.
+        unfinished = [_Folder(str(target))]
+        inside = self._shown(target).rstrip("/")
+        try:
             for found in select(self.source, folder, self.includes, self.excludes):
-                while not found.inside.startswith(open_folders[-1].prefix):
-                    finished.append(work.flushed(open_folders.pop()))
-                self._copy_found(found, f"{target}/{found.inside}", open_folders, work)
-            finished += map(work.flushed, reversed(open_folders[1:]))
-            work.flushed(top)
-            crew.join()
-        for first, other in work.links:
-            os.link(first, other, follow_symlinks=False)
-        # Folders get their metadata when all is copied: whatever is made in them changes their time.
-        for each in finished:
-            self._finish(each)
+                while unfinished[-1].found and not found.inside.startswith(unfinished[-1].prefix):
+                    self._finish(unfinished.pop())
+                is_kept = self.ledger is not None and self.ledger.has(inside, found)
+                if stat.S_ISDIR(found.status.st_mode):
+                    copied = f"{target}/{found.inside}"
+                    is_new = not is_kept and self._make_folder(Path(copied))
+                    unfinished.append(_Folder(copied, found, is_new, is_kept))
+                elif not is_kept:
+                    unfinished[-1].is_kept = False
+                    name = found.inside.rpartition("/")[2]
+                    self._copy_other(found.path, unfinished[-1], name, found.status)
+            while len(unfinished) > 1:
+                self._finish(unfinished.pop())
+        finally:
+            for each in unfinished:
+                each.close()
 
-    def _copy_found(
-        self, found: Selected, target: str, open_folders: list[_Folder], work: _Work
-    ) -> None:
-        status = found.status
-        if stat.S_ISDIR(status.st_mode):
-            is_new = self._make_folder(target)
-            open_folders.append(_Folder(found.path, target, is_new=is_new, found=found))
-            return
-        if not open_folders[-1].is_new:
-            self._clear(target)
-        if not self._is_plain(status):
-            self._copy_special(found.path, target, status)
-        elif not work.is_further_name(status, target):
-            work.add(open_folders[-1], Listed(os.path.basename(found.path), status))
-
-    def _copy_file(self, path: str, target: str, status: os.stat_result) -> None:
-        if self._is_plain(status):
-            self._files().copy_one(path, status, target)
-        else:
-            self._copy_special(path, target, status)
-
-    def _is_plain(self, status: os.stat_result) -> bool:
-        """Tell whether something is a regular file; an empty one may stand for a device, but in a context."""
-        return stat.S_ISREG(status.st_mode) and (self.source.is_context or status.st_size > 0)
-
-    def _make_folder(self, target: str) -> bool:
+    def _make_folder(self, target: Path) -> bool:
         """Make a folder below the destination; return whether it is new."""
         try:
             os.mkdir(target, 0o755)
@@ -198,8 +229,11 @@ class Copier:
         return True
 
     def _finish(self, folder: _Folder) -> None:
-        found, target = folder.found, folder.target
+        folder.close()
+        found, target = folder.found, Path(folder.path)
         assert found is not None
+        if folder.is_kept:
+            return
         if not (found.is_wanted or folder.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return
@@ -207,7 +241,7 @@ class Copier:
         if not found.is_wanted and self.created is not None:
             os.utime(target, (self.created, self.created))
 
-    def _clear(self, target: Path | str) -> None:
+    def _clear(self, target: Path) -> None:
         try:
             os.unlink(target)
         except FileNotFoundError:
@@ -216,28 +250,97 @@ class Copier:
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 
-    def _copy_special(self, path: str, target: str, status: os.stat_result) -> None:
-        """Copy anything but a folder and a plain file to `target`, where nothing is."""
+    def _copy_other(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+        """Copy anything but a folder into `folder`, over the file of that name if there is one."""
         kind, device = status.st_mode, status.st_rdev
+        if stat.S_ISREG(kind):
+            kind, device = (kind, 0) if self.source.is_context else get_node(path, status)
+            if stat.S_ISREG(kind):
+                self._copy_regular(path, folder, name, status)
+                return
+        target = Path(folder.path, name)
+        if not folder.is_new:
+            self._clear(target)
         if stat.S_ISLNK(kind):
-            os.symlink(self.source.link_target(path), target)
+            os.symlink(self.source.link(path, status), target)
         elif stat.S_ISSOCK(kind):
             os.close(os.open(target, _NEW, 0o600))
         else:
-            if stat.S_ISREG(kind):
-                kind, device = get_node(path, status)
-            if stat.S_ISREG(kind):
-                self._files().copy_one(path, status, target)
-                return
             make_node(target, stat.S_IFMT(kind) | 0o600, device)
         self._set_metadata(path, target, status)
 
-    def _set_metadata(self, path: str | Path, target: str | Path, status: os.stat_result) -> None:
+    def _copy_regular(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+        key = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1:
+            target = f"{folder.path}/{name}"
+            if key in self._links:
+                if not folder.is_new:
+                    self._clear(Path(target))
+                os.link(self._links[key], target, follow_symlinks=False)
+                return
+            self._links[key] = target
+        data = self.source.held.pop(path, None)
+        if data is not None:
+            writer = self._create(folder, name)
+            try:
+                _write(writer, data)
+                self._give(writer, folder, (0, 0), status)
+                _set_times(writer, status)
+            finally:
+                os.close(writer)
+            return
+        with self.source.reading(path):
+            reader = self.source.open(path, status)
+        try:
+            self._copy_open(reader, path, folder, name, status)
+        finally:
+            os.close(reader)
+
+    def _copy_open(
+        self, reader: int, path: str, folder: _Folder, name: str, status: os.stat_result
+    ) -> None:
+        writer = self._create(folder, name)
+        try:
+            _copy_bytes(reader, writer, status.st_size)
+            if self.source.is_context:
+                check_unchanged(reader, path, status)
+                self._give(writer, folder, (0, 0), status)
+            else:
+                # Most files have no attributes, and asking for one that isn't there costs an exception.
+                attributes = _attributes(reader)
+                owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
+                self._give(writer, folder, owner, status)
+                _copy_xattrs(reader, writer, attributes)
+            _set_times(writer, status)
+        finally:
+            os.close(writer)
+
+    def _create(self, folder: _Folder, name: str) -> int:
+        """Make an empty file in place of any other; return its descriptor."""
+        parent = folder.open()
+        try:
+            return os.open(name, _NEW, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._clear(Path(folder.path, name))
+            return os.open(name, _NEW, 0o600, dir_fd=parent)
+
+    def _give(
+        self, writer: int, folder: _Folder, owner: tuple[int, int], status: os.stat_result
+    ) -> None:
+        """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
+        if self.owner is not None:
+            owner = (self.owner.uid, self.owner.gid)
+        if owner != folder.owner_of_new:
+            set_owner(writer, *owner, fresh=True)
+        mode = stat.S_IMODE(status.st_mode)
+        os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))
+
+    def _set_metadata(self, path: str, target: Path, status: os.stat_result) -> None:
         """Set owner, mode, extended attributes and times, in the order that keeps set-id bits."""
         if self.owner is not None:
             uid, gid = self.owner.uid, self.owner.gid
         else:
-            uid, gid = self.source.owner(str(path), status)
+            uid, gid = self.source.owner(path, status)
         set_owner(target, uid, gid)
         if not stat.S_ISLNK(status.st_mode):
             mode = stat.S_IMODE(status.st_mode)
@@ -245,72 +348,67 @@ class Copier:
                 mode = self.mode.of(mode, stat.S_ISDIR(status.st_mode))
             os.chmod(target, mode)
         if not self.source.is_context:
-            _copy_xattrs(path, target)
+            _copy_xattrs(path, target, _attributes(path))
         _set_times(target, status)
 
 
-@dataclass(slots=True)
-class _Folder:
-    """A folder that is being copied, and its plain files that aren't yet; `found` is None for the topmost."""
-
-    path: str
-    target: str
-    is_new: bool
-    found: Selected | None = None
-    items: list[Listed] = field(default_factory=list)
-
-    @property
-    def prefix(self) -> str:
-        """How the paths of what is in it begin."""
-        return "" if self.found is None else f"{self.found.inside}/"
+def _set_times(target: Path | int, status: os.stat_result) -> None:
+    times = (status.st_mtime_ns, status.st_mtime_ns)
+    os.utime(target, ns=times, follow_symlinks=isinstance(target, int))
 
 
-@dataclass(slots=True)
-class _Work:
-    """Plain files on their way to the crew, and files that have more than one name."""
-
-    files: FileCopy
-    crew: Crew
-    links: list[tuple[str, str]] = field(default_factory=list)
-    _first_names: dict[tuple[int, int], str] = field(default_factory=dict)
-
-    def add(self, folder: _Folder, item: Listed) -> None:
-        """Have a file of a folder copied."""
-        folder.items.append(item)
-        if len(folder.items) >= _BATCH:
-            self.flushed(folder)
-
-    def flushed(self, folder: _Folder) -> _Folder:
-        """Have all files copied that were added to a folder; return it."""
-        if folder.items:
-            self.crew.do(partial(self.files.copy, folder.path, folder.target, folder.items))
-            folder.items = []
-        return folder
-
-    def is_further_name(self, status: os.stat_result, target: str) -> bool:
-        """Tell whether a file is copied already, by another name, and becomes a link to that."""
-        if status.st_nlink == 1:
-            return False
-        first = self._first_names.setdefault((status.st_dev, status.st_ino), target)
-        if first is target:
-            return False
-        self.links.append((first, target))
-        return True
+def _copy_bytes(reader: int, writer: int, size: int) -> None:
+    if size > _SMALL_FILE:
+        _copy_large(reader, writer)
+        return
+    while data := os.read(reader, _SMALL_FILE * 2):
+        _write(writer, data)
 
 
-def _set_times(target: str | Path, status: os.stat_result) -> None:
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+def _write(writer: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(writer, data) :]
 
 
-def _copy_xattrs(path: str | Path, target: str | Path) -> None:
-    """Copy the extended attributes that belong to the file, not to this machine's policy.
+def _copy_large(reader: int, writer: int) -> None:
+    """Copy bytes inside the kernel: shared extents where the file system has them."""
+    try:
+        while os.copy_file_range(reader, writer, _COPY_CHUNK):
+            check_cancelled()
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise
+        # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
+        while os.sendfile(writer, reader, None, _COPY_CHUNK):
+            check_cancelled()
 
-    Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
+
+_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
+
+
+def _attributes(path: str | int) -> list[str]:
+    """List the extended attributes of an open file, or of a path whose links aren't followed."""
+    try:
+        return os.listxattr(path, follow_symlinks=isinstance(path, int))
+    except OSError:
+        return []  # a file system without them
+
+
+def _is_copied(name: str) -> bool:
+    if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
+        return False
+    return not name.startswith("security.") or name == "security.capability"
+
+
+def _copy_xattrs(source: str | int, target: Path | int, names: list[str]) -> None:
+    """Copy those extended attributes that belong to the file, not to this machine's policy.
+
+    Source and target are open files, or paths whose links aren't followed. Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
     """
     try:
-        for name in counted_xattrs(os.listxattr(path, follow_symlinks=False)):
-            value = os.getxattr(path, name, follow_symlinks=False)
-            os.setxattr(target, name, value, follow_symlinks=False)
+        for name in filter(_is_copied, names):
+            value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
+            os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if error.errno in _NO_SPACE:
             raise

@@ -218,7 +218,10 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
     command = " ".join(op.argv)
     return StepFailed(
         f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op) or _full_disk(scratch) or id_hint(log.tail()),
+        hint=_advice(ended, op)
+        or _no_devices(ended, log)
+        or _full_disk(scratch)
+        or id_hint(log.tail()),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
@@ -252,6 +255,14 @@ def _signal_advice(number: int) -> str:
             f"{name} ended it; if nobody sent that, the machine may be short of memory (see dmesg)"
         )
     return f"{name} ended it"
+
+
+def _no_devices(ended: Ended, log: StepLog) -> str:
+    """Say what the step's own words may come from, if it couldn't have nodes of devices."""
+    spoken = any(word in line for line in log.tail() for word in ("mknod", "nodev"))
+    if not (ended.no_devices and spoken):
+        return ""
+    return f"nodes of devices can't be made and opened in this step: {ended.no_devices}"
 
 
 def _full_disk(scratch: Path) -> str:

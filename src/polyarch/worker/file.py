@@ -16,8 +16,7 @@ from polyarch.inroot import set_owner
 from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.archive import unpack_archive
-from polyarch.worker.copy import Copier, make_folders
-from polyarch.worker.copyfiles import Reuse
+from polyarch.worker.copy import Copier, Ledger, make_folders
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
@@ -37,29 +36,23 @@ def perform(
     actions: Sequence[FileAction],
     root: Path,
     sources: Sequence[SourceTree | None],
-    *,
-    accounts: Path | None = None,
-    reuse: Reuse | None = None,
+    ledger: Ledger | None = None,
 ) -> None:
     """Do `actions` in the tree at `root`; `sources[i]` is the tree of the vertex's input i.
 
-    Users and groups are looked up in the tree `accounts` (default: the one that is changed); `reuse` has
-    files that the store has already. Raises NotFound for a missing source and InputError for what can't
-    be done.
+    `ledger` knows what an earlier run of them has left there.
+    Raises NotFound for a missing source and InputError for what can't be done.
     """
-    who_is_who = accounts or root
     for action in actions:
         made: list[Path] = []
         if isinstance(action, MkdirAction):
-            make_folders(root, action.path, owner(who_is_who, action.owner), action.mode, made)
+            make_folders(root, action.path, owner(root, action.owner), action.mode, made)
         elif isinstance(action, MkfileAction):
             _make_file(action, root, made)
         else:
             source = sources[action.input]
             assert source is not None
-            who = owner(who_is_who, action.owner) if action.owner else None
-            copier = Copier(source=source, root=root, owner=who, made=made, reuse=reuse)
-            _copy(action, copier)
+            _copy(action, root, source, made, ledger)
         if action.created is not None:
             # Last of all, and parents last: whatever is made in a folder changes its time.
             for path in reversed(made):
@@ -76,10 +69,19 @@ def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
     os.chmod(target, mode.of(_FILE_MODE, False) if mode else _FILE_MODE)
 
 
-def _copy(action: CopyAction, copier: Copier) -> None:
-    copier.mode = parse_mode(action.mode) if action.mode else None
-    copier.excludes = exclusion(action.exclude)
-    copier.created = action.created
+def _copy(
+    action: CopyAction, root: Path, source: SourceTree, made: list[Path], ledger: Ledger | None
+) -> None:
+    copier = Copier(
+        source=source,
+        root=root,
+        owner=owner(root, action.owner) if action.owner else None,
+        mode=parse_mode(action.mode) if action.mode else None,
+        excludes=exclusion(action.exclude),
+        created=action.created,
+        made=made,
+        ledger=ledger,
+    )
     for wanted in action.sources:
         for entry in _entries(action, wanted, copier):
             if not (action.unpack and _unpack(action, entry, copier)):

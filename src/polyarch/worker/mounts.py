@@ -144,6 +144,10 @@ class _Maker:
             Bind(source=str(path), target=mount.target, read_only=mount.read_only)
         )
 
+    def _argv(self) -> tuple[str, ...]:
+        op = self._vertex.op
+        return op.argv if isinstance(op, ExecOp) else ()
+
     def cache(self, mount: CacheMount) -> None:
         """Bind a cache's folder, which is made if it is new."""
         snapshot = self._caches[self._identity(mount)]
@@ -151,7 +155,7 @@ class _Maker:
         if not snapshotter.exists(snapshot):
             record = SnapshotRecord(
                 id=snapshot,
-                description=f"cached mount {mount.target} from exec",
+                description=f"cached mount {mount.target} from exec {' '.join(self._argv())}",
                 type=RecordType.CACHE_MOUNT,
             )
             snapshotter.unpack(snapshot, lambda folder: self._fill(folder, mount), record)

@@ -185,8 +185,9 @@ class ImageSource:
             cancel.check()
 
         status.progress(0)
+        source = layer.sources[0] if layer.sources else blob.digest
         record = SnapshotRecord(
-            id=layer.snapshot, diff_id=diff_id, description=f"pulled {blob.digest}"
+            id=layer.snapshot, diff_id=diff_id, description=f"pulled from {source}"
         )
         with self.unpacking:
             self.snapshotter.unpack(layer.snapshot, fill, record)

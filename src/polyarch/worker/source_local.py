@@ -6,19 +6,22 @@ looks as it did when it was last hashed isn't read again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 from pathlib import Path
 
-from polyarch.errors import InputError
 from polyarch.store.statindex import FileStamp, StatIndex
 from polyarch.text.ignore import ContextFilter, Matcher
-from polyarch.worker.tree import REPLACED, SourceTree, changed, hash_open, is_same_file
+from polyarch.worker.steady import check_unchanged, open_regular, reading_context
+from polyarch.worker.tree import SourceTree, hash_open
 
 __all__ = ["ContextDigests", "open_context"]
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# A copy that follows takes the content of small files from memory, so that they are read once.
+_SMALL = 1 << 16
+_HELD_TOGETHER = 32 << 20
 
 
 def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests) -> SourceTree:
@@ -30,6 +33,7 @@ def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests)
         ignores=chosen.ignores if chosen else None,
         may_keep=chosen.may_contain_kept if chosen else None,
         file_digest=digests.digest,
+        held=digests.held,
     )
 
 
@@ -44,27 +48,43 @@ class ContextDigests:
         self._seen: dict[str, FileStamp] = {}
         self._started_ns = time.time_ns()
         self._has_news = False
+        self._room = _HELD_TOGETHER
+        self.held: dict[str, bytes] = {}
 
     def digest(self, path: str, status: os.stat_result) -> bytes:
         """Return the sha256 of a regular file's content.
 
         Raises InputError for a file that can't be read, or that changes while it is read.
         """
-        known = self._known
-        if known is None:
-            known = self._load()
-        stamp = known.get(path)
-        if stamp is None or not _fits(stamp, status):
-            stamp = _stamp(status, _hash(path, status))
-            self._has_news = True
-        self._seen[path] = stamp
-        return stamp[5]
-
-    def _load(self) -> dict[str, FileStamp]:
         with self._lock:
             if self._known is None:
                 self._known = self._index.load(self._tree)
-            return self._known
+            stamp = self._known.get(path)
+        found = _stamp(status, stamp[5] if stamp else b"")
+        if stamp is None or stamp != found:
+            found = _stamp(status, self._hash(path, status))
+            self._has_news = True
+        self._seen[path] = found
+        return found[5]
+
+    def _hash(self, path: str, status: os.stat_result) -> bytes:
+        """Read a file; keep a small one for the copy that mostly follows, as long as there is room."""
+        size = status.st_size
+        with reading_context(path):
+            descriptor = open_regular(path, status)
+            try:
+                if size > _SMALL:
+                    digest = hash_open(descriptor)
+                    check_unchanged(descriptor, path, status)
+                    return digest
+                data = os.read(descriptor, size + 1)
+                check_unchanged(descriptor, path, status)
+            finally:
+                os.close(descriptor)
+        if size <= self._room:
+            self._room -= size
+            self.held[path] = data
+        return hashlib.sha256(data).digest()
 
     def save(self) -> None:
         """Remember what was hashed; nothing is written if there was nothing new."""
@@ -90,34 +110,3 @@ def _stamp(status: os.stat_result, digest: bytes) -> FileStamp:
         status.st_mode,
         digest,
     )
-
-
-def _fits(stamp: FileStamp, status: os.stat_result) -> bool:
-    return (
-        stamp[1] == status.st_mtime_ns
-        and stamp[2] == status.st_ctime_ns
-        and stamp[0] == status.st_size
-        and stamp[3] == status.st_ino
-        and stamp[4] == status.st_mode
-    )
-
-
-def _hash(path: str, status: os.stat_result) -> bytes:
-    """Hash a file, which has to be the one that was looked at, before and after it is read."""
-    try:
-        descriptor = os.open(path, _READ)
-        try:
-            before = os.fstat(descriptor)
-            digest = hash_open(descriptor) if is_same_file(before, status) else b""
-            if not digest or not is_same_file(os.fstat(descriptor), status):
-                raise changed(path)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno in REPLACED:
-            raise changed(path) from error
-        raise InputError(
-            f"can't read {path} of the build context: {error.strerror}",
-            hint="mend its permissions, or leave it out by .dockerignore",
-        ) from error
-    return digest

@@ -7,31 +7,34 @@ extended attributes don't count. Source: what BuildKit's client sends of a local
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch import syscalls
 from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
 from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
+from polyarch.worker.steady import (
+    SWAPPED,
+    changed,
+    open_folder,
+    open_regular,
+    read_link,
+    reading_context,
+)
 
 __all__ = [
-    "REPLACED",
     "Entry",
     "FileDigest",
-    "Listed",
     "Selected",
     "SourceTree",
-    "changed",
     "clean_source",
     "exclusion",
     "find_literal",
@@ -40,48 +43,40 @@ __all__ = [
     "find_starts",
     "hash_file",
     "hash_open",
-    "is_same_file",
     "reading_contexts",
     "select",
 ]
 
 _CHUNK = 1 << 20
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
-"""What the kernel says where something is another thing than it was when its folder was listed."""
-_STRAIGHT = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
 FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
 
 
-def hash_file(path: str, _status: os.stat_result) -> bytes:
+_SMALL_FILE = 1 << 16
+
+
+def hash_file(path: str, status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
+        if status.st_size <= _SMALL_FILE:
+            data = os.read(descriptor, _SMALL_FILE + 1)
+            if len(data) == status.st_size:
+                return hashlib.sha256(data).digest()
+            os.lseek(descriptor, 0, os.SEEK_SET)
         return hash_open(descriptor)
     finally:
         os.close(descriptor)
 
 
 def hash_open(descriptor: int) -> bytes:
-    """Read an open file from where it stands and return the sha256 of that. Raises OSError."""
+    """Read an open file from where it is to its end, and return the sha256. Raises OSError."""
     found = hashlib.sha256(usedforsecurity=False)
     while piece := os.read(descriptor, _CHUNK):
         check_cancelled()
         found.update(piece)
     return found.digest()
-
-
-def is_same_file(now: os.stat_result, then: os.stat_result) -> bool:
-    """Tell whether a file is the one that was looked at, and has been left alone since."""
-    return (
-        now.st_ino == then.st_ino
-        and now.st_dev == then.st_dev
-        and now.st_mode == then.st_mode
-        and now.st_size == then.st_size
-        and now.st_mtime_ns == then.st_mtime_ns
-    )
 
 
 @frozen
@@ -99,73 +94,60 @@ class SourceTree:
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
     revision: str = ""
-    _listings: dict[str, list[Listed]] = field(default_factory=dict, repr=False)
+    held: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """Content of small files that hashing has just read, by path: whoever copies one takes it out."""
+    _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
 
     def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
         """Return who owns the file at `path` (absolute, on this machine) in the result."""
         return (0, 0) if self.is_context else get_owner(path, status)
 
-    def entries(self, folder: str) -> list[Listed]:
+    def open(self, path: str, status: os.stat_result) -> int:
+        """Open the regular file at `path` that `status` is of; return its descriptor.
+
+        Raises InputError if a file of a context is another by now, OSError.
+        """
+        if self.is_context:
+            return open_regular(path, status)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def reading(self, path: str) -> AbstractContextManager[None]:
+        """Give a block in which errors about a file of a context become those of whoever gave it."""
+        return reading_context(path) if self.is_context else nullcontext()
+
+    def link(self, path: str, status: os.stat_result) -> str:
+        """Return what the symbolic link at `path` leads to. Raises as `open`."""
+        return read_link(path, status) if self.is_context else os.readlink(path)
+
+    def entries(self, folder: Path | str) -> list[os.DirEntry[str]]:
         """List a folder below the root, sorted by name, without what is ignored.
 
-        A context's listing is read once for the whole build, so that what is hashed is what is copied.
+        A context's listing is read once for the whole build, with what each file looks like, so that
+        what is hashed is what is copied. `path` of its entries is the name alone.
         """
+        key = str(folder)
         if not self.is_context:
-            with _opened(folder) as descriptor:
-                return _listing(descriptor, _all)
-        found = self._listings.get(folder)
-        if found is None:
-            found = self._listings[folder] = self._context_listing(folder)
-        return found
+            return _listing(key)
+        if key not in self._listings:
+            self._listings[key] = self._context_listing(key)
+        return self._listings[key]
 
-    def _context_listing(self, folder: str) -> list[Listed]:
-        """List a folder that its owner may change meanwhile: a link on the way to it isn't followed."""
-        try:
-            with _changing(folder), self._opened_inside(folder) as descriptor:
-                return _listing(descriptor, self._keeps(folder))
-        except PermissionError as error:
-            raise InputError(
-                f"can't read {folder} of the build context: {error.strerror}",
-                hint="mend its permissions, or leave it out by .dockerignore",
-            ) from error
-
-    @contextmanager
-    def _opened_inside(self, folder: str) -> Iterator[int]:
-        with _opened(str(self.root)) as root:
-            inside = self.inside(folder)
-            if not inside:
-                yield root
-                return
-            descriptor = syscalls.openat2(root, Path(inside), _FOLDER, resolve=_STRAIGHT)
+    def _context_listing(self, folder: str) -> list[os.DirEntry[str]]:
+        root = str(self.root)
+        prefix = "" if folder == root else os.path.relpath(folder, root) + "/"
+        with reading_context(folder):
+            descriptor = open_folder(folder)
             try:
-                yield descriptor
+                found = _listing(descriptor)
+                if self.ignores is not None:
+                    found = [each for each in found if not self._is_left_out(prefix, each)]
+                return [entry for entry in found if _is_sent(entry)]
             finally:
                 os.close(descriptor)
 
-    def link_target(self, path: str) -> str:
-        """Return where a symbolic link of the tree leads to. Raises as `entries`."""
-        if not self.is_context:
-            return os.readlink(path)
-        folder, _, name = path.rpartition("/")
-        with _changing(path), self._opened_inside(folder or "/") as descriptor:
-            return os.readlink(name, dir_fd=descriptor)
-
-    def inside(self, path: str) -> str:
-        """Return the path of something in the tree from its root on, without a leading slash."""
-        root = str(self.root)
-        return path.removeprefix(root).lstrip("/") if path != root else ""
-
-    def _keeps(self, folder: str) -> Callable[[os.DirEntry[str]], bool]:
-        if self.ignores is None:
-            return _is_no_socket
-        inside = self.inside(folder)
-        prefix = inside and f"{inside}/"
-        return lambda entry: (
-            not self._is_left_out(prefix + entry.name, entry) and _is_no_socket(entry)
-        )
-
-    def _is_left_out(self, path: str, entry: os.DirEntry[str]) -> bool:
+    def _is_left_out(self, prefix: str, entry: os.DirEntry[str]) -> bool:
         assert self.ignores is not None
+        path = prefix + entry.name
         if not self.ignores(path):
             return False
         if not entry.is_dir(follow_symlinks=False) or not (self.may_keep and self.may_keep(path)):
@@ -174,19 +156,13 @@ class SourceTree:
         return not self.entries(f"{self.root}/{path}")
 
 
-class Listed(NamedTuple):
-    """What a folder holds under a name; `status` is as `os.lstat` gives it."""
-
-    name: str
-    status: os.stat_result
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
-def changed(path: str) -> InputError:
-    """Return the error for something that is another thing than it was when it was looked at."""
-    return InputError(
-        f"{path} changed while it was read",
-        hint="build again when nothing writes to the build context",
-    )
+def _listing(folder: str | int) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as listing:
+        return sorted(listing, key=_name)
 
 
 @contextmanager
@@ -200,50 +176,17 @@ def reading_contexts(contexts: Iterable[SourceTree]) -> Iterator[None]:
     except OSError as error:
         path = error.filename if isinstance(error.filename, str) else ""
         roots = [str(tree.root) for tree in contexts if tree.is_context]
-        if error.errno in REPLACED and any(f"{path}/".startswith(f"{root}/") for root in roots):
+        if error.errno in SWAPPED and any(f"{path}/".startswith(f"{root}/") for root in roots):
             raise changed(path) from error
         raise
 
 
-@contextmanager
-def _changing(path: str) -> Iterator[None]:
+def _is_sent(entry: os.DirEntry[str]) -> bool:
+    """Look at an entry while its folder is open; return whether a builder is sent such a file."""
     try:
-        yield
-    except OSError as error:
-        if error.errno not in REPLACED:
-            raise
-        raise changed(path) from error
-
-
-@contextmanager
-def _opened(folder: str) -> Iterator[int]:
-    descriptor = os.open(folder, _FOLDER)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _listing(descriptor: int, keeps: Callable[[os.DirEntry[str]], bool]) -> list[Listed]:
-    with os.scandir(descriptor) as entries:
-        found = [
-            Listed(entry.name, entry.stat(follow_symlinks=False))
-            for entry in entries
-            if keeps(entry)
-        ]
-    found.sort()
-    return found
-
-
-def _all(_entry: os.DirEntry[str]) -> bool:
-    return True
-
-
-def _is_no_socket(entry: os.DirEntry[str]) -> bool:
-    # Of most entries the listing says what they are; sockets aren't sent to a builder.
-    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
-        return True
-    return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+        return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False  # it vanished
 
 
 @frozen
@@ -318,35 +261,20 @@ class Selected(NamedTuple):
     inside: str
     path: str
     status: os.stat_result
-    is_wanted: bool = True
+    is_wanted: bool
 
 
 def select(
-    tree: SourceTree, folder: str, includes: Matcher | None = None, excludes: Matcher | None = None
+    tree: SourceTree,
+    folder: Path | str,
+    includes: Matcher | None = None,
+    excludes: Matcher | None = None,
 ) -> Iterator[Selected]:
     """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
 
     None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
     """
-    if includes is None and excludes is None:
-        return _everything(tree, folder)
-    return _Selection(tree, includes, excludes).below(folder, "", None, None)
-
-
-def _everything(tree: SourceTree, folder: str) -> Iterator[Selected]:
-    """Walk a folder of which nothing is left out: one loop, as contexts of many files wait for it."""
-    open_folders = [(f"{folder}/", "", iter(tree.entries(folder)))]
-    while open_folders:
-        place, prefix, items = open_folders[-1]
-        for name, status in items:
-            yield Selected(prefix + name, place + name, status)
-            if stat.S_ISDIR(status.st_mode):
-                check_cancelled()
-                below = iter(tree.entries(place + name))
-                open_folders.append((f"{place}{name}/", f"{prefix}{name}/", below))
-                break
-        else:
-            open_folders.pop()
+    return _Selection(tree, includes, excludes).below(str(folder), "", None, None)
 
 
 class _Selection:
@@ -370,13 +298,15 @@ class _Selection:
             excludes = _judge(self._excludes, inside, excluded)
             is_excluded = excludes is not None and excludes.ignored
             is_wanted = (includes is None or includes.ignored) and not is_excluded
-            is_folder = stat.S_ISDIR(item.status.st_mode)
+            is_folder = item.is_dir(follow_symlinks=False)
             if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
                 continue
-            found = Selected(inside, f"{folder}/{item.name}", item.status, is_wanted)
+            status = item.stat(follow_symlinks=False)
+            found = Selected(inside, f"{folder}/{item.name}", status, is_wanted)
             if is_wanted:
-                yield from self._waiting
-                self._waiting.clear()
+                if self._waiting:
+                    yield from self._waiting
+                    self._waiting.clear()
                 yield found
             if is_folder:
                 yield from self._contents(found, includes, excludes)
@@ -444,7 +374,7 @@ def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:
     assert tree.ignores is not None
-    if tree.ignores(inside) and not (stat.S_ISDIR(status.st_mode) and tree.entries(str(real))):
+    if tree.ignores(inside) and not (stat.S_ISDIR(status.st_mode) and tree.entries(real)):
         raise FileNotFoundError(inside)
 
 
@@ -476,11 +406,11 @@ def _matches(tree: SourceTree, base: Path, pattern: str) -> Iterator[str]:
     """Yield the paths below `base` that match, outermost first: a match isn't looked into."""
     components = pattern.split("/")
     prefix = os.path.relpath(base, tree.root)
-    yield from _match_level(tree, str(base), components, "" if prefix == "." else prefix + "/")
+    yield from _match_level(tree, base, components, "" if prefix == "." else prefix + "/")
 
 
 def _match_level(
-    tree: SourceTree, folder: str, components: list[str], prefix: str
+    tree: SourceTree, folder: Path, components: list[str], prefix: str
 ) -> Iterator[str]:
     expression = compile_name(components[0])
     for entry in tree.entries(folder):
@@ -488,7 +418,7 @@ def _match_level(
             continue
         if len(components) == 1:
             yield prefix + entry.name
-        elif stat.S_ISDIR(entry.status.st_mode):
+        elif entry.is_dir(follow_symlinks=False):
             yield from _match_level(
-                tree, f"{folder}/{entry.name}", components[1:], f"{prefix}{entry.name}/"
+                tree, folder / entry.name, components[1:], f"{prefix}{entry.name}/"
             )

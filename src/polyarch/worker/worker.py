@@ -30,11 +30,10 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerRef, LayerStack, new_snapshot
+from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.slots import SlotKind
 from polyarch.store.copies import Copies
-from polyarch.store.snapshots import SnapshotRecord
-from polyarch.store.trouble import full_disk_trouble
+from polyarch.store.trouble import full_disk_trouble, tree_trouble
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree, reading_contexts
@@ -75,20 +74,20 @@ class Worker:
     """Implements the solver's Runner.
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
-    `remote` fetches what ADD names of other machines; `copies` knows what copies made earlier;
+    `remote` fetches what ADD names of other machines; `copies` knows the last large ones;
     `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
     """
 
     snapshotter: Snapshotter
-    copies: Copies
     images: Images
     steps: Callable[[], StepRunner]
     contexts: Mapping[str, SourceTree]
     remote: Remote
     is_native: Callable[[Platform], bool]
     place: Path
+    copies: Copies
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
     def source_identity(self, vertex: Vertex, /) -> str:
@@ -126,7 +125,12 @@ class Worker:
     ) -> Digest:
         """Return the digest of all that `vertex` reads of its input `index`."""
         contexts = reading_contexts(self.contexts.values())
-        with cancellable(cancel), contexts, self.reading(source, vertex, cancel) as tree:
+        with (
+            cancellable(cancel),
+            tree_trouble(),
+            contexts,
+            self.reading(source, vertex, cancel) as tree,
+        ):
             seen = Seen(roots=[str(tree.root)], revision=tree.revision)
             parts = list(self._content_parts(vertex, index, tree, seen))
         self.seen[vertex.digest, index] = seen
@@ -148,7 +152,7 @@ class Worker:
     def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
         contexts = reading_contexts(self.contexts.values())
-        with cancellable(cancel), full_disk_trouble(self.place), contexts:
+        with cancellable(cancel), tree_trouble(), full_disk_trouble(self.place), contexts:
             return self._run(vertex, inputs, cancel)
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
@@ -191,23 +195,28 @@ class Worker:
         inputs: Sequence[Result],
         cancel: CancelToken,
     ) -> LayerStack:
-        # What changes files is imported by builds that do: an unchanged one is done sooner.
-        from polyarch.worker.change import Changer, Source  # noqa: PLC0415
-
-        snapshot = new_snapshot()
-        record = SnapshotRecord(id=snapshot, parents=base.snapshots, description=vertex.name)
         wanted = {action.input for action in op.actions if isinstance(action, CopyAction)}
-        sources: list[Source | None] = [None] * len(inputs)
         with ExitStack() as stack:
-            for number in sorted(wanted):
-                source = inputs[number]
-                tree = stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
-                layers = source if isinstance(source, LayerStack) else None
-                sources[number] = Source(tree=tree, stack=layers)
-            Changer(snapshotter=self.snapshotter, copies=self.copies).change(
-                op.actions, base, sources, record
+            sources = [
+                stack.enter_context(self.reading(source, vertex.inputs[number], cancel))
+                if number in wanted
+                else None
+                for number, source in enumerate(inputs)
+            ]
+            # What changes files is imported by builds that do: an unchanged one is done sooner.
+            from polyarch.worker.change import Change  # noqa: PLC0415
+
+            change = Change(
+                snapshotter=self.snapshotter,
+                copies=self.copies,
+                vertex=vertex,
+                actions=op.actions,
+                parents=base.snapshots,
+                sources=sources,
+                seen=self.seen,
+                cancel=cancel,
             )
-        return base.with_layer(snapshot)
+            return base.with_layer(change.make())
 
     @contextmanager
     def reading(self, result: Result, vertex: Vertex, cancel: CancelToken) -> Iterator[SourceTree]:

@@ -197,6 +197,21 @@ def test_ulimits_and_shared_memory(user: User, runtime: str, rootfs_of: RootfsOf
 
 
 @pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ("", "shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k"),
+        ("shm_size=(64 << 20) + 1", "tmpfs /dev/shm tmpfs rw,nosuid,relatime,size=65540k"),
+    ],
+)
+def test_shared_memory_is_mounted_as_by_buildkit(
+    user: User, runtime: str, rootfs_of: RootfsOf, more: str, shown: str
+) -> None:
+    lines = shell(user, runtime, rootfs_of(user), "grep /dev/shm /proc/mounts", more)
+
+    assert lines[0].startswith(shown)
+
+
+@pytest.mark.parametrize(
     ("argv", "reason"),
     [
         ("'nothing',", 'exec: "nothing": executable file not found in $PATH'),

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from polyarch.cli.cache_records import pretty, record, row, summary
+from polyarch.cli.cache_records import pretty, record, row, short_rows, summary, with_tabs
 from polyarch.cli.table import align_with_tabs
+from polyarch.record import replace
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.usage import Usage
 
@@ -58,8 +59,52 @@ def test_rows_of_prune() -> None:
     )
 
 
-def test_pretty_leaves_out_what_is_not_there() -> None:
+def test_pretty_is_that_of_buildx() -> None:
     assert pretty([STEP, CACHE], now=NOW) == (
+        "ID:           step-1\n"
+        "Parents:\n"
+        " - image-1\n"
+        "Created at:   2023-11-14 22:11:50 +0000 UTC\n"
+        "Mutable:      false\n"
+        "Reclaimable:  true\n"
+        "Shared:       true\n"
+        "Size:         4.096kB\n"
+        "Description:  [2/3] RUN make\n"
+        "Usage count:  2\n"
+        "Last used:    58 seconds ago\n"
+        "Type:         regular\n"
+        "\n"
+        "ID:           cache-1\n"
+        "Created at:   2023-11-14 22:13:20 +0000 UTC\n"
+        "Mutable:      true\n"
+        "Reclaimable:  false\n"
+        "Shared:       false\n"
+        "Size:         1.5kB\n"
+        "Usage count:  0\n"
+        "Last used:    Less than a second ago\n"
+        "Type:         exec.cachemount\n"
+        "\n"
+    )
+
+
+def test_rows_of_a_table_fit_a_line() -> None:
+    digits = "0123456789abcdef"
+    long = replace(
+        STEP.record,
+        id=f"step-{digits * 2}",
+        description="mount / from exec /bin/sh -c make all of it",
+    )
+    cache = replace(CACHE, record=replace(CACHE.record, id=f"cache-{digits * 2}"))
+    rows = [record(entry, now=NOW, marked=True) for entry in (replace(STEP, record=long), cache)]
+
+    first, second = short_rows(rows)
+
+    assert (first["ID"], second["ID"]) == ("step-01234567", "cache-01234567*")
+    assert (first["Reclaimable"], first["Description"]) == ("true", "make all of…")
+
+
+def test_prune_has_tabs_between() -> None:
+    assert with_tabs([STEP, CACHE], now=NOW) == (
         "ID:\tstep-1\n"
         "Parents:\n"
         " - image-1\n"

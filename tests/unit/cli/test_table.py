@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.cli.table import align, parse_format
+from polyarch.cli.table import LINE, align, clipped, fitted, parse_format, table_width
 from polyarch.errors import InputError
 
 TITLES = {"Name": "NAME", "Size": "SIZE"}
@@ -78,3 +78,29 @@ def test_aligned_cells_begin_in_the_same_place(rows: list[list[str]]) -> None:
     widths = [max(10, max(len(row[column]) for row in rows) + 3) for column in (0, 1)]
 
     assert lines == [row[0].ljust(widths[0]) + row[1].ljust(widths[1]) + row[2] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("room", "end", "start"), [(9, "a-name-x", "a-name-x"), (8, "a-name-x", "a-name-x"), (5, "a-na…", "…me-x")]
+)  # fmt: skip
+def test_what_is_cut_off_is_told(room: int, end: str, start: str) -> None:
+    assert clipped("a-name-x", room) == end
+    assert clipped("a-name-x", room, from_start=True) == start
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"Name": st.text("ab", max_size=99), "Size": st.text("1", max_size=40)}),
+        min_size=1,
+        max_size=4,
+    )
+)  # fmt: skip
+def test_a_fitted_table_is_as_wide_as_a_line(rows: list[dict[str, str]]) -> None:
+    fitting = fitted(rows, TITLES, {"Name": (12, False)})
+
+    text = parse_format("", default=DEFAULT).render(fitting, titles=TITLES)
+    widths = [len(line) for line in text.splitlines()]
+    assert max(widths) <= LINE
+    assert max(widths) <= table_width(fitting, TITLES)
+    assert [row["Size"] for row in fitting] == [row["Size"] for row in rows]
+    assert table_width(rows, TITLES) > LINE or fitting == rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from namespaces import in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
-from polyarch.runtime.seccomp import compile_filter, oci_profile
+from polyarch.runtime.seccomp import compile_filter, node_calls, oci_profile
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
@@ -199,3 +200,31 @@ def test_the_kernel_takes_the_filter_of_this_machine() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
     in_user_namespace(check)
+
+
+@pytest.mark.parametrize("machine", NUMBERS_OF)
+@pytest.mark.parametrize("name", ["mknod", "mknodat"])
+def test_nodes_of_devices_are_handed_over_and_nothing_else(machine: str, name: str) -> None:
+    known = numbers(machine)
+    if name not in known:  # aarch64 has the younger call only
+        assert (machine, name) == ("aarch64", "mknod")
+        return
+    before = (0,) * (1 if name == "mknod" else 2)
+    program = compile_filter(SIBLINGS[machine], hand_over_nodes=True)
+
+    def decided(kind: int) -> int:
+        return decide(program, AUDIT[machine], known[name], *before, kind | 0o644)
+
+    handed_over = {kind for kind in range(0, 0o200000, 0o10000) if decided(kind) == 0x7FC00000}
+    assert handed_over == {stat.S_IFCHR, stat.S_IFBLK}
+    assert {decided(stat.S_IFIFO), decided(stat.S_IFREG), decided(0)} == {ALLOW}
+    assert decide(program, AUDIT[machine], known["openat"]) == ALLOW
+
+
+def test_calls_that_make_nodes_have_their_numbers() -> None:
+    known = numbers(os.uname().machine)
+
+    found = {number: has_folder for _, number, has_folder in node_calls()}
+
+    assert found[known["mknodat"]] == 1
+    assert found.get(known.get("mknod", -1), 0) == 0

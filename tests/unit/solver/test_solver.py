@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ class Site:
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
         self.watcher: Watcher | None = None
-        self.gate: Callable[[], None] | None = None
+        self.gate: Callable[[Sequence[Vertex]], None] | None = None
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -513,23 +513,26 @@ def test_steps_that_wait_for_one_another_run_at_once(site: Site, bench: Bench) -
     assert not together.broken
 
 
-def test_the_gate_is_asked_once_before_anything_that_steps_need(site: Site, bench: Bench) -> None:
+def test_the_gate_is_asked_before_anything_that_steps_need(site: Site, bench: Bench) -> None:
     image = bench.image("image")
     steps = [bench.run(f"step-{number}", image) for number in range(3)]
-    asked: list[int] = []
+    after = bench.run("after", steps[0])
+    asked: list[tuple[set[str], int]] = []
 
-    def gate() -> None:
-        asked.append(sum(site.runner.runs.values()))
-        raise NoEmulator("none")
+    def gate(certain: Sequence[Vertex]) -> None:
+        asked.append(({vertex.name for vertex in certain}, sum(site.runner.runs.values())))
+        if len(asked) == 1:
+            raise NoEmulator("none")
 
     site.gate = gate
     with pytest.raises(NoEmulator):
-        site.solve(*steps)
-    site.gate = lambda: asked.append(-1)
-    site.solve(*steps)
-    site.solve(*steps)
+        site.solve(*steps, after)
+    for _ in range(2):
+        site.solve(*steps, after)
 
-    assert asked == [0, -1]
+    first = {step.name for step in steps}
+    assert asked[:2] == [(first, 0), (first, 0)]
+    assert [names for names, _ in asked[2:]] == [{"after"}]
 
 
 class Watcher:

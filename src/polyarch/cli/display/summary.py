@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from polyarch.progress import WarningEvent
+from polyarch.text.shown import shown
 
 __all__ = ["summary"]
 
@@ -19,7 +20,7 @@ def summary(warnings: Sequence[WarningEvent], *, debug: bool, colour: bool) -> s
     title += ":\n" if debug else " (use --debug to expand):\n"
     out = "\n " + (f"{_YELLOW}{title}{_RESET}" if colour else title)
     for warning in warnings:
-        out += f" - {warning.short}\n"
+        out += f" - {shown(warning.short)}\n"
         if debug:
             out += _details(warning) + "\n"
     return out
@@ -29,4 +30,4 @@ def _details(warning: WarningEvent) -> str:
     out = "".join(f"{line}\n" for line in warning.detail)
     if warning.url:
         out += f"More info: {warning.url}\n"
-    return out + warning.excerpt
+    return shown(out + warning.excerpt)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from polyarch.cli.units import progress_size
 from polyarch.digest import Digest
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
-from polyarch.record import field, mutable
+from polyarch.record import field, mutable, replace
+from polyarch.text.shown import shown, shown_line
 
 __all__ = ["Status", "Trace", "Vertex", "failure_logs", "is_cancelled"]
 
@@ -106,7 +107,11 @@ class Trace:
         self._last: dict[Digest, StepEvent] = {}
 
     def apply(self, event: Event, now: float) -> None:
-        """Take one event. What is told of a step that was never announced is forgotten."""
+        """Take one event. What is told of a step that was never announced is forgotten.
+
+        Its control characters are escaped, but for those of logs.
+        """
+        event = _escaped(event)
         if isinstance(event, StepEvent):
             self._apply_step(event, now)
             return
@@ -160,6 +165,19 @@ class Trace:
     def failed(self) -> Iterator[Vertex]:
         """The steps that ended with an error of their own, in the order of their start."""
         return (v for v in self.shown if v.error and not is_cancelled(v.error))
+
+
+def _escaped(event: Event) -> Event:
+    """Return the event as people may be shown it: names come from Dockerfiles, files and servers."""
+    if isinstance(event, StepEvent):
+        if not (event.name.isprintable() and event.error.isprintable()):
+            return replace(event, name=shown_line(event.name), error=shown(event.error))
+    elif isinstance(event, StatusEvent):
+        if not event.id.isprintable():
+            return replace(event, id=shown_line(event.id))
+    elif isinstance(event, WarningEvent) and not event.short.isprintable():
+        return replace(event, short=shown(event.short))
+    return event
 
 
 def _add_log(vertex: Vertex, event: LogEvent) -> None:

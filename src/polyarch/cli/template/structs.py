@@ -23,6 +23,7 @@ __all__ = [
     "TIME",
     "GoField",
     "GoStruct",
+    "GoType",
     "ListOf",
     "MapOf",
     "Pointer",

@@ -1,0 +1,113 @@
+"""A large copy that is made again after an edit: only what changed is copied.
+
+The draft begins with the layer of the last whole copy of the same step, and what is kept of it is the
+difference: files that became others, and whiteouts for those that are gone. The result is a snapshot that
+goes on the old one (`Snapshotter.prepare`); together they are the layer, byte for byte what a whole copy
+would have made. What each file was made of is known from the content digest, which has just looked at all
+of them, and from `polyarch.store.copies`.
+
+Hard links to the old snapshot's files were rejected: a step would see their link counts (overlayfs shows
+those of the layer below, with its index or without), and programs act on them: cpio writes them into
+archives and moves content, cron and postfix refuse files that have other names.
+
+Each state goes on the last whole copy, never on another difference, so a stack grows by one layer at most.
+When half of the files have changed, or where this way doesn't lead to the right result, all is copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from polyarch.errors import PolyarchError
+from polyarch.graph.op import CopyAction, FileAction
+from polyarch.record import field, mutable
+from polyarch.store.copies import Copy
+from polyarch.store.layerform import look_up
+from polyarch.worker.tree import Selected
+
+__all__ = ["CopyLedger", "NotWorthIt", "can_repeat", "remove_gone"]
+
+WORTH_IT = 500
+"""Files and folders from which on a copy is remembered: fewer are copied before they are compared."""
+
+
+class NotWorthIt(PolyarchError):
+    """Copying all is simpler; never shown."""
+
+
+def can_repeat(actions: Sequence[FileAction]) -> bool:
+    """Return whether the actions are a copy that this module can do: of folders' contents, nothing else."""
+    if len(actions) != 1 or not isinstance(actions[0], CopyAction):
+        return False
+    action = actions[0]
+    return not (action.unpack or action.parents or action.is_literal)
+
+
+@mutable
+class CopyLedger:
+    """Compares what a copy wants with what the last one made.
+
+    `headers` say what counts of each file of the source, by path,
+    as its content digest was told; `before` is the last copy, None if this one is a whole one.
+    """
+
+    headers: Mapping[str, bytes]
+    before: Copy | None = None
+    stamps: dict[str, bytes] = field(default_factory=dict)
+    """Of all that was copied or found to be there, by path in the tree."""
+    _changes: int = 0
+
+    def has(self, target: str, found: Selected, /) -> bool:
+        """See Ledger. Raises NotWorthIt for what must be copied as a whole."""
+        status = found.status
+        header = self.headers.get(found.path)
+        is_linked = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
+        if header is None or is_linked or not found.is_wanted:
+            if self.before is not None:
+                raise NotWorthIt("not a copy that can be compared")
+            self.stamps.clear()
+            self.headers = {}
+            return False
+        path = f"{target}/{found.inside}"
+        stamp = hashlib.sha256(b"%d " % status.st_mtime_ns + header).digest()
+        self.stamps[path] = stamp
+        if self.before is None:
+            return False
+        if self.before.stamps.get(path) == stamp:
+            return True
+        self._changes += 1
+        if self._changes * 2 > len(self.before.stamps):
+            raise NotWorthIt("most of it changed")
+        return False
+
+
+def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
+    """Remove from the tree at `root` what the last copy made and this one doesn't want.
+
+    `lowers` are the layers below both, base first. Raises NotWorthIt if they have something under such a name, which would have to appear again.
+    """
+    assert ledger.before is not None
+    gone = ledger.before.stamps.keys() - ledger.stamps.keys()
+    below = tuple(str(lower) for lower in reversed(lowers))
+    for path in sorted(gone, reverse=True):
+        if _is_below(below, path):
+            raise NotWorthIt(f"{path} is in a layer below, too")
+        place = Path(f"{root}{path}")
+        folder = place.parent.stat()
+        if stat.S_ISDIR(place.lstat().st_mode):
+            place.rmdir()
+        else:
+            place.unlink()
+        os.utime(place.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
+
+
+def _is_below(folders: tuple[str, ...], path: str) -> bool:
+    for part in path.strip("/").split("/"):
+        found, folders = look_up(folders, part)
+        if found is None:
+            return False
+    return True
