@@ -1,6 +1,7 @@
 """A store on a file system that is full, or can't be written."""
 
 import contextlib
+import errno
 import io
 import random
 from pathlib import Path
@@ -16,7 +17,7 @@ from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.store.trouble import FREE_SPACE
+from polyarch.store.trouble import FREE_SPACE, full_disk_trouble
 from programs import Person
 from servers import RealRegistry
 from soundness import faults, whole_platforms
@@ -145,3 +146,17 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(1 << 12))
+
+
+def find_no_room() -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError as error:
+        raise StoreError("a mount point can't be made") from error
+
+
+def test_an_error_that_a_full_disk_has_caused_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught, full_disk_trouble(tmp_path):
+        find_no_room()
+
+    assert caught.value.hint == f"the disk is full: {FREE_SPACE}"

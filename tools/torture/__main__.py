@@ -45,10 +45,10 @@ def main(words: Sequence[str]) -> int:
     with _opened_scene(asked.seed, FEW if asked.short else ALL) as scene:
         for name in asked.areas or AREAS:
             area = AREAS[name]
+            events = asked.events or (area.short if asked.short else area.long)
             tallies[name] = Tally(end=time.monotonic() + asked.minutes * 60)
-            area.torment(
-                scene, tallies[name], asked.events or (area.short if asked.short else area.long)
-            )
+            with tallies[name].trying(f"all of {name}"):
+                area.torment(scene, tallies[name], events)
             _show(name, tallies[name])
     if asked.json:
         figures = {name: tally.figures() for name, tally in tallies.items()}

@@ -27,10 +27,10 @@ class Area:
 
 
 AREAS = {
-    "kills": Area(kills, 10, 1000),
-    "disks": Area(disks, 4, 200),
-    "crowd": Area(crowd, 1, 12),
-    "clocks": Area(clocks, 2, 60),
+    "kills": Area(kills, 6, 1000),
+    "disks": Area(disks, 3, 200),
+    "crowd": Area(crowd, 1, 36),
+    "clocks": Area(clocks, 1, 60),
     "stores": Area(stores, 1, 6),
-    "contexts": Area(contexts, 3, 100),
+    "contexts": Area(contexts, 2, 100),
 }

@@ -15,7 +15,7 @@ __all__ = ["crowd"]
 
 _BUILDERS = 8
 _COLLECTORS = 2
-_ROUNDS = 3
+_MORE: tuple[tuple[str, ...], ...] = ((), (), ("--no-cache",))
 
 
 def crowd(scene: Scene, tally: Tally, events: int) -> None:
@@ -31,10 +31,12 @@ def crowd(scene: Scene, tally: Tally, events: int) -> None:
 def _gather(scene: Scene, who: Person, tally: Tally) -> None:
     """Let everybody work, and wait for all. Raises what the first to fail raises."""
     done = threading.Event()
-    plans = [scene.chance.choices(scene.builds, k=_ROUNDS) for _ in range(_BUILDERS)]
+    plans = [
+        (scene.chance.choice(scene.builds), scene.chance.choice(_MORE)) for _ in range(_BUILDERS)
+    ]
     with ThreadPoolExecutor(_BUILDERS + _COLLECTORS) as pool:
         building = [
-            pool.submit(_build, scene, who, number, plan) for number, plan in enumerate(plans)
+            pool.submit(_build, scene, who, number, *plan) for number, plan in enumerate(plans)
         ]
         collecting = [pool.submit(_collect, who, number, done) for number in range(_COLLECTORS)]
         try:
@@ -42,18 +44,15 @@ def _gather(scene: Scene, who: Person, tally: Tally) -> None:
                 built.result()
         finally:
             done.set()
-        tally.events["builds"] += sum(map(len, plans))
+        tally.events["builds"] += len(plans)
         tally.events["collections"] += sum(each.result() for each in collecting)
 
 
-def _build(scene: Scene, who: Person, number: int, plan: list[Build]) -> None:
-    for place, build in enumerate(plan):
-        more = ("--no-cache",) if place == 1 else ()
-        words = [
-            f"--iidfile=iid{number}" if "--iidfile" in each else each for each in build.words("app")
-        ]
-        ended = who.run(*words[:-1], *more, words[-1], seconds=600)
-        scene.check_digest(who, build, ended, f"iid{number}")
+def _build(scene: Scene, who: Person, number: int, build: Build, more: tuple[str, ...]) -> None:
+    iidfile = f"iid{number}"
+    words = build.words("app", *more)
+    own = [f"--iidfile={iidfile}" if word.startswith("--iidfile") else word for word in words]
+    scene.check_digest(who, build, who.run(*own, seconds=600), iidfile)
 
 
 def _collect(who: Person, number: int, done: threading.Event) -> int:

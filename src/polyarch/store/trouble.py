@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polyarch.errors import InputError, StoreError
+from polyarch.errors import InputError, PolyarchError, StoreError
 
 __all__ = [
     "FREE_SPACE",
@@ -86,9 +86,17 @@ def is_full(place: Path, least: int = 1 << 16) -> bool:
 
 @contextmanager
 def full_disk_trouble(place: Path) -> Iterator[None]:
-    """Raise StoreError if the disk of `place` is full; what else goes wrong inside is left alone."""
+    """Raise StoreError if the disk of `place` is full; what else goes wrong inside is left alone.
+
+    An error of ours that a full disk has caused, and that says nothing of what to do, is told to say it.
+    """
     try:
         yield
+    except PolyarchError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL and not error.hint:
+            error.hint = _HINTS[cause.errno]
+        raise
     except OSError as error:
         if error.errno in _FULL:
             raise store_error(error, "write to", place) from error
