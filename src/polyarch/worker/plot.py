@@ -36,8 +36,8 @@ def find_plot(
     if not _NUMBERS.fullmatch(action.owner):
         return None  # names are looked up in the tree
     parts = [part for part in action.destination.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        return None
+    if ".." in parts or "\0" in action.destination:
+        return None  # for the copy to follow, or to refuse
     found: list[tuple[str, str]] = []
     folders = tuple(str(lower) for lower in reversed(lowers))
     for number in range(1, len(parts) + 1):
