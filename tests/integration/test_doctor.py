@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,25 +151,23 @@ def hold_a_mount(place: Path) -> int:
     return holder
 
 
-def kill_once_it_is_waited_for(holder: int) -> None:
-    waited_for = False
-    while not waited_for:
-        with suppress(FileNotFoundError):  # closed while it is looked at
-            links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir()]
-            waited_for = "anon_inode:[pidfd]" in links or any(":pidfd" in link for link in links)
-    os.kill(holder, signal.SIGKILL)
-    os.waitpid(holder, 0)
+def test_nobody_is_told_to_kill_what_is_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.pidfd_open
 
+    def open_of_what_ends_now(process: int) -> int:
+        descriptor = really_open(process)
+        os.kill(process, signal.SIGKILL)
+        return descriptor
 
-def test_nobody_is_told_to_kill_what_is_ending(tmp_path: Path) -> None:
     def work() -> None:
         holder = hold_a_mount(tmp_path / "tmp/1-dead/merged")
-        killer = threading.Thread(target=kill_once_it_is_waited_for, args=(holder,))
-        killer.start()
         (check,) = left_behind(tmp_path)
-        killer.join()
+        os.waitpid(holder, 0)
         assert (check.grade, check.mend) == (Grade.OK, "")
 
+    monkeypatch.setattr(os, "pidfd_open", open_of_what_ends_now)
     in_mount_namespace(work)
 
 

@@ -224,7 +224,8 @@ def remove_cgroup(folder: str) -> None:
 
 def _has_children(folder: str) -> bool:
     try:
-        return any(entry.is_dir() for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            return any(entry.is_dir() for entry in entries)
     except OSError:
         return False
 
@@ -250,7 +251,7 @@ def hierarchies(controllers: set[str] | None = None) -> list[str]:
 def remove_stale(parent: str) -> None:
     """Remove the empty cgroups of engines that were killed."""
     with contextlib.suppress(OSError):
-        for entry in os.scandir(parent):
+        for entry in list(os.scandir(parent)):
             is_ours = entry.name.startswith(_PREFIX)
             if is_ours and time.time() - entry.stat().st_mtime > _YOUNG:
                 with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ def lay_over(layer: Path, tree: Path) -> None:
 
 
 def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
-    for entry in os.scandir(layer):
+    for entry in list(os.scandir(layer)):
         target = f"{tree}/{entry.name}"
         status = entry.stat(follow_symlinks=False)
         if is_whiteout(status):

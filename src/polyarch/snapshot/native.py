@@ -165,7 +165,7 @@ def _copy_stack(folders: Folders, stack: Stack, tree: Path) -> None:
 
 
 def _looks(folder: str, prefix: str) -> Iterator[tuple[str, _Look]]:
-    for entry in os.scandir(folder):
+    for entry in list(os.scandir(folder)):
         status = entry.stat(follow_symlinks=False)
         yield prefix + entry.name, _look(status)
         if stat.S_ISDIR(status.st_mode):

@@ -210,8 +210,8 @@ class Blobs:
     def __iter__(self) -> Iterator[tuple[Digest, int]]:
         """Give each blob with its size in bytes, in no order."""
         with store_trouble("list the blobs", self.root):
-            for folder in os.scandir(self.root):
-                for entry in os.scandir(folder.path):
+            for folder in list(os.scandir(self.root)):
+                for entry in list(os.scandir(folder.path)):
                     with suppress(FileNotFoundError):
                         yield Digest(f"{folder.name}:{entry.name}"), entry.stat().st_size
 
