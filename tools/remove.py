@@ -1,13 +1,13 @@
-"""Removes a folder with what steps made in it, which may belong to subordinate ids of the user."""
+"""Removes a folder with what steps made in it, which may belong to subordinate ids of the user, or lie a thousand folders deep."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 
 from polyarch.runtime.userns import enter_engine, needs_user_namespace
+from polyarch.store.trees import remove_tree
 
 if __name__ == "__main__":
     if needs_user_namespace():
         enter_engine()
-    shutil.rmtree(sys.argv[1])
+    remove_tree(sys.argv[1])

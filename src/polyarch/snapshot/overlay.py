@@ -22,7 +22,7 @@ from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import is_opaque, is_whiteout
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.store.trouble import store_trouble
+from polyarch.store.trouble import FULL, store_error, store_trouble
 
 __all__ = ["OverlaySnapshotter", "find_overlay_mode"]
 
@@ -230,6 +230,8 @@ def _mount_trouble(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in FULL:
+            raise store_error(error, "mount an overlay at", target) from error
         raise NamespaceForbidden(
             f"can't mount an overlay at {target}: {error.strerror}",
             hint="'polyarch doctor' tells what this machine allows; POLYARCH_SNAPSHOTTER=native copies files",

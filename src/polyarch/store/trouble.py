@@ -12,6 +12,7 @@ from polyarch.errors import InputError, PolyarchError, StoreError
 
 __all__ = [
     "FREE_SPACE",
+    "FULL",
     "full_disk_trouble",
     "is_full",
     "output_trouble",
@@ -23,7 +24,8 @@ __all__ = [
 FREE_SPACE = "free some space, for instance with 'polyarch prune'"
 
 _LEAST_FILES = 256
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a disk that is full."""
 _HINTS = {
     errno.ENOSPC: f"the disk is full: {FREE_SPACE}",
     errno.EDQUOT: f"the disk quota is used up: {FREE_SPACE}",
@@ -94,11 +96,11 @@ def full_disk_trouble(place: Path) -> Iterator[None]:
         yield
     except PolyarchError as error:
         cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno in _FULL and not error.hint:
+        if isinstance(cause, OSError) and cause.errno in FULL and not error.hint:
             error.hint = _HINTS[cause.errno]
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise store_error(error, "write to", place) from error
         raise
 
