@@ -39,14 +39,14 @@ _DEPENDENCIES = ("backports", "isal", "rich")
 PROLOGUE = """
 import atexit, json, os, sys, tempfile
 from pathlib import Path
-from polyarch.runtime.userns import enter_engine
+from polyarch.namespaces.userns import enter_engine
 engine = enter_engine()
 from polyarch.emulation.facts import Facts
 from polyarch.progress import CancelToken
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
-from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.spec import *
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.runtime.step import *
 host = find_host(rootless=engine.rootless, mapped_ids=engine.mapped_ids)
 spawner = Spawner()
 atexit.register(spawner.close)

@@ -20,7 +20,7 @@ __all__ = ["faults", "whole_platforms"]
 _CHECK = """
 import json, os
 from pathlib import Path
-from polyarch.runtime.userns import enter_engine
+from polyarch.namespaces.userns import enter_engine
 enter_engine()
 from polyarch.store.checkup import check
 from polyarch.store.store import Store

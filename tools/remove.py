@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from polyarch.runtime.userns import enter_engine, needs_user_namespace
+from polyarch.namespaces.userns import enter_engine, needs_user_namespace
 from polyarch.store.trees import remove_tree
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from namespaces import in_mount_namespace
 from polyarch import syscalls
 from polyarch.cli.doctor_report import Grade
 from polyarch.cli.doctor_store import left_behind
-from polyarch.runtime.strays import MountedBelow, mounts_below
+from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.store.store import Store
 from programs import Person, person
 from servers import RealRegistry

@@ -140,7 +140,7 @@ def test_an_edit_runs_what_depends_on_it(root: Person, registry: RealRegistry) -
 COLLECT = """
 import json, os
 from pathlib import Path
-from polyarch.runtime.userns import enter_engine
+from polyarch.namespaces.userns import enter_engine
 enter_engine()
 from polyarch.solver.records import Records
 from polyarch.store.gc import Policy, collect

@@ -12,7 +12,7 @@ from polyarch.text.shown import shown
 
 if TYPE_CHECKING:
     # Loads ctypes, which most commands do without.
-    from polyarch.runtime.userns import EngineNamespaces
+    from polyarch.namespaces.userns import EngineNamespaces
 
 __all__ = ["Command", "Context", "WrongCount"]
 

@@ -20,19 +20,19 @@ from polyarch.emulation.private import register_private
 from polyarch.emulation.probe import Runnable, RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
-from polyarch.node.hands import host_resolv_conf
-from polyarch.paths import docker_config_folder, state_folder
-from polyarch.record import frozen
-from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import Holder
-from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.subids import find_id_trouble
-from polyarch.runtime.userns import (
+from polyarch.namespaces.subids import find_id_trouble
+from polyarch.namespaces.userns import (
     EngineNamespaces,
     needs_user_namespace,
     parse_subids,
     subid_names,
 )
+from polyarch.node.hands import host_resolv_conf
+from polyarch.paths import docker_config_folder, state_folder
+from polyarch.record import frozen
+from polyarch.runtime.choose import choose_runtime, find_host
+from polyarch.runtime.foreign import Holder
+from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.store.store import Store
 

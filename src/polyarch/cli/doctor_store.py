@@ -11,8 +11,8 @@ from pathlib import Path
 
 from polyarch.cli.doctor_report import Check, Grade
 from polyarch.errors import StoreError
+from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.record import frozen
-from polyarch.runtime.strays import MountedBelow, mounts_below
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records

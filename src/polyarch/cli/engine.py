@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from polyarch.cli.command import Context
+from polyarch.namespaces.userns import enter_engine
 from polyarch.paths import state_folder
 from polyarch.record import replace
-from polyarch.runtime.userns import enter_engine
 
 if TYPE_CHECKING:
     from polyarch.node.local import LocalNode

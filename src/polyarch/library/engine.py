@@ -16,13 +16,13 @@ from polyarch.errors import PolyarchError
 from polyarch.library.channel import Channel
 from polyarch.library.codec import decode
 from polyarch.library.messages import READY, error_message, event_message, result_message
+from polyarch.namespaces.userns import enter_engine
 from polyarch.node.local import LocalNode, open_local_node
 from polyarch.paths import state_folder
 from polyarch.pipeline import build_on
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
 from polyarch.request import BuildRequest
-from polyarch.runtime.userns import enter_engine
 
 __all__ = ["main"]
 

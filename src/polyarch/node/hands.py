@@ -8,14 +8,15 @@ from pathlib import Path
 from polyarch.cdi.devices import find_devices, spec_folders
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
+from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.progress import Sink
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
-from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.spec import Network, resolv_conf
-from polyarch.runtime.userns import EngineNamespaces
+from polyarch.runtime.network import resolv_conf
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.runtime.step import Network
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from polyarch.runtime.spawner import Spawner
+from polyarch.runtime.sandbox.spawner import Spawner
 
 if TYPE_CHECKING:
+    from polyarch.namespaces.userns import EngineNamespaces
     from polyarch.node.hands import Hands
-    from polyarch.runtime.userns import EngineNamespaces
     from polyarch.store.store import Store
 
 __all__ = ["LazyHands"]

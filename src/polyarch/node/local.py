@@ -14,6 +14,7 @@ from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
+from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.node.gate import Gate
 from polyarch.node.inputs import Contexts
@@ -30,8 +31,7 @@ from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
 from polyarch.registry.transport import Transport
 from polyarch.request import Output
-from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.userns import EngineNamespaces
+from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter

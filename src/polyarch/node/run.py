@@ -19,7 +19,8 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen
-from polyarch.runtime.spec import Bind, Mount, Network, Step, hosts_file
+from polyarch.runtime.network import hosts_file
+from polyarch.runtime.step import Bind, Mount, Network, Step
 from polyarch.runtime.talk import SILENCE, Talk
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.copy import make_folders

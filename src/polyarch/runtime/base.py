@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from polyarch.errors import NamespaceForbidden
+from polyarch.namespaces.subids import MORE_IDS
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.runtime.spec import Host, Step
-from polyarch.runtime.subids import MORE_IDS
+from polyarch.runtime.step import Host, Step
 from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]

@@ -23,7 +23,9 @@ from typing import Any
 from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.spec import SHM, SYSTEM_FOLDERS, Bind, Network, Step, hosts_file, resolv_conf
+from polyarch.runtime.network import hosts_file, resolv_conf
+from polyarch.runtime.oci import SYSTEM_FOLDERS
+from polyarch.runtime.step import SHM, Bind, Network, Step
 
 __all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from polyarch.errors import MachineError
 from polyarch.record import frozen
-from polyarch.runtime.spec import Host, Resources, Step
+from polyarch.runtime.step import Host, Resources, Step
 
 __all__ = [
     "Cgroup",

@@ -16,9 +16,9 @@ from polyarch.errors import InputError, NoRuntime, PolyarchError
 from polyarch.progress import CancelToken
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.runc import OciRuntime
-from polyarch.runtime.sandbox import Sandbox
-from polyarch.runtime.spawner import Spawner
-from polyarch.runtime.spec import Host, Step
+from polyarch.runtime.sandbox.sandbox import Sandbox
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.runtime.step import Host, Step
 
 __all__ = ["choose_runtime", "find_host"]
 

@@ -27,8 +27,9 @@ from polyarch.emulation.qemu import (
 )
 from polyarch.errors import NamespaceForbidden, NoEmulator
 from polyarch.record import frozen
-from polyarch.runtime.spawner import ANSWER_LIMIT, Spawner, send_plan
-from polyarch.runtime.spec import Host
+from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.runtime.step import Host
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
 

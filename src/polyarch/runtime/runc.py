@@ -19,16 +19,8 @@ from polyarch.record import replace
 from polyarch.runtime.base import NEEDS_ROOT, Ended, OnOutput, Refused, check_ids, refused_step
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
-from polyarch.runtime.spec import (
-    Bind,
-    Host,
-    Mount,
-    Step,
-    Tmpfs,
-    base_devices,
-    bound_devices,
-    oci_config,
-)
+from polyarch.runtime.oci import base_devices, bound_devices, oci_config
+from polyarch.runtime.step import Bind, Host, Mount, Step, Tmpfs
 from polyarch.runtime.talk import SILENCE, Feed, Talk
 from polyarch.runtime.workdir import with_plain_folder
 

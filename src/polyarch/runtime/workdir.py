@@ -12,7 +12,7 @@ import stat
 
 from polyarch.record import replace
 from polyarch.runtime.base import Refused
-from polyarch.runtime.spec import Bind, Mount, Step
+from polyarch.runtime.step import Bind, Mount, Step
 
 __all__ = ["with_plain_folder"]
 

@@ -10,7 +10,7 @@ from polyarch.cdi.devices import Devices
 from polyarch.cdi.spec import Device, Edits, Mount, Node
 from polyarch.errors import MachineError, NotFound
 from polyarch.record import replace
-from polyarch.runtime.spec import Bind, DeviceNode, Step
+from polyarch.runtime.step import Bind, DeviceNode, Step
 
 __all__ = ["with_devices"]
 

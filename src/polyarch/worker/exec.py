@@ -18,21 +18,13 @@ from polyarch.cdi.devices import Devices
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
+from polyarch.namespaces.subids import id_hint
 from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
-from polyarch.runtime.spec import (
-    Bind,
-    Mount,
-    Network,
-    Resources,
-    Security,
-    Step,
-    Ulimit,
-    hosts_file,
-)
-from polyarch.runtime.subids import id_hint
+from polyarch.runtime.network import hosts_file
+from polyarch.runtime.step import Bind, Mount, Network, Resources, Security, Step, Ulimit
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord

@@ -17,7 +17,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.inroot import get_owner, resolve, set_owner
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen, mutable
-from polyarch.runtime.spec import Bind, Mount, Tmpfs
+from polyarch.runtime.step import Bind, Mount, Tmpfs
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import RecordType, SnapshotRecord

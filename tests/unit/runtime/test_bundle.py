@@ -21,7 +21,7 @@ from polyarch.runtime.bundle import (
     plan_mount_points,
     write_bundle,
 )
-from polyarch.runtime.spec import Bind, Mount, Network, Step, Tmpfs
+from polyarch.runtime.step import Bind, Mount, Network, Step, Tmpfs
 from trees import look_at, plant
 
 SYSTEM = ["/proc", "/dev", "/sys"]

@@ -18,7 +18,7 @@ from polyarch.runtime.cgroup import (
     settings_v1,
     settings_v2,
 )
-from polyarch.runtime.spec import Host, Resources, Step
+from polyarch.runtime.step import Host, Resources, Step
 
 STEP = Step(argv=("true",), rootfs="/r")
 AMOUNTS = st.none() | st.integers(1, 2**40)

@@ -9,7 +9,7 @@ import pytest
 from polyarch.cdi.devices import Devices
 from polyarch.cdi.spec import Device, Edits, Mount, Node
 from polyarch.errors import MachineError, NotFound
-from polyarch.runtime.spec import Bind, DeviceNode, Step
+from polyarch.runtime.step import Bind, DeviceNode, Step
 from polyarch.worker.devices import with_devices
 
 STEP = Step(argv=("true",), rootfs="/r", env=("A=1", "B=1"), uid=5, gid=6, groups=(6,))

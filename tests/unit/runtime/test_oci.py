@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyarch.record import replace
-from polyarch.runtime.spec import (
-    DEFAULT_CAPABILITIES,
+from polyarch.runtime.oci import base_devices, bound_devices, oci_config
+from polyarch.runtime.step import (
     Bind,
     DeviceNode,
     Host,
@@ -22,12 +21,6 @@ from polyarch.runtime.spec import (
     Step,
     Tmpfs,
     Ulimit,
-    base_devices,
-    bound_devices,
-    capability_names,
-    hosts_file,
-    oci_config,
-    resolv_conf,
 )
 
 STEP = Step(argv=("/bin/sh", "-c", "true"), rootfs="/r")
@@ -200,25 +193,6 @@ def test_an_insecure_step_gets_what_the_engine_has() -> None:
     assert config["linux"]["resources"] == {"devices": [{"allow": True, "access": "rwm"}]}
 
 
-@given(bits=st.integers(0, (1 << 41) - 1))
-def test_capabilities_are_named_by_their_bits(bits: int) -> None:
-    everything = capability_names((1 << 41) - 1)
-    names = capability_names(bits)
-
-    assert len(everything) == 41
-    assert sum(1 << everything.index(name) for name in names) == bits
-
-
-def test_the_names_are_the_kernels() -> None:
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-
-    assert capability_names(1 << 21 | 1 << min(last, 40)) == [
-        "CAP_SYS_ADMIN",
-        "CAP_CHECKPOINT_RESTORE",
-    ]
-    assert capability_names(DEFAULT_CAPABILITIES & 1) == ["CAP_CHOWN"]
-
-
 @pytest.mark.parametrize(
     ("host", "step", "kind"),
     [
@@ -305,52 +279,3 @@ def test_base_devices_are_those_of_every_container() -> None:
         "/dev/urandom": (1, 9),
         "/dev/tty": (5, 0),
     }
-
-
-def test_hosts() -> None:
-    assert hosts_file("me", (("db", "10.0.0.1"), ("db", "::2"))) == (
-        "127.0.0.1\tlocalhost me\n"
-        "::1\tlocalhost ip6-localhost ip6-loopback\n"
-        "10.0.0.1\tdb\n"
-        "::2\tdb\n"
-    )
-
-
-PUBLIC = "".join(
-    f"nameserver {each}\n"
-    for each in ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
-)
-
-
-@pytest.mark.parametrize(
-    ("host", "network", "dns", "expected"),
-    [
-        ("nameserver 127.0.0.1\n", Network.HOST, None, "nameserver 127.0.0.1\n"),
-        ("nameserver 127.0.0.1\nsearch a\n", Network.NONE, None, f"search a\n{PUBLIC}"),
-        ("nameserver ::1\nnameserver 1.2.3.4", Network.NONE, None, "nameserver 1.2.3.4\n"),
-        ("", Network.HOST, None, ""),
-        ("", Network.NONE, None, PUBLIC),
-        (
-            "# ours\nnameserver 1.1.1.1\nsearch a\noptions x\n",
-            Network.HOST,
-            {"nameservers": ["9.9.9.9"], "options": ["ndots:1", "y"]},
-            "# ours\nsearch a\nnameserver 9.9.9.9\noptions ndots:1 y\n",
-        ),
-        ("search a\n", Network.HOST, {"searchDomains": ["b", "c"]}, "search b c\n"),
-        ("#nameserver 127.0.0.1\n", Network.NONE, None, f"#nameserver 127.0.0.1\n{PUBLIC}"),
-    ],
-)
-def test_name_servers(
-    host: str, network: Network, dns: dict[str, list[str]] | None, expected: str
-) -> None:
-    assert resolv_conf(host, network, dns=dns) == expected
-
-
-@given(host=st.text("nameserv 127.0:1#;\n", max_size=40))
-def test_off_the_network_some_server_that_is_not_this_machine_remains(host: str) -> None:
-    lines = resolv_conf(host, Network.NONE).splitlines()
-    servers = [
-        line.split()[1] for line in lines if line.startswith("nameserver ") and line.split()[1:]
-    ]
-
-    assert not any(server.startswith(("127.", "::1")) for server in servers)

@@ -28,10 +28,10 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.descriptors import close_all_but
-from polyarch.runtime.mounting import enter_root
-from polyarch.runtime.program import start_program
-from polyarch.runtime.spec import CAPABILITIES
+from polyarch.runtime.capability import CAPABILITIES
+from polyarch.runtime.sandbox.descriptors import close_all_but
+from polyarch.runtime.sandbox.mounting import enter_root
+from polyarch.runtime.sandbox.program import start_program
 
 __all__ = ["Lines", "become"]
 

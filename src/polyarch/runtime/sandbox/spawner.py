@@ -14,28 +14,15 @@ import fcntl
 import os
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Sequence
 
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
-from polyarch.runtime.descriptors import close_all_but
+from polyarch.runtime.sandbox.descriptors import close_all_but
+from polyarch.runtime.sandbox.plan import INTO_CGROUP, PLAIN
 
-__all__ = [
-    "ANSWER_LIMIT",
-    "INTO_CGROUP",
-    "PLAIN",
-    "PLAN_HEADER",
-    "Spawner",
-    "send_plan",
-]
-
-PLAN_HEADER = struct.Struct("=Q")
-"""The length, in bytes, of the plan that follows."""
-ANSWER_LIMIT = 65536
-PLAIN, INTO_CGROUP = b"+", b"c"
-"""What is asked of the spawner: a keeper, or one in the cgroup whose folder is the last descriptor."""
+__all__ = ["Spawner"]
 
 
 class Spawner:
@@ -58,7 +45,7 @@ class Spawner:
             syscalls.set_parent_death_signal(signal.SIGKILL)
             if os.getppid() == engine:
                 # Imported on this side only, while the engine goes on with something else.
-                from polyarch.runtime.keeper import serve  # noqa: PLC0415
+                from polyarch.runtime.sandbox.keeper import serve  # noqa: PLC0415
 
                 serve(requests)
         finally:
@@ -96,9 +83,3 @@ def _keep_only(requests: socket.socket) -> socket.socket:
         os.dup2(null, stream)
     close_all_but(0, 1, 2, kept)
     return socket.socket(fileno=kept)
-
-
-def send_plan(control: socket.socket, plan: bytes) -> None:
-    """Send a keeper its plan; if it can't be sent, the missing answer will tell."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        control.sendall(PLAN_HEADER.pack(len(plan)) + plan)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from namespaces import in_mount_namespace, in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import InternalError
-from polyarch.runtime import userns
-from polyarch.runtime.userns import (
+from polyarch.namespaces import userns
+from polyarch.namespaces.userns import (
     IdRange,
     enter_engine,
     forbidden,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.runtime.devicegroup import DEFAULT_RULES, DeviceRule, compile_rules
+from polyarch.runtime.sandbox.devicegroup import DEFAULT_RULES, DeviceRule, compile_rules
 
 MAKE, READ, WRITE = 1, 2, 4
 KINDS = {"b": 1, "c": 2}

@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
+from polyarch.namespaces.userns import namespace_trouble
 from polyarch.runtime.base import Refused
-from polyarch.runtime.descriptors import close_all_but
-from polyarch.runtime.inside import Lines, become
-from polyarch.runtime.mounting import make_nodes
-from polyarch.runtime.nodes import keep_making
-from polyarch.runtime.spawner import INTO_CGROUP, PLAN_HEADER
-from polyarch.runtime.userns import namespace_trouble
+from polyarch.runtime.sandbox.descriptors import close_all_but
+from polyarch.runtime.sandbox.inside import Lines, become
+from polyarch.runtime.sandbox.mounting import make_nodes
+from polyarch.runtime.sandbox.nodes import keep_making
+from polyarch.runtime.sandbox.plan import INTO_CGROUP, receive_plan
 
 __all__ = ["serve"]
 
@@ -88,7 +88,7 @@ def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
             os._exit(1)
         close_all_but(0, 1, 2, control, *streams)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        plan = _receive(channel)
+        plan = receive_plan(channel)
         is_step = len(streams) >= 2
         answer = _run(plan, channel, (*streams,)) if is_step else _hold(plan, channel)
     except OSError as error:
@@ -96,12 +96,6 @@ def _keep(spawner: int, control: int, *streams: int) -> NoReturn:
     finally:
         channel.sendall(json.dumps(answer).encode())
         os._exit(0)
-
-
-def _receive(channel: socket.socket) -> Json:
-    (length,) = PLAN_HEADER.unpack(channel.recv(PLAN_HEADER.size, socket.MSG_WAITALL))
-    plan: Json = json.loads(channel.recv(length, socket.MSG_WAITALL))
-    return plan
 
 
 def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:

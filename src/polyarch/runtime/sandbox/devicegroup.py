@@ -23,7 +23,7 @@ from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.cgroup import hierarchies, remove_cgroup, remove_stale
 from polyarch.runtime.seccomp import call_number
-from polyarch.runtime.spec import Step
+from polyarch.runtime.step import Step
 
 __all__ = ["DEFAULT_RULES", "DeviceGroup", "DeviceGroups", "DeviceRule", "compile_rules", "confine"]
 

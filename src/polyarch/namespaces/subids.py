@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from polyarch.namespaces.userns import parse_subids, subid_names
 from polyarch.record import frozen
-from polyarch.runtime.userns import parse_subids, subid_names
 
 __all__ = ["MORE_IDS", "IdTrouble", "find_id_trouble", "id_hint"]
 

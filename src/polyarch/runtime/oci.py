@@ -13,51 +13,28 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 
-from polyarch.record import frozen, replace
+from polyarch.record import replace
+from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
+from polyarch.runtime.step import (
+    SHM,
+    Bind,
+    DeviceNode,
+    Host,
+    Mount,
+    Network,
+    Resources,
+    Step,
+    Tmpfs,
+)
 
-__all__ = [
-    "DEFAULT_CAPABILITIES",
-    "SHM",
-    "SYSTEM_FOLDERS",
-    "Bind",
-    "DeviceNode",
-    "Host",
-    "Mount",
-    "Network",
-    "Resources",
-    "Security",
-    "Step",
-    "Tmpfs",
-    "Ulimit",
-    "base_devices",
-    "bound_devices",
-    "capability_names",
-    "hosts_file",
-    "oci_config",
-    "resolv_conf",
-]
+__all__ = ["SYSTEM_FOLDERS", "base_devices", "bound_devices", "oci_config"]
 
 Json = dict[str, Any]
 
-HOSTNAME = "buildkitsandbox"
 _SHM_SIZE = 64 << 20
-SHM = "/dev/shm"  # noqa: S108 a mount point
-
-CAPABILITIES = (  # noqa: SIM905 a table to read, not a list to scroll through
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
-    "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
-    "SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME "
-    "SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG "
-    "WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
-"""All capabilities, by number (linux/capability.h)."""
-
-DEFAULT_CAPABILITIES = 0x00000000A80425FB
-"""What a step gets unless it is `insecure`, as a bit set."""
 
 SYSTEM_FOLDERS = ("/proc", "/dev", "/sys")
 """Where the system's own file systems are mounted in every root."""
@@ -81,153 +58,6 @@ _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)
 _INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control")
 _LOCKED = ["nosuid", "nodev", "noexec"]
 _UNLIMITED = 1 << 64
-
-
-class Network(StrEnum):
-    """Which network a step sees."""
-
-    HOST = "host"
-    NONE = "none"
-
-
-class Security(StrEnum):
-    """How far a step is kept from the machine."""
-
-    SANDBOX = "sandbox"
-    INSECURE = "insecure"
-
-
-@frozen
-class Bind:
-    """A file or folder of ours that the step sees at `target`, with all that is mounted below it."""
-
-    source: str
-    target: str
-    read_only: bool = False
-    flags: tuple[str, ...] = ()
-    """More restrictions: of nosuid, nodev, noexec."""
-
-    def describe(self) -> str:
-        """Say in one line what is mounted where."""
-        options = ",".join(("ro" if self.read_only else "rw", *self.flags))
-        return f"bind {self.source} on {self.target} ({options})"
-
-
-@frozen
-class Tmpfs:
-    """An empty file system in memory at `target`; `size` is in bytes, 0 for half of the memory."""
-
-    target: str
-    size: int = 0
-    mode: int = 0o1777
-    read_only: bool = False
-
-    def describe(self) -> str:
-        """Say in one line what is mounted where."""
-        size = f", {self.size} bytes" if self.size else ""
-        access = ", ro" if self.read_only else ""
-        return f"tmpfs on {self.target} (mode {self.mode:o}{size}{access})"
-
-
-Mount = Bind | Tmpfs
-
-
-@frozen
-class DeviceNode:
-    """A device of this machine that the step sees at `path`; `source` is where it is here.
-
-    `kind` is b or c; `mode` are its permission bits.
-    """
-
-    path: str
-    source: str
-    kind: str
-    major: int
-    minor: int
-    mode: int = 0o666
-    uid: int = 0
-    gid: int = 0
-
-
-@frozen
-class Ulimit:
-    """A resource limit: `name` as in `nofile`; -1 is none."""
-
-    name: str
-    soft: int
-    hard: int
-
-
-@frozen
-class Resources:
-    """Limits of a step's cgroup, as Docker has them; None or empty: none."""
-
-    memory: int | None = None
-    """In bytes."""
-    memory_swap: int | None = None
-    """Memory and swap together, in bytes; -1 for no limit."""
-    cpu_shares: int | None = None
-    cpu_period: int | None = None
-    """In microseconds."""
-    cpu_quota: int | None = None
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-
-
-@frozen
-class Step:
-    """A process in a root file system, and all that it may see and use.
-
-    Paths in it are absolute inside the root; those of `rootfs` and of sources are ours. `env` holds
-    `NAME=value`, each name once. `user_namespace` is the path of one to join.
-    """
-
-    argv: tuple[str, ...]
-    rootfs: str
-    env: tuple[str, ...] = ()
-    cwd: str = "/"
-    uid: int = 0
-    gid: int = 0
-    groups: tuple[int, ...] = ()
-    hostname: str = HOSTNAME
-    network: Network = Network.HOST
-    security: Security = Security.SANDBOX
-    mounts: tuple[Mount, ...] = ()
-    devices: tuple[DeviceNode, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-    shm_size: int = 0
-    """Bytes of a /dev/shm that is asked for; 0 is what every step has."""
-    cgroup_parent: str = ""
-    resources: Resources | None = None
-    user_namespace: str = ""
-
-    @property
-    def insecure(self) -> bool:
-        """Whether the step gets everything that we have."""
-        return self.security is Security.INSECURE
-
-    @property
-    def needs_cgroup(self) -> bool:
-        """Whether the step can't stay in the engine's cgroup."""
-        return self.resources is not None or bool(self.cgroup_parent)
-
-
-@frozen
-class Host:
-    """What the engine's surroundings allow."""
-
-    rootless: bool
-    """Whether the engine is in a user namespace."""
-    mapped_ids: int = 1 << 32
-    cgroup2: bool = True
-    """Whether only the unified hierarchy of cgroups is there."""
-    capabilities: int = (1 << len(CAPABILITIES)) - 1
-    """What an insecure step can be given."""
-
-
-def capability_names(bits: int) -> list[str]:
-    """Return the names of a set of capabilities, by number."""
-    return [f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if bits >> number & 1]
 
 
 def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True) -> Json:
@@ -433,44 +263,3 @@ def _oci_resources(resources: Resources) -> Json:
         for name, part in parts.items()
         if any(value is not None for value in part.values())
     }
-
-
-def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
-    """Return the content of a step's /etc/hosts; `extra` holds pairs of name and address."""
-    lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    return "".join(f"{line}\n" for line in (*lines, *(f"{ip}\t{name}" for name, ip in extra)))
-
-
-_PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
-
-
-def resolv_conf(host: str, network: Network, *, dns: Json | None = None) -> str:
-    """Return the content of a step's /etc/resolv.conf, made from the host's.
-
-    On the host's network it is the host's own. Else name servers on the loopback interface can't be
-    reached and are left out, and public ones stand in if none remain. `dns` holds the lists
-    `nameservers`, `options` and `searchDomains` of the daemon's configuration; each replaces its kind.
-    """
-    given = dns or {}
-    kinds = {"nameserver": "nameservers", "search": "searchDomains", "options": "options"}
-    replaced = {word for word, key in kinds.items() if given.get(key)}
-    lines = [line for line in host.splitlines() if _keyword(line) not in replaced]
-    lines += [f"nameserver {server}" for server in given.get("nameservers") or ()]
-    if given.get("searchDomains"):
-        lines.append("search " + " ".join(given["searchDomains"]))
-    if given.get("options"):
-        lines.append("options " + " ".join(given["options"]))
-    if network is not Network.HOST:
-        lines = [line for line in lines if not _is_loopback_server(line)]
-        if not any(_keyword(line) == "nameserver" for line in lines):
-            lines += [f"nameserver {server}" for server in _PUBLIC_SERVERS]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _keyword(line: str) -> str:
-    return line.partition("#")[0].partition(";")[0].split(" ")[0].strip()
-
-
-def _is_loopback_server(line: str) -> bool:
-    words = line.split()
-    return words[:1] == ["nameserver"] and words[1:2] != [] and words[1].startswith(("127.", "::1"))

@@ -1,0 +1,1 @@
+"""The namespaces that an engine lives in, and what was left behind in others."""

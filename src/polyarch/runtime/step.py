@@ -1,0 +1,167 @@
+"""A step as a value: a process in a root file system, what it may see, use and do, and where it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from polyarch.record import frozen
+from polyarch.runtime.capability import CAPABILITIES
+
+__all__ = [
+    "SHM",
+    "Bind",
+    "DeviceNode",
+    "Host",
+    "Mount",
+    "Network",
+    "Resources",
+    "Security",
+    "Step",
+    "Tmpfs",
+    "Ulimit",
+]
+
+HOSTNAME = "buildkitsandbox"
+SHM = "/dev/shm"  # noqa: S108 a mount point
+
+
+class Network(StrEnum):
+    """Which network a step sees."""
+
+    HOST = "host"
+    NONE = "none"
+
+
+class Security(StrEnum):
+    """How far a step is kept from the machine."""
+
+    SANDBOX = "sandbox"
+    INSECURE = "insecure"
+
+
+@frozen
+class Bind:
+    """A file or folder of ours that the step sees at `target`, with all that is mounted below it."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    flags: tuple[str, ...] = ()
+    """More restrictions: of nosuid, nodev, noexec."""
+
+    def describe(self) -> str:
+        """Say in one line what is mounted where."""
+        options = ",".join(("ro" if self.read_only else "rw", *self.flags))
+        return f"bind {self.source} on {self.target} ({options})"
+
+
+@frozen
+class Tmpfs:
+    """An empty file system in memory at `target`; `size` is in bytes, 0 for half of the memory."""
+
+    target: str
+    size: int = 0
+    mode: int = 0o1777
+    read_only: bool = False
+
+    def describe(self) -> str:
+        """Say in one line what is mounted where."""
+        size = f", {self.size} bytes" if self.size else ""
+        access = ", ro" if self.read_only else ""
+        return f"tmpfs on {self.target} (mode {self.mode:o}{size}{access})"
+
+
+Mount = Bind | Tmpfs
+
+
+@frozen
+class DeviceNode:
+    """A device of this machine that the step sees at `path`; `source` is where it is here.
+
+    `kind` is b or c; `mode` are its permission bits.
+    """
+
+    path: str
+    source: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+@frozen
+class Ulimit:
+    """A resource limit: `name` as in `nofile`; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@frozen
+class Resources:
+    """Limits of a step's cgroup, as Docker has them; None or empty: none."""
+
+    memory: int | None = None
+    """In bytes."""
+    memory_swap: int | None = None
+    """Memory and swap together, in bytes; -1 for no limit."""
+    cpu_shares: int | None = None
+    cpu_period: int | None = None
+    """In microseconds."""
+    cpu_quota: int | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+
+
+@frozen
+class Step:
+    """A process in a root file system, and all that it may see and use.
+
+    Paths in it are absolute inside the root; those of `rootfs` and of sources are ours. `env` holds
+    `NAME=value`, each name once. `user_namespace` is the path of one to join.
+    """
+
+    argv: tuple[str, ...]
+    rootfs: str
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    hostname: str = HOSTNAME
+    network: Network = Network.HOST
+    security: Security = Security.SANDBOX
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[DeviceNode, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int = 0
+    """Bytes of a /dev/shm that is asked for; 0 is what every step has."""
+    cgroup_parent: str = ""
+    resources: Resources | None = None
+    user_namespace: str = ""
+
+    @property
+    def insecure(self) -> bool:
+        """Whether the step gets everything that we have."""
+        return self.security is Security.INSECURE
+
+    @property
+    def needs_cgroup(self) -> bool:
+        """Whether the step can't stay in the engine's cgroup."""
+        return self.resources is not None or bool(self.cgroup_parent)
+
+
+@frozen
+class Host:
+    """What the engine's surroundings allow."""
+
+    rootless: bool
+    """Whether the engine is in a user namespace."""
+    mapped_ids: int = 1 << 32
+    cgroup2: bool = True
+    """Whether only the unified hierarchy of cgroups is there."""
+    capabilities: int = (1 << len(CAPABILITIES)) - 1
+    """What an insecure step can be given."""
