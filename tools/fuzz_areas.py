@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from polyarch.cli import flags
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.expand import DISPLAY, HEREDOC, RAW, WORD, expansion
-from polyarch.dockerfile.lexer import decode, find_directive
-from polyarch.dockerfile.lower import lower
-from polyarch.dockerfile.mount import mount_from, parse_device, parse_mount
+from polyarch.dockerfile.expand.expand import DISPLAY, HEREDOC, RAW, WORD, expansion
+from polyarch.dockerfile.lint.rules import parse_options
+from polyarch.dockerfile.lowering.lower import lower
+from polyarch.dockerfile.lowering.lowering import LowerOptions
+from polyarch.dockerfile.lowering.ports import parse_ports
 from polyarch.dockerfile.parser import parse
-from polyarch.dockerfile.ports import parse_ports
-from polyarch.dockerfile.rules import parse_options
-from polyarch.dockerfile.words import split_statement
+from polyarch.dockerfile.syntax.lexer import decode, find_directive
+from polyarch.dockerfile.syntax.mount import mount_from, parse_device, parse_mount
+from polyarch.dockerfile.syntax.statement import split_statement
 from polyarch.errors import InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText

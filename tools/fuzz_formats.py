@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.lower import lower
+from polyarch.dockerfile.lowering.lower import lower
+from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import PolyarchError, StoreError
 from polyarch.graph.graph import GraphMaker

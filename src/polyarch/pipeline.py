@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.context import BaseImages, LowerOptions
-from polyarch.dockerfile.epoch import find_epoch
-from polyarch.dockerfile.lint import Linter
-from polyarch.dockerfile.lower import Lowered, lower
+from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lowering.epoch import find_epoch
+from polyarch.dockerfile.lowering.lower import Lowered, lower
+from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index

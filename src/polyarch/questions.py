@@ -5,10 +5,10 @@ Each goes the path of a build (`polyarch.pipeline`) as far as it has to; nothing
 
 from __future__ import annotations
 
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.lint import Finding, Linter
-from polyarch.dockerfile.lower import lower
-from polyarch.dockerfile.outline import Outline, outline
+from polyarch.dockerfile.lint.linter import Finding, Linter
+from polyarch.dockerfile.lowering.lower import lower
+from polyarch.dockerfile.lowering.lowering import LowerOptions
+from polyarch.dockerfile.lowering.outline import Outline, outline
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.graph.graph import GraphMaker

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.epoch import SOURCE_DATE_EPOCH
-from polyarch.dockerfile.lint import CHECK_ARG, Finding, Linter
-from polyarch.dockerfile.mount import Device
+from polyarch.dockerfile.lint.linter import CHECK_ARG, Finding, Linter
+from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
+from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import Dockerfile, parse
-from polyarch.dockerfile.syntax import check_syntax
+from polyarch.dockerfile.syntax.frontend import check_syntax
+from polyarch.dockerfile.syntax.mount import Device
 from polyarch.errors import InputError, PolyarchError
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp

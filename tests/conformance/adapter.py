@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from polyarch.dockerfile.expand import DISPLAY, HEREDOC, WORD, expand, expand_words, expansion
-from polyarch.dockerfile.instruction import (
+from polyarch.dockerfile.expand.expand import (
+    DISPLAY,
+    HEREDOC,
+    WORD,
+    expand,
+    expand_words,
+    expansion,
+)
+from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines
+from polyarch.dockerfile.syntax.instruction import (
     Add,
     Arg,
     Cmd,
@@ -25,11 +33,10 @@ from polyarch.dockerfile.instruction import (
     Volume,
     Workdir,
 )
-from polyarch.dockerfile.lexer import find_directive
-from polyarch.dockerfile.mount import Mount, parse_mount
-from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines
-from polyarch.dockerfile.typed import ParsedLine
-from polyarch.dockerfile.words import Statement
+from polyarch.dockerfile.syntax.lexer import find_directive
+from polyarch.dockerfile.syntax.mount import Mount, parse_mount
+from polyarch.dockerfile.syntax.statement import Statement
+from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.graph.location import SourceText
 from polyarch.text.ignore import Matcher, clean_path, kept_files, read_patterns
 

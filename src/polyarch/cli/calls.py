@@ -22,7 +22,7 @@ from polyarch.record import frozen
 from polyarch.text.gotext import suggestion
 
 if TYPE_CHECKING:
-    from polyarch.dockerfile.outline import Outline, OutlineArg, OutlineMount
+    from polyarch.dockerfile.lowering.outline import Outline, OutlineArg, OutlineMount
     from polyarch.dockerfile.parser import Dockerfile
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from polyarch.cli.calls import Answer, encoded, location_json
-from polyarch.dockerfile.lint import Finding
+from polyarch.dockerfile.lint.linter import Finding
 from polyarch.errors import InputError, Place
 from polyarch.graph.location import Location
 from polyarch.questions import CheckResult

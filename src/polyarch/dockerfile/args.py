@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from polyarch.dockerfile.expand import expand
-from polyarch.dockerfile.instruction import Arg
+from polyarch.dockerfile.expand.expand import expand
+from polyarch.dockerfile.syntax.instruction import Arg
 
 __all__ = [
     "HIDDEN_ARGS",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from polyarch.dockerfile.instruction import Arg, Instruction, Stage
-from polyarch.dockerfile.lexer import Directive, Lexer, LogicalLine, ParseWarning
-from polyarch.dockerfile.lint import Linter
-from polyarch.dockerfile.typed import ParsedLine, parse_instruction
-from polyarch.dockerfile.words import Statement, split_statement
+from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.syntax.instruction import Arg, Instruction, Stage
+from polyarch.dockerfile.syntax.lexer import Directive, Lexer, LogicalLine, ParseWarning
+from polyarch.dockerfile.syntax.statement import Statement, split_statement
+from polyarch.dockerfile.syntax.typed import ParsedLine, parse_instruction
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
 from polyarch.record import frozen, replace

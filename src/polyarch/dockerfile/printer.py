@@ -17,7 +17,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from polyarch.dockerfile.instruction import (
+from polyarch.dockerfile.parser import Dockerfile, parse_lines
+from polyarch.dockerfile.syntax.instruction import (
     Add,
     Arg,
     Command,
@@ -38,10 +39,9 @@ from polyarch.dockerfile.instruction import (
     Volume,
     Workdir,
 )
-from polyarch.dockerfile.lexer import MAX_LINE, Directive, Heredoc, heredoc_openers
-from polyarch.dockerfile.mount import Device
-from polyarch.dockerfile.parser import Dockerfile, parse_lines
-from polyarch.dockerfile.typed import parse_instruction
+from polyarch.dockerfile.syntax.lexer import MAX_LINE, Directive, Heredoc, heredoc_openers
+from polyarch.dockerfile.syntax.mount import Device
+from polyarch.dockerfile.syntax.typed import parse_instruction
 from polyarch.errors import InputError
 from polyarch.graph.location import SourceText
 from polyarch.record import replace

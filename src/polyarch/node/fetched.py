@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from polyarch.dockerfile.remote import git_op
+from polyarch.dockerfile.lowering.remote import git_op
 from polyarch.errors import InvalidLayer, NotFound
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.inroot import read_small, resolve

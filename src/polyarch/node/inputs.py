@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.dockerfile.context import context_name
-from polyarch.dockerfile.lexer import decode
+from polyarch.dockerfile.lowering.lowering import context_name
+from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small

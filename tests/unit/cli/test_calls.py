@@ -12,8 +12,8 @@ from polyarch.cli.calls import (
     outline_answer,
     targets_answer,
 )
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.outline import outline
+from polyarch.dockerfile.lowering.lowering import LowerOptions
+from polyarch.dockerfile.lowering.outline import outline
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import InputError
 from polyarch.graph.location import SourceText

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from polyarch.cli.check import check_answer, shown_name
-from polyarch.dockerfile.lint import Finding
-from polyarch.dockerfile.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
+from polyarch.dockerfile.lint.linter import Finding
+from polyarch.dockerfile.lint.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.location import Location, SourceText
 from polyarch.questions import CheckResult

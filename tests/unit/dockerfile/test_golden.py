@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.dockerfile.lexer import decode
 from polyarch.dockerfile.parser import Dockerfile, parse
+from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import SourceText
 

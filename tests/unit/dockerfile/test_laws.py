@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from dockerfiles import dockerfile_texts, expansion_texts
 from expansion_model import Refused, expand_simply
 from lowering import AMD64, ARM64, IMAGES
-from polyarch.dockerfile.context import LowerOptions
-from polyarch.dockerfile.expand import HEREDOC, WORD, expand, expansion
-from polyarch.dockerfile.lexer import decode
-from polyarch.dockerfile.lint import Linter
-from polyarch.dockerfile.lower import lower
+from polyarch.dockerfile.expand.expand import HEREDOC, WORD, expand, expansion
+from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lint.rules import parse_options
+from polyarch.dockerfile.lowering.lower import lower
+from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import parse
-from polyarch.dockerfile.rules import parse_options
+from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText

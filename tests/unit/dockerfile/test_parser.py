@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.dockerfile.instruction import (
+from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines, parse_trigger
+from polyarch.dockerfile.syntax.instruction import (
     Add,
     Arg,
     Cmd,
@@ -28,9 +29,8 @@ from polyarch.dockerfile.instruction import (
     Volume,
     Workdir,
 )
-from polyarch.dockerfile.lexer import Directive, Heredoc, ParseWarning, decode
-from polyarch.dockerfile.mount import Device
-from polyarch.dockerfile.parser import Dockerfile, parse, parse_lines, parse_trigger
+from polyarch.dockerfile.syntax.lexer import Directive, Heredoc, ParseWarning, decode
+from polyarch.dockerfile.syntax.mount import Device
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
 

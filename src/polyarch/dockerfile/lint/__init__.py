@@ -1,0 +1,1 @@
+"""Checks: what can be built, but should be written in another way."""

@@ -1,0 +1,1 @@
+"""From typed stages and a platform to a graph and an image config."""

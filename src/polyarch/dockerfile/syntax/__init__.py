@@ -1,0 +1,1 @@
+"""The language: from lines of text to typed instructions, nothing of them expanded."""
