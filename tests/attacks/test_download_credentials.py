@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from gitweb import GitWeb, git_web, new_repository
+from polyarch.engine.docker import find_engine
 from polyarch.errors import InputError, RemoteError
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.node.docker import find_engine
 from polyarch.progress import CancelToken
 from polyarch.registry.download import Getter
 from polyarch.registry.follow import Sender

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polyarch.builders.values import BuilderNode
 from polyarch.cli.gotext import parse_int
 from polyarch.errors import InputError
-from polyarch.node.builder import BuilderNode
 from polyarch.text.gotext import parse_bool
 
 __all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]

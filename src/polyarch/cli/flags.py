@@ -17,7 +17,8 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
-from polyarch.request import Output, Resources, Ulimit
+from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.values import Output
 from polyarch.text.gofmt import quoted
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import Literal
 from polyarch.digest import DiffID, Digest
 from polyarch.platforms import Platform
 from polyarch.record import asdict, field, frozen
-from polyarch.request import Resources
+from polyarch.request.limits import Resources, Ulimit
 
 __all__ = [
     "SCRIPT_FOLDER",
@@ -236,7 +236,7 @@ class ExecOp:
     mounts: tuple[ExecMount, ...] = ()
     scripts: tuple[tuple[str, str], ...] = ()
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
     proxy_env: tuple[str, ...] = ()
@@ -247,6 +247,7 @@ class ExecOp:
         """Everything, as JSON; what few steps have is left out of the others' (and of their keys)."""
         mounts = [{"do": type(mount).__name__, **asdict(mount)} for mount in self.mounts]
         form: JSONObject = {"type": "exec", **asdict(self), "mounts": mounts}
+        form["ulimits"] = [[each.name, each.soft, each.hard] for each in self.ulimits]
         del form["resources"]
         if self.resources != Resources():
             form["resources"] = asdict(self.resources)

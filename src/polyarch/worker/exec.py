@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from polyarch import request
 from polyarch.cdi.devices import Devices
 from polyarch.errors import InputError, NoEmulator, StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
@@ -24,7 +23,7 @@ from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.network import hosts_file
-from polyarch.runtime.step import Bind, Mount, Network, Resources, Security, Step, Ulimit
+from polyarch.runtime.step import Bind, Mount, Network, Security, Step
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
@@ -145,7 +144,6 @@ class StepRunner:
         env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
         home = {"HOME": who.home}
         env = {**home, **mounted.defaults, **env, **mounted.env}
-        limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
         step = Step(
             argv=op.argv,
             rootfs=str(root),
@@ -159,9 +157,9 @@ class StepRunner:
             network=Network.NONE if op.network == "none" else Network.HOST,
             security=Security(op.security),
             mounts=tuple(mounted.mounts),
-            ulimits=limits,
+            ulimits=op.ulimits,
             cgroup_parent=op.cgroup_parent,
-            resources=_limits(op.resources),
+            resources=op.resources,
             user_namespace=emulation.user_namespace,
         )
         if op.devices:
@@ -188,21 +186,6 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
         return mounts
-
-
-def _limits(wanted: request.Resources) -> Resources | None:
-    """Return the limits of a step, None if there are none."""
-    if wanted == request.Resources():
-        return None
-    return Resources(
-        memory=wanted.memory or None,
-        memory_swap=wanted.memory_swap or None,
-        cpu_shares=wanted.cpu_shares or None,
-        cpu_period=wanted.cpu_period or None,
-        cpu_quota=wanted.cpu_quota or None,
-        cpuset_cpus=wanted.cpuset_cpus,
-        cpuset_mems=wanted.cpuset_mems,
-    )
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:

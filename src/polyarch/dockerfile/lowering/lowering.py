@@ -22,7 +22,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.request import Resources
+from polyarch.request.limits import Resources, Ulimit
 from polyarch.text.gotext import nearest, quote
 
 __all__ = [
@@ -113,7 +113,7 @@ class LowerOptions:
     network: str = "default"
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
