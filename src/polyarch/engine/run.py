@@ -109,11 +109,9 @@ def _pulled(
 def _unpack(
     images: ImageSource, image: BaseImage, platform: Platform, cancel: CancelToken
 ) -> LayerStack:
-    op = ImageOp(
-        reference=image.reference, digest=image.digest, platform=platform, diff_ids=image.diff_ids
-    )
-    stack = images.stack(op)
-    images.ensure_unpacked(stack, make_vertex(op, name=f"pull {image.reference}"), cancel)
+    shown = make_vertex(ImageOp.of(image, platform), name=f"pull {image.reference}")
+    stack = LayerStack.of_image(image.diff_ids, image.blobs, image.source)
+    images.ensure_unpacked(stack, shown, cancel)
     return stack
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyarch.digest import DiffID, Digest
+from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
 __all__ = ["LAYOUT_SCHEME", "BaseImage"]
@@ -17,6 +18,7 @@ class BaseImage:
 
     `reference` is its canonical name, with a tag, or the address of a layout; `digest` that of the
     manifest for the platform. `root` is what the name stands for, an index most often; None for the manifest.
+    `blobs` are the layers' descriptors, in the order of `diff_ids`, and `source` says where they are.
     """
 
     reference: str
@@ -24,6 +26,8 @@ class BaseImage:
     diff_ids: tuple[DiffID, ...]
     config: dict[str, object]
     root: Digest | None = None
+    blobs: tuple[Descriptor, ...] = ()
+    source: str = ""
 
     @property
     def pinned(self) -> str:
