@@ -6,10 +6,14 @@ from polyarch.digest import DiffID, Digest
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
-__all__ = ["LAYOUT_SCHEME", "BaseImage"]
+__all__ = ["DEFAULT_PATH", "LAYOUT_SCHEME", "BaseImage"]
 
 LAYOUT_SCHEME = "oci-layout://"
 """What the address of an image in a folder of this machine begins with, instead of a name."""
+
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are found in an image that says nothing of it, as with BuildKit and Docker."""
 
 
 @frozen
