@@ -31,7 +31,7 @@ from polyarch.registry.remote import Registries
 from polyarch.registry.transport import Transport
 from polyarch.request.values import Output
 from polyarch.runtime.sandbox.spawner import Spawner
-from polyarch.snapshot.choose import open_snapshotter
+from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -195,7 +195,7 @@ def open_engine(
         stack.callback(programs.close)
         lease = stack.enter_context(store.leases.hold())
         stack.callback(_note_use, store, lease)
-        chosen = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        chosen = LateSnapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
         snapshotter = LeasedSnapshotter(chosen, lease)
         transport = stack.enter_context(open_transport(environ))
         yield Engine(
