@@ -181,10 +181,10 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Open the store at `root` and get ready to build; to be called in the engine, without threads.
 
-    Raises StoreError, NoRuntime.
+    The process is to end with it. Raises StoreError, NoRuntime.
     """
     with ExitStack() as stack:
-        store = stack.enter_context(Store(root))
+        store = stack.enter_context(Store(root, ends=True))
         # The process that starts steps is forked now, while there are no threads; the rest of what
         # runs programs is made when the first of them is run.
         spawner = Spawner()
