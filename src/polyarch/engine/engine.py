@@ -32,7 +32,7 @@ from polyarch.registry.transport import Transport
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
-from polyarch.snapshot.choose import open_snapshotter
+from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -202,10 +202,10 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Open the store at `root` and get ready to build; to be called in the engine, without threads.
 
-    Raises StoreError, NoRuntime.
+    The process is to end with it. Raises StoreError, NoRuntime.
     """
     with ExitStack() as stack:
-        store = stack.enter_context(Store(root))
+        store = stack.enter_context(Store(root, ends=True))
         # The process that starts steps is forked now, while there are no threads; the rest of what
         # runs programs is made when the first of them is run.
         spawner = Spawner()
@@ -216,7 +216,7 @@ def open_engine(
         stack.callback(programs.close)
         lease = stack.enter_context(store.leases.hold())
         stack.callback(_note_use, store, lease)
-        chosen = open_snapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        chosen = LateSnapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
         snapshotter = LeasedSnapshotter(chosen, lease)
         transport = stack.enter_context(open_transport(environ))
         yield Engine(
