@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.gotext import parse_bool, parse_int
@@ -21,9 +22,11 @@ from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import Output
 from polyarch.text.gofmt import quoted
 
+if TYPE_CHECKING:
+    from polyarch.images.annotation import Annotation
+
 __all__ = [
     "Allowed",
-    "Annotation",
     "Attestation",
     "CacheEntry",
     "Call",
@@ -78,16 +81,6 @@ class Attestation:
     type: str
     disabled: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-@frozen
-class Annotation:
-    """An annotation; `type` "" means manifest, `platform` None means all."""
-
-    type: str
-    platform: str | None
-    key: str
-    value: str
 
 
 @frozen
@@ -244,6 +237,9 @@ def annotation_flag(
     Later values win over those for the same place without a platform. `parse_platform` reads a
     platform; `str` of its result is what the annotation says.
     """
+    # Few builds are annotated.
+    from polyarch.images.annotation import Annotation  # noqa: PLC0415
+
     found: dict[tuple[str, str, int], Annotation] = {}
     for value in filter(None, values):
         name, equals, setting = value.partition("=")
