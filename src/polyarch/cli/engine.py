@@ -40,11 +40,11 @@ def open_engine(context: Context) -> Iterator[Engine]:
 
 @contextmanager
 def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
-    """Open the local store; see there for `works`."""
+    """Open the local store for the rest of the command; see there for `works`."""
     # Commands that don't touch the store don't pay for it.
     from polyarch.store.store import Store  # noqa: PLC0415
 
-    with Store(state_folder(context.environ), works=works) as store:
+    with Store(state_folder(context.environ), works=works, ends=True) as store:
         yield store
 
 

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 
 from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
 from polyarch.paths import docker_config_folder
 from polyarch.record import frozen
-from polyarch.registry.http import Connection
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
 

@@ -282,9 +282,7 @@ class Lowering:
         self, base: BaseImage, platform: Platform, location: Location, name: str
     ) -> Vertex:
         """Add the vertex of an image."""
-        op = ImageOp(
-            reference=base.reference, digest=base.digest, platform=platform, diff_ids=base.diff_ids
-        )
+        op = ImageOp.of(base, platform)
         return self.maker.add(op, name=name, location=location, platform_name=str(platform))
 
     def local(self) -> Vertex:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from polyarch.errors import RemoteError
-from polyarch.registry.http import Fields, ProtocolError
+from polyarch.http.connection import Fields, ProtocolError
 
 __all__ = ["decoded", "is_coded"]
 

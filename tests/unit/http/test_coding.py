@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyarch.errors import RemoteError
-from polyarch.registry.coding import decoded, is_coded
-from polyarch.registry.http import Fields, ProtocolError
+from polyarch.http.coding import decoded, is_coded
+from polyarch.http.connection import Fields, ProtocolError
 
 DATA = b"hello file\n" * 100
 CODED = gzip.compress(DATA, mtime=0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyarch.registry.http import Answer, Connection, ProtocolError
+from polyarch.http.connection import Answer, Connection, ProtocolError
 
 FIELDS = {"Host": "registry.example"}
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from polyarch.errors import InputError
+from polyarch.http.connection import Connection
+from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.record import frozen
-from polyarch.registry.hosts import Endpoint, is_loopback
-from polyarch.registry.http import Connection
 
 if TYPE_CHECKING:
     import ssl

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.registry.hosts import Endpoint
-from polyarch.registry.pools import Pools, Site, proxy_fields, proxy_for
+from polyarch.http.endpoint import Endpoint
+from polyarch.http.pools import Pools, Site, proxy_fields, proxy_for
 from registry import Registry, serving
 
 DOCKER = Endpoint(host="registry.example")
@@ -116,3 +116,19 @@ def test_which_proxy(host: str, no_proxy: str, wanted: str) -> None:
 )
 def test_addresses(scheme: str, host: str, address: tuple[str, int]) -> None:
     assert Site(endpoint=DOCKER, scheme=scheme, host=host).address == address
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("r.example", "http://proxy:3128"),
+        ("r.example:5000", "http://proxy:3128"),
+        ("in.corp:5000", ""),
+        ("corp", ""),
+        ("localhost:5000", ""),
+    ],
+)
+def test_proxy(host: str, expected: str) -> None:
+    environ = {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "other, .corp"}
+
+    assert proxy_for("https", host, environ) == expected

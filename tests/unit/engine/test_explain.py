@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from polyarch.engine.telling import Telling, place_of
+from polyarch.engine.explain import Explain, Explaining, Seen, place_of
 from polyarch.errors import StoreError
 from polyarch.graph.graph import Graph
 from polyarch.progress import ignore_events
+from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest
 from polyarch.store.store import Store
 
@@ -37,11 +38,13 @@ def test_a_store_that_takes_no_reasons_fails_no_build() -> None:
         raise StoreError("no space left on the device")
 
     store = cast("Store", SimpleNamespace(database=SimpleNamespace(ensure=refuse)))
-    telling = Telling()
-    telling.asked_for(BuildRequest(context="."))
     nothing = cast("Any", SimpleNamespace(find=refuse, seen={}))
-    observer = telling.observer(Graph(targets=()), store, nothing, nothing, ignore_events)
+    seen = Seen(
+        graph=Graph(targets=()), store=store, records=nothing, worker=nothing, sink=ignore_events
+    )
+    told: list[tuple[Explanation, ...]] = []
+    explaining = Explaining(Explain(tell=told.append), BuildRequest(context="."), seen)
 
-    observer.ended([])
+    explaining.ended([])
 
-    assert telling.found == ()
+    assert (told, explaining.solved()) == ([()], ())

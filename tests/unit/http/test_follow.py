@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
 from polyarch.errors import RemoteError
-from polyarch.registry.follow import Call, Reply, Sender, Unreachable
-from polyarch.registry.hosts import Hosts
-from polyarch.registry.pools import Pools
+from polyarch.http.endpoint import Endpoint
+from polyarch.http.follow import Call, Reply, Sender, Unreachable
+from polyarch.http.pools import Pools
 from spies import redirect
 from web import Page, WebServer, web_server
 
@@ -24,7 +23,7 @@ def web() -> Iterator[WebServer]:
 @pytest.fixture
 def sender() -> Iterator[Sender]:
     pools = Pools({})
-    yield Sender(hosts=Hosts({}, Path("/nonexistent")), pools=pools, user_agent="tests")
+    yield Sender(endpoint_of=lambda host: Endpoint(host=host), pools=pools, user_agent="tests")
     pools.close()
 
 

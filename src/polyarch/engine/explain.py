@@ -14,18 +14,18 @@ from polyarch.errors import StoreError
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import Sink, StatusEvent
-from polyarch.record import field, frozen, mutable
+from polyarch.record import frozen
+from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, is_address
-from polyarch.solver.facts import Facts, Observer
+from polyarch.solver.facts import Facts
 from polyarch.solver.records import Records
 from polyarch.store.store import Store
 from polyarch.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from polyarch.request.explanation import Explanation
     from polyarch.why.explainer import Explainer
 
-__all__ = ["Telling", "place_of"]
+__all__ = ["Explain", "Explaining", "Seen", "place_of"]
 
 
 def _no_number(_step: Digest) -> int:
@@ -44,84 +44,100 @@ def place_of(value: str) -> str:
     return os.path.realpath(value) if is_path else scrubbed(value)
 
 
-@mutable
-class Telling:
-    """What is told of one build.
+Tell = Callable[[tuple[Explanation, ...]], None]
+"""Takes why the steps of a build ran, once they have ended, whether well or not."""
 
-    With `live`, each step says why it runs as it begins. `number` gives a step's number in the display.
-    `found` are the explanations, once the steps have ended; there are none if all were cached.
+
+def _ignore(_found: tuple[Explanation, ...]) -> None:
+    pass
+
+
+@frozen
+class Explain:
+    """How a caller wants to hear why steps ran, besides in the result.
+
+    With `live`, each step says so as it begins. `number` gives a step's number in the display. `tell` is
+    called once the steps have ended, also where one failed and the build has no result.
     """
 
     live: bool = False
     number: Callable[[Digest], int] = _no_number
-    found: tuple[Explanation, ...] = ()
-    has_ended: bool = False
-    request: BuildRequest | None = None
-
-    def asked_for(self, request: BuildRequest) -> None:
-        """Take what the build was asked for."""
-        self.request = request
-
-    def observer(
-        self, graph: Graph, store: Store, records: Records, worker: Worker, sink: Sink
-    ) -> Observer:
-        """Return what is told of the steps."""
-        return _Observer(
-            telling=self, graph=graph, store=store, records=records, worker=worker, sink=sink
-        )
+    tell: Tell = _ignore
 
 
 @frozen
-class _Observer:
-    telling: Telling
+class Seen:
+    """What explanations are made from: the graph, the store's records, and what the worker has read."""
+
     graph: Graph
     store: Store
     records: Records
     worker: Worker
     sink: Sink
-    _made: list[Explainer] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Explaining:
+    """The solver's observer for one solve; `found` holds the explanations once it has ended.
+
+    There are none if all steps were cached.
+    """
+
+    def __init__(self, asked: Explain, request: BuildRequest, seen: Seen) -> None:
+        self.found: tuple[Explanation, ...] = ()
+        self._asked = asked
+        self._is_told = False
+        self._request = request
+        self._seen = seen
+        self._made: Explainer | None = None
+        self._lock = threading.Lock()
 
     def runs(self, vertex: Vertex, facts: Callable[[Vertex], Facts], /) -> None:
         """Say why a step runs, if that is wanted at once."""
-        if not self.telling.live or not vertex.name:
+        if not self._asked.live or not vertex.name:
             return
         explanation = self._explainer().explain(vertex, facts)
         now = time.time()
         for line in (explanation.text(), *explanation.details()):
-            self.sink(
+            self._seen.sink(
                 StatusEvent(step=vertex.digest, id=line, started=now, completed=now, is_remark=True)
             )
 
     def ended(self, steps: Iterable[Facts], /) -> None:
         """Keep what is known of all steps."""
-        self.telling.has_ended = True
         # The results are there, and worth more than the reasons for them: a store that has no room left
         # for these may have enough for all that is to come.
         with suppress(StoreError):
-            self.telling.found = self._explainer().end(
-                steps, find_record=self.records.find, number=self.telling.number
+            self.found = self._explainer().end(
+                steps, find_record=self._seen.records.find, number=self._asked.number
             )
+        self._tell()
+
+    def solved(self) -> tuple[Explanation, ...]:
+        """Return why steps ran; the solve has ended well."""
+        if not self._is_told:  # the solver has nothing to say of a build in which nothing ran
+            self._tell()
+        return self.found
+
+    def _tell(self) -> None:
+        self._is_told = True
+        self._asked.tell(self.found)
 
     def _explainer(self) -> Explainer:
         # An unchanged build needs none of it.
         from polyarch.why.explainer import Explainer, Forced  # noqa: PLC0415
         from polyarch.why.history import History, Project  # noqa: PLC0415
 
-        request = self.telling.request
-        assert request is not None
+        request = self._request
         with self._lock:
-            if not self._made:
+            if self._made is None:
                 project = Project(
                     context=place_of(request.context), dockerfile=place_of(request.dockerfile)
                 )
-                self._made.append(
-                    Explainer(
-                        self.graph,
-                        History(self.store.database),
-                        project,
-                        seen=self.worker.seen,
-                        forced=Forced(no_cache=request.no_cache, pull=request.pull),
-                    )
+                self._made = Explainer(
+                    self._seen.graph,
+                    History(self._seen.store.database),
+                    project,
+                    seen=self._seen.worker.seen,
+                    forced=Forced(no_cache=request.no_cache, pull=request.pull),
                 )
-        return self._made[0]
+        return self._made

@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from urllib.parse import quote, urljoin, urlsplit
 
 from polyarch.errors import RemoteError
+from polyarch.http.coding import decoded, is_coded
+from polyarch.http.connection import Answer, Connection
+from polyarch.http.endpoint import Endpoint
+from polyarch.http.origin import Origin, basic, origin_of, shown, split_login
+from polyarch.http.pools import Pools, Site, proxy_fields
 from polyarch.record import field, frozen, replace
-from polyarch.registry.coding import decoded, is_coded
-from polyarch.registry.hosts import Endpoint, Hosts
-from polyarch.registry.http import Answer, Connection
-from polyarch.registry.origin import Origin, basic, origin_of, shown, split_login
-from polyarch.registry.pools import Pools, Site, proxy_fields
 
 __all__ = ["Call", "OpenBody", "Reply", "Sender", "Unreachable"]
 
@@ -93,9 +93,9 @@ class Reply:
 
 @frozen
 class Sender:
-    """Sends calls. `hosts` says which certificates an origin is trusted by."""
+    """Sends calls. `endpoint_of` says how the machine of a name, with or without port, is spoken to."""
 
-    hosts: Hosts
+    endpoint_of: Callable[[str], Endpoint]
     pools: Pools
     user_agent: str = "polyarch"
 
@@ -111,7 +111,7 @@ class Sender:
         for _ in range(_REDIRECTS + 1):
             origin = origin_of(call.url)
             known = endpoint if origin == home else None
-            reply = self._once(call, known or self.hosts.endpoints(str(origin), mirrors=False)[-1])
+            reply = self._once(call, known or self.endpoint_of(str(origin)))
             location = reply.fields.get("Location")
             if reply.status not in _REDIRECTED or not location:
                 return reply

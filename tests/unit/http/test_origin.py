@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polyarch.errors import RemoteError
-from polyarch.registry.origin import origin_of, redacted, shown
+from polyarch.http.origin import origin_of, redacted, shown
 
 
 @pytest.mark.parametrize(

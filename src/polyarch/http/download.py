@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from polyarch.errors import RemoteError
+from polyarch.http.follow import Call, Reply, Sender, Unreachable
+from polyarch.http.origin import origin_of, redacted
+from polyarch.http.retry import PASSING, Attempts, Pause, pause_unless_cancelled, told_wait
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.registry.follow import Call, Reply, Sender, Unreachable
-from polyarch.registry.origin import origin_of, redacted
-from polyarch.registry.retry import PASSING, Attempts, Pause, pause_unless_cancelled, told_wait
 
 __all__ = ["Getter"]
 
