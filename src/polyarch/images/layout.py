@@ -30,7 +30,7 @@ from typing import BinaryIO
 
 from polyarch.digest import Digest, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
-from polyarch.images.place import BlobReader, OnBytes, Place
+from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.inroot import open_regular, read_small
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
@@ -271,7 +271,7 @@ class Layout:
         """Return False: a layout may hold manifests without what they need."""
         return False
 
-    def take_blob(self, blob: Descriptor, source: Place, on_bytes: OnBytes) -> None:
+    def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Copy a blob unless it is here. Raises StoreError, IntegrityError, and what the source raises."""
         with output_trouble("write to", self.directory):
             if self._has(blob):
