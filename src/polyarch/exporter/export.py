@@ -281,12 +281,14 @@ class Exporter:
                 refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
         remember(self.store, export.sources)
 
-    def _fetcher(self, shown: Step) -> Fetcher:
-        return Fetcher(store=self.store, places=self.places, cancel=self.cancel, shown=shown)
+    def _source(self, export: Export, shown: Step) -> StorePlace:
+        """Return where an export is: in the store, but for base layers that nobody has read."""
+        fetcher = Fetcher(store=self.store, places=self.places, cancel=self.cancel, shown=shown)
+        return StorePlace(fetcher=fetcher, sources=export.sources)
 
     def _ensure(self, export: Export, shown: Step) -> None:
         """Fetch the base layers that aren't in the store yet."""
-        fetcher = self._fetcher(shown)
+        fetcher = self._source(export, shown).fetcher
         for image in export.images:
             for layer in image.layers:
                 if layer.sources:
@@ -296,10 +298,7 @@ class Exporter:
         from polyarch.images.local import push  # noqa: PLC0415 as below
 
         for name in export.names:
-            source = StorePlace(
-                reference=name, fetcher=self._fetcher(shown), sources=export.sources
-            )
-            push(source, export.root.descriptor, export.blobs)
+            push(self._source(export, shown), export.root.descriptor, export.blobs, name)
 
     def _load(self, output: Output, export: Export, shown: Step) -> None:
         """Give the image to docker's engine, if there is one."""
@@ -333,8 +332,8 @@ class Exporter:
         for_docker = output.type == "docker"
         for document in export.documents:
             self.store.blobs.put(document.data, document.descriptor.digest)
-        self._ensure(export, shown)
         if is_true(output, "tar", default=True):
+            self._ensure(export, shown)
             blobs = self.store.blobs
             with shown.part("sending tarball", self._size(export)) as count:
                 write_output(
@@ -344,7 +343,7 @@ class Exporter:
                     ),
                 )
         else:
-            write_folder(export, self.store.blobs, Path(output.destination))
+            write_folder(export, self._source(export, shown), Path(output.destination))
 
     def _files(self, output: Output, shown: Step) -> None:
         from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above

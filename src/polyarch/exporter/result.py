@@ -7,16 +7,15 @@ from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.oci.base import IMAGE_NAME, REF_NAME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
-__all__ = ["CREATED", "IMAGE_NAME", "REF_NAME", "Export", "FileTree"]
+__all__ = ["CREATED", "Export", "FileTree"]
 
-IMAGE_NAME = "io.containerd.image.name"
 CREATED = "org.opencontainers.image.created"
-REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @frozen

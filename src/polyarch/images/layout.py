@@ -32,7 +32,7 @@ from polyarch.digest import Digest, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
 from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.inroot import open_regular, read_small
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_NAME, LAYOUT_SCHEME, REF_NAME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
@@ -44,8 +44,6 @@ from polyarch.store.trouble import output_trouble
 from polyarch.text.jsontext import read_json
 
 __all__ = [
-    "IMAGE_NAME",
-    "REF_NAME",
     "VERSION",
     "Layout",
     "LayoutAddress",
@@ -57,8 +55,6 @@ __all__ = [
 
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 """The content of the file `oci-layout`."""
-IMAGE_NAME = "io.containerd.image.name"
-REF_NAME = "org.opencontainers.image.ref.name"
 
 _SUBJECT = "io.containerd.manifest.subject"
 _REFERS_TO = "vnd.docker.reference.digest"

@@ -185,13 +185,13 @@ def pull_image(
         root = repository.resolve()
         source = KeptDocuments(place=repository, blobs=store.blobs)
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
-        target = StorePlace(reference=name, fetcher=fetcher)
+        target = StorePlace(fetcher=fetcher)
         watch = Watch(blob=_Shown(shown).fetched, cancel=cancel)
         blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
         store.layers.add_sources(name.domain, name.path, blobs)
         if name.tag or not name.digest:
             with shown.part(f"naming to {name.canonical}"):
-                target.tag(name.tag or _LATEST, root, source.manifest(root))
+                target.tag(name.canonical, root, source.manifest(root))
     return root
 
 
@@ -220,18 +220,17 @@ def push_image(
         blobs += [blob.digest for blob in (manifest.config, *manifest.layers)]
     with step(sink, f"pushing {name.canonical}") as shown:
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
-        push(StorePlace(reference=name, fetcher=fetcher), root, blobs)
+        push(StorePlace(fetcher=fetcher), root, blobs, name)
     return root
 
 
-def push(source: StorePlace, root: Descriptor, blobs: Iterable[Digest]) -> None:
-    """Push an image whose documents are in the store under the name that `source` has.
+def push(source: StorePlace, root: Descriptor, blobs: Iterable[Digest], name: Reference) -> None:
+    """Push an image whose documents are in the store under a name.
 
     `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
     Raises as `push_image`.
     """
-    store, name = source.store, source.reference
-    shown, cancel = source.fetcher.shown, source.fetcher.cancel
+    store, shown, cancel = source.store, source.fetcher.shown, source.fetcher.cancel
     tags = () if name.digest and not name.tag else (name.tag or _LATEST,)
     # Equal builds push one after another: the later one finds all there, and a registry that keeps
     # links in files (as distribution does) isn't asked for one that is being written.

@@ -1,4 +1,4 @@
-"""A place of images: a repository of a registry, an OCI image layout, or a repository of the local store.
+"""A place of images: a repository of a registry, an OCI image layout, or the local store.
 
 A copy (see `transfer`) asks each end for this much:
 

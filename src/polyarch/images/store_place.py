@@ -1,4 +1,4 @@
-"""A repository of the local store as a place of images, and blobs on their way into the store.
+"""The local store as a place of images, and blobs on their way into it.
 
 The store may know of a blob without having it: a base layer that no step has read is still where it came
 from. As a source it says where that is, for it to be mounted there; if it has to be read, it is fetched first.
@@ -6,7 +6,6 @@ from. As a source it says where that is, for it to be mounted there; if it has t
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,7 +22,7 @@ from polyarch.oci.media import is_config
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Step
-from polyarch.record import field, frozen, replace
+from polyarch.record import field, frozen
 from polyarch.store.blobs import Blobs
 from polyarch.store.store import Store
 
@@ -105,12 +104,8 @@ def remember(store: Store, sources: Mapping[Digest, Iterable[str]]) -> None:
 
 @frozen
 class StorePlace:
-    """The repository of `reference` in the local store.
+    """The local store. `sources` are where layers are known to be, beside what the store remembers."""
 
-    `sources` are where layers are known to be, beside what the store remembers.
-    """
-
-    reference: Reference
     fetcher: Fetcher
     sources: Mapping[Digest, Sequence[str]] = field(default_factory=dict)
 
@@ -121,19 +116,8 @@ class StorePlace:
 
     @property
     def name(self) -> str:
-        """What the place is called: it is no repository of a registry."""
-        return f"{self.reference.repository} in the local store"
-
-    def load(self, target: str) -> tuple[Descriptor, bytes]:
-        """Return what a tag or a digest stands for. Raises NotFound, IntegrityError."""
-        is_digest = ":" in target
-        name = replace(
-            self.reference,
-            tag=None if is_digest else target,
-            digest=Digest(target) if is_digest else None,
-        )
-        root = Descriptor.from_json(json.loads(self.store.refs.get(str(name)).descriptor))
-        return root, self.manifest(root)
+        """What the place is called."""
+        return "the local store"
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index. Raises NotFound, IntegrityError."""
@@ -183,11 +167,10 @@ class StorePlace:
         self.store.blobs.put(data, descriptor.digest)
 
     def tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
-        """Let a name stand for a manifest or index. Raises StoreError."""
+        """Let a name stand for a manifest or index; names of the store are whole ones. Raises StoreError."""
         self.put_manifest(descriptor, data, None)
         if tag:
-            name = str(replace(self.reference, tag=tag, digest=None))
-            self.store.refs.set(name, compact(descriptor.to_json()).decode())
+            self.store.refs.set(tag, compact(descriptor.to_json()).decode())
 
 
 @frozen

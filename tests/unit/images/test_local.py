@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, Results, make_export
+from exports import AMD64, ARM64, Results, make_export, store_place
 from layouts import read_folder, validate
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_folder
@@ -142,7 +142,7 @@ def test_what_was_pushed_is_pulled_whole(
 
     assert pushed == pulled == export.root.descriptor
     assert stored_image(other, name).platforms == stored_image(results.store, name).platforms
-    write_folder(export, other.blobs, tmp_path / "layout")
+    write_folder(export, store_place(other), tmp_path / "layout")
     assert len(validate(read_folder(tmp_path / "layout")).images) == 3
 
 
