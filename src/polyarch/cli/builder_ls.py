@@ -9,7 +9,7 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import LINE, Format, fitted, parse_format, table_width
-from polyarch.cli.template.values import Value
+from polyarch.golang.template.values import Value
 from polyarch.node.builder import BuilderNode, SavedBuilder
 from polyarch.node.saved import SavedBuilders
 from polyarch.platforms import Platform, column, parse

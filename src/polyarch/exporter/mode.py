@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import quote
 from polyarch.request import Output
-from polyarch.text.gofmt import quoted
 
 __all__ = ["is_mirror"]
 
@@ -14,7 +14,7 @@ def is_mirror(output: Output) -> bool:
     mode = output.attributes.get("mode", "").strip().lower()
     if mode not in {"", "copy", "delete"}:
         raise InputError(
-            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
+            f"invalid local exporter mode {quote(output.attributes['mode'])}",
             hint="use copy or delete",
         )
     return mode == "delete"

@@ -24,9 +24,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
+from polyarch.golang.json import compact
 from polyarch.node.builder import DEFAULT_NAME, SavedBuilder, default_builder
 from polyarch.node.builderform import decode, encode, encode_for_buildx
-from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
 from polyarch.paths import (
     builders_folder,
