@@ -21,11 +21,11 @@ from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
 from polyarch.errors import NotFound, StepFailed
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from polyarch.cdi.spec import Device, is_kind, read_spec
 from polyarch.errors import InputError, IntegrityError, NotFound
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import frozen
-from polyarch.text.gotext import csv_fields, parse_bool, quote
 
 __all__ = ["Devices", "Grants", "Wish", "find_devices", "parse_grants", "spec_folders"]
 
@@ -77,7 +78,7 @@ class Devices:
 
     def is_free(self, name: str) -> bool:
         """Tell whether a device says itself that every build may have it."""
-        return bool(parse_bool(self.known[name].annotations.get(_AUTO_ALLOW, "")))
+        return bool(find_bool(self.known[name].annotations.get(_AUTO_ALLOW, "")))
 
     def find(self, wishes: Iterable[Wish]) -> tuple[str, ...]:
         """Return the names of the devices that are asked for, each once.

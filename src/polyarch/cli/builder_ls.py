@@ -11,7 +11,7 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import LINE, Format, fitted, parse_format, table_width
-from polyarch.cli.template.values import Value
+from polyarch.golang.template.values import Value
 from polyarch.platforms import Platform, column, parse
 from polyarch.record import frozen
 

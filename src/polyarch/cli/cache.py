@@ -27,9 +27,9 @@ from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align_with_tabs, parse_format
-from polyarch.cli.template.values import Value
-from polyarch.cli.units import decimal_size
 from polyarch.errors import InputError
+from polyarch.golang.template.values import Value
+from polyarch.golang.units import human_size
 from polyarch.store.usage import Usage, usage
 
 __all__ = ["DU", "PRUNE"]
@@ -132,7 +132,7 @@ def _prune(options: Options, context: Context) -> int:
             history.forget_parts(parts)
 
         freed = collect(store, [policy], forget=forget, on_removed=rows.show)
-    context.stdout.write(align_with_tabs(f"Total:\t{decimal_size(freed.size)}\n"))
+    context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))
     if not freed.complete:
         context.warn(
             "WARNING: another polyarch works on the store; what nothing refers to stays until the "

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from polyarch.cli.command import Context
 from polyarch.cli.doctor_report import Check, Grade
-from polyarch.cli.units import decimal_size
 from polyarch.emulation.binfmt import HANDLERS
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import register_private
@@ -21,6 +20,7 @@ from polyarch.emulation.probe import Runnable, RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
 from polyarch.engine.programs import host_resolv_conf
 from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
+from polyarch.golang.units import human_size
 from polyarch.namespaces.subids import find_id_trouble
 from polyarch.namespaces.userns import (
     EngineNamespaces,
@@ -113,7 +113,7 @@ def disk(context: Context) -> Check:
     place = next(each for each in (root, *root.parents) if os.path.exists(each))
     status = os.statvfs(place)
     free = status.f_bavail * status.f_frsize
-    text = f"{decimal_size(free)} free at {root}"
+    text = f"{human_size(free)} free at {root}"
     if not os.access(place, os.W_OK | os.X_OK):  # also where a folder on the way may not be entered
         return Check(
             name="disk",

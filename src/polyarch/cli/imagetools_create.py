@@ -20,15 +20,15 @@ from polyarch.cli.merge import Merged, SourceDocument, merge
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.engine.engine import open_transport
 from polyarch.errors import InputError, InvalidPlatform
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import quote
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import indented
 from polyarch.oci.fields import read_document
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.platforms import Platform, normalize, parse
 from polyarch.progress import Sink, step
 from polyarch.registry.client import Client
-from polyarch.text.gofmt import quoted
 
 __all__ = ["CREATE"]
 
@@ -122,7 +122,7 @@ def _platforms(texts: Iterable[str]) -> list[Platform]:
         try:
             found.append(parse(text))
         except InvalidPlatform as error:
-            raise InputError(f"invalid platform {quoted(text)}: {error}") from error
+            raise InputError(f"invalid platform {quote(text)}: {error}") from error
     return found
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from polyarch.cli.imagetools_sources import LAYOUT, LayoutName
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import IntegrityError, MachineError, NotFound
+from polyarch.golang.json import compact
 from polyarch.inroot import open_regular
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import subject_of

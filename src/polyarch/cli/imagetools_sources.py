@@ -16,11 +16,11 @@ from pathlib import Path
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest
+from polyarch.golang.strconv import quote
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.text.gofmt import quoted
 
 __all__ = [
     "LAYOUT",
@@ -145,7 +145,7 @@ def parse_sources(texts: Iterable[str], tags: Sequence[Name]) -> tuple[Source, .
 def _completed(told: Descriptor, text: str, places: Sequence[Name]) -> Source:
     if len(places) > 1:
         raise InputError(
-            f"multiple repositories specified, cannot infer repository for {quoted(text)}"
+            f"multiple repositories specified, cannot infer repository for {quote(text)}"
         )
     return Source(name=places[0].with_digest(told.digest), told=told)
 
@@ -155,7 +155,7 @@ def _parsed(text: str) -> Name | Descriptor:
         return _parse(text)
     except InputError as error:
         raise InputError(
-            f"failed to parse source {quoted(text)}, valid sources are digests, references and "
+            f"failed to parse source {quote(text)}, valid sources are digests, references and "
             f"descriptors: {error}"
         ) from error
 

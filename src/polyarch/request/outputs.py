@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterable
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.record import replace
 from polyarch.request.values import Output
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import parse_bool
 
 __all__ = ["check_mirrors", "check_places", "default_outputs", "is_mirror", "merge_outputs"]
 
@@ -66,12 +65,10 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
 def _is_pushed(output: Output) -> bool:
     if output.type != "image":
         return False
-    text = output.attributes.get("push") or "false"
-    is_pushed = parse_bool(text)
-    if is_pushed is None:
-        reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
-        raise InputError(f"failed to solve: non-bool value specified for push: {reason}")
-    return is_pushed
+    try:
+        return parse_bool(output.attributes.get("push") or "false")
+    except InputError as error:
+        raise InputError(f"failed to solve: non-bool value specified for push: {error}") from error
 
 
 def check_places(outputs: Iterable[Output]) -> None:
@@ -80,7 +77,7 @@ def check_places(outputs: Iterable[Output]) -> None:
     for output in outputs:
         if output.type not in {"local", "tar", "oci", "docker"}:
             continue
-        if output.type == "local" or parse_bool(output.attributes.get("tar", "true")) is False:
+        if output.type == "local" or find_bool(output.attributes.get("tar", "true")) is False:
             _check_folder(output)
         elif output.destination == "-" or (not output.destination and output.type != "docker"):
             _check_stream(output, is_taken=is_taken)
@@ -135,7 +132,7 @@ def is_mirror(output: Output) -> bool:
     mode = output.attributes.get("mode", "").strip().lower()
     if mode not in {"", "copy", "delete"}:
         raise InputError(
-            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
+            f"invalid local exporter mode {quote(output.attributes['mode'])}",
             hint="use copy or delete",
         )
     return mode == "delete"
@@ -150,7 +147,7 @@ def check_mirrors(outputs: Iterable[Output]) -> None:
         place = os.path.realpath(output.destination)
         if not place.startswith(here.rstrip("/") + "/"):
             raise InputError(
-                f"local output mode=delete for destination {quoted(output.destination)} requires "
+                f"local output mode=delete for destination {quote(output.destination)} requires "
                 "--allow=buildx.local.delete",
                 hint="everything there goes that the result doesn't have",
             )

@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import frozen, mutable
-from polyarch.text.gotext import quote
 
 __all__ = ["GitReference", "GitURL", "parse_git_reference", "parse_git_url"]
 
 _SCHEMES = frozenset({"git", "http", "https", "ssh"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP = re.compile(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SHORTHAND = "github.com/"
 _FLAGS = frozenset({"submodules", "keep-git-dir", "fetch-by-commit"})
 
@@ -215,8 +213,7 @@ _SETTERS = {
 
 
 def _flag(name: str, value: str) -> bool:
-    if value == "" or value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise InputError(f"invalid {name} value: {quote(value)}")
+    found = True if value == "" else find_bool(value)
+    if found is None:
+        raise InputError(f"invalid {name} value: {quote(value)}")
+    return found

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from polyarch.digest import DiffID, Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
+from polyarch.golang.json import read_json
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
@@ -33,7 +34,6 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
 __all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
 

@@ -13,6 +13,7 @@ from polyarch.dockerfile.lowering.targets import stage_label
 from polyarch.dockerfile.syntax.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.syntax.mount import Device
 from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
+from polyarch.golang.strconv import quote
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -23,7 +24,7 @@ from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.text.gotext import nearest, quote
+from polyarch.text.nearest import nearest
 
 __all__ = [
     "BaseImages",

@@ -15,9 +15,10 @@ from polyarch.dockerfile.parser import Dockerfile
 from polyarch.dockerfile.syntax.instruction import Copy, Instruction, Run, Stage
 from polyarch.dockerfile.syntax.mount import mount_from
 from polyarch.errors import DockerfileError, InputError, NotFound
+from polyarch.golang.strconv import parse_int, quote
 from polyarch.graph.location import Location
 from polyarch.progress import check_cancelled
-from polyarch.text.gotext import parse_int, quote, suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = [
     "check_sources",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from polyarch.errors import DockerfileError
-from polyarch.text.gotext import quote
+from polyarch.golang.strconv import quote
 
 __all__ = ["windows_path"]
 

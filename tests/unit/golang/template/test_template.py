@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.cli.template.template import parse_template
-from polyarch.cli.template.values import Value
 from polyarch.errors import InputError
+from polyarch.golang.template.template import parse_template
+from polyarch.golang.template.values import Value
 
 DATA: Value = {
     "Name": "default",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from polyarch.cli.template.functions import Definition, FunctionError
-from polyarch.cli.template.nodes import (
+from polyarch.errors import InputError
+from polyarch.golang.template.functions import Definition, FunctionError
+from polyarch.golang.template.nodes import (
     Action,
     Branch,
     Chain,
@@ -20,7 +21,7 @@ from polyarch.cli.template.nodes import (
     Text,
     Variable,
 )
-from polyarch.cli.template.values import (
+from polyarch.golang.template.values import (
     MISSING,
     GoValue,
     Value,
@@ -29,7 +30,6 @@ from polyarch.cli.template.values import (
     is_true,
     type_name,
 )
-from polyarch.errors import InputError
 
 __all__ = ["Evaluator"]
 

@@ -6,11 +6,11 @@ trimming, Go's functions and docker's. Not there: define, template, block, metho
 
 from __future__ import annotations
 
-from polyarch.cli.template.evaluate import Evaluator
-from polyarch.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, INDENTED_FUNCTIONS
-from polyarch.cli.template.nodes import Node
-from polyarch.cli.template.parser import parse
-from polyarch.cli.template.values import Value
+from polyarch.golang.template.evaluate import Evaluator
+from polyarch.golang.template.functions import FUNCTIONS, HEADER_FUNCTIONS, INDENTED_FUNCTIONS
+from polyarch.golang.template.nodes import Node
+from polyarch.golang.template.parser import parse
+from polyarch.golang.template.values import Value
 from polyarch.record import frozen
 
 __all__ = ["Template", "parse_template"]

@@ -1,18 +1,20 @@
+"""Sizes and durations, with the answers of go-units and tonistiigi/units to the same ones."""
+
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.cli.units import (
-    binary_size,
-    decimal_size,
-    limit_size,
-    parse_size,
-    progress_size,
-    rough_duration,
-)
 from polyarch.errors import InputError
+from polyarch.golang.units import (
+    bytes_size,
+    human_duration,
+    human_size,
+    limit_size,
+    progress_size,
+    ram_in_bytes,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ from polyarch.errors import InputError
     ],
 )
 def test_sizes(size: int, decimal: str, binary: str, progress: str) -> None:
-    assert (decimal_size(size), binary_size(size), progress_size(size)) == (
+    assert (human_size(size), bytes_size(size), progress_size(size)) == (
         decimal,
         binary,
         progress,
@@ -58,8 +60,8 @@ def test_limit_size(size: int, text: str) -> None:
         (730 * 86400, "2 years"),
     ],
 )
-def test_rough_duration(seconds: float, text: str) -> None:
-    assert rough_duration(seconds) == text
+def test_human_duration(seconds: float, text: str) -> None:
+    assert human_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,18 @@ def test_rough_duration(seconds: float, text: str) -> None:
         ("1e3", 1000),
         ("1e30", -(1 << 63)),
         ("1p", 1 << 50),
+        ("1_0", 10),
+        ("0x_1p4k", 16 << 10),
+        ("10 ", 10),
+        ("-0", 0),
+        ("1\u212a", 1 << 10),
+        ("8191p", 8191 << 50),
+        ("8192p", -(1 << 63)),
+        ("9223372036854775807", -(1 << 63)),
     ],
 )
-def test_parse_size(text: str, size: int) -> None:
-    assert parse_size(text) == size
+def test_ram_in_bytes(text: str, size: int) -> None:
+    assert ram_in_bytes(text) == size
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,8 @@ def test_parse_size(text: str, size: int) -> None:
         ("", "invalid size: ''"),
         ("m", "invalid size: 'm'"),
         ("-1", "invalid size: '-1'"),
+        ("inf", "invalid size: 'inf'"),
+        ("1__0", 'strconv.ParseFloat: parsing "1__0": invalid syntax'),
         ("1mm", "invalid suffix: 'mm'"),
         ("1Kilo", "invalid suffix: 'Kilo'"),
         ("1bb", "invalid suffix: 'bb'"),
@@ -91,21 +103,21 @@ def test_parse_size(text: str, size: int) -> None:
         ("1  m", 'strconv.ParseFloat: parsing "1 ": invalid syntax'),
     ],
 )
-def test_parse_size_refuses(text: str, message: str) -> None:
+def test_ram_in_bytes_refuses(text: str, message: str) -> None:
     with pytest.raises(InputError) as raised:
-        parse_size(text)
+        ram_in_bytes(text)
 
     assert str(raised.value) == message
 
 
 @given(st.integers(min_value=0, max_value=1 << 53))
 def test_whole_sizes_are_read_as_they_are(size: int) -> None:
-    assert parse_size(str(size)) == size
+    assert ram_in_bytes(str(size)) == size
 
 
 @given(st.integers(min_value=0, max_value=1 << 60))
 def test_binary_sizes_are_close_when_read_back(size: int) -> None:
-    text = binary_size(size)
+    text = bytes_size(size)
 
     # Flags know no exbibytes.
-    assert "EiB" in text or parse_size(text) == pytest.approx(size, rel=1e-3, abs=1)
+    assert "EiB" in text or ram_in_bytes(text) == pytest.approx(size, rel=1e-3, abs=1)

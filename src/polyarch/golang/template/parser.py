@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from polyarch.cli.template.lexer import Token, error_at, tokens
-from polyarch.cli.template.nodes import (
+from polyarch.errors import InputError
+from polyarch.golang.strconv import quote, unquote, unquote_char
+from polyarch.golang.template.lexer import Token, error_at, tokens
+from polyarch.golang.template.nodes import (
     Action,
     Branch,
     Chain,
@@ -22,9 +23,7 @@ from polyarch.cli.template.nodes import (
     Text,
     Variable,
 )
-from polyarch.cli.template.values import Value
-from polyarch.errors import InputError
-from polyarch.text.gofmt import quoted
+from polyarch.golang.template.values import Value
 
 __all__ = ["parse"]
 
@@ -233,7 +232,7 @@ class _Parser:
             case Variable() | Chain():
                 return replace(operand, names=operand.names + names, end=end)
             case _:
-                raise error_at(self._source, start, f"unexpected . after term {quoted(token.text)}")
+                raise error_at(self._source, start, f"unexpected . after term {quote(token.text)}")
 
     def _term(self, token: Token, context: str) -> Operand:  # noqa: PLR0911 - one per kind
         start, end = token.start, token.end
@@ -260,14 +259,12 @@ class _Parser:
                 raise self._error(token, _unexpected(token, context))
 
     def _constant(self, token: Token) -> Value:
-        if token.kind == "raw":
-            return token.text[1:-1]
         if token.kind == "number":
             return self._number(token)
-        text = _unescaped(token.text[1:-1])
-        if text is None or (token.kind == "char" and len(text) != 1):
-            raise self._error(token, "invalid syntax")
-        return ord(text) if token.kind == "char" else text
+        try:
+            return unquote_char(token.text) if token.kind == "char" else unquote(token.text)
+        except InputError as error:
+            raise self._error(token, str(error)) from error
 
     def _number(self, token: Token) -> Value:
         text = token.text.replace("_", "")
@@ -284,32 +281,6 @@ class _Parser:
             return float(text)
         except ValueError as error:
             raise self._error(token, f'bad number syntax: "{token.text}"') from error
-
-
-_ESCAPE = re.compile(
-    r"\\(?:(?P<hex>x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|(?P<octal>[0-7]{3})"
-    r"|(?P<letter>[abfnrtv\\'\"])|(?P<bad>.?))",
-    re.DOTALL,
-)
-_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-
-
-def _unescaped(text: str) -> str | None:
-    """Undo Go's escapes; None if there is one that Go doesn't know."""
-    out, position = "", 0
-    for match in _ESCAPE.finditer(text):
-        if match["bad"] is not None:
-            return None
-        out += text[position : match.start()]
-        if match["letter"] is not None:
-            out += _LETTERS.get(match["letter"], match["letter"])
-        else:
-            code = int(match["octal"], 8) if match["octal"] else int(match["hex"][1:], 16)
-            if code > 0x10FFFF:
-                return None
-            out += chr(code)
-        position = match.end()
-    return out + text[position:]
 
 
 def _unexpected(token: Token, context: str) -> str:

@@ -6,21 +6,21 @@ call, without the place. `and` and `or` aren't here: they don't evaluate what th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from polyarch.cli.template.printf import sprintf
-from polyarch.cli.template.values import (
+from polyarch.golang.json import compact, indented
+from polyarch.golang.template.printf import sprintf
+from polyarch.golang.template.values import (
     MISSING,
     GoValue,
     Value,
     go_text,
     is_list,
     is_true,
+    to_json,
     type_name,
 )
-from polyarch.oci.encode import indented
 from polyarch.record import frozen
 
 __all__ = [
@@ -50,22 +50,11 @@ class Definition:
 
 
 def _json(value: Value) -> Value:
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return compact(to_json(value), for_html=False).decode()
 
 
 def _indented_json(value: Value) -> Value:
-    return indented(_plain(value)).decode()
-
-
-def _plain(value: Value) -> object:
-    """Make what the json module knows of a value."""
-    if isinstance(value, GoValue):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return None if value is MISSING else value
+    return indented(to_json(value)).decode()
 
 
 def _join(items: Sequence[str], separator: str) -> Value:

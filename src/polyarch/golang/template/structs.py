@@ -7,13 +7,13 @@ zero. As JSON it is written by its keys, in the order of the fields, zero ones l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from polyarch.cli.template.values import GoValue, Value, go_text
 from polyarch.errors import IntegrityError
+from polyarch.golang.template.values import GoValue, Value, go_text, to_json
+from polyarch.golang.time import find_time
 
 __all__ = [
     "ANY",
@@ -98,25 +98,14 @@ class _Instant(GoValue, str):
     __slots__ = ()
 
     def go_text(self) -> str:
-        """Write it as time.Time.String does: 2024-01-02 03:04:05.678 +0000 UTC."""
-        day, clock, zone = self._parts()
-        shown = "+0000 UTC" if zone == "Z" else f"{zone.replace(':', '')} {zone.replace(':', '')}"
-        return f"{day} {clock} {shown}"
+        """Write it as time.Time.String does."""
+        return str(find_time(self))
 
     def to_json(self) -> object:
         """Return the text, the fraction without zeros at its end."""
-        day, clock, zone = self._parts()
-        return f"{day}T{clock}{zone}"
-
-    def _parts(self) -> tuple[str, str, str]:
-        found = _TIME.fullmatch(self)
-        assert found is not None
-        day, clock, fraction, zone = found.groups()
-        fraction = (fraction or "").rstrip("0")
-        return day, f"{clock}.{fraction}" if fraction else clock, "Z" if zone == "+00:00" else zone
-
-
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
+        time = find_time(self)
+        assert time is not None
+        return time.rfc3339()
 
 
 class _Time:
@@ -126,7 +115,7 @@ class _Time:
         return _Nil("time.Time")
 
     def read(self, value: object) -> Value:
-        if isinstance(value, str) and _TIME.fullmatch(value):
+        if isinstance(value, str) and find_time(value) is not None:
             return _Instant(value)
         raise IntegrityError(f"{value!r} is no time")
 
@@ -270,7 +259,7 @@ class GoStruct(GoValue, Mapping[str, Value]):
             if not each.key and isinstance(value, GoStruct):
                 found |= value.to_json()
             elif not (each.omits and _is_zero(value)):
-                found[each.key] = _json(value)
+                found[each.key] = to_json(value)
         return found
 
 
@@ -280,13 +269,3 @@ class _Absent:
 
 def _is_zero(value: Value) -> bool:
     return not value and not isinstance(value, GoStruct)
-
-
-def _json(value: Value) -> object:
-    if isinstance(value, GoValue):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {key: _json(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_json(each) for each in value]
-    return None if value == () else value

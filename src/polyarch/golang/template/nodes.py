@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyarch.cli.template.values import Value
+from polyarch.golang.template.values import Value
 from polyarch.record import frozen
 
 __all__ = [

@@ -1,24 +1,23 @@
-"""Numbers as listings, progress and flags write them: sizes and rough durations.
+"""Sizes and rough durations, as listings, progress and flags write them.
 
 Four notations live side by side in docker: `du` counts in powers of 1000 with four digits, `inspect`
 in powers of 1024, progress in powers of 1000 with two decimals, and flags in powers of 1024 that are
-spelled like powers of 1000. Source: documentation and behaviour of docker's go-units and buildx.
+spelled like powers of 1000. Source: documentation and behaviour of docker/go-units, whose names the functions
+have, and of tonistiigi/units, which are formats of fmt (`progress_size`, `limit_size`).
 """
 
 from __future__ import annotations
 
-import math
-
-from polyarch.cli.gotext import parse_float
 from polyarch.errors import InputError
+from polyarch.golang.strconv import parse_float
 
 __all__ = [
-    "binary_size",
-    "decimal_size",
+    "bytes_size",
+    "human_duration",
+    "human_size",
     "limit_size",
-    "parse_size",
     "progress_size",
-    "rough_duration",
+    "ram_in_bytes",
 ]
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
@@ -31,12 +30,12 @@ _HOUR = 60 * _MINUTE
 _HOURS_PER_DAY = 24
 
 
-def decimal_size(size: float) -> str:
+def human_size(size: float) -> str:
     """Write a number of bytes with four digits, in powers of 1000: `1.024kB`."""
     return _four_digits(size, 1000.0, _DECIMAL)
 
 
-def binary_size(size: float) -> str:
+def bytes_size(size: float) -> str:
     """Write a number of bytes with four digits, in powers of 1024: `1.5KiB`."""
     return _four_digits(size, 1024.0, _BINARY)
 
@@ -63,7 +62,7 @@ def limit_size(size: int) -> str:
     return number.removesuffix(".0") + _BINARY[power]
 
 
-def rough_duration(seconds: float) -> str:
+def human_duration(seconds: float) -> str:
     """Write a duration in seconds in words, with one unit: `About an hour`, `3 weeks`."""
     whole = int(seconds)
     if whole < 1:
@@ -93,7 +92,7 @@ def _rough_hours(exact: float) -> str:
     return f"{int(exact) // _HOURS_PER_DAY // 365} years"
 
 
-def parse_size(text: str) -> int:
+def ram_in_bytes(text: str) -> int:
     """Read a size such as `64m`, `1.5 GiB` or `100`; `k` and `kB` are 1024 here.
 
     Raises InputError with go-units' message. What is more than 64 bits becomes the lowest number, as
@@ -106,7 +105,8 @@ def parse_size(text: str) -> int:
     number = parse_float(digits)
     if number < 0:
         raise InputError(f"invalid size: '{text}'")
-    return _truncated(number * _factor(text[end + 1 :]))
+    size = number * _factor(text[end + 1 :])
+    return _LOWEST_INT64 if size >= 1 << 63 else int(size)
 
 
 def _factor(suffix: str) -> int:
@@ -120,9 +120,3 @@ def _factor(suffix: str) -> int:
     if too_long or factor is None or lower[1:] not in {"", "b", "ib"}:
         raise InputError(f"invalid suffix: '{lower}'")
     return factor
-
-
-def _truncated(number: float) -> int:
-    if math.isnan(number) or number >= float(1 << 63):
-        return _LOWEST_INT64
-    return int(number)

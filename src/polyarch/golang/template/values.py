@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-__all__ = ["MISSING", "GoValue", "Missing", "Value", "go_text", "is_list", "is_true", "type_name"]
+__all__ = [
+    "MISSING",
+    "GoValue",
+    "Missing",
+    "Value",
+    "go_text",
+    "is_list",
+    "is_true",
+    "to_json",
+    "type_name",
+]
 
 
 class Missing(Enum):
@@ -50,6 +60,19 @@ def is_list(value: Value) -> bool:
 def is_true(value: Value) -> bool:
     """Whether `if` takes a value for true: what isn't zero or empty."""
     return value is not MISSING and bool(value)
+
+
+def to_json(value: Value) -> object:
+    """Return what the json module knows of a value; a nil slice, which is an empty tuple, is null."""
+    if isinstance(value, GoValue):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if value == () or value is MISSING:
+        return None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [to_json(item) for item in value]
+    return value
 
 
 def type_name(value: Value) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from polyarch.cli.template.values import Value, go_text, is_list, type_name
-from polyarch.text.gofmt import quoted
+from polyarch.golang.strconv import quote, quote_rune
+from polyarch.golang.template.values import Value, go_text, is_list, type_name
 
 __all__ = ["sprintf"]
 
@@ -55,8 +55,7 @@ def _formatted(match: re.Match[str], value: Value) -> str:
         return "[" + " ".join(_formatted(match, item) for item in value) + "]"
     if isinstance(value, Mapping) and verb not in "vT":
         items = (
-            f"{quoted(k) if verb == 'q' else k}:{_formatted(match, value[k])}"
-            for k in sorted(value)
+            f"{quote(k) if verb == 'q' else k}:{_formatted(match, value[k])}" for k in sorted(value)
         )
         return "map[" + " ".join(items) + "]"
     text = _by_verb(match, verb, value)
@@ -70,7 +69,7 @@ def _formatted(match: re.Match[str], value: Value) -> str:
 def _by_verb(match: re.Match[str], verb: str, value: Value) -> str | None:
     """Write one plain value; None if the verb isn't for it."""
     if verb == "v":
-        return quoted(value) if "#" in match["flags"] and isinstance(value, str) else go_text(value)
+        return quote(value) if "#" in match["flags"] and isinstance(value, str) else go_text(value)
     if verb == "T":
         return type_name(value)
     if isinstance(value, bool):
@@ -89,7 +88,7 @@ def _string(match: re.Match[str], verb: str, value: str) -> str | None:
         case "s":
             return value
         case "q":
-            return quoted(value)
+            return quote(value)
         case "x":
             return value.encode(errors="replace").hex()
         case "X":
@@ -107,7 +106,7 @@ def _integer(match: re.Match[str], verb: str, value: int) -> str | None:
         case "c":
             return chr(value) if 0 <= value <= 0x10FFFF else "\ufffd"
         case "q":
-            return f"'{chr(value)}'" if 0 <= value <= 0x10FFFF else "'\ufffd'"
+            return quote_rune(value)
         case "U":
             return f"U+{value:04X}"
         case _:
