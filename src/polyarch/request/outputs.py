@@ -27,10 +27,8 @@ def merge_outputs(
     """
     merged = [_spelled_out(output) for output in outputs]
     if push:
-        merged = [_pushed(each) if each.type == "image" else each for each in merged]
-        if not any(each.type == "image" for each in merged):
-            merged.append(_pushed(Output(type="image")))
-    if load and not any(each.type == "docker" and not each.destination for each in merged):
+        merged = _with_push(merged)
+    if load and not any(map(_is_loaded, merged)):
         merged.append(Output(type="docker"))
     if tags:
         merged = [_named(each, tags) if each.type in _NAMED else each for each in merged]
@@ -48,6 +46,16 @@ def default_outputs(tags: tuple[str, ...], *, needs_digest: bool) -> tuple[Outpu
     if tags:
         return (_named(Output(type="image"), tags),)
     return (Output(type="image"),) if needs_digest else ()
+
+
+def _with_push(outputs: list[Output]) -> list[Output]:
+    if not any(each.type == "image" for each in outputs):
+        return [*outputs, _pushed(Output(type="image"))]
+    return [_pushed(each) if each.type == "image" else each for each in outputs]
+
+
+def _is_loaded(output: Output) -> bool:
+    return output.type == "docker" and not output.destination
 
 
 def _spelled_out(output: Output) -> Output:

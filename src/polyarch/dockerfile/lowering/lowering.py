@@ -295,6 +295,19 @@ class Lowering:
         shown = f"[context {context.key}] load from client"
         return self.maker.add(LocalOp(name=context.key), name=shown)
 
+    def _earlier_stage(
+        self, state: StageState, name: str, index: int, location: Location
+    ) -> Vertex:
+        if index >= state.index:
+            raise DockerfileError(
+                f"cannot mount from stage {quote(name)}, "
+                "stage needs to be defined before current command",
+                hint="move that stage up",
+                place=location,
+            )
+        state.taken.stages[index] = None
+        return self.stage(index).vertex
+
     def source(
         self, state: StageState, name: str, index: int | None, location: Location
     ) -> tuple[Vertex, bool]:
@@ -309,15 +322,7 @@ class Lowering:
         if index is not None:
             context = self.stage_context(index, platform)
             if context is None:
-                if index >= state.index:
-                    raise DockerfileError(
-                        f"cannot mount from stage {quote(name)}, "
-                        "stage needs to be defined before current command",
-                        hint="move that stage up",
-                        place=location,
-                    )
-                state.taken.stages[index] = None
-                return self.stage(index).vertex, False
+                return self._earlier_stage(state, name, index, location), False
         else:
             context = self.find_context(name, platform)
         if name == SCRATCH or (context and context.is_empty):
