@@ -28,6 +28,7 @@ _INTERIM_LIMIT = 20
 _LENGTH_DIGITS = 18
 _SKIP_LIMIT = 1 << 20
 """A rest of a body that is longer is not read for the sake of keeping the connection."""
+_PIECE = 1 << 16
 _NO_BODY = frozenset({204, 304})
 
 
@@ -218,6 +219,16 @@ class Answer:
         else:
             yield from self._piece(self._length, size)
         self._end()
+
+    def read(self, limit: int) -> bytes:
+        """Return the body. Raises OSError, ProtocolError if it has more than `limit` bytes."""
+        data = bytearray()
+        for piece in self.stream(min(limit + 1, _PIECE)):
+            data += piece
+            if len(data) > limit:
+                self.drop()
+                raise ProtocolError(f"a body of more than the {limit} bytes allowed")
+        return bytes(data)
 
     def drop(self) -> None:
         """Be done with the answer: read a small body that nobody has begun to read, or hang up."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from polyarch.errors import RemoteError
 from polyarch.http.follow import Call, Reply, Sender
-from polyarch.http.origin import origin_of, redacted
-from polyarch.http.retry import PASSING, Attempts, Pause, pause_unless_cancelled, told_wait
+from polyarch.http.origin import origin_of, redacted, shown
+from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled, told_wait
 from polyarch.http.unreachable import Unreachable
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
@@ -41,11 +41,9 @@ class Getter:
             reply.close()
 
     def _answer(self, call: Call) -> Reply:
-        attempts = Attempts(self.cancel, self.pause)
-
-        def once() -> Reply:
+        def send() -> Reply:
             try:
-                reply = self.sender.send(call)
+                return self.sender.send(call)
             except Unreachable as error:
                 # Where a redirect leads to is nothing that the user has written.
                 why = error.error if error.origin == origin_of(call.url) else error
@@ -54,13 +52,15 @@ class Getter:
                     hint=error.hint,
                     temporary=error.temporary,
                 ) from error
-            if reply.status in PASSING and attempts.left:
-                reply.close()
-                raise RemoteError(
-                    f"{redacted(call.url)} says {reply.status}",
-                    temporary=True,
-                    wait=told_wait(reply.fields.get("Retry-After")),
-                )
-            return reply
 
-        return attempts.run(once)
+        return Attempts(self.cancel, self.pause).answer(send, _refusal)
+
+
+def _refusal(reply: Reply) -> RemoteError:
+    reply.close()
+    return RemoteError(
+        f"{shown(reply.url)} says {reply.status}",
+        status=reply.status,
+        temporary=passes(reply.status),
+        wait=told_wait(reply.fields.get("Retry-After")),
+    )

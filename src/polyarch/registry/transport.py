@@ -18,7 +18,7 @@ from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
 from polyarch.http.follow import Call, OpenBody, Reply, Sender
 from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
-from polyarch.http.retry import PASSING, told_wait
+from polyarch.http.retry import passes, told_wait
 from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
@@ -194,6 +194,14 @@ class Transport:
             confidential=bool(authorization or body),
         )
         response = self._send(call, host, host.name)
+        if passes(response.status):
+            response.close()
+            raise RegistryError(
+                f"failed to authorize at {shown(url)}: status {response.status}",
+                status=response.status,
+                temporary=True,
+                wait=told_wait(response.headers.get("Retry-After")),
+            )
         return response.status, response.read()
 
     def _check_realm(self, host: Host, realm: str) -> None:
@@ -314,7 +322,7 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         hint=hint,
         status=response.status,
         codes=codes,
-        temporary=response.status in PASSING,
+        temporary=passes(response.status),
         wait=told_wait(response.headers.get("Retry-After")),
     )
 
