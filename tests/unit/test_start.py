@@ -29,7 +29,7 @@ UNWANTED = {
 
 def test_a_build_is_begun_with_few_modules() -> None:
     script = (
-        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.pipeline, "
+        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.pipeline.build, "
         "polyarch.cli.display.plain; print(*sys.modules)"
     )
 

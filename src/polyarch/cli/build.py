@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.build_flags import BUILD_FLAGS, ignored_flags
 from polyarch.cli.build_request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.builder_settings import ignores_attestations, jobs_of
@@ -25,15 +27,13 @@ from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.node.builder import BuilderNode, SavedBuilder
-from polyarch.node.saved import SavedBuilders
 from polyarch.paths import is_device
 from polyarch.record import frozen, replace
 
 if TYPE_CHECKING:
     from polyarch.cli.calls import Answer
-    from polyarch.node.telling import Telling
-    from polyarch.result import BuildResult
+    from polyarch.request.explanation import Explanation
+    from polyarch.request.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
 
@@ -111,28 +111,34 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
     # The engine is most of the program: a wrong flag is told without it.
-    from polyarch.cli.engine import open_node  # noqa: PLC0415
-    from polyarch.node.telling import Telling  # noqa: PLC0415
-    from polyarch.pipeline import build_on  # noqa: PLC0415
+    from polyarch.cli.engine import open_engine  # noqa: PLC0415
+    from polyarch.engine.explain import Explain  # noqa: PLC0415
+    from polyarch.pipeline.build import build_on  # noqa: PLC0415
 
-    telling = Telling(live=explain, number=display.number)
+    told: list[tuple[Explanation, ...]] = []
     with ExitStack() as stack:
-        node = stack.enter_context(open_node(context))
+        engine = stack.enter_context(open_engine(context))
         if explain:
-            stack.callback(_explain, telling, context)
+            stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
         stack.enter_context(_solving())
-        return build_on(node, asked.request, sink=display, cancel=cancel, telling=telling)
+        return build_on(
+            engine,
+            asked.request,
+            sink=display,
+            cancel=cancel,
+            explain=Explain(live=explain, number=display.number, tell=told.append),
+        )
 
 
-def _explain(telling: Telling, context: Context) -> None:
+def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
     """Say below all progress why steps ran, whether the build ended well or not."""
     from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
 
-    steps = [each for each in telling.found if each.causes]
-    if not telling.has_ended:
-        return
+    if not told:
+        return  # the build didn't get as far as its steps
+    steps = [each for each in told[-1] if each.causes]
     context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
     for line in explained_lines(steps):
         context.warn(line)
@@ -155,18 +161,18 @@ def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer
     # For those who ask only.
     from polyarch.cli.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
     from polyarch.cli.check import check_answer, shown_name  # noqa: PLC0415
-    from polyarch.cli.engine import open_node  # noqa: PLC0415
-    from polyarch.questions import check_on, outline_on, targets_on  # noqa: PLC0415
+    from polyarch.cli.engine import open_engine  # noqa: PLC0415
+    from polyarch.pipeline.questions import check_on, outline_on, targets_on  # noqa: PLC0415
 
     if call.name == "subrequests.describe":
         return describe()
     request = asked.request
-    with open_node(context) as node, cancel_on_signals() as cancel, display, _solving():
+    with open_engine(context) as engine, cancel_on_signals() as cancel, display, _solving():
         if call.name == "outline":
-            return outline_answer(outline_on(node, request, sink=display, cancel=cancel))
+            return outline_answer(outline_on(engine, request, sink=display, cancel=cancel))
         if call.name == "targets":
-            return targets_answer(targets_on(node, request, sink=display, cancel=cancel))
-        found = check_on(node, request, sink=display, cancel=cancel)
+            return targets_answer(targets_on(engine, request, sink=display, cancel=cancel))
+        found = check_on(engine, request, sink=display, cancel=cancel)
         return check_answer(found, shown_name(request))
 
 

@@ -34,12 +34,12 @@ from polyarch.cli.options import Options
 from polyarch.cli.proxies import proxy_args
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
-from polyarch.library.ask import make_request
-from polyarch.library.outputs import check_mirrors
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import frozen, replace
-from polyarch.request import BuildRequest, Output, Secret, is_address
+from polyarch.request.make import make_request
+from polyarch.request.outputs import check_mirrors
+from polyarch.request.values import BuildRequest, Output, Secret, is_address
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 

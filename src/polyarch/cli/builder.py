@@ -6,6 +6,8 @@ import os
 from base64 import b64decode
 from collections.abc import Iterable
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
 from polyarch.cdi.devices import Devices, find_devices, spec_folders
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
@@ -17,8 +19,6 @@ from polyarch.errors import InputError, NotFound, PolyarchError
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
-from polyarch.node.builder import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
-from polyarch.node.saved import SavedBuilders
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform, column
 from polyarch.store.gc import Policy, default_policies

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builder import UNSUPPORTED
 from polyarch.cli.command import Command, Context
 from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import LINE, Format, fitted, parse_format, table_width
 from polyarch.golang.template.values import Value
-from polyarch.node.builder import BuilderNode, SavedBuilder
-from polyarch.node.saved import SavedBuilders
 from polyarch.platforms import Platform, column, parse
 from polyarch.record import frozen
 

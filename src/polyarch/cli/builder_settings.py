@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polyarch.builders.values import BuilderNode
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
-from polyarch.node.builder import BuilderNode
 
 __all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from polyarch.builders.saved import SavedBuilders
 from polyarch.cli.cache_filter import CacheFilter, parse_filters
 from polyarch.cli.cache_records import (
     COLUMNS,
@@ -29,7 +30,6 @@ from polyarch.cli.table import align_with_tabs, parse_format
 from polyarch.errors import InputError
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_size
-from polyarch.node.saved import SavedBuilders
 from polyarch.store.usage import Usage, usage
 
 __all__ = ["DU", "PRUNE"]

@@ -8,9 +8,9 @@ from polyarch.cli.calls import Answer, encoded, location_json
 from polyarch.dockerfile.lint.linter import Finding
 from polyarch.errors import InputError, Place
 from polyarch.graph.location import Location
-from polyarch.questions import CheckResult
+from polyarch.pipeline.questions import CheckResult
 from polyarch.record import replace
-from polyarch.request import BuildRequest, is_address
+from polyarch.request.values import BuildRequest, is_address
 
 __all__ = ["check_answer", "shown_name"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, require_local
 from polyarch.cli.command import Context
-from polyarch.node.builder import DEFAULT_NAME, SavedBuilder, require_local
-from polyarch.node.saved import SavedBuilders
 
 __all__ = ["working_builder"]
 

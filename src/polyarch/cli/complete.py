@@ -235,7 +235,7 @@ def _chosen(values: Iterable[str], word: str, prefix: str, *, is_list: bool = Fa
 
 
 def _builders(environ: Mapping[str, str]) -> list[str]:
-    from polyarch.node.saved import SavedBuilders  # noqa: PLC0415 only who completes one
+    from polyarch.builders.saved import SavedBuilders  # noqa: PLC0415 only who completes one
 
     return [builder.name for builder in SavedBuilders(environ).all()]
 

@@ -11,12 +11,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Flag, Kind, Options
-from polyarch.errors import InputError, NotFound
-from polyarch.golang.csv import csv_fields
-from polyarch.golang.strconv import quote
-from polyarch.node.builder import (
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import (
     DEFAULT_NAME,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
@@ -27,7 +23,11 @@ from polyarch.node.builder import (
     with_node,
     without_node,
 )
-from polyarch.node.saved import SavedBuilders
+from polyarch.cli.command import Command, Context
+from polyarch.cli.options import Flag, Kind, Options
+from polyarch.errors import InputError, NotFound
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import quote
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
 

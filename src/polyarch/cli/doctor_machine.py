@@ -18,6 +18,7 @@ from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import register_private
 from polyarch.emulation.probe import Runnable, RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
+from polyarch.engine.programs import host_resolv_conf
 from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
 from polyarch.golang.units import human_size
 from polyarch.namespaces.subids import find_id_trouble
@@ -27,7 +28,6 @@ from polyarch.namespaces.userns import (
     parse_subids,
     subid_names,
 )
-from polyarch.node.hands import host_resolv_conf
 from polyarch.paths import docker_config_folder, state_folder
 from polyarch.record import frozen
 from polyarch.runtime.choose import choose_runtime, find_host

@@ -12,11 +12,11 @@ from polyarch.paths import state_folder
 from polyarch.record import replace
 
 if TYPE_CHECKING:
-    from polyarch.node.local import LocalNode
+    from polyarch.engine.engine import Engine
     from polyarch.registry.remote import Registries
     from polyarch.store.store import Store
 
-__all__ = ["enter", "open_node", "open_registries", "open_store"]
+__all__ = ["enter", "open_engine", "open_registries", "open_store"]
 
 
 def enter(context: Context) -> Context:
@@ -27,24 +27,24 @@ def enter(context: Context) -> Context:
 
 
 @contextmanager
-def open_node(context: Context) -> Iterator[LocalNode]:
-    """Open the local node; `context` is one that `enter` returned."""
+def open_engine(context: Context) -> Iterator[Engine]:
+    """Open the engine; `context` is one that `enter` returned."""
     # Listing images needs a store only.
-    from polyarch.node.local import open_local_node  # noqa: PLC0415
+    from polyarch.engine.engine import open_engine as open_at  # noqa: PLC0415
 
     assert context.namespaces is not None
     root = state_folder(context.environ)
-    with open_local_node(root, context.namespaces, context.environ) as node:
-        yield node
+    with open_at(root, context.namespaces, context.environ) as engine:
+        yield engine
 
 
 @contextmanager
 def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
-    """Open the local store; see there for `works`."""
+    """Open the local store for the rest of the command; see there for `works`."""
     # Commands that don't touch the store don't pay for it.
     from polyarch.store.store import Store  # noqa: PLC0415
 
-    with Store(state_folder(context.environ), works=works) as store:
+    with Store(state_folder(context.environ), works=works, ends=True) as store:
         yield store
 
 
@@ -52,7 +52,7 @@ def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
 def open_registries(store: Store, context: Context) -> Iterator[Registries]:
     """Open the registries as the source of what goes into the store."""
     # Only paid for by those who speak to a registry.
-    from polyarch.node.local import open_transport  # noqa: PLC0415
+    from polyarch.engine.engine import open_transport  # noqa: PLC0415
     from polyarch.registry.remote import Registries as Remote  # noqa: PLC0415
 
     with open_transport(context.environ) as transport:

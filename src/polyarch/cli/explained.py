@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 from polyarch.errors import InputError, NotFound
-from polyarch.explanation import Explanation
 from polyarch.record import asdict
+from polyarch.request.explanation import Explanation
 from polyarch.why.history import Explained
 
 __all__ = ["as_json", "chosen", "explained_lines"]

@@ -17,7 +17,8 @@ from polyarch.golang.units import ram_in_bytes
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
-from polyarch.request import Output, Resources, Ulimit
+from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.values import Output
 
 __all__ = [
     "Allowed",

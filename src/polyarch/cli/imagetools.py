@@ -12,9 +12,9 @@ from polyarch.cli.imagetools_sources import Name, parse_name
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
+from polyarch.engine.engine import open_transport
 from polyarch.errors import InputError
 from polyarch.golang.template.template import parse_template
-from polyarch.node.local import open_transport
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index
 from polyarch.registry.client import Client

@@ -18,10 +18,10 @@ from polyarch.cli.imagetools_sources import Name, Source, parse_name, parse_sour
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.merge import Merged, SourceDocument, merge
 from polyarch.cli.options import Flag, Kind, Options
+from polyarch.engine.engine import open_transport
 from polyarch.errors import InputError, InvalidPlatform
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
-from polyarch.node.local import open_transport
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.manifest import parse_manifest

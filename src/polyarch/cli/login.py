@@ -11,10 +11,10 @@ from polyarch.cli.dockerconfig import HUB_KEY, config_key, erase, store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import ask, ask_secret
 from polyarch.errors import InputError, RegistryError
+from polyarch.http.retry import PASSING, Attempts
 from polyarch.progress import CancelToken
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.retry import PASSING, Attempts
 from polyarch.registry.transport import Request, Response, Transport, refusal
 
 __all__ = ["LOGIN", "LOGOUT", "check_credentials"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from polyarch import __version__
+from polyarch.builders.values import BuilderNode
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.probe import Runnable, runnable
-from polyarch.node.builder import BuilderNode
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform
 from polyarch.record import frozen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+from polyarch.builders.saved import docker_endpoint
 from polyarch.errors import IntegrityError
-from polyarch.node.saved import docker_endpoint
 from polyarch.oci.fields import read_document
 from polyarch.paths import docker_config_folder
 

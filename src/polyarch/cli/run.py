@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.cli.command import Command, Context
-from polyarch.cli.engine import open_node
+from polyarch.cli.engine import open_engine
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.report import CommandFailed
+from polyarch.engine.run import ProgramRefused, RunRequest, run_image
 from polyarch.errors import Cancelled, InputError, PolyarchError
-from polyarch.node.run import ProgramRefused, RunRequest, run_image
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
 from polyarch.runtime.talk import SILENCE, Talk
@@ -134,11 +134,11 @@ def _run(options: Options, context: Context) -> int:
     try:
         with (
             _talk(options, context) as talk,
-            open_node(context) as node,
+            open_engine(context) as engine,
             cancel_on_signals() as cancel,
         ):
             sink = _Announcer(request.reference, context)
-            return run_image(node, request, on_output=show, sink=sink, cancel=cancel, talk=talk)
+            return run_image(engine, request, on_output=show, sink=sink, cancel=cancel, talk=talk)
     except Cancelled:
         raise
     except PolyarchError as error:

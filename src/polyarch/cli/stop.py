@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import require_local
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
 from polyarch.cli.options import Options
-from polyarch.node.builder import require_local
-from polyarch.node.saved import SavedBuilders
 
 __all__ = ["STOP"]
 

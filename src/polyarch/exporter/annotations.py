@@ -13,7 +13,7 @@ from polyarch.errors import InputError
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
-from polyarch.request import Output
+from polyarch.request.values import Output
 
 __all__ = [
     "INDEX",

@@ -16,7 +16,6 @@ from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.counting import CountingSink
-from polyarch.exporter.mode import is_mirror
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
 from polyarch.golang.json import compact
@@ -25,7 +24,8 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
-from polyarch.request import Output
+from polyarch.request.outputs import is_mirror
+from polyarch.request.values import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble, tree_trouble

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from polyarch.errors import InputError
 from polyarch.record import replace
-from polyarch.request import BuildRequest, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, Output, Secret, is_address
 
 __all__ = ["settle"]
 

@@ -1,7 +1,7 @@
 """The distribution spec v1.1, operation by operation: what a registry is asked, and what its answers mean.
 
 A repository is written `domain/path`, as `Reference.repository` is. Each operation has one budget of
-attempts (see `retry`), whatever it is made of. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
+attempts (see `http.retry`), whatever it is made of. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urljoin
 from polyarch.digest import Digest, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
 from polyarch.golang.json import compact
+from polyarch.http.retry import ATTEMPTS, PASSING, Attempts, Pause, pause_unless_cancelled
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
@@ -22,7 +23,6 @@ from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MAN
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.retry import ATTEMPTS, PASSING, Attempts, Pause, pause_unless_cancelled
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
 
 __all__ = ["Client"]

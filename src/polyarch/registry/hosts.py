@@ -8,40 +8,20 @@ configuration folder and, for those who come from BuildKit, from `buildkitd.toml
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.errors import InputError
+from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_folder
 from polyarch.record import frozen
 
-__all__ = ["Endpoint", "Hosts", "is_loopback", "load_hosts"]
+__all__ = ["Hosts", "load_hosts"]
 
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
-
-
-@frozen
-class Endpoint:
-    """A machine that serves a registry.
-
-    `host` has a port if it isn't the usual one; `prefix` comes behind `/v2`, and is empty or ends
-    with a slash. `namespace` tells a mirror whose images are wanted. `plain` is HTTP; together with
-    `insecure`, which is HTTPS that trusts anyone, HTTPS is tried first. Each of `keypairs` is a
-    client's certificate and its key.
-    """
-
-    host: str
-    prefix: str = ""
-    namespace: str = ""
-    plain: bool = False
-    insecure: bool = False
-    authorities: tuple[Path, ...] = ()
-    keypairs: tuple[tuple[Path, Path], ...] = ()
 
 
 @frozen
@@ -73,6 +53,10 @@ class Hosts:
                 found.append(self._endpoint(host, path.strip("/"), domain))
         return (*found, self._endpoint(domain, "", ""))
 
+    def endpoint(self, name: str) -> Endpoint:
+        """Return how a machine is spoken to that is named by itself, and not for a registry."""
+        return self.endpoints(name, mirrors=False)[-1]
+
     def _endpoint(self, name: str, path: str, namespace: str) -> Endpoint:
         settings = self._settings.get(name, _Settings())
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
@@ -92,11 +76,6 @@ class Hosts:
             authorities=tuple(authorities),
             keypairs=tuple(keypairs),
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host`, with or without port, is this machine."""
-    return _LOOPBACK.match(host) is not None
 
 
 def load_hosts(

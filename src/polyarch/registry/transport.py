@@ -2,7 +2,7 @@
 
 A request goes to the mirrors of its registry first, if they may answer it; any error there leads to the
 next. It is sent once, and again with what opens the registry after 401; who tries again after errors is
-`retry`. A challenge counts if it comes from the machine that was asked, by the scheme it was asked in: not
+`http.retry`. A challenge counts if it comes from the machine that was asked, by the scheme it was asked in: not
 from storage that a blob was redirected to, nor from where an upload went.
 """
 
@@ -16,14 +16,15 @@ from typing import Self
 from urllib.parse import urlencode
 
 from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
+from polyarch.http.endpoint import Endpoint
+from polyarch.http.follow import Call, OpenBody, Reply, Sender, Unreachable
+from polyarch.http.origin import Origin, origin_of, shown
+from polyarch.http.pools import Pools
+from polyarch.http.retry import PASSING, told_wait
 from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.follow import Call, OpenBody, Reply, Sender, Unreachable
-from polyarch.registry.hosts import Endpoint, Hosts
-from polyarch.registry.origin import Origin, origin_of, shown
-from polyarch.registry.pools import Pools
-from polyarch.registry.retry import PASSING, told_wait
+from polyarch.registry.hosts import Hosts
 
 __all__ = ["OpenBody", "Request", "Response", "Transport", "refusal"]
 
@@ -102,7 +103,7 @@ class Transport:
         self._hosts = hosts
         self._credentials = credentials
         self._pools = Pools()
-        self._sender = Sender(hosts=hosts, pools=self._pools, user_agent=user_agent)
+        self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[str, Authorizer] = {}
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()

@@ -16,19 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyarch.record import replace
+from polyarch.request.limits import Resources
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
-from polyarch.runtime.step import (
-    SHM,
-    Bind,
-    DeviceNode,
-    Host,
-    Mount,
-    Network,
-    Resources,
-    Step,
-    Tmpfs,
-)
+from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
 
 __all__ = ["SYSTEM_FOLDERS", "base_devices", "bound_devices", "oci_config"]
 
@@ -129,8 +120,8 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
         linux["resources"] = {"devices": [everything, *given]}
     if seccomp and not step.insecure:
         linux["seccomp"] = oci_profile()
-    if step.resources is not None and cgroup:
-        linux.setdefault("resources", {}).update(_oci_resources(step.resources))
+    if cgroup and (limits := _oci_resources(step.resources)):
+        linux.setdefault("resources", {}).update(limits)
     return linux
 
 
@@ -254,12 +245,12 @@ def _oci_resources(resources: Resources) -> Json:
         "shares": resources.cpu_shares,
         "quota": resources.cpu_quota,
         "period": resources.cpu_period,
-        "cpus": resources.cpuset_cpus or None,
-        "mems": resources.cpuset_mems or None,
+        "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
     }
     parts: dict[str, Json] = {"memory": memory, "cpu": cpu}
     return {
-        name: {key: value for key, value in part.items() if value is not None}
+        name: {key: value for key, value in part.items() if value}
         for name, part in parts.items()
-        if any(value is not None for value in part.values())
+        if any(part.values())
     }

@@ -105,7 +105,7 @@ class OciRuntime:
                 around.enter_context(make_parent(step, cgroup))
             write_bundle(folder, oci_config(mounted, self._host, cgroup=cgroup))
             words = [container]
-            if step.resources is not None and self._can_keep():
+            if step.is_limited and self._can_keep():
                 words.insert(0, "--keep")
             try:
                 argv = self._argv(step, command, words, folder)

@@ -54,11 +54,15 @@ class Store:
     Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
     a scratch folder and connections of its own. With `works=False` the caller promises to add no blobs
     or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
+    With `ends=True` it promises to end the process, by `os._exit`, when the store is closed.
     Raises StoreError.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False, works: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, sync: bool = False, works: bool = True, ends: bool = False
+    ) -> None:
         self.root = root
+        self._ends = ends
         self._held = ExitStack()
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
@@ -108,7 +112,10 @@ class Store:
 
     def close(self) -> None:
         """Close the database and remove the scratch folder."""
-        self.database.close()
+        if self._ends:
+            self.database.leave()
+        else:
+            self.database.close()
         self._held.close()
         with self._lock:
             scratch, self._scratch = self._scratch, None

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from polyarch.digest import Digest
-from polyarch.explanation import Cause, Explanation
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Cause, Explanation
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Record

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from polyarch.explanation import Cause
+from polyarch.request.explanation import Cause
 from polyarch.why.seen import Seen
 
 __all__ = ["FileMark", "differences", "list_seen", "pack", "unpack"]

@@ -23,13 +23,13 @@ from urllib.parse import urlsplit
 from polyarch import process
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound, RemoteError
 from polyarch.graph.op import GitOp
+from polyarch.http.download import Getter
+from polyarch.http.follow import Sender
+from polyarch.http.origin import origin_of
+from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.origin import origin_of
-from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
 from polyarch.text.epoch import has_date
@@ -100,7 +100,7 @@ class GitSource:
     def _destination(self, url: str, cancel: CancelToken) -> str:
         """Return where a repository has moved to."""
         pools = Pools(self.environ)
-        sender = Sender(hosts=load_hosts(self.environ), pools=pools)
+        sender = Sender(endpoint_of=load_hosts(self.environ).endpoint, pools=pools)
         getter = Getter(sender=sender, cancel=cancel)
         try:
             with getter.get(f"{url}{_REFS}", {}, self._authorization(url)) as reply:

@@ -6,9 +6,9 @@ from base64 import b64encode
 
 import pytest
 
+from polyarch.builders.values import BuilderNode
 from polyarch.cli.builder_settings import ignores_attestations, jobs_of
 from polyarch.errors import InputError
-from polyarch.node.builder import BuilderNode
 
 
 def node(config: str = "", **options: str) -> BuilderNode:

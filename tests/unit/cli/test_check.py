@@ -9,8 +9,8 @@ from polyarch.dockerfile.lint.linter import Finding
 from polyarch.dockerfile.lint.rules import FROM_AS_CASING, INVALID_BASE_IMAGE_PLATFORM
 from polyarch.errors import DockerfileError, NotFound
 from polyarch.graph.location import Location, SourceText
-from polyarch.questions import CheckResult
-from polyarch.request import BuildRequest
+from polyarch.pipeline.questions import CheckResult
+from polyarch.request.values import BuildRequest
 
 SOURCE = SourceText(name="Dockerfile", text="FROM a as b\nRUN c \\\n  d\n")
 SECOND = Finding(

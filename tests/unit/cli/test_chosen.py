@@ -11,10 +11,10 @@ import pytest
 
 from buildxfiles import folder_of_buildx
 from commands import call
+from polyarch.builders.saved import SavedBuilders
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Context
 from polyarch.errors import MachineError
-from polyarch.node.saved import SavedBuilders
 
 
 def working(environ: dict[str, str], builder: str = "", program: str = "polyarch") -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from polyarch.cli.explained import as_json, chosen, explained_lines
 from polyarch.digest import sha256
 from polyarch.errors import InputError, NotFound
-from polyarch.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, Explanation
 from polyarch.why.history import Explained, Project
 
 

@@ -28,7 +28,8 @@ from polyarch.cli.flags import (
     ulimit_flag,
 )
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
-from polyarch.request import Output, Resources, Ulimit
+from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.values import Output
 
 
 def platform(text: str) -> str:

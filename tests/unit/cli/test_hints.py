@@ -9,7 +9,7 @@ from polyarch.cli.display.display import open_display
 from polyarch.cli.flags import allow_flag, annotation_flag, resource_flag, secret_flag, ulimit_flag
 from polyarch.cli.hints import hint_for
 from polyarch.errors import InputError
-from polyarch.library.ask import make_request
+from polyarch.request.make import make_request
 
 
 def hint(call: Callable[[], object]) -> str:

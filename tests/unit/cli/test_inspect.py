@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from polyarch.builders.saved import SavedBuilders
 from polyarch.cdi.devices import Devices
 from polyarch.cdi.spec import Device, Edits
 from polyarch.cli.builder import inspection
-from polyarch.node.saved import SavedBuilders
 
 FREE = "org.mobyproject.buildkit.device.autoallow"
 ONE = Device(name="v/c=one", edits=Edits())

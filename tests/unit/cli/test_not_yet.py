@@ -9,7 +9,7 @@ from polyarch.cli.commands import COMMANDS, Entry, load
 from polyarch.cli.flags import attest_flag, cache_flag
 from polyarch.cli.not_yet import left_out
 from polyarch.errors import InputError
-from polyarch.request import BuildRequest
+from polyarch.request.values import BuildRequest
 
 GITHUB = {"ACTIONS_RUNTIME_TOKEN": "secret", "ACTIONS_RESULTS_URL": "https://results.example/"}
 

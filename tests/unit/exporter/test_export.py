@@ -19,7 +19,7 @@ from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
 from polyarch.exporter.result import Export, FileTree
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken, Event, Step, StepEvent
-from polyarch.request import Output
+from polyarch.request.values import Output
 from trees import look_at, plant
 
 

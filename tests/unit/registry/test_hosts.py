@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.registry.hosts import Endpoint, load_hosts
-from polyarch.registry.pools import proxy_for
+from polyarch.http.endpoint import Endpoint
+from polyarch.registry.hosts import load_hosts
 
 
 def test_settings_and_certificates(tmp_path: Path) -> None:
@@ -53,19 +53,3 @@ def test_damaged_settings_name_the_file(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"registries\.toml: "):
         load_hosts({"XDG_CONFIG_HOME": str(tmp_path)})
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("r.example", "http://proxy:3128"),
-        ("r.example:5000", "http://proxy:3128"),
-        ("in.corp:5000", ""),
-        ("corp", ""),
-        ("localhost:5000", ""),
-    ],
-)
-def test_proxy(host: str, expected: str) -> None:
-    environ = {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "other, .corp"}
-
-    assert proxy_for("https", host, environ) == expected

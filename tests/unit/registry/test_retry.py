@@ -15,19 +15,13 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
-from polyarch.registry.pools import Pools
-from polyarch.registry.retry import Attempts, told_wait
 from polyarch.registry.transport import Transport
 from registry import Registry, opened, serving
 from spies import at_once
-from web import Page, web_server
 
 DATA = b"0123456789" * (1 << 18)
 BLOB = Descriptor(media_type=OCI_LAYER, digest=sha256(DATA), size=len(DATA))
-HOSTS = Hosts({}, Path("/nonexistent"))
 
 
 @pytest.fixture
@@ -37,7 +31,9 @@ def server() -> Iterator[Registry]:
 
 
 def client() -> Client:
-    transport = Transport(HOSTS, Credentials({"DOCKER_CONFIG": "/nonexistent"}))
+    transport = Transport(
+        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+    )
     return Client(opened(transport), CancelToken(), pause=at_once)
 
 
@@ -138,53 +134,3 @@ def test_a_mount_that_fails_is_an_upload(server: Registry) -> None:
     assert not client().mount_blob(f"{server.host}/app", BLOB.digest, f"{server.host}/base")
 
     assert len(server.requests) == 5
-
-
-def test_a_download_is_asked_for_five_times() -> None:
-    pools = Pools({})
-    getter = Getter(sender=Sender(hosts=HOSTS, pools=pools), cancel=CancelToken(), pause=at_once)
-    with web_server() as web:
-        web.pages["/f"] = Page(status=503)
-        with getter.get(f"{web.address}/f", {}) as reply:
-            assert reply.status == 503
-        pools.close()
-
-    assert len(web.asked) == 5
-
-
-def test_waiting() -> None:
-    waited: list[float] = []
-    attempts = Attempts(CancelToken(), lambda seconds, _: waited.append(seconds))
-    errors = iter(
-        [
-            RegistryError("a kept connection was hung up on", temporary=True),
-            RegistryError("busy", status=503, temporary=True),
-            RegistryError("come back", status=429, temporary=True, wait=7.0),
-            RegistryError("busy", status=503, temporary=True),
-            RegistryError("the last", status=503, temporary=True),
-        ]
-    )
-
-    def operation() -> None:
-        raise next(errors)
-
-    with pytest.raises(RegistryError, match="the last"):
-        attempts.run(operation)
-
-    assert waited == [0.05, 1.0, 7.0, 4.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("", 0),
-        ("7", 7),
-        ("0", 0.05),
-        ("99999999", 30),
-        ("-1", 0),
-        ("Wed, 21 Oct 2026", 0),
-        ("²", 0),
-    ],
-)
-def test_retry_after(text: str, seconds: float) -> None:
-    assert told_wait(text) == seconds

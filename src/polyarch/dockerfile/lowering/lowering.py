@@ -23,7 +23,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.request import Resources
+from polyarch.request.limits import Resources, Ulimit
 from polyarch.text.nearest import nearest
 
 __all__ = [
@@ -114,7 +114,7 @@ class LowerOptions:
     network: str = "default"
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
@@ -283,9 +283,7 @@ class Lowering:
         self, base: BaseImage, platform: Platform, location: Location, name: str
     ) -> Vertex:
         """Add the vertex of an image."""
-        op = ImageOp(
-            reference=base.reference, digest=base.digest, platform=platform, diff_ids=base.diff_ids
-        )
+        op = ImageOp.of(base, platform)
         return self.maker.add(op, name=name, location=location, platform_name=str(platform))
 
     def local(self) -> Vertex:

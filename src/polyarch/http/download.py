@@ -1,0 +1,72 @@
+"""GET of any web server, for ADD and for build contexts: nothing of a registry's API, nor its passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from polyarch.errors import RemoteError
+from polyarch.http.follow import Call, Reply, Sender, Unreachable
+from polyarch.http.origin import origin_of, redacted
+from polyarch.http.retry import PASSING, Attempts, Pause, pause_unless_cancelled, told_wait
+from polyarch.progress import CancelToken
+from polyarch.record import frozen
+
+__all__ = ["Getter"]
+
+
+@frozen
+class Getter:
+    """Fetches files; `pause` waits between attempts."""
+
+    sender: Sender
+    cancel: CancelToken
+    pause: Pause = pause_unless_cancelled
+
+    @contextmanager
+    def get(self, url: str, fields: Mapping[str, str], authorization: str = "") -> Iterator[Reply]:
+        """Send GET and give the answer, whatever its status, for as long as the block lasts.
+
+        Redirects are followed, with `authorization` (or the login in the address) as long as they stay
+        at the origin; what passes is tried again. Raises RemoteError, Cancelled.
+        """
+        call = Call(method="GET", url=url, fields=fields, authorization=authorization)
+        reply = self._answer(call)
+        try:
+            yield reply
+        except OSError as error:
+            raise RemoteError(f"{redacted(url)} broke off: {error}", temporary=True) from error
+        finally:
+            reply.close()
+
+    def _answer(self, call: Call) -> Reply:
+        attempts = Attempts(self.cancel, self.pause)
+
+        def once() -> Reply:
+            try:
+                reply = self.sender.send(call)
+            except Unreachable as error:
+                raise _unreachable(call.url, error) from error
+            if reply.status in PASSING and attempts.left:
+                reply.close()
+                raise RemoteError(
+                    f"{redacted(call.url)} says {reply.status}",
+                    temporary=True,
+                    wait=told_wait(reply.fields.get("Retry-After")),
+                )
+            return reply
+
+        return attempts.run(once)
+
+
+def _unreachable(url: str, failure: Unreachable) -> RemoteError:
+    error = failure.error
+    is_certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    host = origin_of(failure.url)
+    return RemoteError(
+        f"can't fetch {redacted(url)}: {error}",
+        hint=f"trust its CA: put it into /etc/docker/certs.d/{host}/ca.crt"
+        if is_certificate
+        else "check the name, the network and the proxy settings",
+        temporary=not is_certificate,
+    )
