@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from polyarch.cli import flags
 from polyarch.golang import units
 from polyarch.golang.csv import csv_fields
+from polyarch.images.annotation import Annotation
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
 
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 
-def annotation_flag(values: list[str]) -> list[flags.Annotation]:
+def annotation_flag(values: list[str]) -> list[Annotation]:
     """`--annotation`, sorted as the table has it."""
     found = flags.annotation_flag(values, parse_platform=parse_platform)
     return sorted(found, key=lambda a: json.dumps([a.key, a.type, a.platform, a.value]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from polyarch.cli.hints import hint_for
 from polyarch.errors import InputError, InvalidReference
@@ -20,9 +21,11 @@ from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import Output
 
+if TYPE_CHECKING:
+    from polyarch.images.annotation import Annotation
+
 __all__ = [
     "Allowed",
-    "Annotation",
     "Attestation",
     "CacheEntry",
     "Call",
@@ -77,16 +80,6 @@ class Attestation:
     type: str
     disabled: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-@frozen
-class Annotation:
-    """An annotation; `type` "" means manifest, `platform` None means all."""
-
-    type: str
-    platform: str | None
-    key: str
-    value: str
 
 
 @frozen
@@ -242,6 +235,9 @@ def annotation_flag(
     Later values win over those for the same place without a platform. `parse_platform` reads a
     platform; `str` of its result is what the annotation says.
     """
+    # Few builds are annotated.
+    from polyarch.images.annotation import Annotation  # noqa: PLC0415
+
     found: dict[tuple[str, str, int], Annotation] = {}
     for value in filter(None, values):
         name, equals, setting = value.partition("=")

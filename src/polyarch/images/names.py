@@ -1,84 +1,91 @@
-"""What `imagetools` is told: names at registries and in folders, digests, descriptors.
+"""How images are named: at a registry, in a layout, or, where several are joined, by a digest alone.
 
 alpine:3.20                     a name at a registry
-sha256:...                      a digest, in the only repository that is named
-{"digest": "sha256:...", ...}   a descriptor; what it says wins over what the registry says
-oci-layout://FOLDER[:tag|@digest]
+oci-layout://DIRECTORY[:TAG][@DIGEST]
+sha256:...                      a digest, in the only place that is named
+{"digest": "sha256:...", ...}   a descriptor; what it says wins over what the place says
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest
 from polyarch.golang.strconv import quote
+from polyarch.images.layout import Layout, LayoutAddress, parse_layout
+from polyarch.images.place import Place
+from polyarch.images.registry_place import RegistryPlace
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
+from polyarch.record import frozen, replace
+from polyarch.registry.client import Client
 
-__all__ = [
-    "LAYOUT",
-    "LayoutName",
-    "Name",
-    "RegistryName",
-    "Source",
-    "parse_name",
-    "parse_sources",
-]
+__all__ = ["LayoutName", "Name", "Places", "RegistryName", "Source", "parse_name", "parse_sources"]
 
-LAYOUT = "oci-layout://"
 _LATEST = "latest"
-_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z")
-_TAG = re.compile(r"\w[\w.-]{0,127}\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayoutName:
-    """An image in a folder, by tag or by digest."""
+    """An image in a layout."""
 
-    folder: Path
-    tag: str = ""
-    digest: Digest | None = None
+    address: LayoutAddress
 
     def __str__(self) -> str:
-        """Write it as it is typed."""
-        tag = f":{self.tag}" if self.tag else ""
-        return f"{LAYOUT}{self.folder}{tag}" + (f"@{self.digest}" if self.digest else "")
+        return str(self.address) if self.digest else f"{self.place}:{self.target}"
+
+    @property
+    def target(self) -> str:
+        """What the place is asked for: a digest, or a tag."""
+        return self.address.target
+
+    @property
+    def tag(self) -> str:
+        """The tag that an image gets by the name; a name by digest gives none."""
+        return "" if self.digest else self.target
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest that is given."""
+        return self.address.digest
 
     @property
     def place(self) -> str:
-        """The folder, told apart from a repository."""
-        return f"{LAYOUT}{self.folder}"
+        """The name of the place: the layout's address."""
+        return f"{LAYOUT_SCHEME}{self.short}"
 
     @property
     def short(self) -> str:
-        """The place as people call it: the folder."""
-        return str(self.folder)
+        """The place as people call it: the directory."""
+        return str(self.address.directory)
 
     def with_digest(self, digest: Digest) -> LayoutName:
-        """Return the name of something else in the folder."""
-        return LayoutName(folder=self.folder, digest=digest)
+        """Return the name of something else in the layout."""
+        return LayoutName(address=replace(self.address, tag="", digest=digest))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegistryName:
     """An image at a registry."""
 
     reference: Reference
 
     def __str__(self) -> str:
-        """Write it in full."""
         return self.reference.canonical
 
     @property
+    def target(self) -> str:
+        """What the place is asked for: a digest, or a tag."""
+        return self.reference.target
+
+    @property
     def tag(self) -> str:
-        """The tag, "" where only a digest is given."""
+        """The tag that an image gets by the name; "" where only a digest is given."""
         return self.reference.tag or ("" if self.reference.digest else _LATEST)
 
     @property
@@ -88,7 +95,7 @@ class RegistryName:
 
     @property
     def place(self) -> str:
-        """The repository, `domain/path`."""
+        """The name of the place: the repository, `domain/path`."""
         return self.reference.repository
 
     @property
@@ -104,26 +111,44 @@ class RegistryName:
 Name = RegistryName | LayoutName
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
-    """One source: where it is, and what the user says of it in a descriptor."""
+    """One of several images to be joined: where it is, and what the user says of it in a descriptor."""
 
     name: Name
     told: Descriptor | None = None
 
 
+class Places:
+    """The places that names are in, each made once."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._places: dict[str, Place] = {}
+
+    def of(self, name: Name) -> Place:
+        """Return where a name is."""
+        found = self._places.get(name.place)
+        if found is None:
+            found = self._places[name.place] = self._open(name)
+        return found
+
+    def _open(self, name: Name) -> Place:
+        if isinstance(name, LayoutName):
+            return Layout(name.address.directory)
+        repository = replace(name.reference, tag=None, digest=None)
+        return RegistryPlace(reference=repository, client=self._client)
+
+    def called(self, name: str) -> Place:
+        """Return the place that has been asked for already, by its own name."""
+        return self._places[name]
+
+
 def parse_name(text: str) -> Name:
-    """Read a name at a registry or in a folder. Raises InvalidReference, InvalidDigest."""
-    if not text.startswith(LAYOUT):
-        return RegistryName(reference=parse_reference(text))
-    path, digest, tag = text.removeprefix(LAYOUT), None, ""
-    before, at, after = path.rpartition("@")
-    if at and _DIGEST.match(after):
-        path, digest = before, parse_digest(after)
-    before, colon, after = path.rpartition(":")
-    if colon and _TAG.match(after):
-        path, tag = before, after
-    return LayoutName(folder=Path(path), tag=tag or ("" if digest else _LATEST), digest=digest)
+    """Read a name at a registry or in a layout. Raises InvalidReference, InvalidDigest, InputError."""
+    if text.startswith(LAYOUT_SCHEME):
+        return LayoutName(address=parse_layout(text))
+    return RegistryName(reference=parse_reference(text))
 
 
 def parse_sources(texts: Iterable[str], tags: Sequence[Name]) -> tuple[Source, ...]:

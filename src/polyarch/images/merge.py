@@ -1,23 +1,23 @@
 """Manifests and indexes from several places -> one index: the rules of `imagetools create`.
 
-Values only; what stands in registries is brought and taken away by `imagetools_create`.
+Values only; `create` brings what goes in and takes away what comes out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
-from polyarch.cli.flags import Annotation
 from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
+from polyarch.images.annotation import Annotation
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
 from polyarch.platforms import Platform, normalize, rank
+from polyarch.record import field, frozen, replace
 
 __all__ = ["Attestation", "Merged", "SourceDocument", "merge"]
 
@@ -31,11 +31,11 @@ Attestation = Callable[[Descriptor, str], Descriptor | None]
 """Finds the attestation of a manifest at a place, if it is there but in no index."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceDocument:
     """A manifest or index that goes in; a manifest's descriptor says its platform.
 
-    `place` is where it comes from: a repository, or a folder.
+    `place` is where it comes from: the name of a `Place`.
     """
 
     descriptor: Descriptor
@@ -43,7 +43,7 @@ class SourceDocument:
     place: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Merged:
     """What comes out: the root document, and where each of its entries comes from."""
 
