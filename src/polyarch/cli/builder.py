@@ -11,17 +11,18 @@ from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, re
 from polyarch.cdi.devices import Devices, find_devices, spec_folders
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
-from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align
+from polyarch.cli.version import RELEASE
+from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound, PolyarchError
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform, column
-from polyarch.store.gc import Policy, default_policies
+from polyarch.store.policy import Policy, default_policies
 from polyarch.store.snapshots import RecordType
 
 __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
@@ -102,7 +103,7 @@ def _node(
     if node.flags:
         lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
     if local:
-        lines.append(f"BuildKit version:\t{VERSION}")
+        lines.append(f"BuildKit version:\t{RELEASE}")
     shown = column(node.platforms, platforms)
     if shown:
         lines.append(f"Platforms:\t{', '.join(shown)}")

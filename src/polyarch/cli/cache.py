@@ -110,9 +110,8 @@ def _prune(options: Options, context: Context) -> int:
     ):
         return 0
     # Only now: asking is quick, and most who prune by hand are asked.
-    from polyarch.solver.records import Records  # noqa: PLC0415
-    from polyarch.store.gc import Policy, collect  # noqa: PLC0415
-    from polyarch.why.history import History  # noqa: PLC0415
+    from polyarch.engine.collect import prune  # noqa: PLC0415
+    from polyarch.store.policy import Policy  # noqa: PLC0415
 
     policy = Policy(
         matches=wanted.matches if wanted.conditions else None,
@@ -124,14 +123,7 @@ def _prune(options: Options, context: Context) -> int:
     )
     rows = _Rows(context, verbose=options.is_set("verbose"))
     with open_store(context, works=False) as store:
-        cache = Records(store.database)
-        history = History(store.database)
-
-        def forget(parts: Sequence[str]) -> None:
-            cache.forget_parts(parts)
-            history.forget_parts(parts)
-
-        freed = collect(store, [policy], forget=forget, on_removed=rows.show)
+        freed = prune(store, [policy], on_removed=rows.show)
     context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))
     if not freed.complete:
         context.warn(

@@ -60,7 +60,7 @@ def _run(options: Options, context: Context) -> int:
             builders.use(builder.name)
     if options.is_set("bootstrap"):
         # Only those who ask for it pay for looking what runs here; it is remembered.
-        from polyarch.cli.machine import local_platforms  # noqa: PLC0415
+        from polyarch.emulation.advertised import local_platforms  # noqa: PLC0415
 
         local_platforms(context.environ)
     context.print(builder.name)

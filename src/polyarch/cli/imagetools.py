@@ -10,13 +10,12 @@ from polyarch.cli.imagetools_inspected import Inspected
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
-from polyarch.engine.engine import open_transport
+from polyarch.engine.places import open_places
 from polyarch.errors import InputError
 from polyarch.golang.template.template import parse_template
-from polyarch.images.names import Name, Places, parse_name
+from polyarch.images.names import Name, parse_name
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index
-from polyarch.registry.client import Client
 
 __all__ = ["INSPECT", "describe"]
 
@@ -74,8 +73,8 @@ def _inspect(options: Options, context: Context) -> int:
     if options.is_set("raw") and form:
         raise InputError("format and raw cannot be used together")
     name = parse_name(typed)
-    with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
-        place = Places(Client(transport, cancel)).of(name)
+    with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
+        place = places.of(name)
         root, data = place.load(name.target)
         # No line end behind what is to be taken as it is.
         if options.is_set("raw"):

@@ -13,14 +13,13 @@ from polyarch.cli.files import write_file
 from polyarch.cli.flags import annotation_flag
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
-from polyarch.engine.engine import open_transport
+from polyarch.engine.places import open_places
 from polyarch.errors import InputError, InvalidPlatform
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
 from polyarch.images.create import Asked, make, publish
-from polyarch.images.names import Places, parse_name, parse_sources
+from polyarch.images.names import parse_name, parse_sources
 from polyarch.platforms import Platform, parse
-from polyarch.registry.client import Client
 
 __all__ = ["CREATE"]
 
@@ -63,8 +62,7 @@ def _platforms(texts: Iterable[str]) -> list[Platform]:
 
 def _create(options: Options, context: Context) -> int:
     asked = _asked(options)
-    with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
-        places = Places(Client(transport, cancel))
+    with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
         made = make(asked, places)
         if options.is_set("dry-run"):
             context.print(made.data.decode())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import Gate
 from polyarch.engine.lazy import LazyPrograms
+from polyarch.engine.registries import open_transport
 from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
@@ -25,10 +26,7 @@ from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
-from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
-from polyarch.registry.transport import Transport
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
@@ -50,7 +48,7 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "open_engine", "open_transport"]
+__all__ = ["Built", "Engine", "Sources", "open_engine"]
 
 
 @frozen
@@ -189,11 +187,6 @@ class Engine:
         )
         solved = solver.solve(graph, cancel)
         return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
-
-
-def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
-    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
-    return Transport(load_hosts(environ), Credentials(environ))
 
 
 @contextmanager

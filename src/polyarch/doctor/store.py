@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from polyarch.cli.doctor_report import Check, Grade
+from polyarch.doctor.check import Check, Grade
 from polyarch.errors import StoreError
 from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.record import frozen

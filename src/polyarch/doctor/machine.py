@@ -1,43 +1,28 @@
-"""What this machine allows: each check looks at one thing, believing nothing that it can try.
-
-The first part is looked at where the command is called, the second in the engine, where builds run.
-"""
+"""What this machine allows, looked at where the command is called: one thing for each check."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from polyarch.cli.command import Context
-from polyarch.cli.doctor_report import Check, Grade
+from polyarch.doctor.check import Check, Grade
 from polyarch.emulation.binfmt import HANDLERS
 from polyarch.emulation.facts import Facts
-from polyarch.emulation.private import register_private
 from polyarch.emulation.probe import Runnable, RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
-from polyarch.engine.programs import host_resolv_conf
-from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
 from polyarch.golang.units import human_size
 from polyarch.namespaces.subids import find_id_trouble
 from polyarch.namespaces.userns import (
-    EngineNamespaces,
     needs_user_namespace,
     parse_subids,
     subid_names,
 )
-from polyarch.paths import docker_config_folder, state_folder
-from polyarch.record import frozen
-from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import Holder
-from polyarch.runtime.sandbox.spawner import Spawner
-from polyarch.snapshot.choose import open_snapshotter
-from polyarch.store.store import Store
+from polyarch.paths import docker_config_folder
 
 __all__ = [
-    "EngineChecks",
     "credentials",
     "disk",
     "emulators",
@@ -81,10 +66,10 @@ def subordinate_ids(*, names: tuple[str, ...]) -> Check:
     return Check(name=title, grade=Grade.OK, text=f"{count} subordinate ids")
 
 
-def credentials(context: Context) -> Check:
+def credentials(environ: Mapping[str, str]) -> Check:
     """Look whether Docker's configuration, and the programs that it names, are there."""
     title = "credentials"
-    path = docker_config_folder(context.environ) / "config.json"
+    path = docker_config_folder(environ) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         helpers = [config.get("credsStore"), *config.get("credHelpers", {}).values()]
@@ -94,7 +79,7 @@ def credentials(context: Context) -> Check:
         return Check(
             name=title, grade=Grade.WARN, text=f"{path} can't be used: {error}", mend=f"mend {path}"
         )
-    folders = context.environ.get("PATH", os.defpath).split(":")
+    folders = environ.get("PATH", os.defpath).split(":")
     for helper in sorted({f"docker-credential-{each}" for each in helpers if each}):
         if not any(os.access(os.path.join(folder, helper), os.X_OK) for folder in folders):
             return Check(
@@ -107,9 +92,8 @@ def credentials(context: Context) -> Check:
     return Check(name=title, grade=Grade.OK, text=f"{path}, {known} registries signed in to")
 
 
-def disk(context: Context) -> Check:
+def disk(root: Path) -> Check:
     """Look at the space where the store is, or would be."""
-    root = state_folder(context.environ)
     place = next(each for each in (root, *root.parents) if os.path.exists(each))
     status = os.statvfs(place)
     free = status.f_bavail * status.f_frsize
@@ -132,14 +116,14 @@ def disk(context: Context) -> Check:
     )
 
 
-def emulators(context: Context) -> Iterator[Check]:
-    """Look which architectures' programs run here, and how."""
-    facts = Facts(state_folder(context.environ))
-    running = {each.architecture: each.how for each in runnable(facts, context.environ)}
+def emulators(root: Path, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Look which architectures' programs run here, and how; what is known of that is below `root`."""
+    facts = Facts(root)
+    running = {each.architecture: each.how for each in runnable(facts, environ)}
     for handler in HANDLERS:
         architecture = handler.architecture
         bare = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
-        emulator = find_emulator(bare, facts, context.environ)
+        emulator = find_emulator(bare, facts, environ)
         match running.get(architecture):
             case RunsHow.NATIVE:
                 yield _architecture(architecture, "natively")
@@ -162,99 +146,6 @@ def _not_running(architecture: str, qemu: str, *, has_emulator: bool) -> Check:
 
 def _architecture(architecture: str, how: str) -> Check:
     return Check(name=f"linux/{architecture}", grade=Grade.OK, text=f"runs {how}")
-
-
-@frozen
-class EngineChecks:
-    """What is tried in the engine's namespaces, before there are threads."""
-
-    context: Context
-    namespaces: EngineNamespaces
-    store: Store | None
-
-    def run(self) -> Iterator[Check]:
-        """Look at one thing after the other."""
-        yield self._namespaces()
-        spawner = Spawner()
-        try:
-            yield self._private_handlers(spawner)
-            if self.store is not None:
-                yield self._overlay(self.store)
-                yield self._runtime(spawner, self.store)
-        finally:
-            spawner.close()
-        yield self._network()
-
-    def _namespaces(self) -> Check:
-        where = "a user namespace" if self.namespaces.rootless else "root's own rights"
-        pids = "" if self.namespaces.pid_namespace else ", without a PID namespace"
-        ids = self.namespaces.mapped_ids
-        return Check(
-            name="namespaces",
-            grade=Grade.OK,
-            text=f"builds run in {where}{pids}; {ids} user ids are mapped",
-        )
-
-    def _private_handlers(self, spawner: Spawner) -> Check:
-        title = "emulation"
-        try:
-            if self.namespaces.rootless:
-                os.close(register_private(()))
-            else:
-                Holder(spawner, ()).close()
-        except (NamespaceForbidden, MachineError) as error:
-            return Check(
-                name=title,
-                grade=Grade.WARN,
-                text=f"not without handlers of the whole machine: {error}",
-                mend="sudo polyarch binfmt install all",
-            )
-        return Check(name=title, grade=Grade.OK, text="builds register emulators for themselves")
-
-    def _overlay(self, store: Store) -> Check:
-        try:
-            open_snapshotter(store, "overlay")
-        except PolyarchError as error:
-            return Check(
-                name="overlayfs",
-                grade=Grade.WARN,
-                text=f"{error}: every step copies all files",
-                mend="sudo modprobe overlay",
-            )
-        return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
-
-    def _runtime(self, spawner: Spawner, store: Store) -> Check:
-        environ = self.context.environ
-        host = find_host(rootless=self.namespaces.rootless, mapped_ids=self.namespaces.mapped_ids)
-        try:
-            runtime = choose_runtime(
-                environ.get("POLYARCH_RUNTIME"),
-                host=host,
-                spawner=spawner,
-                facts=Facts(store.root),
-                temporary=lambda: store.temporary("probe"),
-                environ=environ,
-            )
-        except PolyarchError as error:
-            return Check(
-                name="runtime", grade=Grade.FAIL, text=str(error), mend="sudo apt-get install runc"
-            )
-        return Check(name="runtime", grade=Grade.OK, text=f"steps are run by {runtime.name}")
-
-    def _network(self) -> Check:
-        servers = re.findall(r"^\s*nameserver\s+(\S+)", host_resolv_conf(), re.MULTILINE)
-        if not servers:
-            return Check(
-                name="network",
-                grade=Grade.WARN,
-                text="steps share the machine's network, but /etc/resolv.conf names no server",
-                mend="echo nameserver 1.1.1.1 | sudo tee -a /etc/resolv.conf",
-            )
-        return Check(
-            name="network",
-            grade=Grade.OK,
-            text=f"steps share the machine's; names are asked of {', '.join(servers)}",
-        )
 
 
 def unprivileged_names() -> tuple[str, ...]:

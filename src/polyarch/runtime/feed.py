@@ -1,39 +1,15 @@
-"""What a program hears: our standard input, or the keys of a terminal that it is given."""
+"""What a program is to hear, brought to it for as long as it runs."""
 
 from __future__ import annotations
 
 import os
 import select
 import threading
-from collections.abc import Callable
 from typing import Self
 
-from polyarch.record import frozen
-
-__all__ = ["SILENCE", "Feed", "Talk"]
+__all__ = ["Feed"]
 
 _CHUNK = 65536
-
-
-def _nobody(_master: int) -> None:
-    return
-
-
-@frozen
-class Talk:
-    """How a step is talked to; by default not at all.
-
-    `stdin` is a descriptor whose bytes become its standard input, or are typed at its terminal.
-    `terminal` is the size (rows, columns) of a terminal for it, which is then its output, too; our end
-    of that is handed to `on_terminal`, to be used until the step has ended.
-    """
-
-    stdin: int | None = None
-    terminal: tuple[int, int] | None = None
-    on_terminal: Callable[[int], None] = _nobody
-
-
-SILENCE = Talk()
 
 
 class Feed:

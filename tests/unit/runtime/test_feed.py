@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from polyarch.runtime.talk import Feed
+from polyarch.runtime.feed import Feed
 
 
 def test_all_of_a_file_is_copied_and_the_end_told(tmp_path: Path) -> None:
