@@ -25,10 +25,10 @@ from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.oci.encode import indented
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import parse_bool
 
 if TYPE_CHECKING:
     from polyarch.cli.calls import Answer
@@ -239,7 +239,7 @@ def _write_id(path: str, digest: str) -> None:
 
 
 def _wants_warnings(context: Context) -> bool:
-    return bool(parse_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
 def metadata(result: BuildResult, reference: str) -> dict[str, object]:

@@ -10,8 +10,8 @@ from polyarch.cli.imagetools_inspected import Inspected
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
-from polyarch.cli.template.template import parse_template
 from polyarch.errors import InputError
+from polyarch.golang.template.template import parse_template
 from polyarch.images.names import Name, parse_name
 from polyarch.images.places import open_places
 from polyarch.oci.descriptor import Descriptor
@@ -73,7 +73,7 @@ def _inspect(options: Options, context: Context) -> int:
     if options.is_set("raw") and form:
         raise InputError("format and raw cannot be used together")
     name = parse_name(typed)
-    with cancel_on_signals() as cancel, open_places(cancel, context.environ) as places:
+    with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
         place = places.at(name.place)
         root, data = place.load(name.target)
         # No line end behind what is to be taken as it is.

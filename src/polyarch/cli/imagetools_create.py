@@ -14,12 +14,12 @@ from polyarch.cli.flags import annotation_flag
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.errors import InputError, InvalidPlatform
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import quote
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import parse_name, parse_sources
 from polyarch.images.places import open_places
-from polyarch.oci.encode import indented
 from polyarch.platforms import Platform, parse
-from polyarch.text.gofmt import quoted
 
 __all__ = ["CREATE"]
 
@@ -56,13 +56,13 @@ def _platforms(texts: Iterable[str]) -> list[Platform]:
         try:
             found.append(parse(text))
         except InvalidPlatform as error:
-            raise InputError(f"invalid platform {quoted(text)}: {error}") from error
+            raise InputError(f"invalid platform {quote(text)}: {error}") from error
     return found
 
 
 def _create(options: Options, context: Context) -> int:
     asked = _asked(options)
-    with cancel_on_signals() as cancel, open_places(cancel, context.environ) as places:
+    with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
         made = make(asked, places)
         if options.is_set("dry-run"):
             context.print(made.data.decode())

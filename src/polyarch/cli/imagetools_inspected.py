@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from polyarch.cli.imagetools_values import DESCRIPTOR, IMAGE, INDEX, MANY, ONE, PROVENANCE, SBOM
-from polyarch.cli.template.structs import GoStruct, Struct
-from polyarch.cli.template.values import Value
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
+from polyarch.golang.json import read_json
+from polyarch.golang.template.structs import GoStruct, Struct
+from polyarch.golang.template.values import Value
 from polyarch.images.place import Place, read_blob
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
@@ -24,7 +25,6 @@ from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.platforms import Platform, normalize
-from polyarch.text.jsontext import read_json
 
 __all__ = ["Inspected"]
 

@@ -53,7 +53,7 @@ def _pull(options: Options, context: Context) -> int:
     with (
         cancel_on_signals() as cancel,
         open_store(context) as store,
-        open_places(cancel, context.environ) as places,
+        open_places(context.environ, cancel) as places,
         _display(options, context, "Pulling") as display,
     ):
         root = pull_image(store, places, name, platforms, sink=display, cancel=cancel)
@@ -88,7 +88,7 @@ def _push(options: Options, context: Context) -> int:
     with (
         cancel_on_signals() as cancel,
         open_store(context) as store,
-        open_places(cancel, context.environ) as places,
+        open_places(context.environ, cancel) as places,
         _display(options, context, "Pushing") as display,
     ):
         root = push_image(store, places, name, sink=display, cancel=cancel)

@@ -15,11 +15,11 @@ from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
+from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink

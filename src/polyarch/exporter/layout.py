@@ -10,6 +10,7 @@ from pathlib import Path
 from polyarch.errors import InputError
 from polyarch.exporter.outfile import made_folder
 from polyarch.exporter.result import Export
+from polyarch.golang.json import compact
 from polyarch.images import archive
 from polyarch.images.archive import BlobFiles
 from polyarch.images.layout import Layout, blob_path
@@ -18,7 +19,6 @@ from polyarch.images.transfer import Watch, copy
 from polyarch.layer.tar import Sink
 from polyarch.oci.base import REF_NAME
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from polyarch.record import frozen
 
@@ -27,6 +28,7 @@ _INTERIM_LIMIT = 20
 _LENGTH_DIGITS = 18
 _SKIP_LIMIT = 1 << 20
 """A rest of a body that is longer is not read for the sake of keeping the connection."""
+_PIECE = 1 << 16
 _NO_BODY = frozenset({204, 304})
 
 
@@ -56,8 +58,12 @@ class Fields:
 class Connection:
     """An open connection. One exchange at a time: the answer's body is read to its end, or dropped."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, *, says_nothing: type[OSError] = BlockingIOError
+    ) -> None:
+        """Take over an open socket; `says_nothing` is raised by a read that would have to wait."""
         self._socket = sock
+        self._says_nothing = says_nothing
         self._file = sock.makefile("rb", 1 << 16)
         self.is_kept = False
         """Whether another request may follow; known once an answer has been read to its end."""
@@ -71,21 +77,25 @@ class Connection:
         """
         self.is_kept = False
         head = _request_head(method, target, fields)
-        try:
-            if isinstance(body, bytes):
-                self._socket.sendall(head + body)
-            else:
-                self._socket.sendall(head)
-                for piece in body:
-                    self._socket.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError):
-            # Who refuses a large body may say so and hang up before all of it was sent.
+        # One packet, as far as it goes, for what isn't made piece by piece.
+        for piece in (head + body,) if isinstance(body, bytes) else chain((head,), body):
             try:
-                return self._answer(method)
-            except OSError:
-                pass
-            raise
+                self._socket.sendall(piece)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                return self._last_words(method, error)
         return self._answer(method)
+
+    def _last_words(self, method: str, broken: OSError) -> Answer:
+        """Return the answer of somebody who hung up before all was sent, as who refuses a large body may.
+
+        Without one, what ended the connection says more than that nothing can be sent: an alert of TLS.
+        """
+        try:
+            return self._answer(method)
+        except ProtocolError:
+            raise broken from None
 
     def tunnel(self, target: str, fields: Mapping[str, str]) -> None:
         """Ask a proxy for a way to `target`, a host and a port. Raises OSError."""
@@ -93,6 +103,10 @@ class Connection:
         status, reason, _ = self._head()
         if not 200 <= status < 300:
             raise ProtocolError(f"the proxy doesn't lead to {target}: {status} {reason}".rstrip())
+
+    def wait_for(self, seconds: float) -> None:
+        """Say for how long the other side may be silent; more than that is a TimeoutError."""
+        self._socket.settimeout(seconds)
 
     def close(self) -> None:
         """Hang up."""
@@ -106,11 +120,10 @@ class Connection:
         try:
             self._socket.setblocking(False)
             self._socket.recv(1)
-        except (BlockingIOError, InterruptedError):
+        except self._says_nothing:
             return False
-        except OSError as error:
-            # A TLS connection says so in its own words.
-            return type(error).__name__ != "SSLWantReadError"
+        except OSError:
+            return True
         finally:
             self._socket.settimeout(timeout)
         return True
@@ -206,6 +219,16 @@ class Answer:
         else:
             yield from self._piece(self._length, size)
         self._end()
+
+    def read(self, limit: int) -> bytes:
+        """Return the body. Raises OSError, ProtocolError if it has more than `limit` bytes."""
+        data = bytearray()
+        for piece in self.stream(min(limit + 1, _PIECE)):
+            data += piece
+            if len(data) > limit:
+                self.drop()
+                raise ProtocolError(f"a body of more than the {limit} bytes allowed")
+        return bytes(data)
 
     def drop(self) -> None:
         """Be done with the answer: read a small body that nobody has begun to read, or hang up."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from polyarch.errors import RemoteError
-from polyarch.http.follow import Call, Reply, Sender, Unreachable
-from polyarch.http.origin import origin_of, redacted
-from polyarch.http.retry import PASSING, Attempts, Pause, pause_unless_cancelled, told_wait
+from polyarch.http.follow import Call, Reply, Sender
+from polyarch.http.origin import origin_of, redacted, shown
+from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled, told_wait
+from polyarch.http.unreachable import Unreachable
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 
@@ -40,33 +41,26 @@ class Getter:
             reply.close()
 
     def _answer(self, call: Call) -> Reply:
-        attempts = Attempts(self.cancel, self.pause)
-
-        def once() -> Reply:
+        def send() -> Reply:
             try:
-                reply = self.sender.send(call)
+                return self.sender.send(call)
             except Unreachable as error:
-                raise _unreachable(call.url, error) from error
-            if reply.status in PASSING and attempts.left:
-                reply.close()
+                # Where a redirect leads to is nothing that the user has written.
+                why = error.error if error.origin == origin_of(call.url) else error
                 raise RemoteError(
-                    f"{redacted(call.url)} says {reply.status}",
-                    temporary=True,
-                    wait=told_wait(reply.fields.get("Retry-After")),
-                )
-            return reply
+                    f"can't fetch {redacted(call.url)}: {why}",
+                    hint=error.hint,
+                    temporary=error.temporary,
+                ) from error
 
-        return attempts.run(once)
+        return Attempts(self.cancel, self.pause).answer(send, _refusal)
 
 
-def _unreachable(url: str, failure: Unreachable) -> RemoteError:
-    error = failure.error
-    is_certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
-    host = origin_of(failure.url)
+def _refusal(reply: Reply) -> RemoteError:
+    reply.close()
     return RemoteError(
-        f"can't fetch {redacted(url)}: {error}",
-        hint=f"trust its CA: put it into /etc/docker/certs.d/{host}/ca.crt"
-        if is_certificate
-        else "check the name, the network and the proxy settings",
-        temporary=not is_certificate,
+        f"{shown(reply.url)} says {reply.status}",
+        status=reply.status,
+        temporary=passes(reply.status),
+        wait=told_wait(reply.fields.get("Retry-After")),
     )

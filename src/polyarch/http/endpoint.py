@@ -1,4 +1,4 @@
-"""How a machine is spoken to: in HTTP or HTTPS, and by which certificates."""
+"""How a machine is spoken to once that has to be in TLS: whom to trust, and what to show."""
 
 from __future__ import annotations
 
@@ -14,18 +14,13 @@ _LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
 
 @frozen
 class Endpoint:
-    """A machine that serves a registry.
+    """A machine, and what is known of its certificates; connections to equal ones are alike.
 
-    `host` has a port if it isn't the usual one; `prefix` comes behind `/v2`, and is empty or ends
-    with a slash. `namespace` tells a mirror whose images are wanted. `plain` is HTTP; together with
-    `insecure`, which is HTTPS that trusts anyone, HTTPS is tried first. Each of `keypairs` is a
-    client's certificate and its key.
+    `host` has a port if it isn't the usual one. `insecure` is TLS that trusts anyone; `authorities` are
+    trusted beside those that everyone trusts. Each of `keypairs` is a client's certificate and its key.
     """
 
     host: str
-    prefix: str = ""
-    namespace: str = ""
-    plain: bool = False
     insecure: bool = False
     authorities: tuple[Path, ...] = ()
     keypairs: tuple[tuple[Path, Path], ...] = ()

@@ -18,9 +18,10 @@ from polyarch.http.connection import Answer, Connection
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.origin import Origin, basic, origin_of, shown, split_login
 from polyarch.http.pools import Pools, Site, proxy_fields
+from polyarch.http.unreachable import Unreachable
 from polyarch.record import field, frozen, replace
 
-__all__ = ["Call", "OpenBody", "Reply", "Sender", "Unreachable"]
+__all__ = ["Call", "OpenBody", "Reply", "Sender"]
 
 _REDIRECTS = 10
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
@@ -45,15 +46,6 @@ class Call:
     open_body: OpenBody | None = None
     size: int = 0
     confidential: bool = False
-
-
-class Unreachable(Exception):
-    """Nobody answered at `url`, which a redirect may have led to; `error` says why."""
-
-    def __init__(self, url: str, error: OSError) -> None:
-        super().__init__(f"{shown(url)}: {error}")
-        self.url = url
-        self.error = error
 
 
 class Reply:
@@ -126,14 +118,15 @@ class Sender:
         fields |= proxy_fields(site)
         if call.authorization:
             fields["Authorization"] = call.authorization
-        connection: Connection | None = None
-        try:
-            connection = self.pools.take(site)
-            answer = _exchange(connection, call, _target(site, call.url), fields)
-        except OSError as error:
-            if connection is not None:
-                connection.close()
-            raise Unreachable(call.url, error) from error
+        # Also of a body that can't be given, as when the work was cancelled, half a request has been sent.
+        with contextlib.ExitStack() as on_error:
+            try:
+                connection = self.pools.take(site)
+                on_error.callback(connection.close)
+                answer = _exchange(connection, call, _target(site, call.url), fields)
+            except OSError as error:
+                raise Unreachable(call.url, error) from error
+            on_error.pop_all()
         return Reply(answer, call.url, _once_only(self.pools, site, connection))
 
 

@@ -104,15 +104,21 @@ class Pools:
         with ExitStack() as on_error:
             sock = on_error.enter_context(_connect(*address))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if site.scheme == "https":
-                host, port = site.address
-                if site.proxy:
-                    target = f"{host}:{port}"
-                    Connection(sock).tunnel(target, {"Host": target, **_login(site.proxy)})
-                sock = self._context(site.endpoint).wrap_socket(sock, server_hostname=host)
-            sock.settimeout(self._patience)
+            connection = self._secured(site, sock) if site.scheme == "https" else Connection(sock)
+            connection.wait_for(self._patience)
             on_error.pop_all()
-        return Connection(sock)
+        return connection
+
+    def _secured(self, site: Site, sock: socket.socket) -> Connection:
+        import ssl  # noqa: PLC0415 - see the module
+
+        host, port = site.address
+        if site.proxy:
+            target = f"{host}:{port}"
+            Connection(sock).tunnel(target, {"Host": target, **_login(site.proxy)})
+        secured = self._context(site.endpoint).wrap_socket(sock, server_hostname=host)
+        # Nothing from the other side may still be a record of TLS, say a ticket for another session.
+        return Connection(secured, says_nothing=ssl.SSLWantReadError)
 
     def _context(self, endpoint: Endpoint) -> ssl.SSLContext:
         with self._lock:

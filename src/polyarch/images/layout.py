@@ -30,18 +30,17 @@ from typing import BinaryIO
 
 from polyarch.digest import Digest, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
+from polyarch.golang.json import compact, read_json
 from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.inroot import open_regular, read_small
 from polyarch.oci.base import IMAGE_NAME, LAYOUT_SCHEME, REF_NAME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
-from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import subject_of
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, is_index, is_manifest
 from polyarch.record import frozen, replace
 from polyarch.store.trouble import output_trouble
-from polyarch.text.jsontext import read_json
 
 __all__ = [
     "VERSION",

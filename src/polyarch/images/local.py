@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound
+from polyarch.golang.json import read_json
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -25,7 +26,6 @@ from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, ignore_events, step
 from polyarch.record import frozen
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
 __all__ = [
     "StoredImage",

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import quote
 from polyarch.images.annotation import Annotation
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import indented
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
 from polyarch.platforms import Platform, normalize, rank
 from polyarch.record import field, frozen, replace
-from polyarch.text.gofmt import quoted
 
 __all__ = ["Attestation", "Merged", "SourceDocument", "merge"]
 
@@ -215,9 +215,9 @@ def _annotated(
         elif note.type == "manifest-descriptor":
             descriptors = [_noted(each, note) for each in descriptors]
         elif note.type == "index-descriptor":
-            raise InputError(f"{quoted(note.type)} annotations are invalid while creating an image")
+            raise InputError(f"{quote(note.type)} annotations are invalid while creating an image")
         else:
-            raise InputError(f"{quoted(note.type)} annotations are not supported yet")
+            raise InputError(f"{quote(note.type)} annotations are not supported yet")
     return descriptors, index_notes
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest
+from polyarch.golang.strconv import quote
 from polyarch.images.layout import LayoutAddress, parse_layout
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
@@ -20,7 +21,6 @@ from polyarch.oci.fields import Fields
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import frozen, replace
-from polyarch.text.gofmt import quoted
 
 __all__ = ["LayoutName", "Name", "RegistryName", "Source", "parse_name", "parse_sources"]
 
@@ -142,7 +142,7 @@ def parse_sources(texts: Iterable[str], tags: Sequence[Name]) -> tuple[Source, .
 def _completed(told: Descriptor, text: str, places: Sequence[Name]) -> Source:
     if len(places) > 1:
         raise InputError(
-            f"multiple repositories specified, cannot infer repository for {quoted(text)}"
+            f"multiple repositories specified, cannot infer repository for {quote(text)}"
         )
     return Source(name=places[0].with_digest(told.digest), told=told)
 
@@ -152,7 +152,7 @@ def _parsed(text: str) -> Name | Descriptor:
         return _parse(text)
     except InputError as error:
         raise InputError(
-            f"failed to parse source {quoted(text)}, valid sources are digests, references and "
+            f"failed to parse source {quote(text)}, valid sources are digests, references and "
             f"descriptors: {error}"
         ) from error
 

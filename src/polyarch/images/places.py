@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +49,7 @@ class Places:
 
 
 @contextmanager
-def open_places(cancel: CancelToken, environ: Mapping[str, str] = os.environ) -> Iterator[Places]:
+def open_places(environ: Mapping[str, str], cancel: CancelToken) -> Iterator[Places]:
     """Give the places that there are, with the user's settings and credentials for registries."""
     with open_transport(environ) as transport:
         yield Places(Client(transport, cancel))

@@ -13,11 +13,11 @@ from functools import partial
 
 from polyarch.digest import Digest
 from polyarch.errors import NotFound, PolyarchError, RemoteError
+from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Source, read_blob
 from polyarch.images.places import Places
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
-from polyarch.oci.encode import compact
 from polyarch.oci.media import is_config
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference

@@ -16,12 +16,31 @@ from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_folder
 from polyarch.record import frozen
 
-__all__ = ["Hosts", "load_hosts"]
+__all__ = ["Host", "Hosts", "load_hosts"]
 
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
+
+
+@frozen
+class Host:
+    """A machine that serves a registry.
+
+    `prefix` comes behind `/v2`, and is empty or ends with a slash. `namespace` tells a mirror whose images
+    are wanted. `plain` is HTTP; with an endpoint that is insecure, HTTPS is tried first.
+    """
+
+    endpoint: Endpoint
+    prefix: str = ""
+    namespace: str = ""
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name, with the port if it isn't the usual one."""
+        return self.endpoint.host
 
 
 @frozen
@@ -41,7 +60,7 @@ class Hosts:
         self._settings = settings
         self._certificates = certificates
 
-    def endpoints(self, domain: str, *, mirrors: bool) -> tuple[Endpoint, ...]:
+    def serving(self, domain: str, *, mirrors: bool) -> tuple[Host, ...]:
         """Return who serves `domain`, in the order in which they are asked: itself last.
 
         Mirrors are for reading only.
@@ -50,31 +69,35 @@ class Hosts:
         if mirrors:
             for mirror in self._settings.get(domain, _Settings()).mirrors:
                 host, _, path = mirror.partition("/")
-                found.append(self._endpoint(host, path.strip("/"), domain))
-        return (*found, self._endpoint(domain, "", ""))
+                prefix = f"{path.strip('/')}/" if path.strip("/") else ""
+                found.append(self._host(host, prefix, domain))
+        return (*found, self._host(domain, "", ""))
 
     def endpoint(self, name: str) -> Endpoint:
         """Return how a machine is spoken to that is named by itself, and not for a registry."""
-        return self.endpoints(name, mirrors=False)[-1]
+        return self._host(name, "", "").endpoint
 
-    def _endpoint(self, name: str, path: str, namespace: str) -> Endpoint:
+    def _host(self, name: str, prefix: str, namespace: str) -> Host:
         settings = self._settings.get(name, _Settings())
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
         for folder in (self._certificates / name, *settings.folders):
             more, pairs = _certificates(folder)
             authorities += more
             keypairs += pairs
-        return Endpoint(
+        endpoint = Endpoint(
             host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
-            prefix=f"{path}/" if path else "",
+            insecure=settings.insecure,
+            authorities=tuple(authorities),
+            keypairs=tuple(keypairs),
+        )
+        return Host(
+            endpoint=endpoint,
+            prefix=prefix,
             namespace=namespace,
             # Who has been given certificates for it knows that it speaks HTTPS.
             plain=(is_loopback(name) and not authorities and not keypairs)
             if settings.http is None
             else settings.http,
-            insecure=settings.insecure,
-            authorities=tuple(authorities),
-            keypairs=tuple(keypairs),
         )
 
 

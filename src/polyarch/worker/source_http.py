@@ -93,7 +93,9 @@ class HttpSource:
                 return known
             if not 200 <= answer.status < 400:
                 raise RemoteError(
-                    f"invalid response status {answer.status}", hint=f"asked for {redacted(url)}"
+                    f"invalid response status {answer.status}",
+                    hint=f"asked for {redacted(url)}",
+                    status=answer.status,
                 )
             return Download(
                 url=url,

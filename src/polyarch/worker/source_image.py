@@ -15,6 +15,7 @@ from pathlib import Path
 
 from polyarch.digest import DiffID, Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
+from polyarch.golang.json import read_json
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
@@ -36,7 +37,6 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
 __all__ = ["ImageResolver", "ImageSource", "read_config"]
 

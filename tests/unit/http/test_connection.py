@@ -166,6 +166,22 @@ def test_an_answer_before_the_body_was_sent(peer: Peer) -> None:
     assert not peer.connection.is_kept
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 5\r\n\r\n", b"\r\n"])
+def test_a_body_within_a_limit(peer: Peer, head: bytes) -> None:
+    peer.socket.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"hello")
+    peer.hang_up()
+
+    assert peer.connection.exchange("GET", "/", FIELDS, b"").read(5) == b"hello"
+
+
+def test_a_body_beyond_a_limit(peer: Peer) -> None:
+    answer = peer.get(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    with pytest.raises(ProtocolError, match="a body of more than the 4 bytes allowed"):
+        answer.read(4)
+    assert not peer.connection.is_kept
+
+
 def test_dropping_keeps_the_connection_if_little_is_left(peer: Peer) -> None:
     answer = peer.get(b"HTTP/1.1 404 No\r\nContent-Length: 5\r\n\r\nhello")
     answer.drop()

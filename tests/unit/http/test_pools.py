@@ -13,7 +13,6 @@ from polyarch.http.pools import Pools, Site, proxy_fields, proxy_for
 from registry import Registry, serving
 
 DOCKER = Endpoint(host="registry.example")
-PLAIN = Endpoint(host="registry.example", plain=True)
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def server() -> Iterator[Registry]:
 
 def test_connections_are_kept_per_site(server: Registry) -> None:
     pools = Pools({})
-    site = pools.site(Endpoint(host=server.host, plain=True), "http", server.host)
+    site = pools.site(Endpoint(host=server.host), "http", server.host)
 
     first = pools.take(site)
     first.exchange("GET", "/v2/x/blobs/y", {"Host": server.host}, b"").drop()
@@ -38,7 +37,7 @@ def test_connections_are_kept_per_site(server: Registry) -> None:
 
 def test_who_was_hung_up_on_is_not_kept(server: Registry) -> None:
     pools = Pools({})
-    site = pools.site(Endpoint(host=server.host, plain=True), "http", server.host)
+    site = pools.site(Endpoint(host=server.host), "http", server.host)
     first = pools.take(site)
     pools.give_back(site, first)  # no answer was read: it can't be used again
 
@@ -51,7 +50,7 @@ def test_who_was_hung_up_on_is_not_kept(server: Registry) -> None:
 
 def test_a_proxy_reads_plain_requests() -> None:
     site = Pools({"http_proxy": "http://me:s%20cret@proxy:3128"}).site(
-        PLAIN, "http", "registry.example"
+        DOCKER, "http", "registry.example"
     )
 
     assert site.is_forwarded
