@@ -177,17 +177,18 @@ def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
 
 @contextmanager
 def open_engine(
-    root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str] = os.environ
+    root: Path,
+    namespaces: EngineNamespaces,
+    spawner: Spawner,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Engine]:
-    """Open the store at `root` and get ready to build; to be called in the engine, without threads.
+    """Open the store at `root` and get ready to build; to be called in the engine.
 
-    The process is to end with it. Raises StoreError, NoRuntime.
+    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
+    of them is run. Raises StoreError.
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
-        # The process that starts steps is forked now, while there are no threads; the rest of what
-        # runs programs is made when the first of them is run.
-        spawner = Spawner()
         stack.callback(spawner.close)
         programs = LazyPrograms(
             store=store, namespaces=namespaces, spawner=spawner, environ=environ

@@ -23,6 +23,7 @@ from polyarch.pipeline.build import build_on
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
+from polyarch.runtime.sandbox.spawner import Spawner
 
 __all__ = ["main"]
 
@@ -35,7 +36,7 @@ def main(descriptor: int) -> int:
         root = state_folder()
         environ = {**os.environ, "POLYARCH_ROOT": str(root)}
         namespaces = enter_engine()
-        with open_engine(root, namespaces, environ) as engine:
+        with open_engine(root, namespaces, Spawner(), environ) as engine:
             control.send(READY)
             _serve(engine, control)
     except PolyarchError as error:
