@@ -29,7 +29,7 @@ def enter(context: Context) -> Context:
 def open_engine(context: Context) -> Iterator[Engine]:
     """Open the engine; `context` is one that `enter` returned."""
     # Listing images needs a store only.
-    from polyarch.engine.engine import open_engine as open_at  # noqa: PLC0415
+    from polyarch.engine.opening import open_engine as open_at  # noqa: PLC0415
 
     assert context.namespaces is not None
     root = state_folder(context.environ)

@@ -46,7 +46,7 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "open_engine"]
+__all__ = ["Built", "Engine", "Sources", "engine_at"]
 
 
 @frozen
@@ -72,7 +72,7 @@ class Built:
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `open_engine`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
 
     store: Store
     snapshotter: Snapshotter
@@ -184,18 +184,19 @@ class Engine:
 
 
 @contextmanager
-def open_engine(
-    root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str] = os.environ
+def engine_at(
+    root: Path,
+    namespaces: EngineNamespaces,
+    spawner: Spawner,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Engine]:
-    """Open the store at `root` and get ready to build; to be called in the engine, without threads.
+    """Open the store at `root` and get ready to build; to be called in the engine.
 
-    The process is to end with it. Raises StoreError, NoRuntime.
+    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
+    of them is run. Raises StoreError.
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
-        # The process that starts steps is forked now, while there are no threads; the rest of what
-        # runs programs is made when the first of them is run.
-        spawner = Spawner()
         stack.callback(spawner.close)
         programs = LazyPrograms(
             store=store, namespaces=namespaces, spawner=spawner, environ=environ
