@@ -25,10 +25,10 @@ from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.oci.encode import indented
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import parse_bool
 
 if TYPE_CHECKING:
     from polyarch.cli.calls import Answer
@@ -110,14 +110,15 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
-    # The engine is most of the program: a wrong flag is told without it.
+    # The engine is most of the program: a wrong flag is told without it, and what it forks goes first.
     from polyarch.cli.engine import open_engine  # noqa: PLC0415
-    from polyarch.engine.explain import Explain  # noqa: PLC0415
-    from polyarch.pipeline.build import build_on  # noqa: PLC0415
 
     told: list[tuple[Explanation, ...]] = []
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(context))
+        from polyarch.engine.explain import Explain  # noqa: PLC0415
+        from polyarch.pipeline.build import build_on  # noqa: PLC0415
+
         if explain:
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
@@ -239,7 +240,7 @@ def _write_id(path: str, digest: str) -> None:
 
 
 def _wants_warnings(context: Context) -> bool:
-    return bool(parse_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
 def metadata(result: BuildResult, reference: str) -> dict[str, object]:

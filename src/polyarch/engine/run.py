@@ -18,8 +18,8 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen, replace
+from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.step import Bind, Mount, Step
-from polyarch.runtime.talk import SILENCE, Talk
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.stepform import Process, make_step, network_mounts

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
+from polyarch.golang.json import compact
 from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_index

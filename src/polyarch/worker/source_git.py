@@ -313,13 +313,7 @@ class _Git:
         if ended.status == 127:
             raise MachineError("git was not found", hint="apt install git")
         if ended.status != 0:
-            lines = _text(ended.stderr).strip().splitlines()
-            said = [line for line in lines if line.startswith(("fatal", "error"))]
-            said += [line for line in lines if _SSH_COMPLAINT.search(line)]
-            raise RemoteError(
-                f"git {arguments[0]}: {_redacted('; '.join(dict.fromkeys(said)) or str(ended))}",
-                hint=_git_hint(" ".join(lines)),
-            )
+            raise _git_failed(arguments[0], ended)
         return ended.stdout.decode(errors="replace")
 
     def _run(self, arguments: tuple[str, ...]) -> process.Completed:
@@ -330,6 +324,16 @@ class _Git:
 
 def _text(data: bytes) -> str:
     return data.decode(errors="replace")
+
+
+def _git_failed(command: str, ended: process.Completed) -> RemoteError:
+    lines = _text(ended.stderr).strip().splitlines()
+    said = [line for line in lines if line.startswith(("fatal", "error"))]
+    said += [line for line in lines if _SSH_COMPLAINT.search(line)]
+    return RemoteError(
+        f"git {command}: {_redacted('; '.join(dict.fromkeys(said)) or str(ended))}",
+        hint=_git_hint(" ".join(lines)),
+    )
 
 
 def _git_hint(said: str) -> str:

@@ -13,6 +13,7 @@ from polyarch.dockerfile.lowering.targets import stage_label
 from polyarch.dockerfile.syntax.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.syntax.mount import Device
 from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
+from polyarch.golang.strconv import quote
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -23,7 +24,7 @@ from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.text.gotext import nearest, quote
+from polyarch.text.nearest import nearest
 
 __all__ = [
     "BaseImages",
@@ -294,6 +295,19 @@ class Lowering:
         shown = f"[context {context.key}] load from client"
         return self.maker.add(LocalOp(name=context.key), name=shown)
 
+    def _earlier_stage(
+        self, state: StageState, name: str, index: int, location: Location
+    ) -> Vertex:
+        if index >= state.index:
+            raise DockerfileError(
+                f"cannot mount from stage {quote(name)}, "
+                "stage needs to be defined before current command",
+                hint="move that stage up",
+                place=location,
+            )
+        state.taken.stages[index] = None
+        return self.stage(index).vertex
+
     def source(
         self, state: StageState, name: str, index: int | None, location: Location
     ) -> tuple[Vertex, bool]:
@@ -308,15 +322,7 @@ class Lowering:
         if index is not None:
             context = self.stage_context(index, platform)
             if context is None:
-                if index >= state.index:
-                    raise DockerfileError(
-                        f"cannot mount from stage {quote(name)}, "
-                        "stage needs to be defined before current command",
-                        hint="move that stage up",
-                        place=location,
-                    )
-                state.taken.stages[index] = None
-                return self.stage(index).vertex, False
+                return self._earlier_stage(state, name, index, location), False
         else:
             context = self.find_context(name, platform)
         if name == SCRATCH or (context and context.is_empty):
