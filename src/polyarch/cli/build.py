@@ -110,14 +110,15 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
-    # The engine is most of the program: a wrong flag is told without it.
+    # The engine is most of the program: a wrong flag is told without it, and what it forks goes first.
     from polyarch.cli.engine import open_engine  # noqa: PLC0415
-    from polyarch.engine.explain import Explain  # noqa: PLC0415
-    from polyarch.pipeline.build import build_on  # noqa: PLC0415
 
     told: list[tuple[Explanation, ...]] = []
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(context))
+        from polyarch.engine.explain import Explain  # noqa: PLC0415
+        from polyarch.pipeline.build import build_on  # noqa: PLC0415
+
         if explain:
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import Gate
 from polyarch.engine.lazy import LazyPrograms
-from polyarch.engine.registries import open_transport
 from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
@@ -20,13 +19,12 @@ from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.userns import EngineNamespaces
-from polyarch.node.carrier import RegistryCarrier
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
-from polyarch.registry.remote import Registries
+from polyarch.registry.transport import Transport, open_transport
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
@@ -48,7 +46,7 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "open_engine"]
+__all__ = ["Built", "Engine", "Sources", "engine_at"]
 
 
 @frozen
@@ -74,13 +72,13 @@ class Built:
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `open_engine`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
 
     store: Store
     snapshotter: Snapshotter
     programs: LazyPrograms
     layers: LayerBlobs
-    remote: Registries
+    transport: Transport
     environ: Mapping[str, str]
 
     def is_native(self, platform: Platform) -> bool:
@@ -94,16 +92,12 @@ class Engine:
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
         return ImageSource(
-            store=self.store, snapshotter=self.snapshotter, remote=self.remote, sink=sink
+            store=self.store, snapshotter=self.snapshotter, transport=self.transport, sink=sink
         )
 
     def remote_sources(self, secrets: Secrets) -> RemoteSources:
         """Return where files of web servers and git repositories come from."""
         return remote_sources(self.store, secrets)
-
-    def carrier(self, images: ImageSource) -> RegistryCarrier:
-        """Return what brings blobs here and images away."""
-        return RegistryCarrier(store=self.store, images=images, transport=self.remote.transport)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
         """Return docker's engines that outputs are to be loaded into, as far as there are any.
@@ -190,18 +184,19 @@ class Engine:
 
 
 @contextmanager
-def open_engine(
-    root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str] = os.environ
+def engine_at(
+    root: Path,
+    namespaces: EngineNamespaces,
+    spawner: Spawner,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Engine]:
-    """Open the store at `root` and get ready to build; to be called in the engine, without threads.
+    """Open the store at `root` and get ready to build; to be called in the engine.
 
-    The process is to end with it. Raises StoreError, NoRuntime.
+    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
+    of them is run. Raises StoreError.
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
-        # The process that starts steps is forked now, while there are no threads; the rest of what
-        # runs programs is made when the first of them is run.
-        spawner = Spawner()
         stack.callback(spawner.close)
         programs = LazyPrograms(
             store=store, namespaces=namespaces, spawner=spawner, environ=environ
@@ -217,7 +212,7 @@ def open_engine(
             snapshotter=snapshotter,
             programs=programs,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(transport=transport, blobs=store.blobs),
+            transport=transport,
             environ=environ,
         )
 

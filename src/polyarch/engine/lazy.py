@@ -38,6 +38,7 @@ class LazyPrograms:
         """Return what runs programs. Raises NoRuntime."""
         with self._lock:
             if self._programs is None:
+                self._spawner.prepare()
                 from polyarch.engine.programs import open_programs  # noqa: PLC0415 the point of it all
 
                 self._programs = open_programs(

@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 
-from polyarch.engine.engine import Engine, open_engine
+from polyarch.engine.engine import Engine
+from polyarch.engine.opening import open_engine
 from polyarch.errors import PolyarchError
 from polyarch.library.channel import Channel
 from polyarch.library.codec import decode
