@@ -82,9 +82,13 @@ def test_a_file_stays_where_its_replacement_fails(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    with pytest.raises(ValueError, match="no"), replacing(path) as aside:
-        aside.write_text("half")
-        raise ValueError("no")
+    def fail() -> None:
+        with replacing(path) as aside:
+            aside.write_text("half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
 
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
