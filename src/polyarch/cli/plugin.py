@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polyarch
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Flag, Kind, Options
-from polyarch.cli.table import align
-from polyarch.cli.version import RELEASE
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.release import RELEASE
+from polyarch.cli.frame.table import align
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder, replacing
 
