@@ -49,7 +49,7 @@ Pause = Callable[[float, CancelToken], None]
 """Waits for some seconds, or until cancelled."""
 
 
-class HasStatus(Protocol):
+class _HasStatus(Protocol):
     """An answer."""
 
     @property
@@ -57,7 +57,7 @@ class HasStatus(Protocol):
         """Its status."""
 
 
-_Answer = TypeVar("_Answer", bound=HasStatus)
+_Answer = TypeVar("_Answer", bound=_HasStatus)
 
 
 def passes(status: int) -> bool:
