@@ -23,7 +23,7 @@ import os
 import re
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -273,7 +273,8 @@ class Layout:
             reader = source.open_blob(blob)
             with self._new(blob) as stream:
                 if reader.file is None:
-                    _write_verified(stream, blob, reader.chunks(), on_bytes)
+                    with closing(reader.chunks()) as chunks:
+                        _write_verified(stream, blob, chunks, on_bytes)
                 else:
                     with reader.file() as file:
                         _copy(stream, file, on_bytes)
