@@ -15,7 +15,7 @@ Source: docker buildx, the store's node groups.
 from __future__ import annotations
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
-from polyarch.oci.encode import compact
+from polyarch.golang.json import compact
 from polyarch.oci.fields import Fields, read_document
 from polyarch.platforms import Platform
 from polyarch.record import replace

@@ -26,7 +26,7 @@ from pathlib import Path
 from polyarch.builders.form import decode, encode, encode_for_buildx
 from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, default_builder
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
-from polyarch.oci.encode import compact
+from polyarch.golang.json import compact
 from polyarch.oci.fields import read_document
 from polyarch.paths import (
     builders_folder,

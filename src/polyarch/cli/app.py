@@ -218,7 +218,7 @@ def _no_command(words: Sequence[str], context: Context) -> int:
 def _near(words: Sequence[str]) -> str:
     """Suggest a command for the last of the words, among those that begin with the others."""
     # Only for those who mistype.
-    from polyarch.text.gotext import suggestion  # noqa: PLC0415
+    from polyarch.text.nearest import suggestion  # noqa: PLC0415
 
     group = "".join(f"{word} " for word in words[:-1])
     names = [entry.name for entry in COMMANDS if entry.name.startswith(group)]

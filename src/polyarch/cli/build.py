@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +25,14 @@ from polyarch.cli.not_yet import left_out
 from polyarch.cli.options import Options
 from polyarch.cli.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.oci.encode import indented
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import parse_bool
 
 if TYPE_CHECKING:
     from polyarch.cli.calls import Answer
-    from polyarch.engine.telling import Telling
+    from polyarch.request.explanation import Explanation
     from polyarch.request.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -113,27 +113,33 @@ def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -
     # The engine is most of the program: a wrong flag is told without it, and what it forks goes first.
     from polyarch.cli.engine import open_engine  # noqa: PLC0415
 
+    told: list[tuple[Explanation, ...]] = []
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(context))
-        from polyarch.engine.telling import Telling  # noqa: PLC0415
+        from polyarch.engine.explain import Explain  # noqa: PLC0415
         from polyarch.pipeline.build import build_on  # noqa: PLC0415
 
-        telling = Telling(live=explain, number=display.number)
         if explain:
-            stack.callback(_explain, telling, context)
+            stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
         stack.enter_context(_solving())
-        return build_on(engine, asked.request, sink=display, cancel=cancel, telling=telling)
+        return build_on(
+            engine,
+            asked.request,
+            sink=display,
+            cancel=cancel,
+            explain=Explain(live=explain, number=display.number, tell=told.append),
+        )
 
 
-def _explain(telling: Telling, context: Context) -> None:
+def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
     """Say below all progress why steps ran, whether the build ended well or not."""
     from polyarch.cli.explained import explained_lines  # noqa: PLC0415 only for those who ask
 
-    steps = [each for each in telling.found if each.causes]
-    if not telling.has_ended:
-        return
+    if not told:
+        return  # the build didn't get as far as its steps
+    steps = [each for each in told[-1] if each.causes]
     context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
     for line in explained_lines(steps):
         context.warn(line)
@@ -234,7 +240,7 @@ def _write_id(path: str, digest: str) -> None:
 
 
 def _wants_warnings(context: Context) -> bool:
-    return bool(parse_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
 def metadata(result: BuildResult, reference: str) -> dict[str, object]:

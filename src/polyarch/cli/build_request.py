@@ -33,13 +33,13 @@ from polyarch.cli.flags import (
 from polyarch.cli.options import Options
 from polyarch.cli.proxies import proxy_args
 from polyarch.errors import InputError
+from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import frozen, replace
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.values import BuildRequest, Output, Secret, is_address
-from polyarch.text.gofmt import quoted
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
@@ -222,7 +222,7 @@ def _pair(text: str) -> tuple[str, str, str]:
     name, equals, setting = text.partition("=")
     if not name:
         raise InputError(
-            f"invalid key-value pair {quoted(text)}: empty key", hint="write NAME=value"
+            f"invalid key-value pair {quote(text)}: empty key", hint="write NAME=value"
         )
     return name, equals, setting
 
@@ -275,7 +275,7 @@ def _agents(
         paths = spec.paths or (own,)
         if not all(paths):
             raise InputError(
-                f"invalid empty ssh agent socket for {quoted(spec.id)}: make sure SSH_AUTH_SOCK is set",
+                f"invalid empty ssh agent socket for {quote(spec.id)}: make sure SSH_AUTH_SOCK is set",
                 hint="start an agent: eval $(ssh-agent), ssh-add",
             )
         sockets = [path for path in paths if _is_socket(path)]

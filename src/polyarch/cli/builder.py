@@ -11,32 +11,26 @@ from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, re
 from polyarch.cdi.devices import Devices, find_devices, spec_folders
 from polyarch.cli.chosen import working_builder
 from polyarch.cli.command import Command, Context
-from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align
-from polyarch.cli.units import binary_size
+from polyarch.cli.version import RELEASE
+from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound, PolyarchError
+from polyarch.golang.strconv import quote
+from polyarch.golang.time import duration_text, find_time
+from polyarch.golang.units import bytes_size
 from polyarch.paths import state_folder
 from polyarch.platforms import Platform, column
-from polyarch.store.gc import Policy, default_policies
+from polyarch.store.policy import Policy, default_policies
 from polyarch.store.snapshots import RecordType
-from polyarch.text.gofmt import duration, quoted
 
-__all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "go_time", "inspection"]
+__all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
 
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
 # In the order in which BuildKit names them.
 _TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
 _TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
-
-
-def go_time(text: str) -> str:
-    """Write an RFC 3339 time in UTC as Go prints times; what is none stays as it is."""
-    if len(text) != len("2026-01-02T03:04:05Z") or not text.endswith("Z"):
-        return text
-    return f"{text[:-1].replace('T', ' ')} +0000 UTC"
-
 
 # --- inspect ---
 
@@ -80,7 +74,7 @@ def inspection(
     extra = _devices(devices) if devices is not None else []
     lines = [f"Name:\t{builder.name}", f"Driver:\t{builder.driver}"]
     if builder.last_activity:
-        lines.append(f"Last Activity:\t{go_time(builder.last_activity)}")
+        lines.append(f"Last Activity:\t{find_time(builder.last_activity) or builder.last_activity}")
     if not builder.is_local:
         lines.append(f"Error:\t{UNSUPPORTED.format(builder.driver)}")
     lines += ["", "Nodes:"]
@@ -103,13 +97,13 @@ def _node(
 ) -> str:
     lines = [f"Name:\t{node.name}", f"Endpoint:\t{node.endpoint}"]
     if node.driver_opts:
-        texts = (f"{key}={quoted(value)}" for key, value in sorted(node.driver_opts.items()))
+        texts = (f"{key}={quote(value)}" for key, value in sorted(node.driver_opts.items()))
         lines.append(f"Driver Options:\t{' '.join(texts)}")
     lines.append(f"Status:\t{'running' if local else 'inactive'}")
     if node.flags:
         lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
     if local:
-        lines.append(f"BuildKit version:\t{VERSION}")
+        lines.append(f"BuildKit version:\t{RELEASE}")
     shown = column(node.platforms, platforms)
     if shown:
         lines.append(f"Platforms:\t{', '.join(shown)}")
@@ -154,13 +148,13 @@ def _policy(number: int, policy: Policy) -> list[str]:
         filters = ",".join(f"type=={kind}" for kind in _TYPES if kind in policy.types)
         lines.append(f" Filters:\t{filters}")
     if policy.keep_seconds:
-        lines.append(f" Keep Duration:\t{duration(int(policy.keep_seconds * 1e9))}")
+        lines.append(f" Keep Duration:\t{duration_text(int(policy.keep_seconds * 1e9))}")
     sizes = (
         ("Reserved Space", policy.reserved),
         ("Max Used Space", policy.max_used),
         ("Min Free Space", policy.min_free),
     )
-    return lines + [f" {title}:\t{binary_size(size)}" for title, size in sizes if size]
+    return lines + [f" {title}:\t{bytes_size(size)}" for title, size in sizes if size]
 
 
 INSPECT = Command(
@@ -190,7 +184,7 @@ def _use(options: Options, context: Context) -> int:
         builder = builders.find(name)
         if builder is None:
             raise NotFound(
-                f"failed to find instance {quoted(name)}: no such builder",
+                f"failed to find instance {quote(name)}: no such builder",
                 hint=f"make it with {context.program} create --name {name} --use",
             )
         builders.use(
@@ -256,7 +250,7 @@ def _remove(builders: SavedBuilders, name: str) -> None:
     with builders.change():
         builder = builders.find(name)
         if builder is None:
-            raise NotFound(f"no builder {quoted(name)} found")
+            raise NotFound(f"no builder {quote(name)} found")
         builders.remove(builder)
 
 

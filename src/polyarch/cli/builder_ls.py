@@ -8,10 +8,11 @@ from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builder import UNSUPPORTED
 from polyarch.cli.command import Command, Context
-from polyarch.cli.machine import VERSION, local_platforms
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import LINE, Format, fitted, parse_format, table_width
-from polyarch.cli.template.values import Value
+from polyarch.cli.version import RELEASE
+from polyarch.emulation.advertised import local_platforms
+from polyarch.golang.template.values import Value
 from polyarch.platforms import Platform, column, parse
 from polyarch.record import frozen
 
@@ -96,7 +97,7 @@ class Listing:
         if builder.is_local:
             shown = column(node.platforms, self.platforms)
             fields["Platforms"] = [text.removesuffix("*") for text in shown]
-            fields["Version"] = VERSION
+            fields["Version"] = RELEASE
         fields["Status"] = _status(builder)
         return fields
 
@@ -123,7 +124,7 @@ class Listing:
             "DriverEndpoint": indent + node.endpoint,
             "LastActivity": "",
             "Status": _status(builder),
-            "Buildkit": VERSION if builder.is_local else "",
+            "Buildkit": RELEASE if builder.is_local else "",
             "Platforms": truncate_platforms(shown, groups) if self.truncate else ", ".join(shown),
             "Error": "",
             "Builder": self._object(builder),

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polyarch.builders.values import BuilderNode
-from polyarch.cli.gotext import parse_int
 from polyarch.errors import InputError
-from polyarch.text.gotext import parse_bool
+from polyarch.golang.strconv import find_bool, parse_int
 
 __all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]
 
@@ -60,4 +59,4 @@ def _parallelism(encoded: str) -> int:
 
 def ignores_attestations(node: BuilderNode) -> bool:
     """Return whether attestations that are asked for may be left out."""
-    return bool(parse_bool(node.driver_opts.get("ignore-attestations", "")))
+    return bool(find_bool(node.driver_opts.get("ignore-attestations", "")))

@@ -27,9 +27,9 @@ from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import confirm
 from polyarch.cli.table import align_with_tabs, parse_format
-from polyarch.cli.template.values import Value
-from polyarch.cli.units import decimal_size
 from polyarch.errors import InputError
+from polyarch.golang.template.values import Value
+from polyarch.golang.units import human_size
 from polyarch.store.usage import Usage, usage
 
 __all__ = ["DU", "PRUNE"]
@@ -110,9 +110,8 @@ def _prune(options: Options, context: Context) -> int:
     ):
         return 0
     # Only now: asking is quick, and most who prune by hand are asked.
-    from polyarch.solver.records import Records  # noqa: PLC0415
-    from polyarch.store.gc import Policy, collect  # noqa: PLC0415
-    from polyarch.why.history import History  # noqa: PLC0415
+    from polyarch.engine.collect import prune  # noqa: PLC0415
+    from polyarch.store.policy import Policy  # noqa: PLC0415
 
     policy = Policy(
         matches=wanted.matches if wanted.conditions else None,
@@ -124,15 +123,8 @@ def _prune(options: Options, context: Context) -> int:
     )
     rows = _Rows(context, verbose=options.is_set("verbose"))
     with open_store(context, works=False) as store:
-        cache = Records(store.database)
-        history = History(store.database)
-
-        def forget(parts: Sequence[str]) -> None:
-            cache.forget_parts(parts)
-            history.forget_parts(parts)
-
-        freed = collect(store, [policy], forget=forget, on_removed=rows.show)
-    context.stdout.write(align_with_tabs(f"Total:\t{decimal_size(freed.size)}\n"))
+        freed = prune(store, [policy], on_removed=rows.show)
+    context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))
     if not freed.complete:
         context.warn(
             "WARNING: another polyarch works on the store; what nothing refers to stays until the "

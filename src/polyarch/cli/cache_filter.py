@@ -11,12 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from polyarch.cli.gotext import parse_bool
 from polyarch.errors import InputError
+from polyarch.golang.strconv import parse_bool, quote
+from polyarch.golang.time import parse_duration
 from polyarch.record import frozen
 from polyarch.store.usage import Usage
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import parse_duration
 
 __all__ = ["CacheFilter", "parse_filters"]
 
@@ -77,7 +76,7 @@ def _seconds(ages: dict[str, str]) -> float:
             return parse_duration(value) / 1e9
         except InputError as error:
             raise InputError(
-                f"{quoted(key)} filter expects a duration (e.g., '24h'): {error}"
+                f"{quote(key)} filter expects a duration (e.g., '24h'): {error}"
             ) from error
     return 0.0
 
@@ -89,7 +88,7 @@ def _condition(key: str, value: str) -> Callable[[Usage], bool]:
         return _truth(name, operator, value)
     if name not in _TEXTS or operator not in {"", "!", "~"}:
         known = ", ".join((*_TEXTS, *_TRUTHS, *_AGES))
-        raise InputError(f"unknown filter {quoted(key)}", hint=f"filters are {known}")
+        raise InputError(f"unknown filter {quote(key)}", hint=f"filters are {known}")
     get = _TEXTS[name]
     if operator == "~":
         return _pattern(get, value)
@@ -108,7 +107,7 @@ def _truth(name: str, operator: str, value: str) -> Callable[[Usage], bool]:
     try:
         wanted = parse_bool(value or "true") != (operator == "!")
     except InputError as error:
-        raise InputError(f"the filter {name} is true or false, not {quoted(value)}") from error
+        raise InputError(f"the filter {name} is true or false, not {quote(value)}") from error
     return lambda entry: get(entry) is wanted
 
 
@@ -116,5 +115,5 @@ def _pattern(get: Callable[[Usage], str], value: str) -> Callable[[Usage], bool]
     try:
         pattern = re.compile(value)
     except re.error as error:
-        raise InputError(f"{quoted(value)} is no regular expression: {error}") from error
+        raise InputError(f"{quote(value)} is no regular expression: {error}") from error
     return lambda entry: pattern.search(get(entry)) is not None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from polyarch.cli.table import align_with_tabs, fitted
-from polyarch.cli.template.values import Value
-from polyarch.cli.units import decimal_size, rough_duration
+from polyarch.golang.template.values import Value
+from polyarch.golang.time import time_of
+from polyarch.golang.units import human_duration, human_size
 from polyarch.store.usage import Usage
 
 __all__ = [
@@ -54,7 +54,7 @@ def record(entry: Usage, *, now: float, marked: bool) -> dict[str, Value]:
         "Mutable": entry.mutable,
         "Reclaimable": not entry.in_use,
         "Shared": entry.shared,
-        "Size": decimal_size(entry.size) + ("*" if marked and entry.shared else ""),
+        "Size": human_size(entry.size) + ("*" if marked and entry.shared else ""),
         "Description": entry.record.description,
         "UsageCount": entry.record.uses,
         "LastUsedAt": _ago(entry, now),
@@ -63,13 +63,12 @@ def record(entry: Usage, *, now: float, marked: bool) -> dict[str, Value]:
 
 
 def _time(seconds: float) -> str:
-    """Write a time in UTC as Go prints it."""
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0")
-    return f"{text.rstrip('.')} +0000 UTC"
+    # A float holds microseconds of today's times; more decimals would be noise.
+    return str(time_of(round(seconds * 1_000_000), per_second=1_000_000))
 
 
 def _ago(entry: Usage, now: float) -> str:
-    return f"{rough_duration(max(0.0, now - entry.record.last_used))} ago"
+    return f"{human_duration(max(0.0, now - entry.record.last_used))} ago"
 
 
 def row_titles() -> str:
@@ -147,4 +146,4 @@ def summary(entries: Sequence[Usage]) -> str:
     sizes = [("Reclaimable", reclaimable), ("Total", total)]
     if shared:
         sizes = [("Shared", shared), ("Private", total - shared), *sizes]
-    return align_with_tabs("".join(f"{name}:\t{decimal_size(size)}\n" for name, size in sizes))
+    return align_with_tabs("".join(f"{name}:\t{human_size(size)}\n" for name, size in sizes))

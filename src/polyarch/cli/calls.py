@@ -11,15 +11,15 @@ Texts and JSON are those of BuildKit's `frontend/subrequests`.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.cli.table import align
 from polyarch.errors import InputError, PolyarchError
+from polyarch.golang.json import indented
 from polyarch.graph.location import Location
 from polyarch.record import frozen
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 if TYPE_CHECKING:
     from polyarch.dockerfile.lowering.outline import Outline, OutlineArg, OutlineMount
@@ -37,8 +37,6 @@ __all__ = [
     "targets_answer",
 ]
 
-# Go keeps JSON harmless within HTML and JavaScript.
-_HTML = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 _VERSION = "1.0.0"
 _CALLS = ("lint", "outline", "targets", "subrequests.describe")
 
@@ -70,7 +68,7 @@ def known_call(name: str) -> str:
 
 def as_json(document: object) -> str:
     """Write JSON as Go does."""
-    return json.dumps(document, indent=2, ensure_ascii=False).translate(_HTML)
+    return indented(document).decode()
 
 
 def metadata_of(answer: Answer) -> dict[str, object]:

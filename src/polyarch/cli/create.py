@@ -24,12 +24,12 @@ from polyarch.builders.values import (
     without_node,
 )
 from polyarch.cli.command import Command, Context
-from polyarch.cli.csvfields import csv_fields
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.errors import InputError, NotFound
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import quote
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
-from polyarch.text.gofmt import quoted
 
 __all__ = ["CREATE"]
 
@@ -60,7 +60,7 @@ def _run(options: Options, context: Context) -> int:
             builders.use(builder.name)
     if options.is_set("bootstrap"):
         # Only those who ask for it pay for looking what runs here; it is remembered.
-        from polyarch.cli.machine import local_platforms  # noqa: PLC0415
+        from polyarch.emulation.advertised import local_platforms  # noqa: PLC0415
 
         local_platforms(context.environ)
     context.print(builder.name)
@@ -76,7 +76,7 @@ def _leave(options: Options, builders: SavedBuilders) -> None:
     with builders.change():
         builder = builders.find(name)
         if builder is None:
-            raise NotFound(f"failed to find instance {quoted(name)} for leave")
+            raise NotFound(f"failed to find instance {quote(name)} for leave")
         builders.save(without_node(builder, node))
 
 
@@ -129,7 +129,7 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver in _STAND_INS:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
     elif driver not in {"", LOCAL_DRIVER}:
-        raise InputError(f"failed to find driver {quoted(driver)}")
+        raise InputError(f"failed to find driver {quote(driver)}")
     return LOCAL_DRIVER if driver in _STAND_INS else driver
 
 
@@ -139,7 +139,7 @@ def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
         for text in csv_fields(value):
             key, equals, setting = text.partition("=")
             if not equals:
-                raise InputError(f"invalid value {quoted(text)}, expecting k=v")
+                raise InputError(f"invalid value {quote(text)}, expecting k=v")
             found[key] = setting
     return found or None
 
@@ -169,16 +169,16 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     known = builders.find(name)
     if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
-            raise NotFound(f"failed to find instance {quoted(name)} for append")
+            raise NotFound(f"failed to find instance {quote(name)} for append")
         return with_node(SavedBuilder(name=name), asked.change)
     if not asked.change.name and not asked.change.append:
         raise InputError(
-            f"existing instance for {quoted(name)} but no append mode, specify the node name to make "
+            f"existing instance for {quote(name)} but no append mode, specify the node name to make "
             "changes for existing instances"
         )
     if asked.driver and asked.driver != known.driver:
         raise InputError(
-            f"existing instance for {quoted(name)} but has mismatched driver {quoted(known.driver)}"
+            f"existing instance for {quote(name)} but has mismatched driver {quote(known.driver)}"
         )
     return with_node(known, asked.change)
 

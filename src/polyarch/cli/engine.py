@@ -55,7 +55,7 @@ def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
 def open_registries(store: Store, context: Context) -> Iterator[Registries]:
     """Open the registries as the source of what goes into the store."""
     # Only paid for by those who speak to a registry.
-    from polyarch.engine.engine import open_transport  # noqa: PLC0415
+    from polyarch.engine.registries import open_transport  # noqa: PLC0415
     from polyarch.registry.remote import Registries as Remote  # noqa: PLC0415
 
     with open_transport(context.environ) as transport:

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from polyarch.cli.csvfields import csv_fields
-from polyarch.cli.gotext import parse_bool, parse_int
 from polyarch.cli.hints import hint_for
-from polyarch.cli.units import parse_size
 from polyarch.errors import InputError, InvalidReference
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
+from polyarch.golang.units import ram_in_bytes
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import Output
-from polyarch.text.gofmt import quoted
+
+if TYPE_CHECKING:
+    from polyarch.images.annotation import Annotation
 
 __all__ = [
     "Allowed",
-    "Annotation",
     "Attestation",
     "CacheEntry",
     "Call",
@@ -78,16 +80,6 @@ class Attestation:
     type: str
     disabled: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-@frozen
-class Annotation:
-    """An annotation; `type` "" means manifest, `platform` None means all."""
-
-    type: str
-    platform: str | None
-    key: str
-    value: str
 
 
 @frozen
@@ -150,7 +142,7 @@ def _cache_entry(text: str) -> CacheEntry:
     attributes = {key.lower(): value for key, value in map(_pair, fields)}
     kind = attributes.pop("type", "")
     if not kind:
-        raise InputError(f"type required for {quoted(text)}")
+        raise InputError(f"type required for {quote(text)}")
     return CacheEntry(type=kind, attributes=attributes)
 
 
@@ -172,7 +164,7 @@ def _secret(value: str) -> SecretSpec:
             raise InputError(f"invalid field '{text}' must be a key=value pair")
         if key == "type" and setting not in {"file", "env"}:
             hint = hint_for(setting, ("file", "env"))
-            raise InputError(f"unsupported secret type {quoted(setting)}", hint=hint)
+            raise InputError(f"unsupported secret type {quote(setting)}", hint=hint)
         name = "src" if key == "source" else key
         if name not in found:
             hint = hint_for(key, (*found, "source"))
@@ -225,9 +217,8 @@ def attest_shorthand(kind: str, text: str) -> str:
     """Turn the value of `--sbom` or `--provenance` into one for `--attest`; "" stays ""."""
     if not text:
         return ""
-    try:
-        wanted = parse_bool(text)
-    except InputError:
+    wanted = find_bool(text)
+    if wanted is None:
         return f"type={kind},{text}"
     return f"type={kind},disabled={'false' if wanted else 'true'}"
 
@@ -244,11 +235,14 @@ def annotation_flag(
     Later values win over those for the same place without a platform. `parse_platform` reads a
     platform; `str` of its result is what the annotation says.
     """
+    # Few builds are annotated.
+    from polyarch.images.annotation import Annotation  # noqa: PLC0415
+
     found: dict[tuple[str, str, int], Annotation] = {}
     for value in filter(None, values):
         name, equals, setting = value.partition("=")
         if not equals:
-            raise InputError(f"invalid annotation {quoted(value)}, expected key=value")
+            raise InputError(f"invalid annotation {quote(value)}, expected key=value")
         types, colon, key = name.partition(":")
         if not colon:
             places: list[tuple[str, str | None]] = [("", None)]
@@ -266,19 +260,19 @@ def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tup
     match = _ANNOTATION_TYPE.match(text)
     if match is None:
         raise InputError(
-            f"invalid annotation type {quoted(text)}, expected type and optional platform in"
+            f"invalid annotation type {quote(text)}, expected type and optional platform in"
             " square brackets"
         )
     kind, platform = match.groups()
     if kind not in _ANNOTATION_TYPES:
         hint = hint_for(kind, _ANNOTATION_TYPES)
-        raise InputError(f"unknown annotation type {quoted(kind)}", hint=hint)
+        raise InputError(f"unknown annotation type {quote(kind)}", hint=hint)
     if platform is None:
         return kind, None
     try:
         return kind, str(parse_platform(platform))
     except InputError as error:
-        raise InputError(f"invalid platform {quoted(platform)}: {error}") from error
+        raise InputError(f"invalid platform {quote(platform)}: {error}") from error
 
 
 # fmt: off
@@ -319,15 +313,15 @@ def _ulimit(value: str) -> Ulimit:
 
 def size_flag(text: str) -> int:
     """Read `--shm-size`: a number of bytes, or one with a unit that is a power of 1024."""
-    return parse_size(text)
+    return ram_in_bytes(text)
 
 
 def _swap_size(text: str) -> int:
-    return -1 if text == "-1" else parse_size(text)
+    return -1 if text == "-1" else ram_in_bytes(text)
 
 
 _RESOURCE_NUMBERS: Mapping[str, Callable[[str], int]] = {
-    "memory": parse_size,
+    "memory": ram_in_bytes,
     "memory-swap": _swap_size,
     "cpu-shares": parse_int,
     "cpu-period": parse_int,
@@ -342,7 +336,7 @@ def resource_flag(values: Iterable[str]) -> Resources:
     for entry in values:
         key, equals, value = entry.partition("=")
         if not equals:
-            raise InputError(f"invalid resource {quoted(entry)}, expected key=value")
+            raise InputError(f"invalid resource {quote(entry)}, expected key=value")
         key, value = key.strip(), value.strip()
         if key in _RESOURCE_NUMBERS:
             numbers[key] = _resource_number(key, value)
@@ -350,7 +344,7 @@ def resource_flag(values: Iterable[str]) -> Resources:
             texts[key] = value
         else:
             known = (*_RESOURCE_NUMBERS, "cpuset-cpus", "cpuset-mems")
-            raise InputError(f"unknown resource {quoted(key)}", hint=hint_for(key, known))
+            raise InputError(f"unknown resource {quote(key)}", hint=hint_for(key, known))
     return Resources(
         memory=numbers.get("memory", 0),
         memory_swap=numbers.get("memory-swap", 0),
@@ -366,7 +360,7 @@ def _resource_number(key: str, value: str) -> int:
     try:
         return _RESOURCE_NUMBERS[key](value)
     except InputError as error:
-        raise InputError(f"invalid value {quoted(value)} for resource {key}: {error}") from error
+        raise InputError(f"invalid value {quote(value)} for resource {key}: {error}") from error
 
 
 def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str]) -> dict[str, str]:
@@ -417,9 +411,9 @@ def _check_device(text: str) -> None:
     for option in csv_fields(text)[1:] if text else ():
         key, equals, _ = option.partition("=")
         if not equals:
-            raise InputError(f"invalid device config {quoted(option)}")
+            raise InputError(f"invalid device config {quote(option)}")
         if key != "alias":
-            raise InputError(f"unknown device config key {quoted(key)}")
+            raise InputError(f"unknown device config key {quote(key)}")
 
 
 def add_host_flag(values: Iterable[str]) -> tuple[str, ...]:

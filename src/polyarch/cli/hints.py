@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from polyarch.text.gotext import nearest
+from polyarch.text.nearest import nearest
 
 __all__ = ["hint_for"]
 

@@ -10,10 +10,10 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.engine import open_store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import LINE, fitted, parse_format, table_width
-from polyarch.cli.template.values import Value
-from polyarch.cli.units import decimal_size, rough_duration
 from polyarch.digest import hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound
+from polyarch.golang.template.values import Value
+from polyarch.golang.units import human_duration, human_size
 from polyarch.node.stored import StoredImage, list_images
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.store.store import Store
@@ -41,8 +41,8 @@ def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str,
         "Tag": image.name.tag or "<none>",
         "Digest": hex_of(digest)[:_SHORT] if truncate else digest,
         "Platforms": ", ".join(map(str, image.platforms)),
-        "Created": f"{rough_duration(max(0.0, now - created))} ago",
-        "Size": decimal_size(image.size),
+        "Created": f"{human_duration(max(0.0, now - created))} ago",
+        "Size": human_size(image.size),
     }
 
 

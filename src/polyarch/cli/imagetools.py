@@ -7,17 +7,15 @@ from collections.abc import Sequence
 
 from polyarch.cli.command import Command, Context
 from polyarch.cli.imagetools_inspected import Inspected
-from polyarch.cli.imagetools_places import Places
-from polyarch.cli.imagetools_sources import Name, parse_name
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
-from polyarch.cli.template.template import parse_template
-from polyarch.engine.engine import open_transport
+from polyarch.engine.places import open_places
 from polyarch.errors import InputError
+from polyarch.golang.template.template import parse_template
+from polyarch.images.names import Name, parse_name
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index
-from polyarch.registry.client import Client
 
 __all__ = ["INSPECT", "describe"]
 
@@ -75,14 +73,14 @@ def _inspect(options: Options, context: Context) -> int:
     if options.is_set("raw") and form:
         raise InputError("format and raw cannot be used together")
     name = parse_name(typed)
-    with cancel_on_signals() as cancel, open_transport(context.environ) as transport:
-        places = Places(Client(transport, cancel))
-        root, data = places.resolve(name)
+    with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
+        place = places.of(name)
+        root, data = place.load(name.target)
         # No line end behind what is to be taken as it is.
         if options.is_set("raw"):
             context.stdout.buffer.write(data)
             return 0
-        inspected = Inspected(places.of(name), typed, root, data)
+        inspected = Inspected(place, typed, root, data)
         if not form or _WHOLE.fullmatch(form.strip()):
             context.stdout.write(describe(name, root, inspected.manifests))
             return 0

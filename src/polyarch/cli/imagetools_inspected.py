@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from polyarch.cli.imagetools_places import Place
 from polyarch.cli.imagetools_values import DESCRIPTOR, IMAGE, INDEX, MANY, ONE, PROVENANCE, SBOM
-from polyarch.cli.template.structs import GoStruct, Struct
-from polyarch.cli.template.values import Value
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
+from polyarch.golang.json import read_json
+from polyarch.golang.template.structs import GoStruct, Struct
+from polyarch.golang.template.values import Value
+from polyarch.images.place import Place, read_blob
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
 from polyarch.platforms import Platform, normalize
-from polyarch.text.jsontext import read_json
 
 __all__ = ["Inspected"]
 
@@ -35,7 +35,8 @@ _ENVELOPE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
 _PROVENANCE = "https://slsa.dev/provenance/"
 _SPDX = "https://spdx.dev/Document"
 _DEPTH = 8
-_DOCUMENT_LIMIT = 16 << 20
+_LARGEST = 16 << 20
+"""Bytes of an attestation: lists of software are long."""
 
 
 class Inspected:
@@ -167,17 +168,9 @@ class Inspected:
     def _blob(self, descriptor: Descriptor) -> bytes:
         found = self._documents.get(descriptor.digest)
         if found is None:
-            found = self._documents[descriptor.digest] = _whole(self._place, descriptor)
+            found = read_blob(self._place, descriptor, _LARGEST)
+            self._documents[descriptor.digest] = found
         return found
-
-
-def _whole(place: Place, descriptor: Descriptor) -> bytes:
-    data = bytearray()
-    for piece in place.blob(descriptor):
-        data += piece
-        if len(data) > min(_DOCUMENT_LIMIT, descriptor.size):
-            raise IntegrityError(f"the document {descriptor.digest} is longer than it may be")
-    return bytes(data)
 
 
 def _subject(descriptor: Descriptor) -> str:

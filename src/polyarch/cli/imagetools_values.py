@@ -5,7 +5,7 @@ Source: the Go types of OCI's image-spec v1.1; buildx's documentation of `imaget
 
 from __future__ import annotations
 
-from polyarch.cli.template.structs import (
+from polyarch.golang.template.structs import (
     ANY,
     BOOL,
     INT,

@@ -10,17 +10,16 @@ from polyarch.cli.command import Command, Context
 from polyarch.cli.dockerconfig import HUB_KEY, config_key, erase, store
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.prompt import ask, ask_secret
-from polyarch.errors import InputError, RegistryError
+from polyarch.errors import InputError
 from polyarch.progress import CancelToken
+from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.retry import PASSING, Attempts
-from polyarch.registry.transport import Request, Response, Transport, refusal
+from polyarch.registry.transport import Transport
 
 __all__ = ["LOGIN", "LOGOUT", "check_credentials"]
 
 _HUB_DOMAIN = "docker.io"
-_OK = 200
 
 
 def check_credentials(environ: Mapping[str, str], key: str, user: str, password: str) -> None:
@@ -30,22 +29,7 @@ def check_credentials(environ: Mapping[str, str], key: str, user: str, password:
     credentials = Credentials({**environ, **only_these})
     domain = _HUB_DOMAIN if key == HUB_KEY else key
     with Transport(load_hosts(environ), credentials) as transport:
-        request = Request(method="GET", domain=domain, path="", scopes=())
-
-        def ask() -> Response:
-            response = transport.send(request)
-            if response.status in PASSING:
-                raise refusal(response, request, f"log in at {domain}")
-            return response
-
-        response = Attempts(CancelToken()).run(ask)
-        response.close()
-    if response.status != _OK:
-        raise RegistryError(
-            f"Get {response.url}: unauthorized: status {response.status}",
-            hint="check the user and the password",
-            status=response.status,
-        )
+        Client(transport, CancelToken()).log_in(domain)
 
 
 def _login(options: Options, context: Context) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError
-from polyarch.text.gotext import parse_bool
+from polyarch.golang.strconv import find_bool
 
 if TYPE_CHECKING:
     from polyarch.cli.build_request import Asked
@@ -67,7 +67,7 @@ def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> No
 
 
 def _is_on(text: str) -> bool:
-    return bool(text) and parse_bool(text) is not False
+    return bool(text) and find_bool(text) is not False
 
 
 def _caches(asked: Asked, environ: Mapping[str, str]) -> list[str]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from polyarch.cli.csvfields import csv_fields
-from polyarch.cli.gotext import parse_bool, parse_int
-from polyarch.cli.units import parse_size
 from polyarch.errors import InputError
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import parse_bool, parse_int, quote
+from polyarch.golang.time import parse_duration
+from polyarch.golang.units import ram_in_bytes
 from polyarch.record import field, frozen
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import nearest, parse_duration
+from polyarch.text.nearest import nearest
 
 __all__ = ["Flag", "Kind", "Options", "UsageError", "parse_flags"]
 
@@ -109,7 +109,7 @@ class Options:
 
     def size(self, name: str) -> int:
         """The value of a flag that takes a size, in bytes."""
-        return parse_size(self.text(name) or "0")
+        return ram_in_bytes(self.text(name) or "0")
 
     def seconds(self, name: str) -> float:
         """The value of a flag that takes a duration."""
@@ -201,7 +201,7 @@ class _Parser:
             _check(flag, value)
         except InputError as error:
             raise InputError(
-                f'invalid argument {quoted(value)} for "{flag.title}" flag: {error}',
+                f'invalid argument {quote(value)} for "{flag.title}" flag: {error}',
                 hint=error.hint,
             ) from error
         if flag.kind in _REPEATED:
@@ -219,7 +219,7 @@ def _check(flag: Flag, value: str) -> None:
         case Kind.DURATION:
             parse_duration(value)
         case Kind.SIZE:
-            parse_size(value)
+            ram_in_bytes(value)
         case Kind.ULIMIT:
             # For those who limit steps only.
             from polyarch.cli.flags import ulimit_flag  # noqa: PLC0415

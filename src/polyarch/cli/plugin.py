@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polyarch
-from polyarch import __version__
 from polyarch.cli.command import Command, Context
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
+from polyarch.cli.version import RELEASE
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder
 
@@ -37,7 +37,7 @@ def metadata() -> str:
         {
             "SchemaVersion": "0.1.0",
             "Vendor": "polyarch",
-            "Version": f"v{__version__}",
+            "Version": RELEASE,
             "ShortDescription": "Build images for many platforms, without a daemon or root",
         }
     )

@@ -15,7 +15,7 @@ from polyarch.engine.run import ProgramRefused, RunRequest, run_image
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
-from polyarch.runtime.talk import SILENCE, Talk
+from polyarch.request.talk import SILENCE, Talk
 
 __all__ = ["RUN", "RunFailed", "read_run"]
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from polyarch.cli.template.template import Template, parse_template
-from polyarch.cli.template.values import Value
+from polyarch.golang import tabwriter
+from polyarch.golang.template.template import Template, parse_template
+from polyarch.golang.template.values import Value
 from polyarch.record import frozen
 from polyarch.text.shown import shown
 
@@ -38,21 +39,13 @@ LINE = 80
 
 
 def align(text: str, *, min_width: int = _MIN_WIDTH, padding: int = _PADDING) -> str:
-    """Turn tabs into blanks so that what stands behind them is aligned.
+    """Turn tabs into blanks as docker's listings do; nothing in them speaks to the terminal."""
+    return shown(tabwriter.align(text, min_width=min_width, padding=padding))
 
-    Neighbouring lines make up a column as far as they all have a tab there; a column is as wide as its
-    widest cell and `padding`, and at least `min_width`. Source: the elastic tabstops of Go's
-    text/tabwriter, with the settings of docker's listings.
-    """
-    lines = [line.split("\t") for line in text.split("\n")]
-    column = 0
-    while any(len(cells) > column + 1 for cells in lines):
-        for block in _blocks(lines, column):
-            width = max(min_width, max(len(cells[column]) for cells in block) + padding)
-            for cells in block:
-                cells[column] = cells[column].ljust(width)
-        column += 1
-    return shown("\n".join("".join(cells) for cells in lines))
+
+def align_with_tabs(text: str) -> str:
+    """Align what stands behind tabs as buildx's `du` does, with as many tabs as that takes."""
+    return tabwriter.align(text, min_width=1, padding=1, tab_width=_TAB_WIDTH)
 
 
 def clipped(text: str, room: int, *, from_start: bool = False) -> str:
@@ -93,36 +86,6 @@ def table_width(rows: Sequence[Mapping[str, Value]], titles: Mapping[str, str]) 
         for name, title in titles.items()
     ]
     return sum(max(_MIN_WIDTH, width + _PADDING) for width in columns) + last
-
-
-def align_with_tabs(text: str) -> str:
-    """Align what stands behind tabs as `align` does, with as many tabs as that takes.
-
-    Source: Go's text/tabwriter with the settings of buildx: width 1, tabs of 8, padding 1.
-    """
-    lines = [line.split("\t") for line in text.split("\n")]
-    column = 0
-    while any(len(cells) > column + 1 for cells in lines):
-        for block in _blocks(lines, column):
-            widest = max(len(cells[column]) for cells in block) + 1
-            width = -(-widest // _TAB_WIDTH) * _TAB_WIDTH
-            for cells in block:
-                cells[column] += "\t" * -(-(width - len(cells[column])) // _TAB_WIDTH)
-        column += 1
-    return "\n".join("".join(cells) for cells in lines)
-
-
-def _blocks(lines: Sequence[list[str]], column: int) -> Iterable[list[list[str]]]:
-    """The runs of neighbouring lines whose cell in this column ends with a tab."""
-    block: list[list[str]] = []
-    for cells in lines:
-        if len(cells) > column + 1:
-            block.append(cells)
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 @frozen

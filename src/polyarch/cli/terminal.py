@@ -14,7 +14,7 @@ from types import FrameType
 
 from polyarch.cli.command import Context
 from polyarch.errors import InputError
-from polyarch.runtime.talk import SILENCE, Talk
+from polyarch.request.talk import SILENCE, Talk
 
 __all__ = ["open_talk"]
 

@@ -6,12 +6,14 @@ from polyarch import __version__
 from polyarch.cli.command import Command, Context
 from polyarch.cli.options import Flag, Options
 
-__all__ = ["VERSION", "version_line"]
+__all__ = ["RELEASE", "VERSION", "version_line"]
+
+RELEASE = f"v{__version__}"
 
 
 def version_line() -> str:
     """Return the version as docker buildx writes its own: where it comes from, and which it is."""
-    return f"github.com/polyarch/polyarch v{__version__}"
+    return f"github.com/polyarch/polyarch {RELEASE}"
 
 
 def _run(options: Options, context: Context) -> int:

@@ -38,7 +38,7 @@ def _run(options: Options, context: Context) -> int:
 def _find(builds: Sequence[Explained], options: Options) -> Explained:
     """Return the newest build of the context and the Dockerfile that were asked for, if any was."""
     # What these are called is the builds' business; loaded by this command alone.
-    from polyarch.engine.telling import place_of  # noqa: PLC0415
+    from polyarch.engine.explain import place_of  # noqa: PLC0415
 
     folder, dockerfile = options.text("context"), options.text("file")
     for build in builds:

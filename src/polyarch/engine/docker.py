@@ -1,7 +1,8 @@
 """Docker's engine, if one runs here: where it listens, what it can hold, and giving it an image.
 
 Its address comes from where docker's client takes it: DOCKER_HOST, the context, the usual socket. Only
-the first two are a wish: without an engine at the usual socket there simply is none.
+the first two are a wish: without an engine at the usual socket there simply is none. Each question has a
+connection to itself, as an engine leads nowhere else, and an archive that was read can't be sent again.
 
 Source: Docker Engine API, "Import images"; docker's documentation of contexts.
 """
@@ -17,10 +18,10 @@ from typing import Any, BinaryIO
 
 from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
 from polyarch.paths import docker_config_folder
 from polyarch.record import frozen
-from polyarch.registry.http import Connection
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
 
@@ -42,7 +43,7 @@ class DockerEngine:
         """Tell whether it keeps images of several platforms under one name. Raises MachineError."""
         with self._connected() as connection:
             answer = connection.exchange("GET", "/info", {"Host": "docker"}, b"")
-            info: Any = json.loads(b"".join(answer.stream(_CHUNK)))
+            info: Any = json.loads(answer.read(_LIMIT))
         return _CONTAINERD in (info.get("DriverStatus") or [])
 
     def load(self, archive: BinaryIO, size: int) -> None:
@@ -55,7 +56,7 @@ class DockerEngine:
         with self._connected() as connection:
             pieces = iter(lambda: archive.read(_CHUNK), b"")
             answer = connection.exchange("POST", "/images/load?quiet=1", fields, pieces)
-            said = b"".join(answer.stream(_CHUNK))[:_LIMIT]
+            said = answer.read(_LIMIT)
         if trouble := _trouble(answer.status, said):
             raise MachineError(f"the docker engine at {self.address} refused the image: {trouble}")
 

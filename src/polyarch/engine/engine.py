@@ -8,28 +8,27 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import Gate
 from polyarch.engine.lazy import LazyPrograms
-from polyarch.engine.telling import Telling
+from polyarch.engine.registries import open_transport
 from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.result import FileTree
+from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.node.carrier import RegistryCarrier
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
-from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import load_hosts
 from polyarch.registry.remote import Registries
-from polyarch.registry.transport import Transport
-from polyarch.request.values import Output
+from polyarch.request.explanation import Explanation
+from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
@@ -37,7 +36,7 @@ from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Solved, Solver
+from polyarch.solver.solver import Solver, SolveReport
 from polyarch.store.leases import Lease
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
@@ -49,7 +48,28 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Engine", "open_engine", "open_transport"]
+__all__ = ["Built", "Engine", "Sources", "open_engine"]
+
+
+@frozen
+class Sources:
+    """Where the sources of a graph come from: build contexts by name, images, and other machines.
+
+    `remote` has the secrets of the request, those of its steps, too.
+    """
+
+    contexts: Mapping[str, SourceTree]
+    images: ImageSource
+    remote: RemoteSources
+
+
+@frozen
+class Built:
+    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+
+    results: tuple[Result, ...]
+    report: SolveReport
+    explanations: tuple[Explanation, ...]
 
 
 @frozen
@@ -121,58 +141,52 @@ class Engine:
     def solve(
         self,
         graph: Graph,
-        contexts: Mapping[str, SourceTree],
-        images: ImageSource,
+        sources: Sources,
+        request: BuildRequest,
         cancel: CancelToken,
         *,
-        remote: RemoteSources,
-        telling: Telling | None = None,
-        jobs: int = 0,
-    ) -> Solved[Result]:
-        """Compute the results of the graph's targets. Raises what the first step to fail raises.
+        explain: Explain | None = None,
+    ) -> Built:
+        """Compute the results of the graph's targets, as `request` says how.
 
-        `contexts` are build contexts by name; `remote` has the secrets of the request; `telling` gathers why steps ran.
+        `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
         """
+        images = sources.images
 
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
-                self.store, self.snapshotter, remote.secrets, images.sink
+                self.store, self.snapshotter, sources.remote.secrets, images.sink
             )
 
         worker = Worker(
             snapshotter=self.snapshotter,
             images=images,
             steps=steps,
-            contexts=contexts,
-            remote=remote,
+            contexts=sources.contexts,
+            remote=sources.remote,
             is_native=self.is_native,
             place=self.store.root,
             copies=self.store.copies,
         )
         records = Records(self.store.database)
-        observer = (
-            telling.observer(graph, self.store, records, worker, images.sink) if telling else None
-        )
+        seen = Seen(graph=graph, store=self.store, records=records, worker=worker, sink=images.sink)
+        explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(
             worker,
             records,
             self.store.locks,
-            limits=SlotLimits(jobs=jobs),
+            limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
         )
-        solver.observer = observer
+        solver.observer = explaining
         solver.gate = Gate(
             graph,
             is_native=self.is_native,
             foreign=lambda: self.programs.get().foreign,
             knows=records.knows,
         )
-        return solver.solve(graph, cancel)
-
-
-def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
-    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
-    return Transport(load_hosts(environ), Credentials(environ))
+        solved = solver.solve(graph, cancel)
+        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from polyarch.engine.engine import Engine
@@ -13,25 +12,21 @@ from polyarch.engine.programs import host_resolv_conf
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import make_vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.base import DEFAULT_PATH, BaseImage
 from polyarch.oci.media import is_index
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, ignore_events
-from polyarch.record import frozen
-from polyarch.runtime.network import hosts_file
-from polyarch.runtime.step import Bind, Mount, Network, Step
-from polyarch.runtime.talk import SILENCE, Talk
+from polyarch.record import frozen, replace
+from polyarch.request.talk import SILENCE, Talk
+from polyarch.runtime.step import Bind, Mount, Step
 from polyarch.snapshot.stack import LayerStack
-from polyarch.worker.copy import make_folders
-from polyarch.worker.exec import write_network_files
 from polyarch.worker.source_image import ImageSource
-from polyarch.worker.users import Owner, account
+from polyarch.worker.stepform import Process, make_step, network_mounts
 
 __all__ = ["ProgramRefused", "RunRequest", "pull_image", "run_image"]
 
 _HOSTNAME = "polyarch"
-_DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class ProgramRefused(InputError):
@@ -109,11 +104,9 @@ def _pulled(
 def _unpack(
     images: ImageSource, image: BaseImage, platform: Platform, cancel: CancelToken
 ) -> LayerStack:
-    op = ImageOp(
-        reference=image.reference, digest=image.digest, platform=platform, diff_ids=image.diff_ids
-    )
-    stack = images.stack(op)
-    images.ensure_unpacked(stack, make_vertex(op, name=f"pull {image.reference}"), cancel)
+    shown = make_vertex(ImageOp.of(image, platform), name=f"pull {image.reference}")
+    stack = LayerStack.of_image(image.diff_ids, image.blobs, image.source)
+    images.ensure_unpacked(stack, shown, cancel)
     return stack
 
 
@@ -172,30 +165,21 @@ def _step(
     folder: Path,
 ) -> Step:
     settings: Mapping[str, object] = config if isinstance(config, dict) else {}
-    argv = _command(request, settings)
-    user = request.user or _text(settings, "User")
-    who = account(root, user)
-    workdir = request.workdir or _text(settings, "WorkingDir") or "/"
-    make_folders(root, workdir, Owner(uid=who.uid, gid=who.gid))
-    emulation = engine.programs.get().foreign.prepare(platform)
-    env = dict(
-        entry.partition("=")[::2]
-        for entry in (_DEFAULT_PATH, *_texts(settings, "Env"), *request.env)
+    path = f"PATH={DEFAULT_PATH}"
+    entries = (path, *_texts(settings, "Env"), *request.env)
+    process = Process(
+        argv=tuple(_command(request, settings)),
+        user=request.user or _text(settings, "User"),
+        cwd=request.workdir or _text(settings, "WorkingDir") or "/",
+        env=dict(entry.partition("=")[::2] for entry in entries),
+        hostname=request.hostname or _HOSTNAME,
+        network=request.network,
     )
-    env = {"HOME": who.home, **env}
-    network = Network.NONE if request.network == "none" else Network.HOST
-    hostname = request.hostname or _HOSTNAME
-    return Step(
-        argv=tuple(argv),
-        rootfs=str(root),
-        env=tuple(f"{name}={value}" for name, value in env.items()),
-        cwd=workdir,
-        uid=who.uid,
-        gid=who.gid,
-        groups=(who.gid, *who.groups),
-        hostname=hostname,
-        network=network,
-        mounts=tuple(_mounts(request, folder, hostname)),
+    emulation = engine.programs.get().foreign.prepare(platform)
+    return make_step(
+        process,
+        root,
+        _mounts(request, folder, process.hostname),
         user_namespace=emulation.user_namespace,
     )
 
@@ -217,15 +201,10 @@ def _command(request: RunRequest, settings: Mapping[str, object]) -> list[str]:
 
 
 def _mounts(request: RunRequest, folder: Path, hostname: str) -> list[Mount]:
-    locked = ("nosuid", "nodev", "noexec")
-    write_network_files(folder, hosts=hosts_file(hostname), resolv_conf=host_resolv_conf())
-    mounts: list[Mount] = [
-        Bind(source=str(folder / name), target=f"/etc/{name}", flags=locked)
-        for name in ("resolv.conf", "hosts")
-    ]
+    mounts = network_mounts(folder, hostname, resolv_conf=host_resolv_conf(), read_only=False)
     for source, target, read_only in request.binds:
         if not os.path.lexists(source):
-            raise NotFound(f"{source}: no such file or folder to mount")
+            raise NotFound(f"{source}: no such file or directory to mount")
         mounts.append(Bind(source=os.path.realpath(source), target=target, read_only=read_only))
     return mounts
 

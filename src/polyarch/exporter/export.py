@@ -18,7 +18,8 @@ from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
-from polyarch.oci.encode import compact
+from polyarch.golang.json import compact
+from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, cancellable, step
@@ -29,8 +30,7 @@ from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble, tree_trouble
 from polyarch.text.epoch import parse_epoch
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = [
     "Carrier",
@@ -98,7 +98,7 @@ def _parse_name(text: str) -> Reference:
     try:
         return parse_reference(text)
     except InvalidReference as error:
-        message = f"failed to parse ref {quoted(text)}: {error}"
+        message = f"failed to parse ref {quote(text)}: {error}"
         raise InvalidReference(message, hint=error.hint) from error
 
 
@@ -107,14 +107,13 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     text = output.attributes.get(key)
     if text is None:
         return default
-    if text in {"1", "t", "T", "TRUE", "true", "True"}:
-        return True
-    if text in {"0", "f", "F", "FALSE", "false", "False"}:
-        return False
-    of = "" if key == "platform-split" else "specified "
-    named = f"{key}: {text}" if key == "platform-split" else key
-    reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
-    raise InputError(f"non-bool value {of}for {named}: {reason}", hint="write true or false")
+    try:
+        return parse_bool(text)
+    except InputError as error:
+        of = "" if key == "platform-split" else "specified "
+        named = f"{key}: {text}" if key == "platform-split" else key
+        message = f"non-bool value {of}for {named}: {error}"
+        raise InputError(message, hint="write true or false") from error
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
@@ -125,12 +124,13 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
-    if not text.removeprefix("-").isdecimal():
-        reason = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+    try:
+        seconds = parse_int(text)
+    except InputError as error:
         raise InputError(
-            f"invalid source-date-epoch: {reason}", hint="give whole seconds since 1970"
-        )
-    return parse_epoch(text)
+            f"invalid source-date-epoch: {error}", hint="give whole seconds since 1970"
+        ) from error
+    return parse_epoch(str(seconds))
 
 
 def annotations_of(output: Output, platforms: int) -> Annotations:
@@ -168,7 +168,7 @@ def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
         near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"exporter {quoted(output.type)} could not be found{near}",
+            f"exporter {quote(output.type)} could not be found{near}",
             hint="use one of " + ", ".join(_KNOWN),
         )
     _check_attributes(output)

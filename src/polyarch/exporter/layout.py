@@ -18,9 +18,9 @@ from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError
 from polyarch.exporter.outfile import made_folder
 from polyarch.exporter.result import IMAGE_NAME, REF_NAME, Export
+from polyarch.golang.json import compact
 from polyarch.layer.tar import DIRECTORY, Entry, Sink, TarWriter
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 

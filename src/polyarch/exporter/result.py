@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.exporter.assemble import Document, ImageResult, rfc3339
+from polyarch.exporter.assemble import Document, ImageResult
+from polyarch.golang.time import time_of
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
@@ -64,13 +65,13 @@ class Export:
     def reported(self, *, is_layout: bool) -> Descriptor:
         """Return the root's descriptor as callers are told of it, in an image layout or elsewhere."""
         root = self.root.descriptor
-        created = {CREATED: rfc3339(float(int(self.created)))} if is_layout else {}
+        created = {CREATED: time_of(int(self.created)).rfc3339()} if is_layout else {}
         annotations = {**root.annotations, **self.annotations, **created}
         return replace(root, annotations=dict(sorted(annotations.items())))
 
     def entries(self) -> list[Descriptor]:
         """Return the descriptors of a layout's `index.json`: one for each name."""
-        created = {CREATED: rfc3339(float(int(self.created)))}
+        created = {CREATED: time_of(int(self.created)).rfc3339()}
         root = self.root.descriptor
         common = {**root.annotations, **self.annotations, **created}
         if not self.names:

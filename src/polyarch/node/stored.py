@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
+from polyarch.golang.json import compact, read_json
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import Manifest, parse_manifest
 from polyarch.oci.media import is_index
@@ -27,7 +27,6 @@ from polyarch.registry.client import Client
 from polyarch.registry.push import PushBlob, PushDocument, push
 from polyarch.registry.remote import Registries
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
 __all__ = ["StoredImage", "list_images", "pull_blobs", "push_stored", "stored_image"]
 

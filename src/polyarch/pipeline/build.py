@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
@@ -16,8 +16,8 @@ from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
-from polyarch.engine.engine import Engine
-from polyarch.engine.telling import Telling
+from polyarch.engine.engine import Built, Engine, Sources
+from polyarch.engine.explain import Explain
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
@@ -42,10 +42,9 @@ from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome, Solved
+from polyarch.solver.solver import Outcome
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
-from polyarch.worker.worker import Result
 
 __all__ = ["build_on"]
 
@@ -56,31 +55,27 @@ def build_on(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
-    telling: Telling | None = None,
+    explain: Explain | None = None,
 ) -> BuildResult:
-    """Carry out `request` on `engine`, inside the engine; `telling` gathers why steps ran.
+    """Carry out `request` on `engine`; `explain` says who else is to hear why steps ran.
 
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
     """
     cancel = cancel or CancelToken()
-    telling = telling or Telling()
-    telling.asked_for(request)
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
     platforms = tuple(map(normalize, request.platforms or (host(),)))
-    engines = engine.docker_engines(request.outputs)
+    dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_outputs(request.outputs, len(platforms), engines, is_index=options.is_multi_platform)
+    check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
     ):
-        sink = reading.sink
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
         contexts = reading.contexts()
-        images = engine.images(sink)
-        resolver = images.resolver(cancel, pull=request.pull)
+        images = engine.images(reading.sink)
         dates = Dates(contexts=contexts, loader=reading.loader)
         options = replace(
             options,
@@ -88,26 +83,20 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
+        resolver = images.resolver(cancel, pull=request.pull)
         try:
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
-            tell_findings(lint.findings, shown, sink)
+            tell_findings(lint.findings, shown, reading.sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
-        exports = _Exports.announced(request.outputs, sink)
-        solved = engine.solve(
-            graph,
-            contexts.trees,
-            images,
-            cancel,
-            remote=reading.remote,
-            telling=telling,
-            jobs=request.jobs,
-        )
-    telling.has_ended = True
+        announced = _Announced.of(request.outputs, reading.sink)
+        sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
+        built = engine.solve(graph, sources, request, cancel, explain=explain)
     contexts.save()
-    stacks = [result for result in solved.results if isinstance(result, LayerStack)]
-    export = _export(engine, exports, lowered, stacks, (images, engines, cancel))
-    return _result(export, request, solved, telling)
+    stacks = [result for result in built.results if isinstance(result, LayerStack)]
+    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
+    making = _Making(engine=engine, images=images, dockers=dockers, cancel=cancel)
+    return _result(making.export(announced, results), request, built)
 
 
 def _keeping_logs(
@@ -136,7 +125,7 @@ def _lower(
 
 
 @frozen
-class _Exports:
+class _Announced:
     """The outputs for which something is made, and the steps that show it, told of before the solve.
 
     `layers` is the step for the layers of images, if there are any.
@@ -147,107 +136,116 @@ class _Exports:
     layers: Digest | None
 
     @staticmethod
-    def announced(outputs: Sequence[Output], sink: Sink) -> _Exports:
+    def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
         """Tell of the steps."""
         wanted = tuple(each for each in outputs if each.type != "cacheonly")
         has_image = any(each.type in IMAGE_TYPES for each in wanted)
-        return _Exports(
+        return _Announced(
             outputs=wanted,
             layers=announce(sink, "exporting layers") if has_image else None,
             steps=tuple(announce(sink, step_name(each)) for each in wanted),
         )
 
 
-def _export(
-    engine: Engine,
-    exports: _Exports,
-    lowered: Sequence[Lowered],
-    stacks: Sequence[LayerStack],
-    carried: tuple[ImageSource, Engines, CancelToken],
-) -> Export | None:
-    """Make what the outputs asked for of the results; return the image, if one was wanted."""
-    images, engines, cancel = carried
-    export = None
-    if exports.layers:
-        export = _assemble(engine, exports, lowered, stacks, (images, cancel))
-    # A platform that is asked for twice is twice in an index, but has one folder.
-    trees = {
-        part.platform: (stack, part.vertex) for part, stack in zip(lowered, stacks, strict=True)
-    }
-    exporter = Exporter(
-        store=engine.store,
-        carrier=engine.carrier(images),
-        trees=lambda: engine.trees(trees, images, cancel),
-        remarks=_remarks([each.platform for each in lowered]),
-        epoch=lowered[0].epoch,
-        is_split=lowered[0].is_multi_platform,
-        sink=images.sink,
-        cancel=cancel,
-        engines=engines,
-    )
-    for output, shown in zip(exports.outputs, exports.steps, strict=True):
-        names = names_of(output)
-        exporter.run(output, replace(export, names=names) if export else None, shown)
-    return export
+@frozen
+class _Results:
+    """What was built, one for each platform: what the Dockerfile means for it, and its layers."""
+
+    lowered: tuple[Lowered, ...]
+    stacks: tuple[LayerStack, ...]
+
+    @property
+    def is_multi_platform(self) -> bool:
+        return self.lowered[0].is_multi_platform
+
+    @property
+    def epoch(self) -> int | None:
+        return self.lowered[0].epoch
+
+    def pairs(self) -> Iterator[tuple[Lowered, LayerStack]]:
+        return zip(self.lowered, self.stacks, strict=True)
+
+    def remarks(self) -> tuple[str, ...]:
+        platforms = [each.platform for each in self.lowered]
+        doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
+        return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
 
 
-def _remarks(platforms: Sequence[Platform]) -> tuple[str, ...]:
-    doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
-    return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
+@frozen
+class _Making:
+    """Makes of results what was asked for, with what is needed for it."""
 
+    engine: Engine
+    images: ImageSource
+    dockers: Engines
+    cancel: CancelToken
 
-def _assemble(
-    engine: Engine,
-    exports: _Exports,
-    lowered: Sequence[Lowered],
-    stacks: Sequence[LayerStack],
-    carried: tuple[ImageSource, CancelToken],
-) -> Export:
-    images, cancel = carried
-    outputs = exports.outputs
-    output = next(each for each in outputs if each.type in IMAGE_TYPES)
-    epoch = epoch_of(output, lowered[0].epoch)
-    choice = CompressionChoice.parse(
-        output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
-    )
-    if is_true(output, "rewrite-timestamp"):
-        choice = replace(choice, latest=epoch)
-    annotations = annotations_of(output, 2 if lowered[0].is_multi_platform else 1)
-    with step(images.sink, "exporting layers", exports.layers) as shown:
-
-        def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
-            counted = counting(shown, str(part.platform) if len(lowered) > 1 else "")
-            return replace(engine.layers, counted=counted).export(stack, choice, cancel)
-
-        made = tuple(
-            assemble(
-                part.config,
-                part.history,
-                layers(part, stack),
-                part.platform,
-                moment=part.epoch,
-                epoch=epoch,
-                annotations=annotations,
-            )
-            for part, stack in zip(lowered, stacks, strict=True)
+    def export(self, announced: _Announced, results: _Results) -> Export | None:
+        """Make all outputs; return the image, if one was wanted."""
+        export = self._assemble(announced, results) if announced.layers else None
+        # A platform that is asked for twice is twice in an index, but has one directory.
+        trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
+        exporter = Exporter(
+            store=self.engine.store,
+            carrier=self.engine.carrier(self.images),
+            trees=lambda: self.engine.trees(trees, self.images, self.cancel),
+            remarks=results.remarks(),
+            epoch=results.epoch,
+            is_split=results.is_multi_platform,
+            sink=self.images.sink,
+            cancel=self.cancel,
+            engines=self.dockers,
         )
-    is_multi = lowered[0].is_multi_platform
-    root = assemble_index(made, annotations) if is_multi else made[0].manifest
-    return Export(
-        root=root,
-        images=made,
-        names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
-        created=time.time() if epoch is None else epoch,
-        annotations=annotations.find(INDEX_DESCRIPTOR),
-    )
+        for output, shown in zip(announced.outputs, announced.steps, strict=True):
+            names = names_of(output)
+            exporter.run(output, replace(export, names=names) if export else None, shown)
+        return export
+
+    def _assemble(self, announced: _Announced, results: _Results) -> Export:
+        outputs = announced.outputs
+        # Layers are made once: in the form that the first output with an image asks for.
+        output = next(each for each in outputs if each.type in IMAGE_TYPES)
+        epoch = epoch_of(output, results.epoch)
+        choice = CompressionChoice.parse(
+            output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
+        )
+        if is_true(output, "rewrite-timestamp"):
+            choice = replace(choice, latest=epoch)
+        annotations = annotations_of(output, 2 if results.is_multi_platform else 1)
+        with step(self.images.sink, "exporting layers", announced.layers) as shown:
+
+            def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
+                return replace(self.engine.layers, counted=counted).export(
+                    stack, choice, self.cancel
+                )
+
+            made = tuple(
+                assemble(
+                    part.config,
+                    part.history,
+                    layers(part, stack),
+                    part.platform,
+                    moment=part.epoch,
+                    epoch=epoch,
+                    annotations=annotations,
+                )
+                for part, stack in results.pairs()
+            )
+        is_index = results.is_multi_platform
+        return Export(
+            root=assemble_index(made, annotations) if is_index else made[0].manifest,
+            images=made,
+            names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
+            created=time.time() if epoch is None else epoch,
+            annotations=annotations.find(INDEX_DESCRIPTOR),
+        )
 
 
-def _result(
-    export: Export | None, request: BuildRequest, solved: Solved[Result], telling: Telling
-) -> BuildResult:
-    ran, cached = solved.report.count(Outcome.RAN), solved.report.count(Outcome.CACHED)
+def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
+    ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached, explanations=telling.found)
+        return BuildResult(ran=ran, cached=cached, explanations=built.explanations)
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
     kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
@@ -265,5 +263,5 @@ def _result(
         },
         ran=ran,
         cached=cached,
-        explanations=telling.found,
+        explanations=built.explanations,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from polyarch.dockerfile.lowering.remote import git_op
 from polyarch.errors import InvalidLayer, NotFound
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.http.origin import redacted
 from polyarch.inroot import read_small, resolve
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
@@ -21,7 +22,6 @@ from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import TarReader
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
-from polyarch.registry.origin import redacted
 from polyarch.text.giturl import GitReference, parse_git_reference
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.remote import RemoteSources

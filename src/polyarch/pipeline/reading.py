@@ -16,6 +16,7 @@ from polyarch.dockerfile.syntax.frontend import check_syntax
 from polyarch.dockerfile.syntax.mount import Device
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError, PolyarchError
+from polyarch.golang.strconv import find_bool
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pipeline.contexts import Contexts, Loader, MainContext
@@ -23,7 +24,6 @@ from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
 from polyarch.request.values import BuildRequest
-from polyarch.text.gotext import parse_bool
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.secrets import Secrets, SecretSource
 
@@ -149,7 +149,7 @@ def _loader(
             folder=folder,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=bool(parse_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            keep_git_dir=bool(find_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
             is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
@@ -214,7 +214,7 @@ def lower_options(
 def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
     """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
     text = args.get(_MULTI_PLATFORM, "")
-    wanted = parse_bool(text) if text else len(platforms) > 1
+    wanted = find_bool(text) if text else len(platforms) > 1
     if wanted is None:
         raise InputError(
             f"invalid boolean value for multi-platform: {text}",

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 from polyarch.errors import RegistryError
+from polyarch.http.origin import basic, shown
 from polyarch.record import field, frozen
 from polyarch.registry.credentials import Credential
-from polyarch.registry.origin import basic, shown
 
 __all__ = ["Authorizer", "Challenge", "TokenFetch", "merge_scopes", "parse_challenges"]
 

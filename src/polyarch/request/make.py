@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, InvalidReference
+from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
 from polyarch.request.files import Files, split_contexts
 from polyarch.request.limits import Resources
 from polyarch.request.outputs import check_places, default_outputs, merge_outputs
 from polyarch.request.values import BuildRequest, Output
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -104,7 +104,7 @@ def _tags(values: Iterable[str]) -> tuple[str, ...]:
         except InvalidReference as error:
             reason = _tag_trouble(value, str(error))
             raise InvalidReference(
-                f"invalid tag {quoted(value)}: {reason}", hint=error.hint
+                f"invalid tag {quote(value)}: {reason}", hint=error.hint
             ) from error
         tags.append(reference.canonical)
     return tuple(dict.fromkeys(tags))
@@ -121,7 +121,7 @@ def _network(mode: str) -> str:
     if mode not in {"", "default", "none", "host"}:
         near = suggestion(mode, ("default", "host", "none"))
         raise InputError(
-            f"network mode {quoted(mode)} is not supported{near}",
+            f"network mode {quote(mode)} is not supported{near}",
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterable
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.record import replace
 from polyarch.request.values import Output
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import parse_bool
 
 __all__ = ["check_mirrors", "check_places", "default_outputs", "is_mirror", "merge_outputs"]
 
@@ -28,10 +27,8 @@ def merge_outputs(
     """
     merged = [_spelled_out(output) for output in outputs]
     if push:
-        merged = [_pushed(each) if each.type == "image" else each for each in merged]
-        if not any(each.type == "image" for each in merged):
-            merged.append(_pushed(Output(type="image")))
-    if load and not any(each.type == "docker" and not each.destination for each in merged):
+        merged = _with_push(merged)
+    if load and not any(map(_is_loaded, merged)):
         merged.append(Output(type="docker"))
     if tags:
         merged = [_named(each, tags) if each.type in _NAMED else each for each in merged]
@@ -51,6 +48,16 @@ def default_outputs(tags: tuple[str, ...], *, needs_digest: bool) -> tuple[Outpu
     return (Output(type="image"),) if needs_digest else ()
 
 
+def _with_push(outputs: list[Output]) -> list[Output]:
+    if not any(each.type == "image" for each in outputs):
+        return [*outputs, _pushed(Output(type="image"))]
+    return [_pushed(each) if each.type == "image" else each for each in outputs]
+
+
+def _is_loaded(output: Output) -> bool:
+    return output.type == "docker" and not output.destination
+
+
 def _spelled_out(output: Output) -> Output:
     return _pushed(replace(output, type="image")) if output.type == "registry" else output
 
@@ -66,12 +73,10 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
 def _is_pushed(output: Output) -> bool:
     if output.type != "image":
         return False
-    text = output.attributes.get("push") or "false"
-    is_pushed = parse_bool(text)
-    if is_pushed is None:
-        reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
-        raise InputError(f"failed to solve: non-bool value specified for push: {reason}")
-    return is_pushed
+    try:
+        return parse_bool(output.attributes.get("push") or "false")
+    except InputError as error:
+        raise InputError(f"failed to solve: non-bool value specified for push: {error}") from error
 
 
 def check_places(outputs: Iterable[Output]) -> None:
@@ -80,7 +85,7 @@ def check_places(outputs: Iterable[Output]) -> None:
     for output in outputs:
         if output.type not in {"local", "tar", "oci", "docker"}:
             continue
-        if output.type == "local" or parse_bool(output.attributes.get("tar", "true")) is False:
+        if output.type == "local" or find_bool(output.attributes.get("tar", "true")) is False:
             _check_folder(output)
         elif output.destination == "-" or (not output.destination and output.type != "docker"):
             _check_stream(output, is_taken=is_taken)
@@ -135,7 +140,7 @@ def is_mirror(output: Output) -> bool:
     mode = output.attributes.get("mode", "").strip().lower()
     if mode not in {"", "copy", "delete"}:
         raise InputError(
-            f"invalid local exporter mode {quoted(output.attributes['mode'])}",
+            f"invalid local exporter mode {quote(output.attributes['mode'])}",
             hint="use copy or delete",
         )
     return mode == "delete"
@@ -150,7 +155,7 @@ def check_mirrors(outputs: Iterable[Output]) -> None:
         place = os.path.realpath(output.destination)
         if not place.startswith(here.rstrip("/") + "/"):
             raise InputError(
-                f"local output mode=delete for destination {quoted(output.destination)} requires "
+                f"local output mode=delete for destination {quote(output.destination)} requires "
                 "--allow=buildx.local.delete",
                 hint="everything there goes that the result doesn't have",
             )

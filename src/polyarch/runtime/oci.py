@@ -113,16 +113,24 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     if step.user_namespace:
         identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
         linux["uidMappings"] = linux["gidMappings"] = identity
-    everything: Json = {"allow": step.insecure, "access": "rwm"}
+    resources = _oci_resources(step.resources) if cgroup else {}
     if step.insecure or not host.rootless:
-        # Said in so many words: with no rules at all crun lets a step open some of the machine's devices.
-        given = [] if step.insecure else [_allowance(each) for each in step.devices]
-        linux["resources"] = {"devices": [everything, *given]}
+        resources["devices"] = _device_rules(step)
+    if resources:
+        linux["resources"] = resources
     if seccomp and not step.insecure:
         linux["seccomp"] = oci_profile()
-    if cgroup and (limits := _oci_resources(step.resources)):
-        linux.setdefault("resources", {}).update(limits)
     return linux
+
+
+def _device_rules(step: Step) -> list[Json]:
+    """Return which devices may be opened.
+
+    That none may is said in so many words: without any rule crun lets a step open some of the machine's.
+    """
+    if step.insecure:
+        return [{"allow": True, "access": "rwm"}]
+    return [{"allow": False, "access": "rwm"}, *map(_allowance, step.devices)]
 
 
 def base_devices() -> list[Json]:

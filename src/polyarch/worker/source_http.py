@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from polyarch.digest import Digest, hex_of, sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
+from polyarch.http.download import Getter
+from polyarch.http.follow import Reply
+from polyarch.http.origin import redacted
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Reply
-from polyarch.registry.origin import redacted
 from polyarch.store.downloads import Download, Downloads
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
@@ -93,7 +93,9 @@ class HttpSource:
                 return known
             if not 200 <= answer.status < 400:
                 raise RemoteError(
-                    f"invalid response status {answer.status}", hint=f"asked for {redacted(url)}"
+                    f"invalid response status {answer.status}",
+                    hint=f"asked for {redacted(url)}",
+                    status=answer.status,
                 )
             return Download(
                 url=url,

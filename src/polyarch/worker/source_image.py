@@ -17,7 +17,7 @@ from typing import Protocol
 
 from polyarch.digest import DiffID, Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
-from polyarch.graph.op import ImageOp
+from polyarch.golang.json import read_json
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
@@ -30,11 +30,10 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent, cancellable, step
 from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
 __all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
 
@@ -93,15 +92,6 @@ class ImageSource:
     fetching: AbstractContextManager[object] = field(
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
-    _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
-
-    def remember(self, manifest: Digest, stack: LayerStack) -> None:
-        """Note which layers the manifest's image has."""
-        self._stacks[manifest] = stack
-
-    def stack(self, op: ImageOp) -> LayerStack:
-        """Return the layers of an image that was resolved before, without fetching them."""
-        return self._stacks[op.digest]
 
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether the snapshots of all layers that came with images are here."""
@@ -366,22 +356,14 @@ class ImageResolver:
                 f"{origin.reference} has {len(manifest.layers)} layers, but its config tells of "
                 f"{len(diff_ids)}"
             )
-        layers = tuple(
-            LayerRef(
-                snapshot=snapshot_of_diff(diff_id),
-                diff_id=diff_id,
-                blob=layer,
-                sources=(origin.source,),
-            )
-            for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)
-        )
-        self.images.remember(descriptor.digest, LayerStack(layers=layers))
         return BaseImage(
             reference=origin.reference,
             digest=descriptor.digest,
             diff_ids=diff_ids,
             config=config,
             root=root.digest,
+            blobs=manifest.layers,
+            source=origin.source,
         )
 
     def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from polyarch.cli.cache_records import pretty, record, row, short_rows, summary, with_tabs
-from polyarch.cli.table import align_with_tabs
 from polyarch.record import replace
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.usage import Usage
@@ -136,7 +135,3 @@ def test_summary() -> None:
     assert summary([STEP, CACHE]) == (
         "Shared:\t\t4.096kB\nPrivate:\t1.5kB\nReclaimable:\t4.096kB\nTotal:\t\t5.596kB\n"
     )
-
-
-def test_tabs_align_neighbours_only() -> None:
-    assert align_with_tabs("a\tb\n12345678\tc\n\nd\te\n") == "a\t\tb\n12345678\tc\n\nd\te\n"

@@ -6,7 +6,6 @@ import pytest
 
 from polyarch.cli.flags import (
     Allowed,
-    Annotation,
     Attestation,
     CacheEntry,
     Call,
@@ -28,6 +27,7 @@ from polyarch.cli.flags import (
     ulimit_flag,
 )
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
+from polyarch.images.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import Output
 

@@ -72,6 +72,13 @@ def test_an_image_is_given_whole(engine: DockerEngine, server: _Server) -> None:
     assert server.received == ARCHIVE
 
 
+def test_an_answer_without_an_end(engine: DockerEngine, server: _Server) -> None:
+    server.answer = (200, bytes((16 << 20) + 1))
+
+    with pytest.raises(MachineError, match="a body of more than the 16777216 bytes allowed"):
+        engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [

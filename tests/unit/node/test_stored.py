@@ -13,9 +13,9 @@ from layouts import read_folder, validate
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_folder
 from polyarch.exporter.result import Export
+from polyarch.golang.json import compact
 from polyarch.node.stored import list_images, pull_blobs, push_stored, stored_image
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.reference import Reference, parse
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, ignore_events

@@ -23,8 +23,9 @@ from polyarch.dockerfile.expand.pattern import (
     replace,
 )
 from polyarch.errors import DockerfileError, Place
+from polyarch.golang.strconv import quote
+from polyarch.golang.unicode import SPACE, is_space
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = [
     "DISPLAY",

@@ -33,11 +33,12 @@ from polyarch.dockerfile.syntax.instruction import (
 from polyarch.dockerfile.syntax.lexer import ParseWarning, find_directive
 from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.location import Location, SourceText
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import nearest, quote
+from polyarch.text.nearest import nearest
 
 __all__ = ["CHECK_ARG", "Finding", "Linter"]
 

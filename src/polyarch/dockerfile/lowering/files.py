@@ -13,6 +13,7 @@ from polyarch.dockerfile.lowering.targets import find_copy_source
 from polyarch.dockerfile.syntax.instruction import Add, Copy, Instruction
 from polyarch.dockerfile.syntax.lexer import Heredoc
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.op import (
     CopyAction,
     FileAction,
@@ -25,7 +26,6 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable, replace
-from polyarch.text.gotext import quote
 from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from polyarch.dockerfile.syntax.instruction import Add, Transfer
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.text.giturl import GitReference, parse_git_reference
-from polyarch.text.gotext import quote
 
 __all__ = ["git_op", "remote_op"]
 

@@ -10,15 +10,15 @@ here-documents. The behaviour is that of BuildKit's `frontend/dockerfile/parser`
 
 from __future__ import annotations
 
-import json
 import re
 
 from polyarch.dockerfile.expand.expand import RAW, Mode, expand_words
 from polyarch.errors import DockerfileError
+from polyarch.golang.json import read_json
+from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import Location, SourceText
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE
 
 __all__ = [
     "Directive",
@@ -330,8 +330,8 @@ def _leading_directives(text: str, comment: str, skipped: int) -> list[Directive
 
 def _json_directive(text: str, line: int) -> Directive | None:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         return None
     value = document.get("syntax") if isinstance(document, dict) else None
     if not isinstance(value, str):

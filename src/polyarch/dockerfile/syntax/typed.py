@@ -37,9 +37,12 @@ from polyarch.dockerfile.syntax.lexer import Heredoc, heredoc_from_word
 from polyarch.dockerfile.syntax.mount import mount_from, parse_device
 from polyarch.dockerfile.syntax.statement import Statement
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import parse_int, quote
+from polyarch.golang.time import parse_duration
+from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import Location
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import SPACE, parse_duration, parse_int, quote, suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = ["ParsedLine", "parse_instruction"]
 
