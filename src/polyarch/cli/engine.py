@@ -30,14 +30,11 @@ def enter(context: Context) -> Context:
 def open_engine(context: Context) -> Iterator[Engine]:
     """Open the engine; `context` is one that `enter` returned."""
     # Listing images needs a store only.
-    from polyarch.runtime.sandbox.spawner import Spawner  # noqa: PLC0415
-
-    spawner = Spawner()  # before all that follows is loaded: see there
-    from polyarch.engine.engine import open_engine as open_at  # noqa: PLC0415
+    from polyarch.engine.opening import open_engine as open_at  # noqa: PLC0415
 
     assert context.namespaces is not None
     root = state_folder(context.environ)
-    with open_at(root, context.namespaces, spawner, context.environ) as engine:
+    with open_at(root, context.namespaces, context.environ) as engine:
         yield engine
 
 

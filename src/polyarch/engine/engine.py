@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -48,7 +47,7 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "open_engine"]
+__all__ = ["Built", "Engine", "Sources", "engine_with"]
 
 
 @frozen
@@ -74,7 +73,7 @@ class Built:
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `open_engine`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_with`, gone when its block is left."""
 
     store: Store
     snapshotter: Snapshotter
@@ -190,16 +189,12 @@ class Engine:
 
 
 @contextmanager
-def open_engine(
-    root: Path,
-    namespaces: EngineNamespaces,
-    spawner: Spawner,
-    environ: Mapping[str, str] = os.environ,
+def engine_with(
+    spawner: Spawner, root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str]
 ) -> Iterator[Engine]:
-    """Open the store at `root` and get ready to build; to be called in the engine.
+    """Open the store at `root` and get ready to build. The spawner ends with it. Raises StoreError.
 
-    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
-    of them is run. Raises StoreError.
+    What else runs programs is made when the first of them is run.
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))

@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 
-from polyarch.engine.engine import Engine, open_engine
+from polyarch.engine.engine import Engine
+from polyarch.engine.opening import open_engine
 from polyarch.errors import PolyarchError
 from polyarch.library.channel import Channel
 from polyarch.library.codec import decode
@@ -23,7 +24,6 @@ from polyarch.pipeline.build import build_on
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
-from polyarch.runtime.sandbox.spawner import Spawner
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def main(descriptor: int) -> int:
         root = state_folder()
         environ = {**os.environ, "POLYARCH_ROOT": str(root)}
         namespaces = enter_engine()
-        with open_engine(root, namespaces, Spawner(), environ) as engine:
+        with open_engine(root, namespaces, environ) as engine:
             control.send(READY)
             _serve(engine, control)
     except PolyarchError as error:

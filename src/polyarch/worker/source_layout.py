@@ -19,6 +19,7 @@ from polyarch.inroot import open_regular, read_small
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.fields import read_document
+from polyarch.pattern import pattern
 from polyarch.progress import CancelToken
 from polyarch.record import frozen, replace
 from polyarch.store.blobs import Blobs
@@ -28,7 +29,7 @@ __all__ = ["Layout", "LayoutAddress", "fetch_layer", "open_layout", "parse_layou
 _CHUNK = 1 << 20
 _IMAGE_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
-_TAG = re.compile(r"(?P<folder>.*):(?P<tag>[^:/]*)\Z", re.DOTALL)
+_TAG = pattern(r"(?P<folder>.*):(?P<tag>[^:/]*)\Z", re.DOTALL)
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
