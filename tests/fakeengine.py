@@ -1,7 +1,7 @@
 """An engine that runs nothing: steps leave notes in place of what a program would have made.
 
 All else is real: the store, the snapshots (whole copies, which need no mounts), layers, outputs. So the whole
-path of a build can be gone by anybody, without namespaces, a runtime or a registry.
+path of a build can be gone by anybody, without namespaces or a runtime. The registry is one of this process.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from polyarch.digest import Digest, sha256
+from polyarch.digest import sha256
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
 from polyarch.errors import NotFound, StepFailed
@@ -25,10 +25,12 @@ from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
-from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
+from polyarch.record import replace
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import Hosts
+from polyarch.registry.transport import Request, Response, Transport
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
@@ -36,12 +38,12 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.solver import Outcome, SolveReport
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.worker.source_image import Progress
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result
+from registry import Registry, opened, serving
 from trees import plant
 
-__all__ = ["BASE", "FakeEngine", "FakeImages", "fake_engine"]
+__all__ = ["BASE", "FakeEngine", "fake_engine", "plant_base"]
 
 BASE = "registry.test/base:1"
 """The base image that there is, for amd64 and arm64: one layer with a file `/base`."""
@@ -49,68 +51,60 @@ _FAILS = "fail"
 """A step that runs a program of this name fails."""
 
 
-class FakeImages:
-    """A registry with the base image, as the worker knows registries; `asked` are the names in turn."""
+class _Hosted(Transport):
+    """Leads every registry's name to one registry of this process."""
 
-    transport: Any = None
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+        )
+        self._host = host
 
-    def __init__(self, store: Store) -> None:
-        self.asked: list[str] = []
-        self._store = store
-        self._blobs: dict[Digest, bytes] = {}
-        manifests = [self._image(name) for name in ("amd64", "arm64")]
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
-        self._root = self._put(OCI_INDEX, compact(index))
+    def send(self, request: Request) -> Response:
+        return super().send(replace(request, domain=self._host))
 
-    def resolve(self, reference: Reference, cancel: CancelToken) -> Descriptor:
-        cancel.check()
-        self.asked.append(reference.canonical)
-        if reference.canonical != BASE:
-            raise NotFound(f"{reference.canonical}: not found")
-        return Descriptor.from_json(self._root)
 
-    def document(self, _reference: Reference, descriptor: Descriptor, cancel: CancelToken) -> bytes:
-        cancel.check()
-        return self._blobs[descriptor.digest]
+def plant_base(registry: Registry) -> None:
+    """Put the base image into a registry."""
+    name, _, tag = BASE.partition("/")[2].partition(":")
 
-    def fetch(
-        self,
-        _references: Iterable[Reference],
-        descriptor: Descriptor,
-        progress: Progress,
-        cancel: CancelToken,
-    ) -> None:
-        cancel.check()
-        data = self._blobs[descriptor.digest]
-        self._store.blobs.put(data, descriptor.digest)
-        progress(len(data))
-
-    def _image(self, architecture: str) -> dict[str, object]:
-        tar = io.BytesIO()
-        with tarfile.open(fileobj=tar, mode="w") as archive:
-            member = tarfile.TarInfo("base")
-            member.uid, member.gid = os.getuid(), os.getgid()  # whom anybody may give files to
-            archive.addfile(member)
-        config = {
-            "architecture": architecture,
-            "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
-            "rootfs": {"type": "layers", "diff_ids": [sha256(tar.getvalue())]},
-            "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "base"}],
-        }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": self._put(OCI_CONFIG, compact(config)),
-            "layers": [self._put(OCI_LAYER_GZIP, gzip.compress(tar.getvalue(), mtime=0))],
-        }
-        platform = {"os": "linux", "architecture": architecture}
-        return {**self._put(OCI_MANIFEST, compact(manifest)), "platform": platform}
-
-    def _put(self, media_type: str, data: bytes) -> dict[str, object]:
+    def put(media_type: str, data: bytes) -> dict[str, object]:
         digest = sha256(data)
-        self._blobs[digest] = data
+        registry.blobs[name, digest] = data
+        registry.manifests[name, digest] = (media_type, data)
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    manifests = []
+    for architecture in ("amd64", "arm64"):
+        manifest = _manifest(architecture, put)
+        platform = {"os": "linux", "architecture": architecture}
+        manifests.append({**put(OCI_MANIFEST, compact(manifest)), "platform": platform})
+    index = compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests})
+    registry.manifests[name, tag] = (OCI_INDEX, index)
+    put(OCI_INDEX, index)
+
+
+def _manifest(
+    architecture: str, put: Callable[[str, bytes], dict[str, object]]
+) -> dict[str, object]:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        member = tarfile.TarInfo("base")
+        member.uid, member.gid = os.getuid(), os.getgid()  # whom anybody may give files to
+        archive.addfile(member)
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(tar.getvalue())]},
+        "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "base"}],
+    }
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": put(OCI_CONFIG, compact(config)),
+        "layers": [put(OCI_LAYER_GZIP, gzip.compress(tar.getvalue(), mtime=0))],
+    }
 
 
 class FakeEngine(Engine):
@@ -188,14 +182,15 @@ class FakeEngine(Engine):
 
 @contextmanager
 def fake_engine(folder: Path) -> Iterator[FakeEngine]:
-    """Open an engine with a store in `folder`."""
-    with Store(folder / "store") as store:
+    """Open an engine with a store in `folder`, and a registry that has the base image."""
+    with Store(folder / "store") as store, serving() as registry:
+        plant_base(registry)
         snapshotter = NativeSnapshotter(store)
         yield FakeEngine(
             store=store,
             snapshotter=snapshotter,
             programs=cast("Any", None),
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=cast("Any", FakeImages(store)),
+            transport=opened(_Hosted(registry.host)),
             environ={},
         )

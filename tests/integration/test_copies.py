@@ -17,9 +17,13 @@ from pathlib import Path
 import pytest
 
 from namespaces import in_mount_namespace
+from polyarch.snapshot.choose import open_snapshotter
+from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.store import Store
 from polyarch.worker.copy import Copier
 from polyarch.worker.tree import SourceTree, find_literal
 from programs import Ended, Person
+from trees import plant
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
@@ -382,5 +386,29 @@ def test_attributes_that_the_file_system_refuses_are_left_out(tmp_path: Path) ->
         tree = SourceTree(root=source)
         Copier(source=tree, root=target).copy(find_literal(tree, "f"), "/f")
         assert (target / "f").read_text() == "content"
+
+    in_mount_namespace(work)
+
+
+def test_a_copy_out_of_an_overlay_is_made_of_the_layer(tmp_path: Path) -> None:
+    """The kernel clones no file between an overlay and the file system that its layers are on."""
+
+    def work() -> None:
+        snapshots = open_snapshotter(Store(tmp_path / "store"), "overlay")
+        low, high = SnapshotID("low"), SnapshotID("high")
+        snapshots.unpack(low, lambda folder: plant(folder, {"d/f": "1" * 70_000, "d/g": "1"}))
+        snapshots.unpack(high, lambda folder: plant(folder, {"d/f": "2" * 70_000}))
+        layers = tuple(str(snapshots.path(each)) for each in (high, low))
+        with snapshots.view([low, high]) as root:
+            tree = SourceTree(root=root, layers=layers)
+            shown = (root / "d/f").stat()
+            # The mount goes on showing the file that it has found before, the layer has another one.
+            os.unlink(f"{layers[0]}/d/f")
+            Path(layers[0], "d/f").write_text("3" * 70_000)
+            (tmp_path / "target").mkdir()
+            Copier(source=tree, root=tmp_path / "target").copy(find_literal(tree, "d"), "/to")
+        assert shown.st_size == 70_000
+        assert (tmp_path / "target/to/f").read_text() == "3" * 70_000
+        assert (tmp_path / "target/to/g").read_text() == "1"
 
     in_mount_namespace(work)

@@ -13,10 +13,9 @@ from polyarch.record import replace
 
 if TYPE_CHECKING:
     from polyarch.engine.engine import Engine
-    from polyarch.registry.remote import Registries
     from polyarch.store.store import Store
 
-__all__ = ["enter", "open_engine", "open_registries", "open_store"]
+__all__ = ["enter", "open_engine", "open_store"]
 
 
 def enter(context: Context) -> Context:
@@ -46,14 +45,3 @@ def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
 
     with Store(state_folder(context.environ), works=works, ends=True) as store:
         yield store
-
-
-@contextmanager
-def open_registries(store: Store, context: Context) -> Iterator[Registries]:
-    """Open the registries as the source of what goes into the store."""
-    # Only paid for by those who speak to a registry.
-    from polyarch.engine.registries import open_transport  # noqa: PLC0415
-    from polyarch.registry.remote import Registries as Remote  # noqa: PLC0415
-
-    with open_transport(context.environ) as transport:
-        yield Remote(transport=transport, blobs=store.blobs)

@@ -14,9 +14,8 @@ from polyarch.digest import hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_duration, human_size
-from polyarch.node.stored import StoredImage, list_images
+from polyarch.images.local import StoredImage, list_images, remove_image, tag_image
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.store.store import Store
 
 __all__ = ["IMAGES", "RMI", "TAG", "image_record", "matching"]
 
@@ -147,39 +146,16 @@ def _rmi(options: Options, context: Context) -> int:
     with open_store(context) as store:
         for pattern in options.arguments:
             try:
-                names = _remove(store, pattern)
+                names = remove_image(store, pattern)
             except NotFound as error:
                 context.warn(f"Error: {error}")
                 failed = True
                 continue
             for name in names:
-                context.print(f"Untagged: {name}")
+                context.print(f"Untagged: {name.familiar}")
     if failed and not options.is_set("force"):
         raise InputError("failed to remove one or more images")
     return 0
-
-
-def _remove(store: Store, pattern: str) -> list[str]:
-    """Remove what a pattern names: without a tag, that is "latest"; return the names."""
-    try:
-        canonical = parse_reference(pattern).canonical
-    except InvalidReference:
-        canonical = ""
-    if canonical and store.refs.delete(canonical):
-        return [parse_reference(canonical).familiar]
-    images = [each for each in list_images(store) if pattern in _digest_names(each, pattern)]
-    if not images:
-        raise NotFound(f"No such image: {pattern}")
-    for image in images:
-        store.refs.delete(image.name.canonical)
-    return [image.name.familiar for image in images]
-
-
-def _digest_names(image: StoredImage, pattern: str) -> tuple[str, ...]:
-    """Return the ways to name an image by its digest: in full, or its first digits."""
-    digits = hex_of(image.root.digest)
-    full = (image.root.digest, f"{image.name.familiar_name}@{image.root.digest}")
-    return (*full, digits[: max(len(pattern), _SHORT)])
 
 
 RMI = Command(
@@ -199,11 +175,9 @@ RMI = Command(
 
 
 def _tag(options: Options, context: Context) -> int:
-    source, target = map(parse_reference, options.arguments)
-    if target.digest:
-        raise InputError("refusing to create a tag with a digest reference")
+    name, other = map(parse_reference, options.arguments)
     with open_store(context) as store:
-        store.refs.set(target.canonical, store.refs.get(source.canonical).descriptor)
+        tag_image(store, name, other)
     return 0
 
 

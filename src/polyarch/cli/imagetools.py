@@ -9,10 +9,10 @@ from polyarch.cli.imagetools_inspected import Inspected
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.cli.table import align
-from polyarch.engine.places import open_places
 from polyarch.errors import InputError
 from polyarch.golang.template.template import parse_template
 from polyarch.images.names import Name, parse_name
+from polyarch.images.places import open_places
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index
 from polyarch.pattern import pattern
@@ -74,7 +74,7 @@ def _inspect(options: Options, context: Context) -> int:
         raise InputError("format and raw cannot be used together")
     name = parse_name(typed)
     with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
-        place = places.of(name)
+        place = places.at(name.place)
         root, data = place.load(name.target)
         # No line end behind what is to be taken as it is.
         if options.is_set("raw"):

@@ -13,12 +13,12 @@ from polyarch.cli.files import write_file
 from polyarch.cli.flags import annotation_flag
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
-from polyarch.engine.places import open_places
 from polyarch.errors import InputError, InvalidPlatform
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import parse_name, parse_sources
+from polyarch.images.places import open_places
 from polyarch.platforms import Platform, parse
 
 __all__ = ["CREATE"]

@@ -9,11 +9,12 @@ from polyarch.cli.build_flags import PROGRESS
 from polyarch.cli.command import Command, Context
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
-from polyarch.cli.engine import open_registries, open_store
+from polyarch.cli.engine import open_store
 from polyarch.cli.interrupt import cancel_on_signals
 from polyarch.cli.options import Flag, Kind, Options
 from polyarch.errors import InputError
-from polyarch.node.stored import pull_blobs, push_stored
+from polyarch.images.local import pull_image, push_image
+from polyarch.images.places import open_places
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, parse_list
 
@@ -52,10 +53,10 @@ def _pull(options: Options, context: Context) -> int:
     with (
         cancel_on_signals() as cancel,
         open_store(context) as store,
-        open_registries(store, context) as remote,
+        open_places(context.environ, cancel) as places,
         _display(options, context, "Pulling") as display,
     ):
-        root = pull_blobs(store, remote, name, platforms, sink=display, cancel=cancel)
+        root = pull_image(store, places, name, platforms, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")
     return 0
 
@@ -87,10 +88,10 @@ def _push(options: Options, context: Context) -> int:
     with (
         cancel_on_signals() as cancel,
         open_store(context) as store,
-        open_registries(store, context) as remote,
+        open_places(context.environ, cancel) as places,
         _display(options, context, "Pushing") as display,
     ):
-        root = push_stored(store, remote, name, sink=display, cancel=cancel)
+        root = push_image(store, places, name, sink=display, cancel=cancel)
     context.print(f"{name.repository}@{root.digest}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import Gate
 from polyarch.engine.lazy import LazyPrograms
-from polyarch.engine.registries import open_transport
 from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
@@ -19,13 +19,12 @@ from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.userns import EngineNamespaces
-from polyarch.node.carrier import RegistryCarrier
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
-from polyarch.registry.remote import Registries
+from polyarch.registry.transport import Transport, open_transport
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
@@ -47,7 +46,7 @@ from polyarch.worker.worker import Result, Worker
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "engine_with"]
+__all__ = ["Built", "Engine", "Sources", "engine_at"]
 
 
 @frozen
@@ -73,13 +72,13 @@ class Built:
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `engine_with`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
 
     store: Store
     snapshotter: Snapshotter
     programs: LazyPrograms
     layers: LayerBlobs
-    remote: Registries
+    transport: Transport
     environ: Mapping[str, str]
 
     def is_native(self, platform: Platform) -> bool:
@@ -93,16 +92,12 @@ class Engine:
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
         return ImageSource(
-            store=self.store, snapshotter=self.snapshotter, remote=self.remote, sink=sink
+            store=self.store, snapshotter=self.snapshotter, transport=self.transport, sink=sink
         )
 
     def remote_sources(self, secrets: Secrets) -> RemoteSources:
         """Return where files of web servers and git repositories come from."""
         return remote_sources(self.store, secrets)
-
-    def carrier(self, images: ImageSource) -> RegistryCarrier:
-        """Return what brings blobs here and images away."""
-        return RegistryCarrier(store=self.store, images=images, transport=self.remote.transport)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
         """Return docker's engines that outputs are to be loaded into, as far as there are any.
@@ -189,12 +184,16 @@ class Engine:
 
 
 @contextmanager
-def engine_with(
-    spawner: Spawner, root: Path, namespaces: EngineNamespaces, environ: Mapping[str, str]
+def engine_at(
+    root: Path,
+    namespaces: EngineNamespaces,
+    spawner: Spawner,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Engine]:
-    """Open the store at `root` and get ready to build. The spawner ends with it. Raises StoreError.
+    """Open the store at `root` and get ready to build; to be called in the engine.
 
-    What else runs programs is made when the first of them is run.
+    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
+    of them is run. Raises StoreError.
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
@@ -213,7 +212,7 @@ def engine_with(
             snapshotter=snapshotter,
             programs=programs,
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
-            remote=Registries(transport=transport, blobs=store.blobs),
+            transport=transport,
             environ=environ,
         )
 

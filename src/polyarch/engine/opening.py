@@ -1,4 +1,7 @@
-"""How an engine is begun: what it forks comes first, before the modules that it is made of are loaded."""
+"""Opening an engine: what it forks goes first, before most of the program is loaded.
+
+What is forked from a small process is forked quickly, and so are the keepers and steps that come from it.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Open the store at `root` and get ready to build; to be called in the engine, without threads.
 
-    The process is to end with it, by `os._exit`. Raises StoreError.
+    The process is to end with it. Raises StoreError, NoRuntime.
     """
     spawner = Spawner()
-    from polyarch.engine.engine import engine_with  # noqa: PLC0415 the point of this module
+    from polyarch.engine.engine import engine_at  # noqa: PLC0415 see above
 
-    with engine_with(spawner, root, namespaces, environ) as engine:
+    with engine_at(root, namespaces, spawner, environ) as engine:
         yield engine

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from polyarch.errors import InputError
 from polyarch.images.annotation import Annotation
 from polyarch.images.merge import Merged, SourceDocument, merge
-from polyarch.images.names import Name, Places, Source
+from polyarch.images.names import Name, Source
 from polyarch.images.place import Place, read_blob
+from polyarch.images.places import Places
 from polyarch.images.transfer import Wanted, Watch, attestation_at, copy, copy_referrers
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
@@ -39,13 +40,13 @@ def make(asked: Asked, places: Places) -> Merged:
         annotations=asked.annotations,
         platforms=asked.platforms,
         prefer_index=asked.prefer_index,
-        attestation=lambda found, place: attestation_at(places.called(place), found),
+        attestation=lambda found, place: attestation_at(places.at(place), found),
     )
 
 
 def _load(source: Source, places: Places) -> SourceDocument:
     """Fetch the document of a source. Raises InputError for what can't be in an index."""
-    place = places.of(source.name)
+    place = places.at(source.name.place)
     descriptor, data = place.load(source.name.target)
     if source.told is not None:
         descriptor = _told(descriptor, source.told)
@@ -101,7 +102,7 @@ def publish(asked: Asked, merged: Merged, places: Places, sink: Sink, cancel: Ca
     for name in asked.names:
         by_place.setdefault(name.place, []).append(name)
     for names in by_place.values():
-        target = places.of(names[0])
+        target = places.at(names[0].place)
         with step(sink, f"[internal] pushing {names[0].short}") as shown:
             bringing = _Bringing(target=target, places=places, shown=shown, cancel=cancel)
             bringing.all(merged, asked.sources)
@@ -131,11 +132,11 @@ class _Bringing:
 
     def all(self, merged: Merged, sources: Iterable[Source]) -> None:
         for entry in merged.entries:
-            source = self.places.called(merged.places[entry.digest])
+            source = self.places.at(merged.places[entry.digest])
             copy(entry, source, self.target, Wanted(referrers=True), self._watch(source))
         for each in sources:
             # What was signed is often the index.
-            source = self.places.of(each.name)
+            source = self.places.at(each.name.place)
             copy_referrers(merged.descriptor.digest, source, self.target, self._watch(source))
 
     def _watch(self, source: Place) -> Watch:

@@ -31,9 +31,9 @@ from typing import BinaryIO
 from polyarch.digest import Digest, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
 from polyarch.golang.json import compact, read_json
-from polyarch.images.place import BlobReader, OnBytes, Place
+from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.inroot import open_regular, read_small
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_NAME, LAYOUT_SCHEME, REF_NAME
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
@@ -44,8 +44,6 @@ from polyarch.record import frozen, replace
 from polyarch.store.trouble import output_trouble
 
 __all__ = [
-    "IMAGE_NAME",
-    "REF_NAME",
     "VERSION",
     "Layout",
     "LayoutAddress",
@@ -57,8 +55,6 @@ __all__ = [
 
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 """The content of the file `oci-layout`."""
-IMAGE_NAME = "io.containerd.image.name"
-REF_NAME = "org.opencontainers.image.ref.name"
 
 _SUBJECT = "io.containerd.manifest.subject"
 _REFERS_TO = "vnd.docker.reference.digest"
@@ -271,7 +267,7 @@ class Layout:
         """Return False: a layout may hold manifests without what they need."""
         return False
 
-    def take_blob(self, blob: Descriptor, source: Place, on_bytes: OnBytes) -> None:
+    def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Copy a blob unless it is here. Raises StoreError, IntegrityError, and what the source raises."""
         with output_trouble("write to", self.directory):
             if self._has(blob):

@@ -14,18 +14,15 @@ from collections.abc import Iterable, Sequence
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest
 from polyarch.golang.strconv import quote
-from polyarch.images.layout import Layout, LayoutAddress, parse_layout
-from polyarch.images.place import Place
-from polyarch.images.registry_place import RegistryPlace
+from polyarch.images.layout import LayoutAddress, parse_layout
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import frozen, replace
-from polyarch.registry.client import Client
 
-__all__ = ["LayoutName", "Name", "Places", "RegistryName", "Source", "parse_name", "parse_sources"]
+__all__ = ["LayoutName", "Name", "RegistryName", "Source", "parse_name", "parse_sources"]
 
 _LATEST = "latest"
 
@@ -117,31 +114,6 @@ class Source:
 
     name: Name
     told: Descriptor | None = None
-
-
-class Places:
-    """The places that names are in, each made once."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._places: dict[str, Place] = {}
-
-    def of(self, name: Name) -> Place:
-        """Return where a name is."""
-        found = self._places.get(name.place)
-        if found is None:
-            found = self._places[name.place] = self._open(name)
-        return found
-
-    def _open(self, name: Name) -> Place:
-        if isinstance(name, LayoutName):
-            return Layout(name.address.directory)
-        repository = replace(name.reference, tag=None, digest=None)
-        return RegistryPlace(reference=repository, client=self._client)
-
-    def called(self, name: str) -> Place:
-        """Return the place that has been asked for already, by its own name."""
-        return self._places[name]
 
 
 def parse_name(text: str) -> Name:

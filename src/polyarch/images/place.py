@@ -1,4 +1,4 @@
-"""A place of images: a repository of a registry, an OCI image layout, or a repository of the local store.
+"""A place of images: a repository of a registry, an OCI image layout, or the local store.
 
 A copy (see `transfer`) asks each end for this much:
 
@@ -28,7 +28,7 @@ from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.record import frozen
 
-__all__ = ["BlobReader", "OnBytes", "Place", "read_blob"]
+__all__ = ["BlobReader", "OnBytes", "Place", "Source", "Target", "read_blob"]
 
 OnBytes = Callable[[int], None]
 """Told how many bytes of a blob there are so far."""
@@ -46,17 +46,12 @@ class BlobReader:
     file: Callable[[], BinaryIO] | None = None
 
 
-class Place(Protocol):
-    """Where manifests and blobs are. May be used from many threads at once."""
+class Source(Protocol):
+    """Where a copy comes from. May be used from many threads at once."""
 
     @property
     def name(self) -> str:
         """What tells the place from all others: a repository (`domain/path`), or a layout's address."""
-
-    # --- as a source ---
-
-    def load(self, target: str) -> tuple[Descriptor, bytes]:
-        """Return what a tag or a digest stands for, and its bytes. Raises NotFound."""
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index. Raises NotFound, IntegrityError."""
@@ -70,12 +65,18 @@ class Place(Protocol):
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """Return the manifests that are about another one, as signatures are."""
 
-    # --- as a target ---
+
+class Target(Protocol):
+    """Where a copy goes. May be used from many threads at once."""
+
+    @property
+    def name(self) -> str:
+        """What tells the place from all others."""
 
     def is_whole(self, digest: Digest) -> bool:
         """Return whether a manifest or index is here for certain, with all that it leads to."""
 
-    def take_blob(self, blob: Descriptor, source: Place, on_bytes: OnBytes) -> None:
+    def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Get a blob unless it is here; `on_bytes` is told how far that is, if there is something to do.
 
         Raises what reading the source raises, and IntegrityError for other bytes than those of the digest.
@@ -88,7 +89,14 @@ class Place(Protocol):
         """Keep a manifest or index under a name as well; "" gives it none but its digest."""
 
 
-def read_blob(place: Place, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> bytes:
+class Place(Source, Target, Protocol):
+    """Where images are: both ends of a copy, and a name to begin with."""
+
+    def load(self, target: str) -> tuple[Descriptor, bytes]:
+        """Return what a tag or a digest stands for, and its bytes. Raises NotFound."""
+
+
+def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> bytes:
     """Return a blob that is no larger than `limit` bytes, as a config is, verified.
 
     Raises NotFound, IntegrityError, and what reading the place raises.

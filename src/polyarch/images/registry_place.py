@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import NotFound
-from polyarch.images.place import BlobReader, OnBytes, Place
+from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.oci.descriptor import Descriptor, check_document
 from polyarch.oci.reference import Reference
 from polyarch.record import frozen, replace
@@ -72,7 +72,7 @@ class RegistryPlace:
         """Return whether a manifest is here: registries take none before all that it needs."""
         return self.client.has_manifest(self.name, digest)
 
-    def take_blob(self, blob: Descriptor, source: Place, on_bytes: OnBytes) -> None:
+    def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Mount a blob from where it is known to be at the same registry, or else upload it.
 
         Raises RegistryError and what the source raises.
@@ -85,7 +85,7 @@ class RegistryPlace:
             )
         on_bytes(blob.size)
 
-    def _has(self, digest: Digest, source: Place) -> bool:
+    def _has(self, digest: Digest, source: Source) -> bool:
         if self.client.has_blob(self.name, digest):
             return True
         origin = nearest(self.name, source.origins(digest))

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
-from polyarch.images.place import Place
+from polyarch.images.place import Source, Target
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest, subject_of
@@ -66,7 +66,7 @@ class Watch:
     cancel: CancelToken = field(default_factory=CancelToken)
 
 
-def attestation_at(place: Place, subject: Descriptor) -> Descriptor | None:
+def attestation_at(place: Source, subject: Descriptor) -> Descriptor | None:
     """Return the attestation of a manifest at a place. Raises RegistryError, IntegrityError."""
     found = (each for each in place.referrers(subject.digest) if each.artifact_type == _ATTESTATION)
     return next(found, None)
@@ -74,8 +74,8 @@ def attestation_at(place: Place, subject: Descriptor) -> Descriptor | None:
 
 def copy(
     root: Descriptor,
-    source: Place,
-    target: Place,
+    source: Source,
+    target: Target,
     wanted: Wanted = Wanted(),  # noqa: B008 - immutable
     watch: Watch = Watch(),  # noqa: B008 - nobody has its token
 ) -> tuple[Digest, ...]:
@@ -103,8 +103,8 @@ def copy(
 
 def copy_referrers(
     subject: Digest,
-    source: Place,
-    target: Place,
+    source: Source,
+    target: Target,
     watch: Watch = Watch(),  # noqa: B008 - nobody has its token
 ) -> None:
     """Bring what is about a manifest from place to place. Raises as `copy`."""
@@ -117,7 +117,7 @@ def copy_referrers(
 class _Plan:
     """What is to be copied, found out before anything is: documents after what they need, blobs once."""
 
-    def __init__(self, source: Place, wanted: Wanted, watch: Watch) -> None:
+    def __init__(self, source: Source, wanted: Wanted, watch: Watch) -> None:
         self.documents: dict[Digest, tuple[Descriptor, bytes]] = {}
         self.blobs: dict[Digest, Descriptor] = {}
         self._source = source
@@ -161,7 +161,7 @@ class _Plan:
             if each.artifact_type in _COPIED and is_manifest(each.media_type):
                 self.add(each, depth + 1)
 
-    def carry_out(self, target: Place, *, last: Digest | None = None) -> None:
+    def carry_out(self, target: Target, *, last: Digest | None = None) -> None:
         """Bring all of it, except for the document that comes under its names later."""
         with ExitStack() as spans:
             for descriptor, _ in self.documents.values():
@@ -172,7 +172,7 @@ class _Plan:
                     self._watch.cancel.check()
                     target.put_manifest(descriptor, data, subject_of(data))
 
-    def _bring_blobs(self, target: Place) -> None:
+    def _bring_blobs(self, target: Target) -> None:
         """Bring the blobs side by side; the first error ends those that haven't begun."""
         if not self.blobs:
             return
@@ -188,7 +188,7 @@ class _Plan:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _bring(self, blob: Descriptor, target: Place) -> None:
+    def _bring(self, blob: Descriptor, target: Target) -> None:
         def on_bytes(current: int) -> None:
             self._watch.cancel.check()
             self._watch.blob(blob, current)

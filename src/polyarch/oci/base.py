@@ -6,11 +6,14 @@ from polyarch.digest import DiffID, Digest
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
-__all__ = ["DEFAULT_PATH", "LAYOUT_SCHEME", "BaseImage"]
+__all__ = ["DEFAULT_PATH", "IMAGE_NAME", "LAYOUT_SCHEME", "REF_NAME", "BaseImage"]
 
 LAYOUT_SCHEME = "oci-layout://"
-"""What the address of an image in a folder of this machine begins with, instead of a name."""
+"""What the address of an image in a directory of this machine begins with, instead of a name."""
 
+IMAGE_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
+"""The annotations by which an image is named in the index of a layout: in full, and by its tag."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are found in an image that says nothing of it, as with BuildKit and Docker."""

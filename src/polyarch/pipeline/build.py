@@ -187,7 +187,7 @@ class _Making:
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         exporter = Exporter(
             store=self.engine.store,
-            carrier=self.engine.carrier(self.images),
+            places=self.images.places(self.cancel),
             trees=lambda: self.engine.trees(trees, self.images, self.cancel),
             remarks=results.remarks(),
             epoch=results.epoch,

@@ -240,9 +240,10 @@ class Loader:
             if value.startswith(_IMAGE_SCHEME):
                 named.images.append(key)
             elif value.startswith(LAYOUT_SCHEME):
-                from polyarch.worker.source_layout import open_layout  # noqa: PLC0415 - seldom
+                from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom
 
-                open_layout(value).root()
+                address = parse_layout(value)
+                open_layout(address).load(address.target)
                 named.images.append(key)
             elif is_address(value) and not Path(value).is_dir():
                 named.addresses[key] = value

@@ -9,6 +9,7 @@ from storage that a blob was redirected to, nor from where an upload went.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Self
@@ -23,9 +24,9 @@ from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import Host, Hosts
+from polyarch.registry.hosts import Host, Hosts, load_hosts
 
-__all__ = ["OpenBody", "Request", "Response", "Transport", "refusal"]
+__all__ = ["OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
 
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 << 20
@@ -244,6 +245,11 @@ class Transport:
         except Unreachable as error:
             raise _unreachable(domain, error) from error
         return Response(reply, is_own=reply.origin == own)
+
+
+def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
+    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
+    return Transport(load_hosts(environ), Credentials(environ))
 
 
 def _call(request: Request, url: str, authorization: str) -> Call:

@@ -66,7 +66,7 @@ class Folders:
 
     def start(self) -> Path:
         """Make a folder in the scratch with an empty layer in it, `fs`, mode 0755."""
-        folder = self.store.temporary("snapshot")
+        folder = self.store.temporary("snapshot", many=True)
         with store_trouble("make a snapshot in", folder):
             folder.mkdir(mode=0o700)
             _make_layer(folder / "fs")

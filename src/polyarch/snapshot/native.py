@@ -61,7 +61,7 @@ class _NativeDraft(Draft):
         self._parents = parents
         self._over = over
         self._copied = copied
-        self._tree = folders.store.temporary("draft")
+        self._tree = folders.store.temporary("draft", many=True)
         self._folder = self._tree
         self._looks: dict[str, _Look] | None = None
 

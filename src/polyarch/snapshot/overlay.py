@@ -120,7 +120,7 @@ class _OverlayDraft(Draft):
         self._over = over
         self._wants_mount = mounted
         self._is_mounted = False
-        self._side = folders.store.temporary("draft")
+        self._side = folders.store.temporary("draft", many=True)
         self._folder = self._side
 
     @property

@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-__all__ = ["is_opaque", "is_whiteout", "look_up", "make_opaque", "make_whiteout"]
+__all__ = ["find", "is_opaque", "is_whiteout", "look_up", "make_opaque", "make_whiteout"]
 
 OPAQUE_XATTRS = ("user.overlay.opaque", "trusted.overlay.opaque")
 
@@ -69,3 +69,16 @@ def look_up(folders: Sequence[str], name: str) -> tuple[str | None, tuple[str, .
         if is_opaque(path):
             break
     return (merged[0] if merged else None), tuple(merged)
+
+
+def find(folders: Sequence[str], path: str) -> str | None:
+    """Return where that lies which is seen at `path`, relative and without links, in the merged directory.
+
+    None if there is nothing. `folders` are as for `look_up`.
+    """
+    found = None
+    for part in path.split("/"):
+        found, folders = look_up(folders, part)
+        if found is None:
+            return None
+    return found

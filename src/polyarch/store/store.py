@@ -39,6 +39,7 @@ from polyarch.store.locks import Locks
 from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
 from polyarch.store.snapshots import SnapshotRecords
+from polyarch.store.spread import make_apart
 from polyarch.store.statindex import StatIndex
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
@@ -90,17 +91,23 @@ class Store:
     def scratch(self) -> Path:
         """This process' own folder, on the store's file system; gone when the process is."""
         with self._lock:
-            if self._scratch is None or self._scratch.pid != os.getpid():
-                with store_trouble("make a folder in", self.root / "tmp"):
-                    self._scratch = _Scratch(self.root / "tmp")
-            return self._scratch.path
+            return self._own().path
 
-    def temporary(self, kind: str = "file") -> Path:
-        """Return a fresh name in the scratch folder; nothing is there yet."""
-        scratch = self.scratch
+    def temporary(self, kind: str = "file", *, many: bool = False) -> Path:
+        """Return a fresh name in the scratch folder; nothing is there yet.
+
+        With `many` it is for a tree in which many files will be made (`polyarch.store.spread`).
+        """
         with self._lock:
+            own = self._own()
             self._fresh += 1
-            return scratch / f"{kind}-{self._fresh}"
+            return (own.layers() if many else own.path) / f"{kind}-{self._fresh}"
+
+    def _own(self) -> _Scratch:
+        with store_trouble("make a folder in", self.root / "tmp"):
+            if self._scratch is None or self._scratch.pid != os.getpid():
+                self._scratch = _Scratch(self.root / "tmp")
+            return self._scratch
 
     def discard(self, path: Path) -> None:
         """Remove a tree of the store: out of sight at once by a rename, then file by file."""
@@ -192,6 +199,13 @@ class _Scratch:
     def __init__(self, parent: Path) -> None:
         self.pid = os.getpid()
         self.path, self._descriptor = self._make(parent)
+        self._layers: Path | None = None
+
+    def layers(self) -> Path:
+        """Return a folder in it for trees of many files."""
+        if self._layers is None:
+            self._layers = make_apart(self.path, "layers")
+        return self._layers
 
     def _make(self, parent: Path) -> tuple[Path, int]:
         while True:

@@ -29,13 +29,12 @@ from polyarch.progress import check_cancelled
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.steady import check_unchanged
-from polyarch.worker.tree import Entry, Selected, SourceTree, select
+from polyarch.worker.tree import SMALL_FILE, Entry, Selected, SourceTree, select
 from polyarch.worker.users import Owner
 
 __all__ = ["Copier", "Ledger", "make_folders"]
 
 _COPY_CHUNK = 1 << 26
-_SMALL_FILE = 1 << 16
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -301,7 +300,7 @@ class Copier:
     ) -> None:
         writer = self._create(folder, name)
         try:
-            _copy_bytes(reader, writer, status.st_size)
+            self._copy_bytes(reader, writer, path, status.st_size)
             if self.source.is_context:
                 check_unchanged(reader, path, status)
                 self._give(writer, folder, (0, 0), status)
@@ -314,6 +313,31 @@ class Copier:
             _set_times(writer, status)
         finally:
             os.close(writer)
+
+    def _copy_bytes(self, reader: int, writer: int, path: str, size: int) -> None:
+        if size > SMALL_FILE:
+            if not _copy_range(reader, writer):
+                self._copy_across(reader, writer, path)
+            return
+        while data := os.read(reader, SMALL_FILE * 2):
+            _write(writer, data)
+
+    def _copy_across(self, reader: int, writer: int, path: str) -> None:
+        """Copy bytes, from where `reader` is, between what the kernel takes for two file systems.
+
+        An overlay is one of its own, though its layers are where the copy goes: so the file is looked for there.
+        """
+        below = self.source.open_in_layer(path)
+        if below is not None:
+            try:
+                os.lseek(below, os.lseek(reader, 0, os.SEEK_CUR), os.SEEK_SET)
+                if _copy_range(below, writer):
+                    return
+                os.lseek(reader, os.lseek(below, 0, os.SEEK_CUR), os.SEEK_SET)
+            finally:
+                os.close(below)
+        while os.sendfile(writer, reader, None, _COPY_CHUNK):
+            check_cancelled()
 
     def _create(self, folder: _Folder, name: str) -> int:
         """Make an empty file in place of any other; return its descriptor."""
@@ -357,30 +381,24 @@ def _set_times(target: Path | int, status: os.stat_result) -> None:
     os.utime(target, ns=times, follow_symlinks=isinstance(target, int))
 
 
-def _copy_bytes(reader: int, writer: int, size: int) -> None:
-    if size > _SMALL_FILE:
-        _copy_large(reader, writer)
-        return
-    while data := os.read(reader, _SMALL_FILE * 2):
-        _write(writer, data)
-
-
 def _write(writer: int, data: bytes) -> None:
     while data:
         data = data[os.write(writer, data) :]
 
 
-def _copy_large(reader: int, writer: int) -> None:
-    """Copy bytes inside the kernel: shared extents where the file system has them."""
+def _copy_range(reader: int, writer: int) -> bool:
+    """Copy bytes inside the kernel: shared extents where the file system has them.
+
+    Return whether all are copied: between two file systems, and on old kernels, this is refused.
+    """
     try:
         while os.copy_file_range(reader, writer, _COPY_CHUNK):
             check_cancelled()
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise
-        # Other file systems, or a kernel that refuses: an ordinary copy from where it stopped.
-        while os.sendfile(writer, reader, None, _COPY_CHUNK):
-            check_cancelled()
+        return False
+    return True
 
 
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT

@@ -26,7 +26,7 @@ from polyarch.errors import PolyarchError
 from polyarch.graph.op import CopyAction, FileAction
 from polyarch.record import field, mutable
 from polyarch.store.copies import Copy
-from polyarch.store.layerform import look_up
+from polyarch.store.layerform import find
 from polyarch.worker.tree import Selected
 
 __all__ = ["CopyLedger", "NotWorthIt", "can_repeat", "remove_gone"]
@@ -94,7 +94,7 @@ def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
     gone = ledger.before.stamps.keys() - ledger.stamps.keys()
     below = tuple(str(lower) for lower in reversed(lowers))
     for path in sorted(gone, reverse=True):
-        if _is_below(below, path):
+        if find(below, path.strip("/")) is not None:
             raise NotWorthIt(f"{path} is in a layer below, too")
         place = Path(f"{root}{path}")
         folder = place.parent.stat()
@@ -103,11 +103,3 @@ def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
         else:
             place.unlink()
         os.utime(place.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
-
-
-def _is_below(folders: tuple[str, ...], path: str) -> bool:
-    for part in path.strip("/").split("/"):
-        found, folders = look_up(folders, part)
-        if found is None:
-            return False
-    return True

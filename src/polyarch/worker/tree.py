@@ -19,6 +19,7 @@ from polyarch.errors import InputError, NotFound
 from polyarch.inroot import get_owner, resolve
 from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
+from polyarch.store.layerform import find
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
 from polyarch.worker.steady import (
@@ -31,6 +32,7 @@ from polyarch.worker.steady import (
 )
 
 __all__ = [
+    "SMALL_FILE",
     "Entry",
     "FileDigest",
     "Selected",
@@ -53,15 +55,16 @@ FileDigest = Callable[[str, os.stat_result], bytes]
 """From a regular file's path and status to the sha256 of its content."""
 
 
-_SMALL_FILE = 1 << 16
+SMALL_FILE = 1 << 16
+"""Bytes up to which a file is read as a whole; larger ones are copied by the kernel."""
 
 
 def hash_file(path: str, status: os.stat_result) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        if status.st_size <= _SMALL_FILE:
-            data = os.read(descriptor, _SMALL_FILE + 1)
+        if status.st_size <= SMALL_FILE:
+            data = os.read(descriptor, SMALL_FILE + 1)
             if len(data) == status.st_size:
                 return hashlib.sha256(data).digest()
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -85,7 +88,8 @@ class SourceTree:
 
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
     says of a folder that is left out whether something below it may be brought back. `revision` names
-    the commit that it is, if it is one.
+    the commit that it is, if it is one. `layers` are the directories of snapshots that it is merged from,
+    topmost first.
     """
 
     root: Path
@@ -94,6 +98,7 @@ class SourceTree:
     may_keep: Callable[[str], bool] | None = None
     file_digest: FileDigest = hash_file
     revision: str = ""
+    layers: tuple[str, ...] = ()
     held: dict[str, bytes] = field(default_factory=dict, repr=False)
     """Content of small files that hashing has just read, by path: whoever copies one takes it out."""
     _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
@@ -110,6 +115,14 @@ class SourceTree:
         if self.is_context:
             return open_regular(path, status)
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def open_in_layer(self, path: str) -> int | None:
+        """Open the regular file at `path` where it lies in its layer; None if it is in none.
+
+        Returns a descriptor. Raises OSError.
+        """
+        found = find(self.layers, path[len(str(self.root)) + 1 :]) if self.layers else None
+        return None if found is None else os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def reading(self, path: str) -> AbstractContextManager[None]:
         """Give a block in which errors about a file of a context become those of whoever gave it."""

@@ -223,7 +223,15 @@ class Worker:
             return
         self.images.ensure_unpacked(result, vertex, cancel)
         with self.snapshotter.view(result.snapshots) as root:
-            yield SourceTree(root=root)
+            yield SourceTree(root=root, layers=self._layers(result))
+
+    def _layers(self, stack: LayerStack) -> tuple[str, ...]:
+        """Return the directories that a stack is merged from, topmost first."""
+        return tuple(
+            str(path)
+            for snapshot in reversed(stack.snapshots)
+            for path in reversed(self.snapshotter.paths(snapshot))
+        )
 
     def store(self, _vertex: Vertex, result: Result, /) -> str:
         """Return the text by which `load` finds the result; its snapshots are on disk already."""

@@ -14,18 +14,14 @@ from layouts import read_folder
 from polyarch.digest import sha256
 from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
-from polyarch.images.registry_place import RegistryPlace, nearest
+from polyarch.images.place import Place
+from polyarch.images.registry_place import nearest
 from polyarch.images.transfer import Wanted, Watch, copy
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
-from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import CancelToken
-from polyarch.registry.client import Client
-from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import Hosts
-from polyarch.registry.transport import Transport
-from registry import Registry, digest_of, opened, serving
+from registry import Registry, digest_of, registry_places, serving
 
 FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
@@ -41,12 +37,8 @@ def layout(tmp_path: Path) -> Planted:
     return Planted(tmp_path / "layout")
 
 
-def at(server: Registry, repository: str, cancel: CancelToken | None = None) -> RegistryPlace:
-    transport = opened(
-        Transport(Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"}))
-    )
-    client = Client(transport, cancel or CancelToken(), pause=lambda *_: None)
-    return RegistryPlace(reference=parse_reference(f"{server.host}/{repository}"), client=client)
+def at(server: Registry, repository: str) -> Place:
+    return registry_places().at(f"{server.host}/{repository}")
 
 
 class Planted:

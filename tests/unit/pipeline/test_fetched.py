@@ -218,7 +218,7 @@ def test_what_cannot_be_read(store: Store, web: WebServer, tmp_path: Path) -> No
         ("ftp://h/x", "failed to get build context a: stat ftp://h/x: no such file or directory"),
         ("", "failed to get build context a: stat : no such file or directory"),
         ("nowhere", "failed to get build context a: stat nowhere: no such file or directory"),
-        ("oci-layout://nowhere", "the folder nowhere was not found"),
+        ("oci-layout://nowhere", "the directory nowhere was not found"),
     ],
 )
 def test_named_contexts_that_are_refused(store: Store, value: str, problem: str) -> None:

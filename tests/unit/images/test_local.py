@@ -8,24 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, Results, make_export
+from exports import AMD64, ARM64, Results, make_export, store_place
 from layouts import read_folder, validate
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_folder
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
-from polyarch.node.stored import list_images, pull_blobs, push_stored, stored_image
+from polyarch.images.local import list_images, pull_image, push_image, stored_image
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, ignore_events
+from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import Hosts
-from polyarch.registry.remote import Registries
-from polyarch.registry.transport import Transport
 from polyarch.store.store import Store
-from registry import Registry, opened, serving
+from registry import Registry, registry_places, serving
 
 ARM = replace(ARM64, architecture="arm", variant="v7")
 
@@ -61,21 +57,14 @@ def keep(results: Results, name: Reference, *platforms: Platform) -> Export:
     return export
 
 
-def remote(store: Store) -> Registries:
-    transport = Transport(
-        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
-    )
-    return Registries(transport=opened(transport), blobs=store.blobs)
-
-
 def push(store: Store, name: Reference) -> Descriptor:
-    return push_stored(store, remote(store), name, sink=ignore_events, cancel=CancelToken())
+    cancel = CancelToken()
+    return push_image(store, registry_places(cancel), name, cancel=cancel)
 
 
 def pull(store: Store, name: Reference, *platforms: Platform) -> Descriptor:
-    return pull_blobs(
-        store, remote(store), name, platforms, sink=ignore_events, cancel=CancelToken()
-    )
+    cancel = CancelToken()
+    return pull_image(store, registry_places(cancel), name, platforms, cancel=cancel)
 
 
 def uploads(server: Registry) -> list[str]:
@@ -153,7 +142,7 @@ def test_what_was_pushed_is_pulled_whole(
 
     assert pushed == pulled == export.root.descriptor
     assert stored_image(other, name).platforms == stored_image(results.store, name).platforms
-    write_folder(export, other.blobs, tmp_path / "layout")
+    write_folder(export, store_place(other), tmp_path / "layout")
     assert len(validate(read_folder(tmp_path / "layout")).images) == 3
 
 
