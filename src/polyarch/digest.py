@@ -8,11 +8,11 @@ DiffID", "Layer ChainID").
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NewType
 
 from polyarch.errors import InvalidDigest
+from polyarch.pattern import pattern
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -34,7 +34,7 @@ DiffID = NewType("DiffID", str)
 ChainID = NewType("ChainID", str)
 
 _HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_DIGEST = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)\Z")
+_DIGEST = pattern(r"(sha256|sha384|sha512):([0-9a-f]+)\Z")
 
 
 def sha256(data: bytes) -> Digest:

@@ -12,12 +12,12 @@ Source: RFC 9110 and RFC 9112.
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Answer", "Connection", "Fields", "ProtocolError"]
@@ -36,7 +36,7 @@ _SKIP_LIMIT = 1 << 20
 _SKIP_TIME = 1.0
 """Seconds; a rest that takes longer costs more than another connection."""
 _PIECE = 1 << 16
-_STATUS = re.compile(r"[1-9][0-9]{2}\Z")
+_STATUS = pattern(r"[1-9][0-9]{2}\Z")
 _NO_BODY = frozenset({204, 304})
 
 

@@ -23,7 +23,7 @@ import os
 import re
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +39,7 @@ from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import subject_of
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, is_index, is_manifest
 from polyarch.paths import replacing
+from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
 from polyarch.store.trouble import output_trouble
 
@@ -58,7 +59,7 @@ VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _SUBJECT = "io.containerd.manifest.subject"
 _REFERS_TO = "vnd.docker.reference.digest"
 _LATEST = "latest"
-_TAG = re.compile(r"(?P<path>.*):(?P<tag>\w[\w.-]{0,127})\Z", re.DOTALL | re.ASCII)
+_TAG = pattern(r"(?P<path>.*):(?P<tag>\w[\w.-]{0,127})\Z", re.DOTALL | re.ASCII)
 _CHUNK = 1 << 20
 _COPIED_AT_ONCE = 64 << 20
 _INDEX_LIMIT = 16 << 20
@@ -273,7 +274,8 @@ class Layout:
             reader = source.open_blob(blob)
             with self._new(blob) as stream:
                 if reader.file is None:
-                    _write_verified(stream, blob, reader.chunks(), on_bytes)
+                    with closing(reader.chunks()) as chunks:
+                        _write_verified(stream, blob, chunks, on_bytes)
                 else:
                     with reader.file() as file:
                         _copy(stream, file, on_bytes)

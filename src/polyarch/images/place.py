@@ -20,6 +20,7 @@ they are hashed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from typing import BinaryIO, Protocol
 
 from polyarch.digest import Digest, fits
@@ -37,7 +38,7 @@ OnBytes = Callable[[int], None]
 class BlobReader:
     """A blob that can be read, as often as need be.
 
-    `chunks` gives its bytes from the start, not verified. `file` opens it where it is a file of this machine
+    `chunks` gives its bytes from the start, not verified; close it, as a connection may hang on it. `file` opens it where it is a file of this machine
     whose bytes are known to be right.
     """
 
@@ -102,12 +103,13 @@ def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> b
     """
     check_document(blob, limit)
     data = bytearray()
-    for chunk in place.open_blob(blob).chunks():
-        data += chunk
-        if len(data) > blob.size:
-            raise IntegrityError(
-                f"{blob.digest} at {place.name} has more than the {blob.size} bytes that were promised"
-            )
+    with closing(place.open_blob(blob).chunks()) as chunks:
+        for chunk in chunks:
+            data += chunk
+            if len(data) > blob.size:
+                raise IntegrityError(
+                    f"{blob.digest} at {place.name} has more than the {blob.size} bytes that were promised"
+                )
     if not fits(data, blob.digest):
         raise IntegrityError(f"the bytes of {blob.digest} at {place.name} have another digest")
     return bytes(data)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.golang.strconv import quote, quote_rune
 from polyarch.golang.template.values import Value, go_text, is_list, type_name
+from polyarch.pattern import pattern
 
 __all__ = ["sprintf"]
 
-_VERB = re.compile(
+_VERB = pattern(
     r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.?)", re.DOTALL
 )
 
