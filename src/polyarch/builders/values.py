@@ -8,10 +8,10 @@ the endpoint "local".
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 from polyarch.record import field, frozen, replace
 
@@ -33,7 +33,7 @@ __all__ = [
 DEFAULT_NAME = "default"
 LOCAL_DRIVER = "polyarch"
 LOCAL_ENDPOINT = "local"
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
+_NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
 @frozen

@@ -7,14 +7,15 @@ indented by two blanks (manifests, indexes), with what is unsafe within HTML esc
 from __future__ import annotations
 
 import json
-import re
+
+from polyarch.pattern import pattern
 
 __all__ = ["compact", "indented", "read_json"]
 
 # JavaScript takes the two separators for line ends; Go escapes them wherever the JSON may go.
 _SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029"})
 _FOR_HTML = {**_SEPARATORS, **str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})}
-_HALVES = re.compile("[\ud800-\udfff]")
+_HALVES = pattern("[\ud800-\udfff]")
 _FLOAT_DIGITS = 308
 """As many digits fit a float, whatever they are."""
 

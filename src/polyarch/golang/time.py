@@ -9,6 +9,7 @@ import re
 import time
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Time", "duration_text", "find_time", "parse_duration", "time_of"]
@@ -27,7 +28,7 @@ _SECOND = 1_000_000_000
 _LIMIT = 1 << 63
 """How many nanoseconds a duration may have if it is negative."""
 _NUMBER = "0123456789."
-_RFC3339 = re.compile(
+_RFC3339 = pattern(
     r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))T((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)"
     r"(?:[.,](\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)",
     re.ASCII,

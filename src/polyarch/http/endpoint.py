@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Endpoint", "is_loopback"]
 
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
+_LOOPBACK = pattern(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
 
 
 @frozen

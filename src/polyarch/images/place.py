@@ -19,11 +19,11 @@ they are hashed once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from typing import BinaryIO, Protocol
 
-from polyarch.digest import Digest, hex_of
+from polyarch.digest import Digest, fits
 from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.record import frozen
@@ -38,7 +38,7 @@ OnBytes = Callable[[int], None]
 class BlobReader:
     """A blob that can be read, as often as need be.
 
-    `chunks` gives its bytes from the start, not verified. `file` opens it where it is a file of this machine
+    `chunks` gives its bytes from the start, not verified; close it, as a connection may hang on it. `file` opens it where it is a file of this machine
     whose bytes are known to be right.
     """
 
@@ -103,13 +103,13 @@ def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> b
     """
     check_document(blob, limit)
     data = bytearray()
-    for chunk in place.open_blob(blob).chunks():
-        data += chunk
-        if len(data) > blob.size:
-            raise IntegrityError(
-                f"{blob.digest} at {place.name} has more than the {blob.size} bytes that were promised"
-            )
-    algorithm = blob.digest.partition(":")[0]
-    if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != hex_of(blob.digest):
+    with closing(place.open_blob(blob).chunks()) as chunks:
+        for chunk in chunks:
+            data += chunk
+            if len(data) > blob.size:
+                raise IntegrityError(
+                    f"{blob.digest} at {place.name} has more than the {blob.size} bytes that were promised"
+                )
+    if not fits(data, blob.digest):
         raise IntegrityError(f"the bytes of {blob.digest} at {place.name} have another digest")
     return bytes(data)

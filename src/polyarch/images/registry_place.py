@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from itertools import takewhile
 
 from polyarch.digest import Digest, parse_digest
@@ -109,11 +110,12 @@ def _told(
 ) -> Generator[bytes, None, None]:
     """Hand a blob's bytes on and tell how many were sent; all of them are there when the registry says so."""
     done = 0
-    for chunk in chunks():
-        yield chunk
-        done += len(chunk)
-        if done < size:
-            on_bytes(done)
+    with closing(chunks()) as opened:
+        for chunk in opened:
+            yield chunk
+            done += len(chunk)
+            if done < size:
+                on_bytes(done)
 
 
 def nearest(repository: str, origins: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 
 from polyarch.digest import Digest
@@ -84,8 +84,11 @@ class Fetcher:
 
     def _fetch(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         reader = source.open_blob(blob)
-        with self.store.blobs.writer(blob.digest, size=blob.size) as writer:
-            for chunk in reader.chunks():
+        with (
+            self.store.blobs.writer(blob.digest, size=blob.size) as writer,
+            closing(reader.chunks()) as chunks,
+        ):
+            for chunk in chunks:
                 self.cancel.check()
                 writer.write(chunk)
                 on_bytes(writer.size)

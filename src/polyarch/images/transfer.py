@@ -124,6 +124,7 @@ class _Plan:
         self._wanted = wanted
         self._watch = watch
         self._seen: set[Digest] = set()
+        self._ended = CancelToken()
 
     def add(self, descriptor: Descriptor, depth: int = 0) -> None:
         """Add a manifest or index with all that belongs to it."""
@@ -173,23 +174,25 @@ class _Plan:
                     target.put_manifest(descriptor, data, subject_of(data))
 
     def _bring_blobs(self, target: Target) -> None:
-        """Bring the blobs side by side; the first error ends those that haven't begun."""
+        """Bring the blobs side by side; the first error ends the others, at their next piece at the latest."""
         if not self.blobs:
             return
         # Most pushes of an unchanged image have no blobs to bring.
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # noqa: PLC0415
 
         with ThreadPoolExecutor(_AT_ONCE, "copy") as pool:
             running = [pool.submit(self._bring, blob, target) for blob in self.blobs.values()]
             try:
-                for done in running:
+                for done in wait(running, return_when=FIRST_EXCEPTION).done:
                     done.result()
-            except BaseException:
+            finally:
+                # After an error, or a Ctrl-C, those that run are waited for: a large one would take its time.
+                self._ended.cancel()
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
     def _bring(self, blob: Descriptor, target: Target) -> None:
         def on_bytes(current: int) -> None:
+            self._ended.check()
             self._watch.cancel.check()
             self._watch.blob(blob, current)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import replace
 from polyarch.request.values import BuildRequest, Output, Secret, is_address
 
 __all__ = ["settle"]
 
-_SOURCE = re.compile(r"[a-z-]+:(//)?")
+_SOURCE = pattern(r"[a-z-]+:(//)?")
 
 
 def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> BuildRequest:

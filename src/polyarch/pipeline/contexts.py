@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.pattern import pattern
 from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest, is_address
@@ -31,7 +31,7 @@ __all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 DEFAULT_NAME = "Dockerfile"
 MAIN_NAME = "context"
 MAX_DOCKERFILE = 2 << 20
-_WEB = re.compile(r"https?://")
+_WEB = pattern(r"https?://")
 _IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
     "--build-context {name}=... names a folder, a repository, a web address, an image as docker-image://, "

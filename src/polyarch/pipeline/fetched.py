@@ -7,7 +7,6 @@ that an archive has, and there is no ignore file. Source: BuildKit's handling of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
 from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import TarReader
+from polyarch.pattern import pattern
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
 from polyarch.text.giturl import GitReference, parse_git_reference
@@ -30,7 +30,7 @@ from polyarch.worker.tree import SourceTree
 __all__ = ["Fetched", "Fetcher"]
 
 _FILE_NAME = "context"
-_WEB = re.compile(r"https?://")
+_WEB = pattern(r"https?://")
 
 
 @frozen

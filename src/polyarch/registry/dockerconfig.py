@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polyarch.errors import InputError, MachineError
-from polyarch.paths import docker_config_folder
+from polyarch.paths import docker_config_folder, replacing
 from polyarch.process import run
 from polyarch.registry.credentials import HUB_HOSTS, HUB_KEY
 
@@ -98,15 +98,13 @@ def _read(path: Path) -> Json:
 
 
 def _write(path: Path, config: Json) -> None:
-    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(
-            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600),
-            "w",
-            encoding="utf-8",
-        ) as stream:
+        with (
+            replacing(path) as aside,
+            open(os.open(aside, flags, 0o600), "w", encoding="utf-8") as stream,
+        ):
             json.dump(config, stream, indent="\t", ensure_ascii=False)
-        aside.replace(path)
     except OSError as error:
         raise MachineError(f"can't write {path}: {error.strerror}") from error

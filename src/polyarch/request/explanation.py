@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from polyarch.digest import Digest
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Cause", "Explanation"]
@@ -13,7 +13,7 @@ __all__ = ["Cause", "Explanation"]
 _LONGEST = 100
 _MOST_NAMES = 2
 _UNSET = "(unset)"
-_PREFIX = re.compile(r"\A\[[^\]]*\] ")
+_PREFIX = pattern(r"\A\[[^\]]*\] ")
 
 
 @frozen

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from polyarch.pattern import pattern
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
 
 __all__ = ["BuildRequest", "ContextFile", "Output", "Secret", "is_address"]
 
-_ADDRESS = re.compile(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
+_ADDRESS = pattern(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 
 
 def is_address(context: str) -> bool:

@@ -13,13 +13,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, quote
+from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
 
 __all__ = ["GitReference", "GitURL", "parse_git_reference", "parse_git_url"]
 
 _SCHEMES = frozenset({"git", "http", "https", "ssh"})
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SCP = re.compile(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
+_SCHEME = pattern(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCP = pattern(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
 _SHORTHAND = "github.com/"
 _FLAGS = frozenset({"submodules", "keep-git-dir", "fetch-by-commit"})
 

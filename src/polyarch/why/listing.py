@@ -7,12 +7,12 @@ but the answer to which file differs. A listing is packed for the store; too lar
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from polyarch.pattern import pattern
 from polyarch.request.explanation import Cause
 from polyarch.why.seen import Seen
 
@@ -20,7 +20,7 @@ __all__ = ["FileMark", "differences", "list_seen", "pack", "unpack"]
 
 MOST_FILES = 50_000
 _FAST = 1
-_HEADER = re.compile(rb"(\d+) (\d+) (\d+) (\d+)")
+_HEADER = pattern(rb"(\d+) (\d+) (\d+) (\d+)")
 _MARK = struct.Struct("<IIII8s4s")
 _LIMIT = 0xFFFFFFFF
 _DIGEST = 32

@@ -27,6 +27,7 @@ from polyarch.http.download import Getter
 from polyarch.http.follow import Sender
 from polyarch.http.origin import origin_of
 from polyarch.http.pools import Pools
+from polyarch.pattern import pattern
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
 from polyarch.registry.hosts import load_hosts
@@ -37,14 +38,14 @@ from polyarch.worker.secrets import Secrets
 
 __all__ = ["GitSource", "GitTree", "set_times", "without_login"]
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_HEX = re.compile(r"[0-9a-fA-F]+\Z")
-_HEAD = re.compile(r"refs/heads/(\S+)")
-_SHALLOW = re.compile(r"--depth|shallow")
-_MOVED = re.compile(r"unable to access '([^']+)': The requested URL returned error: 30[12378]\b")
+_COMMIT = pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_HEX = pattern(r"[0-9a-fA-F]+\Z")
+_HEAD = pattern(r"refs/heads/(\S+)")
+_SHALLOW = pattern(r"--depth|shallow")
+_MOVED = pattern(r"unable to access '([^']+)': The requested URL returned error: 30[12378]\b")
 _MOVES = 5
 _REFS = "/info/refs?service=git-upload-pack"
-_SSH_COMPLAINT = re.compile(r"Permission denied|Host key verification failed")
+_SSH_COMPLAINT = pattern(r"Permission denied|Host key verification failed")
 _INHERITED = (
     "PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",

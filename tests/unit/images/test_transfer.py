@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from layouts import read_folder
 from polyarch.digest import sha256
 from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
-from polyarch.images.place import Place
+from polyarch.images.place import BlobReader, Place
 from polyarch.images.registry_place import nearest
 from polyarch.images.transfer import Wanted, Watch, copy
 from polyarch.oci.descriptor import Descriptor
@@ -220,6 +220,38 @@ def test_nothing_gets_a_name_if_a_blob_fails(layout: Planted, server: Registry) 
         copy(layout.two(), layout.place, at(server, "app"), Wanted(tags=("1",)))
 
     assert server.manifests == {}
+
+
+class Endless(Layout):
+    """A layout that gives one of its blobs for ever."""
+
+    def __init__(self, directory: Path, endless: Descriptor) -> None:
+        super().__init__(directory)
+        self._endless = endless
+        self.begun = threading.Event()
+
+    def open_blob(self, blob: Descriptor) -> BlobReader:
+        if blob.digest == self._endless.digest:
+            return BlobReader(chunks=self._bytes)
+        self.begun.wait()
+        return super().open_blob(blob)
+
+    def _bytes(self) -> Generator[bytes, None, None]:
+        while True:
+            self.begun.set()
+            yield b"0"
+
+
+def test_an_error_ends_what_is_under_way(layout: Planted, tmp_path: Path) -> None:
+    endless = layout.blob(OCI_LAYER, b"0")
+    missing = Descriptor(media_type=OCI_LAYER, digest=sha256(b"missing"), size=7)
+    root = layout.image("linux/amd64", endless, missing)
+    source = Endless(layout.place.directory, endless)
+
+    with pytest.raises(NotFound, match=missing.digest):
+        copy(root, source, Layout(tmp_path / "target"))
+
+    assert list((tmp_path / "target/ingest").iterdir()) == []
 
 
 def test_other_bytes_than_those_of_the_digest(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterable, Sequence
 
 from polyarch.errors import InputError, NotFound
+from polyarch.pattern import pattern
 from polyarch.record import asdict
 from polyarch.request.explanation import Explanation
 from polyarch.why.history import Explained
 
 __all__ = ["as_json", "chosen", "explained_lines"]
 
-_NUMBER = re.compile(r"#(\d+)\Z")
-_LINE = re.compile(r"(?:.*:)?(\d+)\Z")
+_NUMBER = pattern(r"#(\d+)\Z")
+_LINE = pattern(r"(?:.*:)?(\d+)\Z")
 
 
 def explained_lines(steps: Iterable[Explanation]) -> list[str]:

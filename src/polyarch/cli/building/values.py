@@ -6,7 +6,6 @@ where buildx does. All raise InputError. What a value means to an exporter or a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
 from polyarch.golang.units import ram_in_bytes
+from polyarch.pattern import pattern
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
@@ -223,7 +223,7 @@ def attest_shorthand(kind: str, text: str) -> str:
     return f"type={kind},disabled={'false' if wanted else 'true'}"
 
 
-_ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
+_ANNOTATION_TYPE = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _ANNOTATION_TYPES = frozenset({"index", "index-descriptor", "manifest", "manifest-descriptor"})
 
 

@@ -9,6 +9,7 @@ from polyarch.cli.frame.table import align_with_tabs, fitted
 from polyarch.golang.template.values import Value
 from polyarch.golang.time import time_of
 from polyarch.golang.units import human_duration, human_size
+from polyarch.pattern import pattern
 from polyarch.store.usage import Usage
 
 __all__ = [
@@ -26,10 +27,10 @@ __all__ = [
 COLUMNS = "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}\t{{.Description}}"
 _FIELDS = ("ID", "Reclaimable", "Size", "LastUsedAt", "Description")
 _SHORT = 8
-_NAME = re.compile(r"^([A-Z][a-z A-Z]*:)\t", re.MULTILINE)
+_NAME = pattern(r"^([A-Z][a-z A-Z]*:)\t", re.MULTILINE)
 _NAME_WIDTH = 14
 # What stands before the command of a step, where there is little room.
-_SAYS_LITTLE = re.compile(r"^(?:mount / from exec |(cached mount \S+ )from exec )(?:/bin/sh -c )?")
+_SAYS_LITTLE = pattern(r"^(?:mount / from exec |(cached mount \S+ )from exec )(?:/bin/sh -c )?")
 TITLES = {
     "ID": "ID",
     "Parents": "PARENTS",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from polyarch.errors import MachineError
-from polyarch.paths import is_device
+from polyarch.paths import is_device, replacing
 
 __all__ = ["write_file"]
 
@@ -25,15 +24,13 @@ def write_file(path: str, text: str, *, make_folder: bool = False) -> None:
     if is_device(target):
         _write_into(target, text)
         return
-    aside = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
     try:
         if make_folder:
             target.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.chmod(0o644)
-        aside.replace(target)
+        with replacing(target) as aside:
+            aside.write_text(text, encoding="utf-8")
+            aside.chmod(0o644)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise MachineError(f"can't write {path}: {error.strerror}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from polyarch.cli.frame.command import Command, Context
@@ -16,10 +15,11 @@ from polyarch.images.names import Name, parse_name
 from polyarch.images.places import open_places
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import is_index
+from polyarch.pattern import pattern
 
 __all__ = ["INSPECT", "describe"]
 
-_WHOLE = re.compile(r"\{\{\s*\.Manifest\s*\}\}")
+_WHOLE = pattern(r"\{\{\s*\.Manifest\s*\}\}")
 
 
 def describe(name: Name, root: Descriptor, manifests: Sequence[Descriptor]) -> str:

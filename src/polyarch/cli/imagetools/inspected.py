@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -24,6 +23,7 @@ from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
+from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 
 __all__ = ["Inspected"]
@@ -31,7 +31,7 @@ __all__ = ["Inspected"]
 _REFERS_TO = ("com.docker.reference.digest", "vnd.docker.reference.digest")
 _PREDICATE = "in-toto.io/predicate-type"
 _STATEMENT = "application/vnd.in-toto+json"
-_ENVELOPE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
+_ENVELOPE = pattern(r"application/vnd\.in-toto\..*\+dsse")
 _PROVENANCE = "https://slsa.dev/provenance/"
 _SPDX = "https://spdx.dev/Document"
 _DEPTH = 8

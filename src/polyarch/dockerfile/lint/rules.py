@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from polyarch.errors import InputError
 from polyarch.golang.strconv import parse_bool, quote
 from polyarch.golang.unicode import SPACE
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 _PAGE = "https://docs.docker.com/go/dockerfile/rule/"
-_COMMENT = re.compile(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
+_COMMENT = pattern(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
 
 
 @frozen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from polyarch.dockerfile.expand.expand import HEREDOC
 from polyarch.dockerfile.lowering.lowering import Lowering, expand_in
@@ -25,13 +24,14 @@ from polyarch.graph.op import (
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.pattern import pattern
 from polyarch.record import field, mutable, replace
 from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
 __all__ = ["check_owner", "lower_copy"]
 
-_LOGIN = re.compile(r"//[^/@]*@")
+_LOGIN = pattern(r"//[^/@]*@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:

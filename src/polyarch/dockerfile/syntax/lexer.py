@@ -17,6 +17,7 @@ from polyarch.errors import DockerfileError
 from polyarch.golang.json import read_json
 from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import Location, SourceText
+from polyarch.pattern import pattern
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
 
@@ -37,13 +38,11 @@ MAX_LINE = 65535
 
 _BOM = "\ufeff"
 _BLANK = r"[\t\n\f\r ]"  # what \s is in Go
-_DIRECTIVE = re.compile(rf"([a-zA-Z][a-zA-Z0-9]*){_BLANK}*={_BLANK}*(.+?){_BLANK}*\Z")
+_DIRECTIVE = pattern(rf"([a-zA-Z][a-zA-Z0-9]*){_BLANK}*={_BLANK}*(.+?){_BLANK}*\Z")
 _DIRECTIVES = frozenset(("check", "escape", "syntax"))
-_HEREDOC = re.compile(rf"([0-9]*)<<(-?){_BLANK}*([^<]*)")
-_CONTINUED = {
-    mark: re.compile(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"
-}
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
+_HEREDOC = pattern(rf"([0-9]*)<<(-?){_BLANK}*([^<]*)")
+_CONTINUED = {mark: pattern(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"}
+_LEADING_TABS = pattern(r"^\t+", re.MULTILINE)
 _KEEP_UNSET = Mode(keep_unset=True)
 _KEEP_QUOTES = Mode(keep_unset=True, keep_quotes=True)
 

@@ -6,13 +6,13 @@ variables are known. Its `from` may not, so that the stages a stage needs are kn
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import parse_bool, parse_uint, quote
 from polyarch.golang.units import ram_in_bytes
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 from polyarch.text.nearest import suggestion
 
@@ -31,7 +31,7 @@ _KEYS = (
     *("type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode"),
     *("uid", "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env"),
 )
-_VARIABLE = re.compile(r"\$.")
+_VARIABLE = pattern(r"\$.")
 
 
 @frozen

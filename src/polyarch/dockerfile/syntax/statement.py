@@ -6,20 +6,20 @@ The behaviour is that of BuildKit's `frontend/dockerfile/parser` (`split_command
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from polyarch.errors import DockerfileError
 from polyarch.golang.json import read_json
 from polyarch.golang.strconv import quote
 from polyarch.golang.unicode import SPACE, is_space
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Statement", "split_statement", "split_words"]
 
 _MAX_DEPTH = 100
-_BLANKS = re.compile(r"[\t\v\f\r ]+")
-_ASCII_BLANKS = re.compile(r"[\t\n\v\f\r \x85\xa0]+")
+_BLANKS = pattern(r"[\t\v\f\r ]+")
+_ASCII_BLANKS = pattern(r"[\t\n\v\f\r \x85\xa0]+")
 
 
 @frozen

@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Iterator
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Token", "error_at", "tokens"]
@@ -32,12 +33,12 @@ def error_at(source: str, position: int, reason: str) -> InputError:
     return InputError(f"template parsing error: template: :{line}: {reason}")
 
 
-_LEFT = re.compile(r"\{\{(-(?=[ \t\r\n]))?")
-_COMMENT = re.compile(r"[ \t\r\n]*/\*.*?\*/(?:[ \t\r\n]+(-))?\}\}", re.DOTALL)
+_LEFT = pattern(r"\{\{(-(?=[ \t\r\n]))?")
+_COMMENT = pattern(r"[ \t\r\n]*/\*.*?\*/(?:[ \t\r\n]+(-))?\}\}", re.DOTALL)
 # "-" belongs to the end of an action only behind a blank.
-_RIGHT = re.compile(r"(?:(?<=[ \t\r\n])(-))?\}\}")
-_BLANKS = re.compile(r"[ \t\r\n]+")
-_TOKEN = re.compile(
+_RIGHT = pattern(r"(?:(?<=[ \t\r\n])(-))?\}\}")
+_BLANKS = pattern(r"[ \t\r\n]+")
+_TOKEN = pattern(
     r'(?P<string>"(?:[^"\\\n]|\\.)*")'
     r"|(?P<raw>`[^`]*`)"
     r"|(?P<char>'(?:[^'\\\n]|\\.)+')"

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 
 from polyarch.golang.template.values import Value, type_name
 from polyarch.golang.template.verbs import Flags, formatted
+from polyarch.pattern import pattern
 from polyarch.record import replace
 
 __all__ = ["sprintf"]
 
-_BEGINNING = re.compile(
+_BEGINNING = pattern(
     r"%(?P<flags>[-+# 0]*)(?:\[(?P<width_index>[^\]]*)\])?(?P<width>\*|[0-9]*)"
     # At the very end, a point is a verb.
     r"(?:\.(?!\Z)(?P<point>)(?:\[(?P<precision_index>[^\]]*)\])?(?P<precision>\*|[0-9]*))?"
 )
-_VERB_INDEX = re.compile(r"\[([^\]]*)\]")
+_VERB_INDEX = pattern(r"\[([^\]]*)\]")
 _WHOLE = frozenset("vw")
 """The verbs for whatever a value is; `%w` is for errors, and only its flags are those of `%v`."""
 _LARGEST = 1_000_000
