@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from polyarch.cli import flags
+from polyarch.cli.building import values as flags
 from polyarch.dockerfile.expand.expand import DISPLAY, HEREDOC, RAW, WORD, expansion
 from polyarch.dockerfile.lint.rules import parse_options
 from polyarch.dockerfile.lowering.lower import lower

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from polyarch.cli import flags
+from polyarch.cli.building import values as flags
 from polyarch.golang import units
 from polyarch.golang.csv import csv_fields
 from polyarch.images.annotation import Annotation

@@ -38,7 +38,7 @@ def test_the_package_loads_nothing() -> None:
 
 def test_the_function_is_never_hidden_by_a_module() -> None:
     script = """
-import polyarch.errors, polyarch.pipeline.build, polyarch.api.builds, polyarch.cli.build
+import polyarch.errors, polyarch.pipeline.build, polyarch.api.builds, polyarch.cli.building.build
 print(polyarch.build is polyarch.api.builds.build)
 """
 

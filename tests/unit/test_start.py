@@ -29,8 +29,8 @@ UNWANTED = {
 
 def test_a_build_is_begun_with_few_modules() -> None:
     script = (
-        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.pipeline.build, "
-        "polyarch.cli.display.plain; print(*sys.modules)"
+        "import sys, polyarch.cli.app, polyarch.cli.building.build, polyarch.cli.frame.engine, "
+        "polyarch.pipeline.build, polyarch.cli.display.plain; print(*sys.modules)"
     )
 
     ended = subprocess.run(

@@ -32,6 +32,7 @@ from polyarch.paths import (
     builders_folder,
     buildx_folder,
     docker_config_folder,
+    replacing,
     stands_in_for_buildx,
 )
 from polyarch.record import replace
@@ -269,16 +270,13 @@ class SavedBuilders:
 
     def _write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
         """Write a file at once: a reader sees the old one or the new one."""
-        temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
         try:
             self._make_folder(path.parent)
-            temporary.write_bytes(data)
-            temporary.chmod(mode)
-            self._give(temporary)
-            temporary.replace(path)
+            with replacing(path) as aside:
+                aside.write_bytes(data)
+                aside.chmod(mode)
+                self._give(aside)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise MachineError(f"can't write {path}: {error.strerror}") from error
 
     def _make_folder(self, folder: Path) -> None:

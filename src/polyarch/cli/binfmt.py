@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Iterable
 
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Flag, Kind, Options
-from polyarch.cli.version import RELEASE
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.release import RELEASE
 from polyarch.emulation.advertised import in_order
 from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, status_json
 from polyarch.emulation.facts import Facts

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import IntFlag
 
-from polyarch.cli.command import Command, Context
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind
 from polyarch.cli.helptext import GLOBAL_FLAGS
-from polyarch.cli.options import Flag, Kind
 from polyarch.errors import PolyarchError
 from polyarch.record import frozen
 

@@ -12,8 +12,10 @@ Source: RFC 9110 and RFC 9112.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import chain
 
 from polyarch.record import frozen
@@ -22,13 +24,19 @@ __all__ = ["Answer", "Connection", "Fields", "ProtocolError"]
 
 _LINE_LIMIT = 1 << 16
 _FIELDS_LIMIT = 200
+"""Lines of a head; registries send about twenty."""
 _HEAD_LIMIT = 1 << 18
 """Bytes of a head, and of trailers; whatever servers send stays below a tenth of that."""
 _INTERIM_LIMIT = 20
+_CHUNK_LINE_LIMIT = 1 << 10
+"""Bytes of the line before a chunk, extensions included, which nobody uses: else one byte could cost 64 KiB."""
 _LENGTH_DIGITS = 18
 _SKIP_LIMIT = 1 << 20
 """A rest of a body that is longer is not read for the sake of keeping the connection."""
+_SKIP_TIME = 1.0
+"""Seconds; a rest that takes longer costs more than another connection."""
 _PIECE = 1 << 16
+_STATUS = re.compile(r"[1-9][0-9]{2}\Z")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -108,6 +116,15 @@ class Connection:
         """Say for how long the other side may be silent; more than that is a TimeoutError."""
         self._socket.settimeout(seconds)
 
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Have less patience for the time of the block. After a TimeoutError nothing more can be read."""
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(seconds if patience is None else min(seconds, patience))
+        yield
+        if self._socket.fileno() >= 0:
+            self._socket.settimeout(patience)
+
     def close(self) -> None:
         """Hang up."""
         self.is_kept = False
@@ -139,35 +156,23 @@ class Connection:
                 raise ProtocolError(f"more than {_INTERIM_LIMIT} interim answers")
             status, _, fields = self._head()
         length = _body_length(method, status, fields)
-        ends = "close" in fields.get("Connection").lower() or length is None
-        return Answer(self, status, fields, length, keeps=not ends)
+        return Answer(self, status, fields, length, keeps=_keeps(fields, length))
 
     def _head(self) -> tuple[int, str, Fields]:
         version, _, rest = self.line().partition(" ")
         code, _, reason = rest.partition(" ")
-        if version not in {"HTTP/1.1", "HTTP/1.0"} or not (code.isdecimal() and len(code) == 3):
+        if version not in {"HTTP/1.1", "HTTP/1.0"} or not _STATUS.match(code):
             raise ProtocolError(f"not an answer of HTTP/1.1: {f'{version} {rest}'[:60]!r}")
-        pairs: list[tuple[str, str]] = []
-        for line in self.lines():
-            if line[0] in " \t" and pairs:
-                name, value = pairs.pop()
-                pairs.append((name, f"{value} {line.strip()}"))
-                continue
-            name, colon, value = line.partition(":")
-            if not colon or len(pairs) == _FIELDS_LIMIT:
-                raise ProtocolError(f"a bad header field: {line[:60]!r}")
-            pairs.append((name.strip().lower(), value.strip()))
+        pairs = _fields(self.lines())
         if version == "HTTP/1.0":
             pairs.append(("connection", "close"))
         return int(code), reason, Fields(pairs=tuple(pairs))
 
-    def line(self) -> str:
-        """Read a line of a head, without its end. Raises ProtocolError if it doesn't end."""
-        line = self._file.readline(_LINE_LIMIT)
+    def line(self, limit: int = _LINE_LIMIT) -> str:
+        """Read a line, without its end. Raises ProtocolError for one of `limit` bytes, or without an end."""
+        line = self._file.readline(limit)
         if not line.endswith(b"\n"):
-            raise ProtocolError(
-                "the connection ended" if len(line) < _LINE_LIMIT else "a long line"
-            )
+            raise ProtocolError("the connection ended" if len(line) < limit else "a long line")
         return line.rstrip(b"\r\n").decode("latin-1")
 
     def lines(self) -> Iterator[str]:
@@ -233,17 +238,18 @@ class Answer:
     def drop(self) -> None:
         """Be done with the answer: read a small body that nobody has begun to read, or hang up."""
         if not self._has_begun and self._length is not None and self._length <= _SKIP_LIMIT:
-            left = _SKIP_LIMIT
-            try:
-                for piece in self.stream(_SKIP_LIMIT):
-                    left -= len(piece)
-                    if left < 0:
-                        break
-            except OSError:
-                pass
+            with suppress(OSError), self._connection.hurried(_SKIP_TIME):
+                self._skip()
         if not self._is_done:
             self._is_done = True
             self._connection.close()
+
+    def _skip(self) -> None:
+        left = _SKIP_LIMIT
+        for piece in self.stream(_SKIP_LIMIT):
+            left -= len(piece)
+            if left < 0:
+                return
 
     def _end(self) -> None:
         self._is_done = True
@@ -266,12 +272,37 @@ class Answer:
             yield data
 
     def _chunks(self, size: int) -> Iterator[bytes]:
-        while length := _chunk_length(self._connection.line()):
+        while length := _chunk_length(self._connection.line(_CHUNK_LINE_LIMIT)):
             yield from self._piece(length, size)
             if self._connection.line():
                 raise ProtocolError("a chunk is longer than it says")
         for _ in self._connection.lines():
             pass  # trailers tell nothing that is asked for
+
+
+def _fields(lines: Iterator[str]) -> list[tuple[str, str]]:
+    """Return the names, in lower case, and the values of header fields."""
+    found: list[tuple[str, list[str]]] = []
+    for number, line in enumerate(lines):
+        if number == _FIELDS_LIMIT:
+            raise ProtocolError(f"more than {_FIELDS_LIMIT} lines of header fields")
+        # Values come back in requests, as an ETag does: these could end a line there.
+        clean = line.replace("\r", " ").replace("\0", " ")
+        if clean[0] in " \t" and found:
+            found[-1][1].append(clean.strip())
+            continue
+        name, colon, value = clean.partition(":")
+        if not colon:
+            raise ProtocolError(f"a bad header field: {line[:60]!r}")
+        found.append((name.strip().lower(), [value.strip()]))
+    return [(name, " ".join(parts)) for name, parts in found]
+
+
+def _keeps(fields: Fields, length: int | None) -> bool:
+    """Tell whether another request may follow on a connection."""
+    if length is None or (fields.all("Transfer-Encoding") and fields.all("Content-Length")):
+        return False  # where such a body ends, somebody between here and there may see otherwise
+    return "close" not in ",".join(fields.all("Connection")).lower()
 
 
 def _request_head(method: str, target: str, fields: Mapping[str, str]) -> bytes:
@@ -288,18 +319,15 @@ def _body_length(method: str, status: int, fields: Fields) -> int | None:
     """
     if method == "HEAD" or status in _NO_BODY:
         return 0
-    if codings := fields.get("Transfer-Encoding").lower():
-        if codings != "chunked":
-            raise ProtocolError(f"a body in the unknown transfer coding {codings!r}")
+    if codings := fields.all("Transfer-Encoding"):
+        if [each.lower() for each in codings] != ["chunked"]:
+            raise ProtocolError(f"a body in the unknown transfer coding {', '.join(codings)!r}")
         return -1
-    told = fields.get("Content-Length")
-    if not told:
+    lengths = fields.all("Content-Length")
+    if not lengths:
         return None
-    if (
-        not told.isdecimal()
-        or len(told) > _LENGTH_DIGITS
-        or len(set(fields.all("Content-Length"))) > 1
-    ):
+    told = lengths[0]
+    if not told.isdecimal() or len(told) > _LENGTH_DIGITS or len(set(lengths)) > 1:
         raise ProtocolError(f"a body of the length {told[:60]!r}")
     return int(told)
 

@@ -19,7 +19,6 @@ Source: OCI image-spec v1.1, image-layout.md; how BuildKit and buildx read and w
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import stat
@@ -28,7 +27,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from polyarch.digest import Digest, hex_of, parse_digest
+from polyarch.digest import Digest, fits, hasher, hex_of, parse_digest
 from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
 from polyarch.golang.json import compact, read_json
 from polyarch.images.place import BlobReader, OnBytes, Source
@@ -39,6 +38,7 @@ from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import subject_of
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, is_index, is_manifest
+from polyarch.paths import replacing
 from polyarch.record import frozen, replace
 from polyarch.store.trouble import output_trouble
 
@@ -192,8 +192,7 @@ class Layout:
             size = os.fstat(stream.fileno()).st_size
             check_document(Descriptor(media_type="", digest=digest, size=size))
             data = stream.read(DOCUMENT_LIMIT)
-        algorithm = digest.partition(":")[0]
-        if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != hex_of(digest):
+        if not fits(data, digest):
             raise IntegrityError(f"the bytes of {digest} in {self.directory} are others")
         return data
 
@@ -321,8 +320,10 @@ class Layout:
         document, known = _old_index(path)
         replaced = {_name(entry) for entry in added} - {("", "")}
         kept = [each for each in known if _name(each) not in replaced and each not in added]
-        _replace(self.directory / "oci-layout", VERSION)
-        _replace(path, index_json([*kept, *added], document))
+        with replacing(self.directory / "oci-layout") as aside:
+            aside.write_bytes(VERSION)
+        with replacing(path) as aside:
+            aside.write_bytes(index_json([*kept, *added], document))
 
     def _has(self, blob: Descriptor) -> bool:
         """Return whether a blob is here; one of another size was cut short."""
@@ -390,7 +391,7 @@ def _copy(target: BinaryIO, source: BinaryIO, on_bytes: OnBytes) -> None:
 def _write_verified(
     target: BinaryIO, blob: Descriptor, chunks: Iterable[bytes], on_bytes: OnBytes
 ) -> None:
-    found = hashlib.new(blob.digest.partition(":")[0], usedforsecurity=False)
+    found = hasher(blob.digest)
     done = 0
     for chunk in chunks:
         found.update(chunk)
@@ -436,15 +437,6 @@ def _choice(entries: Sequence[Descriptor]) -> str:
         return "the layout holds no image"
     held = "one image" if len(entries) == 1 else f"{len(entries)} images"
     return f"the layout holds {held}" + (f": {listed}" if listed else ", without a tag")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    try:
-        aside.write_bytes(data)
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _media_type(data: bytes) -> str:

@@ -19,12 +19,11 @@ they are hashed once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import BinaryIO, Protocol
 
-from polyarch.digest import Digest, hex_of
+from polyarch.digest import Digest, fits
 from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.record import frozen
@@ -111,7 +110,6 @@ def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> b
                 raise IntegrityError(
                     f"{blob.digest} at {place.name} has more than the {blob.size} bytes that were promised"
                 )
-    algorithm = blob.digest.partition(":")[0]
-    if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != hex_of(blob.digest):
+    if not fits(data, blob.digest):
         raise IntegrityError(f"the bytes of {blob.digest} at {place.name} have another digest")
     return bytes(data)

@@ -6,13 +6,12 @@ attempts (see `http.retry`), whatever it is made of. No `GET /v2/` comes first: 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import quote, urlencode, urljoin
 
-from polyarch.digest import Digest, hex_of, parse_digest, sha256
+from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
 from polyarch.golang.json import compact
 from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled
@@ -337,10 +336,10 @@ def _check_told(told: Digest, reference: Reference, url: str) -> None:
 
 
 def _check_bytes(data: bytes, digest: Digest, url: str) -> None:
-    algorithm = digest.partition(":")[0]
-    found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
-    if found != hex_of(digest):
+    found = hasher(digest)
+    found.update(data)
+    if found.hexdigest() != hex_of(digest):
+        algorithm = digest.partition(":")[0]
         raise IntegrityError(
-            f"{url} gives bytes with the digest {algorithm}:{found}",
-            hint=_DAMAGED,
+            f"{url} gives bytes with the digest {algorithm}:{found.hexdigest()}", hint=_DAMAGED
         )

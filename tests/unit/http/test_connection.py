@@ -100,6 +100,34 @@ def test_answers_without_a_body(peer: Peer, method: str, head: bytes) -> None:
     assert peer.connection.is_kept
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 2\r\nConnection: keep-alive\r\nConnection: close",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+    ],
+)
+def test_connections_that_cannot_be_kept(peer: Peer, fields: bytes) -> None:
+    text = b"2\r\nok\r\n0\r\n\r\n" if b"chunked" in fields else b"ok"
+    answer = peer.get(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n" + text)
+
+    assert body(answer) == b"ok"
+    assert not peer.connection.is_kept
+
+
+def test_a_version_that_keeps_nothing(peer: Peer) -> None:
+    answer = peer.get(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+
+    assert body(answer) == b"ok"
+    assert not peer.connection.is_kept
+
+
+def test_no_line_ends_in_values(peer: Peer) -> None:
+    answer = peer.get(b'HTTP/1.1 304 Same\r\nETag: "a\rb\0c"\r\n\r\n')
+
+    assert answer.fields.get("ETag") == '"a b c"'
+
+
 def test_fields_may_come_twice_and_folded(peer: Peer) -> None:
     answer = peer.get(
         b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nwww-authenticate: Bearer\r\n  realm=x\r\n"
@@ -121,6 +149,13 @@ def test_fields_may_come_twice_and_folded(peer: Peer) -> None:
             "a body of the length '1'",
         ),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "unknown transfer coding 'gzip'"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "unknown transfer coding 'chunked, gzip'",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", "a body of the length ''"),
+        (b"HTTP/1.1 099 OK\r\n\r\n", "not an answer of HTTP/1.1"),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n" + b" x\r\n" * 200, "more than 200 lines of header fields"),
     ],
 )
 def test_what_is_not_http(peer: Peer, answer: bytes, message: str) -> None:
@@ -190,6 +225,21 @@ def test_dropping_keeps_the_connection_if_little_is_left(peer: Peer) -> None:
     answer = peer.get(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\nh")
     answer.drop()
     assert not peer.connection.is_kept
+
+
+def test_dropping_what_does_not_come_waits_a_moment(peer: Peer) -> None:
+    answer = peer.get(b"HTTP/1.1 404 No\r\nContent-Length: 5\r\n\r\nhe")
+    peer.connection.wait_for(86400)
+
+    answer.drop()
+
+    assert not peer.connection.is_kept
+
+
+def test_dropping_leaves_the_patience_as_it_was(peer: Peer) -> None:
+    peer.get(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno").drop()
+
+    assert peer.connection._socket.gettimeout() == 5
 
 
 def test_dropping_what_was_begun_hangs_up_and_waits_for_nothing(peer: Peer) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from certificates import make_certificates, server_side
 from polyarch.errors import RemoteError
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Call, Reply, Sender
@@ -99,3 +104,53 @@ def test_who_cannot_be_reached_is_named(web: WebServer, sender: Sender) -> None:
         sender.send(Call(method="GET", url=f"{web.address}/a"))
 
     assert str(caught.value.origin) == gone.host
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sender, list[WebServer]]]:
+    """Servers in HTTP, on another port, and in HTTPS, and who may ask them."""
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    pools, authorities = Pools({}), (folder / "ca.crt",)
+    with web_server() as one, web_server() as two, web_server(server_side(folder)) as secure:
+        yield (
+            Sender(
+                endpoint_of=lambda host: Endpoint(host=host, authorities=authorities), pools=pools
+            ),
+            [one, two, secure],
+        )
+        pools.close()
+
+
+@given(
+    way=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from([301, 302, 303, 307, 308])),
+        min_size=1,
+        max_size=8,
+    ),
+    login=st.sampled_from(["field", "address", "both"]),
+)
+@settings(max_examples=60)
+def test_a_secret_stays_at_its_origin_on_any_way(
+    three: tuple[Sender, list[WebServer]], way: list[tuple[int, int]], login: str
+) -> None:
+    """It is sent for as long as the way stays there, and never after it has led elsewhere."""
+    sender, servers = three
+    for server in servers:
+        server.pages.clear()
+        server.asked.clear()
+    places = [f"{servers[which].address}/{number}" for number, (which, _) in enumerate(way)]
+    for number, (which, status) in enumerate(way[:-1]):
+        servers[which].pages[f"/{number}"] = redirect(places[number + 1], status)
+    servers[way[-1][0]].pages[f"/{len(way) - 1}"] = Page(b"there")
+    url = places[0] if login == "field" else places[0].replace("://", "://me:secret@")
+    field = "" if login == "address" else "Bearer secret"
+
+    assert body_of(sender.send(Call(method="GET", url=url, authorization=field))) == b"there"
+
+    stayed = len(list(itertools.takewhile(lambda each: each[0] == way[0][0], way)))
+    asked = sorted(
+        (each for server in servers for each in server.asked), key=lambda each: each.path
+    )
+    wanted = field or f"Basic {base64.b64encode(b'me:secret').decode()}"
+    assert [each.authorization for each in asked] == [wanted] * stayed + [""] * (len(way) - stayed)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from polyarch.cli.build import BUILD
-from polyarch.cli.build_request import read_flags, read_request
-from polyarch.cli.command import Context
-from polyarch.cli.options import parse_flags
+from polyarch.cli.building.build import BUILD
+from polyarch.cli.building.request import read_flags, read_request
+from polyarch.cli.frame.command import Context
+from polyarch.cli.frame.flags import parse_flags
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
 from polyarch.platforms import Platform
 from polyarch.request.limits import Ulimit
