@@ -150,9 +150,7 @@ class LocalNode:
             copies=self.store.copies,
         )
         records = Records(self.store.database)
-        observer = (
-            telling.observer(graph, self.store, records, worker, images.sink) if telling else None
-        )
+        observer = telling.observer(graph, self.store, worker, images.sink) if telling else None
         solver: Solver[Result] = Solver(
             worker,
             records,

@@ -17,7 +17,6 @@ from polyarch.progress import Sink, StatusEvent
 from polyarch.record import field, frozen, mutable
 from polyarch.request import BuildRequest, is_address
 from polyarch.solver.facts import Facts, Observer
-from polyarch.solver.records import Records
 from polyarch.store.store import Store
 from polyarch.worker.worker import Worker
 
@@ -62,13 +61,9 @@ class Telling:
         """Take what the build was asked for."""
         self.request = request
 
-    def observer(
-        self, graph: Graph, store: Store, records: Records, worker: Worker, sink: Sink
-    ) -> Observer:
+    def observer(self, graph: Graph, store: Store, worker: Worker, sink: Sink) -> Observer:
         """Return what is told of the steps."""
-        return _Observer(
-            telling=self, graph=graph, store=store, records=records, worker=worker, sink=sink
-        )
+        return _Observer(telling=self, graph=graph, store=store, worker=worker, sink=sink)
 
 
 @frozen
@@ -76,7 +71,6 @@ class _Observer:
     telling: Telling
     graph: Graph
     store: Store
-    records: Records
     worker: Worker
     sink: Sink
     _made: list[Explainer] = field(default_factory=list)
@@ -99,9 +93,7 @@ class _Observer:
         # The results are there, and worth more than the reasons for them: a store that has no room left
         # for these may have enough for all that is to come.
         with suppress(StoreError):
-            self.telling.found = self._explainer().end(
-                steps, find_record=self.records.find, number=self.telling.number
-            )
+            self.telling.found = self._explainer().end(steps, number=self.telling.number)
 
     def _explainer(self) -> Explainer:
         # An unchanged build needs none of it.

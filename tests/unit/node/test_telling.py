@@ -39,8 +39,8 @@ def test_a_store_that_takes_no_reasons_fails_no_build() -> None:
     store = cast("Store", SimpleNamespace(database=SimpleNamespace(ensure=refuse)))
     telling = Telling()
     telling.asked_for(BuildRequest(context="."))
-    nothing = cast("Any", SimpleNamespace(find=refuse, seen={}))
-    observer = telling.observer(Graph(targets=()), store, nothing, nothing, ignore_events)
+    nothing = cast("Any", SimpleNamespace(seen={}))
+    observer = telling.observer(Graph(targets=()), store, nothing, ignore_events)
 
     observer.ended([])
 
