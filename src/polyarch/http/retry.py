@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from polyarch.errors import PolyarchError, RemoteError
 from polyarch.progress import CancelToken
 
-__all__ = ["Attempts", "HasStatus", "Pause", "passes", "pause_unless_cancelled", "told_wait"]
+__all__ = ["Attempts", "Pause", "passes", "pause_unless_cancelled", "told_wait"]
 
 _T = TypeVar("_T")
 
