@@ -6,12 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 
 from dockerfiles import dockerfile_texts
-from polyarch.dockerfile.printer import print_dockerfile, print_instruction
 from polyarch.dockerfile.syntax.instruction import Copy, Instruction, Run
 from polyarch.dockerfile.syntax.lexer import Heredoc
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location, SourceText
-from printing import check_printing, parsed
+from printing import check_printing, parsed, print_dockerfile, print_instruction
 
 PLACE = Location(source=SourceText(name="Dockerfile", text=""), start=1, end=1)
 
