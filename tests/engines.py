@@ -46,6 +46,7 @@ from polyarch.progress import CancelToken
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
 from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.request.limits import Resources, Ulimit
 from polyarch.runtime.step import *
 host = find_host(rootless=engine.rootless, mapped_ids=engine.mapped_ids)
 spawner = Spawner()

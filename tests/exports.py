@@ -6,20 +6,23 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from polyarch.digest import Digest
 from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer, LayerBlobs
 from polyarch.exporter.result import Export
+from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, Step, ignore_events
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
+from registry import registry_places
 from trees import plant
 
-__all__ = ["AMD64", "ARM64", "CREATED", "Results", "make_export"]
+__all__ = ["AMD64", "ARM64", "CREATED", "Results", "make_export", "store_place"]
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARM64 = Platform(os="linux", architecture="arm64")
@@ -65,11 +68,22 @@ class Results:
         ]
         return assemble(config, history, self.export(stack, kind), platform)
 
+    def place(self) -> StorePlace:
+        """Return the store as a place."""
+        return store_place(self.store)
+
     def add_documents(self, export: Export) -> Export:
         """Put the documents of an export into the store, as exporting does."""
         for document in export.documents:
             self.store.blobs.put(document.data, document.descriptor.digest)
         return export
+
+
+def store_place(store: Store) -> StorePlace:
+    """Return a store as a place; what is fetched is shown to nobody."""
+    cancel, shown = CancelToken(), Step(ignore_events, "", Digest(""))
+    places = registry_places(cancel)
+    return StorePlace(fetcher=Fetcher(store=store, places=places, cancel=cancel, shown=shown))
 
 
 def make_export(images: Sequence[ImageResult], *names: str) -> Export:

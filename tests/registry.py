@@ -10,8 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from polyarch.images.places import Places
+from polyarch.progress import CancelToken
+from polyarch.registry.client import Client
+from polyarch.registry.credentials import Credentials
+from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Transport
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -61,6 +67,14 @@ def opened(transport: Transport) -> Transport:
     """Return it; its connections are closed when the registry that is being served is."""
     _OPENED.append(transport)
     return transport
+
+
+def registry_places(cancel: CancelToken | None = None) -> Places:
+    """The places that there are, with nobody's settings; nothing is waited for between attempts."""
+    transport = Transport(
+        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+    )
+    return Places(Client(opened(transport), cancel or CancelToken(), pause=lambda *_: None))
 
 
 @contextmanager

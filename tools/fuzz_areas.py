@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from polyarch.cli import flags
+from polyarch.cli.building import values as flags
 from polyarch.dockerfile.expand.expand import DISPLAY, HEREDOC, RAW, WORD, expansion
 from polyarch.dockerfile.lint.rules import parse_options
 from polyarch.dockerfile.lowering.lower import lower
@@ -24,11 +24,13 @@ from polyarch.dockerfile.syntax.lexer import decode, find_directive
 from polyarch.dockerfile.syntax.mount import mount_from, parse_device, parse_mount
 from polyarch.dockerfile.syntax.statement import split_statement
 from polyarch.errors import InputError, PolyarchError
+from polyarch.golang.time import parse_duration
+from polyarch.golang.unicode import SPACE
+from polyarch.golang.units import ram_in_bytes
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
-from polyarch.text import gotext
 from polyarch.text.filemode import parse_mode
 from polyarch.text.giturl import parse_git_reference
 from polyarch.text.ignore import Matcher, kept_files, read_patterns
@@ -170,7 +172,7 @@ def _check_ignore(data: bytes) -> str:
 
 def _check_json(data: bytes) -> str:
     text = "[" + data.decode("utf-8", "replace").replace("\n", " ")
-    is_array = _ARRAY.fullmatch(text.rstrip(gotext.SPACE)) is not None
+    is_array = _ARRAY.fullmatch(text.rstrip(SPACE)) is not None
     try:
         statement = split_statement(f"CMD {text}")
     except PolyarchError as error:
@@ -220,8 +222,8 @@ _VALUES: dict[str, _Reader] = {
     "owner": has_names,
     "ports": parse_ports,
     "wildcard": _wildcard,
-    "duration": gotext.parse_duration,
-    "size": gotext.parse_size,
+    "duration": parse_duration,
+    "size": ram_in_bytes,
     "check": parse_options,
 }
 _NAMES_OF_THINGS: dict[str, _Reader] = {

@@ -21,12 +21,12 @@ from polyarch.dockerfile.lowering.lower import lower
 from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import PolyarchError, StoreError
+from polyarch.golang.json import compact
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.compress import decompressed
 from polyarch.oci.base import BaseImage
-from polyarch.oci.encode import compact
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.platforms import Platform

@@ -12,7 +12,7 @@ The path of a build, in the order of the packages that carry it::
                                                                                   |
                 registry <--push-- ImageIndex <--image_index-- one Image per platform
 
-`polyarch.pipeline` states it in full. Programs build with `build`, or with a `Builder` for several
+`polyarch.pipeline.build` states it in full. Programs build with `build`, or with a `Builder` for several
 builds; `BuildRequest` and `BuildResult` say what goes in and what comes out.
 """
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from polyarch import errors
     from polyarch.api import Builder, Progress, build, build_async
     from polyarch.digest import Digest
-    from polyarch.explanation import Cause, Explanation
-    from polyarch.library.ask import make_request
-    from polyarch.library.options import BuildOptions
     from polyarch.platforms import Platform
     from polyarch.progress import (
         CancelToken,
@@ -37,8 +34,12 @@ if TYPE_CHECKING:
         StepEvent,
         WarningEvent,
     )
-    from polyarch.request import BuildRequest, Output, Resources, Secret, Ulimit
-    from polyarch.result import BuildResult, StepTime
+    from polyarch.request.explanation import Cause, Explanation
+    from polyarch.request.limits import Resources, Ulimit
+    from polyarch.request.make import make_request
+    from polyarch.request.options import BuildOptions
+    from polyarch.request.result import BuildResult, StepTime
+    from polyarch.request.values import BuildRequest, Output, Secret
 
 __version__ = "0.1.0"
 
@@ -73,9 +74,6 @@ __all__ = [
 _MODULES = {
     "api": ("Builder", "Progress", "build", "build_async"),
     "digest": ("Digest",),
-    "explanation": ("Cause", "Explanation"),
-    "library.ask": ("make_request",),
-    "library.options": ("BuildOptions",),
     "platforms": ("Platform",),
     "progress": (
         "CancelToken",
@@ -86,8 +84,12 @@ _MODULES = {
         "StepEvent",
         "WarningEvent",
     ),
-    "request": ("BuildRequest", "Output", "Resources", "Secret", "Ulimit"),
-    "result": ("BuildResult", "StepTime"),
+    "request.explanation": ("Cause", "Explanation"),
+    "request.limits": ("Resources", "Ulimit"),
+    "request.make": ("make_request",),
+    "request.options": ("BuildOptions",),
+    "request.result": ("BuildResult", "StepTime"),
+    "request.values": ("BuildRequest", "Output", "Secret"),
 }
 
 

@@ -18,17 +18,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from polyarch.errors import PolyarchError
-from polyarch.library.ask import make_request
 from polyarch.library.builder import EngineBuilder
-from polyarch.library.contexts import Files
 from polyarch.progress import CancelToken, Event, Sink, ignore_events
-from polyarch.request import BuildRequest
-from polyarch.result import BuildResult
+from polyarch.request.files import Files
+from polyarch.request.make import make_request
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from polyarch.library.options import BuildOptions
+    from polyarch.request.options import BuildOptions
 
 __all__ = ["Builder", "Progress", "build", "build_async"]
 

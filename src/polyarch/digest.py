@@ -8,20 +8,33 @@ DiffID", "Layer ChainID").
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from polyarch.errors import InvalidDigest
+from polyarch.pattern import pattern
 
-__all__ = ["ChainID", "DiffID", "Digest", "chain_id", "hex_of", "parse_digest", "sha256"]
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+__all__ = [
+    "ChainID",
+    "DiffID",
+    "Digest",
+    "chain_id",
+    "fits",
+    "hasher",
+    "hex_of",
+    "parse_digest",
+    "sha256",
+]
 
 Digest = NewType("Digest", str)
 DiffID = NewType("DiffID", str)
 ChainID = NewType("ChainID", str)
 
 _HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_DIGEST = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)\Z")
+_DIGEST = pattern(r"(sha256|sha384|sha512):([0-9a-f]+)\Z")
 
 
 def sha256(data: bytes) -> Digest:
@@ -42,6 +55,18 @@ def parse_digest(text: str) -> Digest:
 def hex_of(digest: Digest | DiffID | ChainID) -> str:
     """Return the part behind the algorithm's name."""
     return digest.partition(":")[2]
+
+
+def hasher(digest: Digest) -> Hash:
+    """Return a hash of the digest's algorithm, which its `hexdigest` is to be compared with `hex_of`."""
+    return hashlib.new(digest.partition(":")[0], usedforsecurity=False)
+
+
+def fits(data: bytes | bytearray, digest: Digest) -> bool:
+    """Return whether bytes have a digest."""
+    found = hasher(digest)
+    found.update(data)
+    return found.hexdigest() == hex_of(digest)
 
 
 def chain_id(diff_ids: Iterable[DiffID]) -> ChainID:

@@ -8,8 +8,8 @@
     ├── MachineError            this machine's: something is missing or forbidden
     │   ├── NoRuntime, NoEmulator, NamespaceForbidden
     │   └── StoreError          the store can't be read or written (a full disk, say)
-    ├── RemoteError             another machine's; `temporary` tells if trying again may help
-    │   └── RegistryError       ... with the status and the codes of the distribution spec
+    ├── RemoteError             another machine's, with the status of HTTP; `temporary`: trying again may help
+    │   └── RegistryError       ... with the codes of the distribution spec
     ├── StepFailed              a step of the build ended with a status other than 0
     ├── IntegrityError          bytes that aren't what their digest says
     │   └── InvalidLayer        an archive that can't be unpacked safely
@@ -122,6 +122,7 @@ class StoreError(MachineError):
 class RemoteError(PolyarchError):
     """Another machine didn't do what it was asked for.
 
+    `status` is that of HTTP, 0 if there was no answer at all; `temporary` tells that another time may help.
     `wait` is for how many seconds it asked to be left alone, 0 if it didn't.
     """
 
@@ -131,16 +132,18 @@ class RemoteError(PolyarchError):
         *,
         hint: str = "",
         place: Place | None = None,
+        status: int = 0,
         temporary: bool = False,
         wait: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint, place=place)
+        self.status = status
         self.temporary = temporary
         self.wait = wait
 
 
 class RegistryError(RemoteError):
-    """A registry's refusal. `status` is that of HTTP (0 if there was no answer at all)."""
+    """A registry's refusal, with the codes of the distribution spec that it gave."""
 
     def __init__(
         self,
@@ -152,8 +155,7 @@ class RegistryError(RemoteError):
         temporary: bool = False,
         wait: float = 0.0,
     ) -> None:
-        super().__init__(message, hint=hint, temporary=temporary, wait=wait)
-        self.status = status
+        super().__init__(message, hint=hint, status=status, temporary=temporary, wait=wait)
         self.codes = codes
 
 

@@ -61,7 +61,7 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
     """
     if "\0" in path:
         raise InputError(f"{path!r} can be no path: it holds a NUL")
-    todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    todo = _parts(path)
     done: list[str] = []
     links = 0
     while todo:
@@ -78,8 +78,13 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
             raise InputError(f"too many symbolic links in {path!r}")
         if target.startswith("/"):
             done.clear()
-        todo.extend(p for p in reversed(target.split("/")) if p not in ("", "."))
+        todo.extend(_parts(target))
     return root.joinpath(*done)
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in {"", "."}]
 
 
 def _link(root: Path, folder: list[str], name: str) -> str | None:

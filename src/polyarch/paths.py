@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
@@ -19,12 +20,28 @@ __all__ = [
     "config_folder",
     "docker_config_folder",
     "is_device",
+    "replacing",
     "stands_in_for_buildx",
     "state_folder",
 ]
 
 PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
 """Set by the plugin's script to the name that docker calls it by."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a new file beside `path`, which takes its place when the block ends well.
+
+    Readers see the old file or the new one, never a part; where the block fails, the old one stays. The
+    mode is the block's to set, and nothing is synced (docs/decisions/003). Raises OSError.
+    """
+    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -253,21 +253,26 @@ def only(wanted: Platform) -> tuple[Platform, ...]:
 
 
 def _runs(architecture: str, variant: str) -> list[tuple[str, str]]:
-    runs = [(architecture, variant)]
     major, minor = _level(variant)
+    older: list[tuple[str, str]] = []
     if architecture == "amd64":
-        runs += [("amd64", f"v{level}" if level > 1 else "") for level in range(major - 1, 0, -1)]
-        runs.append(("386", ""))
+        older = [("amd64", f"v{level}" if level > 1 else "") for level in range(major - 1, 0, -1)]
+        older.append(("386", ""))
     elif architecture == "arm" and major <= 8:
-        runs += [("arm", f"v{level}") for level in range(major - 1, 4, -1)]
+        older = [("arm", f"v{level}") for level in range(major - 1, 4, -1)]
     elif architecture == "arm64" and (not variant or major in {8, 9}):
-        if major == 9:
-            runs += [("arm64", _arm64(9, level)) for level in range(minor - 1, -1, -1)]
-            # ARMv9.0 was made from ARMv8.5, and each v9.x contains v8.(x+5).
-            minor += 6
-        runs += [("arm64", _arm64(8, level)) for level in range(minor - 1, -1, -1)]
-        runs += [("arm", f"v{level}") for level in range(8, 4, -1)]
-    return runs
+        older = _older_arm64(major, minor)
+    return [(architecture, variant), *older]
+
+
+def _older_arm64(major: int, minor: int) -> list[tuple[str, str]]:
+    older = []
+    if major == 9:
+        older = [("arm64", _arm64(9, level)) for level in range(minor - 1, -1, -1)]
+        # ARMv9.0 was made from ARMv8.5, and each v9.x contains v8.(x+5).
+        minor += 6
+    older += [("arm64", _arm64(8, level)) for level in range(minor - 1, -1, -1)]
+    return [*older, *(("arm", f"v{level}") for level in range(8, 4, -1))]
 
 
 def _level(variant: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from plants import CONFIG, MANIFEST, Json, plant_image, tar_of
-from polyarch.registry.http import Connection, ProtocolError
+from polyarch.http.connection import Connection, ProtocolError
 from programs import Ended, Person
 from registry import Registry, digest_of, serving
 

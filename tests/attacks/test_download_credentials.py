@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 from gitweb import GitWeb, git_web, new_repository
+from polyarch.engine.docker import find_engine
 from polyarch.errors import InputError, RemoteError
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.node.docker import find_engine
+from polyarch.http.download import Getter
+from polyarch.http.follow import Sender
+from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
-from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_git import GitSource
@@ -54,7 +54,7 @@ def download(
     """Fetch a file as somebody who has a token for this machine."""
     pools = Pools(environ or {})
     stack.callback(pools.close)
-    sender = Sender(hosts=hosts or Hosts({}, Path("/nonexistent")), pools=pools)
+    sender = Sender(endpoint_of=(hosts or Hosts({}, Path("/nonexistent"))).endpoint, pools=pools)
     getter = Getter(sender=sender, cancel=CancelToken(), pause=at_once)
     secrets = Secrets(
         sources={"HTTP_AUTH_TOKEN_127.0.0.1": SecretSource(value=TOKEN.encode())},

@@ -82,10 +82,12 @@ def results(tmp_path: Path) -> Results:
 def test_a_layout_is_not_written_through_links(results: Results, tmp_path: Path, name: str) -> None:
     (tmp_path / "outside").mkdir()
     plant(tmp_path / "out", {name: f"-> {tmp_path}/outside"})
-    export = make_export([results.image(results.stack({"f": "1"}), AMD64)], "app")
+    export = results.add_documents(
+        make_export([results.image(results.stack({"f": "1"}), AMD64)], "app")
+    )
 
     with pytest.raises(InputError, match=f"out/{name} is a link, and may lead out of the layout"):
-        write_folder(export, results.store.blobs, tmp_path / "out")
+        write_folder(export, results.place(), tmp_path / "out")
 
     assert look_at(tmp_path / "outside") == {}
 
@@ -98,11 +100,11 @@ def test_a_link_in_the_place_of_a_lock_or_a_blob_is_not_followed(
     )
     blob = f"blobs/{export.digests[0].replace(':', '/')}"
     plant(tmp_path, {"outside": "safe", f"out/{blob}": f"-> {tmp_path}/outside"})
-    write_folder(export, results.store.blobs, tmp_path / "out")
+    write_folder(export, results.place(), tmp_path / "out")
     plant(tmp_path / "out", {"index.json.lock": f"-> {tmp_path}/outside"})
 
     with pytest.raises(StoreError, match="symbolic links"):
-        write_folder(export, results.store.blobs, tmp_path / "out")
+        write_folder(export, results.place(), tmp_path / "out")
 
     assert not (tmp_path / "out" / blob).is_symlink()
     assert (tmp_path / "outside").read_text() == "safe"

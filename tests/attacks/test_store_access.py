@@ -16,7 +16,7 @@ import pytest
 
 from boxes import boxed
 from engines import User, interpreter
-from polyarch.cli.report import report_crash
+from polyarch.cli.frame.report import report_crash
 from polyarch.errors import StoreError
 from polyarch.store.store import Store
 from programs import Person, person

@@ -85,7 +85,7 @@ report([shell("ls /proc/self/fd; cat | wc -c; ls -l /proc/1/fd | grep -c host; t
 
 
 TRY_TERMINAL = """
-from polyarch.runtime.talk import Talk
+from polyarch.request.talk import Talk
 said = []
 step = Step(argv=("sh", "-c", "tty; echo ~"), rootfs=arguments["rootfs"], env=("PATH=/bin",), hostname="x",
             network=Network.NONE)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from polyarch.cli import flags, units
-from polyarch.cli.csvfields import csv_fields
+from polyarch.cli.building import values as flags
+from polyarch.golang import units
+from polyarch.golang.csv import csv_fields
+from polyarch.images.annotation import Annotation
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
 
@@ -22,10 +24,10 @@ resource_flag = flags.resource_flag
 allow_flag = flags.allow_flag
 add_host_flag = flags.add_host_flag
 call_flag = flags.call_flag
-decimal_size = units.decimal_size
-binary_size = units.binary_size
+decimal_size = units.human_size
+binary_size = units.bytes_size
 progress_size = units.progress_size
-rough_duration = units.rough_duration
+rough_duration = units.human_duration
 
 __all__ = [
     "add_host_flag",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 
-def annotation_flag(values: list[str]) -> list[flags.Annotation]:
+def annotation_flag(values: list[str]) -> list[Annotation]:
     """`--annotation`, sorted as the table has it."""
     found = flags.annotation_flag(values, parse_platform=parse_platform)
     return sorted(found, key=lambda a: json.dumps([a.key, a.type, a.platform, a.value]))

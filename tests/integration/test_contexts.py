@@ -101,7 +101,7 @@ def test_a_layout_that_is_none(root: Person) -> None:
     ended = root.run("build", "--build-context=base=oci-layout://folder", ".")
 
     assert ended.status == 1
-    assert "folder is no OCI layout: it has no index.json" in ended.complaint()
+    assert "folder isn't an OCI layout: it has no index.json" in ended.complaint()
 
 
 def test_a_platform_that_the_layout_has_not(root: Person) -> None:

@@ -13,8 +13,8 @@ import pytest
 from engines import User
 from namespaces import in_mount_namespace
 from polyarch import syscalls
-from polyarch.cli.doctor_report import Grade
-from polyarch.cli.doctor_store import left_behind
+from polyarch.doctor.check import Grade
+from polyarch.doctor.store import left_behind
 from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.store.store import Store
 from programs import Person, person

@@ -45,7 +45,7 @@ def test_the_examples_of_the_page(root: Person, registry: RealRegistry) -> None:
 
 def test_the_page_names_all_options() -> None:
     text = PAGE.read_text()
-    options = (SOURCE / "polyarch/library/options.py").read_text()
+    options = (SOURCE / "polyarch/request/options.py").read_text()
     names = set(re.findall(r"^    (\w+): ", options, re.MULTILINE))
 
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -143,7 +143,8 @@ from pathlib import Path
 from polyarch.namespaces.userns import enter_engine
 enter_engine()
 from polyarch.solver.records import Records
-from polyarch.store.gc import Policy, collect
+from polyarch.store.gc import collect
+from polyarch.store.policy import Policy
 from polyarch.store.store import Store
 with Store(Path(os.environ["POLYARCH_ROOT"]), works=False) as store:
     forget = Records(store.database).forget_parts

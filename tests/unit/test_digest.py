@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.digest import DiffID, chain_id, hex_of, parse_digest, sha256
+from polyarch.digest import DiffID, Digest, chain_id, fits, hex_of, parse_digest, sha256
 from polyarch.errors import InvalidDigest
 
 DIFF_IDS = st.lists(st.binary(max_size=4).map(lambda data: DiffID(sha256(data))), max_size=5)
@@ -63,3 +63,11 @@ def test_chain_ids_by_the_specification() -> None:
     assert str(chain_id([first])) == first
     assert str(chain_id([first, second])) == sha256(f"{first} {second}".encode())
     assert chain_id([first, second]) != chain_id([second, first])
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_bytes_fit_their_digest_and_no_other(algorithm: str) -> None:
+    digest = Digest(f"{algorithm}:{hashlib.new(algorithm, b'text').hexdigest()}")
+
+    assert fits(b"text", digest)
+    assert not fits(b"texts", digest)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from namespaces import in_mount_namespace, in_user_namespace
-from polyarch.paths import buildx_folder, config_folder, docker_config_folder, state_folder
+from polyarch.paths import (
+    buildx_folder,
+    config_folder,
+    docker_config_folder,
+    replacing,
+    state_folder,
+)
 
 Folder = Callable[[Mapping[str, str]], Path]
 
@@ -58,3 +64,31 @@ def test_the_state_of_others() -> None:
 
 def test_without_a_home_the_account_says_where() -> None:
     assert config_folder({}) == Path("~/.config/polyarch").expanduser()
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    with replacing(path) as aside:
+        aside.write_text("new")
+        assert path.read_text() == "old"
+
+    assert path.read_text() == "new"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_stays_where_its_replacement_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as aside:
+            aside.write_text("half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

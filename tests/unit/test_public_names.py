@@ -9,8 +9,8 @@ from typing import get_type_hints
 import pytest
 
 import polyarch
-from polyarch.library.options import BuildOptions
-from polyarch.request import BuildRequest
+from polyarch.request.options import BuildOptions
+from polyarch.request.values import BuildRequest
 
 
 def run(script: str) -> str:
@@ -37,7 +37,7 @@ def test_the_package_loads_nothing() -> None:
 
 def test_the_function_is_never_hidden_by_a_module() -> None:
     script = """
-import polyarch.errors, polyarch.pipeline, polyarch.api, polyarch.cli.build
+import polyarch.errors, polyarch.pipeline.build, polyarch.api, polyarch.cli.building.build
 print(polyarch.build is polyarch.api.build)
 """
 
@@ -45,7 +45,7 @@ print(polyarch.build is polyarch.api.build)
 
 
 def test_an_engine_isnt_loaded_by_its_caller() -> None:
-    script = "import polyarch, sys; polyarch.build; print('polyarch.pipeline' in sys.modules)"
+    script = "import polyarch, sys; polyarch.build; print('polyarch.pipeline.build' in sys.modules)"
 
     assert run(script) == "False"
 

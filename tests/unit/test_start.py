@@ -27,12 +27,14 @@ UNWANTED = {
 }
 
 
-def test_a_build_is_begun_with_few_modules() -> None:
-    script = (
-        "import sys, polyarch.cli.app, polyarch.cli.build, polyarch.cli.engine, polyarch.pipeline, "
-        "polyarch.cli.display.plain; print(*sys.modules)"
-    )
+START = (
+    "import polyarch.cli.app, polyarch.cli.building.build, polyarch.cli.frame.engine, polyarch.pipeline.build, "
+    "polyarch.cli.display.plain"
+)
 
+
+def run(script: str) -> list[str]:
+    """Run a program of this Python, without its site's packages; return the words that it prints."""
     ended = subprocess.run(
         [sys.executable, "-S", "-c", script],
         env={"PYTHONPATH": ":".join(sys.path)},
@@ -40,5 +42,23 @@ def test_a_build_is_begun_with_few_modules() -> None:
         check=True,
         text=True,
     )
+    return ended.stdout.split()
 
-    assert UNWANTED & set(ended.stdout.split()) == set()
+
+def test_a_build_is_begun_with_few_modules() -> None:
+    assert UNWANTED & set(run(f"import sys; {START}; print(*sys.modules)")) == set()
+
+
+def test_no_regular_expression_of_ours_is_compiled_before_it_is_used() -> None:
+    script = f"""
+import re, sys
+compiled, compile = [], re.compile
+def watch(*arguments):
+    compiled.append(sys._getframe(1).f_globals["__name__"])
+    return compile(*arguments)
+re.compile = watch
+{START}
+print(*(name for name in compiled if name.startswith("polyarch")))
+"""
+
+    assert run(script) == []

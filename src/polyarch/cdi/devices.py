@@ -15,8 +15,9 @@ from pathlib import Path
 
 from polyarch.cdi.spec import Device, is_kind, read_spec
 from polyarch.errors import InputError, IntegrityError, NotFound
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import frozen
-from polyarch.text.gotext import csv_fields, parse_bool, quote
 
 __all__ = ["Devices", "Grants", "Wish", "find_devices", "parse_grants", "spec_folders"]
 
@@ -44,16 +45,15 @@ class Grants:
     aliases: tuple[tuple[str, str], ...] = ()
 
 
-def parse_grants(entitlements: Iterable[str]) -> Grants | None:
-    """Read those of `--allow` that are about devices; None if there are none. Raises InputError."""
-    everything, is_there = False, False
+def parse_grants(entitlements: Iterable[str]) -> Grants:
+    """Read those of `--allow` that are about devices. Raises InputError."""
+    everything = False
     names: list[str] = []
     aliases: dict[str, str] = {}
     for entitlement in entitlements:
         key, _, value = entitlement.partition("=")
         if key != _ENTITLEMENT:
             continue
-        is_there = True
         if not value:
             everything = True
             continue
@@ -63,8 +63,6 @@ def parse_grants(entitlements: Iterable[str]) -> Grants | None:
             aliases[alias] = name
         else:
             names.append(name)
-    if not is_there:
-        return None
     return Grants(everything=everything, names=tuple(names), aliases=tuple(aliases.items()))
 
 
@@ -77,7 +75,7 @@ class Devices:
 
     def is_free(self, name: str) -> bool:
         """Tell whether a device says itself that every build may have it."""
-        return bool(parse_bool(self.known[name].annotations.get(_AUTO_ALLOW, "")))
+        return bool(find_bool(self.known[name].annotations.get(_AUTO_ALLOW, "")))
 
     def find(self, wishes: Iterable[Wish]) -> tuple[str, ...]:
         """Return the names of the devices that are asked for, each once.
@@ -94,13 +92,7 @@ class Devices:
                 hint="write vendor/class=device, vendor/class, "
                 "or the name that --allow device=...,alias=NAME gives to a device",
             )
-        of_kind = [each for each in self.known if self.known[each].kind == kind]
-        if name in {"", "*"}:
-            found = of_kind if name else of_kind[:1]
-        elif wish.name in self.known:
-            found = [wish.name]
-        else:
-            found = [each for each in of_kind if self.known[each].annotations.get(_CLASS) == name]
+        found = [wish.name] if wish.name in self.known else self._of_kind(kind, name)
         if not found and wish.required:
             raise NotFound(
                 f"required device {quote(wish.name)} is not registered", hint=self._advice()
@@ -111,22 +103,29 @@ class Devices:
         there = ", ".join(self.known) or "none at all"
         return "; ".join((f"the devices of this machine are: {there}", *self.troubles))
 
-    def grant(self, wishes: Sequence[Wish], grants: Grants | None) -> tuple[str, ...]:
+    def _of_kind(self, kind: str, name: str) -> list[str]:
+        """Return the devices of a kind: the first for no name, all for `*`, else those of a class."""
+        found = [each for each in self.known if self.known[each].kind == kind]
+        if name in {"", "*"}:
+            return found if name else found[:1]
+        return [each for each in found if self.known[each].annotations.get(_CLASS) == name]
+
+    def grant(self, wishes: Sequence[Wish], grants: Grants) -> tuple[str, ...]:
         """Return the names of the devices that a step gets of those it asks for.
 
         Raises InputError for one that isn't allowed, and what `find` raises.
         """
-        if grants is not None and grants.everything:
+        if grants.everything:
             return self.find(wishes)
-        aliases = dict(grants.aliases) if grants is not None else {}
+        aliases = dict(grants.aliases)
         given = self.find(
             Wish(name=aliases[each.name], required=each.required)
             for each in wishes
             if each.name in aliases
         )
         asked = self.find(each for each in wishes if each.name not in aliases)
-        named = grants.names if grants is not None else ()
-        allowed = {*self.find(Wish(name=name) for name in named), *filter(self.is_free, asked)}
+        named = self.find(Wish(name=name) for name in grants.names)
+        allowed = {*named, *filter(self.is_free, asked)}
         forbidden = [name for name in asked if name not in allowed]
         if forbidden:
             what = "device {} is" if len(forbidden) == 1 else "devices {} are"

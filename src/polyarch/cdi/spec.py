@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from polyarch.errors import IntegrityError
 from polyarch.oci.fields import Fields
+from polyarch.pattern import pattern
 from polyarch.record import field, frozen
 
 __all__ = ["Device", "Edits", "Mount", "Node", "is_kind", "read_spec"]
 
 _NAME = r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
-_KIND = re.compile(rf"{_NAME}/{_NAME}")
-_DEVICE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?")
-_VERSION = re.compile(r"v?[01]\.[0-9]+\.[0-9]+")
+_KIND = pattern(rf"{_NAME}/{_NAME}")
+_DEVICE = pattern(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?")
+_VERSION = pattern(r"v?[01]\.[0-9]+\.[0-9]+")
 _UNKNOWN = ("hooks", "intelRdt", "netDevices")
 _TYPES = ("", "b", "c", "u", "p")
 

@@ -20,8 +20,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from polyarch.cli.command import Context, WrongCount
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
+from polyarch.cli.frame.command import Context, WrongCount
+from polyarch.cli.frame.flags import Flag, Kind, Options, UsageError, parse_flags
+from polyarch.cli.frame.report import WrongCall, report
 from polyarch.cli.helptext import (
     GLOBAL_FLAGS,
     command_help,
@@ -29,8 +31,6 @@ from polyarch.cli.helptext import (
     root_help,
     usage_hint,
 )
-from polyarch.cli.options import Flag, Kind, Options, UsageError, parse_flags
-from polyarch.cli.report import WrongCall, report
 from polyarch.errors import InputError, MachineError
 from polyarch.paths import PLUGIN_VARIABLE
 from polyarch.record import replace
@@ -218,7 +218,7 @@ def _no_command(words: Sequence[str], context: Context) -> int:
 def _near(words: Sequence[str]) -> str:
     """Suggest a command for the last of the words, among those that begin with the others."""
     # Only for those who mistype.
-    from polyarch.text.gotext import suggestion  # noqa: PLC0415
+    from polyarch.text.nearest import suggestion  # noqa: PLC0415
 
     group = "".join(f"{word} " for word in words[:-1])
     names = [entry.name for entry in COMMANDS if entry.name.startswith(group)]
@@ -258,6 +258,6 @@ def _call(entry: Entry, words: Sequence[str], context: Context, *, help_wanted: 
 
 def _enter(context: Context) -> Context:
     # Commands that only talk to a registry, or to nobody, don't pay for it.
-    from polyarch.cli.engine import enter  # noqa: PLC0415
+    from polyarch.cli.frame.engine import enter  # noqa: PLC0415
 
     return enter(context)

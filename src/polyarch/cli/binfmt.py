@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Iterable
 
-from polyarch.cli.command import Command, Context
-from polyarch.cli.machine import VERSION, in_order
-from polyarch.cli.options import Flag, Kind, Options
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.release import RELEASE
+from polyarch.emulation.advertised import in_order
 from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, status_json
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.machine import Change, install, mounted, uninstall
@@ -113,7 +114,7 @@ def _version(context: Context) -> str:
             qemu = "v" + ".".join(map(str, emulator.version))
             break
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"binfmt/polyarch-{VERSION} qemu/{qemu} python/{python}"
+    return f"binfmt/polyarch-{RELEASE} qemu/{qemu} python/{python}"
 
 
 BINFMT = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyarch.cli.command import Command
+from polyarch.cli.frame.command import Command
 from polyarch.record import frozen
 
 __all__ = ["COMMANDS", "GROUPS", "Entry", "find", "load"]
@@ -31,29 +31,35 @@ GROUPS = {
 }
 
 COMMANDS: tuple[Entry, ...] = (
-    _entry("build", "build:BUILD", "Start a build", "b"),
-    _entry("create", "create:CREATE", "Create a new builder instance"),
-    _entry("du", "cache:DU", "Disk usage"),
-    _entry("inspect", "builder:INSPECT", "Inspect current builder instance"),
-    _entry("ls", "builder_ls:LS", "List builder instances"),
-    _entry("prune", "cache:PRUNE", "Remove build cache"),
-    _entry("rm", "builder:RM", "Remove one or more builder instances"),
-    _entry("stop", "stop:STOP", "Stop builder instance (of which nothing runs between builds)"),
-    _entry("use", "builder:USE", "Set the current builder instance"),
-    _entry("version", "version:VERSION", "Show polyarch version information"),
-    _entry("why", "why:WHY", "Say why steps of the last build weren't cached"),
+    _entry("build", "building.build:BUILD", "Start a build", "b"),
+    _entry("create", "builders.create:CREATE", "Create a new builder instance"),
+    _entry("du", "cache.commands:DU", "Disk usage"),
+    _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),
+    _entry("ls", "builders.ls:LS", "List builder instances"),
+    _entry("prune", "cache.commands:PRUNE", "Remove build cache"),
+    _entry("rm", "builders.commands:RM", "Remove one or more builder instances"),
     _entry(
-        "imagetools create", "imagetools_create:CREATE", "Create a new image based on source images"
+        "stop", "builders.stop:STOP", "Stop builder instance (of which nothing runs between builds)"
     ),
-    _entry("imagetools inspect", "imagetools:INSPECT", "Show details of an image in the registry"),
-    _entry("images", "images:IMAGES", "List images of the local store"),
-    _entry("login", "login:LOGIN", "Sign in to a registry"),
-    _entry("logout", "login:LOGOUT", "Sign out of a registry"),
-    _entry("pull", "transfer:PULL", "Fetch an image from a registry"),
-    _entry("push", "transfer:PUSH", "Upload an image to its registry"),
-    _entry("rmi", "images:RMI", "Remove names of images from the local store"),
-    _entry("run", "run:RUN", "Run a program in an image, emulated if need be"),
-    _entry("tag", "images:TAG", "Give an image of the local store another name"),
+    _entry("use", "builders.commands:USE", "Set the current builder instance"),
+    _entry("version", "version:VERSION", "Show polyarch version information"),
+    _entry("why", "building.why:WHY", "Say why steps of the last build weren't cached"),
+    _entry(
+        "imagetools create", "imagetools.create:CREATE", "Create a new image based on source images"
+    ),
+    _entry(
+        "imagetools inspect",
+        "imagetools.inspect:INSPECT",
+        "Show details of an image in the registry",
+    ),
+    _entry("images", "images.images:IMAGES", "List images of the local store"),
+    _entry("login", "images.login:LOGIN", "Sign in to a registry"),
+    _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),
+    _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),
+    _entry("push", "images.transfer:PUSH", "Upload an image to its registry"),
+    _entry("rmi", "images.images:RMI", "Remove names of images from the local store"),
+    _entry("run", "images.run:RUN", "Run a program in an image, emulated if need be"),
+    _entry("tag", "images.images:TAG", "Give an image of the local store another name"),
     _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
     _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),
     _entry(
@@ -61,7 +67,9 @@ COMMANDS: tuple[Entry, ...] = (
     ),
     _entry("binfmt uninstall", "binfmt:UNINSTALL", "Remove emulators from the kernel"),
     _entry("completion", "completion:COMPLETION", "Print the completion script of a shell"),
-    _entry("doctor", "doctor:DOCTOR", "Say what this machine can do, and how to mend the rest"),
+    _entry(
+        "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to mend the rest"
+    ),
     _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
     _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),
     _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the docker CLI plugin"),

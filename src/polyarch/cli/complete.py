@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import IntFlag
 
-from polyarch.cli.command import Command, Context
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind
 from polyarch.cli.helptext import GLOBAL_FLAGS
-from polyarch.cli.options import Flag, Kind
 from polyarch.errors import PolyarchError
 from polyarch.record import frozen
 
@@ -235,7 +235,7 @@ def _chosen(values: Iterable[str], word: str, prefix: str, *, is_list: bool = Fa
 
 
 def _builders(environ: Mapping[str, str]) -> list[str]:
-    from polyarch.node.saved import SavedBuilders  # noqa: PLC0415 only who completes one
+    from polyarch.builders.saved import SavedBuilders  # noqa: PLC0415 only who completes one
 
     return [builder.name for builder in SavedBuilders(environ).all()]
 

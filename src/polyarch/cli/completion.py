@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Options
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Options
 from polyarch.errors import InputError
 
 __all__ = ["COMPLETION", "script"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from polyarch.cli.command import Command
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry
-from polyarch.cli.options import Flag, Kind
+from polyarch.cli.frame.command import Command
+from polyarch.cli.frame.flags import Flag, Kind
 
 __all__ = ["GLOBAL_FLAGS", "command_help", "group_help", "root_help", "usage_hint"]
 

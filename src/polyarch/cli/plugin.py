@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polyarch
-from polyarch import __version__
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Flag, Kind, Options
-from polyarch.cli.table import align
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.release import RELEASE
+from polyarch.cli.frame.table import align
 from polyarch.errors import InputError, MachineError, NotFound
-from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder
+from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder, replacing
 
 __all__ = ["INSTALL", "LS", "UNINSTALL", "metadata", "script"]
 
@@ -37,7 +37,7 @@ def metadata() -> str:
         {
             "SchemaVersion": "0.1.0",
             "Vendor": "polyarch",
-            "Version": f"v{__version__}",
+            "Version": RELEASE,
             "ShortDescription": "Build images for many platforms, without a daemon or root",
         }
     )
@@ -89,12 +89,11 @@ def _install(options: Options, context: Context) -> int:
         raise InputError(
             f"{path} is another plugin", hint="replace it with --force, or use --as polyarch"
         )
-    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside.write_text(script(name), encoding="utf-8")
-        aside.chmod(0o755)
-        aside.replace(path)
+        with replacing(path) as aside:
+            aside.write_text(script(name), encoding="utf-8")
+            aside.chmod(0o755)
     except OSError as error:
         raise MachineError(f"can't write {path}: {error.strerror}") from error
     context.print(str(path))

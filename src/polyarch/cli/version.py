@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from polyarch import __version__
-from polyarch.cli.command import Command, Context
-from polyarch.cli.options import Flag, Options
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Options
+from polyarch.cli.frame.release import version_line
 
-__all__ = ["VERSION", "version_line"]
-
-
-def version_line() -> str:
-    """Return the version as docker buildx writes its own: where it comes from, and which it is."""
-    return f"github.com/polyarch/polyarch v{__version__}"
+__all__ = ["VERSION"]
 
 
 def _run(options: Options, context: Context) -> int:

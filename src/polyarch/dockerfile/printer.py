@@ -43,10 +43,10 @@ from polyarch.dockerfile.syntax.lexer import MAX_LINE, Directive, Heredoc, hered
 from polyarch.dockerfile.syntax.mount import Device
 from polyarch.dockerfile.syntax.typed import parse_instruction
 from polyarch.errors import InputError
+from polyarch.golang.time import duration_text
+from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import SourceText
 from polyarch.record import replace
-from polyarch.text import gofmt
-from polyarch.text.gotext import SPACE
 
 __all__ = ["print_dockerfile", "print_instruction"]
 
@@ -225,7 +225,7 @@ def _healthcheck_flags(check: Healthcheck) -> list[str]:
         "start-period": check.start_period,
         "start-interval": check.start_interval,
     }
-    flags = [f"--{name}={gofmt.duration(time)}" for name, time in times.items() if time]
+    flags = [f"--{name}={duration_text(time)}" for name, time in times.items() if time]
     return [*flags, f"--retries={check.retries}"] if check.retries else flags
 
 

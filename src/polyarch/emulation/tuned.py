@@ -28,6 +28,7 @@ from polyarch.emulation.facts import Facts, stamp
 from polyarch.emulation.probe import probe_program
 from polyarch.emulation.qemu import Emulator
 from polyarch.errors import MachineError
+from polyarch.paths import replacing
 from polyarch.process import base_environment, run
 from polyarch.record import replace
 
@@ -133,14 +134,11 @@ def _made(emulator: Emulator, folder: Path) -> str:
     # The name stays: errors of QEMU begin with it.
     place = folder / hashlib.sha256(program).hexdigest()[:16]
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path, aside = place / os.path.basename(emulator.path), place / f".{os.urandom(6).hex()}"
-    try:
+    path = place / os.path.basename(emulator.path)
+    with replacing(path) as aside:
         aside.write_bytes(program)
-        # Whoever can't read their interpreter isn't the owner of their /proc/self.
+        # A process that may not read its interpreter isn't the owner of its /proc/self.
         aside.chmod(0o755)
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
     _check(str(path), emulator.handler.architecture)
     for other in set(folder.iterdir()) - {place}:
         # Those of emulators that were replaced since; one that was made just now is another build's.

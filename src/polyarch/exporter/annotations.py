@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen, replace
-from polyarch.request import Output
+from polyarch.request.values import Output
 
 __all__ = [
     "INDEX",
@@ -29,7 +30,7 @@ MANIFEST_DESCRIPTOR = "manifest-descriptor"
 INDEX = "index"
 INDEX_DESCRIPTOR = "index-descriptor"
 _LEVELS = frozenset({MANIFEST, MANIFEST_DESCRIPTOR, INDEX, INDEX_DESCRIPTOR})
-_ATTRIBUTE = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", re.DOTALL)
+_ATTRIBUTE = pattern(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", re.DOTALL)
 
 
 @frozen

@@ -6,23 +6,21 @@ fills them in.
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Sequence
 
 from polyarch.digest import sha256
 from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
 from polyarch.exporter.layers import ExportedLayer
+from polyarch.golang.json import compact, indented
+from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact, indented
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
 
-__all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document", "rfc3339"]
+__all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document"]
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
@@ -71,7 +69,7 @@ def assemble(
     known = [dict(entry) for entry in history]
     if moment is not None:
         for entry in known:
-            entry["created"] = entry.get("created") or rfc3339(_clamped(moment, epoch))
+            entry["created"] = entry.get("created") or time_of(_clamped(moment, epoch)).rfc3339()
     entries = _dated(_completed(known, layers), layers, epoch)
     whole: JSONObject = {
         **config,
@@ -160,7 +158,7 @@ def _dated(
         if not entry.get("empty_layer"):
             created = layers[number].created
             if not entry.get("created") and created is not None:
-                entry["created"] = rfc3339(_clamped(created, epoch))
+                entry["created"] = time_of(_clamped(created, epoch)).rfc3339()
             number += 1
     time = _first_new_time(entries)
     is_new = False
@@ -200,25 +198,9 @@ def _in_order(entry: JSONObject) -> JSONObject:
 
 def _as_go_writes(created: str) -> str:
     """Write a time as it comes out of BuildKit, which reads those of base images and prints them."""
-    match = _TIME.fullmatch(created)
-    if match is None:
-        return created
-    seconds, fraction, zone = match.groups(default="")
-    fraction = fraction[:10].rstrip("0").rstrip(".")
-    return f"{seconds}{fraction}{'Z' if zone in {'+00:00', '-00:00'} else zone}"
+    time = find_time(created)
+    return created if time is None else time.rfc3339()
 
 
 def _clamped(seconds: float, epoch: int | None) -> float:
     return seconds if epoch is None else min(seconds, float(epoch))
-
-
-def rfc3339(seconds: float) -> str:
-    """Write a time as Go's RFC3339Nano does, in UTC."""
-    # A float times 10^9 isn't exact: whole seconds would get a part, or a negative one.
-    numerator, denominator = seconds.as_integer_ratio()
-    second, nanosecond = divmod(numerator * 1_000_000_000 // denominator, 1_000_000_000)
-    moment = time.gmtime(second)
-    # Not by strftime alone, which leaves out zeros before a year.
-    whole = f"{moment.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', moment)}"
-    part = f".{nanosecond:09d}".rstrip("0").rstrip(".")
-    return f"{whole}{part}Z"

@@ -16,24 +16,25 @@ from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference
 from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.counting import CountingSink
-from polyarch.exporter.mode import is_mirror
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
-from polyarch.oci.encode import compact
+from polyarch.golang.json import compact
+from polyarch.golang.strconv import parse_bool, parse_int, quote
+from polyarch.images.places import Places
+from polyarch.images.store_place import Fetcher, StorePlace, remember
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
-from polyarch.request import Output
+from polyarch.request.outputs import is_mirror
+from polyarch.request.values import Output
 from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble, tree_trouble
 from polyarch.text.epoch import parse_epoch
-from polyarch.text.gofmt import quoted
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = [
-    "Carrier",
     "Engines",
     "Exporter",
     "ImageEngine",
@@ -57,16 +58,6 @@ _IMAGE_ATTRIBUTES = frozenset(
     }
 )  # fmt: skip
 _FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "source-date-epoch"})
-
-
-class Carrier(Protocol):
-    """Brings blobs here and images away; the registry's side of exporting."""
-
-    def ensure(self, export: Export, shown: Step, cancel: CancelToken) -> None:
-        """Fetch the blobs of an export that aren't in the store yet."""
-
-    def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
-        """Push an export under a name; nothing is uploaded that the registry has."""
 
 
 class ImageEngine(Protocol):
@@ -98,7 +89,7 @@ def _parse_name(text: str) -> Reference:
     try:
         return parse_reference(text)
     except InvalidReference as error:
-        message = f"failed to parse ref {quoted(text)}: {error}"
+        message = f"failed to parse ref {quote(text)}: {error}"
         raise InvalidReference(message, hint=error.hint) from error
 
 
@@ -107,14 +98,13 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     text = output.attributes.get(key)
     if text is None:
         return default
-    if text in {"1", "t", "T", "TRUE", "true", "True"}:
-        return True
-    if text in {"0", "f", "F", "FALSE", "false", "False"}:
-        return False
-    of = "" if key == "platform-split" else "specified "
-    named = f"{key}: {text}" if key == "platform-split" else key
-    reason = f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax"
-    raise InputError(f"non-bool value {of}for {named}: {reason}", hint="write true or false")
+    try:
+        return parse_bool(text)
+    except InputError as error:
+        of = "" if key == "platform-split" else "specified "
+        named = f"{key}: {text}" if key == "platform-split" else key
+        message = f"non-bool value {of}for {named}: {error}"
+        raise InputError(message, hint="write true or false") from error
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
@@ -125,12 +115,13 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     text = output.attributes.get("source-date-epoch", "")
     if not text:
         return epoch
-    if not text.removeprefix("-").isdecimal():
-        reason = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+    try:
+        seconds = parse_int(text)
+    except InputError as error:
         raise InputError(
-            f"invalid source-date-epoch: {reason}", hint="give whole seconds since 1970"
-        )
-    return parse_epoch(text)
+            f"invalid source-date-epoch: {error}", hint="give whole seconds since 1970"
+        ) from error
+    return parse_epoch(str(seconds))
 
 
 def annotations_of(output: Output, platforms: int) -> Annotations:
@@ -168,7 +159,7 @@ def _check(output: Output, platforms: int) -> None:
     if output.type not in _KNOWN:
         near = suggestion(output.type, _KNOWN)
         raise InputError(
-            f"exporter {quoted(output.type)} could not be found{near}",
+            f"exporter {quote(output.type)} could not be found{near}",
             hint="use one of " + ", ".join(_KNOWN),
         )
     _check_attributes(output)
@@ -224,7 +215,7 @@ def step_name(output: Output) -> str:
 
 @frozen
 class Exporter:
-    """Carries out outputs. `trees` gives the files of each platform, for those that want files.
+    """Carries out outputs. `places` are where images are; `trees` gives the files of each platform.
 
     `epoch` is the time of all files in such outputs, in seconds; None leaves them their own. `is_split`
     says that each platform has a folder of its own, unless the output says otherwise. `remarks` are
@@ -232,7 +223,7 @@ class Exporter:
     """
 
     store: Store
-    carrier: Carrier
+    places: Places
     trees: Callable[[], AbstractContextManager[Sequence[FileTree]]]
     sink: Sink
     cancel: CancelToken
@@ -260,7 +251,7 @@ class Exporter:
         for document in export.documents:
             self.store.blobs.put(document.data, document.descriptor.digest)
         if output.type == "docker":
-            self.carrier.ensure(export, shown, self.cancel)
+            self._ensure(export, shown)
         for number, image in enumerate(export.images):
             with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
                 pass
@@ -270,8 +261,7 @@ class Exporter:
             with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
                 pass
         if output.type == "registry" or is_true(output, "push"):
-            for name in export.names:
-                self.carrier.push(export, name, shown, self.cancel)
+            self._push(export, shown)
         if is_for_engine(output):
             self._load(output, export, shown)
         if is_true(output, "store", default=True):
@@ -289,9 +279,26 @@ class Exporter:
         for name in export.names:
             with shown.part(f"naming to {name}"):
                 refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
-        # Layers of base images may be at their registries only: a later push mounts or fetches them.
-        for place, digests in export.sources().items():
-            self.store.layers.add_sources(place.domain, place.path, digests)
+        remember(self.store, export.sources)
+
+    def _source(self, export: Export, shown: Step) -> StorePlace:
+        """Return where an export is: in the store, but for base layers that nobody has read."""
+        fetcher = Fetcher(store=self.store, places=self.places, cancel=self.cancel, shown=shown)
+        return StorePlace(fetcher=fetcher, sources=export.sources)
+
+    def _ensure(self, export: Export, shown: Step) -> None:
+        """Fetch the base layers that aren't in the store yet."""
+        fetcher = self._source(export, shown).fetcher
+        for image in export.images:
+            for layer in image.layers:
+                if layer.sources:
+                    fetcher.ensure(layer.descriptor, layer.sources)
+
+    def _push(self, export: Export, shown: Step) -> None:
+        from polyarch.images.local import push  # noqa: PLC0415 as below
+
+        for name in export.names:
+            push(self._source(export, shown), export.root.descriptor, export.blobs, name)
 
     def _load(self, output: Output, export: Export, shown: Step) -> None:
         """Give the image to docker's engine, if there is one."""
@@ -325,8 +332,8 @@ class Exporter:
         for_docker = output.type == "docker"
         for document in export.documents:
             self.store.blobs.put(document.data, document.descriptor.digest)
-        self.carrier.ensure(export, shown, self.cancel)
         if is_true(output, "tar", default=True):
+            self._ensure(export, shown)
             blobs = self.store.blobs
             with shown.part("sending tarball", self._size(export)) as count:
                 write_output(
@@ -336,7 +343,7 @@ class Exporter:
                     ),
                 )
         else:
-            write_folder(export, self.store.blobs, Path(output.destination))
+            write_folder(export, self._source(export, shown), Path(output.destination))
 
     def _files(self, output: Output, shown: Step) -> None:
         from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above

@@ -11,6 +11,7 @@ import filecmp
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.exporter.result import FileTree
@@ -60,16 +61,20 @@ def _entries(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
     return [(f"{prefix}{entry.name}", entry) for entry in entries]
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    kind = stat.S_IFMT(one.lstat().st_mode)
+    if kind != stat.S_IFMT(other.lstat().st_mode):
+        return False
+    if kind == stat.S_IFLNK:
+        return one.readlink() == other.readlink()
+    if kind == stat.S_IFDIR:
+        return True
+    return kind == stat.S_IFREG and filecmp.cmp(one, other, shallow=False)
+
+
 def check_same(path: str, first: FileTree, second: FileTree) -> None:
     """Raise InputError if two platforms have something else at a path."""
-    one, other = first.root / path, second.root / path
-    if one.is_symlink() or other.is_symlink():
-        is_same = one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
-    elif one.is_dir() or other.is_dir():
-        is_same = one.is_dir() and other.is_dir()
-    else:
-        is_same = one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
-    if not is_same:
+    if not _is_same(first.root / path, second.root / path):
         raise InputError(
             f"cannot overwrite /{path} from {first.platform} with {second.platform} "
             "when split option is disabled",

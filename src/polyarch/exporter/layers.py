@@ -12,6 +12,7 @@ from collections.abc import Callable
 from polyarch.digest import DiffID
 from polyarch.errors import InputError
 from polyarch.exporter.counting import Counting, CountingSink, uncounted
+from polyarch.golang.strconv import parse_int
 from polyarch.layer.kinds import Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
@@ -23,7 +24,6 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import tree_trouble
-from polyarch.text.gofmt import quoted
 
 __all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -59,12 +59,15 @@ class CompressionChoice:
                 f"unsupported compression type {kind}",
                 hint="use gzip, zstd or uncompressed",
             )
-        if level.startswith("-") and level[1:].isdecimal():
+        try:
+            number = parse_int(level) if level else None
+        except InputError as error:
+            raise InputError(
+                f"non-integer value {level} specified for compression-level: {error}"
+            ) from error
+        if number is not None and number < 0:
             raise InputError(f"compression-level can't be negative: {level}")
-        if level and not level.isdecimal():
-            reason = f"strconv.ParseInt: parsing {quoted(level)}: invalid syntax"
-            raise InputError(f"non-integer value {level} specified for compression-level: {reason}")
-        return CompressionChoice(kind=chosen, level=int(level) if level else None)
+        return CompressionChoice(kind=chosen, level=number)
 
 
 @frozen

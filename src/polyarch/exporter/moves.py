@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -17,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from polyarch.errors import StoreError
+from polyarch.pattern import pattern
 from polyarch.store.trees import remove_tree
 from polyarch.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
-_OCTAL = re.compile(r"\\([0-7]{3})")  # blanks and the like in /proc/self/mountinfo
+_OCTAL = pattern(r"\\([0-7]{3})")  # blanks and the like in /proc/self/mountinfo
 
 __all__ = ["Moves", "MovesLost", "open_folder"]
 

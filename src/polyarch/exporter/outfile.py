@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.paths import is_device
+from polyarch.paths import is_device, replacing
 from polyarch.store.trouble import output_trouble
 
 if TYPE_CHECKING:
@@ -52,18 +52,12 @@ def write_output(destination: str, write: Callable[[Sink], None]) -> None:
             with path.open("r+b" if path.is_block_device() else "wb", buffering=0) as stream:
                 write(Whole(stream.fileno()))
             return
-        with made_folder(path.parent):
-            _write_aside(path, write)
-
-
-def _write_aside(path: Path, write: Callable[[Sink], None]) -> None:
-    aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    try:
-        with aside.open("xb", buffering=0) as stream:
+        with (
+            made_folder(path.parent),
+            replacing(path) as aside,
+            aside.open("xb", buffering=0) as stream,
+        ):
             write(Whole(stream.fileno()))
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 @contextmanager

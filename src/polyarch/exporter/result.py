@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.exporter.assemble import Document, ImageResult, rfc3339
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.exporter.assemble import Document, ImageResult
+from polyarch.golang.time import time_of
+from polyarch.oci.base import IMAGE_NAME, REF_NAME
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.reference import Reference, parse
+from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
-__all__ = ["CREATED", "IMAGE_NAME", "REF_NAME", "Export", "FileTree"]
+__all__ = ["CREATED", "Export", "FileTree"]
 
-IMAGE_NAME = "io.containerd.image.name"
 CREATED = "org.opencontainers.image.created"
-REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @frozen
@@ -51,26 +50,30 @@ class Export:
             found |= {layer.descriptor.digest: None for layer in image.layers}
         return tuple(found)
 
-    def sources(self) -> dict[Reference, list[Digest]]:
-        """Return the repositories that layers of base images came from, and which layers."""
-        found: dict[Reference, list[Digest]] = {}
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """The digests of all configs and layers, each once."""
+        found = {image.config.descriptor.digest: None for image in self.images}
         for image in self.images:
-            for layer in image.layers:
-                for source in layer.sources:
-                    if not source.startswith(LAYOUT_SCHEME):
-                        found.setdefault(parse(source), []).append(layer.descriptor.digest)
-        return found
+            found |= {layer.descriptor.digest: None for layer in image.layers}
+        return tuple(found)
+
+    @property
+    def sources(self) -> dict[Digest, tuple[str, ...]]:
+        """Where layers of base images came from: references, and addresses of layouts."""
+        layers = [layer for image in self.images for layer in image.layers]
+        return {layer.descriptor.digest: layer.sources for layer in layers if layer.sources}
 
     def reported(self, *, is_layout: bool) -> Descriptor:
         """Return the root's descriptor as callers are told of it, in an image layout or elsewhere."""
         root = self.root.descriptor
-        created = {CREATED: rfc3339(float(int(self.created)))} if is_layout else {}
+        created = {CREATED: time_of(int(self.created)).rfc3339()} if is_layout else {}
         annotations = {**root.annotations, **self.annotations, **created}
         return replace(root, annotations=dict(sorted(annotations.items())))
 
     def entries(self) -> list[Descriptor]:
         """Return the descriptors of a layout's `index.json`: one for each name."""
-        created = {CREATED: rfc3339(float(int(self.created)))}
+        created = {CREATED: time_of(int(self.created)).rfc3339()}
         root = self.root.descriptor
         common = {**root.annotations, **self.annotations, **created}
         if not self.names:

@@ -1,6 +1,6 @@
 """Ops: what a vertex does, as values.
 
-Every op can write itself as JSON in two forms. `definition` holds all that the worker needs.
+Every op can write itself as JSON in two forms. `definition` holds all that decides on what the worker does.
 `cache_form` holds what decides whether an earlier result may stand in: it leaves out what may change
 without changing the result's meaning (proxies, the addresses of extra hosts), and what names a source
 but not its content. The platform is a field of an op only where it matters (image, exec), so that equal
@@ -19,9 +19,11 @@ from __future__ import annotations
 from typing import Literal
 
 from polyarch.digest import DiffID, Digest
+from polyarch.oci.base import BaseImage
+from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import asdict, field, frozen
-from polyarch.request import Resources
+from polyarch.request.limits import Resources, Ulimit
 
 __all__ = [
     "SCRIPT_FOLDER",
@@ -71,17 +73,38 @@ class ImageOp:
     """An image from a registry or the local store, pinned to one manifest.
 
     `reference` is the canonical name it was asked for by; `digest` that of the manifest for
-    `platform`; `diff_ids` are its layers, base first.
+    `platform`; `diff_ids` are its layers, base first. `blobs` are their descriptors in the same order, and
+    `source` is where these are to be had: a canonical reference, or the address of a layout.
     """
 
     reference: str
     digest: Digest
     platform: Platform
     diff_ids: tuple[DiffID, ...]
+    blobs: tuple[Descriptor, ...] = field(default=(), compare=False, repr=False)
+    source: str = field(default="", compare=False)
+
+    @staticmethod
+    def of(image: BaseImage, platform: Platform) -> ImageOp:
+        """Return the op that takes an image that was resolved."""
+        return ImageOp(
+            reference=image.reference,
+            digest=image.digest,
+            platform=platform,
+            diff_ids=image.diff_ids,
+            blobs=image.blobs,
+            source=image.source,
+        )
 
     def definition(self) -> JSONObject:
-        """Everything, as JSON."""
-        return {"type": "image", **asdict(self)}
+        """What makes it the op that it is, as JSON: the digest of the manifest decides on the blobs."""
+        return {
+            "type": "image",
+            "reference": self.reference,
+            "digest": self.digest,
+            "platform": asdict(self.platform),
+            "diff_ids": self.diff_ids,
+        }
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on: the file system, whatever it is called."""
@@ -236,7 +259,7 @@ class ExecOp:
     mounts: tuple[ExecMount, ...] = ()
     scripts: tuple[tuple[str, str], ...] = ()
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
     proxy_env: tuple[str, ...] = ()
@@ -247,6 +270,7 @@ class ExecOp:
         """Everything, as JSON; what few steps have is left out of the others' (and of their keys)."""
         mounts = [{"do": type(mount).__name__, **asdict(mount)} for mount in self.mounts]
         form: JSONObject = {"type": "exec", **asdict(self), "mounts": mounts}
+        form["ulimits"] = [[each.name, each.soft, each.hard] for each in self.ulimits]
         del form["resources"]
         if self.resources != Resources():
             form["resources"] = asdict(self.resources)

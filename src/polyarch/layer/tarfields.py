@@ -9,9 +9,9 @@ Sources: POSIX.1-2017 pax, "pax Interchange Format"; GNU tar manual, "Basic Tar 
 from __future__ import annotations
 
 import os
-import re
 
 from polyarch.errors import InvalidLayer
+from polyarch.pattern import pattern
 
 __all__ = [
     "MAX_SIZE",
@@ -29,8 +29,8 @@ MAX_SIZE = (1 << 63) - 1
 _SECOND = 1_000_000_000
 _IDS = 1 << 32
 _NO_ID = _IDS - 1
-_DECIMAL = re.compile(rb"[+-]?[0-9]{1,19}")
-_TIME = re.compile(rb"([+-]?[0-9]{1,19})(?:\.([0-9]*))?")
+_DECIMAL = pattern(rb"[+-]?[0-9]{1,19}")
+_TIME = pattern(rb"([+-]?[0-9]{1,19})(?:\.([0-9]*))?")
 _SPARSE_PAIR = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 
 

@@ -17,8 +17,8 @@ from polyarch.library.steptimes import StepTimes
 from polyarch.library.surroundings import settle
 from polyarch.library.written import written_contexts
 from polyarch.progress import CancelToken, Sink, ignore_events
-from polyarch.request import BuildRequest
-from polyarch.result import BuildResult
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest
 
 __all__ = ["EngineBuilder"]
 

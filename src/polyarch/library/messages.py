@@ -8,7 +8,7 @@ from polyarch.errors import InternalError
 from polyarch.library.codec import decode, encode
 from polyarch.library.failures import decode_error, encode_error
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
-from polyarch.result import BuildResult
+from polyarch.request.result import BuildResult
 
 __all__ = ["READY", "error_message", "event_message", "read_answer", "read_event", "result_message"]
 

@@ -6,7 +6,7 @@ import time
 
 from polyarch.progress import Event, Sink, StepEvent
 from polyarch.record import replace
-from polyarch.result import BuildResult, StepTime
+from polyarch.request.result import BuildResult, StepTime
 
 __all__ = ["StepTimes"]
 

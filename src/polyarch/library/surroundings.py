@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import replace
-from polyarch.request import BuildRequest, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, Output, Secret, is_address
 
 __all__ = ["settle"]
 
-_SOURCE = re.compile(r"[a-z-]+:(//)?")
+_SOURCE = pattern(r"[a-z-]+:(//)?")
 
 
 def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> BuildRequest:
@@ -25,15 +25,17 @@ def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> Bu
     def absolute(path: str) -> str:
         return os.path.join(folder, path) if path not in {"", "-"} else path
 
-    context, dockerfile = request.context, request.dockerfile
+    def located(place: str) -> str:
+        return place if is_address(place) else absolute(place)
+
     # Of a context that is fetched, the Dockerfile is a path inside.
-    is_inside = context == "-" or is_address(context) or is_address(dockerfile)
+    is_fetched = request.context == "-" or is_address(request.context)
     return replace(
         request,
-        context=context if is_address(context) else absolute(context),
-        dockerfile=dockerfile if is_inside else absolute(dockerfile),
+        context=located(request.context),
+        dockerfile=request.dockerfile if is_fetched else located(request.dockerfile),
         build_contexts={
-            name: value if _SOURCE.match(value) or is_address(value) else absolute(value)
+            name: value if _SOURCE.match(value) else located(value)
             for name, value in request.build_contexts.items()
         },
         outputs=tuple(_settled(each, absolute(each.destination)) for each in request.outputs),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.record import replace
-from polyarch.request import BuildRequest, ContextFile
+from polyarch.request.values import BuildRequest, ContextFile
 
 __all__ = ["written_contexts"]
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from polyarch.digest import DiffID, Digest
+from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
-__all__ = ["LAYOUT_SCHEME", "BaseImage"]
+__all__ = ["DEFAULT_PATH", "IMAGE_NAME", "LAYOUT_SCHEME", "REF_NAME", "BaseImage"]
 
 LAYOUT_SCHEME = "oci-layout://"
-"""What the address of an image in a folder of this machine begins with, instead of a name."""
+"""What the address of an image in a directory of this machine begins with, instead of a name."""
+
+IMAGE_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
+"""The annotations by which an image is named in the index of a layout: in full, and by its tag."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are found in an image that says nothing of it, as with BuildKit and Docker."""
 
 
 @frozen
@@ -17,6 +25,7 @@ class BaseImage:
 
     `reference` is its canonical name, with a tag, or the address of a layout; `digest` that of the
     manifest for the platform. `root` is what the name stands for, an index most often; None for the manifest.
+    `blobs` are the layers' descriptors, in the order of `diff_ids`, and `source` says where they are.
     """
 
     reference: str
@@ -24,6 +33,8 @@ class BaseImage:
     diff_ids: tuple[DiffID, ...]
     config: dict[str, object]
     root: Digest | None = None
+    blobs: tuple[Descriptor, ...] = ()
+    source: str = ""
 
     @property
     def pinned(self) -> str:

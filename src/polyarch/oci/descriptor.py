@@ -76,12 +76,12 @@ class Descriptor:
         )
 
 
-def check_document(descriptor: Descriptor) -> None:
-    """Raise IntegrityError for a document that is too large, before anybody fetches it."""
-    if descriptor.size > DOCUMENT_LIMIT:
+def check_document(descriptor: Descriptor, limit: int = DOCUMENT_LIMIT) -> None:
+    """Raise IntegrityError for a document of more than `limit` bytes, before anybody fetches it."""
+    if descriptor.size > limit:
         raise IntegrityError(
             f"{descriptor.digest} is a document of {descriptor.size} bytes, and none may have more than "
-            f"{DOCUMENT_LIMIT}",
+            f"{limit}",
             hint="the image is damaged or hostile; don't use it",
         )
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from polyarch.digest import sha256
 from polyarch.errors import IntegrityError, InvalidDigest
-from polyarch.text.jsontext import read_json
+from polyarch.golang.json import read_json
 
 __all__ = ["Fields", "naming", "read_document"]
 

@@ -16,6 +16,7 @@ __all__ = [
     "OCI_LAYER_GZIP",
     "OCI_LAYER_ZSTD",
     "OCI_MANIFEST",
+    "is_config",
     "is_index",
     "is_manifest",
     "is_nondistributable",
@@ -35,6 +36,11 @@ DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
 DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
 DOCKER_FOREIGN_LAYER_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def is_config(media_type: str) -> bool:
+    """Return whether a blob of this type is the config of an image."""
+    return media_type in {OCI_CONFIG, DOCKER_CONFIG}
 
 
 def is_index(media_type: str) -> bool:

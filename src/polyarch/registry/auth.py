@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 from polyarch.errors import RegistryError
+from polyarch.http.origin import basic, shown
+from polyarch.pattern import pattern
 from polyarch.record import field, frozen
 from polyarch.registry.credentials import Credential
-from polyarch.registry.origin import basic, shown
 
 __all__ = ["Authorizer", "Challenge", "TokenFetch", "merge_scopes", "parse_challenges"]
 
@@ -36,7 +37,7 @@ class Challenge:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-_CHALLENGE = re.compile(
+_CHALLENGE = pattern(
     r'\s*,?\s*(?:([A-Za-z0-9_.~+-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([A-Za-z0-9_-]+)(?=\s|$))'
 )
 

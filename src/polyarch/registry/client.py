@@ -1,28 +1,27 @@
 """The distribution spec v1.1, operation by operation: what a registry is asked, and what its answers mean.
 
 A repository is written `domain/path`, as `Reference.repository` is. Each operation has one budget of
-attempts (see `retry`), whatever it is made of. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
+attempts (see `http.retry`), whatever it is made of. No `GET /v2/` comes first: it would cost a round trip and tell nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import quote, urlencode, urljoin
 
-from polyarch.digest import Digest, hex_of, parse_digest, sha256
+from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
+from polyarch.golang.json import compact
+from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.encode import compact
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_index
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.retry import ATTEMPTS, PASSING, Attempts, Pause, pause_unless_cancelled
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
 
 __all__ = ["Client"]
@@ -47,10 +46,24 @@ class Client:
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
 
+    def log_in(self, domain: str) -> None:
+        """Ask a registry for its front page, as somebody whom it has to know. Raises RegistryError."""
+        request = Request(method="GET", domain=domain, path="", scopes=())
+        response = self._send(request, self._attempts())
+        if passes(response.status):
+            raise refusal(response, request, f"log in at {domain}")
+        response.close()
+        if response.status != 200:
+            raise RegistryError(
+                f"Get {response.url}: unauthorized: status {response.status}",
+                hint="check the user and the password",
+                status=response.status,
+            )
+
     def head_manifest(self, reference: Reference) -> Descriptor | None:
         """Return what a name stands for, or None if there is no such thing. Raises RegistryError."""
         request = self._manifest("HEAD", reference.repository, reference.target, _ANY_MANIFEST)
-        attempts = self._attempts(_HEADS)
+        attempts = Attempts(self._cancel, self._pause, limit=_HEADS)
         response = self._send(request, attempts)
         response.close()
         if response.status == 404:
@@ -81,12 +94,7 @@ class Client:
     ) -> tuple[bytes, str, Digest]:
         request = self._manifest("GET", reference.repository, target, _ANY_MANIFEST)
         what = f"get the manifest of {reference.familiar}"
-
-        def once() -> tuple[Response, bytes]:
-            response = self._once(request, what, {200})
-            return response, response.read()
-
-        response, data = attempts.run(once)
+        response, data = self._document(request, what, attempts)
         digest = sha256(data)
         if ":" in target:
             digest = parse_digest(target)
@@ -211,20 +219,25 @@ class Client:
         """Return the manifests that are about another one. Raises RegistryError, IntegrityError."""
         request = self._request("GET", repository, f"referrers/{subject}")
         request = replace(request, headers={"Accept": OCI_INDEX})
-        response = self._send(request, self._attempts())
-        if response.status == 200 and _media_type(response) == OCI_INDEX:
-            return parse_index(response.read()).manifests
-        response.close()
+        try:
+            what = f"get the referrers of {subject}"
+            response, data = self._document(request, what, self._attempts())
+            if _media_type(response) == OCI_INDEX:
+                return parse_index(data).manifests
+        except (NotFound, RegistryError) as error:
+            # Who doesn't know the question says so in many ways; whose server fails is asked nothing else.
+            if isinstance(error, RegistryError) and error.temporary:
+                raise
         return self._tagged_referrers(repository, subject)
 
     def _tagged_referrers(self, repository: str, subject: Digest) -> tuple[Descriptor, ...]:
         tag = _referrers_tag(subject)
         request = self._manifest("GET", repository, tag, OCI_INDEX)
         try:
-            response = self._expect(request, f"get the referrers of {subject}", {200})
+            what = f"get the referrers of {subject}"
+            response, data = self._document(request, what, self._attempts())
         except NotFound:
             return ()
-        data = response.read()
         return parse_index(data).manifests if is_index(_media_type(response)) else ()
 
     def _manifest(
@@ -252,17 +265,22 @@ class Client:
             return response.status == 200
         raise refusal(response, request, f"ask for {request.path}")
 
-    def _attempts(self, limit: int = ATTEMPTS) -> Attempts:
-        return Attempts(self._cancel, self._pause, limit=limit)
+    def _attempts(self) -> Attempts:
+        return Attempts(self._cancel, self._pause)
 
     def _send(self, request: Request, attempts: Attempts) -> Response:
         """Return the answer, whatever its status; one that may pass only if it is the last."""
+        return attempts.answer(
+            lambda: self._transport.send(request),
+            lambda response: refusal(response, request, f"ask for {request.path}"),
+        )
 
-        def once() -> Response:
-            response = self._transport.send(request)
-            if response.status in PASSING and attempts.left:
-                raise refusal(response, request, f"ask for {request.path}")
-            return response
+    def _document(self, request: Request, what: str, attempts: Attempts) -> tuple[Response, bytes]:
+        """Return a good answer with its body."""
+
+        def once() -> tuple[Response, bytes]:
+            response = self._once(request, what, {200})
+            return response, response.read()
 
         return attempts.run(once)
 
@@ -318,10 +336,10 @@ def _check_told(told: Digest, reference: Reference, url: str) -> None:
 
 
 def _check_bytes(data: bytes, digest: Digest, url: str) -> None:
-    algorithm = digest.partition(":")[0]
-    found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
-    if found != hex_of(digest):
+    found = hasher(digest)
+    found.update(data)
+    if found.hexdigest() != hex_of(digest):
+        algorithm = digest.partition(":")[0]
         raise IntegrityError(
-            f"{url} gives bytes with the digest {algorithm}:{found}",
-            hint=_DAMAGED,
+            f"{url} gives bytes with the digest {algorithm}:{found.hexdigest()}", hint=_DAMAGED
         )

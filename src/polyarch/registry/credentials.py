@@ -18,10 +18,10 @@ from polyarch.errors import InputError, MachineError
 from polyarch.paths import docker_config_folder
 from polyarch.record import field, frozen
 
-__all__ = ["ANONYMOUS", "Credential", "Credentials", "RunHelper"]
+__all__ = ["ANONYMOUS", "HUB_HOSTS", "HUB_KEY", "Credential", "Credentials", "RunHelper"]
 
-_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # noqa: S105 - how helpers say that the secret is an identity token
 _NOT_FOUND = b"credentials not found in native keychain"
 _HELPER_TIMEOUT = 60.0
@@ -75,7 +75,7 @@ class Credentials:
             return self._found[host]
 
     def _look_up(self, host: str) -> Credential:
-        key = _DOCKER_HUB_KEY if host in _DOCKER_HUB else host
+        key = HUB_KEY if host in HUB_HOSTS else host
         if text := self._environ.get("DOCKER_AUTH_CONFIG"):
             found = _from_auths(_object(text, "$DOCKER_AUTH_CONFIG"), key)
             if found is not None:

@@ -8,40 +8,39 @@ configuration folder and, for those who come from BuildKit, from `buildkitd.toml
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.errors import InputError
+from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_folder
 from polyarch.record import frozen
 
-__all__ = ["Endpoint", "Hosts", "is_loopback", "load_hosts"]
+__all__ = ["Host", "Hosts", "load_hosts"]
 
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
 
 
 @frozen
-class Endpoint:
+class Host:
     """A machine that serves a registry.
 
-    `host` has a port if it isn't the usual one; `prefix` comes behind `/v2`, and is empty or ends
-    with a slash. `namespace` tells a mirror whose images are wanted. `plain` is HTTP; together with
-    `insecure`, which is HTTPS that trusts anyone, HTTPS is tried first. Each of `keypairs` is a
-    client's certificate and its key.
+    `prefix` comes behind `/v2`, and is empty or ends with a slash. `namespace` tells a mirror whose images
+    are wanted. `plain` is HTTP; with an endpoint that is insecure, HTTPS is tried first.
     """
 
-    host: str
+    endpoint: Endpoint
     prefix: str = ""
     namespace: str = ""
     plain: bool = False
-    insecure: bool = False
-    authorities: tuple[Path, ...] = ()
-    keypairs: tuple[tuple[Path, Path], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name, with the port if it isn't the usual one."""
+        return self.endpoint.host
 
 
 @frozen
@@ -61,7 +60,7 @@ class Hosts:
         self._settings = settings
         self._certificates = certificates
 
-    def endpoints(self, domain: str, *, mirrors: bool) -> tuple[Endpoint, ...]:
+    def serving(self, domain: str, *, mirrors: bool) -> tuple[Host, ...]:
         """Return who serves `domain`, in the order in which they are asked: itself last.
 
         Mirrors are for reading only.
@@ -70,33 +69,36 @@ class Hosts:
         if mirrors:
             for mirror in self._settings.get(domain, _Settings()).mirrors:
                 host, _, path = mirror.partition("/")
-                found.append(self._endpoint(host, path.strip("/"), domain))
-        return (*found, self._endpoint(domain, "", ""))
+                prefix = f"{path.strip('/')}/" if path.strip("/") else ""
+                found.append(self._host(host, prefix, domain))
+        return (*found, self._host(domain, "", ""))
 
-    def _endpoint(self, name: str, path: str, namespace: str) -> Endpoint:
+    def endpoint(self, name: str) -> Endpoint:
+        """Return how a machine is spoken to that is named by itself, and not for a registry."""
+        return self._host(name, "", "").endpoint
+
+    def _host(self, name: str, prefix: str, namespace: str) -> Host:
         settings = self._settings.get(name, _Settings())
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
         for folder in (self._certificates / name, *settings.folders):
             more, pairs = _certificates(folder)
             authorities += more
             keypairs += pairs
-        return Endpoint(
+        endpoint = Endpoint(
             host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
-            prefix=f"{path}/" if path else "",
+            insecure=settings.insecure,
+            authorities=tuple(authorities),
+            keypairs=tuple(keypairs),
+        )
+        return Host(
+            endpoint=endpoint,
+            prefix=prefix,
             namespace=namespace,
             # Who has been given certificates for it knows that it speaks HTTPS.
             plain=(is_loopback(name) and not authorities and not keypairs)
             if settings.http is None
             else settings.http,
-            insecure=settings.insecure,
-            authorities=tuple(authorities),
-            keypairs=tuple(keypairs),
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host`, with or without port, is this machine."""
-    return _LOOPBACK.match(host) is not None
 
 
 def load_hosts(

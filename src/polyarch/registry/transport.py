@@ -2,30 +2,31 @@
 
 A request goes to the mirrors of its registry first, if they may answer it; any error there leads to the
 next. It is sent once, and again with what opens the registry after 401; who tries again after errors is
-`retry`. A challenge counts if it comes from the machine that was asked, by the scheme it was asked in: not
+`http.retry`. A challenge counts if it comes from the machine that was asked, by the scheme it was asked in: not
 from storage that a blob was redirected to, nor from where an upload went.
 """
 
 from __future__ import annotations
 
 import json
-import socket
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Self
 from urllib.parse import urlencode
 
 from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
+from polyarch.http.follow import Call, OpenBody, Reply, Sender
+from polyarch.http.origin import Origin, origin_of, shown
+from polyarch.http.pools import Pools
+from polyarch.http.retry import passes, told_wait
+from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.follow import Call, OpenBody, Reply, Sender, Unreachable
-from polyarch.registry.hosts import Endpoint, Hosts
-from polyarch.registry.origin import Origin, origin_of, shown
-from polyarch.registry.pools import Pools
-from polyarch.registry.retry import PASSING, told_wait
+from polyarch.registry.hosts import Host, Hosts, load_hosts
 
-__all__ = ["OpenBody", "Request", "Response", "Transport", "refusal"]
+__all__ = ["OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
 
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 << 20
@@ -102,7 +103,7 @@ class Transport:
         self._hosts = hosts
         self._credentials = credentials
         self._pools = Pools()
-        self._sender = Sender(hosts=hosts, pools=self._pools, user_agent=user_agent)
+        self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[str, Authorizer] = {}
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()
@@ -122,17 +123,17 @@ class Transport:
 
         Raises RegistryError if nobody answers, InputError for settings that can't be used.
         """
-        *mirrors, last = self._hosts.endpoints(request.domain, mirrors=request.mirrors)
+        *mirrors, last = self._hosts.serving(request.domain, mirrors=request.mirrors)
         tried: list[str] = []
         for mirror in mirrors:
             try:
                 response = self._ask(request, mirror)
             except RemoteError as error:
-                tried.append(f"its mirror {mirror.host} failed before: {error}")
+                tried.append(f"its mirror {mirror.name} failed before: {error}")
                 continue
             if response.status < 400:
                 return response
-            tried.append(f"its mirror {mirror.host} said {response.status} before")
+            tried.append(f"its mirror {mirror.name} said {response.status} before")
             response.close()
         try:
             response = self._ask(request, last)
@@ -150,11 +151,11 @@ class Transport:
         response.tried = tuple(tried)
         return response
 
-    def _ask(self, request: Request, endpoint: Endpoint) -> Response:
+    def _ask(self, request: Request, host: Host) -> Response:
         """Send to one machine, as somebody whom it lets in."""
-        authorizer = self._authorizer(endpoint)
+        authorizer = self._authorizer(host)
         header = authorizer.header(request.scopes)
-        response = self._once(request, endpoint, header)
+        response = self._once(request, host, header)
         if response.status != 401:
             return response
         challenges = parse_challenges(response.challenges())
@@ -166,23 +167,23 @@ class Transport:
         if not answer:
             return response
         response.close()
-        return self._once(request, endpoint, answer)
+        return self._once(request, host, answer)
 
-    def _authorizer(self, endpoint: Endpoint) -> Authorizer:
+    def _authorizer(self, host: Host) -> Authorizer:
         with self._lock:
-            found = self._authorizers.get(endpoint.host)
+            found = self._authorizers.get(host.name)
             if found is None:
-                found = self._authorizers[endpoint.host] = Authorizer(
-                    endpoint.host,
-                    lambda: self._credentials.find(endpoint.host),
-                    lambda *request: self._fetch_token(endpoint, *request),
+                found = self._authorizers[host.name] = Authorizer(
+                    host.name,
+                    lambda: self._credentials.find(host.name),
+                    lambda *request: self._fetch_token(host, *request),
                 )
             return found
 
     def _fetch_token(
-        self, endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: bytes
+        self, host: Host, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
-        self._check_realm(endpoint, url)
+        self._check_realm(host, url)
         fields = {name: value for name, value in headers.items() if name != "Authorization"}
         authorization = headers.get("Authorization", "")
         call = Call(
@@ -193,49 +194,62 @@ class Transport:
             body=body,
             confidential=bool(authorization or body),
         )
-        response = self._send(call, endpoint, endpoint.host)
+        response = self._send(call, host, host.name)
+        if passes(response.status):
+            response.close()
+            raise RegistryError(
+                f"failed to authorize at {shown(url)}: status {response.status}",
+                status=response.status,
+                temporary=True,
+                wait=told_wait(response.headers.get("Retry-After")),
+            )
         return response.status, response.read()
 
-    def _check_realm(self, endpoint: Endpoint, realm: str) -> None:
+    def _check_realm(self, host: Host, realm: str) -> None:
         """Refuse to send a password in clear on behalf of a registry that speaks TLS."""
-        is_trusting = endpoint.plain or endpoint.insecure
-        if origin_of(realm).is_secure or is_trusting or not self._origin(endpoint).is_secure:
+        is_trusting = host.plain or host.endpoint.insecure
+        if origin_of(realm).is_secure or is_trusting or not self._origin(host).is_secure:
             return
         raise RegistryError(
-            f"the registry at {endpoint.host} asks for passwords to be sent in clear, to {shown(realm)}",
+            f"the registry at {host.name} asks for passwords to be sent in clear, to {shown(realm)}",
             hint="its realm has to be an https address; where the network is trusted, set insecure = true "
-            f'for [registry."{endpoint.host}"] in {_SETTINGS}',
+            f'for [registry."{host.name}"] in {_SETTINGS}',
         )
 
-    def _once(self, request: Request, endpoint: Endpoint, authorization: str) -> Response:
+    def _once(self, request: Request, host: Host, authorization: str) -> Response:
         if "://" in request.path:
             # An upload may go to another machine, which has no business with our tokens.
-            is_own = origin_of(request.path) == self._origin(endpoint)
+            is_own = origin_of(request.path) == self._origin(host)
             call = _call(request, request.path, authorization if is_own else "")
-            return self._send(call, endpoint, request.domain)
-        scheme = self._origin(endpoint).scheme
-        call = _call(request, _url(request, endpoint, scheme), authorization)
+            return self._send(call, host, request.domain)
+        scheme = self._origin(host).scheme
+        call = _call(request, _url(request, host, scheme), authorization)
         try:
-            return self._send(call, endpoint, request.domain)
+            return self._send(call, host, request.domain)
         except RegistryError:
-            if scheme == "http" or not (endpoint.plain and endpoint.insecure):
+            if scheme == "http" or not (host.plain and host.endpoint.insecure):
                 raise
-        self._fell_back.add(endpoint.host)
-        call = _call(request, _url(request, endpoint, "http"), authorization)
-        return self._send(call, endpoint, request.domain)
+        self._fell_back.add(host.name)
+        call = _call(request, _url(request, host, "http"), authorization)
+        return self._send(call, host, request.domain)
 
-    def _origin(self, endpoint: Endpoint) -> Origin:
+    def _origin(self, host: Host) -> Origin:
         """Return how a machine is spoken to now."""
-        is_plain = endpoint.plain and (not endpoint.insecure or endpoint.host in self._fell_back)
-        return origin_of(f"{'http' if is_plain else 'https'}://{endpoint.host}")
+        is_plain = host.plain and (not host.endpoint.insecure or host.name in self._fell_back)
+        return origin_of(f"{'http' if is_plain else 'https'}://{host.name}")
 
-    def _send(self, call: Call, endpoint: Endpoint, domain: str) -> Response:
-        own = self._origin(endpoint)
+    def _send(self, call: Call, host: Host, domain: str) -> Response:
+        own = self._origin(host)
         try:
-            reply = self._sender.send(call, endpoint if origin_of(call.url) == own else None)
+            reply = self._sender.send(call, host.endpoint if origin_of(call.url) == own else None)
         except Unreachable as error:
-            raise _unreachable(domain, error.url, error.error) from error
+            raise _unreachable(domain, error) from error
         return Response(reply, is_own=reply.origin == own)
+
+
+def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
+    """Return what speaks to registries, with the user's settings and credentials; a context manager."""
+    return Transport(load_hosts(environ), Credentials(environ))
 
 
 def _call(request: Request, url: str, authorization: str) -> Call:
@@ -250,34 +264,32 @@ def _call(request: Request, url: str, authorization: str) -> Call:
     )
 
 
-def _url(request: Request, endpoint: Endpoint, scheme: str) -> str:
-    url = f"{scheme}://{endpoint.host}/v2/{endpoint.prefix}{request.path}"
-    if not endpoint.namespace:
+def _url(request: Request, host: Host, scheme: str) -> str:
+    url = f"{scheme}://{host.name}/v2/{host.prefix}{request.path}"
+    if not host.namespace:
         return url
-    return f"{url}{'&' if '?' in url else '?'}{urlencode({'ns': endpoint.namespace})}"
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'ns': host.namespace})}"
 
 
-def _unreachable(domain: str, url: str, error: Exception) -> RegistryError:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+def _unreachable(domain: str, error: Unreachable) -> RegistryError:
+    hint = error.hint
+    if error.reason is Reason.UNTRUSTED:
         hint = (
             f"trust its CA: put it into /etc/docker/certs.d/{domain}/ca.crt, "
             f'or name it by ca = ["FILE"] for [registry."{domain}"] in {_SETTINGS}'
         )
-    elif "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER" in text:
+    elif error.reason is Reason.UNWELCOME:
+        hint = (
+            "it may want a certificate of yours: put it and its key into "
+            f"/etc/docker/certs.d/{domain}/client.cert and client.key, "
+            f'or name them by keypair for [registry."{domain}"] in {_SETTINGS}'
+        )
+    elif error.reason is Reason.NO_TLS:
         hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
-    else:
-        hint = "check the name, the network and the proxy settings"
-    # Who isn't there, isn't trusted or is silent won't be different a second later.
-    is_lasting = (
-        "certificate" in text.lower()
-        or isinstance(error, ConnectionRefusedError | TimeoutError)
-        or getattr(error, "errno", 0) == socket.EAI_NONAME
-    )
     return RegistryError(
-        f"can't reach the registry at {origin_of(url)}: {text}",
+        f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
-        temporary=not is_lasting,
+        temporary=error.temporary,
     )
 
 
@@ -316,7 +328,7 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         hint=hint,
         status=response.status,
         codes=codes,
-        temporary=response.status in PASSING,
+        temporary=passes(response.status),
         wait=told_wait(response.headers.get("Retry-After")),
     )
 

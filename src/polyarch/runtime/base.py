@@ -10,8 +10,8 @@ from polyarch.errors import NamespaceForbidden
 from polyarch.namespaces.subids import MORE_IDS
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
+from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.step import Host, Step
-from polyarch.runtime.talk import SILENCE, Talk
 
 __all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
 

@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ class MountPoint:
         return f"{'folder' if self.is_folder else 'file'} {self.path}"
 
 
+def _system_points(asked: Sequence[str]) -> list[MountPoint]:
+    """Return the points of the system's mounts; those stay which no mount that was asked for is at or below."""
+    return [
+        MountPoint(
+            path=path,
+            is_folder=True,
+            stays=not any(f"{target}/".startswith(f"{path}/") for target in asked),
+        )
+        for path in SYSTEM_FOLDERS
+    ]
+
+
 def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     """Return what has to be there in the root of `step`.
 
@@ -57,13 +69,9 @@ def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     Refused for a mount on /proc.
     """
     targets = {os.path.normpath(mount.target): mount for mount in step.mounts}
-    plan: list[MountPoint] = []
     if "/proc" in targets:
         raise Refused("nothing can be mounted on /proc: programs need the real one")
-    asked = [*targets, *([SHM] if step.shm_size else [])]
-    for path in SYSTEM_FOLDERS:
-        stays = not any(f"{target}/".startswith(f"{path}/") for target in asked)
-        plan.append(MountPoint(path=path, is_folder=True, stays=stays))
+    plan = _system_points([*targets, *([SHM] if step.shm_size else [])])
     before = list(SYSTEM_FOLDERS)
     for target, mount in targets.items():
         if target in SYSTEM_FOLDERS or any(target.startswith(f"{each}/") for each in before):

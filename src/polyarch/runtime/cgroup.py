@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 from polyarch.errors import MachineError
 from polyarch.record import frozen
-from polyarch.runtime.step import Host, Resources, Step
+from polyarch.request.limits import Resources
+from polyarch.runtime.step import Host, Step
 
 __all__ = [
     "Cgroup",
@@ -63,28 +64,27 @@ def settings_v2(resources: Resources) -> dict[str, str]:
         "memory.max": resources.memory,
         "memory.swap.max": _swap_only(resources),
         "cpu.weight": _weight(resources.cpu_shares),
-        "cpuset.cpus": resources.cpuset_cpus or None,
-        "cpuset.mems": resources.cpuset_mems or None,
+        "cpuset.cpus": resources.cpuset_cpus,
+        "cpuset.mems": resources.cpuset_mems,
     }
     if resources.cpu_quota or resources.cpu_period:
-        quota = resources.cpu_quota if (resources.cpu_quota or 0) > 0 else "max"
+        quota = resources.cpu_quota if resources.cpu_quota > 0 else "max"
         settings["cpu.max"] = f"{quota} {resources.cpu_period or 100000}"
-    return {name: str(value) for name, value in settings.items() if value is not None}
+    return {name: str(value) for name, value in settings.items() if value}
 
 
-def _swap_only(resources: Resources) -> int | str | None:
+def _swap_only(resources: Resources) -> str:
     """Docker's limit counts memory and swap together, the kernel's swap alone."""
-    if resources.memory_swap is None:
-        return None
     if resources.memory_swap < 0:
         return "max"
-    return max(0, resources.memory_swap - (resources.memory or 0))
+    # "0" is a limit, too: whatever was allowed is memory.
+    return str(max(0, resources.memory_swap - resources.memory)) if resources.memory_swap else ""
 
 
-def _weight(shares: int | None) -> int | None:
-    """Convert shares (2 to 262144) to a weight (1 to 10000), as runc does."""
+def _weight(shares: int) -> int:
+    """Convert shares (2 to 262144) to a weight (1 to 10000), as runc does; 0 is none."""
     if not shares:
-        return None
+        return 0
     return 1 + ((min(max(shares, 2), 262144) - 2) * 9999) // 262142
 
 
@@ -96,10 +96,10 @@ def settings_v1(resources: Resources) -> dict[str, str]:
         "cpu.shares": resources.cpu_shares,
         "cpu.cfs_period_us": resources.cpu_period,
         "cpu.cfs_quota_us": resources.cpu_quota,
-        "cpuset.cpus": resources.cpuset_cpus or None,
-        "cpuset.mems": resources.cpuset_mems or None,
+        "cpuset.cpus": resources.cpuset_cpus,
+        "cpuset.mems": resources.cpuset_mems,
     }
-    return {name: str(value) for name, value in settings.items() if value is not None}
+    return {name: str(value) for name, value in settings.items() if value}
 
 
 def cgroup_name(step: Step) -> str:
@@ -131,8 +131,7 @@ def make_cgroup(step: Step, host: Host) -> Iterator[Cgroup]:
     if not step.needs_cgroup:
         yield Cgroup(folders=())
         return
-    resources = step.resources
-    settings = (settings_v2 if host.cgroup2 else settings_v1)(resources) if resources else {}
+    settings = (settings_v2 if host.cgroup2 else settings_v1)(step.resources)
     name = cgroup_name(step)
     with contextlib.ExitStack() as made:
         try:
@@ -162,7 +161,7 @@ def make_parent(step: Step, name: str) -> Iterator[None]:
 
 
 def _refusal(step: Step, reason: str) -> MachineError:
-    wish = "its limits" if step.resources is not None else f"the parent {step.cgroup_parent}"
+    wish = "its limits" if step.is_limited else f"the parent {step.cgroup_parent}"
     return MachineError(
         f"the step can't have a cgroup with {wish}: {reason}",
         hint="leave --resource, --memory, --cpu-... and --cgroup-parent out, or build as root; an ordinary "

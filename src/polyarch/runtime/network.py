@@ -27,20 +27,29 @@ def resolv_conf(host: str, network: Network, *, dns: Json | None = None) -> str:
     reached and are left out, and public ones stand in if none remain. `dns` holds the lists
     `nameservers`, `options` and `searchDomains` of the daemon's configuration; each replaces its kind.
     """
-    given = dns or {}
-    kinds = {"nameserver": "nameservers", "search": "searchDomains", "options": "options"}
-    replaced = {word for word, key in kinds.items() if given.get(key)}
-    lines = [line for line in host.splitlines() if _keyword(line) not in replaced]
-    lines += [f"nameserver {server}" for server in given.get("nameservers") or ()]
-    if given.get("searchDomains"):
-        lines.append("search " + " ".join(given["searchDomains"]))
-    if given.get("options"):
-        lines.append("options " + " ".join(given["options"]))
+    lines = host.splitlines()
+    if dns:
+        lines = _overridden(lines, dns)
     if network is not Network.HOST:
-        lines = [line for line in lines if not _is_loopback_server(line)]
-        if not any(_keyword(line) == "nameserver" for line in lines):
-            lines += [f"nameserver {server}" for server in _PUBLIC_SERVERS]
+        lines = _reachable(lines)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _overridden(lines: list[str], dns: Json) -> list[str]:
+    """Put what the daemon's configuration says in place of the lines of its kind."""
+    kinds = {"nameserver": "nameservers", "search": "searchDomains", "options": "options"}
+    given = {word: dns[key] for word, key in kinds.items() if dns.get(key)}
+    kept = [line for line in lines if _keyword(line) not in given]
+    kept += [f"nameserver {server}" for server in given.pop("nameserver", ())]
+    return [*kept, *(f"{word} {' '.join(values)}" for word, values in given.items())]
+
+
+def _reachable(lines: list[str]) -> list[str]:
+    """Leave out name servers that are only there on the host's network."""
+    kept = [line for line in lines if not _is_loopback_server(line)]
+    if any(_keyword(line) == "nameserver" for line in kept):
+        return kept
+    return [*kept, *(f"nameserver {server}" for server in _PUBLIC_SERVERS)]
 
 
 def _keyword(line: str) -> str:

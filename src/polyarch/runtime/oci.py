@@ -16,19 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyarch.record import replace
+from polyarch.request.limits import Resources
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
-from polyarch.runtime.step import (
-    SHM,
-    Bind,
-    DeviceNode,
-    Host,
-    Mount,
-    Network,
-    Resources,
-    Step,
-    Tmpfs,
-)
+from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
 
 __all__ = ["SYSTEM_FOLDERS", "base_devices", "bound_devices", "oci_config"]
 
@@ -122,16 +113,24 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     if step.user_namespace:
         identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
         linux["uidMappings"] = linux["gidMappings"] = identity
-    everything: Json = {"allow": step.insecure, "access": "rwm"}
+    resources = _oci_resources(step.resources) if cgroup else {}
     if step.insecure or not host.rootless:
-        # Said in so many words: with no rules at all crun lets a step open some of the machine's devices.
-        given = [] if step.insecure else [_allowance(each) for each in step.devices]
-        linux["resources"] = {"devices": [everything, *given]}
+        resources["devices"] = _device_rules(step)
+    if resources:
+        linux["resources"] = resources
     if seccomp and not step.insecure:
         linux["seccomp"] = oci_profile()
-    if step.resources is not None and cgroup:
-        linux.setdefault("resources", {}).update(_oci_resources(step.resources))
     return linux
+
+
+def _device_rules(step: Step) -> list[Json]:
+    """Return which devices may be opened.
+
+    That none may is said in so many words: without any rule crun lets a step open some of the machine's.
+    """
+    if step.insecure:
+        return [{"allow": True, "access": "rwm"}]
+    return [{"allow": False, "access": "rwm"}, *map(_allowance, step.devices)]
 
 
 def base_devices() -> list[Json]:
@@ -254,12 +253,12 @@ def _oci_resources(resources: Resources) -> Json:
         "shares": resources.cpu_shares,
         "quota": resources.cpu_quota,
         "period": resources.cpu_period,
-        "cpus": resources.cpuset_cpus or None,
-        "mems": resources.cpuset_mems or None,
+        "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
     }
     parts: dict[str, Json] = {"memory": memory, "cpu": cpu}
     return {
-        name: {key: value for key, value in part.items() if value is not None}
+        name: {key: value for key, value in part.items() if value}
         for name, part in parts.items()
-        if any(value is not None for value in part.values())
+        if any(part.values())
     }

@@ -16,12 +16,13 @@ from polyarch.errors import NoRuntime
 from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
 from polyarch.record import replace
+from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.base import NEEDS_ROOT, Ended, OnOutput, Refused, check_ids, refused_step
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
+from polyarch.runtime.feed import Feed
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.step import Bind, Host, Mount, Step, Tmpfs
-from polyarch.runtime.talk import SILENCE, Feed, Talk
 from polyarch.runtime.workdir import with_plain_folder
 
 __all__ = ["OciRuntime"]
@@ -105,7 +106,7 @@ class OciRuntime:
                 around.enter_context(make_parent(step, cgroup))
             write_bundle(folder, oci_config(mounted, self._host, cgroup=cgroup))
             words = [container]
-            if step.resources is not None and self._can_keep():
+            if step.is_limited and self._can_keep():
                 words.insert(0, "--keep")
             try:
                 argv = self._argv(step, command, words, folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from polyarch.record import frozen
+from polyarch.record import field, frozen
+from polyarch.request.limits import Resources, Ulimit
 from polyarch.runtime.capability import CAPABILITIES
 
 __all__ = [
@@ -14,11 +15,9 @@ __all__ = [
     "Host",
     "Mount",
     "Network",
-    "Resources",
     "Security",
     "Step",
     "Tmpfs",
-    "Ulimit",
 ]
 
 HOSTNAME = "buildkitsandbox"
@@ -92,31 +91,6 @@ class DeviceNode:
 
 
 @frozen
-class Ulimit:
-    """A resource limit: `name` as in `nofile`; -1 is none."""
-
-    name: str
-    soft: int
-    hard: int
-
-
-@frozen
-class Resources:
-    """Limits of a step's cgroup, as Docker has them; None or empty: none."""
-
-    memory: int | None = None
-    """In bytes."""
-    memory_swap: int | None = None
-    """Memory and swap together, in bytes; -1 for no limit."""
-    cpu_shares: int | None = None
-    cpu_period: int | None = None
-    """In microseconds."""
-    cpu_quota: int | None = None
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-
-
-@frozen
 class Step:
     """A process in a root file system, and all that it may see and use.
 
@@ -140,7 +114,7 @@ class Step:
     shm_size: int = 0
     """Bytes of a /dev/shm that is asked for; 0 is what every step has."""
     cgroup_parent: str = ""
-    resources: Resources | None = None
+    resources: Resources = field(default_factory=Resources)
     user_namespace: str = ""
 
     @property
@@ -149,9 +123,14 @@ class Step:
         return self.security is Security.INSECURE
 
     @property
+    def is_limited(self) -> bool:
+        """Whether the step has limits of a cgroup."""
+        return self.resources != Resources()
+
+    @property
     def needs_cgroup(self) -> bool:
         """Whether the step can't stay in the engine's cgroup."""
-        return self.resources is not None or bool(self.cgroup_parent)
+        return self.is_limited or bool(self.cgroup_parent)
 
 
 @frozen

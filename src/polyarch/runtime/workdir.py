@@ -45,7 +45,7 @@ def _resolve(
     step: Step, mounts: dict[str, Mount], path: str, *, may_enter_proc: bool = True
 ) -> str:
     """Follow all links in a path of the step, as far as it is there; never those of /proc."""
-    todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    todo = _parts(path)
     done: list[str] = []
     links = 0
     while todo:
@@ -67,8 +67,13 @@ def _resolve(
         if links > _MAX_LINKS:
             raise Refused(f"too many symbolic links in {path!r}")
         done = [] if link.startswith("/") else done
-        todo += [each for each in reversed(link.split("/")) if each not in ("", ".")]
+        todo += _parts(link)
     return "/" + "/".join(done)
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in {"", "."}]
 
 
 def _find_link(step: Step, mounts: dict[str, Mount], path: str) -> str | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 from polyarch.errors import InputError, NamespaceForbidden
-from polyarch.snapshot.native import NativeSnapshotter
-from polyarch.snapshot.overlay import OverlaySnapshotter, find_overlay_mode
-from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.folders import FolderSnapshotter
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
 from polyarch.store.store import Store
 
-__all__ = ["open_snapshotter"]
+__all__ = ["LateSnapshotter", "open_snapshotter"]
+
+_NAMES = ("auto", "overlay", "native")
 
 
 def open_snapshotter(store: Store, name: str = "auto") -> Snapshotter:
@@ -17,15 +22,64 @@ def open_snapshotter(store: Store, name: str = "auto") -> Snapshotter:
     To be called in the process, user and mount namespace in which it will be used. Raises InputError
     for an unknown name, NamespaceForbidden if the one that was asked for doesn't work.
     """
-    if name == "native":
-        return NativeSnapshotter(store)
-    if name not in ("auto", "overlay"):
-        raise InputError(f"unknown snapshotter {name!r}", hint="use 'auto', 'overlay' or 'native'")
-    mode = find_overlay_mode(store)
-    if mode is not None:
-        return OverlaySnapshotter(store, mode)
-    if name == "overlay":
-        raise NamespaceForbidden(
-            "the kernel refuses overlay mounts here", hint="'polyarch doctor' looks for the cause"
+    _check(name)
+    if name != "native":
+        # Loaded and tried (2 ms) only where something is mounted, and then mostly the other one isn't.
+        from polyarch.snapshot.overlay import (  # noqa: PLC0415
+            OverlaySnapshotter,
+            find_overlay_mode,
         )
+
+        mode = find_overlay_mode(store)
+        if mode is not None:
+            return OverlaySnapshotter(store, mode)
+        if name == "overlay":
+            raise NamespaceForbidden(
+                "the kernel refuses overlay mounts here",
+                hint="'polyarch doctor' looks for the cause",
+            )
+    from polyarch.snapshot.native import NativeSnapshotter  # noqa: PLC0415 see above
+
     return NativeSnapshotter(store)
+
+
+class LateSnapshotter(FolderSnapshotter):
+    """The snapshotter that `open_snapshotter` gives, which is asked when a tree is first wanted.
+
+    To find out what works takes a mount, and an unchanged build needs none: it looks whether snapshots
+    are there, and all kinds keep them alike.
+    """
+
+    def __init__(self, store: Store, name: str = "auto") -> None:
+        """Take the name of a snapshotter. Raises InputError for an unknown one."""
+        super().__init__(store)
+        _check(name)
+        self._wanted = name
+        self._lock = threading.Lock()
+        self._opened: Snapshotter | None = None
+
+    @property
+    def name(self) -> str:
+        """See Snapshotter. Raises NamespaceForbidden, like all that follows."""
+        return self._open().name
+
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
+        """See Snapshotter."""
+        return self._open().prepare(parents, merged=merged, over=over)
+
+    def view(self, stack: Stack) -> AbstractContextManager[Path]:
+        """See Snapshotter."""
+        return self._open().view(stack)
+
+    def _open(self) -> Snapshotter:
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_snapshotter(self._store, self._wanted)
+            return self._opened
+
+
+def _check(name: str) -> None:
+    if name not in _NAMES:
+        raise InputError(f"unknown snapshotter {name!r}", hint="use 'auto', 'overlay' or 'native'")

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from polyarch.errors import InternalError, NotFound
-from polyarch.snapshot.snapshotter import SnapshotID, Stack
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.recover import RECORD_NAME
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["Folders"]
+__all__ = ["FolderSnapshotter", "Folders"]
 
 T = TypeVar("T")
 _OVER = "over"
@@ -64,7 +66,7 @@ class Folders:
 
     def start(self) -> Path:
         """Make a folder in the scratch with an empty layer in it, `fs`, mode 0755."""
-        folder = self.store.temporary("snapshot")
+        folder = self.store.temporary("snapshot", many=True)
         with store_trouble("make a snapshot in", folder):
             folder.mkdir(mode=0o700)
             _make_layer(folder / "fs")
@@ -132,6 +134,69 @@ class Folders:
         if not snapshot or "/" in snapshot or snapshot.startswith("."):
             raise InternalError(f"{snapshot!r} can't name a snapshot")
         return self.store.snapshots_folder / snapshot
+
+
+class FolderSnapshotter(ABC):
+    """A snapshotter but for how layers are merged into one tree: see `Snapshotter`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folders = Folders(store)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """See Snapshotter."""
+
+    @abstractmethod
+    def prepare(
+        self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
+    ) -> Draft:
+        """See Snapshotter."""
+
+    @abstractmethod
+    def view(self, stack: Stack) -> AbstractContextManager[Path]:
+        """See Snapshotter."""
+
+    def exists(self, snapshot: SnapshotID) -> bool:
+        """See Snapshotter."""
+        return self._folders.exists(snapshot)
+
+    def path(self, snapshot: SnapshotID) -> Path:
+        """See Snapshotter."""
+        return self._folders.path(snapshot)
+
+    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """See Snapshotter."""
+        return self._folders.paths(snapshot)
+
+    @contextmanager
+    def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
+        """See Snapshotter."""
+        paths = self._folders.paths(snapshot)
+        if len(paths) == 1:
+            yield paths[0]
+            return
+        # Whiteouts are in the upper one only, and hide nothing but what is in the lower one.
+        with self.view((snapshot,)) as root:
+            yield root
+
+    def unpack(
+        self,
+        snapshot: SnapshotID,
+        fill: Callable[[Path], T],
+        record: SnapshotRecord | None = None,
+    ) -> T:
+        """See Snapshotter."""
+        return self._folders.unpack(snapshot, fill, record)
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        """See Snapshotter."""
+        self._folders.remove(snapshot)
+
+    def usage(self, snapshot: SnapshotID) -> int:
+        """See Snapshotter."""
+        return self._folders.usage(snapshot)
 
 
 def _make_layer(path: Path) -> None:

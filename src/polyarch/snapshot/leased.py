@@ -33,7 +33,11 @@ class LeasedSnapshotter:
     def __init__(self, inner: Snapshotter, lease: _Lease) -> None:
         self._inner = inner
         self._lease = lease
-        self.name = inner.name
+
+    @property
+    def name(self) -> str:
+        """See Snapshotter."""
+        return self._inner.name
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """See Snapshotter."""

@@ -9,64 +9,35 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from polyarch.snapshot.copying import copy_metadata, lay_over
-from polyarch.snapshot.folders import Folders
+from polyarch.snapshot.folders import Folders, FolderSnapshotter
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import make_opaque, make_whiteout
 from polyarch.store.snapshots import SnapshotRecord
-from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["NativeSnapshotter"]
 
-T = TypeVar("T")
 _Look = tuple[int, int, int, int]
 
 
-class NativeSnapshotter:
+class NativeSnapshotter(FolderSnapshotter):
     """A snapshotter that needs nothing of the kernel."""
 
     name = "native"
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._folders = Folders(store)
-
-    def exists(self, snapshot: SnapshotID) -> bool:
-        """See Snapshotter."""
-        return self._folders.exists(snapshot)
-
-    def path(self, snapshot: SnapshotID) -> Path:
-        """See Snapshotter."""
-        return self._folders.path(snapshot)
-
-    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
-        """See Snapshotter."""
-        return self._folders.paths(snapshot)
-
-    @contextmanager
-    def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
-        """See Snapshotter."""
-        paths = self._folders.paths(snapshot)
-        if len(paths) == 1:
-            yield paths[0]
-            return
-        with self.view((snapshot,)) as root:
-            yield root
 
     def prepare(
         self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
     ) -> Draft:
         """See Snapshotter."""
-        return _NativeDraft(
-            self._folders, parents, copied=merged and bool(parents or over), over=over
-        )
+        copied = merged and bool(parents or over)
+        return _NativeDraft(self._folders, parents, copied=copied, over=over)
 
     @contextmanager
     def view(self, stack: Stack) -> Iterator[Path]:
@@ -81,23 +52,6 @@ class NativeSnapshotter:
         finally:
             self._store.discard(folder)
 
-    def unpack(
-        self,
-        snapshot: SnapshotID,
-        fill: Callable[[Path], T],
-        record: SnapshotRecord | None = None,
-    ) -> T:
-        """See Snapshotter."""
-        return self._folders.unpack(snapshot, fill, record)
-
-    def remove(self, snapshot: SnapshotID) -> None:
-        """See Snapshotter."""
-        self._folders.remove(snapshot)
-
-    def usage(self, snapshot: SnapshotID) -> int:
-        """See Snapshotter."""
-        return self._folders.usage(snapshot)
-
 
 class _NativeDraft(Draft):
     def __init__(
@@ -107,7 +61,7 @@ class _NativeDraft(Draft):
         self._parents = parents
         self._over = over
         self._copied = copied
-        self._tree = folders.store.temporary("draft")
+        self._tree = folders.store.temporary("draft", many=True)
         self._folder = self._tree
         self._looks: dict[str, _Look] | None = None
 

@@ -8,15 +8,15 @@ isn't worth waiting for in a directory that no crash leaves behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from polyarch.errors import NamespaceForbidden
-from polyarch.snapshot.folders import Folders
+from polyarch.snapshot.folders import Folders, FolderSnapshotter
 from polyarch.snapshot.mounting import OverlayMode, mount_overlay, unmount
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import is_opaque, is_whiteout
@@ -25,8 +25,6 @@ from polyarch.store.store import Store
 from polyarch.store.trouble import FULL, store_error, store_trouble
 
 __all__ = ["OverlaySnapshotter", "find_overlay_mode"]
-
-T = TypeVar("T")
 
 
 def find_overlay_mode(store: Store) -> OverlayMode | None:
@@ -62,38 +60,14 @@ def _works(folder: Path, mode: OverlayMode) -> bool:
     return is_whiteout(os.lstat(upper / "file")) and is_opaque(str(upper / "folder"))
 
 
-class OverlaySnapshotter:
+class OverlaySnapshotter(FolderSnapshotter):
     """A snapshotter over overlayfs, in the mount namespace that the process is in."""
 
     name = "overlay"
 
     def __init__(self, store: Store, mode: OverlayMode) -> None:
-        self._store = store
-        self._folders = Folders(store)
+        super().__init__(store)
         self._mode = mode
-
-    def exists(self, snapshot: SnapshotID) -> bool:
-        """See Snapshotter."""
-        return self._folders.exists(snapshot)
-
-    def path(self, snapshot: SnapshotID) -> Path:
-        """See Snapshotter."""
-        return self._folders.path(snapshot)
-
-    def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
-        """See Snapshotter."""
-        return self._folders.paths(snapshot)
-
-    @contextmanager
-    def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
-        """See Snapshotter."""
-        paths = self._folders.paths(snapshot)
-        if len(paths) == 1:
-            yield paths[0]
-            return
-        # Whiteouts are in the upper one only, and hide nothing but what is in the lower one.
-        with self.view((snapshot,)) as root:
-            yield root
 
     def prepare(
         self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None
@@ -129,23 +103,6 @@ class OverlaySnapshotter:
         finally:
             self._store.discard(folder)
 
-    def unpack(
-        self,
-        snapshot: SnapshotID,
-        fill: Callable[[Path], T],
-        record: SnapshotRecord | None = None,
-    ) -> T:
-        """See Snapshotter."""
-        return self._folders.unpack(snapshot, fill, record)
-
-    def remove(self, snapshot: SnapshotID) -> None:
-        """See Snapshotter."""
-        self._folders.remove(snapshot)
-
-    def usage(self, snapshot: SnapshotID) -> int:
-        """See Snapshotter."""
-        return self._folders.usage(snapshot)
-
 
 class _OverlayDraft(Draft):
     def __init__(
@@ -163,7 +120,7 @@ class _OverlayDraft(Draft):
         self._over = over
         self._wants_mount = mounted
         self._is_mounted = False
-        self._side = folders.store.temporary("draft")
+        self._side = folders.store.temporary("draft", many=True)
         self._folder = self._side
 
     @property

@@ -52,8 +52,9 @@ class Draft(AbstractContextManager["Draft"], Protocol):
 class Snapshotter(Protocol):
     """Where snapshots are kept. All methods may be called from many threads and processes at once."""
 
-    name: str
-    """`overlay` or `native`."""
+    @property
+    def name(self) -> str:
+        """`overlay` or `native`."""
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """Return whether the snapshot is here, whole."""

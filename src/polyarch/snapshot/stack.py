@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 
 from polyarch.digest import DiffID, hex_of, sha256
 from polyarch.oci.descriptor import Descriptor
@@ -47,6 +48,23 @@ class LayerStack:
     """A stack of layers, base first."""
 
     layers: tuple[LayerRef, ...] = ()
+
+    @staticmethod
+    def of_image(
+        diff_ids: Sequence[DiffID], blobs: Sequence[Descriptor], source: str
+    ) -> LayerStack:
+        """Return the layers of an image whose blobs are at `source`; there is one for each diff ID."""
+        return LayerStack(
+            layers=tuple(
+                LayerRef(
+                    snapshot=snapshot_of_diff(diff_id),
+                    diff_id=diff_id,
+                    blob=blob,
+                    sources=(source,),
+                )
+                for diff_id, blob in zip(diff_ids, blobs, strict=True)
+            )
+        )
 
     @property
     def snapshots(self) -> tuple[SnapshotID, ...]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyarch.digest import Digest
+from polyarch.pattern import pattern
 from polyarch.progress import Event, LogEvent, Sink, StepEvent
 from polyarch.record import replace
 from polyarch.store.trees import remove_tree
@@ -27,7 +28,7 @@ _MOST_BUILDS = 20
 _MOST_SECONDS = 14 * 24 * 3600
 _MOST_BYTES = 256 << 20
 _CUT = b"\n[the log ends here: those of the build have reached 256MiB]\n"
-_PLACE = re.compile(r"\[([^\]]*)\]")
+_PLACE = pattern(r"\[([^\]]*)\]")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from polyarch.digest import Digest, hex_of, parse_digest
+from polyarch.digest import Digest, hasher, hex_of, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, StoreError
 from polyarch.record import frozen
 from polyarch.store.images import documents
@@ -164,8 +164,7 @@ def _set_aside(store: Store) -> None:
 
 
 def _is_sound(path: Path, digest: Digest) -> bool:
-    algorithm = digest.partition(":")[0]
     with suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
-        found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+        found = hashlib.file_digest(file, lambda: hasher(digest))
         return found.hexdigest() == hex_of(digest)
     return True  # removed meanwhile

@@ -8,6 +8,10 @@ or removed: it no longer grows.
 The file is in WAL mode, so that readers never wait. `synchronous=NORMAL` may lose the last
 transactions in a power failure, but neither in a crash nor in a kill, and never leaves a damaged file;
 a lost record means that a step runs again.
+
+To close the file is to sync it: SQLite carries over what is in the log of writes, which takes three syncs,
+and the next write begins a log anew, which takes two more. A process that is about to end leaves the
+file as a kill would (`Database.leave`): the log stays, and the next process writes on at its end.
 """
 
 from __future__ import annotations
@@ -30,6 +34,10 @@ Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
 _BUSY_SECONDS = 60.0
+_LONG_LOG = 1 << 20
+"""A log of so many bytes is carried over after all: who opens the file next reads it (a millisecond)."""
+_left: list[sqlite3.Connection] = []
+"""What `Database.leave` has left: a connection that nobody refers to is closed by Python."""
 
 
 class Database:
@@ -106,6 +114,17 @@ class Database:
             self._local = threading.local()
         for connection in connections:
             connection.close()
+
+    def leave(self) -> None:
+        """Close nothing, unless the log is long: the process is about to end, by `os._exit`.
+
+        Nothing of the file may be used afterwards.
+        """
+        with suppress(OSError):
+            if os.stat(f"{self.path}-wal").st_size < _LONG_LOG:
+                _left.extend(self._connections)
+                return
+        self.close()
 
     def reset(self) -> None:
         """Forget which schemas were ensured: the file was replaced by a new one."""

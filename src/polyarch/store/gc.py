@@ -22,8 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.record import frozen, replace
+from polyarch.record import frozen
 from polyarch.store.images import reach
+from polyarch.store.policy import Policy
 from polyarch.store.refs import RefKind
 from polyarch.store.snapshots import RecordType
 from polyarch.store.store import Store
@@ -31,34 +32,12 @@ from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
 from polyarch.store.usage import Usage, usage
 
-__all__ = ["Freed", "Policy", "collect", "default_policies"]
+__all__ = ["Freed", "collect"]
 
-_GB = 1_000_000_000
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _HIDDEN = frozenset({RecordType.INTERNAL, RecordType.FRONTEND})
-_SHORT_LIVED = frozenset({RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT})
 _SOURCE_SECONDS = 60 * _DAY
-
-
-@frozen
-class Policy:
-    """One rule of the collector. Sizes are bytes, times are seconds; 0 means that there is no bound."""
-
-    types: frozenset[RecordType] = frozenset()
-    """Only records of these types; all if empty."""
-    matches: Callable[[Usage], bool] | None = None
-    """Only records that this accepts: the filters of `prune`."""
-    keep_seconds: float = 0.0
-    """Records used since then stay."""
-    reserved: int = 0
-    """So much always stays."""
-    max_used: int = 0
-    """No more than this should be used."""
-    min_free: int = 0
-    """So much of the disk should be free."""
-    all: bool = False
-    """Internal and frontend records, and those that images share, go too."""
 
 
 @frozen
@@ -70,29 +49,6 @@ class Freed:
     size: int = 0
     complete: bool = True
     """Whether blobs were swept, too: not while somebody works on the store, or collects already."""
-
-
-def default_policies(
-    total: int, *, reserved: int = 0, max_used: int = 0, min_free: int = 0
-) -> tuple[Policy, ...]:
-    """Return BuildKit's default policies for a disk of `total` bytes (0: unknown).
-
-    Each bound can be set by hand. Percentages become bytes as BuildKit reckons them.
-    """
-    reserved = reserved or min(_part(total, 10), 10 * _GB)
-    max_used = max_used or min(_part(total, 80), 100 * _GB)
-    min_free = min_free or _part(total, 20)
-    bounded = Policy(reserved=reserved, max_used=max_used, min_free=min_free)
-    return (
-        Policy(types=_SHORT_LIVED, keep_seconds=48 * _HOUR, max_used=512_000_000),
-        replace(bounded, keep_seconds=60 * _DAY),
-        bounded,
-        replace(bounded, all=True),
-    )
-
-
-def _part(total: int, percent: int) -> int:
-    return (total * percent // 100 // (1 << 30) + 1) * _GB if total else 2 * _GB
 
 
 def collect(

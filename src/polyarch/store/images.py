@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
+from polyarch.golang.json import read_json
 from polyarch.store.blobs import Blobs
-from polyarch.text.jsontext import read_json
 
 __all__ = ["documents", "layers_of", "reach"]
 

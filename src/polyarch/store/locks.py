@@ -10,17 +10,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from polyarch.pattern import pattern
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["Locks"]
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.:@+-]{1,150}\Z")
+_PLAIN = pattern(r"[A-Za-z0-9_.:@+-]{1,150}\Z")
 _POLL_SECONDS = 0.02
 
 

@@ -39,6 +39,7 @@ from polyarch.store.locks import Locks
 from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
 from polyarch.store.snapshots import SnapshotRecords
+from polyarch.store.spread import make_apart
 from polyarch.store.statindex import StatIndex
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
@@ -54,11 +55,15 @@ class Store:
     Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
     a scratch folder and connections of its own. With `works=False` the caller promises to add no blobs
     or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
+    With `ends=True` it promises to end the process, by `os._exit`, when the store is closed.
     Raises StoreError.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False, works: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, sync: bool = False, works: bool = True, ends: bool = False
+    ) -> None:
         self.root = root
+        self._ends = ends
         self._held = ExitStack()
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
@@ -86,17 +91,23 @@ class Store:
     def scratch(self) -> Path:
         """This process' own folder, on the store's file system; gone when the process is."""
         with self._lock:
-            if self._scratch is None or self._scratch.pid != os.getpid():
-                with store_trouble("make a folder in", self.root / "tmp"):
-                    self._scratch = _Scratch(self.root / "tmp")
-            return self._scratch.path
+            return self._own().path
 
-    def temporary(self, kind: str = "file") -> Path:
-        """Return a fresh name in the scratch folder; nothing is there yet."""
-        scratch = self.scratch
+    def temporary(self, kind: str = "file", *, many: bool = False) -> Path:
+        """Return a fresh name in the scratch folder; nothing is there yet.
+
+        With `many` it is for a tree in which many files will be made (`polyarch.store.spread`).
+        """
         with self._lock:
+            own = self._own()
             self._fresh += 1
-            return scratch / f"{kind}-{self._fresh}"
+            return (own.layers() if many else own.path) / f"{kind}-{self._fresh}"
+
+    def _own(self) -> _Scratch:
+        with store_trouble("make a folder in", self.root / "tmp"):
+            if self._scratch is None or self._scratch.pid != os.getpid():
+                self._scratch = _Scratch(self.root / "tmp")
+            return self._scratch
 
     def discard(self, path: Path) -> None:
         """Remove a tree of the store: out of sight at once by a rename, then file by file."""
@@ -108,7 +119,10 @@ class Store:
 
     def close(self) -> None:
         """Close the database and remove the scratch folder."""
-        self.database.close()
+        if self._ends:
+            self.database.leave()
+        else:
+            self.database.close()
         self._held.close()
         with self._lock:
             scratch, self._scratch = self._scratch, None
@@ -185,6 +199,13 @@ class _Scratch:
     def __init__(self, parent: Path) -> None:
         self.pid = os.getpid()
         self.path, self._descriptor = self._make(parent)
+        self._layers: Path | None = None
+
+    def layers(self) -> Path:
+        """Return a folder in it for trees of many files."""
+        if self._layers is None:
+            self._layers = make_apart(self.path, "layers")
+        return self._layers
 
     def _make(self, parent: Path) -> tuple[Path, int]:
         while True:

@@ -1,1 +1,1 @@
-"""Texts as Go reads and writes them: quoting, numbers, CSV, patterns, ignore files."""
+"""Texts that users and tools write: patterns and ignore files, file modes, owners, addresses of repositories."""

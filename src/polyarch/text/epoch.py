@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 
 __all__ = ["has_date", "parse_epoch"]
 
-_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = pattern(r"-?[0-9]{1,19}")
 _FIRST = -62_167_219_200
 _END = 253_402_300_800
 """The years 0 to 9999, which are all that a config of an image can tell of (RFC 3339)."""

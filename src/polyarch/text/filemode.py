@@ -9,17 +9,17 @@ Other than BSD's, BuildKit's library knows `X` behind `=` and `-`, as Linux does
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["FileMode", "parse_mode"]
 
-_OCTAL = re.compile(r"[0-7]+")
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
+_OCTAL = pattern(r"[0-7]+")
+_CLAUSE = pattern(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
+_ACTION = pattern(r"([-+=])([rwxXstugo]*)")
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o007, "a": 0o6777}
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
 _PERMISSIONS = {"r": 0o444, "w": 0o222, "x": 0o111}

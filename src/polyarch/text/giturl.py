@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from polyarch.errors import InputError
-from polyarch.record import frozen, mutable
-from polyarch.text.gotext import quote
+from polyarch.golang.strconv import find_bool, quote
+from polyarch.pattern import pattern
+from polyarch.record import frozen, replace
 
 __all__ = ["GitReference", "GitURL", "parse_git_reference", "parse_git_url"]
 
 _SCHEMES = frozenset({"git", "http", "https", "ssh"})
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SCP = re.compile(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_SCHEME = pattern(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCP = pattern(r"(?:([A-Za-z0-9._-]+)@)([A-Za-z0-9.-]+):(.+)", re.DOTALL)
 _SHORTHAND = "github.com/"
 _FLAGS = frozenset({"submodules", "keep-git-dir", "fetch-by-commit"})
 
@@ -40,7 +39,7 @@ class GitURL:
     query: Mapping[str, tuple[str, ...]] | None = None
 
 
-@mutable
+@frozen
 class GitReference:
     """A repository and what is meant of it; "" and None for what wasn't said.
 
@@ -142,68 +141,71 @@ def parse_git_reference(text: str) -> GitReference | None:
         ambiguous=is_shorthand,
         unencrypted=url.scheme in {"git", "http"},
     )
-    _apply_query(reference, url.query or {})
-    return reference
+    return _with_query(reference, url.query or {})
 
 
-def _apply_query(reference: GitReference, query: Mapping[str, tuple[str, ...]]) -> None:
+def _with_query(reference: GitReference, query: Mapping[str, tuple[str, ...]]) -> GitReference:
     refs = {"tag": "", "branch": ""}
     for name, values in query.items():
-        if len(values) > 1:
-            raise InputError(f"query {quote(name)} has multiple values")
-        value = values[0]
-        if not value and name not in _FLAGS:
-            raise InputError(f"query {quote(name)} has no value")
+        value = _single(name, values)
         if name in refs:
             refs[name] = value
-        elif name == "ref":
-            _agree(reference, value)
         elif name in _SETTERS:
-            _SETTERS[name](reference, value)
+            reference = _SETTERS[name](reference, value)
         else:
             raise InputError(f"unexpected query {quote(name)}")
     if refs["tag"] and refs["branch"]:
         raise InputError("branch conflicts with tag")
     for name, prefix in (("tag", "refs/tags/"), ("branch", "refs/heads/")):
         if refs[name]:
-            _agree(reference, prefix + refs[name].removeprefix(prefix))
+            reference = _set_ref(reference, prefix + refs[name].removeprefix(prefix))
+    return reference
 
 
-def _agree(reference: GitReference, ref: str) -> None:
+def _single(name: str, values: tuple[str, ...]) -> str:
+    if len(values) > 1:
+        raise InputError(f"query {quote(name)} has multiple values")
+    if not values[0] and name not in _FLAGS:
+        raise InputError(f"query {quote(name)} has no value")
+    return values[0]
+
+
+def _set_ref(reference: GitReference, ref: str) -> GitReference:
     if reference.ref and reference.ref != ref:
         raise InputError(f"ref conflicts: {quote(reference.ref)} vs {quote(ref)}")
-    reference.ref = ref
+    return replace(reference, ref=ref)
 
 
-def _set_subdir(reference: GitReference, value: str) -> None:
+def _set_subdir(reference: GitReference, value: str) -> GitReference:
     if reference.subdir and reference.subdir != value:
         raise InputError(f"subdir conflicts: {quote(reference.subdir)} vs {quote(value)}")
-    reference.subdir = value
+    return replace(reference, subdir=value)
 
 
-def _set_checksum(reference: GitReference, value: str) -> None:
-    reference.checksum = value
+def _set_checksum(reference: GitReference, value: str) -> GitReference:
+    return replace(reference, checksum=value)
 
 
-def _set_keep(reference: GitReference, value: str) -> None:
-    reference.keep_git_dir = _flag("keep-git-dir", value)
+def _set_keep(reference: GitReference, value: str) -> GitReference:
+    return replace(reference, keep_git_dir=_flag("keep-git-dir", value))
 
 
-def _set_submodules(reference: GitReference, value: str) -> None:
-    reference.submodules = _flag("submodules", value)
+def _set_submodules(reference: GitReference, value: str) -> GitReference:
+    return replace(reference, submodules=_flag("submodules", value))
 
 
-def _set_by_commit(reference: GitReference, value: str) -> None:
-    reference.fetch_by_commit = _flag("fetch-by-commit", value)
+def _set_by_commit(reference: GitReference, value: str) -> GitReference:
+    return replace(reference, fetch_by_commit=_flag("fetch-by-commit", value))
 
 
-def _set_mtime(reference: GitReference, value: str) -> None:
+def _set_mtime(reference: GitReference, value: str) -> GitReference:
     if value not in {"checkout", "commit"}:
         raise InputError(f'invalid mtime value: {quote(value)} (must be "checkout" or "commit")')
-    reference.mtime = value
+    return replace(reference, mtime=value)
 
 
 _SETTERS = {
+    "ref": _set_ref,
     "subdir": _set_subdir,
     "checksum": _set_checksum,
     "commit": _set_checksum,
@@ -215,8 +217,7 @@ _SETTERS = {
 
 
 def _flag(name: str, value: str) -> bool:
-    if value == "" or value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise InputError(f"invalid {name} value: {quote(value)}")
+    found = True if value == "" else find_bool(value)
+    if found is None:
+        raise InputError(f"invalid {name} value: {quote(value)}")
+    return found

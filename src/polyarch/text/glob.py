@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = [
@@ -31,7 +32,7 @@ _BOM = "\ufeff"
 _GO_SPECIAL = frozenset(".+()|{}$")
 # What Go's filepath.Match accepts: a class isn't empty, and in it `]` and `-` are escaped.
 _CLASS_CHAR = r"(?:[^\]\-\\]|\\.)"
-_SYNTAX = re.compile(rf"(?:[^\[\\]|\\.|\[\^?+(?:{_CLASS_CHAR}(?:-{_CLASS_CHAR})?)+\])*", re.DOTALL)
+_SYNTAX = pattern(rf"(?:[^\[\\]|\\.|\[\^?+(?:{_CLASS_CHAR}(?:-{_CLASS_CHAR})?)+\])*", re.DOTALL)
 _CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _PERL = {"d": r"\d", "D": r"\D", "s": r"\t\n\f\r ", "S": r"\S", "w": r"\w", "W": r"\W"}
 _ANCHORS = {"A": r"\A", "b": r"\b", "B": r"\B", "z": r"\Z"}
@@ -51,9 +52,9 @@ _NAMED = {
     "word": "0-9A-Za-z_",
     "xdigit": "0-9A-Fa-f",
 }
-_OCTAL = re.compile(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
-_HEX = re.compile(r"x(?:([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,8})\})")
-_NAMED_CLASS = re.compile(r"\[:(\^?)([^]\[]*?):\]")
+_OCTAL = pattern(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
+_HEX = pattern(r"x(?:([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,8})\})")
+_NAMED_CLASS = pattern(r"\[:(\^?)([^]\[]*?):\]")
 
 
 class BadPattern(InputError):

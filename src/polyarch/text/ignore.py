@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from polyarch.errors import InputError
+from polyarch.golang.unicode import SPACE
 from polyarch.record import frozen
 from polyarch.text.glob import (
     BadPattern,
@@ -26,7 +27,6 @@ from polyarch.text.glob import (
     translate,
 )
 from polyarch.text.globmachine import count_loops, machine
-from polyarch.text.gotext import SPACE
 
 __all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from polyarch.pattern import pattern
 
 __all__ = ["has_names", "owner_number"]
 
-_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,10})")
+_NUMBER = pattern(r"([+-]?)0*([0-9]{1,10})")
 _LIMIT = 1 << 31
 _NOBODY_IN_PARTICULAR = -1
 

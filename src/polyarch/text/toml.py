@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from polyarch.errors import InputError
+from polyarch.pattern import pattern
 
 __all__ = ["normalized"]
 
 Table = Mapping[str, object]
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
-_NEEDS_ESCAPES = re.compile(r"['\x00-\x08\n\x0b-\x1f\x7f]")
-_ESCAPED = re.compile(r'[\\"\x00-\x1f\x7f]')
+_BARE_KEY = pattern(r"[A-Za-z0-9_-]+\Z")
+_NEEDS_ESCAPES = pattern(r"['\x00-\x08\n\x0b-\x1f\x7f]")
+_ESCAPED = pattern(r'[\\"\x00-\x1f\x7f]')
 _SHORT = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 
+from polyarch.pattern import pattern
 from polyarch.text.glob import BadPattern, check_syntax
 
 __all__ = ["compile_name", "has_wildcards", "split_pattern"]
 
-_ATOM = re.compile(r"\\(.)|\[(\^?)((?:\\.|[^\]\\])+)\]|(.)", re.DOTALL)
-_CLASS_CHAR = re.compile(r"\\(.)|(-)|(.)", re.DOTALL)
-_NOTHING = re.compile(r"(?!)")
+_ATOM = pattern(r"\\(.)|\[(\^?)((?:\\.|[^\]\\])+)\]|(.)", re.DOTALL)
+_CLASS_CHAR = pattern(r"\\(.)|(-)|(.)", re.DOTALL)
+_NOTHING = pattern(r"(?!)")
 
 
 def has_wildcards(path: str) -> bool:

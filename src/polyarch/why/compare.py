@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from polyarch.explanation import Cause
+from polyarch.request.explanation import Cause
 from polyarch.why.trace import Trace
 
 __all__ = ["op_differences"]

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from polyarch.digest import Digest
-from polyarch.explanation import Cause, Explanation
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Cause, Explanation
 from polyarch.solver.facts import Facts
 from polyarch.why.compare import op_differences
 from polyarch.why.history import History, Project, TraceRow

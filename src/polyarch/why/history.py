@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from polyarch.digest import Digest, sha256
-from polyarch.explanation import Cause, Explanation
 from polyarch.record import asdict, frozen
+from polyarch.request.explanation import Cause, Explanation
 from polyarch.why.listing import FileMark, pack, unpack
 from polyarch.why.trace import Slot, Trace
 

@@ -8,20 +8,20 @@ store; too large a one isn't kept.
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from polyarch.explanation import Cause
+from polyarch.pattern import pattern
+from polyarch.request.explanation import Cause
 from polyarch.why.seen import UNREAD, Seen
 
 __all__ = ["FileMark", "differences", "list_seen", "pack", "unpack"]
 
 MOST_FILES = 50_000
 _FAST = 1
-_HEADER = re.compile(rb"(\d+) (\d+) (\d+) (\d+)")
+_HEADER = pattern(rb"(\d+) (\d+) (\d+) (\d+)")
 _MARK = struct.Struct("<IIII8s4s")
 _LIMIT = 0xFFFFFFFF
 _DIGEST = 32

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp, ScratchOp
 from polyarch.graph.vertex import Vertex
+from polyarch.pattern import pattern
 from polyarch.record import asdict, field, frozen, replace
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import InputPart
@@ -32,7 +32,7 @@ __all__ = [
     "scrubbed",
 ]
 
-_LOGIN = re.compile(r"://[^/\s@]+@")
+_LOGIN = pattern(r"://[^/\s@]+@")
 _LONGEST = 2000
 _KEPT = 200
 

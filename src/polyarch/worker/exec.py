@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from polyarch import request
 from polyarch.cdi.devices import Devices
-from polyarch.errors import InputError, NoEmulator, StepFailed
+from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
@@ -23,30 +22,20 @@ from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
-from polyarch.runtime.network import hosts_file
-from polyarch.runtime.step import Bind, Mount, Network, Resources, Security, Step, Ulimit
+from polyarch.runtime.step import Bind, Mount, Security, Step
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
-from polyarch.worker.copy import make_folders
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
+from polyarch.worker.stepform import Process, make_step, network_mounts
 from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.users import Owner, account
 
-__all__ = ["StepRunner", "write_network_files"]
+__all__ = ["StepRunner"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
-
-
-def write_network_files(folder: Path, *, hosts: str, resolv_conf: str) -> None:
-    """Write what a step gets as `/etc/hosts` and `/etc/resolv.conf`: for every user in it to read."""
-    for name, text in (("hosts", hosts), ("resolv.conf", resolv_conf)):
-        path = folder / name
-        path.write_text(text)
-        path.chmod(0o644)  # whatever the umask says
 
 
 @frozen
@@ -90,7 +79,7 @@ class StepRunner:
                 self.mounts.ready(vertex, sources, reading, folder, cancel)
             )
             mounted.mounts[:0] = self._files(op, folder)
-            step = self._step(op, draft.root, emulation, mounted, vertex)
+            step = self._step(op, draft.root, emulation, mounted)
             log = self._log(vertex)
             try:
                 ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
@@ -113,11 +102,7 @@ class StepRunner:
         return StepLog(vertex, self.sink, secrets.masker)
 
     def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
-        try:
-            emulation = self.foreign.prepare(op.platform)
-        except NoEmulator as error:
-            error.place = vertex.location
-            raise
+        emulation = self.foreign.prepare(op.platform)
         if emulation.emulator:
             # The step's name stays as it is, which is in the image's history.
             now = time.time()
@@ -127,58 +112,40 @@ class StepRunner:
             )
         return emulation
 
-    def _step(
-        self,
-        op: ExecOp,
-        root: Path,
-        emulation: Emulation,
-        mounted: MountedStep,
-        vertex: Vertex,
-    ) -> Step:
-        try:
-            who = account(root, op.user)
-        except InputError as error:
-            error.place = vertex.location
-            raise
-        make_folders(root, op.cwd, Owner(uid=who.uid, gid=who.gid))
+    def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
         # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
         env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
-        home = {"HOME": who.home}
-        env = {**home, **mounted.defaults, **env, **mounted.env}
-        limits = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in op.ulimits)
-        step = Step(
+        process = Process(
             argv=op.argv,
-            rootfs=str(root),
-            env=tuple(f"{name}={value}" for name, value in env.items()),
+            user=op.user,
             cwd=op.cwd,
-            uid=who.uid,
-            gid=who.gid,
-            # The primary group is among the others, as with BuildKit.
-            groups=(who.gid, *who.groups),
+            env={**mounted.defaults, **env, **mounted.env},
             hostname=op.hostname,
-            network=Network.NONE if op.network == "none" else Network.HOST,
+            network=op.network,
+        )
+        step = replace(
+            make_step(process, root, mounted.mounts, user_namespace=emulation.user_namespace),
             security=Security(op.security),
-            mounts=tuple(mounted.mounts),
-            ulimits=limits,
+            ulimits=op.ulimits,
+            shm_size=op.shm_size,
             cgroup_parent=op.cgroup_parent,
-            resources=_limits(op.resources),
-            user_namespace=emulation.user_namespace,
+            resources=op.resources,
         )
         if op.devices:
             from polyarch.worker.devices import with_devices  # noqa: PLC0415 few steps have any
 
             step = with_devices(step, op.devices, self.devices())
-        return replace(step, shm_size=op.shm_size) if op.shm_size else step
+        return step
 
     def _files(self, op: ExecOp, folder: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
-        locked = ("nosuid", "nodev", "noexec")
-        hosts = hosts_file(op.hostname, op.extra_hosts)
-        write_network_files(folder, hosts=hosts, resolv_conf=self.resolv_conf())
-        mounts: list[Mount] = [
-            Bind(source=str(folder / name), target=f"/etc/{name}", read_only=True, flags=locked)
-            for name in ("resolv.conf", "hosts")
-        ]
+        mounts = network_mounts(
+            folder,
+            op.hostname,
+            resolv_conf=self.resolv_conf(),
+            extra_hosts=op.extra_hosts,
+            read_only=True,
+        )
         if op.scripts:
             scripts = folder / "scripts"
             scripts.mkdir()
@@ -188,21 +155,6 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
         return mounts
-
-
-def _limits(wanted: request.Resources) -> Resources | None:
-    """Return the limits of a step, None if there are none."""
-    if wanted == request.Resources():
-        return None
-    return Resources(
-        memory=wanted.memory or None,
-        memory_swap=wanted.memory_swap or None,
-        cpu_shares=wanted.cpu_shares or None,
-        cpu_period=wanted.cpu_period or None,
-        cpu_quota=wanted.cpu_quota or None,
-        cpuset_cpus=wanted.cpuset_cpus,
-        cpuset_mems=wanted.cpuset_mems,
-    )
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:

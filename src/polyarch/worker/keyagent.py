@@ -7,7 +7,6 @@ its memory and never in a file of ours. The agent ends with the build; with the 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Self
 
 from polyarch.errors import InputError, MachineError
+from polyarch.pattern import pattern
 
 __all__ = ["LARGEST_KEY", "Agents", "read_key"]
 
 LARGEST_KEY = 100 << 10
 """In bytes, as with buildx."""
-_PID = re.compile(rb"SSH_AGENT_PID=([0-9]+)")
+_PID = pattern(rb"SSH_AGENT_PID=([0-9]+)")
 
 
 class Agents(Mapping[str, str]):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import binascii
 import itertools
-import re
 import sys
 import threading
 from bisect import bisect_left
@@ -21,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from polyarch.errors import PolyarchError
+from polyarch.pattern import pattern
 from polyarch.progress import Event, Sink, StepEvent
 from polyarch.record import replace
 
@@ -40,7 +40,7 @@ _FEW = 24
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # A secret may be a whole header: what is secret of it is the rest.
 _SCHEMES = frozenset({b"basic", b"bearer", b"token"})
-_SETTING = re.compile(rb"(?:export\s+)?[A-Za-z_][\w.-]*\s*=(.*)")
+_SETTING = pattern(rb"(?:export\s+)?[A-Za-z_][\w.-]*\s*=(.*)")
 # Shorter values of settings are words like "production" and numbers of ports, most of the time.
 _LEAST_VALUE = 12
 Span = tuple[int, int]

@@ -9,18 +9,18 @@ put them, and the rest is an ordinary directory.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from polyarch.graph.op import CopyAction, FileAction
+from polyarch.pattern import pattern
 from polyarch.snapshot.copying import copy_metadata
 from polyarch.store.layerform import look_up
 
 __all__ = ["find_plot", "lay_out"]
 
-_NUMBERS = re.compile(r"(?:[0-9]+(?::[0-9]+)?)?")
+_NUMBERS = pattern(r"(?:[0-9]+(?::[0-9]+)?)?")
 
 
 def find_plot(

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree
@@ -42,11 +42,11 @@ class RemoteSources:
 
     def file(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
         """Fetch a file. Raises RemoteError, IntegrityError, StoreError."""
-        from polyarch.registry.download import Getter  # noqa: PLC0415
-        from polyarch.registry.follow import Sender  # noqa: PLC0415
+        from polyarch.http.download import Getter  # noqa: PLC0415
+        from polyarch.http.follow import Sender  # noqa: PLC0415
         from polyarch.worker.source_http import HttpSource  # noqa: PLC0415
 
-        sender = Sender(hosts=load_hosts(self.environ), pools=self.pools)
+        sender = Sender(endpoint_of=load_hosts(self.environ).endpoint, pools=self.pools)
         getter = Getter(sender=sender, cancel=cancel)
         return HttpSource(store=self.store, getter=getter, secrets=self.secrets).fetch(op, cancel)
 

@@ -23,13 +23,14 @@ from urllib.parse import urlsplit
 from polyarch import process
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound, RemoteError
 from polyarch.graph.op import GitOp
+from polyarch.http.download import Getter
+from polyarch.http.follow import Sender
+from polyarch.http.origin import origin_of
+from polyarch.http.pools import Pools
+from polyarch.pattern import pattern
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import load_hosts
-from polyarch.registry.origin import origin_of
-from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
 from polyarch.text.epoch import has_date
@@ -37,14 +38,14 @@ from polyarch.worker.secrets import Secrets
 
 __all__ = ["GitSource", "GitTree", "set_times", "without_login"]
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_HEX = re.compile(r"[0-9a-fA-F]+\Z")
-_HEAD = re.compile(r"refs/heads/(\S+)")
-_SHALLOW = re.compile(r"--depth|shallow")
-_MOVED = re.compile(r"unable to access '([^']+)': The requested URL returned error: 30[12378]\b")
+_COMMIT = pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_HEX = pattern(r"[0-9a-fA-F]+\Z")
+_HEAD = pattern(r"refs/heads/(\S+)")
+_SHALLOW = pattern(r"--depth|shallow")
+_MOVED = pattern(r"unable to access '([^']+)': The requested URL returned error: 30[12378]\b")
 _MOVES = 5
 _REFS = "/info/refs?service=git-upload-pack"
-_SSH_COMPLAINT = re.compile(r"Permission denied|Host key verification failed")
+_SSH_COMPLAINT = pattern(r"Permission denied|Host key verification failed")
 _INHERITED = (
     "PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
@@ -100,7 +101,7 @@ class GitSource:
     def _destination(self, url: str, cancel: CancelToken) -> str:
         """Return where a repository has moved to."""
         pools = Pools(self.environ)
-        sender = Sender(hosts=load_hosts(self.environ), pools=pools)
+        sender = Sender(endpoint_of=load_hosts(self.environ).endpoint, pools=pools)
         getter = Getter(sender=sender, cancel=cancel)
         try:
             with getter.get(f"{url}{_REFS}", {}, self._authorization(url)) as reply:
@@ -313,13 +314,7 @@ class _Git:
         if ended.status == 127:
             raise MachineError("git was not found", hint="apt install git")
         if ended.status != 0:
-            lines = _text(ended.stderr).strip().splitlines()
-            said = [line for line in lines if line.startswith(("fatal", "error"))]
-            said += [line for line in lines if _SSH_COMPLAINT.search(line)]
-            raise RemoteError(
-                f"git {arguments[0]}: {_redacted('; '.join(dict.fromkeys(said)) or str(ended))}",
-                hint=_git_hint(" ".join(lines)),
-            )
+            raise _git_failed(arguments[0], ended)
         return ended.stdout.decode(errors="replace")
 
     def _run(self, arguments: tuple[str, ...]) -> process.Completed:
@@ -330,6 +325,16 @@ class _Git:
 
 def _text(data: bytes) -> str:
     return data.decode(errors="replace")
+
+
+def _git_failed(command: str, ended: process.Completed) -> RemoteError:
+    lines = _text(ended.stderr).strip().splitlines()
+    said = [line for line in lines if line.startswith(("fatal", "error"))]
+    said += [line for line in lines if _SSH_COMPLAINT.search(line)]
+    return RemoteError(
+        f"git {command}: {_redacted('; '.join(dict.fromkeys(said)) or str(ended))}",
+        hint=_git_hint(" ".join(lines)),
+    )
 
 
 def _git_hint(said: str) -> str:

@@ -8,19 +8,18 @@ The file is the only one of a tree: mode 0600, owner 0:0, its time that of Last-
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from polyarch.digest import Digest, hex_of, sha256
+from polyarch.digest import Digest, hasher, hex_of, sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
+from polyarch.http.download import Getter
+from polyarch.http.follow import Reply
+from polyarch.http.origin import redacted
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Reply
-from polyarch.registry.origin import redacted
 from polyarch.store.downloads import Download, Downloads
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
@@ -73,14 +72,14 @@ class HttpSource:
 
     def _is(self, digest: Digest, expected: str) -> bool:
         """Tell whether a blob has the expected digest, which may be of another algorithm."""
-        algorithm, _, encoded = expected.partition(":")
-        if algorithm == "sha256":
+        if expected.startswith("sha256:"):
             return digest == expected
-        found = hashlib.new(algorithm, usedforsecurity=False)
+        wanted = Digest(expected)
+        found = hasher(wanted)
         with self.store.blobs.open(digest) as blob:
             while piece := blob.read(_CHUNK):
                 found.update(piece)
-        return found.hexdigest() == encoded
+        return found.hexdigest() == hex_of(wanted)
 
     def _download(self, url: str, known: Download | None, cancel: CancelToken) -> Download:
         fields: dict[str, str] = {}
@@ -93,7 +92,9 @@ class HttpSource:
                 return known
             if not 200 <= answer.status < 400:
                 raise RemoteError(
-                    f"invalid response status {answer.status}", hint=f"asked for {redacted(url)}"
+                    f"invalid response status {answer.status}",
+                    hint=f"asked for {redacted(url)}",
+                    status=answer.status,
                 )
             return Download(
                 url=url,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from polyarch.digest import DiffID, Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound
-from polyarch.graph.op import ImageOp
+from polyarch.golang.json import read_json
 from polyarch.graph.vertex import Vertex
+from polyarch.images.place import Place
+from polyarch.images.places import Places
+from polyarch.images.store_place import Fetcher, KeptDocuments
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.index import choose, parse_index
@@ -27,48 +28,23 @@ from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, StatusEvent, cancellable, step
+from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen, mutable
+from polyarch.registry.client import Client
+from polyarch.registry.transport import Transport
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from polyarch.text.jsontext import read_json
 
-__all__ = ["ImageResolver", "ImageSource", "Progress", "Remote", "read_config"]
+__all__ = ["ImageResolver", "ImageSource", "read_config"]
 
 _FETCHES_AT_ONCE = 4
 """Of one image."""
 _FETCHES_IN_ALL = 16
 _MOST_INDEXES = 8
 """Indexes one in another: real ones are flat, and a chain could go on for ever."""
-
-
-class Remote(Protocol):
-    """The registries; `polyarch.registry` implements it."""
-
-    def resolve(self, reference: Reference, cancel: CancelToken) -> Descriptor:
-        """Return what a name stands for now. Raises NotFound, RegistryError."""
-
-    def document(self, reference: Reference, descriptor: Descriptor, cancel: CancelToken) -> bytes:
-        """Return a manifest, index or config, verified. Raises RegistryError, IntegrityError."""
-
-    def fetch(
-        self,
-        references: Iterable[Reference],
-        descriptor: Descriptor,
-        progress: Progress,
-        cancel: CancelToken,
-    ) -> None:
-        """Bring a blob into the store, from the first of the repositories that gives it."""
-
-
-class Progress(Protocol):
-    """Told how many bytes of a blob have come."""
-
-    def __call__(self, current: int) -> None:
-        """Take the number of bytes so far."""
 
 
 def _unpacking() -> AbstractContextManager[object]:
@@ -87,21 +63,12 @@ class ImageSource:
 
     store: Store
     snapshotter: Snapshotter
-    remote: Remote
+    transport: Transport
     sink: Sink
     unpacking: AbstractContextManager[object] = field(default_factory=_unpacking, compare=False)
     fetching: AbstractContextManager[object] = field(
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
-    _stacks: dict[Digest, LayerStack] = field(default_factory=dict)
-
-    def remember(self, manifest: Digest, stack: LayerStack) -> None:
-        """Note which layers the manifest's image has."""
-        self._stacks[manifest] = stack
-
-    def stack(self, op: ImageOp) -> LayerStack:
-        """Return the layers of an image that was resolved before, without fetching them."""
-        return self._stacks[op.digest]
 
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether the snapshots of all layers that came with images are here."""
@@ -133,39 +100,29 @@ class ImageSource:
         with self.store.locks.exclusive(name, check=cancel.check):
             if self.snapshotter.exists(layer.snapshot):
                 return
-            self.ensure_blob(layer, vertex.digest, cancel)
+            self._fetch(layer, vertex, cancel)
             self._extract(layer, vertex, cancel)
 
-    def ensure_blob(self, layer: LayerRef, shown: Digest, cancel: CancelToken) -> None:
-        """Fetch the blob of a layer, if it isn't in the store; shown under the step `shown`."""
-        blob = layer.blob
-        assert blob is not None
-        if self.store.blobs.has(blob.digest, size=blob.size):
-            return
-        with self.store.locks.exclusive(f"fetch-{blob.digest}", check=cancel.check):
-            if self.store.blobs.has(blob.digest, size=blob.size):
-                return
-            status = _Status(self.sink, shown, blob.digest, blob.size)
-            if not self._from_layouts(layer, status.progress, cancel):
-                sources = map(parse_reference, filter(_is_name, layer.sources))
-                with self.fetching:
-                    self.remote.fetch(sources, blob, status.progress, cancel)
-            status.end()
+    def places(self, cancel: CancelToken) -> Places:
+        """Return where images are."""
+        return Places(Client(self.transport, cancel))
 
-    def _from_layouts(self, layer: LayerRef, progress: Progress, cancel: CancelToken) -> bool:
-        folders = [source for source in layer.sources if not _is_name(source)]
-        if not folders:
-            return False
-        from polyarch.worker.source_layout import fetch_layer  # noqa: PLC0415 - seldom needed
-
+    def _fetch(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
+        fetcher = Fetcher(
+            store=self.store,
+            places=self.places(cancel),
+            cancel=cancel,
+            shown=Step(self.sink, vertex.name, vertex.digest),
+            bound=self.fetching,
+        )
         assert layer.blob is not None
-        return fetch_layer(folders, layer.blob, self.store.blobs, progress, cancel)
+        fetcher.ensure(layer.blob, layer.sources)
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         blob, diff_id = layer.blob, layer.diff_id
         assert blob is not None
         assert diff_id is not None
-        status = _Status(self.sink, vertex.digest, f"extracting {blob.digest}", 0)
+        shown = Step(self.sink, vertex.name, vertex.digest)
         # Imported by builds that unpack something: an unchanged one is done sooner.
         from polyarch.layer.apply import apply  # noqa: PLC0415
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
@@ -184,68 +141,36 @@ class ImageSource:
                 )
             cancel.check()
 
-        status.progress(0)
         source = layer.sources[0] if layer.sources else blob.digest
         record = SnapshotRecord(
             id=layer.snapshot, diff_id=diff_id, description=f"pulled from {source}"
         )
-        with self.unpacking:
-            self.snapshotter.unpack(layer.snapshot, fill, record)
-        self.store.layers.add(
-            LayerBlob(
-                digest=blob.digest,
-                diff_id=diff_id,
-                media_type=blob.media_type,
-                size=blob.size,
-                compression="",
+        with shown.part(f"extracting {blob.digest}"):
+            with self.unpacking:
+                self.snapshotter.unpack(layer.snapshot, fill, record)
+            self.store.layers.add(
+                LayerBlob(
+                    digest=blob.digest,
+                    diff_id=diff_id,
+                    media_type=blob.media_type,
+                    size=blob.size,
+                    compression="",
+                )
             )
-        )
-        status.end()
 
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
         """Return what resolves names during one build; `pull` asks the registry in any case."""
         return ImageResolver(images=self, cancel=cancel, pull=pull)
 
 
-class _Status:
-    """Shows one blob on its way."""
-
-    def __init__(self, sink: Sink, shown: Digest, identifier: str, total: int) -> None:
-        self._sink = sink
-        self._shown = shown
-        self._id = identifier
-        self._total = total
-        self._started = time.time()
-
-    def progress(self, current: int) -> None:
-        """Show how many bytes there are."""
-        self._send(current, None)
-
-    def end(self) -> None:
-        """Show that it is done."""
-        self._send(self._total, time.time())
-
-    def _send(self, current: int, completed: float | None) -> None:
-        self._sink(
-            StatusEvent(
-                step=self._shown,
-                id=self._id,
-                current=current,
-                total=self._total,
-                started=self._started,
-                completed=completed,
-            )
-        )
-
-
 @frozen
 class _Origin:
-    """Where an image is: `source` is what its layers remember, `document` reads what isn't here."""
+    """Where an image is: `source` is what its layers remember."""
 
     reference: str
     shown: str
     source: str
-    document: Callable[[Descriptor], bytes]
+    documents: KeptDocuments
 
 
 def _is_name(source: str) -> bool:
@@ -275,24 +200,25 @@ class ImageResolver:
             reference=name.canonical,
             shown=name.familiar,
             source=str(name),
-            document=lambda wanted: self.images.remote.document(name, wanted, self.cancel),
+            documents=self._kept(self._places.repository(name)),
         )
         return self._image(origin, root, platform)
 
     def _in_layout(self, address: str, platform: Platform) -> BaseImage:
-        from polyarch.worker.source_layout import open_layout  # noqa: PLC0415 - seldom needed
+        from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom needed
 
-        layout = open_layout(address)
+        wanted = parse_layout(address)
+        layout = open_layout(wanted)
         with self._lock:
             root = self._roots.get(address)
             if root is None:
                 with step(self.images.sink, f"[internal] load metadata for {address}"):
-                    root = self._roots[address] = layout.root()
+                    root = self._roots[address] = layout.load(wanted.target)[0]
         origin = _Origin(
             reference=address,
             shown=address,
-            source=f"{LAYOUT_SCHEME}{layout.folder}",
-            document=lambda wanted: layout.document(wanted, self.images.store.blobs),
+            source=layout.name,
+            documents=self._kept(layout),
         )
         return self._image(origin, root, platform)
 
@@ -308,13 +234,20 @@ class ImageResolver:
     def _root(self, name: Reference, platform: Platform) -> Descriptor:
         if name.digest is not None:
             held = self._held(name.digest)
-            return held or self.images.remote.resolve(name, self.cancel)
+            return held or self._places.repository(name).resolve()
         stored = None if self.pull else self.images.store.refs.find(name.canonical)
         if stored is not None:
             root = Descriptor.from_json(json.loads(stored.descriptor))
             if self._has_platform(root, platform):
                 return root
-        return self.images.remote.resolve(name, self.cancel)
+        return self._places.repository(name).resolve()
+
+    @property
+    def _places(self) -> Places:
+        return self.images.places(self.cancel)
+
+    def _kept(self, place: Place) -> KeptDocuments:
+        return KeptDocuments(place=place, blobs=self.images.store.blobs)
 
     def _held(self, digest: Digest) -> Descriptor | None:
         """Return the descriptor of a manifest or index that the store has, by its digest."""
@@ -341,14 +274,6 @@ class ImageResolver:
             return False
         return blobs.has(chosen.digest)
 
-    def _document(self, origin: _Origin, descriptor: Descriptor) -> bytes:
-        blobs = self.images.store.blobs
-        if blobs.has(descriptor.digest, size=descriptor.size or None):
-            return blobs.read(descriptor.digest, DOCUMENT_LIMIT)
-        data = origin.document(descriptor)
-        blobs.put(data, descriptor.digest)
-        return data
-
     def _image(self, origin: _Origin, root: Descriptor, platform: Platform) -> BaseImage:
         descriptor, depth = root, 0
         while is_index(descriptor.media_type):
@@ -358,34 +283,26 @@ class ImageResolver:
                     f"{origin.reference} is more than {_MOST_INDEXES} indexes, one in another",
                     hint="the image is damaged or hostile; don't use it",
                 )
-        manifest = parse_manifest(self._document(origin, descriptor))
-        config = read_config(self._document(origin, manifest.config), manifest.config.digest)
+        manifest = parse_manifest(origin.documents.manifest(descriptor))
+        config = read_config(origin.documents.config(manifest.config), manifest.config.digest)
         diff_ids = _diff_ids(config)
         if len(diff_ids) != len(manifest.layers):
             raise IntegrityError(
                 f"{origin.reference} has {len(manifest.layers)} layers, but its config tells of "
                 f"{len(diff_ids)}"
             )
-        layers = tuple(
-            LayerRef(
-                snapshot=snapshot_of_diff(diff_id),
-                diff_id=diff_id,
-                blob=layer,
-                sources=(origin.source,),
-            )
-            for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)
-        )
-        self.images.remember(descriptor.digest, LayerStack(layers=layers))
         return BaseImage(
             reference=origin.reference,
             digest=descriptor.digest,
             diff_ids=diff_ids,
             config=config,
             root=root.digest,
+            blobs=manifest.layers,
+            source=origin.source,
         )
 
     def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:
-        index = parse_index(self._document(origin, root))
+        index = parse_index(origin.documents.manifest(root))
         try:
             return choose(index, platform)
         except NotFound as error:

@@ -122,7 +122,7 @@ class SourceTree:
         Returns a descriptor. Raises OSError.
         """
         found = find(self.layers, path[len(str(self.root)) + 1 :]) if self.layers else None
-        return None if found is None else os.open(found, os.O_RDONLY | os.O_CLOEXEC)
+        return None if found is None else os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def reading(self, path: str) -> AbstractContextManager[None]:
         """Give a block in which errors about a file of a context become those of whoever gave it."""

@@ -8,19 +8,19 @@ the name of an entry: an image's passwd could make anybody root by one called `1
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.inroot import read_small
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 from polyarch.text.owner import owner_number
 
 __all__ = ["Account", "Owner", "account", "owner"]
 
 _MAX_DATABASE = 16 << 20
-_NUMERIC = re.compile(r"[+-]?[0-9]+")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMERIC = pattern(r"[+-]?[0-9]+")
+_INTEGER = pattern(r"[+-]?[0-9]{1,18}")
 _MOST_ID = (1 << 31) - 1
 
 

@@ -51,9 +51,6 @@ Result = LayerStack | SourceTree
 class Images(Protocol):
     """Where the layers of images come from."""
 
-    def stack(self, op: ImageOp) -> LayerStack:
-        """Return the layers of the image, without fetching them."""
-
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether all layers that came with images are here."""
 
@@ -211,7 +208,7 @@ class Worker:
     def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
         op = vertex.op
         if isinstance(op, ImageOp):
-            stack = self.images.stack(op)
+            stack = _image(op)
             self.images.ensure_unpacked(stack, vertex, cancel)
             return stack
         if isinstance(op, LocalOp):
@@ -277,7 +274,7 @@ class Worker:
         An image is there if its layers are unpacked already.
         """
         if isinstance(vertex.op, ImageOp):
-            image = self.images.stack(vertex.op)
+            image = _image(vertex.op)
             return image if self.images.is_unpacked(image) else None
         if not vertex.inputs:
             return None
@@ -294,6 +291,10 @@ class Worker:
             is_native = self.is_native(vertex.op.platform)
             return SlotKind.EXEC if is_native else SlotKind.EMULATED
         return SlotKind.FILE if isinstance(vertex.op, FileOp) else SlotKind.SOURCE
+
+
+def _image(op: ImageOp) -> LayerStack:
+    return LayerStack.of_image(op.diff_ids, op.blobs, op.source)
 
 
 def _merged(inputs: Sequence[Result]) -> LayerStack:

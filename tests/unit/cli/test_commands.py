@@ -9,8 +9,8 @@ import pytest
 from commands import call
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.complete import Completion, complete
+from polyarch.cli.frame.flags import parse_flags
 from polyarch.cli.helptext import GLOBAL_FLAGS
-from polyarch.cli.options import parse_flags
 
 EACH = pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name.replace(" ", "-"))
 

@@ -8,7 +8,7 @@ import pytest
 from commands import call
 from polyarch.cli.complete import Completion, Directive, complete
 from polyarch.digest import sha256
-from polyarch.explanation import Explanation
+from polyarch.request.explanation import Explanation
 from polyarch.store.store import Store
 from polyarch.why.history import History, Project
 

@@ -12,7 +12,7 @@ from polyarch.exporter.annotations import (
     annotated,
 )
 from polyarch.platforms import Platform, parse
-from polyarch.request import Output
+from polyarch.request.values import Output
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARM64 = Platform(os="linux", architecture="arm64")

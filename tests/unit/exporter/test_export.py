@@ -14,40 +14,29 @@ import pytest
 
 from exports import AMD64, ARM64, Results, make_export
 from layouts import read_archive, read_folder, validate, validate_docker
-from polyarch.errors import InputError, InvalidReference, NotFound, StoreError
+from polyarch.digest import Digest
+from polyarch.errors import InputError, InvalidReference, NotFound, RegistryError, StoreError
 from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
 from polyarch.exporter.result import Export, FileTree
-from polyarch.oci.reference import Reference
-from polyarch.progress import CancelToken, Event, Step, StepEvent
-from polyarch.request import Output
+from polyarch.oci.reference import parse
+from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
+from polyarch.record import replace
+from polyarch.request.values import Output
+from registry import Registry, registry_places, serving
 from trees import look_at, plant
 
 
-class Recorder:
-    """A carrier that notes what it was asked for."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def ensure(self, export: Export, shown: Step, cancel: CancelToken) -> None:
-        self.calls.append(f"ensure {len(export.digests)}")
-
-    def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
-        self.calls.append(f"push {name}")
-
-
 class Bench:
-    """An exporter with a store, a carrier that only notes, and trees of two platforms."""
+    """An exporter with a store, registries in this process, and trees of two platforms."""
 
     def __init__(self, folder: Path) -> None:
         self.results = Results(folder / "store")
-        self.carrier = Recorder()
         self.events: list[Event] = []
         self.folder = folder
         self.platforms = [AMD64, ARM64]
         self.exporter = Exporter(
             store=self.results.store,
-            carrier=self.carrier,
+            places=registry_places(),
             trees=self.trees,
             sink=self.events.append,
             cancel=CancelToken(),
@@ -68,11 +57,28 @@ class Bench:
         images = [self.results.image(stack, each) for each in self.platforms[:platforms]]
         return make_export(images, *names)
 
+    def based_on(self, server: Registry) -> tuple[Export, Digest]:
+        """Return an image whose only layer is at a registry, and not here; and that layer."""
+        export = self.export()
+        (image,) = export.images
+        (layer,) = image.layers
+        digest = layer.descriptor.digest
+        server.blobs["base", digest] = self.results.store.blobs.read(digest)
+        self.results.store.blobs.remove(digest)
+        elsewhere = replace(layer, sources=(f"{server.host}/base:1",))
+        return replace(export, images=(replace(image, layers=(elsewhere,)),)), digest
+
     def run(self, output: Output, export: Export | None = None) -> None:
         self.exporter.run(output, export)
 
     def steps(self) -> list[str]:
         return [each.name for each in self.events if isinstance(each, StepEvent) and each.completed]
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -179,43 +185,95 @@ def test_an_image_is_kept_under_its_names(bench: Bench) -> None:
         "docker.io/library/app:2",
     ]
     assert all(store.blobs.has(document.descriptor.digest) for document in export.documents)
-    assert bench.carrier.calls == []
     assert bench.steps() == ["exporting to image"]
 
 
-def test_an_image_may_be_pushed_without_being_kept(bench: Bench) -> None:
-    bench.run(output("image", push="true", store="false"), bench.export("app:1", "app:2"))
+def test_an_image_may_be_pushed_without_being_kept(bench: Bench, server: Registry) -> None:
+    export = bench.export(f"{server.host}/app:1", f"{server.host}/other:2")
+
+    bench.run(output("image", push="true", store="false"), export)
 
     assert bench.results.store.refs.all() == ()
-    assert bench.carrier.calls == ["push docker.io/library/app:1", "push docker.io/library/app:2"]
+    digest = export.root.descriptor.digest
+    assert set(server.manifests) == {
+        ("app", "1"), ("app", digest), ("other", "2"), ("other", digest),
+    }  # fmt: skip
 
 
-def test_names_are_set_after_the_push(bench: Bench) -> None:
-    class Refusing(Recorder):
-        def push(self, export: Export, name: Reference, shown: Step, cancel: CancelToken) -> None:
-            raise InputError("no")
+def test_names_are_set_after_the_push(bench: Bench, server: Registry) -> None:
+    server.failures["PUT /v2/app/manifests/latest"] = [403]
 
-    bench.exporter = Exporter(
-        store=bench.results.store,
-        carrier=Refusing(),
-        trees=bench.trees,
-        sink=bench.events.append,
-        cancel=CancelToken(),
-    )
-
-    with pytest.raises(InputError):
-        bench.run(output("registry"), bench.export("app"))
+    with pytest.raises(RegistryError, match="push access denied"):
+        bench.run(output("registry"), bench.export(f"{server.host}/app"))
 
     assert bench.results.store.refs.all() == ()
 
 
-def test_loading_brings_everything_here(bench: Bench) -> None:
-    export = bench.export("app")
+def test_what_was_pushed_is_mounted_into_the_next_repository(
+    bench: Bench, server: Registry
+) -> None:
+    export = bench.export(f"{server.host}/team/app", f"{server.host}/team/other")
 
-    bench.run(output("docker"), export)
+    bench.run(output("registry"), export)
 
-    assert bench.carrier.calls == [f"ensure {len(export.digests)}"]
-    assert [ref.name for ref in bench.results.store.refs.all()] == ["docker.io/library/app:latest"]
+    uploads = [line for line in server.requests if line.startswith("PUT /v2/team/other/blobs")]
+    assert uploads == []
+    assert {digest for name, digest in server.blobs if name == "team/other"} == set(export.blobs)
+
+
+def test_how_far_a_push_is_is_shown(bench: Bench, server: Registry) -> None:
+    export = bench.export(f"{server.host}/app:1")
+
+    bench.run(output("registry"), export)
+
+    parts = {each.id: each for each in bench.events if isinstance(each, StatusEvent)}
+    config, layer = export.blobs
+    assert {f"pushing config {config}", f"pushing layer {layer}", "pushing layers"} <= set(parts)
+    assert parts[f"pushing layer {layer}"].current == parts[f"pushing layer {layer}"].total > 0
+    assert all(each.completed for each in parts.values())
+
+
+# Layers of base images, which may not be here
+
+
+def test_a_base_layer_is_mounted_without_being_fetched(bench: Bench, server: Registry) -> None:
+    export, layer = bench.based_on(server)
+
+    bench.run(output("registry"), replace(export, names=(parse(f"{server.host}/app"),)))
+
+    assert ("app", layer) in server.blobs
+    assert not bench.results.store.blobs.has(layer)
+
+
+def test_a_base_layer_is_fetched_for_another_registry(bench: Bench, server: Registry) -> None:
+    export, layer = bench.based_on(server)
+    with serving() as other:
+        bench.run(output("registry"), replace(export, names=(parse(f"{other.host}/app"),)))
+
+        assert other.blobs["app", layer] == server.blobs["base", layer]
+    fetched = [each for each in bench.events if isinstance(each, StatusEvent) and each.id == layer]
+    assert (fetched[0].current, fetched[-1].current) == (fetched[-1].total, fetched[-1].total)
+    assert fetched[-1].completed
+
+
+def test_where_a_base_layer_is_is_remembered(bench: Bench, server: Registry) -> None:
+    export, layer = bench.based_on(server)
+
+    bench.run(output("image"), replace(export, names=(parse("app"),)))
+
+    assert bench.results.store.layers.all_sources(layer) == ((server.host, "base"),)
+
+
+@pytest.mark.parametrize("kind", ["docker", "docker:app.tar", "oci:app.tar"])
+def test_loading_and_writing_bring_everything_here(
+    bench: Bench, server: Registry, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    export, layer = bench.based_on(server)
+
+    bench.run(output(kind), replace(export, names=(parse("app"),)))
+
+    assert bench.results.store.blobs.has(layer)
 
 
 # Archives and folders

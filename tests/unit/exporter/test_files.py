@@ -49,6 +49,7 @@ def packed(*trees: FileTree, split: bool = False) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(written.getvalue()))
 
 
+@pytest.mark.root
 @given(files=TREES)
 @settings(max_examples=60, deadline=None)
 def test_a_folder_and_an_archive_hold_the_files(files: dict[str, str | None]) -> None:
@@ -82,6 +83,7 @@ def test_equal_trees_give_the_same_bytes(files: dict[str, str | None]) -> None:
         assert written[0] == written[1]
 
 
+@pytest.mark.root
 def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {"bin/su": "", "closed/f": "", "link": "-> gone"})
     modes = {"bin/su": 0o4755, "closed": 0o500, "closed/f": 0o400}

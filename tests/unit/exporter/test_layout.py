@@ -132,7 +132,7 @@ def test_an_image_without_layers(results: Results) -> None:
 def test_a_folder_is_a_whole_layout(results: Results, tmp_path: Path) -> None:
     export = several(results, "example.org/app:1")
 
-    write_folder(export, results.store.blobs, tmp_path / "new/layout")
+    write_folder(export, results.place(), tmp_path / "new/layout")
 
     found = validate(read_folder(tmp_path / "new/layout"))
     assert len(found.images) == 3
@@ -141,7 +141,7 @@ def test_a_folder_is_a_whole_layout(results: Results, tmp_path: Path) -> None:
 
 def test_folder_and_archive_hold_the_same_blobs(results: Results, tmp_path: Path) -> None:
     export = several(results, "app")
-    write_folder(export, results.store.blobs, tmp_path / "layout")
+    write_folder(export, results.place(), tmp_path / "layout")
 
     in_folder, in_archive = (
         {name: data for name, data in files.items() if name.startswith("blobs/")}
@@ -155,7 +155,7 @@ def test_a_folder_keeps_other_images_and_replaces_its_own(results: Results, tmp_
     layout = tmp_path / "layout"
     old, new, other = single(results, "app:1"), several(results, "app:1"), single(results, "app:2")
     for export in (old, other, new):
-        write_folder(export, results.store.blobs, layout)
+        write_folder(export, results.place(), layout)
 
     index = json.loads((layout / "index.json").read_bytes())
 
@@ -172,10 +172,10 @@ def test_a_folder_keeps_other_images_and_replaces_its_own(results: Results, tmp_
 
 def test_writing_a_folder_again_changes_nothing(results: Results, tmp_path: Path) -> None:
     export = several(results, "app")
-    write_folder(export, results.store.blobs, tmp_path)
+    write_folder(export, results.place(), tmp_path)
     before = read_folder(tmp_path)
 
-    write_folder(export, results.store.blobs, tmp_path)
+    write_folder(export, results.place(), tmp_path)
 
     assert read_folder(tmp_path) == before
 
@@ -183,7 +183,7 @@ def test_writing_a_folder_again_changes_nothing(results: Results, tmp_path: Path
 def test_a_folder_calls_what_has_no_name_latest(results: Results, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     for export in (single(results), several(results)):
-        write_folder(export, results.store.blobs, layout)
+        write_folder(export, results.place(), layout)
 
     (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
 
@@ -196,15 +196,15 @@ def test_a_folder_calls_what_has_no_name_latest(results: Results, tmp_path: Path
 def test_a_folder_of_something_else_is_refused(results: Results, tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
 
-    with pytest.raises(InputError, match=r"index.json is no index of an OCI layout$"):
-        write_folder(single(results), results.store.blobs, tmp_path)
+    with pytest.raises(InputError, match=r"index.json isn't the index of an OCI layout$"):
+        write_folder(single(results), results.place(), tmp_path)
 
 
 def write_some(root: Path, layout: Path, number: int, times: int) -> None:
     results = Results(root)
     for time in range(times):
         export = single(results, f"app:{number}-{time}")
-        write_folder(export, results.store.blobs, layout)
+        write_folder(export, results.place(), layout)
     results.store.close()
 
 

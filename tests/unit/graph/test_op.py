@@ -32,7 +32,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import canonical_json, make_vertex
 from polyarch.platforms import Platform
 from polyarch.record import replace
-from polyarch.request import Resources
+from polyarch.request.limits import Resources, Ulimit
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARM64 = Platform(os="linux", architecture="arm64")
@@ -59,7 +59,7 @@ EXEC_IN_KEY: list[dict[str, Any]] = [
     {"hostname": "there"},
     {"scripts": (("EOF", "echo"),)},
     {"extra_hosts": (("db", "10.0.0.1"),)},
-    {"ulimits": (("nofile", 1, 2),)},
+    {"ulimits": (Ulimit(name="nofile", soft=1, hard=2),)},
     {"shm_size": 1},
     {"cgroup_parent": "/x"},
     {"devices": ("vendor/class=one",)},

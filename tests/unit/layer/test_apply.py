@@ -83,6 +83,7 @@ def test_apply_whiteouts(tmp_path: Path) -> None:
     assert (is_opaque(f"{tmp_path}/d"), is_opaque(f"{tmp_path}/back")) == (True, True)
 
 
+@pytest.mark.root
 def test_apply_makes_missing_parents_and_replaces(tmp_path: Path) -> None:
     apply(
         archive(
@@ -173,6 +174,7 @@ def test_apply_refuses(tmp_path: Path, entries: list[Entry], message: str) -> No
     assert sorted(os.listdir(tmp_path / "a")) == ["root"]
 
 
+@pytest.mark.root
 def test_a_file_in_place_of_a_link_does_not_go_through_it(tmp_path: Path) -> None:
     outside = plant(tmp_path / "outside", {"f": "kept"})
     root = tmp_path / "root"
@@ -189,6 +191,7 @@ def test_a_file_in_place_of_a_link_does_not_go_through_it(tmp_path: Path) -> Non
     assert (look_at(outside), look_at(root)) == ({"f": "kept"}, {"l": "new"})
 
 
+@pytest.mark.root
 def test_extract_into_a_tree(tmp_path: Path) -> None:
     plant(tmp_path, {"real/old": "1", "link": "-> /real", "real/f": "1"})
     extract(
@@ -213,6 +216,7 @@ def test_extract_into_a_tree(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.root
 def test_extract_gives_folders_that_have_no_entry_to_root(tmp_path: Path) -> None:
     extract(archive(Entry(name="a/b/c", mode=0o644)), tmp_path, "/", owner=(7, 8))
 
@@ -221,6 +225,7 @@ def test_extract_gives_folders_that_have_no_entry_to_root(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o755
 
 
+@pytest.mark.root
 def test_extract_heeds_what_a_hard_link_says(tmp_path: Path) -> None:
     first = Entry(name="f", mode=0o644, mtime_ns=T)
     link = Entry(name="l", kind=HARD_LINK, link="f", mode=0o4711, uid=3, gid=4, mtime_ns=2 * T)
@@ -279,6 +284,7 @@ def _make_parents(folder: Path, root: Path) -> bool:
     return folder.is_dir() and not folder.is_symlink()
 
 
+@pytest.mark.root
 @settings(max_examples=60, deadline=None)
 @given(lower=TREES, upper=TREES)
 def test_apply_undoes_write(

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from polyarch.digest import Digest
 from polyarch.errors import InternalError
-from polyarch.explanation import Cause, Explanation
 from polyarch.library.codec import decode, encode
 from polyarch.library.messages import event_message, read_answer, read_event, result_message
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.record import frozen
-from polyarch.request import BuildRequest, Output, Secret, Ulimit
-from polyarch.result import BuildResult
+from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.limits import Ulimit
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output, Secret
 
 # File names that are no UTF-8 come as lone surrogates from \udc80 on.
 texts = st.text(st.characters(min_codepoint=0, max_codepoint=0xDCFF), max_size=8)

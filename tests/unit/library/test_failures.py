@@ -7,7 +7,7 @@ import json
 import pytest
 
 from polyarch import errors
-from polyarch.cli.report import CommandFailed
+from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import (
     DockerfileError,
     InputError,

@@ -4,7 +4,7 @@ import pytest
 
 from polyarch.errors import InputError
 from polyarch.library.surroundings import settle
-from polyarch.request import BuildRequest, Output, Secret
+from polyarch.request.values import BuildRequest, Output, Secret
 
 
 def test_paths_become_absolute() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.registry.hosts import Endpoint, load_hosts
-from polyarch.registry.pools import proxy_for
+from polyarch.http.endpoint import Endpoint
+from polyarch.registry.hosts import Host, load_hosts
 
 
 def test_settings_and_certificates(tmp_path: Path) -> None:
@@ -21,29 +21,30 @@ def test_settings_and_certificates(tmp_path: Path) -> None:
     for name in ("ca.crt", "client.cert"):
         (certificates / name).touch()
 
+    mirror = Endpoint(
+        host="m.example",
+        insecure=True,
+        authorities=(Path("/ca.pem"), certificates / "ca.crt"),
+        keypairs=(
+            (Path("/c"), Path("/k")),
+            (certificates / "client.cert", certificates / "client.key"),
+        ),
+    )
+
     hosts = load_hosts({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path)
 
-    assert hosts.endpoints("docker.io", mirrors=True) == (
-        Endpoint(
-            host="m.example",
-            prefix="hub/",
-            namespace="docker.io",
-            insecure=True,
-            authorities=(Path("/ca.pem"), certificates / "ca.crt"),
-            keypairs=(
-                (Path("/c"), Path("/k")),
-                (certificates / "client.cert", certificates / "client.key"),
-            ),
-        ),
-        Endpoint(host="registry-1.docker.io"),
+    assert hosts.serving("docker.io", mirrors=True) == (
+        Host(endpoint=mirror, prefix="hub/", namespace="docker.io"),
+        Host(endpoint=Endpoint(host="registry-1.docker.io")),
     )
+    assert hosts.endpoint("m.example") == mirror
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000"])
 def test_loopback_is_plain(host: str, tmp_path: Path) -> None:
     hosts = load_hosts({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path)
 
-    assert hosts.endpoints(host, mirrors=False) == (Endpoint(host=host, plain=True),)
+    assert hosts.serving(host, mirrors=False) == (Host(endpoint=Endpoint(host=host), plain=True),)
 
 
 @pytest.mark.parametrize("text", ["[registry", "registry = 1", '[registry."a"]\nmirrors = "b"'])
@@ -53,19 +54,3 @@ def test_damaged_settings_name_the_file(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"registries\.toml: "):
         load_hosts({"XDG_CONFIG_HOME": str(tmp_path)})
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("r.example", "http://proxy:3128"),
-        ("r.example:5000", "http://proxy:3128"),
-        ("in.corp:5000", ""),
-        ("corp", ""),
-        ("localhost:5000", ""),
-    ],
-)
-def test_proxy(host: str, expected: str) -> None:
-    environ = {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "other, .corp"}
-
-    assert proxy_for("https", host, environ) == expected

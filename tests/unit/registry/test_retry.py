@@ -15,11 +15,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
-from polyarch.registry.pools import Pools
-from polyarch.registry.retry import Attempts, told_wait
 from polyarch.registry.transport import Transport
 from registry import Registry, opened, serving
 from spies import at_once
@@ -27,7 +23,6 @@ from web import Page, web_server
 
 DATA = b"0123456789" * (1 << 18)
 BLOB = Descriptor(media_type=OCI_LAYER, digest=sha256(DATA), size=len(DATA))
-HOSTS = Hosts({}, Path("/nonexistent"))
 
 
 @pytest.fixture
@@ -37,7 +32,9 @@ def server() -> Iterator[Registry]:
 
 
 def client() -> Client:
-    transport = Transport(HOSTS, Credentials({"DOCKER_CONFIG": "/nonexistent"}))
+    transport = Transport(
+        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+    )
     return Client(opened(transport), CancelToken(), pause=at_once)
 
 
@@ -52,6 +49,8 @@ OPERATIONS: dict[str, Callable[[Client, str], object]] = {
     "has manifest": lambda it, host: it.has_manifest(f"{host}/app", BLOB.digest),
     "read": lambda it, host: list(it.read_blob(f"{host}/app", BLOB)),
     "upload": lambda it, host: it.upload_blob(f"{host}/app", BLOB.digest, len(DATA), whole),
+    "log in": lambda it, host: it.log_in(host),
+    "referrers": lambda it, host: it.referrers(f"{host}/app", BLOB.digest),
     "put": lambda it, host: it.put_manifest(f"{host}/app", "1", b"{}", OCI_MANIFEST),
 }
 
@@ -67,7 +66,7 @@ class AlwaysFailing(dict[str, list[int]]):
         return [self.status]
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_server_that_fails_is_asked_five_times(server: Registry, name: str, status: int) -> None:
     server.failures = AlwaysFailing(status)
@@ -127,6 +126,15 @@ def test_an_upload_begins_anew(server: Registry) -> None:
     assert [line.split()[0] for line in server.requests] == ["POST", "PUT"] * 3
 
 
+def test_an_upload_that_never_ends_begins_five_times(server: Registry) -> None:
+    server.failures["PUT " + _put_path()] = [503] * 9
+
+    with pytest.raises(RegistryError, match="says 503"):
+        OPERATIONS["upload"](client(), server.host)
+
+    assert [line.split()[0] for line in server.requests] == ["POST", "PUT"] * 5
+
+
 def _put_path() -> str:
     digest = BLOB.digest.replace(":", "%3A")
     return f"/v2/app/blobs/uploads/session?state=x&digest={digest}"
@@ -140,51 +148,25 @@ def test_a_mount_that_fails_is_an_upload(server: Registry) -> None:
     assert len(server.requests) == 5
 
 
-def test_a_download_is_asked_for_five_times() -> None:
-    pools = Pools({})
-    getter = Getter(sender=Sender(hosts=HOSTS, pools=pools), cancel=CancelToken(), pause=at_once)
+def test_a_token_server_that_fails_is_asked_five_times() -> None:
+    with web_server() as web, web_server() as tokens:
+        challenge = f'Bearer realm="{tokens.address}/token",service="tests"'
+        web.pages["/v2/app/manifests/1"] = Page(status=401, headers={"WWW-Authenticate": challenge})
+        tokens.pages["/token"] = Page(status=503)
+
+        with pytest.raises(RegistryError, match=r"failed to authorize at .*: status 503"):
+            OPERATIONS["get"](client(), web.host)
+
+        assert (len(tokens.asked), len(web.asked)) == (5, 5)
+
+
+def test_a_token_server_that_stumbles() -> None:
     with web_server() as web:
-        web.pages["/f"] = Page(status=503)
-        with getter.get(f"{web.address}/f", {}) as reply:
-            assert reply.status == 503
-        pools.close()
+        challenge = f'Bearer realm="{web.address}/token",service="tests"'
+        web.pages["/v2/app/manifests/1"] = Page(status=401, headers={"WWW-Authenticate": challenge})
+        web.pages["/token"] = Page(b'{"token": "t"}', after=(503, 429))
 
-    assert len(web.asked) == 5
+        with pytest.raises(RegistryError, match="says 401"):
+            OPERATIONS["get"](client(), web.host)
 
-
-def test_waiting() -> None:
-    waited: list[float] = []
-    attempts = Attempts(CancelToken(), lambda seconds, _: waited.append(seconds))
-    errors = iter(
-        [
-            RegistryError("a kept connection was hung up on", temporary=True),
-            RegistryError("busy", status=503, temporary=True),
-            RegistryError("come back", status=429, temporary=True, wait=7.0),
-            RegistryError("busy", status=503, temporary=True),
-            RegistryError("the last", status=503, temporary=True),
-        ]
-    )
-
-    def operation() -> None:
-        raise next(errors)
-
-    with pytest.raises(RegistryError, match="the last"):
-        attempts.run(operation)
-
-    assert waited == [0.05, 1.0, 7.0, 4.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("", 0),
-        ("7", 7),
-        ("0", 0.05),
-        ("99999999", 30),
-        ("-1", 0),
-        ("Wed, 21 Oct 2026", 0),
-        ("²", 0),
-    ],
-)
-def test_retry_after(text: str, seconds: float) -> None:
-    assert told_wait(text) == seconds
+        assert web.asked[-1].authorization == "Bearer t"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyarch.request.limits import Resources
 from polyarch.runtime.cgroup import (
     Cgroup,
     cgroup_name,
@@ -18,17 +19,17 @@ from polyarch.runtime.cgroup import (
     settings_v1,
     settings_v2,
 )
-from polyarch.runtime.step import Host, Resources, Step
+from polyarch.runtime.step import Host, Step
 
 STEP = Step(argv=("true",), rootfs="/r")
-AMOUNTS = st.none() | st.integers(1, 2**40)
+AMOUNTS = st.just(0) | st.integers(1, 2**40)
 RESOURCES = st.builds(
     Resources,
     memory=AMOUNTS,
     memory_swap=AMOUNTS | st.just(-1),
-    cpu_shares=st.none() | st.integers(0, 300_000),
-    cpu_period=st.none() | st.integers(1000, 1_000_000),
-    cpu_quota=st.none() | st.integers(1000, 1_000_000) | st.just(-1),
+    cpu_shares=st.integers(0, 300_000),
+    cpu_period=st.just(0) | st.integers(1000, 1_000_000),
+    cpu_quota=st.just(0) | st.integers(1000, 1_000_000) | st.just(-1),
     cpuset_cpus=st.sampled_from(["", "0", "0-3,5"]),
     cpuset_mems=st.sampled_from(["", "0"]),
 )

@@ -10,18 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyarch.record import replace
+from polyarch.request.limits import Resources, Ulimit
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
-from polyarch.runtime.step import (
-    Bind,
-    DeviceNode,
-    Host,
-    Network,
-    Resources,
-    Security,
-    Step,
-    Tmpfs,
-    Ulimit,
-)
+from polyarch.runtime.step import Bind, DeviceNode, Host, Network, Security, Step, Tmpfs
 
 STEP = Step(argv=("/bin/sh", "-c", "true"), rootfs="/r")
 ROOT = Host(rootless=False)

@@ -5,7 +5,8 @@ import pytest
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
-from polyarch.store.gc import Policy, collect
+from polyarch.store.gc import collect
+from polyarch.store.policy import Policy
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 

@@ -36,6 +36,22 @@ def test_put_twice_is_once(blobs: Blobs) -> None:
     assert list(blobs) == [(HELLO, 5)]
 
 
+def test_put_leaves_what_is_there_alone(blobs: Blobs) -> None:
+    path = blobs.path(blobs.put(b"bytes"))
+    before = path.stat().st_ino
+    blobs.put(b"bytes")
+
+    assert path.stat().st_ino == before
+
+
+def test_put_replaces_a_damaged_blob(blobs: Blobs) -> None:
+    digest = blobs.put(b"bytes")
+    blobs.path(digest).write_bytes(b"bytez")
+    blobs.put(b"bytes", digest)
+
+    assert blobs.read(digest) == b"bytes"
+
+
 @pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
 def test_put_other_algorithms(blobs: Blobs, algorithm: str) -> None:
     digest = Digest(f"{algorithm}:{hashlib.new(algorithm, b'x').hexdigest()}")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from polyarch.digest import DiffID, Digest, sha256
-from polyarch.store.gc import Freed, Policy, collect, default_policies
+from polyarch.store.gc import Freed, collect
 from polyarch.store.layers import LayerBlob
+from polyarch.store.policy import Policy
 from polyarch.store.refs import RefKind
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.store import Store
@@ -228,24 +229,6 @@ def test_a_second_collector_does_nothing(store: Store) -> None:
     add(store, "a")
     with store.locks.exclusive("gc"):
         assert collect(store, [Policy()]) == Freed(complete=False)
-
-
-def test_default_policies_are_buildkits() -> None:
-    first, second, third, fourth = default_policies(500 * GB)
-
-    assert (first.max_used, first.keep_seconds, sorted(first.types)) == (
-        512_000_000,
-        172_800,
-        ["exec.cachemount", "source.git.checkout", "source.local"],
-    )
-    assert (second.reserved, second.max_used, second.min_free) == (10 * GB, 100 * GB, 94 * GB)
-    assert (second.keep_seconds, third.keep_seconds, third.all, fourth.all) == (
-        60 * 86400,
-        0,
-        False,
-        True,
-    )
-    assert default_policies(0)[1].max_used == 2 * GB
 
 
 def test_what_was_used_in_the_future_goes_in_its_time(store: Store) -> None:

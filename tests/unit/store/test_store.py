@@ -94,6 +94,31 @@ def test_discard_removes_a_tree(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "snapshots") == []
 
 
+def test_a_store_that_ends_with_its_process_syncs_nothing(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with Store(tmp_path, ends=True) as store:
+            store.refs.set("name", "{}")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert (tmp_path / "state.db-wal").stat().st_size > 0
+    with Store(tmp_path) as store:
+        assert store.refs.get("name").descriptor == "{}"
+    assert not (tmp_path / "state.db-wal").exists()
+
+
+def test_a_long_log_is_carried_over_at_the_end(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with Store(tmp_path, ends=True) as store:
+            store.refs.set("name", "x" * (1 << 20))
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert not (tmp_path / "state.db-wal").exists()
+
+
 def test_two_processes_write_one_blob(tmp_path: Path) -> None:
     children = []
     for _ in range(4):

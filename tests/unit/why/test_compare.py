@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from polyarch.digest import Digest
-from polyarch.explanation import Cause
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import (
     BindMount,
@@ -20,6 +19,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import StepNote, make_vertex
 from polyarch.platforms import parse
 from polyarch.record import replace
+from polyarch.request.explanation import Cause
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import InputPart
 from polyarch.why.compare import op_differences

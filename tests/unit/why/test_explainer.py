@@ -10,11 +10,11 @@ import pytest
 from fakes import Bench, CountingRunner, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StepFailed
-from polyarch.explanation import Explanation
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.progress import CancelToken
 from polyarch.record import replace
+from polyarch.request.explanation import Explanation
 from polyarch.solver.facts import Facts
 from polyarch.solver.records import Records
 from polyarch.solver.solver import Solver

@@ -9,7 +9,7 @@ import pytest
 
 import polyarch.why.history as history_module
 from polyarch.digest import sha256
-from polyarch.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, Explanation
 from polyarch.store.database import Database
 from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.trace import Slot, Trace

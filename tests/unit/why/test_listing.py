@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.explanation import Cause
 from polyarch.graph.op import CopyAction
+from polyarch.request.explanation import Cause
 from polyarch.why.listing import MOST_FILES, FileMark, differences, list_seen, pack, unpack
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path

@@ -61,6 +61,7 @@ def test_folder_gives_its_contents_to_a_new_folder(source: Path, root: Path) -> 
     assert os.readlink(place / "link") == "/elsewhere"
 
 
+@pytest.mark.root
 def test_existing_folder_keeps_mode_but_takes_the_time(source: Path, root: Path) -> None:
     (root / "here").mkdir(mode=0o750)
 
@@ -90,6 +91,7 @@ def test_file_destinations(source: Path, root: Path, destination: str, made: str
     assert (root / made).read_text() == "content"
 
 
+@pytest.mark.root
 def test_owner_and_mode(source: Path, root: Path) -> None:
     copy(source, "dir", root, "/x", owner=Owner(uid=3, gid=4), mode=parse_mode("u=rwX,go="))
 
@@ -149,6 +151,7 @@ def test_exclude_judges_folders_before_what_is_in_them(source: Path, root: Path)
     assert "x/sub/a.md" not in paths(root)
 
 
+@pytest.mark.root
 def test_includes_make_the_folders_on_the_way_like_their_source(source: Path, root: Path) -> None:
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
 
@@ -165,6 +168,7 @@ def test_an_epoch_dates_folders_that_come_for_their_contents(source: Path, root:
     assert (root / "x/dir/sub/deep").stat().st_mtime == OLD
 
 
+@pytest.mark.root
 def test_existing_folders_on_the_way_take_the_mode_only(source: Path, root: Path) -> None:
     (root / "x/dir/sub").mkdir(parents=True)
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
@@ -181,6 +185,7 @@ def test_includes_that_match_nothing_make_the_destination_only(source: Path, roo
     assert (root / "x").stat().st_mtime == source.stat().st_mtime
 
 
+@pytest.mark.root
 def test_existing_folders_below_take_mode_and_owner(source: Path, root: Path) -> None:
     (root / "x/sub").mkdir(parents=True, mode=0o777)
     copy(source, "dir", root, "/x", owner=Owner(uid=3, gid=4))
@@ -256,6 +261,7 @@ def special_files(folder: Path) -> None:
         server.bind(str(folder / "sock"))
 
 
+@pytest.mark.root
 def test_special_files_of_a_context(source: Path, root: Path) -> None:
     special_files(source / "dir/sub")
     copy(source, "dir", root, "/x")
@@ -266,6 +272,7 @@ def test_special_files_of_a_context(source: Path, root: Path) -> None:
     assert not (root / "x/sub/sock").exists()
 
 
+@pytest.mark.root
 def test_a_socket_of_a_stage_becomes_an_empty_file(source: Path, root: Path) -> None:
     special_files(source / "dir/sub")
     Copier(source=SourceTree(root=source), root=root).copy(

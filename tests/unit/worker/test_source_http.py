@@ -10,12 +10,12 @@ import pytest
 from polyarch.digest import sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
+from polyarch.http.download import Getter
+from polyarch.http.follow import Sender
+from polyarch.http.origin import redacted
+from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
-from polyarch.registry.download import Getter
-from polyarch.registry.follow import Sender
 from polyarch.registry.hosts import Hosts
-from polyarch.registry.origin import redacted
-from polyarch.registry.pools import Pools
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_http import HttpFile, HttpSource
@@ -34,7 +34,7 @@ def web() -> Iterator[WebServer]:
 def source(tmp_path: Path) -> Iterator[HttpSource]:
     pools = Pools({})
     with Store(tmp_path / "store") as store:
-        sender = Sender(hosts=Hosts({}, tmp_path / "none"), pools=pools)
+        sender = Sender(endpoint_of=Hosts({}, tmp_path / "none").endpoint, pools=pools)
         getter = Getter(sender=sender, cancel=CancelToken(), pause=lambda _seconds, _cancel: None)
         yield HttpSource(store=store, getter=getter, secrets=Secrets())
     pools.close()

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from polyarch.cli.gotext import parse_int
-from polyarch.cli.units import limit_size
 from polyarch.digest import Digest
 from polyarch.errors import InputError
+from polyarch.golang.strconv import parse_int
+from polyarch.golang.units import limit_size
 from polyarch.progress import LogEvent, StatusEvent, StepEvent
 from polyarch.record import mutable, replace
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyarch.cli.csvfields import csv_fields
 from polyarch.errors import InputError
+from polyarch.golang.csv import csv_fields
 from polyarch.record import frozen, replace
 
 __all__ = ["RESET", "Colours", "colours"]

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from polyarch.cli.display.base import Caption, Display, Settings, Terminal
 from polyarch.cli.display.plain import PlainDisplay
-from polyarch.cli.hints import hint_for
+from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
 
 __all__ = ["open_display"]

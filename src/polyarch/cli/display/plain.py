@@ -19,9 +19,9 @@ from polyarch.cli.display.base import Display, Settings, Terminal
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
+from polyarch.golang.strconv import quote
 from polyarch.progress import Event, StatusEvent, StepEvent, WarningEvent
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gofmt import quoted
 
 __all__ = ["PlainDisplay"]
 
@@ -134,7 +134,7 @@ class PlainDisplay(Display):
         caption = self.settings.caption
         if caption is not None and caption.builder and not self._titled:
             self._titled = True
-            name = quoted(caption.builder)
+            name = quote(caption.builder)
             self._line(f"#0 building with {name} instance using {caption.driver} driver\n")
 
     def _show_any_open(self, current: Vertex | None) -> None:

@@ -7,19 +7,16 @@ out, bytes are in base64, times are RFC 3339 in UTC with as many decimals as the
 from __future__ import annotations
 
 import base64
-import json
-import time
 from collections.abc import Mapping
 
 from polyarch.cli.display.base import Display, Settings, Terminal
+from polyarch.golang.json import compact
+from polyarch.golang.time import time_of
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 
 __all__ = ["RawJsonDisplay", "solve_status", "warning_json"]
 
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
-
-# Go keeps JSON harmless within HTML and JavaScript.
-_HTML = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
 class RawJsonDisplay(Display):
@@ -31,8 +28,7 @@ class RawJsonDisplay(Display):
 
     def _take(self, event: Event) -> None:
         status = solve_status(event, self.settings.clock())
-        text = json.dumps(status, ensure_ascii=False, separators=(",", ":")).translate(_HTML)
-        self._terminal.write(text.encode(errors="replace") + b"\n")
+        self._terminal.write(compact(status) + b"\n")
 
 
 def solve_status(event: Event, now: float) -> Mapping[str, Value]:
@@ -117,7 +113,4 @@ def _time(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     # A float holds microseconds of today's times; more decimals would be noise.
-    whole, part = divmod(round(seconds * 1_000_000), 1_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-    decimals = f".{part:06d}".rstrip("0") if part else ""
-    return f"{text}{decimals}Z"
+    return time_of(round(seconds * 1_000_000), per_second=1_000_000).rfc3339()

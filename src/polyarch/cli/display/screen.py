@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from polyarch.cli.display.cells import cell_width
+from polyarch.pattern import pattern
 
 __all__ = ["screen_lines"]
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"\x1b\[(?P<arguments>[0-9;?]*)[ -/]*(?P<final>[@-~])"  # control sequences
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles and links
     r"|\x1b."  # other escapes

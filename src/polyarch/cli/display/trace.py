@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from polyarch.cli.units import progress_size
 from polyarch.digest import Digest
+from polyarch.golang.units import progress_size
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.record import field, mutable, replace
 from polyarch.text.shown import shown, shown_line

@@ -17,8 +17,8 @@ from polyarch.cli.display.colours import colours
 from polyarch.cli.display.frame import View, draw
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Trace, failure_logs
-from polyarch.cli.gotext import parse_int
 from polyarch.errors import InputError
+from polyarch.golang.strconv import parse_int
 from polyarch.progress import Event, LogEvent
 
 __all__ = ["TtyDisplay"]

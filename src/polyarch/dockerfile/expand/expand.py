@@ -23,8 +23,10 @@ from polyarch.dockerfile.expand.pattern import (
     replace,
 )
 from polyarch.errors import DockerfileError, Place
+from polyarch.golang.strconv import quote
+from polyarch.golang.unicode import SPACE, is_space
+from polyarch.pattern import pattern
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = [
     "DISPLAY",
@@ -42,7 +44,7 @@ _BOM = "\ufeff"
 _SPECIAL = frozenset("@*#?-$!0")
 _END = "\ufffd"  # what Go prints for the end of input
 _MAX_DEPTH = 100
-_SPLIT = re.compile(f"[{SPACE}]+")
+_SPLIT = pattern(f"[{SPACE}]+")
 
 
 @frozen

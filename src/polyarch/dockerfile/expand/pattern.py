@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["MAX_GROWTH", "PatternError", "remove_prefix", "remove_suffix", "replace"]
@@ -22,7 +23,7 @@ __all__ = ["MAX_GROWTH", "PatternError", "remove_prefix", "remove_suffix", "repl
 MAX_GROWTH = 1 << 20
 """How many characters variables may add to one text. Variables in variables double, line by line."""
 
-_ATOM = re.compile(r"\\.|.", re.DOTALL)
+_ATOM = pattern(r"\\.|.", re.DOTALL)
 
 
 class PatternError(Exception):

@@ -33,11 +33,13 @@ from polyarch.dockerfile.syntax.instruction import (
 from polyarch.dockerfile.syntax.lexer import ParseWarning, find_directive
 from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.location import Location, SourceText
+from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.text.gotext import nearest, quote
+from polyarch.text.nearest import nearest
 
 __all__ = ["CHECK_ARG", "Finding", "Linter"]
 
@@ -47,11 +49,11 @@ CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
 _RESERVED = frozenset({"context", "scratch"})
 _ONCE = (Cmd, Entrypoint, Healthcheck)
 _PROTOCOLS = frozenset({"", "tcp", "udp", "sctp"})
-_SECRET = re.compile(
+_SECRET = pattern(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
     re.IGNORECASE,
 )
-_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_NO_SECRET = pattern(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 
 
 @frozen

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import parse_bool, quote
+from polyarch.golang.unicode import SPACE
+from polyarch.pattern import pattern
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE, parse_bool, quote
 
 __all__ = [
     "CONSISTENT_INSTRUCTION_CASING",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 _PAGE = "https://docs.docker.com/go/dockerfile/rule/"
-_COMMENT = re.compile(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
+_COMMENT = pattern(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
 
 
 @frozen
@@ -124,14 +126,13 @@ def parse_options(text: str) -> CheckOptions:
 
 
 def _parse_bool(value: str, part: str) -> bool:
-    wanted = parse_bool(value)
-    if wanted is None:
+    try:
+        return parse_bool(value)
+    except InputError as error:
         raise InputError(
-            f"failed to parse check option {quote(part)}: "
-            f"strconv.ParseBool: parsing {quote(value)}: invalid syntax",
+            f"failed to parse check option {quote(part)}: {error}",
             hint="use error=true or error=false",
-        )
-    return wanted
+        ) from error
 
 
 def comment_options(comments: Iterable[str]) -> CheckOptions:

@@ -35,10 +35,11 @@ from polyarch.dockerfile.syntax.instruction import (
     Workdir,
 )
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.fmt import quoted_list, value_list
+from polyarch.golang.strconv import parse_int
+from polyarch.golang.time import duration_text
 from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
 from polyarch.progress import check_cancelled
-from polyarch.text import gofmt
-from polyarch.text.gotext import parse_int
 
 __all__ = ["dispatch"]
 
@@ -191,7 +192,7 @@ def _cmd(state: StageState, instruction: Cmd, _lowering: Lowering) -> None:
     state.run["Cmd"] = command
     state.run["ArgsEscaped"] = True
     state.is_set.add("cmd")
-    state.record("CMD " + gofmt.quoted_list(command))
+    state.record("CMD " + quoted_list(command))
 
 
 def _entrypoint(state: StageState, instruction: Entrypoint, _lowering: Lowering) -> None:
@@ -199,7 +200,7 @@ def _entrypoint(state: StageState, instruction: Entrypoint, _lowering: Lowering)
     state.run["Entrypoint"] = command
     if "cmd" not in state.is_set:
         state.run.pop("Cmd", None)
-    state.record("ENTRYPOINT " + gofmt.quoted_list(command))
+    state.record("ENTRYPOINT " + quoted_list(command))
 
 
 def _command(state: StageState, instruction: Cmd | Entrypoint) -> list[str]:
@@ -209,7 +210,7 @@ def _command(state: StageState, instruction: Cmd | Entrypoint) -> list[str]:
 
 def _shell(state: StageState, instruction: Shell, _lowering: Lowering) -> None:
     state.run["Shell"] = list(instruction.arguments)
-    state.record("SHELL " + gofmt.value_list(instruction.arguments))
+    state.record("SHELL " + value_list(instruction.arguments))
 
 
 def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
@@ -227,7 +228,7 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
         lowering.grow(sum(map(len, found)) + len(found), instruction)
         exposed.update({port: {} for port in found})
         ports += found
-    shown = gofmt.value_list(ports)
+    shown = value_list(ports)
     state.record("EXPOSE " + shown)
 
 
@@ -239,7 +240,7 @@ def _volume(state: StageState, instruction: Volume, lowering: Lowering) -> None:
                 "VOLUME specified can not be an empty string", place=instruction.location
             )
     state.mapping("Volumes").update({path: {} for path in paths})
-    state.record("VOLUME " + gofmt.value_list(paths))
+    state.record("VOLUME " + value_list(paths))
 
 
 def _stopsignal(state: StageState, instruction: StopSignal, lowering: Lowering) -> None:
@@ -263,7 +264,7 @@ def _is_signal(name: str) -> bool:
 
 def _healthcheck(state: StageState, instruction: Healthcheck, _lowering: Lowering) -> None:
     check: dict[str, object] = {"Test": list(instruction.test)}
-    shown = [f"Test:{gofmt.value_list(instruction.test)}"]
+    shown = [f"Test:{value_list(instruction.test)}"]
     times = (
         ("Interval", instruction.interval),
         ("Timeout", instruction.timeout),
@@ -271,7 +272,7 @@ def _healthcheck(state: StageState, instruction: Healthcheck, _lowering: Lowerin
         ("StartInterval", instruction.start_interval),
     )
     for name, value in times:
-        shown.append(f"{name}:{gofmt.duration(value)}")
+        shown.append(f"{name}:{duration_text(value)}")
         if value:
             check[name] = value
     shown.append(f"Retries:{instruction.retries}")

@@ -7,7 +7,6 @@ before the first FROM.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -17,12 +16,13 @@ from polyarch.dockerfile.lowering.targets import find_stage
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.dockerfile.syntax.instruction import Add
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.pattern import pattern
 from polyarch.text.epoch import parse_epoch
 
 __all__ = ["SOURCE_DATE_EPOCH", "Dates", "find_epoch"]
 
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
-_NUMBER = re.compile(r"-?[0-9]+")
+_NUMBER = pattern(r"-?[0-9]+")
 _HINT = "give whole seconds since 1970, or the name of a git or http build context or stage"
 
 

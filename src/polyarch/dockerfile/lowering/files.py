@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from polyarch.dockerfile.expand.expand import HEREDOC
 from polyarch.dockerfile.lowering.lowering import Lowering, expand_in
@@ -13,6 +12,7 @@ from polyarch.dockerfile.lowering.targets import find_copy_source
 from polyarch.dockerfile.syntax.instruction import Add, Copy, Instruction
 from polyarch.dockerfile.syntax.lexer import Heredoc
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.op import (
     CopyAction,
     FileAction,
@@ -24,14 +24,14 @@ from polyarch.graph.op import (
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.pattern import pattern
 from polyarch.record import field, mutable, replace
-from polyarch.text.gotext import quote
 from polyarch.text.ignore import clean_path
 from polyarch.text.owner import has_names
 
 __all__ = ["check_owner", "lower_copy"]
 
-_LOGIN = re.compile(r"//[^/@]*@")
+_LOGIN = pattern(r"//[^/@]*@")
 
 
 def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:

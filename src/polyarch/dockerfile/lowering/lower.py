@@ -42,7 +42,7 @@ from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
 

@@ -13,6 +13,7 @@ from polyarch.dockerfile.lowering.targets import stage_label
 from polyarch.dockerfile.syntax.instruction import Instruction, Run, Stage
 from polyarch.dockerfile.syntax.mount import Device
 from polyarch.errors import DockerfileError, InputError, InvalidReference, PolyarchError
+from polyarch.golang.strconv import quote
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
@@ -22,8 +23,8 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
-from polyarch.request import Resources
-from polyarch.text.gotext import nearest, quote
+from polyarch.request.limits import Resources, Ulimit
+from polyarch.text.nearest import nearest
 
 __all__ = [
     "BaseImages",
@@ -113,7 +114,7 @@ class LowerOptions:
     network: str = "default"
     hostname: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
@@ -282,9 +283,7 @@ class Lowering:
         self, base: BaseImage, platform: Platform, location: Location, name: str
     ) -> Vertex:
         """Add the vertex of an image."""
-        op = ImageOp(
-            reference=base.reference, digest=base.digest, platform=platform, diff_ids=base.diff_ids
-        )
+        op = ImageOp.of(base, platform)
         return self.maker.add(op, name=name, location=location, platform_name=str(platform))
 
     def local(self) -> Vertex:
@@ -295,6 +294,19 @@ class Lowering:
         """Add the vertex of a named context of files."""
         shown = f"[context {context.key}] load from client"
         return self.maker.add(LocalOp(name=context.key), name=shown)
+
+    def _earlier_stage(
+        self, state: StageState, name: str, index: int, location: Location
+    ) -> Vertex:
+        if index >= state.index:
+            raise DockerfileError(
+                f"cannot mount from stage {quote(name)}, "
+                "stage needs to be defined before current command",
+                hint="move that stage up",
+                place=location,
+            )
+        state.taken.stages[index] = None
+        return self.stage(index).vertex
 
     def source(
         self, state: StageState, name: str, index: int | None, location: Location
@@ -310,15 +322,7 @@ class Lowering:
         if index is not None:
             context = self.stage_context(index, platform)
             if context is None:
-                if index >= state.index:
-                    raise DockerfileError(
-                        f"cannot mount from stage {quote(name)}, "
-                        "stage needs to be defined before current command",
-                        hint="move that stage up",
-                        place=location,
-                    )
-                state.taken.stages[index] = None
-                return self.stage(index).vertex, False
+                return self._earlier_stage(state, name, index, location), False
         else:
             context = self.find_context(name, platform)
         if name == SCRATCH or (context and context.is_empty):

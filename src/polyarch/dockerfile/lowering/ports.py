@@ -6,13 +6,12 @@ What stands before the container's port is checked and then forgotten, as BuildK
 
 from __future__ import annotations
 
-import re
-
 from polyarch.errors import DockerfileError
+from polyarch.pattern import pattern
 
 __all__ = ["parse_ports"]
 
-_NUMBER = re.compile(r"[0-9]+")
+_NUMBER = pattern(r"[0-9]+")
 _PROTOCOLS = frozenset(("sctp", "tcp", "udp"))
 _MAX_PORT = 65535
 _HINT = "write 80, 80/udp or 8000-8010"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from urllib.parse import unquote, urlsplit
 
 from polyarch.dockerfile.syntax.instruction import Add, Transfer
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import quote
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.pattern import pattern
 from polyarch.text.giturl import GitReference, parse_git_reference
-from polyarch.text.gotext import quote
 
 __all__ = ["git_op", "remote_op"]
 
-_WEB = re.compile(r"https?://")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+_WEB = pattern(r"https?://")
+_DIGEST = pattern(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _NAMELESS = "__unnamed__"
 
 

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from polyarch.dockerfile.args import PROXY_ARGS
 from polyarch.dockerfile.lowering.lowering import Lowering, expand_in
-from polyarch.dockerfile.lowering.state import DEFAULT_PATH, StageState
+from polyarch.dockerfile.lowering.state import StageState
 from polyarch.dockerfile.lowering.targets import find_stage
 from polyarch.dockerfile.syntax.instruction import Run
 from polyarch.dockerfile.syntax.lexer import heredoc_from_word
@@ -29,6 +29,7 @@ from polyarch.graph.op import (
     TmpfsMount,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import DEFAULT_PATH
 
 __all__ = ["lower_run"]
 

@@ -15,13 +15,12 @@ from polyarch.dockerfile.lowering.windows import windows_path
 from polyarch.dockerfile.syntax.instruction import Arg, Definition, Instruction, Run, Stage
 from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.base import DEFAULT_PATH, BaseImage
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, mutable
 
-__all__ = ["DEFAULT_PATH", "HISTORY_COMMENT", "DeclaredArg", "StageState", "Taken"]
+__all__ = ["HISTORY_COMMENT", "DeclaredArg", "StageState", "Taken"]
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 

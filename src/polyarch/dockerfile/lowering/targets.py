@@ -15,9 +15,10 @@ from polyarch.dockerfile.parser import Dockerfile
 from polyarch.dockerfile.syntax.instruction import Copy, Instruction, Run, Stage
 from polyarch.dockerfile.syntax.mount import mount_from
 from polyarch.errors import DockerfileError, InputError, NotFound
+from polyarch.golang.strconv import parse_int, quote
 from polyarch.graph.location import Location
 from polyarch.progress import check_cancelled
-from polyarch.text.gotext import parse_int, quote, suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = [
     "check_sources",
@@ -127,16 +128,16 @@ def takes_images(stages: Sequence[Stage]) -> bool:
     BuildKit counts what mounts come from, so that it names the steps of a single stage, too: a mount
     without `from`, of whatever type, comes from a stage of its own there, which is empty.
     """
-    for stage in stages:
-        for each in stage.instructions:
-            if isinstance(each, Copy):
-                names = [each.from_name] if find_copy_source(stages, each) is None else []
-            else:
-                names = [mount_from(text) for text in each.mounts] if isinstance(each, Run) else []
-                names = [name or "scratch" for name in names if find_stage(stages, name) is None]
-            if any(names):
-                return True
-    return False
+    instructions = (each for stage in stages for each in stage.instructions)
+    return any(_takes_image(stages, each) for each in instructions)
+
+
+def _takes_image(stages: Sequence[Stage], instruction: Instruction) -> bool:
+    if isinstance(instruction, Copy):
+        is_stage = find_copy_source(stages, instruction) is not None
+        return bool(instruction.from_name) and not is_stage
+    mounts = instruction.mounts if isinstance(instruction, Run) else ()
+    return any(find_stage(stages, mount_from(text)) is None for text in mounts)
 
 
 def check_sources(stages: Sequence[Stage]) -> None:

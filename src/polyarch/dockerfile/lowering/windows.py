@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from polyarch.errors import DockerfileError
-from polyarch.text.gotext import quote
+from polyarch.golang.strconv import quote
 
 __all__ = ["windows_path"]
 
@@ -20,7 +20,12 @@ def windows_path(path: str, *, keep_slash: bool = False) -> str:
     `keep_slash` keeps a slash at the end, which says that a folder is meant. Raises DockerfileError for
     another drive, a drive alone, and a share of another machine.
     """
-    path = path.replace("\\", "/")
+    path = _without_drive(path.replace("\\", "/"))
+    cleaned = posixpath.normpath(path) if path else ""
+    return cleaned + "/" if keep_slash and path.endswith("/") and cleaned != "/" else cleaned
+
+
+def _without_drive(path: str) -> str:
     if len(path) == 2 and path[1] == ":":
         raise DockerfileError(f"No relative path specified in {quote(path)}")
     if path.startswith("//"):
@@ -31,5 +36,4 @@ def windows_path(path: str, *, keep_slash: bool = False) -> str:
             "The specified path is not on the system drive (C:)",
             hint=f"an image has no other drives: {path!r} has to begin with C: or a slash",
         )
-    cleaned = posixpath.normpath(rest if colon else path) if path else ""
-    return cleaned + "/" if keep_slash and path.endswith("/") and cleaned != "/" else cleaned
+    return rest if colon else path

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from polyarch.errors import DockerfileError
 from polyarch.record import frozen
-from polyarch.text.gotext import suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = ["FlagKind", "Flags", "parse_flags"]
 

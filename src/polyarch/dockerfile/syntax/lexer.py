@@ -10,15 +10,16 @@ here-documents. The behaviour is that of BuildKit's `frontend/dockerfile/parser`
 
 from __future__ import annotations
 
-import json
 import re
 
 from polyarch.dockerfile.expand.expand import RAW, Mode, expand_words
 from polyarch.errors import DockerfileError
+from polyarch.golang.json import read_json
+from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import Location, SourceText
+from polyarch.pattern import pattern
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE
 
 __all__ = [
     "Directive",
@@ -37,13 +38,11 @@ MAX_LINE = 65535
 
 _BOM = "\ufeff"
 _BLANK = r"[\t\n\f\r ]"  # what \s is in Go
-_DIRECTIVE = re.compile(rf"([a-zA-Z][a-zA-Z0-9]*){_BLANK}*={_BLANK}*(.+?){_BLANK}*\Z")
+_DIRECTIVE = pattern(rf"([a-zA-Z][a-zA-Z0-9]*){_BLANK}*={_BLANK}*(.+?){_BLANK}*\Z")
 _DIRECTIVES = frozenset(("check", "escape", "syntax"))
-_HEREDOC = re.compile(rf"([0-9]*)<<(-?){_BLANK}*([^<]*)")
-_CONTINUED = {
-    mark: re.compile(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"
-}
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
+_HEREDOC = pattern(rf"([0-9]*)<<(-?){_BLANK}*([^<]*)")
+_CONTINUED = {mark: pattern(rf"(?<!{re.escape(mark)}){re.escape(mark)}[ \t]*\Z") for mark in "\\`"}
+_LEADING_TABS = pattern(r"^\t+", re.MULTILINE)
 _KEEP_UNSET = Mode(keep_unset=True)
 _KEEP_QUOTES = Mode(keep_unset=True, keep_quotes=True)
 
@@ -330,8 +329,8 @@ def _leading_directives(text: str, comment: str, skipped: int) -> list[Directive
 
 def _json_directive(text: str, line: int) -> Directive | None:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         return None
     value = document.get("syntax") if isinstance(document, dict) else None
     if not isinstance(value, str):

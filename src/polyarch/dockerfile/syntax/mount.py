@@ -6,19 +6,15 @@ variables are known. Its `from` may not, so that the stages a stage needs are kn
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import parse_bool, parse_uint, quote
+from polyarch.golang.units import ram_in_bytes
+from polyarch.pattern import pattern
 from polyarch.record import frozen
-from polyarch.text.gotext import (
-    csv_fields,
-    parse_bool,
-    parse_size,
-    parse_uint,
-    quote,
-    suggestion,
-)
+from polyarch.text.nearest import suggestion
 
 __all__ = ["Device", "Mount", "mount_from", "parse_device", "parse_mount"]
 
@@ -35,7 +31,7 @@ _KEYS = (
     *("type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode"),
     *("uid", "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env"),
 )
-_VARIABLE = re.compile(r"\$.")
+_VARIABLE = pattern(r"\$.")
 
 
 @frozen
@@ -135,10 +131,27 @@ def _fields(text: str, what: str) -> list[str]:
 
 
 def _parse_bool(key: str, value: str) -> bool:
-    found = parse_bool(value)
-    if found is None:
-        raise DockerfileError(f"invalid value for {key}: {value}")
-    return found
+    try:
+        return parse_bool(value)
+    except InputError:
+        raise DockerfileError(f"invalid value for {key}: {value}") from None
+
+
+def _parse_size(text: str) -> int:
+    # One of more than 63 bits comes out negative, which BuildKit takes for no limit.
+    return max(0, ram_in_bytes(text))
+
+
+def _parse_mode(text: str) -> int:
+    # Other bits mean nothing to chmod(2).
+    return parse_uint(text, base=8, bits=32) & 0o7777
+
+
+def _parse_id(text: str) -> int:
+    return parse_uint(text, bits=32)
+
+
+_NUMBERS = {"size": _parse_size, "mode": _parse_mode, "uid": _parse_id, "gid": _parse_id}
 
 
 class _Draft:
@@ -197,14 +210,11 @@ class _Draft:
     def set_number(self, name: str, value: str) -> None:
         if name == "size":
             self.expect_type(name, "tmpfs")
-            number, wrong = parse_size(value), f"invalid value for size: {value}"
-        else:
-            number = parse_uint(value, base=8 if name == "mode" else 10, bits=32)
-            wrong = f"invalid value {value} for {name}"
-        if number is None:
-            raise DockerfileError(wrong)
-        # Other bits mean nothing to chmod(2).
-        self.numbers[name] = number & 0o7777 if name == "mode" else number
+        try:
+            self.numbers[name] = _NUMBERS[name](value)
+        except InputError:
+            place = f"for size: {value}" if name == "size" else f"{value} for {name}"
+            raise DockerfileError(f"invalid value {place}") from None
 
     def expect_type(self, key: str, *types: str) -> None:
         if self.type not in types:

@@ -6,19 +6,20 @@ The behaviour is that of BuildKit's `frontend/dockerfile/parser` (`split_command
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 
 from polyarch.errors import DockerfileError
+from polyarch.golang.json import read_json
+from polyarch.golang.strconv import quote
+from polyarch.golang.unicode import SPACE, is_space
+from polyarch.pattern import pattern
 from polyarch.record import frozen
-from polyarch.text.gotext import SPACE, is_space, quote
 
 __all__ = ["Statement", "split_statement", "split_words"]
 
 _MAX_DEPTH = 100
-_BLANKS = re.compile(r"[\t\v\f\r ]+")
-_ASCII_BLANKS = re.compile(r"[\t\n\v\f\r \x85\xa0]+")
+_BLANKS = pattern(r"[\t\v\f\r ]+")
+_ASCII_BLANKS = pattern(r"[\t\n\v\f\r \x85\xa0]+")
 
 
 @frozen
@@ -243,28 +244,12 @@ def _json_strings(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
-        items = json.loads(
-            text, parse_int=_number, parse_float=_number, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):
+        items = read_json(text)
+    except ValueError:
         return None
+    assert isinstance(items, list)
     if not all(isinstance(item, str) for item in items):
         raise DockerfileError(
             "when using JSON array syntax, arrays must be comprised of strings only"
         )
-    return tuple(_without_surrogates(item) for item in items)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if number in {float("inf"), float("-inf")}:
-        raise ValueError(text)  # Go's JSON refuses what no float can hold
-    return number
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(text)  # NaN and Infinity are Python's, not JSON's
-
-
-def _without_surrogates(text: str) -> str:
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return tuple(items)

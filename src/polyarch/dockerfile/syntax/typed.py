@@ -37,17 +37,21 @@ from polyarch.dockerfile.syntax.lexer import Heredoc, heredoc_from_word
 from polyarch.dockerfile.syntax.mount import mount_from, parse_device
 from polyarch.dockerfile.syntax.statement import Statement
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import parse_int, quote
+from polyarch.golang.time import parse_duration
+from polyarch.golang.unicode import SPACE
 from polyarch.graph.location import Location
+from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
-from polyarch.text.gotext import SPACE, parse_duration, parse_int, quote, suggestion
+from polyarch.text.nearest import suggestion
 
 __all__ = ["ParsedLine", "parse_instruction"]
 
 _MIN_INTERVAL = 1_000_000
 _NETWORKS = frozenset(("default", "host", "none"))
 _SECURITIES = frozenset(("insecure", "sandbox"))
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-_ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
+_STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*")
+_ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
 _NO_FLAGS: Mapping[str, FlagKind] = {}
 _TRANSFER_FLAGS = {
     "chmod": FlagKind.TEXT,

@@ -25,7 +25,7 @@ from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.inside import Lines, become
 from polyarch.runtime.sandbox.mounting import make_nodes
 from polyarch.runtime.sandbox.nodes import keep_making
-from polyarch.runtime.sandbox.plan import INTO_CGROUP, receive_plan
+from polyarch.runtime.sandbox.plan import INTO_CGROUP, PREPARE, receive_plan
 
 __all__ = ["serve"]
 
@@ -45,9 +45,6 @@ Json = dict[str, Any]
 
 def serve(requests: socket.socket) -> None:
     """Start a keeper per request, until the engine closes the socket."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
-        # What the terminal sends is for the engine to decide on.
-        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need not be waited for
     os.umask(0o022)  # what is made for a step is for every user in it, whatever the engine's says
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -58,6 +55,8 @@ def serve(requests: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(requests, 1, 5, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
+        if message == PREPARE:
+            continue
         given = descriptors[:-1] if message == INTO_CGROUP else descriptors
         if _fork(descriptors[len(given) :]) == 0:
             requests.close()

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import Any
 
-__all__ = ["ANSWER_LIMIT", "INTO_CGROUP", "PLAIN", "receive_plan", "send_plan"]
+__all__ = ["ANSWER_LIMIT", "INTO_CGROUP", "PLAIN", "PREPARE", "receive_plan", "send_plan"]
 
 Json = dict[str, Any]
 
@@ -21,8 +21,9 @@ _HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
 """Bytes of the longest answer: a refusal quotes paths of the step, and those are at most 4 KiB each."""
-PLAIN, INTO_CGROUP = b"+", b"c"
-"""What is asked of the spawner: a keeper, or one in the cgroup whose directory is the last descriptor."""
+PLAIN, INTO_CGROUP, PREPARE = b"+", b"c", b"p"
+"""What is asked of the spawner: a keeper, one in the cgroup whose directory is the last descriptor, or
+to be ready when one is asked for."""
 
 
 def send_plan(control: socket.socket, plan: bytes) -> None:

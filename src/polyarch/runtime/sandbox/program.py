@@ -20,6 +20,7 @@ import stat
 from collections.abc import Mapping
 
 from polyarch import syscalls
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["start_program"]
@@ -27,7 +28,7 @@ __all__ = ["start_program"]
 _START = 256
 """Bytes of a script in which Linux looks for its interpreter (BINPRM_BUF_SIZE)."""
 _INTERPRETERS = 6
-_FIRST_LINE = re.compile(rb"#![ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*", re.DOTALL)
+_FIRST_LINE = pattern(rb"#![ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*", re.DOTALL)
 
 
 @frozen

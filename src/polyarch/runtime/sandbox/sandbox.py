@@ -18,6 +18,7 @@ from pathlib import Path
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
 from polyarch.record import replace
+from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.base import (
     NEEDS_ROOT,
     Ended,
@@ -28,13 +29,13 @@ from polyarch.runtime.base import (
 )
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
+from polyarch.runtime.feed import Feed
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.sandbox.devicegroup import DeviceGroup, DeviceGroups
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.seccomp import call_number, compile_filter, node_calls
 from polyarch.runtime.step import Host, Step
-from polyarch.runtime.talk import SILENCE, Feed, Talk
 
 __all__ = ["Sandbox"]
 

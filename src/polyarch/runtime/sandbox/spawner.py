@@ -1,5 +1,8 @@
 """The process that starts steps: forked from the engine before that has threads, small, and alone.
 
+It is forked before most modules are loaded, too: what is forked from it, twice for a step, is copied page
+table by page table, and most builds that change nothing need none of what a keeper loads.
+
     engine ──socket──▶ spawner ──fork──▶ keeper, one per step ──fork──▶ the step, PID 1 of its namespaces
 
 The spawner receives, per step, three descriptors: a socket to the keeper, and the write ends of the
@@ -20,7 +23,7 @@ from collections.abc import Sequence
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 from polyarch.runtime.sandbox.descriptors import close_all_but
-from polyarch.runtime.sandbox.plan import INTO_CGROUP, PLAIN
+from polyarch.runtime.sandbox.plan import INTO_CGROUP, PLAIN, PREPARE
 
 __all__ = ["Spawner"]
 
@@ -28,7 +31,7 @@ __all__ = ["Spawner"]
 class Spawner:
     """The engine's side: starts the spawner, and asks it for keepers. Thread-safe.
 
-    To be made before the engine starts a thread.
+    To be made before the engine starts a thread, and best before it loads much.
     """
 
     def __init__(self) -> None:
@@ -43,8 +46,11 @@ class Spawner:
         try:
             requests = _keep_only(theirs)
             syscalls.set_parent_death_signal(signal.SIGKILL)
-            if os.getppid() == engine:
-                # Imported on this side only, while the engine goes on with something else.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+                # What the terminal sends is for the engine to decide on.
+                signal.signal(number, signal.SIG_IGN)
+            if os.getppid() == engine and requests.recv(1, socket.MSG_PEEK):
+                # Loaded (10 ms) on this side only, and only if there are steps.
                 from polyarch.runtime.sandbox.keeper import serve  # noqa: PLC0415
 
                 serve(requests)
@@ -56,16 +62,22 @@ class Spawner:
         self._socket.close()
         self.resources.close()
 
+    def prepare(self) -> None:
+        """Have the spawner load what it needs, while the caller goes on. Raises NoRuntime."""
+        self._send(PREPARE, [])
+
     def ask(self, descriptors: Sequence[int], *, cgroup: int | None = None) -> None:
         """Have a keeper started that gets copies of `descriptors`, in the cgroup whose folder is open.
 
         None is the engine's own. Raises NoRuntime.
         """
         word = PLAIN if cgroup is None else INTO_CGROUP
-        sent = [*descriptors, *([] if cgroup is None else [cgroup])]
+        self._send(word, [*descriptors, *([] if cgroup is None else [cgroup])])
+
+    def _send(self, word: bytes, descriptors: Sequence[int]) -> None:
         try:
             with self._lock:
-                socket.send_fds(self._socket, [word], sent)
+                socket.send_fds(self._socket, [word], descriptors)
         except OSError as error:
             raise NoRuntime(f"the process that starts steps is gone: {error.strerror}") from error
 

@@ -27,6 +27,8 @@ from polyarch.errors import DockerfileError
             "type=tmpfs,target=/a,size=1k",
             Mount(type="tmpfs", target="/a", size=1024, read_only=False),
         ),
+        # What doesn't fit 64 bits is no limit.
+        ("type=tmpfs,target=/a,size=8192p", Mount(type="tmpfs", target="/a", read_only=False)),
         ("type=secret,id=s,required", Mount(type="secret", id="s", required=True)),
         ("type=secret,id=s,env=S", Mount(type="secret", id="s", env="S")),
         ("type=ssh,required=false", Mount(type="ssh")),

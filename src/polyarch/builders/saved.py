@@ -1,0 +1,307 @@
+"""Builders kept in files, in the form that docker buildx has for its own.
+
+    .lock               who changes something holds a lock on it
+    current             which builder is used, and at which docker endpoint that was said
+    defaults/<hash>     which builder is used at an endpoint where nothing else was said
+    instances/<name>    a builder, as JSON
+    activity/<name>     when it was used last, RFC 3339
+    refs/<builder>/<node>/<build>    what a build was of; always in the folder of docker buildx, as
+                                     programs that show builds look there
+
+polyarch's own are in a folder of its own; those of docker buildx are read, and can be told apart. Where
+polyarch stands in for docker buildx, as docker's plugin, it is the other way round: new builders lie in
+buildx's folder, in a form that buildx reads as well (`node.builderform`), and what was chosen there holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from polyarch.builders.form import decode, encode, encode_for_buildx
+from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, default_builder
+from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
+from polyarch.golang.json import compact
+from polyarch.oci.fields import read_document
+from polyarch.paths import (
+    builders_folder,
+    buildx_folder,
+    docker_config_folder,
+    replacing,
+    stands_in_for_buildx,
+)
+from polyarch.record import replace
+from polyarch.request.values import is_address
+from polyarch.store.trees import remove_tree
+
+__all__ = ["SavedBuilders", "docker_endpoint"]
+
+_DOCKER_SOCKET = "unix:///var/run/docker.sock"
+
+
+def docker_endpoint(environ: Mapping[str, str]) -> str:
+    """Return what docker buildx calls the current endpoint: the context, or the address."""
+    context = environ.get("DOCKER_CONTEXT", "")
+    host = environ.get("DOCKER_HOST", "")
+    if not context and not host:
+        with contextlib.suppress(OSError, IntegrityError):
+            data = (docker_config_folder(environ) / "config.json").read_bytes()
+            context = read_document(data).text("currentContext")
+    if context and context != DEFAULT_NAME:
+        return context
+    return host or _DOCKER_SOCKET
+
+
+class SavedBuilders:
+    """The builders of a user. Reading never writes; each change is one locked step."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._buildx = buildx_folder(environ)
+        self._folders = (builders_folder(environ), self._buildx)
+        if stands_in_for_buildx(environ):
+            self._folders = self._folders[::-1]
+        self.folder = self._folders[0]
+        self._references = self._buildx / "refs"
+        self._key = docker_endpoint(environ)
+        self._named = environ.get("BUILDX_BUILDER", "")
+        self._owner = _sudo_user(environ)
+
+    # --- reading ---
+
+    def all(self) -> tuple[SavedBuilder, ...]:
+        """Return all builders, by name, `default` among them. Raises IntegrityError."""
+        found = {DEFAULT_NAME: default_builder()}
+        for folder in self._folders:
+            for name in _list(folder / "instances"):
+                if name not in found and not name.startswith("."):
+                    found[name] = self._read(folder, name)
+        return tuple(self._with_activity(found[name]) for name in sorted(found))
+
+    def find(self, name: str) -> SavedBuilder | None:
+        """Return the builder called `name`, or None. Raises IntegrityError if its file is damaged."""
+        name = name.lower()
+        if name == DEFAULT_NAME:
+            return self._with_activity(default_builder())
+        folder = self._home(name)
+        return None if folder is None else self._with_activity(self._read(folder, name))
+
+    def get(self, name: str) -> SavedBuilder:
+        """Return the builder called `name`; "" for the current one. Raises NotFound."""
+        name = name or self._named
+        if not name:
+            return self.current()
+        builder = self.find(name)
+        if builder is None:
+            raise NotFound(f'no builder "{name}" found', hint="polyarch ls lists the builders")
+        return builder
+
+    def current(self) -> SavedBuilder:
+        """Return the builder that was chosen last, whatever the environment says; one that is gone is not.
+
+        Who hasn't chosen one of polyarch's builders may have chosen one of docker buildx's.
+        """
+        for folder in self._folders:
+            for name in self._choices(folder):
+                builder = self.find(name)
+                if builder is not None:
+                    return builder
+        return self._with_activity(default_builder())
+
+    def _home(self, name: str) -> Path | None:
+        """Return the folder that has the builder called `name`."""
+        homes = (folder for folder in self._folders if name in _list(folder / "instances"))
+        return next(homes, None)
+
+    def _own_home(self, name: str) -> Path:
+        """Return the folder that has our builder called `name`, or is to have it."""
+        folder = self._home(name)
+        if folder is None or self._read(folder, name).is_foreign:
+            return self.folder
+        return folder
+
+    def hides(self, builder: SavedBuilder) -> bool:
+        """Tell whether one of ours may have the name of `builder`, which is docker buildx's.
+
+        Where we stand in for docker buildx, both lie in one folder, and it may not.
+        """
+        return builder.is_foreign and self.folder != self._buildx
+
+    def _choices(self, folder: Path) -> Iterator[str]:
+        """Give what was chosen in `folder`, what stands for it if that is gone, first."""
+        chosen = self._chosen(folder)
+        standing = self._read_text(self._default_file(folder))
+        yield from filter(None, (chosen, standing))
+        if chosen == "":
+            yield DEFAULT_NAME
+
+    def _chosen(self, folder: Path) -> str | None:
+        """Return what was chosen, "" for none of the builders, None if nothing was."""
+        text = self._read_text(folder / "current")
+        if not text:
+            return None
+        try:
+            fields = read_document(text.encode())
+            holds = fields.flag("Global") or fields.text("Key") == self._key
+            return fields.text("Name") if holds else None
+        except IntegrityError:
+            # A torn file of an old crash; choosing anew mends it.
+            return None
+
+    def _default_file(self, folder: Path) -> Path:
+        name = hashlib.sha256(self._key.encode()).hexdigest()[:20]
+        return folder / "defaults" / name
+
+    @staticmethod
+    def _read_text(path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError as error:
+            raise MachineError(f"can't read {path}: {error.strerror}") from error
+
+    def _read(self, folder: Path, name: str) -> SavedBuilder:
+        path = folder / "instances" / name
+        text = self._read_text(path)
+        try:
+            builder = decode(text.encode())
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{path} isn't a builder: {error}", hint=f"remove it with rm {path}"
+            ) from error
+        is_foreign = folder == self._buildx and not builder.is_local
+        return replace(builder, name=name, is_foreign=is_foreign)
+
+    def _with_activity(self, builder: SavedBuilder) -> SavedBuilder:
+        texts = (self._read_text(folder / "activity" / builder.name) for folder in self._folders)
+        return replace(builder, last_activity=next(filter(None, texts), ""))
+
+    # --- changing ---
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[None]:
+        """Hold the lock under which builders are read and changed. Raises MachineError."""
+        with contextlib.ExitStack() as stack:
+            # Both in one order, or two that hold one each would wait for ever.
+            for folder in sorted(self._folders):
+                if folder == self.folder or (folder / ".lock").exists():
+                    stack.enter_context(self._locked(folder))
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        path = folder / ".lock"
+        try:
+            self._make_folder(folder)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MachineError(f"can't write {path}: {error.strerror}") from error
+        try:
+            self._give(path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def save(self, builder: SavedBuilder) -> None:
+        """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
+        self._refuse_foreign(builder)
+        folder = self._own_home(builder.name)
+        is_shared = folder == self._buildx
+        data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
+        self._write(folder / "instances" / builder.name, data)
+
+    def remove(self, builder: SavedBuilder) -> None:
+        """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
+        self._refuse_foreign(builder)
+        folder = self._own_home(builder.name)
+        kept = (folder / "instances", folder / "activity", self.folder / "activity")
+        for path in (each / builder.name for each in kept):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise MachineError(f"can't remove {path}: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            remove_tree(self._references / builder.name)
+
+    def use(self, name: str, *, is_default: bool = False, is_global: bool = False) -> None:
+        """Make a builder the current one; `is_default` also for when the choice is gone."""
+        chosen = "" if name == DEFAULT_NAME else name
+        record = {"Key": self._key, "Name": chosen, "Global": is_global}
+        self._write(self.folder / "current", compact(record))
+        if is_default:
+            self._write(self._default_file(self.folder), name.encode())
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                self._default_file(self.folder).unlink()
+
+    def touch(self, name: str) -> None:
+        """Remember that a builder was used just now; losing that is no error."""
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with contextlib.suppress(MachineError):
+            self._write(self.folder / "activity" / name, text.encode())
+
+    def note_build(self, reference: str, context: str, dockerfile: str) -> None:
+        """Remember what a build is of; losing that is no error.
+
+        `reference` is builder/node/build; the others are as the user gave them.
+        """
+        if not all(part.strip(".") for part in reference.split("/")):
+            return
+        if not is_address(context) and context != "-":
+            context = os.path.abspath(context)
+            if dockerfile and dockerfile != "-" and not is_address(dockerfile):
+                dockerfile = os.path.abspath(dockerfile)
+        state = {"Target": "default", "LocalPath": context, "DockerfilePath": dockerfile}
+        with contextlib.suppress(MachineError):
+            self._write(self._references / reference, compact(state), mode=0o644)
+
+    def _refuse_foreign(self, builder: SavedBuilder) -> None:
+        if builder.is_foreign:
+            raise InputError(
+                f'builder "{builder.name}" belongs to docker buildx',
+                hint="change or remove it with docker buildx, whose machines it may have started",
+            )
+
+    def _write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+        """Write a file at once: a reader sees the old one or the new one."""
+        try:
+            self._make_folder(path.parent)
+            with replacing(path) as aside:
+                aside.write_bytes(data)
+                aside.chmod(mode)
+                self._give(aside)
+        except OSError as error:
+            raise MachineError(f"can't write {path}: {error.strerror}") from error
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+            self._give(each)
+
+    def _give(self, path: Path) -> None:
+        """Under sudo, leave what we write to the user who called us."""
+        if self._owner is not None:
+            os.chown(path, *self._owner)
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise MachineError(f"can't read {folder}: {error.strerror}") from error
+
+
+def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:
+    uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
+    if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
+        return None
+    return int(uid), int(gid)

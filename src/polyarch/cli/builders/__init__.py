@@ -1,0 +1,1 @@
+"""Commands on builders, which are docker buildx's: made, listed, chosen, removed."""

@@ -1,0 +1,36 @@
+"""Which builder carries out a command: the one that is named, the current one, or this machine's."""
+
+from __future__ import annotations
+
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, require_local
+from polyarch.cli.frame.command import Context
+
+__all__ = ["working_builder"]
+
+_INSTEAD = (
+    'WARNING: {origin} "{name}" has the driver {driver}, which polyarch can\'t use yet: '
+    "this machine does the work ({advice})"
+)
+
+
+def working_builder(context: Context, builders: SavedBuilders) -> SavedBuilder:
+    """Return the builder that does the work, which is one of this machine.
+
+    Who names another one by `--builder` wants that and no other: raises MachineError; NotFound for a
+    name that nobody has. What was chosen earlier, or stands in the environment for all calls, was
+    chosen for docker buildx: this machine stands in for it, which is said in one line.
+    """
+    builder = builders.get(context.builder)
+    if context.builder:
+        require_local(builder)
+    if builder.is_local:
+        return builder
+    variable = context.environ.get("BUILDX_BUILDER", "")
+    origin, advice = "the current builder", f'"{context.program} use default" settles that'
+    if variable:
+        origin, advice = "BUILDX_BUILDER's", "BUILDX_BUILDER=default settles that"
+    context.warn(
+        _INSTEAD.format(origin=origin, name=builder.name, driver=builder.driver, advice=advice)
+    )
+    return builders.get(DEFAULT_NAME)

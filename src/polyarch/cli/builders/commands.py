@@ -1,0 +1,270 @@
+"""`inspect`, `use`, `rm`: one builder at a time."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from collections.abc import Iterable
+
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
+from polyarch.cdi.devices import Devices, find_devices, spec_folders
+from polyarch.cli.builders.chosen import working_builder
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.prompt import confirm
+from polyarch.cli.frame.release import RELEASE
+from polyarch.cli.frame.table import align
+from polyarch.emulation.advertised import local_platforms
+from polyarch.errors import InputError, NotFound, PolyarchError
+from polyarch.golang.strconv import quote
+from polyarch.golang.time import duration_text, find_time
+from polyarch.golang.units import bytes_size
+from polyarch.paths import state_folder
+from polyarch.platforms import Platform, column
+from polyarch.store.policy import Policy, default_policies
+from polyarch.store.snapshots import RecordType
+
+__all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
+
+UNSUPPORTED = "driver {} can't be used by polyarch yet"
+# In the order in which BuildKit names them.
+_TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
+_TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
+
+# --- inspect ---
+
+
+def _inspect(options: Options, context: Context) -> int:
+    name = options.arguments[0] if options.arguments else context.builder
+    builders = SavedBuilders(context.environ)
+    builder = builders.get(name)
+    platforms = local_platforms(context.environ) if builder.is_local else ()
+    policies = _policies(context) if builder.is_local else ()
+    devices = find_devices(spec_folders(context.environ)) if builder.is_local else None
+    if not name:
+        # Says so if another one does its work.
+        working_builder(context, builders)
+    elif options.is_set("bootstrap"):
+        require_local(builder)
+    text = inspection(builder, platforms, policies, devices=devices, debug=context.debug)
+    context.stdout.write(text)
+    return 0
+
+
+def _policies(context: Context) -> tuple[Policy, ...]:
+    folder = state_folder(context.environ)
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    status = os.statvfs(existing)
+    return default_policies(status.f_blocks * status.f_frsize)
+
+
+def inspection(
+    builder: SavedBuilder,
+    platforms: Iterable[Platform],
+    policies: Iterable[Policy],
+    *,
+    devices: Devices | None = None,
+    debug: bool = False,
+) -> str:
+    """Write what `inspect` shows; `platforms` are those that the machine of local nodes runs.
+
+    `policies` and `devices` are that machine's, too.
+    """
+    extra = _devices(devices) if devices is not None else []
+    lines = [f"Name:\t{builder.name}", f"Driver:\t{builder.driver}"]
+    if builder.last_activity:
+        lines.append(f"Last Activity:\t{find_time(builder.last_activity) or builder.last_activity}")
+    if not builder.is_local:
+        lines.append(f"Error:\t{UNSUPPORTED.format(builder.driver)}")
+    lines += ["", "Nodes:"]
+    shown = [
+        _node(node, tuple(platforms), tuple(policies), extra, local=builder.is_local, debug=debug)
+        for node in builder.nodes
+    ]
+    text = "\n".join(lines) + "\n" + "\n".join(shown)
+    return align(text, min_width=0, padding=1)
+
+
+def _node(
+    node: BuilderNode,
+    platforms: tuple[Platform, ...],
+    policies: tuple[Policy, ...],
+    devices: list[str],
+    *,
+    local: bool,
+    debug: bool,
+) -> str:
+    lines = [f"Name:\t{node.name}", f"Endpoint:\t{node.endpoint}"]
+    if node.driver_opts:
+        texts = (f"{key}={quote(value)}" for key, value in sorted(node.driver_opts.items()))
+        lines.append(f"Driver Options:\t{' '.join(texts)}")
+    lines.append(f"Status:\t{'running' if local else 'inactive'}")
+    if node.flags:
+        lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
+    if local:
+        lines.append(f"BuildKit version:\t{RELEASE}")
+    shown = column(node.platforms, platforms)
+    if shown:
+        lines.append(f"Platforms:\t{', '.join(shown)}")
+    if local and debug:
+        lines += ["Features:", " Cache export:\tfalse", " Multi-platform build:\ttrue"]
+    if local:
+        lines += ["Labels:", *(f" {key}:\t{value}" for key, value in _labels())]
+        lines += devices
+        for number, policy in enumerate(policies):
+            lines += _policy(number, policy)
+    for name, data in sorted(node.files.items()):
+        text = b64decode(data).decode(errors="replace")
+        lines += [f"File#{name}:", *(f" > {line}" for line in text.split("\n"))]
+    return "\n".join(lines) + "\n"
+
+
+def _labels() -> tuple[tuple[str, str], ...]:
+    prefix = "org.mobyproject.buildkit.worker"
+    return (
+        (f"{prefix}.executor", "oci"),
+        (f"{prefix}.hostname", os.uname().nodename),
+        (f"{prefix}.network", "host"),
+        (f"{prefix}.oci.process-mode", "sandbox"),
+    )
+
+
+def _devices(devices: Devices) -> list[str]:
+    """Return the lines of the devices that steps may be given."""
+    lines = ["Devices:"] if devices.known else []
+    for name, device in devices.known.items():
+        free = str(devices.is_free(name)).lower()
+        lines += [f"\tName:\t{name}", f"\tAutomatically allowed:\t{free}"]
+        if device.annotations:
+            lines.append("\tAnnotations:")
+            lines += [f"\t\t{key}:\t{text}" for key, text in sorted(device.annotations.items())]
+    return lines
+
+
+def _policy(number: int, policy: Policy) -> list[str]:
+    lines = [f"GC Policy rule#{number}:", f" All:\t{str(policy.all).lower()}"]
+    if policy.types:
+        filters = ",".join(f"type=={kind}" for kind in _TYPES if kind in policy.types)
+        lines.append(f" Filters:\t{filters}")
+    if policy.keep_seconds:
+        lines.append(f" Keep Duration:\t{duration_text(int(policy.keep_seconds * 1e9))}")
+    sizes = (
+        ("Reserved Space", policy.reserved),
+        ("Max Used Space", policy.max_used),
+        ("Min Free Space", policy.min_free),
+    )
+    return lines + [f" {title}:\t{bytes_size(size)}" for title, size in sizes if size]
+
+
+INSPECT = Command(
+    usage="[OPTIONS] [NAME]",
+    run=_inspect,
+    most=1,
+    completes="builders",
+    example="$ polyarch inspect mybuilder --bootstrap",
+    flags=(
+        Flag(
+            name="bootstrap",
+            kind=Kind.SWITCH,
+            help="Ensure builder has booted before inspecting",
+        ),
+        _TIMEOUT,
+    ),
+)
+
+
+# --- use ---
+
+
+def _use(options: Options, context: Context) -> int:
+    name = options.arguments[0]
+    builders = SavedBuilders(context.environ)
+    with builders.change():
+        builder = builders.find(name)
+        if builder is None:
+            raise NotFound(
+                f"failed to find instance {quote(name)}: no such builder",
+                hint=f"make it with {context.program} create --name {name} --use",
+            )
+        builders.use(
+            builder.name,
+            is_default=options.is_set("default"),
+            is_global=options.is_set("global"),
+        )
+    if not builder.is_local:
+        context.warn(f"WARNING: {UNSUPPORTED.format(builder.driver)}: this machine does its work")
+    return 0
+
+
+USE = Command(
+    usage="[OPTIONS] NAME",
+    run=_use,
+    least=1,
+    most=1,
+    completes="builders",
+    example="$ polyarch use mybuilder",
+    flags=(
+        Flag(name="default", kind=Kind.SWITCH, help="Set builder as default for current context"),
+        Flag(name="global", kind=Kind.SWITCH, help="Builder persists context changes"),
+    ),
+)
+
+
+# --- rm ---
+
+
+def _rm(options: Options, context: Context) -> int:
+    builders = SavedBuilders(context.environ)
+    if options.is_set("all-inactive"):
+        return _rm_inactive(options, context)
+    named = context.builder or context.environ.get("BUILDX_BUILDER", "")
+    names = options.arguments or (named or builders.current().name,)
+    failed = False
+    for name in names:
+        try:
+            _remove(builders, name)
+        except PolyarchError as error:
+            context.warn(f"failed to remove {name}: {error}")
+            failed = True
+        else:
+            context.warn(f"{name} removed")
+    if failed:
+        raise InputError("failed to remove one or more builders")
+    return 0
+
+
+def _rm_inactive(options: Options, context: Context) -> int:
+    if options.arguments:
+        raise InputError("cannot specify builder name when --all-inactive is set")
+    question = "WARNING! This will remove all builders that are not in running state."
+    if not options.is_set("force") and not confirm(question, context):
+        return 0
+    # Builders of this machine are always ready, so none is inactive; those of docker buildx aren't ours.
+    return 0
+
+
+def _remove(builders: SavedBuilders, name: str) -> None:
+    if name == DEFAULT_NAME:
+        raise InputError("default builder cannot be removed")
+    with builders.change():
+        builder = builders.find(name)
+        if builder is None:
+            raise NotFound(f"no builder {quote(name)} found")
+        builders.remove(builder)
+
+
+RM = Command(
+    usage="[OPTIONS] [NAME...]",
+    run=_rm,
+    most=None,
+    completes="builders",
+    example="$ polyarch rm mybuilder",
+    flags=(
+        Flag(name="all-inactive", kind=Kind.SWITCH, help="Remove all inactive builders"),
+        Flag(name="force", short="f", kind=Kind.SWITCH, help="Do not prompt for confirmation"),
+        Flag(name="keep-daemon", kind=Kind.SWITCH, hidden=True),
+        Flag(name="keep-state", kind=Kind.SWITCH, hidden=True),
+        _TIMEOUT,
+    ),
+)

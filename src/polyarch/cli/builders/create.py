@@ -1,0 +1,224 @@
+"""`create`: make a builder, or change one. The rules are docker buildx's.
+
+polyarch builds on this machine itself, so a builder is little more than a name for settings. The driver
+docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: it is
+taken for the local one, with a warning. Drivers for other machines are refused.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import (
+    DEFAULT_NAME,
+    LOCAL_DRIVER,
+    LOCAL_ENDPOINT,
+    NodeChange,
+    SavedBuilder,
+    check_name,
+    random_name,
+    with_node,
+    without_node,
+)
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.errors import InputError, NotFound
+from polyarch.golang.csv import csv_fields
+from polyarch.golang.strconv import quote
+from polyarch.platforms import parse_list
+from polyarch.record import frozen
+
+__all__ = ["CREATE"]
+
+_STAND_INS = frozenset({"docker-container"})
+_REMOTE = frozenset({"remote", "kubernetes", "cloud"})
+_LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
+
+
+@frozen
+class _Asked:
+    """What `create` was asked for, after it was checked."""
+
+    name: str
+    change: NodeChange
+    driver: str
+
+
+def _run(options: Options, context: Context) -> int:
+    builders = SavedBuilders(context.environ)
+    if options.is_set("leave"):
+        _leave(options, builders)
+        return 0
+    asked = _asked(options, context)
+    with builders.change():
+        builder = _create(asked, builders)
+        builders.save(builder)
+        if options.is_set("use"):
+            builders.use(builder.name)
+    if options.is_set("bootstrap"):
+        # Only those who ask for it pay for looking what runs here; it is remembered.
+        from polyarch.emulation.advertised import local_platforms  # noqa: PLC0415
+
+        local_platforms(context.environ)
+    context.print(builder.name)
+    return 0
+
+
+def _leave(options: Options, builders: SavedBuilders) -> None:
+    name, node = options.text("name"), options.text("node")
+    if not name:
+        raise InputError("leave requires instance name")
+    if not node:
+        raise InputError("leave requires node name but --node not set")
+    with builders.change():
+        builder = builders.find(name)
+        if builder is None:
+            raise NotFound(f"failed to find instance {quote(name)} for leave")
+        builders.save(without_node(builder, node))
+
+
+def _asked(options: Options, context: Context) -> _Asked:
+    name, append = options.text("name"), options.is_set("append")
+    if name == DEFAULT_NAME:
+        raise InputError(
+            f"{DEFAULT_NAME} is a reserved name and cannot be used to identify builder instance"
+        )
+    if append and not name:
+        raise InputError("append requires a builder name")
+    endpoint = options.arguments[0] if options.arguments else ""
+    driver = _driver(options.text("driver"), endpoint, context)
+    flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
+    if flags or options.text("config"):
+        _warn(
+            context,
+            "there is no buildkitd here: of its flags and settings only max-parallelism counts",
+        )
+    change = NodeChange(
+        name=options.text("node"),
+        endpoint=LOCAL_ENDPOINT,
+        platforms=parse_list(options.values("platform")),
+        driver_opts=_driver_opts(options.values("driver-opt")),
+        flags=tuple(options.text("buildkitd-flags").split()) or None,
+        files=_files(options.text("buildkitd-config") or options.text("config")),
+        append=append,
+    )
+    return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
+
+
+def _warn(context: Context, text: str) -> None:
+    """Print a warning, but not into what a program reads as the builder's name.
+
+    Some read both streams as one: then the name must stay the only line.
+    """
+    if not context.is_read_as_one:
+        context.warn(f"WARNING: {text}")
+
+
+def _driver(driver: str, endpoint: str, context: Context) -> str:
+    if driver == "docker":
+        raise InputError('additional instances of driver "docker" cannot be created')
+    if driver in _REMOTE or (endpoint not in _LOCAL_ENDPOINTS and not driver):
+        what = f"the driver {driver}" if driver else f"the endpoint {endpoint}"
+        raise InputError(
+            f"{what} is for another machine, which polyarch can't build on yet",
+            hint="without --driver and endpoint, the builder is on this machine",
+        )
+    if driver in _STAND_INS:
+        _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
+    elif driver not in {"", LOCAL_DRIVER}:
+        raise InputError(f"failed to find driver {quote(driver)}")
+    return LOCAL_DRIVER if driver in _STAND_INS else driver
+
+
+def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
+    found: dict[str, str] = {}
+    for value in values:
+        for text in csv_fields(value):
+            key, equals, setting = text.partition("=")
+            if not equals:
+                raise InputError(f"invalid value {quote(text)}, expecting k=v")
+            found[key] = setting
+    return found or None
+
+
+def _files(path: str) -> Mapping[str, str] | None:
+    if not path:
+        return None
+    # For those who have such a file.
+    from polyarch.text.toml import normalized  # noqa: PLC0415
+
+    what = "buildkit configuration file"
+    try:
+        text = normalized(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        reason = f"stat {path}: no such file or directory"
+        raise InputError(f"{what} not found: {path}: {reason}") from error
+    except OSError as error:
+        raise InputError(f"failed to read {what}: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"failed to parse {what}: {path}: {error}") from error
+    return {"buildkitd.toml": b64encode(text.encode()).decode()}
+
+
+def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
+    """Make the builder that was asked for; to be called under the lock."""
+    name = asked.name or random_name([each.name for each in builders.all()])
+    known = builders.find(name)
+    if known is None or (builders.hides(known) and not asked.change.append):
+        if asked.change.append:
+            raise NotFound(f"failed to find instance {quote(name)} for append")
+        return with_node(SavedBuilder(name=name), asked.change)
+    if not asked.change.name and not asked.change.append:
+        raise InputError(
+            f"existing instance for {quote(name)} but no append mode, specify the node name to make "
+            "changes for existing instances"
+        )
+    if asked.driver and asked.driver != known.driver:
+        raise InputError(
+            f"existing instance for {quote(name)} but has mismatched driver {quote(known.driver)}"
+        )
+    return with_node(known, asked.change)
+
+
+CREATE = Command(
+    usage="[OPTIONS] [CONTEXT|ENDPOINT]",
+    run=_run,
+    most=1,
+    example="$ polyarch create --use --name mybuilder",
+    flags=(
+        Flag(
+            name="append", kind=Kind.SWITCH, help="Append a node to builder instead of changing it"
+        ),
+        Flag(name="bootstrap", kind=Kind.SWITCH, help="Boot builder after creation"),
+        Flag(name="builder", hidden=True),
+        Flag(
+            name="buildkitd-config",
+            help="BuildKit daemon config file (of which max-parallelism counts)",
+            completes="files",
+        ),
+        Flag(name="config", hidden=True),
+        Flag(name="buildkitd-flags", help="BuildKit daemon flags (without effect)"),
+        Flag(name="driver", help="Driver to use", choices=(LOCAL_DRIVER, "docker-container")),
+        Flag(
+            name="driver-opt",
+            kind=Kind.LIST,
+            help='Options for the driver ("jobs=4", "ignore-attestations=true")',
+        ),
+        Flag(
+            name="leave", kind=Kind.SWITCH, help="Remove a node from builder instead of changing it"
+        ),
+        Flag(name="name", help="Builder instance name"),
+        Flag(name="node", help="Create/modify node with given name"),
+        Flag(
+            name="platform",
+            kind=Kind.LIST,
+            help="Fixed platforms for current node",
+            completes="platforms",
+        ),
+        Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True),
+        Flag(name="use", kind=Kind.SWITCH, help="Set the current builder instance"),
+    ),
+)

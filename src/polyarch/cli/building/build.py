@@ -1,0 +1,291 @@
+"""`build`: flags to a request, the request to the engine, its result to where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.cli.builders.chosen import working_builder
+from polyarch.cli.building.not_yet import left_out
+from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
+from polyarch.cli.building.settings import ignores_attestations, jobs_of
+from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
+from polyarch.cli.building.values import Call
+from polyarch.cli.display.base import Caption, Display
+from polyarch.cli.display.display import open_display
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.files import write_file
+from polyarch.cli.frame.flags import Options
+from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.report import CommandFailed
+from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import find_bool
+from polyarch.paths import is_device
+from polyarch.record import frozen, replace
+
+if TYPE_CHECKING:
+    from polyarch.cli.building.calls import Answer
+    from polyarch.request.explanation import Explanation
+    from polyarch.request.result import BuildResult
+
+__all__ = ["BUILD", "metadata", "progress_mode"]
+
+_NO_OUTPUT = (
+    "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
+    "To push result image into registry use --push or to keep it here name it with -t"
+)
+_PREFIX = "failed to build: "
+_CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
+_SOLVE_PREFIX = "failed to build: failed to solve: "
+
+
+@frozen
+class _Chosen:
+    """Who builds."""
+
+    builder: SavedBuilder
+    node: BuilderNode
+
+
+def _run(options: Options, context: Context) -> int:
+    for warning in ignored_flags(options):
+        context.warn(warning)
+    flags = read_flags(options, context.environ)
+    _remove(options.text("iidfile"))
+    builders = SavedBuilders(context.environ)
+    chosen = _choose(builders, context)
+    builders.touch(chosen.builder.name)
+    caption = Caption(builder=chosen.builder.name, driver=chosen.builder.driver)
+    display = open_display(
+        progress_mode(options, context),
+        stream=context.stderr,
+        environ=context.environ,
+        caption=caption,
+        debug=context.debug,
+    )
+    reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
+    with _building():
+        asked = _asked_for(options, flags, chosen, context)
+        if asked.call is None:
+            builders.note_build(reference, asked.request.context, asked.request.dockerfile)
+            result = _solve(asked, context, display, explain=options.is_set("explain"))
+        else:
+            answer = _ask(asked, asked.call, context, display)
+    if asked.call is not None:
+        return _write_answer(answer, asked.call, options, context)
+    _write_results(result, reference, options, (context, display))
+    return 0
+
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Put what buildx puts before all errors from here on, but for those that have more before them."""
+    try:
+        yield
+    except (Cancelled, CommandFailed):
+        raise
+    except PolyarchError as error:
+        raise CommandFailed(_PREFIX, error) from error
+
+
+def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
+    asked = read_request(options, flags, context)
+    ignores = ignores_attestations(chosen.node)
+    for line in left_out(asked, context.environ, ignores_attestations=ignores):
+        context.warn(line)
+    if not options.given("jobs"):
+        asked = replace(
+            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
+        )
+    if not asked.request.outputs and asked.call is None:
+        context.warn(_NO_OUTPUT.format(chosen.builder.driver))
+    return asked
+
+
+def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
+    # The engine is most of the program: a wrong flag is told without it, and what it forks goes first.
+    from polyarch.cli.frame.engine import open_engine  # noqa: PLC0415
+
+    told: list[tuple[Explanation, ...]] = []
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(context))
+        from polyarch.engine.explain import Explain  # noqa: PLC0415
+        from polyarch.pipeline.build import build_on  # noqa: PLC0415
+
+        if explain:
+            stack.callback(_explain, told, context)
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.enter_context(display)
+        stack.enter_context(_solving())
+        return build_on(
+            engine,
+            asked.request,
+            sink=display,
+            cancel=cancel,
+            explain=Explain(live=explain, number=display.number, tell=told.append),
+        )
+
+
+def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
+    """Say below all progress why steps ran, whether the build ended well or not."""
+    from polyarch.cli.building.explained import explained_lines  # noqa: PLC0415 only for those who ask
+
+    if not told:
+        return  # the build didn't get as far as its steps
+    steps = [each for each in told[-1] if each.causes]
+    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
+    for line in explained_lines(steps):
+        context.warn(line)
+
+
+@contextmanager
+def _solving() -> Iterator[None]:
+    """Put what buildx puts before the errors of a build."""
+    try:
+        yield
+    except Cancelled as error:
+        raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
+    except PolyarchError as error:
+        is_context = str(error).startswith(_CONTEXT_ERRORS)
+        raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
+
+
+def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer:
+    """Answer a question about the Dockerfile."""
+    # For those who ask only.
+    from polyarch.cli.building.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
+    from polyarch.cli.building.check import check_answer, shown_name  # noqa: PLC0415
+    from polyarch.cli.frame.engine import open_engine  # noqa: PLC0415
+    from polyarch.pipeline.questions import check_on, outline_on, targets_on  # noqa: PLC0415
+
+    if call.name == "subrequests.describe":
+        return describe()
+    request = asked.request
+    with open_engine(context) as engine, cancel_on_signals() as cancel, display, _solving():
+        if call.name == "outline":
+            return outline_answer(outline_on(engine, request, sink=display, cancel=cancel))
+        if call.name == "targets":
+            return targets_answer(targets_on(engine, request, sink=display, cancel=cancel))
+        found = check_on(engine, request, sink=display, cancel=cancel)
+        return check_answer(found, shown_name(request))
+
+
+def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:
+    from polyarch.cli.building.calls import as_json, metadata_of  # noqa: PLC0415 for those who ask only
+
+    if path := options.text("metadata-file"):
+        write_file(path, json.dumps(metadata_of(answer), indent=2), make_folder=True)
+    if call.format == "json":
+        context.print(as_json(answer.document))
+    else:
+        context.stdout.write(answer.text)
+    if answer.error is not None:
+        context.stdout.flush()
+        raise CommandFailed("", answer.error)
+    return 0 if call.ignore_status else answer.status
+
+
+def progress_mode(options: Options, context: Context) -> str:
+    """Return how progress is shown. Raises InputError if that contradicts `--quiet`."""
+    mode = options.text("progress")
+    if options.is_set("quiet"):
+        if mode not in {"auto", "quiet"}:
+            raise InputError(f"progress={mode} and quiet cannot be used together")
+        return "quiet"
+    if not options.given("progress"):
+        mode = context.environ.get("BUILDKIT_PROGRESS") or mode
+    return mode
+
+
+def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
+    builder = working_builder(context, builders)
+    # All local nodes are this machine; the first has the settings.
+    return _Chosen(builder=builder, node=builder.nodes[0])
+
+
+# --- results ---
+
+
+def _write_results(
+    result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
+) -> None:
+    context, display = shown
+    digest = result.config_digest or (result.digest if result.descriptor is not None else "")
+    if path := options.text("iidfile"):
+        _write_id(path, digest)
+    if path := options.text("metadata-file"):
+        found = metadata(result, reference)
+        if display.warnings and _wants_warnings(context):
+            from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
+
+            found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
+        text = indented(dict(sorted(found.items()))).decode()
+        write_file(path, text, make_folder=True)
+    if progress_mode(options, context) == "quiet":
+        context.print(digest)
+
+
+def _write_id(path: str, digest: str) -> None:
+    try:
+        write_file(path, digest)
+    except MachineError as error:
+        raise CommandFailed("writing image ID file: ", error) from error
+
+
+def _wants_warnings(context: Context) -> bool:
+    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+
+
+def metadata(result: BuildResult, reference: str) -> dict[str, object]:
+    """Return what the metadata file holds; `reference` is builder/node/build."""
+    found: dict[str, object] = {"buildx.build.ref": reference}
+    if result.config_digest is not None:
+        found["containerimage.config.digest"] = result.config_digest
+    if result.descriptor is not None:
+        found["containerimage.descriptor"] = result.descriptor.to_json()
+        found["containerimage.digest"] = result.descriptor.digest
+    if result.names:
+        found["image.name"] = ",".join(result.names)
+    return found
+
+
+def _build_id() -> str:
+    """Return a name for this build as buildx makes them: 25 letters and digits."""
+    number = int.from_bytes(os.urandom(17))
+    digits = []
+    for _ in range(25):
+        number, digit = divmod(number, 36)
+        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
+    return "".join(digits)
+
+
+def _remove(path: str) -> None:
+    """Remove the file of an earlier build, lest it be taken for this one's."""
+    if not path or is_device(Path(path)):
+        return
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise MachineError(f"removing image ID file {path}: {error.strerror}") from error
+
+
+BUILD = Command(
+    usage="[OPTIONS] PATH | URL | -",
+    run=_run,
+    least=1,
+    most=1,
+    needs_engine=True,
+    completes="folders",
+    flags=BUILD_FLAGS,
+    example=(
+        "$ polyarch build -t registry.example/you/app --platform linux/amd64,linux/arm64 --push .\n"
+        "$ polyarch build -o type=local,dest=out ."
+    ),
+)

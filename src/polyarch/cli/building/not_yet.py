@@ -1,0 +1,107 @@
+"""What a build may be asked for that isn't there yet: what goes on without it, and what doesn't.
+
+A cache only saves time, so a build goes on without it, with one line. Attestations are a part of what
+is made: who asks for them is refused, unless told beforehand that they may be left out, as in a
+script that is shared with other builders. What BuildKit would refuse as well is refused in its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool
+
+if TYPE_CHECKING:
+    from polyarch.cli.building.request import Asked
+    from polyarch.cli.building.values import Attestation, CacheEntry
+
+__all__ = ["IGNORE_ATTESTATIONS", "left_out"]
+
+IGNORE_ATTESTATIONS = "POLYARCH_IGNORE_ATTESTATIONS"
+_IMPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
+_EXPORTERS = _IMPORTERS | {"inline"}
+_ATTESTATIONS = frozenset({"sbom", "provenance"})
+# What the client of BuildKit itself can't do without, by type.
+_NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
+_NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
+
+
+def left_out(
+    asked: Asked, environ: Mapping[str, str], *, ignores_attestations: bool = False
+) -> list[str]:
+    """Return a line for what the build goes on without.
+
+    `ignores_attestations` is the builder's setting. Raises InputError for attestations that nobody
+    said may be left out, and for kinds of either that don't exist.
+    """
+    _check_known(asked)
+    ignored = ignores_attestations or _is_on(environ.get(IGNORE_ATTESTATIONS, ""))
+    attestations = _attestations(asked.attestations, is_ignored=ignored)
+    return [*_caches(asked, environ), *attestations]
+
+
+def _check_known(asked: Asked) -> None:
+    """Refuse kinds that don't exist, in BuildKit's words."""
+    for entry in asked.cache_to:
+        if entry.type not in _EXPORTERS:
+            raise InputError(f'failed to solve: unknown cache exporter: "{entry.type}"')
+        _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
+    for entry in asked.cache_from:
+        # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
+        if entry.type not in _IMPORTERS:
+            raise InputError(f"failed to solve: unknown cache importer: {entry.type}")
+        _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
+    for each in asked.attestations:
+        if each.type not in _ATTESTATIONS:
+            raise InputError(f'failed to solve: unknown attestation type "{each.type}"')
+    if asked.policies:
+        raise InputError("--policy can't be carried out yet", hint="build without it")
+
+
+def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:
+    key = needed.get(entry.type)
+    if key is not None and not entry.attributes.get(key):
+        raise InputError(f"{entry.type} cache {role} requires {key}")
+
+
+def _is_on(text: str) -> bool:
+    return bool(text) and find_bool(text) is not False
+
+
+def _caches(asked: Asked, environ: Mapping[str, str]) -> list[str]:
+    flags = [
+        f"{flag} type={entry.type}"
+        for flag, entries in (("--cache-from", asked.cache_from), ("--cache-to", asked.cache_to))
+        for entry in entries
+        if _is_active(entry, environ)
+    ]
+    if not flags:
+        return []
+    names = ", ".join(dict.fromkeys(flags))
+    return [f"WARNING: {names}: no effect yet, the cache stays on this machine"]
+
+
+def _is_active(entry: CacheEntry, environ: Mapping[str, str]) -> bool:
+    """Tell whether docker buildx would hand the entry on: GitHub's cache is for GitHub's runners."""
+    if entry.type != "gha":
+        return True
+    token = entry.attributes.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN")
+    addresses = (
+        *(entry.attributes.get(key) for key in ("url", "url_v2")),
+        *(environ.get(name) for name in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL")),
+    )
+    return bool(token) and any(addresses)
+
+
+def _attestations(wanted: Sequence[Attestation], *, is_ignored: bool) -> list[str]:
+    kinds = ", ".join(each.type for each in wanted if not each.disabled)
+    if not kinds:
+        return []
+    if is_ignored:
+        return [f"WARNING: attestations ({kinds}): left out, polyarch can't make them yet"]
+    raise InputError(
+        f"polyarch can't make attestations yet ({kinds}): build without, or leave them out with "
+        f"{IGNORE_ATTESTATIONS}=1"
+    )

@@ -1,0 +1,312 @@
+"""The flags of `build` -> a BuildRequest. The rules, and what contradicts what, are docker buildx's."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+
+from polyarch.cli.building.proxies import proxy_args
+from polyarch.cli.building.table import resource_values
+from polyarch.cli.building.values import (
+    Attestation,
+    CacheEntry,
+    Call,
+    SecretSpec,
+    SshSpec,
+    add_host_flag,
+    allow_flag,
+    annotation_flag,
+    attest_flag,
+    attest_shorthand,
+    build_context_flag,
+    cache_flag,
+    call_flag,
+    output_flag,
+    resource_flag,
+    secret_flag,
+    size_flag,
+    ssh_flag,
+    ulimit_flag,
+)
+from polyarch.cli.frame.command import Context
+from polyarch.cli.frame.flags import Options
+from polyarch.errors import InputError
+from polyarch.golang.strconv import quote
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, parse, parse_list
+from polyarch.record import frozen, replace
+from polyarch.request.make import make_request
+from polyarch.request.outputs import check_mirrors
+from polyarch.request.values import BuildRequest, Output, Secret, is_address
+
+__all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
+
+_SECRET_LIMIT = 500 << 10
+
+
+@frozen
+class Asked:
+    """What `build` was asked for; beside the request stands what the engine can't carry out yet."""
+
+    request: BuildRequest
+    call: Call | None = None
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    policies: tuple[str, ...] = ()
+
+
+@frozen
+class BuildFlags:
+    """Values of flags of which only the form was looked at: see `read_flags`."""
+
+    build_args: Mapping[str, str]
+    labels: Mapping[str, str]
+    build_contexts: Mapping[str, str]
+    outputs: tuple[Output, ...]
+    secrets: tuple[SecretSpec, ...]
+    cache_from: tuple[CacheEntry, ...]
+    cache_to: tuple[CacheEntry, ...]
+    attestations: tuple[Attestation, ...]
+    call: Call | None
+
+
+def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
+    """Read the values that have a form of their own. Raises InputError.
+
+    These errors are about the command line, as buildx tells them apart from those of a build, which
+    have "failed to build: " before them.
+    """
+    flags = BuildFlags(
+        build_args=_build_args(options.values("build-arg"), environ),
+        labels=_pairs(options.values("label")),
+        attestations=_attestations(options),
+        build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
+        outputs=output_flag(options.values("output")),
+        cache_from=cache_flag(options.values("cache-from")),
+        cache_to=cache_flag(options.values("cache-to")),
+        secrets=secret_flag(options.values("secret")),
+        call=_call(options),
+    )
+    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in flags.outputs):
+        raise InputError("local and tar exporters are incompatible with image ID file")
+    return flags
+
+
+def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked:
+    """Understand what a build is asked for. Raises InputError and its kin."""
+    if flags.call is not None:
+        from polyarch.cli.building.calls import known_call  # noqa: PLC0415 for those who ask only
+
+        known_call(flags.call.name)
+    return Asked(
+        request=_request(options, flags, context),
+        call=flags.call,
+        cache_from=flags.cache_from,
+        cache_to=flags.cache_to,
+        attestations=flags.attestations,
+        policies=options.values("policy"),
+    )
+
+
+def _call(options: Options) -> Call | None:
+    if options.is_set("check"):
+        return call_flag("check")
+    return call_flag(options.text("print") or options.text("call"))
+
+
+def _attestations(options: Options) -> tuple[Attestation, ...]:
+    shorthands = (attest_shorthand(kind, options.text(kind)) for kind in ("provenance", "sbom"))
+    found = attest_flag((*options.values("attest"), *filter(None, shorthands)))
+    return tuple({each.type: each for each in found}.values())
+
+
+def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequest:
+    needs_digest = options.is_set("quiet") or any(
+        options.text(name) for name in ("iidfile", "metadata-file")
+    )
+    if not flags.build_args.get("BUILDKIT_SYNTAX", "-").strip():
+        raise InputError(
+            "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' "
+            "for optional behavior"
+        )
+    allowed = allow_flag(options.values("allow"))
+    agents, keys = _agents(_ssh_specs(options), context.environ)
+    request = make_request(
+        options.arguments[0],
+        dockerfile=options.text("file"),
+        platforms=_platforms(options, context.environ),
+        tags=options.values("tag"),
+        target=options.text("target"),
+        build_args=flags.build_args,
+        build_contexts=flags.build_contexts,
+        labels=flags.labels,
+        outputs=flags.outputs,
+        push=options.is_set("push"),
+        load=options.is_set("load"),
+        needs_digest=needs_digest,
+        no_cache=options.is_set("no-cache"),
+        no_cache_filter=_stage_names(options.values("no-cache-filter")),
+        pull=options.is_set("pull"),
+        network=options.text("network"),
+        add_hosts=add_host_flag(options.values("add-host")),
+        shm_size=size_flag(options.text("shm-size")) if options.text("shm-size") else 0,
+        ulimits=ulimit_flag(options.values("ulimit")),
+        cgroup_parent=options.text("cgroup-parent"),
+        resources=resource_flag(resource_values(options)),
+        allow=allowed.entitlements,
+        secrets=_secrets(flags.secrets, context.environ),
+        ssh=agents,
+        ssh_keys=keys,
+        annotations=_annotations(options.values("annotation")),
+        jobs=options.number("jobs"),
+        mask_secrets=not options.is_set("no-mask-secrets"),
+    )
+    if not allowed.local_delete:
+        check_mirrors(request.outputs)
+    return _with_stdin(request, context)
+
+
+def _annotations(values: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
+    try:
+        found = annotation_flag(values, parse_platform=parse)
+    except InputError as error:
+        raise InputError(f"parse annotations: {error}", hint=error.hint) from error
+    return tuple((each.type, each.platform or "", each.key, each.value) for each in found)
+
+
+def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
+    if request.context == "-" and request.dockerfile == "-":
+        raise InputError("invalid argument: can't use stdin for both build context and dockerfile")
+    if "-" not in {request.context, request.dockerfile}:
+        return request
+    return replace(request, stdin=context.stdin.buffer.read())
+
+
+def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, ...]:
+    values = options.values("platform")
+    if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
+        values = (environ["DOCKER_DEFAULT_PLATFORM"],)
+    return parse_list(values, keep_doubles=True)
+
+
+def _familiar(name: str) -> str:
+    return parse_reference(name).familiar
+
+
+def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    args = {}
+    for value in values:
+        name, equals, setting = _pair(value)
+        if equals:
+            args[name] = setting
+        elif name in environ:
+            args[name] = environ[name]
+    if environ.get("SOURCE_DATE_EPOCH"):
+        args.setdefault("SOURCE_DATE_EPOCH", environ["SOURCE_DATE_EPOCH"])
+    return {**proxy_args(environ, args), **args}
+
+
+def _stage_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of stages in all values, each of which may have several with commas."""
+    return tuple(name for value in values for name in value.split(","))
+
+
+def _pairs(values: Iterable[str]) -> dict[str, str]:
+    return {name: setting for name, _, setting in map(_pair, values)}
+
+
+def _pair(text: str) -> tuple[str, str, str]:
+    name, equals, setting = text.partition("=")
+    if not name:
+        raise InputError(
+            f"invalid key-value pair {quote(text)}: empty key", hint="write NAME=value"
+        )
+    return name, equals, setting
+
+
+def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    found = {}
+    for spec in specs:
+        if not spec.id:
+            raise InputError("secret missing ID", hint="write --secret id=NAME,src=FILE")
+        path, env = spec.file, spec.env
+        if not path and not env:
+            path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
+        if path:
+            _check_secret(spec.id, path)
+        found[spec.id] = Secret(id=spec.id, path=path, env=env)
+    return tuple(found.values())
+
+
+def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
+    """Return the agents to forward: the user's own if the context is fetched by ssh, and none is named."""
+    specs = tuple(ssh_flag(options.values("ssh")))
+    if specs or not is_address(options.arguments[0]):
+        return specs
+    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - folders don't need it
+
+    reference = parse_git_reference(options.arguments[0])
+    is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
+    return (SshSpec(id="default"),) if is_ssh else ()
+
+
+def _check_secret(identifier: str, path: str) -> None:
+    """Find out early what no step could read. Raises InputError."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"failed to stat {path}: stat {path}: {reason}") from error
+    if size > _SECRET_LIMIT:
+        raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
+
+
+def _agents(
+    specs: Iterable[SshSpec], environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the agents' sockets by id, and the files of keys by id."""
+    agents: dict[str, str] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    own = environ.get("SSH_AUTH_SOCK", "")
+    for spec in specs:
+        paths = spec.paths or (own,)
+        if not all(paths):
+            raise InputError(
+                f"invalid empty ssh agent socket for {quote(spec.id)}: make sure SSH_AUTH_SOCK is set",
+                hint="start an agent: eval $(ssh-agent), ssh-add",
+            )
+        sockets = [path for path in paths if _is_socket(path)]
+        if sockets and len(paths) > 1:
+            raise InputError(
+                f"--ssh {spec.id}={','.join(paths)}: only one socket is allowed, and no keys beside it",
+                hint="give another id to the others",
+            )
+        name = spec.id or "default"
+        if sockets:
+            agents[name] = paths[0]
+        else:
+            _check_keys(paths)
+            keys[name] = paths
+    return agents, keys
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise InputError(f"can't use {path} for ssh: {error.strerror}") from error
+
+
+def _check_keys(paths: Iterable[str]) -> None:
+    """Find out early what can't be used. Raises InputError."""
+    from polyarch.worker.keyagent import read_key  # noqa: PLC0415 for keys only
+
+    for path in paths:
+        if not read_key(path).lstrip().startswith(b"-----BEGIN "):
+            raise InputError(
+                f"failed to parse {path}: it is no private key",
+                hint="name a private key, or the socket of an agent",
+            )

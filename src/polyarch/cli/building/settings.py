@@ -1,0 +1,62 @@
+"""What a builder's settings, and the variables beside them, say of how it builds.
+
+`--driver-opt` has two settings of ours: `jobs=NUMBER` and `ignore-attestations=true`. Of the file of
+`--buildkitd-config`, the number of steps at once is heeded: `max-parallelism` of the OCI worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polyarch.builders.values import BuilderNode
+from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool, parse_int
+
+__all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]
+
+JOBS_VARIABLE = "POLYARCH_JOBS"
+_CONFIG = "buildkitd.toml"
+_PARALLELISM = "max-parallelism"
+
+
+def jobs_of(node: BuilderNode, environ: Mapping[str, str]) -> int:
+    """Return how many steps run at once, 0 for no limit: by the variable, or the builder's settings.
+
+    Raises InputError.
+    """
+    if text := environ.get(JOBS_VARIABLE):
+        return _number(text, JOBS_VARIABLE)
+    if text := node.driver_opts.get("jobs"):
+        return _number(text, "the driver's option jobs")
+    return _parallelism(node.files[_CONFIG]) if _CONFIG in node.files else 0
+
+
+def _number(text: str, origin: str) -> int:
+    try:
+        number = parse_int(text)
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
+    return max(0, number)
+
+
+def _parallelism(encoded: str) -> int:
+    # For the few builders that have such a file.
+    import tomllib  # noqa: PLC0415
+    from base64 import b64decode  # noqa: PLC0415
+
+    config = b64decode(encoded)
+    if _PARALLELISM.encode() not in config:
+        return 0
+
+    try:
+        document: object = tomllib.loads(config.decode())
+    except ValueError as error:
+        raise InputError(f"{_CONFIG} of the builder can't be read: {error}") from error
+    for key in ("worker", "oci", _PARALLELISM):
+        document = document.get(key) if isinstance(document, dict) else None
+    return max(0, document) if isinstance(document, int) else 0
+
+
+def ignores_attestations(node: BuilderNode) -> bool:
+    """Return whether attestations that are asked for may be left out."""
+    return bool(find_bool(node.driver_opts.get("ignore-attestations", "")))

@@ -1,0 +1,47 @@
+"""The one place where the command line meets the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from polyarch.cli.frame.command import Context
+from polyarch.namespaces.userns import enter_engine
+from polyarch.paths import state_folder
+from polyarch.record import replace
+
+if TYPE_CHECKING:
+    from polyarch.engine.engine import Engine
+    from polyarch.store.store import Store
+
+__all__ = ["enter", "open_engine", "open_store"]
+
+
+def enter(context: Context) -> Context:
+    """Go on in the engine's namespaces, in a child; to be called before any thread starts."""
+    # In there everyone is root, whose store lies elsewhere.
+    environ = {**context.environ, "POLYARCH_ROOT": str(state_folder(context.environ))}
+    return replace(context, environ=environ, namespaces=enter_engine())
+
+
+@contextmanager
+def open_engine(context: Context) -> Iterator[Engine]:
+    """Open the engine; `context` is one that `enter` returned."""
+    # Listing images needs a store only.
+    from polyarch.engine.opening import open_engine as open_at  # noqa: PLC0415
+
+    assert context.namespaces is not None
+    root = state_folder(context.environ)
+    with open_at(root, context.namespaces, context.environ) as engine:
+        yield engine
+
+
+@contextmanager
+def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
+    """Open the local store for the rest of the command; see there for `works`."""
+    # Commands that don't touch the store don't pay for it.
+    from polyarch.store.store import Store  # noqa: PLC0415
+
+    with Store(state_folder(context.environ), works=works, ends=True) as store:
+        yield store

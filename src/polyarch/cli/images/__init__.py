@@ -1,0 +1,1 @@
+"""Commands on images and registries: listed, moved, run, signed in."""

@@ -1,0 +1,1 @@
+"""Commands on images where they are, at registries and in layouts."""

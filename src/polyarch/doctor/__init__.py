@@ -1,0 +1,1 @@
+"""What this machine can do, and whether the store is sound: looked at, and returned as values."""

@@ -1,0 +1,116 @@
+"""What this machine allows, tried in the engine's namespaces, where builds run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from polyarch.doctor.check import Check, Grade
+from polyarch.emulation.facts import Facts
+from polyarch.emulation.private import register_private
+from polyarch.engine.programs import host_resolv_conf
+from polyarch.errors import MachineError, NamespaceForbidden, PolyarchError
+from polyarch.namespaces.userns import (
+    EngineNamespaces,
+)
+from polyarch.record import frozen
+from polyarch.runtime.choose import choose_runtime, find_host
+from polyarch.runtime.foreign import Holder
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.snapshot.choose import open_snapshotter
+from polyarch.store.store import Store
+
+__all__ = ["EngineChecks"]
+
+
+@frozen
+class EngineChecks:
+    """What is tried in the engine's namespaces, before there are threads."""
+
+    environ: Mapping[str, str]
+    namespaces: EngineNamespaces
+    store: Store | None
+
+    def run(self) -> Iterator[Check]:
+        """Look at one thing after the other."""
+        yield self._namespaces()
+        spawner = Spawner()
+        try:
+            yield self._private_handlers(spawner)
+            if self.store is not None:
+                yield self._overlay(self.store)
+                yield self._runtime(spawner, self.store)
+        finally:
+            spawner.close()
+        yield self._network()
+
+    def _namespaces(self) -> Check:
+        where = "a user namespace" if self.namespaces.rootless else "root's own rights"
+        pids = "" if self.namespaces.pid_namespace else ", without a PID namespace"
+        ids = self.namespaces.mapped_ids
+        return Check(
+            name="namespaces",
+            grade=Grade.OK,
+            text=f"builds run in {where}{pids}; {ids} user ids are mapped",
+        )
+
+    def _private_handlers(self, spawner: Spawner) -> Check:
+        title = "emulation"
+        try:
+            if self.namespaces.rootless:
+                os.close(register_private(()))
+            else:
+                Holder(spawner, ()).close()
+        except (NamespaceForbidden, MachineError) as error:
+            return Check(
+                name=title,
+                grade=Grade.WARN,
+                text=f"not without handlers of the whole machine: {error}",
+                mend="sudo polyarch binfmt install all",
+            )
+        return Check(name=title, grade=Grade.OK, text="builds register emulators for themselves")
+
+    def _overlay(self, store: Store) -> Check:
+        try:
+            open_snapshotter(store, "overlay")
+        except PolyarchError as error:
+            return Check(
+                name="overlayfs",
+                grade=Grade.WARN,
+                text=f"{error}: every step copies all files",
+                mend="sudo modprobe overlay",
+            )
+        return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
+
+    def _runtime(self, spawner: Spawner, store: Store) -> Check:
+        host = find_host(rootless=self.namespaces.rootless, mapped_ids=self.namespaces.mapped_ids)
+        try:
+            runtime = choose_runtime(
+                self.environ.get("POLYARCH_RUNTIME"),
+                host=host,
+                spawner=spawner,
+                facts=Facts(store.root),
+                temporary=lambda: store.temporary("probe"),
+                environ=self.environ,
+            )
+        except PolyarchError as error:
+            return Check(
+                name="runtime", grade=Grade.FAIL, text=str(error), mend="sudo apt-get install runc"
+            )
+        return Check(name="runtime", grade=Grade.OK, text=f"steps are run by {runtime.name}")
+
+    def _network(self) -> Check:
+        servers = re.findall(r"^\s*nameserver\s+(\S+)", host_resolv_conf(), re.MULTILINE)
+        if not servers:
+            return Check(
+                name="network",
+                grade=Grade.WARN,
+                text="steps share the machine's network, but /etc/resolv.conf names no server",
+                mend="echo nameserver 1.1.1.1 | sudo tee -a /etc/resolv.conf",
+            )
+        return Check(
+            name="network",
+            grade=Grade.OK,
+            text=f"steps share the machine's; names are asked of {', '.join(servers)}",
+        )

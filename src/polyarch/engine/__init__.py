@@ -1,0 +1,1 @@
+"""What builds on this machine: store, snapshots, solver, worker and registries, put together once."""

@@ -1,0 +1,227 @@
+"""The engine: one store, one runtime, one worker for the solver, in namespaces of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.engine.explain import Explain, Explaining, Seen
+from polyarch.engine.gate import Gate
+from polyarch.engine.lazy import LazyPrograms
+from polyarch.errors import StoreError
+from polyarch.exporter.export import Engines, is_for_engine
+from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.result import FileTree
+from polyarch.golang.json import compact
+from polyarch.graph.graph import Graph
+from polyarch.graph.vertex import Vertex
+from polyarch.namespaces.userns import EngineNamespaces
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.reference import Reference
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken, Sink
+from polyarch.record import frozen
+from polyarch.registry.transport import Transport, open_transport
+from polyarch.request.explanation import Explanation
+from polyarch.request.values import BuildRequest, Output
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.snapshot.choose import LateSnapshotter
+from polyarch.snapshot.leased import LeasedSnapshotter
+from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.stack import LayerStack
+from polyarch.solver.records import Records
+from polyarch.solver.slots import SlotLimits
+from polyarch.solver.solver import Solver, SolveReport
+from polyarch.store.leases import Lease
+from polyarch.store.store import Store
+from polyarch.worker.remote import RemoteSources, remote_sources
+from polyarch.worker.secrets import Secrets
+from polyarch.worker.source_image import ImageSource
+from polyarch.worker.tree import SourceTree
+from polyarch.worker.worker import Result, Worker
+
+if TYPE_CHECKING:
+    from polyarch.worker.exec import StepRunner
+
+__all__ = ["Built", "Engine", "Sources", "engine_at"]
+
+
+@frozen
+class Sources:
+    """Where the sources of a graph come from: build contexts by name, images, and other machines.
+
+    `remote` has the secrets of the request, those of its steps, too.
+    """
+
+    contexts: Mapping[str, SourceTree]
+    images: ImageSource
+    remote: RemoteSources
+
+
+@frozen
+class Built:
+    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+
+    results: tuple[Result, ...]
+    report: SolveReport
+    explanations: tuple[Explanation, ...]
+
+
+@frozen
+class Engine:
+    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
+
+    store: Store
+    snapshotter: Snapshotter
+    programs: LazyPrograms
+    layers: LayerBlobs
+    transport: Transport
+    environ: Mapping[str, str]
+
+    def is_native(self, platform: Platform) -> bool:
+        """Tell whether programs of a platform run here without an emulator."""
+        # Only steps that run are asked about.
+        from polyarch.emulation.facts import Facts  # noqa: PLC0415
+        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+
+        return runs_natively(platform.architecture, Facts(self.store.root))
+
+    def images(self, sink: Sink) -> ImageSource:
+        """Return where images come from, showing what it does to `sink`."""
+        return ImageSource(
+            store=self.store, snapshotter=self.snapshotter, transport=self.transport, sink=sink
+        )
+
+    def remote_sources(self, secrets: Secrets) -> RemoteSources:
+        """Return where files of web servers and git repositories come from."""
+        return remote_sources(self.store, secrets)
+
+    def docker_engines(self, outputs: Sequence[Output]) -> Engines:
+        """Return docker's engines that outputs are to be loaded into, as far as there are any.
+
+        Raises MachineError if one that the user chose doesn't listen.
+        """
+        wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
+        if not wanted:
+            return {}
+        from polyarch.engine.docker import find_engine  # noqa: PLC0415 only for --load
+
+        found = {context: find_engine(self.environ, context) for context in wanted}
+        return {context: engine for context, engine in found.items() if engine is not None}
+
+    def keep(self, name: Reference, root: Descriptor) -> None:
+        """Let a name of the local store stand for an image whose documents are in the store."""
+        self.store.refs.set(name.canonical, compact(root.to_json()).decode())
+
+    @contextmanager
+    def trees(
+        self,
+        results: Mapping[Platform, tuple[LayerStack, Vertex]],
+        images: ImageSource,
+        cancel: CancelToken,
+    ) -> Iterator[tuple[FileTree, ...]]:
+        """Give the files of results, one tree for each platform."""
+        with ExitStack() as resources:
+            trees = []
+            for platform, (stack, vertex) in results.items():
+                images.ensure_unpacked(stack, vertex, cancel)
+                root = resources.enter_context(self.snapshotter.view(stack.snapshots))
+                trees.append(FileTree(platform=platform, root=root))
+            yield tuple(trees)
+
+    def solve(
+        self,
+        graph: Graph,
+        sources: Sources,
+        request: BuildRequest,
+        cancel: CancelToken,
+        *,
+        explain: Explain | None = None,
+    ) -> Built:
+        """Compute the results of the graph's targets, as `request` says how.
+
+        `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
+        """
+        images = sources.images
+
+        def steps() -> StepRunner:
+            return self.programs.get().step_runner(
+                self.store, self.snapshotter, sources.remote.secrets, images.sink
+            )
+
+        worker = Worker(
+            snapshotter=self.snapshotter,
+            images=images,
+            steps=steps,
+            contexts=sources.contexts,
+            remote=sources.remote,
+            is_native=self.is_native,
+            place=self.store.root,
+            copies=self.store.copies,
+        )
+        records = Records(self.store.database)
+        seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
+        explaining = Explaining(explain or Explain(), request, seen)
+        solver: Solver[Result] = Solver(
+            worker,
+            records,
+            self.store.locks,
+            limits=SlotLimits(jobs=request.jobs),
+            sink=images.sink,
+        )
+        solver.observer = explaining
+        solver.gate = Gate(
+            graph,
+            is_native=self.is_native,
+            foreign=lambda: self.programs.get().foreign,
+            knows=records.knows,
+        )
+        solved = solver.solve(graph, cancel)
+        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+
+
+@contextmanager
+def engine_at(
+    root: Path,
+    namespaces: EngineNamespaces,
+    spawner: Spawner,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Engine]:
+    """Open the store at `root` and get ready to build; to be called in the engine.
+
+    The spawner ends with it, and so is the process to do. What else runs programs is made when the first
+    of them is run. Raises StoreError.
+    """
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(root, ends=True))
+        stack.callback(spawner.close)
+        programs = LazyPrograms(
+            store=store, namespaces=namespaces, spawner=spawner, environ=environ
+        )
+        stack.callback(programs.close)
+        lease = stack.enter_context(store.leases.hold())
+        stack.callback(_note_use, store, lease)
+        chosen = LateSnapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
+        snapshotter = LeasedSnapshotter(chosen, lease)
+        transport = stack.enter_context(open_transport(environ))
+        yield Engine(
+            store=store,
+            snapshotter=snapshotter,
+            programs=programs,
+            layers=LayerBlobs(store=store, snapshotter=snapshotter),
+            transport=transport,
+            environ=environ,
+        )
+
+
+def _note_use(store: Store, lease: Lease) -> None:
+    """Count a use of every snapshot that was looked for: by that the collector ranks them.
+
+    Uses within a few minutes are counted once, so that an unchanged build, again, writes nothing.
+    """
+    # What the command did matters more: on a full disk this fails, too.
+    with suppress(StoreError):
+        store.snapshots.touch(lease.held)

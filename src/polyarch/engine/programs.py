@@ -1,0 +1,97 @@
+"""What the engine runs programs with: a runtime, and emulation for what isn't native."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from polyarch.cdi.devices import find_devices, spec_folders
+from polyarch.emulation.binfmt import BinfmtMount
+from polyarch.emulation.facts import Facts
+from polyarch.namespaces.userns import EngineNamespaces
+from polyarch.progress import Sink
+from polyarch.record import frozen
+from polyarch.runtime.base import Runtime
+from polyarch.runtime.choose import choose_runtime, find_host
+from polyarch.runtime.foreign import ForeignSteps
+from polyarch.runtime.network import resolv_conf
+from polyarch.runtime.sandbox.spawner import Spawner
+from polyarch.runtime.step import Network
+from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.store.store import Store
+from polyarch.worker.exec import StepRunner
+from polyarch.worker.mounts import StepMounts
+from polyarch.worker.secrets import Secrets
+
+__all__ = ["Programs", "host_resolv_conf", "open_programs"]
+
+_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+_STUB_SERVER = "127.0.0.53"
+
+
+@frozen
+class Programs:
+    """Runs programs, native and foreign."""
+
+    runtime: Runtime
+    foreign: ForeignSteps
+    environ: Mapping[str, str]
+
+    def close(self) -> None:
+        """End what is held for foreign steps."""
+        self.foreign.close()
+
+    def step_runner(
+        self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink
+    ) -> StepRunner:
+        """Return what runs the steps of one build."""
+        return StepRunner(
+            snapshotter=snapshotter,
+            runtime=self.runtime,
+            foreign=self.foreign,
+            mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
+            sink=sink,
+            temporary=lambda: store.temporary("step"),
+            devices=lambda: find_devices(spec_folders(self.environ)),
+            resolv_conf=host_resolv_conf,
+        )
+
+
+def open_programs(
+    store: Store, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
+) -> Programs:
+    """Find a runtime that works. Raises NoRuntime, InputError for an unknown POLYARCH_RUNTIME."""
+    host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
+    facts = Facts(store.root)
+    foreign = ForeignSteps(
+        host=host, spawner=spawner, facts=facts, outer=_outer_binfmt(namespaces), environ=environ
+    )
+    runtime = choose_runtime(
+        environ.get("POLYARCH_RUNTIME"),
+        host=host,
+        spawner=spawner,
+        facts=facts,
+        temporary=lambda: store.temporary("probe"),
+        environ=environ,
+    )
+    return Programs(runtime=runtime, foreign=foreign, environ=environ)
+
+
+def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:
+    if namespaces.outer_binfmt is None:
+        return None
+    return BinfmtMount(f"/proc/self/fd/{namespaces.outer_binfmt}")
+
+
+def host_resolv_conf() -> str:
+    """Return what steps on the host's network get: the real servers behind systemd's stub, too."""
+    texts = [_read(path) for path in _RESOLV_CONF]
+    text = texts[1] if _STUB_SERVER in texts[0] and texts[1] else texts[0]
+    return resolv_conf(text, Network.HOST)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,219 @@
+"""A program of an image, run here: natively or emulated, over a tree that is thrown away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from polyarch.engine.engine import Engine
+from polyarch.engine.programs import host_resolv_conf
+from polyarch.errors import InputError, NotFound
+from polyarch.graph.op import ImageOp
+from polyarch.graph.vertex import make_vertex
+from polyarch.oci.base import DEFAULT_PATH, BaseImage
+from polyarch.oci.media import is_index
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, host, normalize
+from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.record import frozen, replace
+from polyarch.request.talk import SILENCE, Talk
+from polyarch.runtime.step import Bind, Mount, Step
+from polyarch.snapshot.stack import LayerStack
+from polyarch.worker.source_image import ImageSource
+from polyarch.worker.stepform import Process, make_step, network_mounts
+
+__all__ = ["ProgramRefused", "RunRequest", "pull_image", "run_image"]
+
+_HOSTNAME = "polyarch"
+
+
+class ProgramRefused(InputError):
+    """The program can't be started; the exit status is docker's, and that of shells."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        if "not found" in why or "no such file" in why:
+            self.exit_status = 127
+        elif "permission denied" in why or "exec format error" in why:
+            self.exit_status = 126
+        else:
+            self.exit_status = 125
+
+
+@frozen
+class RunRequest:
+    """One run. `binds` are source, target and whether it is read-only; "" and None mean the image's own.
+
+    `platform` None means this machine's, if the image has it, else whatever its manifest is for.
+    """
+
+    reference: str
+    arguments: tuple[str, ...] = ()
+    platform: Platform | None = None
+    env: tuple[str, ...] = ()
+    binds: tuple[tuple[str, str, bool], ...] = ()
+    workdir: str = ""
+    user: str = ""
+    entrypoint: str | None = None
+    network: str = "default"
+    hostname: str = ""
+    pull: bool = False
+
+
+def pull_image(
+    engine: Engine,
+    reference: str,
+    platform: Platform | None,
+    *,
+    pull: bool = True,
+    sink: Sink = ignore_events,
+    cancel: CancelToken,
+) -> tuple[BaseImage, Platform]:
+    """Fetch and unpack an image, and keep its name in the local store.
+
+    Returns the image and the platform it is for. Raises NotFound, RegistryError, StoreError.
+    """
+    return _pulled(engine.images(sink), engine, reference, platform, pull=pull, cancel=cancel)[:2]
+
+
+def _pulled(
+    images: ImageSource,
+    engine: Engine,
+    reference: str,
+    platform: Platform | None,
+    *,
+    pull: bool,
+    cancel: CancelToken,
+) -> tuple[BaseImage, Platform, LayerStack]:
+    resolver = images.resolver(cancel, pull=pull)
+    name = parse_reference(reference)
+    wanted = normalize(platform or host())
+    root = resolver.root(name, wanted)
+    image = resolver.resolve(reference, wanted)
+    found = wanted if is_index(root.media_type) else _platform_of(image)
+    if platform is not None and not is_index(root.media_type) and found != wanted:
+        raise NotFound(f"{reference} is for {found}, not for {wanted}")
+    stack = _unpack(images, image, found, cancel)
+    if name.digest is None:
+        engine.keep(name, root)
+    return image, found, stack
+
+
+def _unpack(
+    images: ImageSource, image: BaseImage, platform: Platform, cancel: CancelToken
+) -> LayerStack:
+    shown = make_vertex(ImageOp.of(image, platform), name=f"pull {image.reference}")
+    stack = LayerStack.of_image(image.diff_ids, image.blobs, image.source)
+    images.ensure_unpacked(stack, shown, cancel)
+    return stack
+
+
+def _platform_of(image: BaseImage) -> Platform:
+    texts = (image.config.get(key) for key in ("os", "architecture", "variant"))
+    system, architecture, variant = (text if isinstance(text, str) else "" for text in texts)
+    return normalize(
+        Platform(
+            os=system or "linux", architecture=architecture or host().architecture, variant=variant
+        )
+    )
+
+
+def run_image(
+    engine: Engine,
+    request: RunRequest,
+    *,
+    on_output: Callable[[int, bytes], None],
+    sink: Sink = ignore_events,
+    cancel: CancelToken,
+    talk: Talk = SILENCE,
+) -> int:
+    """Run the image's program, or another one in it; return its exit status.
+
+    With a terminal all output is its first stream's. Raises NotFound, RegistryError, NoEmulator, InputError.
+    """
+    image, platform, stack = _pulled(
+        engine.images(sink),
+        engine,
+        request.reference,
+        request.platform,
+        pull=request.pull,
+        cancel=cancel,
+    )
+    with ExitStack() as resources:
+        folder = engine.store.temporary("run")
+        folder.mkdir()
+        draft = resources.enter_context(engine.snapshotter.prepare(stack.snapshots))
+        step = _step(engine, request, image.config.get("config"), platform, draft.root, folder)
+        if talk.terminal is not None and not any(each.startswith("TERM=") for each in step.env):
+            step = replace(step, env=(*step.env, "TERM=xterm"))
+        ended = engine.programs.get().runtime.run(
+            step, folder=folder, on_output=on_output, cancel=cancel, talk=talk
+        )
+    if ended.refused:
+        raise ProgramRefused(ended.refused)
+    return ended.status
+
+
+def _step(
+    engine: Engine,
+    request: RunRequest,
+    config: object,
+    platform: Platform,
+    root: Path,
+    folder: Path,
+) -> Step:
+    settings: Mapping[str, object] = config if isinstance(config, dict) else {}
+    path = f"PATH={DEFAULT_PATH}"
+    entries = (path, *_texts(settings, "Env"), *request.env)
+    process = Process(
+        argv=tuple(_command(request, settings)),
+        user=request.user or _text(settings, "User"),
+        cwd=request.workdir or _text(settings, "WorkingDir") or "/",
+        env=dict(entry.partition("=")[::2] for entry in entries),
+        hostname=request.hostname or _HOSTNAME,
+        network=request.network,
+    )
+    emulation = engine.programs.get().foreign.prepare(platform)
+    return make_step(
+        process,
+        root,
+        _mounts(request, folder, process.hostname),
+        user_namespace=emulation.user_namespace,
+    )
+
+
+def _command(request: RunRequest, settings: Mapping[str, object]) -> list[str]:
+    """Return the argument vector as docker run puts it together."""
+    if request.entrypoint is not None:
+        head = [request.entrypoint] if request.entrypoint else []
+        argv = [*head, *request.arguments]
+    else:
+        rest = list(request.arguments) or _texts(settings, "Cmd")
+        argv = [*_texts(settings, "Entrypoint"), *rest]
+    if not argv:
+        raise InputError(
+            f"{request.reference} says of no program what to run",
+            hint="name one behind the image",
+        )
+    return argv
+
+
+def _mounts(request: RunRequest, folder: Path, hostname: str) -> list[Mount]:
+    mounts = network_mounts(folder, hostname, resolv_conf=host_resolv_conf(), read_only=False)
+    for source, target, read_only in request.binds:
+        if not os.path.lexists(source):
+            raise NotFound(f"{source}: no such file or directory to mount")
+        mounts.append(Bind(source=os.path.realpath(source), target=target, read_only=read_only))
+    return mounts
+
+
+def _text(settings: Mapping[str, object], key: str) -> str:
+    value = settings.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _texts(settings: Mapping[str, object], key: str) -> list[str]:
+    value = settings.get(key)
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

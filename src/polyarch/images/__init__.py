@@ -1,0 +1,1 @@
+"""Images as wholes: where they are, and the one way in which they get from one place to another."""

@@ -1,0 +1,268 @@
+"""The images of the local store: what there is, and the way from and to registries.
+
+An image is kept under a name with all of its platforms; documents that were never fetched (of platforms
+that nobody wanted here) may be missing. Nothing is unpacked, so none of this needs the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from polyarch.digest import Digest, hex_of
+from polyarch.errors import InputError, InvalidReference, NotFound
+from polyarch.golang.json import read_json
+from polyarch.images.places import Places
+from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
+from polyarch.images.transfer import Wanted, Watch, copy
+from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
+from polyarch.oci.index import parse_index
+from polyarch.oci.manifest import Manifest, parse_manifest
+from polyarch.oci.media import is_config, is_index
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, normalize
+from polyarch.progress import CancelToken, Sink, Step, ignore_events, step
+from polyarch.record import frozen
+from polyarch.store.store import Store
+
+__all__ = [
+    "StoredImage",
+    "list_images",
+    "pull_image",
+    "push",
+    "push_image",
+    "remove_image",
+    "stored_image",
+    "tag_image",
+]
+
+_LATEST = "latest"
+_SHORT = 12
+"""Digits of a digest, as lists show it."""
+_NOWHERE = "unknown"
+
+
+@frozen
+class StoredImage:
+    """A name of the local store. `size` is in bytes, compressed, of all that is known of."""
+
+    name: Reference
+    root: Descriptor
+    platforms: tuple[Platform, ...]
+    created: str
+    """When the image was made, RFC 3339, as its config says; "" if it doesn't."""
+    updated: float
+    """When the name was last set, in seconds since the epoch."""
+    size: int
+
+
+def list_images(store: Store) -> tuple[StoredImage, ...]:
+    """Return all images of the local store, by name."""
+    return tuple(stored_image(store, parse_reference(ref.name)) for ref in store.refs.all())
+
+
+def stored_image(store: Store, name: Reference) -> StoredImage:
+    """Return the image of a name of the local store. Raises NotFound, IntegrityError."""
+    ref = store.refs.get(name.canonical)
+    root = Descriptor.from_json(json.loads(ref.descriptor))
+    platforms: list[Platform] = []
+    sizes: dict[Digest, int] = {root.digest: root.size}
+    created = ""
+    for descriptor, manifest in _manifests(store, root):
+        sizes[descriptor.digest] = descriptor.size
+        config: Mapping[str, object] = {}
+        if manifest is not None:
+            blobs = (manifest.config, *manifest.layers)
+            sizes.update((blob.digest, blob.size) for blob in blobs)
+            config = _config(store, manifest)
+        platform = descriptor.platform or _platform(config)
+        if platform is not None and platform.os != _NOWHERE:
+            platforms.append(normalize(platform))
+        created = created or _text(config, "created")
+    return StoredImage(
+        name=name,
+        root=root,
+        platforms=tuple(platforms),
+        created=created,
+        updated=ref.updated,
+        size=sum(sizes.values()),
+    )
+
+
+def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
+    """Give the manifests of an image, None for those that aren't here."""
+    if not store.blobs.has(root.digest):
+        yield root, None
+        return
+    listed: tuple[Descriptor, ...] = (root,)
+    if is_index(root.media_type):
+        listed = parse_index(store.blobs.read(root.digest, DOCUMENT_LIMIT)).manifests
+    for descriptor in listed:
+        is_here = store.blobs.has(descriptor.digest)
+        data = store.blobs.read(descriptor.digest, DOCUMENT_LIMIT) if is_here else b""
+        yield descriptor, parse_manifest(data) if is_here else None
+
+
+def _config(store: Store, manifest: Manifest) -> Mapping[str, object]:
+    if not store.blobs.has(manifest.config.digest):
+        return {}
+    try:
+        config = read_json(store.blobs.read(manifest.config.digest, DOCUMENT_LIMIT))
+    except ValueError:
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _platform(config: Mapping[str, object]) -> Platform | None:
+    system, architecture = _text(config, "os"), _text(config, "architecture")
+    if not architecture:
+        return None
+    return Platform(os=system, architecture=architecture, variant=_text(config, "variant"))
+
+
+def _text(config: Mapping[str, object], key: str) -> str:
+    value = config.get(key)
+    return value if isinstance(value, str) else ""
+
+
+# --- names ---
+
+
+def tag_image(store: Store, name: Reference, other: Reference) -> None:
+    """Let another name stand for an image as well. Raises NotFound; InputError for a name by digest."""
+    if other.digest:
+        raise InputError("refusing to create a tag with a digest reference")
+    store.refs.set(other.canonical, store.refs.get(name.canonical).descriptor)
+
+
+def remove_image(store: Store, wanted: str) -> tuple[Reference, ...]:
+    """Remove a name, or all names of a digest, of which the first digits do; return the names.
+
+    A name without a tag is "latest". What it stood for is left to the collector. Raises NotFound.
+    """
+    try:
+        name = parse_reference(parse_reference(wanted).canonical)
+    except InvalidReference:
+        name = None
+    if name is not None and store.refs.delete(name.canonical):
+        return (name,)
+    found = [each.name for each in list_images(store) if _is_digest_of(wanted, each)]
+    if not found:
+        raise NotFound(f"No such image: {wanted}")
+    for each in found:
+        store.refs.delete(each.canonical)
+    return tuple(found)
+
+
+def _is_digest_of(text: str, image: StoredImage) -> bool:
+    """Tell whether an image is named by its digest: in full, or by its first digits."""
+    digest = image.root.digest
+    if text in {digest, f"{image.name.familiar_name}@{digest}"}:
+        return True
+    return len(text) >= _SHORT and hex_of(digest).startswith(text)
+
+
+# --- to and from registries ---
+
+
+def pull_image(
+    store: Store,
+    places: Places,
+    name: Reference,
+    platforms: Sequence[Platform] = (),
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken,
+) -> Descriptor:
+    """Fetch an image for some platforms (none: all of them) and keep its name; return the root.
+
+    Raises NotFound, RegistryError, IntegrityError, StoreError, Cancelled.
+    """
+    with step(sink, f"pulling {name.canonical}") as shown:
+        repository = places.repository(name)
+        root = repository.resolve()
+        source = KeptDocuments(place=repository, blobs=store.blobs)
+        fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
+        target = StorePlace(fetcher=fetcher)
+        watch = Watch(blob=_Shown(shown).fetched, cancel=cancel)
+        blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
+        store.layers.add_sources(name.domain, name.path, blobs)
+        if name.tag or not name.digest:
+            with shown.part(f"naming to {name.canonical}"):
+                target.tag(name.canonical, root, source.manifest(root))
+    return root
+
+
+def push_image(
+    store: Store,
+    places: Places,
+    name: Reference,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken,
+) -> Descriptor:
+    """Push an image of the local store under its name, with all of its platforms; return the root.
+
+    Raises NotFound (also for a platform that isn't here), RegistryError, StoreError, Cancelled.
+    """
+    ref = store.refs.get(name.canonical)
+    root = Descriptor.from_json(json.loads(ref.descriptor))
+    blobs: list[Digest] = []
+    for descriptor, manifest in _manifests(store, root):
+        if manifest is None:
+            raise NotFound(
+                f"{name.familiar} isn't here for all of its platforms: {descriptor.digest} is missing",
+                hint=f"polyarch pull --all-platforms {name.familiar}, or copy it from registry to "
+                "registry with polyarch imagetools create",
+            )
+        blobs += [blob.digest for blob in (manifest.config, *manifest.layers)]
+    with step(sink, f"pushing {name.canonical}") as shown:
+        fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
+        push(StorePlace(fetcher=fetcher), root, blobs, name)
+    return root
+
+
+def push(source: StorePlace, root: Descriptor, blobs: Iterable[Digest], name: Reference) -> None:
+    """Push an image whose documents are in the store under a name.
+
+    `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
+    Raises as `push_image`.
+    """
+    store, shown, cancel = source.store, source.fetcher.shown, source.fetcher.cancel
+    tags = () if name.digest and not name.tag else (name.tag or _LATEST,)
+    # Equal builds push one after another: the later one finds all there, and a registry that keeps
+    # links in files (as distribution does) isn't asked for one that is being written.
+    lock = f"push {name.repository}@{root.digest}"
+    with (
+        store.locks.exclusive(lock, check=cancel.check),
+        shown.part("pushing layers"),
+        shown.part(f"pushing manifest for {name.canonical}@{root.digest}"),
+    ):
+        target = source.fetcher.places.repository(name)
+        watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
+        copy(root, source, target, Wanted(tags=tags), watch)
+        store.layers.add_sources(name.domain, name.path, blobs)
+
+
+class _Shown:
+    """Shows blobs as parts of a step, each from when its turn comes."""
+
+    def __init__(self, shown: Step) -> None:
+        self._shown = shown
+        self._started: dict[Digest, float] = {}
+
+    def pushed(self, blob: Descriptor, current: int) -> None:
+        """Take how many bytes of a blob are at the registry; called from several threads, a blob's from one."""
+        kind = "config" if is_config(blob.media_type) else "layer"
+        self._show(f"pushing {kind} {blob.digest}", blob, current, is_done=current == blob.size)
+
+    def fetched(self, blob: Descriptor, current: int) -> None:
+        """Take how many bytes of a blob have come."""
+        if not is_config(blob.media_type):
+            self._show(blob.digest, blob, current, is_done=False)
+
+    def _show(self, part: str, blob: Descriptor, current: int, *, is_done: bool) -> None:
+        started = self._started.setdefault(blob.digest, time.time())
+        self._shown.status(part, current, blob.size, started=started, is_done=is_done)

@@ -1,0 +1,55 @@
+"""Places by how they are written down: with a layer that came from there, or in a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.images.place import Place
+from polyarch.images.registry_place import RegistryPlace
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import CancelToken
+from polyarch.registry.client import Client
+from polyarch.registry.transport import open_transport
+
+if TYPE_CHECKING:
+    from polyarch.images.layout import Layout
+
+__all__ = ["Places", "open_places"]
+
+
+class Places:
+    """Finds places for one operation, which may be ended by the token of `client`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._layouts: dict[str, Layout] = {}
+
+    def repository(self, reference: Reference) -> RegistryPlace:
+        """Return the repository of a reference."""
+        return RegistryPlace(reference=reference, client=self._client)
+
+    def at(self, source: str) -> Place:
+        """Return the place that is called so: a reference in its repository, or a layout, `oci-layout://DIRECTORY`.
+
+        Raises InvalidReference.
+        """
+        if not source.startswith(LAYOUT_SCHEME):
+            return self.repository(parse_reference(source))
+        # Few builds have to do with layouts.
+        from polyarch.images.layout import Layout  # noqa: PLC0415
+
+        directory = source.removeprefix(LAYOUT_SCHEME)
+        # What is put into a layout without a name is known to the object that has put it there.
+        return self._layouts.setdefault(source, Layout(Path(directory)))
+
+
+@contextmanager
+def open_places(environ: Mapping[str, str], cancel: CancelToken) -> Iterator[Places]:
+    """Give the places that there are, with the user's settings and credentials for registries."""
+    with open_transport(environ) as transport:
+        yield Places(Client(transport, cancel))

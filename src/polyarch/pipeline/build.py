@@ -1,0 +1,267 @@
+"""The whole path of a build, top to bottom: text, graph, layers, images, index, and out.
+
+It runs inside the engine, the process that has entered its namespaces. The command line is one;
+programs get theirs from `polyarch.library`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from polyarch.digest import Digest
+from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lowering.epoch import find_epoch
+from polyarch.dockerfile.lowering.lower import Lowered, lower
+from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
+from polyarch.dockerfile.parser import Dockerfile
+from polyarch.engine.engine import Built, Engine, Sources
+from polyarch.engine.explain import Explain
+from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
+from polyarch.exporter.assemble import assemble, assemble_index
+from polyarch.exporter.counting import counting
+from polyarch.exporter.export import (
+    IMAGE_TYPES,
+    Engines,
+    Exporter,
+    annotations_of,
+    check_outputs,
+    epoch_of,
+    is_true,
+    names_of,
+    step_name,
+)
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
+from polyarch.exporter.result import Export
+from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
+from polyarch.platforms import Platform, host, normalize
+from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
+from polyarch.record import frozen, replace
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output
+from polyarch.snapshot.stack import LayerStack
+from polyarch.solver.solver import Outcome
+from polyarch.store.buildlogs import keeping_logs
+from polyarch.worker.source_image import ImageSource
+
+__all__ = ["build_on"]
+
+
+def build_on(
+    engine: Engine,
+    request: BuildRequest,
+    *,
+    sink: Sink = ignore_events,
+    cancel: CancelToken | None = None,
+    explain: Explain | None = None,
+) -> BuildResult:
+    """Carry out `request` on `engine`; `explain` says who else is to hear why steps ran.
+
+    Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
+    were built.
+    """
+    cancel = cancel or CancelToken()
+    request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
+    dockers = engine.docker_engines(request.outputs)
+    options = lower_options(request, platforms, engine.environ)
+    check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
+    with (
+        _keeping_logs(engine, request, sink) as keeping,
+        open_reading(engine, request, keeping, cancel) as reading,
+    ):
+        lint = linter_of(request)
+        dockerfile, shown = reading.load(lint)
+        contexts = reading.contexts()
+        images = engine.images(reading.sink)
+        dates = Dates(contexts=contexts, loader=reading.loader)
+        options = replace(
+            options,
+            epoch=find_epoch(dockerfile, request.build_args, host(), dates),
+            ignores=contexts.ignores,
+            lint=lint,
+        )
+        resolver = images.resolver(cancel, pull=request.pull)
+        try:
+            lowered = _lower(dockerfile, platforms, options, resolver)
+        finally:
+            tell_findings(lint.findings, shown, reading.sink)
+        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        announced = _Announced.of(request.outputs, reading.sink)
+        sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
+        built = engine.solve(graph, sources, request, cancel, explain=explain)
+    contexts.save()
+    stacks = [result for result in built.results if isinstance(result, LayerStack)]
+    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
+    making = _Making(engine=engine, images=images, dockers=dockers, cancel=cancel)
+    return _result(making.export(announced, results), request, built)
+
+
+def _keeping_logs(
+    engine: Engine, request: BuildRequest, sink: Sink
+) -> AbstractContextManager[Sink]:
+    """Keep what steps print, unless secrets may be in it."""
+    if not request.mask_secrets:
+        return nullcontext(sink)
+    return keeping_logs(engine.store.root / "logs", sink)
+
+
+def _lower(
+    dockerfile: Dockerfile,
+    platforms: Sequence[Platform],
+    options: LowerOptions,
+    images: BaseImages,
+) -> list[Lowered]:
+    """Lower the target for each platform into one graph."""
+    maker = GraphMaker()
+    # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
+    mute = replace(options, lint=Linter.mute())
+    return [
+        lower(dockerfile, each, options=mute if number else options, maker=maker, images=images)
+        for number, each in enumerate(platforms)
+    ]
+
+
+@frozen
+class _Announced:
+    """The outputs for which something is made, and the steps that show it, told of before the solve.
+
+    `layers` is the step for the layers of images, if there are any.
+    """
+
+    outputs: tuple[Output, ...]
+    steps: tuple[Digest, ...]
+    layers: Digest | None
+
+    @staticmethod
+    def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
+        """Tell of the steps."""
+        wanted = tuple(each for each in outputs if each.type != "cacheonly")
+        has_image = any(each.type in IMAGE_TYPES for each in wanted)
+        return _Announced(
+            outputs=wanted,
+            layers=announce(sink, "exporting layers") if has_image else None,
+            steps=tuple(announce(sink, step_name(each)) for each in wanted),
+        )
+
+
+@frozen
+class _Results:
+    """What was built, one for each platform: what the Dockerfile means for it, and its layers."""
+
+    lowered: tuple[Lowered, ...]
+    stacks: tuple[LayerStack, ...]
+
+    @property
+    def is_multi_platform(self) -> bool:
+        return self.lowered[0].is_multi_platform
+
+    @property
+    def epoch(self) -> int | None:
+        return self.lowered[0].epoch
+
+    def pairs(self) -> Iterator[tuple[Lowered, LayerStack]]:
+        return zip(self.lowered, self.stacks, strict=True)
+
+    def remarks(self) -> tuple[str, ...]:
+        platforms = [each.platform for each in self.lowered]
+        doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
+        return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
+
+
+@frozen
+class _Making:
+    """Makes of results what was asked for, with what is needed for it."""
+
+    engine: Engine
+    images: ImageSource
+    dockers: Engines
+    cancel: CancelToken
+
+    def export(self, announced: _Announced, results: _Results) -> Export | None:
+        """Make all outputs; return the image, if one was wanted."""
+        export = self._assemble(announced, results) if announced.layers else None
+        # A platform that is asked for twice is twice in an index, but has one directory.
+        trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
+        exporter = Exporter(
+            store=self.engine.store,
+            places=self.images.places(self.cancel),
+            trees=lambda: self.engine.trees(trees, self.images, self.cancel),
+            remarks=results.remarks(),
+            epoch=results.epoch,
+            is_split=results.is_multi_platform,
+            sink=self.images.sink,
+            cancel=self.cancel,
+            engines=self.dockers,
+        )
+        for output, shown in zip(announced.outputs, announced.steps, strict=True):
+            names = names_of(output)
+            exporter.run(output, replace(export, names=names) if export else None, shown)
+        return export
+
+    def _assemble(self, announced: _Announced, results: _Results) -> Export:
+        outputs = announced.outputs
+        # Layers are made once: in the form that the first output with an image asks for.
+        output = next(each for each in outputs if each.type in IMAGE_TYPES)
+        epoch = epoch_of(output, results.epoch)
+        choice = CompressionChoice.parse(
+            output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
+        )
+        if is_true(output, "rewrite-timestamp"):
+            choice = replace(choice, latest=epoch)
+        annotations = annotations_of(output, 2 if results.is_multi_platform else 1)
+        with step(self.images.sink, "exporting layers", announced.layers) as shown:
+
+            def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
+                return replace(self.engine.layers, counted=counted).export(
+                    stack, choice, self.cancel
+                )
+
+            made = tuple(
+                assemble(
+                    part.config,
+                    part.history,
+                    layers(part, stack),
+                    part.platform,
+                    moment=part.epoch,
+                    epoch=epoch,
+                    annotations=annotations,
+                )
+                for part, stack in results.pairs()
+            )
+        is_index = results.is_multi_platform
+        return Export(
+            root=assemble_index(made, annotations) if is_index else made[0].manifest,
+            images=made,
+            names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
+            created=time.time() if epoch is None else epoch,
+            annotations=annotations.find(INDEX_DESCRIPTOR),
+        )
+
+
+def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
+    ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
+    if export is None:
+        return BuildResult(ran=ran, cached=cached, explanations=built.explanations)
+    single = export.images[0] if export.root == export.images[0].manifest else None
+    # Of several outputs the last one is told of.
+    kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
+    return BuildResult(
+        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
+        config_digest=single.config.descriptor.digest if single else None,
+        names=tuple(map(str, export.names)),
+        manifests={
+            str(image.platform): image.manifest.descriptor.digest for image in export.images
+        },
+        sizes={
+            str(image.platform): image.config.descriptor.size
+            + sum(layer.descriptor.size for layer in image.layers)
+            for image in export.images
+        },
+        ran=ran,
+        cached=cached,
+        explanations=built.explanations,
+    )

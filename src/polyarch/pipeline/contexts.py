@@ -1,0 +1,331 @@
+"""What a build reads of this machine: the Dockerfile, its ignore file, the build contexts."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyarch.dockerfile.lowering.lowering import context_name
+from polyarch.dockerfile.syntax.lexer import decode
+from polyarch.errors import InputError, NotFound
+from polyarch.graph.location import SourceText
+from polyarch.inroot import read_small
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.pattern import pattern
+from polyarch.platforms import host
+from polyarch.record import field, frozen
+from polyarch.request.values import BuildRequest, is_address
+from polyarch.store.statindex import StatIndex
+from polyarch.text.ignore import Matcher, read_patterns
+from polyarch.worker.source_local import ContextDigests, open_context
+from polyarch.worker.tree import SourceTree
+
+if TYPE_CHECKING:
+    from polyarch.pipeline.fetched import Fetched, Fetcher
+
+__all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
+
+DEFAULT_NAME = "Dockerfile"
+MAIN_NAME = "context"
+MAX_DOCKERFILE = 2 << 20
+_WEB = pattern(r"https?://")
+_IMAGE_SCHEME = "docker-image://"
+_NAMED_HINT = (
+    "--build-context {name}=... names a folder, a repository, a web address, an image as docker-image://, "
+    "or a layout as oci-layout://"
+)
+_ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+
+
+def _is_archive(data: bytes) -> bool:
+    return data.startswith(_ARCHIVE_MAGICS) or _is_tar(data[:512])
+
+
+def _is_tar(header: bytes) -> bool:
+    """Tell whether it is the first header of a tar, of any kind: its checksum is right."""
+    try:
+        expected = int(header[148:156].rstrip(b"\0 ") or b"-1", 8)
+    except ValueError:
+        return False
+    return len(header) == 512 and expected == sum(header[:148] + b" " * 8 + header[156:])
+
+
+@frozen
+class MainContext:
+    """The main build context: a folder of this machine, or something fetched, or nothing at all."""
+
+    folder: Path | None = None
+    fetched: Fetched | None = None
+
+
+class ContextTrees(Mapping[str, SourceTree]):
+    """Build contexts by name; those that aren't here are fetched when they are first asked for.
+
+    A build that doesn't use a named context doesn't fetch it. Asking raises as `Fetcher.fetch`.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[str, SourceTree],
+        addresses: Mapping[str, str],
+        fetch: Callable[[str], Fetched | None],
+    ) -> None:
+        self._folders = folders
+        self._addresses = addresses
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self.fetched: dict[str, Fetched] = {}
+
+    def __getitem__(self, name: str) -> SourceTree:
+        if name in self._folders:
+            return self._folders[name]
+        with self._lock:
+            if name not in self.fetched:
+                address = self._addresses[name]
+                found = self._fetch(address)
+                if found is None:
+                    raise InputError(f"the build context {name} can't be fetched from {address}")
+                self.fetched[name] = found
+            return self.fetched[name].tree
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._folders or name in self.fetched or name in self._addresses
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._folders, **self.fetched, **self._addresses})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+@frozen
+class Contexts:
+    """The build contexts of a request by name, and what remembers their files' digests.
+
+    `ignores` says of a path of the main one whether it is left out, where that is certain. `images` are
+    the names of those that are images.
+    """
+
+    trees: ContextTrees
+    digests: tuple[ContextDigests, ...] = field(repr=False)
+    ignores: Callable[[str], bool] | None = None
+    images: frozenset[str] = frozenset()
+
+    def date(self, name: str) -> int | None:
+        """Let a context say when the build was made, in seconds; None if it doesn't tell.
+
+        Raises LookupError if there is no context of that name, else as `Fetcher.fetch`.
+        """
+        name = context_name(name, host(), (*self.trees, *self.images)) or name
+        if name in self.images:
+            return None
+        self.trees[name]
+        fetched = self.trees.fetched.get(name)
+        return fetched.date() if fetched else None
+
+    def save(self) -> None:
+        """Remember the digests for the next build."""
+        for each in self.digests:
+            each.save()
+
+
+@frozen
+class Loader:
+    """Reads what one request names. `fetcher` is made for contexts that aren't folders."""
+
+    request: BuildRequest
+    index: StatIndex
+    empty: Path
+    fetcher: Callable[[], Fetcher]
+
+    def main(self) -> MainContext:
+        """Find the main context, and fetch it if it isn't here. Raises as `Fetcher.fetch`."""
+        request = self.request
+        if request.context != "-":
+            fetched = self._fetched(request.context)
+            return MainContext(
+                folder=None if fetched else _folder(request.context), fetched=fetched
+            )
+        # A library's caller may give the Dockerfile alone: "-" for both.
+        if request.dockerfile == "-" or not _is_archive(request.stdin):
+            if request.dockerfile not in {"", "-"}:
+                raise InputError(
+                    "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+                )
+            return MainContext()
+        archive = self.fetcher().archive(request.stdin)
+        if archive is None:
+            raise InputError("standard input is a damaged archive")
+        return MainContext(fetched=archive)
+
+    def _fetched(self, value: str) -> Fetched | None:
+        return self.fetcher().fetch(value) if is_address(value) else None
+
+    def dockerfile(self, main: MainContext) -> SourceText:
+        """Read the Dockerfile. Raises NotFound, InputError."""
+        request = self.request
+        if request.dockerfile == "-" or main == MainContext():
+            return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
+        if _WEB.match(request.dockerfile):
+            fetched = self.fetcher().plain(request.dockerfile)
+            data = fetched.read(fetched.dockerfile, MAX_DOCKERFILE)
+            return self._decoded(data, request.dockerfile)
+        # Beside a context that is elsewhere, an absolute path is one of this machine.
+        is_here = os.path.isabs(request.dockerfile) and request.context != "-"
+        if main.fetched is not None and not is_here:
+            return self._of_fetched(main.fetched)
+        return self._of_folder(_dockerfile_path(main.folder, request))
+
+    def _of_folder(self, path: Path) -> SourceText:
+        request = self.request
+        try:
+            data = _read(path, "Dockerfile")
+        except OSError as error:
+            raise NotFound(
+                f"failed to read dockerfile: open {request.dockerfile or path.name}: "
+                f"{(error.strerror or str(error)).lower()}",
+                hint=f"looked for {path}; name another one with -f",
+            ) from error
+        return self._decoded(data, str(path))
+
+    def _of_fetched(self, fetched: Fetched) -> SourceText:
+        name = fetched.dockerfile or self.request.dockerfile or DEFAULT_NAME
+        folder, base = os.path.split(name)
+        lower = os.path.join(folder, base.lower())
+        if base == DEFAULT_NAME and not fetched.has(name) and fetched.has(lower):
+            name = lower
+        data = fetched.read(name, MAX_DOCKERFILE)
+        return self._decoded(data, self.request.dockerfile or DEFAULT_NAME)
+
+    @staticmethod
+    def _decoded(data: bytes, path: str) -> SourceText:
+        return SourceText(name=path.rpartition("/")[2], text=decode(data))
+
+    def contexts(self, main: MainContext) -> Contexts:
+        """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
+        folders: dict[str, tuple[Path, Matcher | None]] = {}
+        if main.folder is not None:
+            path = _dockerfile_path(main.folder, self.request)
+            folders[MAIN_NAME] = (main.folder, _matcher(main.folder, path, self.request))
+        elif main.fetched is None:
+            folders[MAIN_NAME] = (self.empty, None)
+        named = self._named()
+        folders |= {
+            name: (folder, _matcher(folder, None, self.request))
+            for name, folder in named.folders.items()
+        }
+        opened, digests = {}, []
+        for name, (folder, matcher) in folders.items():
+            known = ContextDigests(self.index, folder.resolve())
+            digests.append(known)
+            opened[name] = open_context(folder, matcher, known)
+        trees = ContextTrees(opened, named.addresses, lambda address: self.fetcher().named(address))
+        if main.fetched is not None:
+            trees.fetched[MAIN_NAME] = main.fetched
+        matcher = folders[MAIN_NAME][1] if MAIN_NAME in folders else None
+        return Contexts(
+            trees=trees,
+            digests=tuple(digests),
+            ignores=matcher.covers if matcher else None,
+            images=frozenset(named.images),
+        )
+
+    def _named(self) -> _Named:
+        """Sort the named contexts by what they are. Raises NotFound, InputError."""
+        named = _Named()
+        for key, value in self.request.build_contexts.items():
+            if value.startswith(_IMAGE_SCHEME):
+                named.images.append(key)
+            elif value.startswith(LAYOUT_SCHEME):
+                from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom
+
+                address = parse_layout(value)
+                open_layout(address).load(address.target)
+                named.images.append(key)
+            elif is_address(value) and not Path(value).is_dir():
+                named.addresses[key] = value
+            else:
+                named.folders[key] = _named_folder(key, value)
+        # That name always means the main one.
+        named.folders.pop(MAIN_NAME, None)
+        named.addresses.pop(MAIN_NAME, None)
+        return named
+
+
+@frozen
+class _Named:
+    """The named contexts of a request by name, sorted by what they are."""
+
+    folders: dict[str, Path] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+
+
+def _read(path: Path, kind: str) -> bytes:
+    """Read a regular file; a link of its name leads no further than its folder.
+
+    So a Dockerfile of somebody else doesn't show what else is on this machine, in errors or in an image.
+    Raises InputError for what is no such file or too large for its `kind`, OSError.
+    """
+    return read_small(path.name, MAX_DOCKERFILE, kind, root=path.parent)
+
+
+def _dockerfile_path(folder: Path | None, request: BuildRequest) -> Path:
+    path = Path(request.dockerfile) if request.dockerfile else (folder or Path()) / DEFAULT_NAME
+    lower = path.with_name(DEFAULT_NAME.lower())
+    # `Dockerfile` may be written small, wherever it is.
+    return lower if path.name == DEFAULT_NAME and not path.exists() and lower.exists() else path
+
+
+def _folder(context: str) -> Path:
+    scheme, has_scheme, _ = context.partition("://")
+    if has_scheme:
+        raise InputError(
+            f"a build context can't be of the kind {scheme}://",
+            hint="name a folder, a repository or a web address",
+        )
+    path = Path(context)
+    if not path.is_dir():
+        problem = "is no folder" if path.exists() else "not found"
+        raise NotFound(
+            f'unable to prepare context: path "{context}" {problem}',
+            hint="the last argument is the folder of the build context, often a single dot",
+        )
+    return path
+
+
+def _named_folder(name: str, value: str) -> Path:
+    kind = value.partition(":")[0]
+    if kind in {"target", "input"} and not Path(value).exists():
+        raise InputError(
+            f"failed to get build context {name}: {value} names a target of a bake file",
+            hint="targets are known within a bake file only; build that one first, and name its image",
+        )
+    path = Path(value)
+    if not value or not path.is_dir():
+        missing = f"stat {value}: no such file or directory"
+        problem = f"{value}: not a directory" if value and path.exists() else missing
+        raise NotFound(
+            f"failed to get build context {name}: {problem}", hint=_NAMED_HINT.format(name=name)
+        )
+    return path
+
+
+def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
+    """Read the ignore file: that of the Dockerfile if there is one, else the context's."""
+    candidates = [folder / ".dockerignore"]
+    if dockerfile is not None and request.dockerfile != "-":
+        candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
+    for path in candidates:
+        try:
+            text = decode(_read(path, "ignore file"))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            continue
+        except OSError as error:
+            raise InputError(f"can't read {path}: {error.strerror}") from error
+        patterns = read_patterns(text)
+        return Matcher(patterns) if patterns else None
+    return None

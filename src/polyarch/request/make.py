@@ -1,0 +1,138 @@
+"""Wishes -> a BuildRequest: the rules that the command line and programs share.
+
+They are docker buildx's: what names mean, what contradicts what, which outputs follow from `push`,
+`load` and tags.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from polyarch.errors import InputError, InvalidReference
+from polyarch.golang.strconv import quote
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform, normalize, parse_list
+from polyarch.request.files import Files, split_contexts
+from polyarch.request.limits import Resources
+from polyarch.request.outputs import check_places, default_outputs, merge_outputs
+from polyarch.request.values import BuildRequest, Output
+from polyarch.text.nearest import suggestion
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from polyarch.request.options import BuildOptions
+
+__all__ = ["make_request"]
+
+# Fields of the request have keywords of their names; these go into its outputs.
+_WISHES = frozenset({"push", "load", "needs_digest"})
+
+
+def make_request(
+    context: str | os.PathLike[str] | Files = ".", **options: Unpack[BuildOptions]
+) -> BuildRequest:
+    """Understand what is asked for. Raises InputError and its kin.
+
+    `context` is a folder, files by name, or "-" for none. Paths stay as they are.
+    """
+    known = BuildRequest.__annotations__.keys() - {"context_files"} | _WISHES
+    unknown = options.keys() - known
+    if unknown:
+        raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
+    if options.get("no_cache") and options.get("no_cache_filter"):
+        raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
+    tags = _tags(_several(options.get("tags", ())))
+    folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
+    network = _network(options.get("network", ""))
+    allowed = _several(options.get("allow", ()))
+    if network == "host":
+        allowed = (*allowed, "network.host")
+    return BuildRequest(
+        context=folders.pop("", ""),
+        dockerfile=os.fspath(options.get("dockerfile", "")),
+        stdin=options.get("stdin", b""),
+        platforms=_platforms(options.get("platforms", ())),
+        tags=tags,
+        target=options.get("target", ""),
+        build_args=dict(options.get("build_args", {})),
+        build_contexts=folders,
+        context_files=files,
+        labels=dict(options.get("labels", {})),
+        outputs=_outputs(tags, options),
+        no_cache=options.get("no_cache", False),
+        no_cache_filter=_several(options.get("no_cache_filter", ())),
+        pull=options.get("pull", False),
+        network=network,
+        add_hosts=_several(options.get("add_hosts", ())),
+        shm_size=options.get("shm_size", 0),
+        ulimits=tuple(options.get("ulimits", ())),
+        cgroup_parent=options.get("cgroup_parent", ""),
+        resources=options.get("resources", Resources()),
+        allow=tuple(dict.fromkeys(allowed)),
+        secrets=tuple(options.get("secrets", ())),
+        ssh=dict(options.get("ssh", {})),
+        ssh_keys={name: _several(paths) for name, paths in options.get("ssh_keys", {}).items()},
+        annotations=tuple(options.get("annotations", ())),
+        jobs=options.get("jobs", 0),
+        mask_secrets=options.get("mask_secrets", True),
+    )
+
+
+def _several(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts; a lone one is itself a sequence of texts, which nobody means."""
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
+    found: list[Platform] = []
+    for value in (values,) if isinstance(values, str) else values:
+        if isinstance(value, str):
+            found += parse_list((value,), keep_doubles=True)
+        else:
+            found.append(normalize(value))
+    return tuple(found)
+
+
+def _tags(values: Iterable[str]) -> tuple[str, ...]:
+    tags = []
+    for value in values:
+        try:
+            reference = parse_reference(value)
+        except InvalidReference as error:
+            reason = _tag_trouble(value, str(error))
+            raise InvalidReference(
+                f"invalid tag {quote(value)}: {reason}", hint=error.hint
+            ) from error
+        tags.append(reference.canonical)
+    return tuple(dict.fromkeys(tags))
+
+
+def _tag_trouble(value: str, reason: str) -> str:
+    """Return what buildx says of a tag, which it reads before it thinks of the registry."""
+    if not value:
+        return "repository name must have at least one component"
+    return "repository name must be lowercase" if reason.endswith("must be lowercase") else reason
+
+
+def _network(mode: str) -> str:
+    if mode not in {"", "default", "none", "host"}:
+        near = suggestion(mode, ("default", "host", "none"))
+        raise InputError(
+            f"network mode {quote(mode)} is not supported{near}",
+            hint="a step has the network of the host or none: default, host or none",
+        )
+    return mode or "default"
+
+
+def _outputs(tags: tuple[str, ...], options: BuildOptions) -> tuple[Output, ...]:
+    outputs = merge_outputs(
+        options.get("outputs", ()),
+        push=options.get("push", False),
+        load=options.get("load", False),
+        tags=tags,
+    )
+    check_places(outputs)
+    return outputs or default_outputs(tags, needs_digest=options.get("needs_digest", True))

@@ -1,0 +1,103 @@
+"""What a build is asked for, as values: the flags of `build` after they were understood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from polyarch.pattern import pattern
+from polyarch.platforms import Platform
+from polyarch.record import field, frozen
+from polyarch.request.limits import Resources, Ulimit
+
+__all__ = ["BuildRequest", "ContextFile", "Output", "Secret", "is_address"]
+
+_ADDRESS = pattern(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
+
+
+def is_address(context: str) -> bool:
+    """Tell whether a build context is somewhere else, and no folder."""
+    return _ADDRESS.match(context) is not None
+
+
+def _nothing() -> Mapping[str, str]:
+    # A factory, as read-only mappings can't be hashed before Python 3.12, and so not be defaults.
+    return MappingProxyType({})
+
+
+@frozen
+class Output:
+    """Where a result goes. `type` is image, registry, oci, docker, local, tar or cacheonly.
+
+    `destination` is a path, "-" for standard output or "" for none; `attributes` are the exporter's
+    own (features of docker buildx's `--output`).
+    """
+
+    type: str
+    destination: str = ""
+    attributes: Mapping[str, str] = field(default_factory=_nothing)
+
+
+@frozen
+class Secret:
+    """Where a secret comes from: a file at `path`, or a variable named `env`; "" for not.
+
+    `value` is the secret itself, if it isn't None.
+    """
+
+    id: str
+    path: str = ""
+    env: str = ""
+    value: bytes | None = field(default=None, repr=False)
+
+
+@frozen
+class ContextFile:
+    """A file of a build context that is no folder: its content, or the path to copy it from."""
+
+    name: str
+    data: bytes | None = field(default=None, repr=False)
+    path: str = ""
+
+
+@frozen
+class BuildRequest:
+    """One build. Paths are as the user gave them, relative to the current folder.
+
+    `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
+    the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
+    this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
+    sockets of agents, `ssh_keys` others to files of private keys;
+    `mask_secrets` keeps secrets out of what is shown of steps' output;
+    `context_files` are contexts that are no folders, by name ("" is the main one), which only the library takes;
+    `annotations` are type, platform ("" for all), key and value.
+    """
+
+    context: str
+    dockerfile: str = ""
+    stdin: bytes = field(default=b"", repr=False)
+    platforms: tuple[Platform, ...] = ()
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=_nothing)
+    build_contexts: Mapping[str, str] = field(default_factory=_nothing)
+    context_files: Mapping[str, tuple[ContextFile, ...]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    outputs: tuple[Output, ...] = ()
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = "default"
+    add_hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    cgroup_parent: str = ""
+    resources: Resources = field(default_factory=Resources)
+    allow: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    ssh_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    annotations: tuple[tuple[str, str, str, str], ...] = ()
+    jobs: int = 0
+    mask_secrets: bool = True

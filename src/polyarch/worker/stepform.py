@@ -1,0 +1,78 @@
+"""A process of an image -> the step that a runtime runs: its user, its variables, its files of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from polyarch.record import frozen
+from polyarch.runtime.network import hosts_file
+from polyarch.runtime.step import Bind, Mount, Network, Step
+from polyarch.worker.copy import make_folders
+from polyarch.worker.users import Owner, account
+
+__all__ = ["LOCKED", "Process", "make_step", "network_mounts"]
+
+LOCKED = ("nosuid", "nodev", "noexec")
+"""Restrictions of files that are lent to a step."""
+
+
+@frozen
+class Process:
+    """A process as an image or a Dockerfile describes it; `user` is looked up in the root.
+
+    `cwd` is made if it isn't there. `env` stands above the HOME that the user's entry has.
+    """
+
+    argv: tuple[str, ...]
+    user: str
+    cwd: str
+    env: Mapping[str, str]
+    hostname: str
+    network: str = "default"
+
+
+def make_step(
+    process: Process, root: Path, mounts: Sequence[Mount], *, user_namespace: str = ""
+) -> Step:
+    """Return the step that runs `process` in `root`, in which its working directory is made.
+
+    Raises InputError for a user that isn't there.
+    """
+    who = account(root, process.user)
+    make_folders(root, process.cwd, Owner(uid=who.uid, gid=who.gid))
+    env = {"HOME": who.home, **process.env}
+    return Step(
+        argv=process.argv,
+        rootfs=str(root),
+        env=tuple(f"{name}={value}" for name, value in env.items()),
+        cwd=process.cwd,
+        uid=who.uid,
+        gid=who.gid,
+        # The primary group is among the others, as with BuildKit and docker run.
+        groups=(who.gid, *who.groups),
+        hostname=process.hostname,
+        network=Network.NONE if process.network == "none" else Network.HOST,
+        mounts=tuple(mounts),
+        user_namespace=user_namespace,
+    )
+
+
+def network_mounts(
+    folder: Path,
+    hostname: str,
+    *,
+    resolv_conf: str,
+    extra_hosts: tuple[tuple[str, str], ...] = (),
+    read_only: bool,
+) -> list[Mount]:
+    """Write a step's `/etc/hosts` and `/etc/resolv.conf` into `folder`, and return what mounts them."""
+    texts = {"resolv.conf": resolv_conf, "hosts": hosts_file(hostname, extra_hosts)}
+    for name, text in texts.items():
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o644)  # every user of the step reads them, whatever the umask says
+    return [
+        Bind(source=str(folder / name), target=f"/etc/{name}", read_only=read_only, flags=LOCKED)
+        for name in texts
+    ]

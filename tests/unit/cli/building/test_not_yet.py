@@ -1,0 +1,110 @@
+"""What is asked for and isn't there yet: a line, or an error, and BuildKit's words for what nobody has."""
+
+from __future__ import annotations
+
+import pytest
+
+from polyarch.cli.building.not_yet import left_out
+from polyarch.cli.building.request import Asked
+from polyarch.cli.building.values import attest_flag, cache_flag
+from polyarch.cli.commands import COMMANDS, Entry, load
+from polyarch.errors import InputError
+from polyarch.request.values import BuildRequest
+
+GITHUB = {"ACTIONS_RUNTIME_TOKEN": "secret", "ACTIONS_RESULTS_URL": "https://results.example/"}
+
+
+def asked(*, to: str = "", of: str = "", attest: tuple[str, ...] = ()) -> Asked:
+    return Asked(
+        request=BuildRequest(context="."),
+        cache_to=cache_flag([to]),
+        cache_from=cache_flag([of]),
+        attestations=attest_flag(attest),
+    )
+
+
+def test_caches_are_told_of_once() -> None:
+    wanted = asked(to="type=local,dest=x", of="user/app,user/other")
+
+    assert left_out(wanted, {}) == [
+        "WARNING: --cache-from type=registry, --cache-to type=local: no effect yet, the cache stays on this machine"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "environ", "is_told"),
+    [
+        ("type=gha", {}, False),
+        ("type=gha,mode=max", {"ACTIONS_RUNTIME_TOKEN": "secret"}, False),
+        ("type=gha,token=secret", {}, False),
+        ("type=gha,token=secret,url_v2=https://x.example/", {}, True),
+        ("type=gha", GITHUB, True),
+        ("type=s3,bucket=b,region=r", {}, True),
+    ],
+)
+def test_the_cache_of_github_is_for_its_runners(
+    entry: str, environ: dict[str, str], is_told: bool
+) -> None:
+    lines = left_out(asked(to=entry, of=entry), environ)
+
+    assert len(lines) == is_told
+    assert "secret" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (asked(to="type=bogus"), 'failed to solve: unknown cache exporter: "bogus"'),
+        (asked(of="type=bogus"), "failed to solve: unknown cache importer: bogus"),
+        (asked(of="type=inline"), "failed to solve: unknown cache importer: inline"),
+        (asked(to="type=registry"), "registry cache exporter requires ref"),
+        (asked(of="type=registry"), "registry cache importer requires ref"),
+        (asked(to="type=local,src=x"), "local cache exporter requires dest"),
+        (asked(of="type=local,dest=x"), "local cache importer requires src"),
+        (asked(attest=("type=bogus",)), 'failed to solve: unknown attestation type "bogus"'),
+    ],
+)
+def test_kinds_that_nobody_has(wanted: Asked, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        left_out(wanted, {})
+
+    assert str(caught.value) == message
+
+
+def test_attestations_are_refused_in_one_line() -> None:
+    with pytest.raises(InputError) as caught:
+        left_out(asked(attest=("type=sbom", "type=provenance,mode=max")), {})
+
+    assert str(caught.value) == (
+        "polyarch can't make attestations yet (sbom, provenance): build without, or leave them out "
+        "with POLYARCH_IGNORE_ATTESTATIONS=1"
+    )
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"), [("1", False), ("true", False), ("", True), ("0", True)]
+)
+def test_attestations_that_may_be_left_out(value: str, setting: bool) -> None:
+    environ = {"POLYARCH_IGNORE_ATTESTATIONS": value}
+
+    lines = left_out(asked(attest=("type=sbom",)), environ, ignores_attestations=setting)
+
+    assert lines == ["WARNING: attestations (sbom): left out, polyarch can't make them yet"]
+
+
+def test_nothing_is_told_of_attestations_that_are_off() -> None:
+    assert left_out(asked(attest=("type=sbom,disabled=true",)), {}) == []
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_help_shows_nothing_that_has_no_effect_as_if_it_had(entry: Entry) -> None:
+    """A flag that no command reads is hidden, or says so."""
+    silent = {"timeout", "keep-daemon", "keep-state", "policy", "print"}
+    planned = {"attest", "sbom", "provenance", "cache-from", "cache-to"}
+
+    for flag in load(entry).flags:
+        if flag.name in silent:
+            assert flag.hidden
+        if flag.name in planned:
+            assert "(not yet: " in flag.help

@@ -1,0 +1,61 @@
+"""How many steps run at once, and what may be left out: as a builder's settings say."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from polyarch.builders.values import BuilderNode
+from polyarch.cli.building.settings import ignores_attestations, jobs_of
+from polyarch.errors import InputError
+
+
+def node(config: str = "", **options: str) -> BuilderNode:
+    files = {"buildkitd.toml": b64encode(config.encode()).decode()}
+    return BuilderNode(name="b0", driver_opts=options, files=files)
+
+
+@pytest.mark.parametrize(
+    ("config", "jobs"),
+    [
+        ("[worker.oci]\n  max-parallelism = 4\n", 4),
+        ("[worker.oci]\nmax-parallelism = -1\n", 0),
+        ("[worker.containerd]\nmax-parallelism = 4\n", 0),
+        ("worker = 'max-parallelism'\n", 0),
+        ("debug = true\n", 0),
+        ("", 0),
+    ],
+)
+def test_steps_at_once_by_the_file_of_buildkitd(config: str, jobs: int) -> None:
+    assert jobs_of(node(config), {}) == jobs
+
+
+def test_the_nearer_setting_holds() -> None:
+    config = "worker.oci.max-parallelism = 4"
+
+    assert jobs_of(node(config, jobs="3"), {}) == 3
+    assert jobs_of(node(config, jobs="3"), {"POLYARCH_JOBS": "2"}) == 2
+    assert jobs_of(node(config), {"POLYARCH_JOBS": "0"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environ", "message"),
+    [
+        (node(jobs="many"), {}, "the driver's option jobs: strconv.ParseInt"),
+        (node(), {"POLYARCH_JOBS": "many"}, "POLYARCH_JOBS: strconv.ParseInt"),
+        (node("max-parallelism"), {}, "buildkitd.toml of the builder can't be read: "),
+    ],
+)
+def test_settings_that_are_none(chosen: BuilderNode, environ: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        jobs_of(chosen, environ)
+
+    assert str(caught.value).startswith(message)
+
+
+def test_attestations_may_be_left_out() -> None:
+    texts = ("true", "1", "false", "")
+
+    found = [ignores_attestations(node(**{"ignore-attestations": text})) for text in texts]
+    assert found == [True, True, False, False]

@@ -1,0 +1,50 @@
+"""How errors are shown: what helps to understand them above, the error itself in the last line."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from polyarch.cli.frame.report import CommandFailed, WrongCall, report
+from polyarch.errors import Cancelled, DockerfileError, InputError, PolyarchError
+from polyarch.graph.location import Location, SourceText
+
+PLACE = Location(source=SourceText(name="Dockerfile", text="FROM scratch\nFOO\n"), start=2, end=2)
+EXCERPT = (
+    "Dockerfile:2\n--------------------\n   1 |     FROM scratch\n   2 | >>> FOO\n   3 |     \n"
+    "--------------------\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (InputError("wrong"), "ERROR: wrong\n"),
+        (InputError("wrong", hint="do better"), "hint: do better\nERROR: wrong\n"),
+        (DockerfileError("wrong", place=PLACE), f"{EXCERPT}ERROR: wrong\n"),
+        (
+            CommandFailed("failed: ", DockerfileError("wrong", hint="do better", place=PLACE)),
+            f"{EXCERPT}hint: do better\nERROR: failed: wrong\n",
+        ),
+        (WrongCall("wrong", "Usage:  it\n\nRun it"), "Usage:  it\n\nRun it\nERROR: wrong\n"),
+        (Cancelled("canceled"), "ERROR: canceled\n"),
+    ],
+    ids=str,
+)
+def test_the_error_comes_last(error: PolyarchError, shown: str) -> None:
+    stream = io.StringIO()
+
+    status = report(error, stream, {}, debug=False)
+
+    assert (stream.getvalue(), status) == (shown, error.exit_status)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_of_several_errors_the_last_line_is_one(*, debug: bool) -> None:
+    stream = io.StringIO()
+    both = ExceptionGroup("both", [InputError("one", hint="a"), InputError("two", hint="b")])
+
+    report(both, stream, {}, debug=debug)
+
+    assert stream.getvalue().endswith("hint: b\nERROR: two\n")
