@@ -30,6 +30,7 @@ __all__ = ["OciRuntime"]
 _ATTEMPT = 0.05
 """Seconds between attempts to kill a container that is still being made."""
 _ATTEMPTS = 200
+"""Ten seconds: on a busy machine runc takes that long from its start to a container that can be killed."""
 
 
 def _with_own_devices(step: Step, argv: list[str]) -> list[str]:
