@@ -60,12 +60,13 @@ def _mark(header: bytes) -> FileMark:
     attributes = b""
     if kind == stat.S_IFREG:
         _, _, content = content.partition(b" ")
+    if kind in (stat.S_IFREG, stat.S_IFLNK):
         content, attributes = content[:_DIGEST], content[_DIGEST:]
         start = content[:8]
     elif kind == stat.S_IFDIR:
         start, attributes = bytes(8), rest
     else:
-        # What follows the target of a link aren't attributes that could be told apart from it.
+        # What follows the number of a device aren't attributes that could be told apart from it.
         start = hashlib.sha256(content).digest()[:8]
     end = hashlib.sha256(attributes).digest()[:4] if attributes else bytes(4)
     return kind, mode, min(uid, _LIMIT), min(gid, _LIMIT), start, end

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+from typing import Protocol
+
 from polyarch.record import field, mutable
 
-__all__ = ["Seen"]
+__all__ = ["Files", "Seen", "SeenFiles"]
+
+
+class Files(Protocol):
+    """Some files: a path on this machine, and what counts of the file, as the content digest has it."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[str, bytes]]: ...
+
+
+class SeenFiles:
+    """Files that come in groups; those of a group may be found out about only when they are looked at."""
+
+    def __init__(self) -> None:
+        self._groups: list[Files] = []
+
+    def append(self, group: Files) -> None:
+        """Add a group."""
+        self._groups.append(group)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups))
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return chain.from_iterable(self._groups)
 
 
 @mutable
 class Seen:
     """The files that a digest was made of. `revision` is the commit that they are of, if they are.
 
-    `roots` are the trees in which they lie; `files` holds a path on this machine and what counts of the
-    file, as the content digest is told of it.
+    `roots` are the trees in which they lie.
     """
 
     roots: list[str] = field(default_factory=list)
-    files: list[tuple[str, bytes]] = field(default_factory=list)
+    files: SeenFiles = field(default_factory=SeenFiles)
     revision: str = ""
