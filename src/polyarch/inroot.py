@@ -20,6 +20,7 @@ from pathlib import Path
 
 from polyarch import syscalls
 from polyarch.errors import InputError
+from polyarch.look import Status
 
 __all__ = [
     "NODE_XATTR",
@@ -169,7 +170,7 @@ def set_owner(path: str | Path | int, uid: int, gid: int, *, fresh: bool = False
             os.removexattr(path, OWNER_XATTR, follow_symlinks=isinstance(path, int))
 
 
-def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
+def get_owner(path: str | Path, status: Status | None = None) -> tuple[int, int]:
     """Return the wanted (uid, gid) of `path`, not following a link.
 
     `status` is its `os.lstat`, for those who have it already.
@@ -198,7 +199,7 @@ def make_node(path: str | Path, mode: int, device: int) -> None:
         _record(path, NODE_XATTR, f"{kind}:{os.major(device)}:{os.minor(device)}")
 
 
-def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
+def get_node(path: str | Path, status: Status) -> tuple[int, int]:
     """Return the wanted (file type and mode, device) of `path`, whose `os.lstat` is `status`."""
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         recorded = _recorded(path, NODE_XATTR)

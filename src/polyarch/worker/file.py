@@ -20,12 +20,12 @@ from polyarch.worker.copy import Copier, Ledger, make_folders
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
-    exclusion,
     find_literal,
     find_sources,
     find_starts,
 )
 from polyarch.worker.users import owner
+from polyarch.worker.walk import exclusion
 
 __all__ = ["perform"]
 

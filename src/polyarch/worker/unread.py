@@ -17,6 +17,7 @@ import stat
 from collections.abc import Sequence
 from io import FileIO
 
+from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import field, mutable
 from polyarch.store.layerform import find
@@ -36,7 +37,7 @@ class Unread:
     root: str
     paths: list[str] = field(default_factory=list)
 
-    def digest(self, path: str, status: os.stat_result) -> bytes:
+    def digest(self, path: str, status: Status) -> bytes:
         """See FileDigest; of a large file it says nothing."""
         if status.st_size <= SMALL_FILE:
             return hash_file(path, status)

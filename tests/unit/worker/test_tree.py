@@ -8,12 +8,11 @@ from polyarch.errors import InputError, NotFound
 from polyarch.text.ignore import Matcher
 from polyarch.worker.tree import (
     SourceTree,
-    exclusion,
     find_sources,
     find_starts,
     reading_contexts,
-    select,
 )
+from polyarch.worker.walk import exclusion, select
 
 
 @pytest.fixture

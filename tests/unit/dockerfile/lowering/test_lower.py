@@ -1,7 +1,6 @@
 """Lowering: what config, history and vertices a Dockerfile gives."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from polyarch.graph.op import (
     TmpfsMount,
 )
 from polyarch.platforms import Platform
+from polyarch.record import replace
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 

@@ -1,7 +1,7 @@
 """Lowering: what stages begin with, take from each other and from images, and are called."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -15,6 +15,7 @@ from polyarch.graph.location import SourceText
 from polyarch.graph.op import ExecOp, FileOp, ImageOp, LocalOp, MkdirAction
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
+from polyarch.record import replace
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 
