@@ -15,13 +15,12 @@ from collections.abc import Callable
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
-from polyarch.text.ignore import Matcher
+from polyarch.text.ignore import Matcher, exclusion
 from polyarch.text.wildcard import split_pattern
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
     clean_source,
-    exclusion,
     find_literal,
     find_path,
     find_sources,

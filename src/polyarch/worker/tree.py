@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch.errors import InputError, NotFound
+from polyarch.errors import NotFound
 from polyarch.inroot import get_owner, resolve
 from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
@@ -38,7 +38,6 @@ __all__ = [
     "Selected",
     "SourceTree",
     "clean_source",
-    "exclusion",
     "find_literal",
     "find_path",
     "find_sources",
@@ -253,16 +252,6 @@ def find_starts(tree: SourceTree, source: str) -> tuple[list[Entry], str]:
     if not has_wildcards(source):
         _literal(tree, f"{clean_source(base)}/{pattern}", source)
     return find_sources(tree, base), pattern
-
-
-def exclusion(patterns: Sequence[str]) -> Matcher | None:
-    """Return what the patterns of `--exclude` leave out, None for nothing. Raises InputError."""
-    if not patterns:
-        return None
-    try:
-        return Matcher(patterns)
-    except InputError as error:
-        raise InputError(f"invalid excludepatterns: [{' '.join(patterns)}]: {error}") from error
 
 
 class Selected(NamedTuple):
