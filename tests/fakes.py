@@ -23,6 +23,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
+from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
 
 __all__ = [
@@ -113,12 +114,14 @@ class CountingRunner:
     """Steps whose results are folders of texts, and counters of everything that is asked of it.
 
     A step's result holds one file, `out`, made of all that the step reads. With `is_lasting` equal
-    results have equal identities; without, every run gives a new one. `before` is called at the
+    results have equal identities; without, every run gives a new one. With `is_glancing` a copy that
+    reads another step's result knows of its files only how long they are. `before` is called at the
     start of every run. `present` names the images that needn't be fetched.
     """
 
     contexts: dict[str, Tree] = field(default_factory=dict)
     is_lasting: bool = False
+    is_glancing: bool = False
     before: Callable[[Vertex, CancelToken], None] = lambda vertex, cancel: None
     present: set[str] = field(default_factory=set)
     durable: dict[str, Tree] = field(default_factory=dict)
@@ -126,6 +129,7 @@ class CountingRunner:
     fetches: Counter[str] = field(default_factory=Counter)
     loads: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
+    comparisons: Counter[str] = field(default_factory=Counter)
     threads: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _number: int = 0
@@ -141,11 +145,24 @@ class CountingRunner:
     def content_inputs(self, vertex: Vertex) -> frozenset[int]:
         return frozenset(range(1, len(vertex.inputs)))
 
-    def content_digest(
-        self, vertex: Vertex, index: int, source: Tree, cancel: CancelToken
-    ) -> Digest:
+    def content(self, vertex: Vertex, index: int, source: Tree, cancel: CancelToken) -> Content:
         self._count(self.reads, vertex)
-        return _digest(_seen(vertex, index, source))
+        seen = _seen(vertex, index, source)
+        is_whole = not (
+            self.is_glancing and isinstance(vertex.op, FileOp) and vertex.inputs[index].inputs
+        )
+        if not is_whole:
+            seen = {path: str(len(text)) for path, text in seen.items()}
+        return Content(digest=_digest(seen), is_whole=is_whole)
+
+    def is_made_of(
+        self, vertex: Vertex, result: Tree, inputs: Mapping[int, Tree], cancel: CancelToken
+    ) -> bool:
+        self._count(self.comparisons, vertex)
+        made_of = result["out"].split()[1:]
+        return all(
+            made_of[index] == _digest(_seen(vertex, index, tree)) for index, tree in inputs.items()
+        )
 
     def run(self, vertex: Vertex, inputs: Sequence[Tree], cancel: CancelToken) -> Tree:
         self._count(self.runs if inputs else self.fetches, vertex)
@@ -179,7 +196,7 @@ class CountingRunner:
 
     def forget_counts(self) -> None:
         """Start to count anew."""
-        for counter in self.runs, self.fetches, self.loads, self.reads:
+        for counter in self.runs, self.fetches, self.loads, self.reads, self.comparisons:
             counter.clear()
         self.threads.clear()
 

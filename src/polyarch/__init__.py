@@ -13,7 +13,8 @@ The path of a build, in the order of the packages that carry it::
                 registry <--push-- ImageIndex <--image_index-- one Image per platform
 
 `polyarch.pipeline.build` states it in full. Programs build with `build`, or with a `Builder` for several
-builds; `BuildRequest` and `BuildResult` say what goes in and what comes out.
+builds; `BuildRequest` and `BuildResult` say what goes in and what comes out. `list_images`, `pull`, `push` and
+`merge` are for images that there are.
 """
 
 # Type checkers take this for typing's. Nothing is imported before a name is asked for: the command line
@@ -22,8 +23,22 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from polyarch import errors
-    from polyarch.api import Builder, Progress, build, build_async
+    from polyarch.api.builds import Builder, build, build_async
+    from polyarch.api.images import (
+        list_images,
+        merge,
+        merge_async,
+        pull,
+        pull_async,
+        push,
+        push_async,
+    )
+    from polyarch.api.watching import Progress
     from polyarch.digest import Digest
+    from polyarch.images.local import StoredImage
+    from polyarch.images.merge import Merged
+    from polyarch.oci.descriptor import Descriptor
+    from polyarch.oci.reference import Reference
     from polyarch.platforms import Platform
     from polyarch.progress import (
         CancelToken,
@@ -50,30 +65,55 @@ __all__ = [
     "Builder",
     "CancelToken",
     "Cause",
+    "Descriptor",
     "Digest",
     "Event",
     "Explanation",
     "LogEvent",
+    "Merged",
     "Output",
     "Platform",
     "Progress",
+    "Reference",
     "Resources",
     "Secret",
     "Sink",
     "StatusEvent",
     "StepEvent",
     "StepTime",
+    "StoredImage",
     "Ulimit",
     "WarningEvent",
     "build",
     "build_async",
     "errors",
+    "list_images",
     "make_request",
+    "merge",
+    "merge_async",
+    "pull",
+    "pull_async",
+    "push",
+    "push_async",
 ]
 
 _MODULES = {
-    "api": ("Builder", "Progress", "build", "build_async"),
+    "api.builds": ("Builder", "build", "build_async"),
+    "api.images": (
+        "list_images",
+        "merge",
+        "merge_async",
+        "pull",
+        "pull_async",
+        "push",
+        "push_async",
+    ),
+    "api.watching": ("Progress",),
     "digest": ("Digest",),
+    "images.local": ("StoredImage",),
+    "images.merge": ("Merged",),
+    "oci.descriptor": ("Descriptor",),
+    "oci.reference": ("Reference",),
     "platforms": ("Platform",),
     "progress": (
         "CancelToken",

@@ -26,6 +26,7 @@ from typing import Protocol
 
 __all__ = [
     "Cancelled",
+    "ContextNotFound",
     "DockerfileError",
     "InputError",
     "IntegrityError",
@@ -97,6 +98,10 @@ class InvalidDigest(InputError):
 
 class NotFound(InputError):
     """A name that stands for nothing: an image, a builder, a file, a stage."""
+
+
+class ContextNotFound(NotFound):
+    """A build context that isn't there, or is no directory."""
 
 
 class MachineError(PolyarchError):

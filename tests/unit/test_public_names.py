@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from typing import get_type_hints
@@ -37,11 +38,18 @@ def test_the_package_loads_nothing() -> None:
 
 def test_the_function_is_never_hidden_by_a_module() -> None:
     script = """
-import polyarch.errors, polyarch.pipeline.build, polyarch.api, polyarch.cli.building.build
-print(polyarch.build is polyarch.api.build)
+import polyarch.errors, polyarch.pipeline.build, polyarch.api.builds, polyarch.cli.building.build
+print(polyarch.build is polyarch.api.builds.build)
 """
 
     assert run(script) == "True"
+
+
+def test_no_room_has_the_name_of_a_function() -> None:
+    """Once such a room was loaded, its name would stand for it."""
+    rooms = {module.name for module in pkgutil.iter_modules(polyarch.__path__)}
+
+    assert rooms & set(polyarch.__all__) == {"errors"}
 
 
 def test_an_engine_isnt_loaded_by_its_caller() -> None:

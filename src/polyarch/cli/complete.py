@@ -11,8 +11,7 @@ Source: documentation of completions of the library that docker's command line i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import IntFlag
 
@@ -212,9 +211,13 @@ def _kind(kind: str, word: str, prefix: str, environ: Mapping[str, str]) -> Comp
         return Completion(directive=Directive.NONE)
     if kind == "folders":
         return Completion(directive=Directive.FOLDERS)
+    if not kind:
+        return Completion()
+    from polyarch.cli.candidates import KINDS, last_steps  # noqa: PLC0415 most words are flags
+
     if kind == "steps":
-        return _matching(_steps(environ), word)
-    look_up = _KINDS.get(kind)
+        return _matching(last_steps(environ), word)
+    look_up = KINDS.get(kind)
     if look_up is None:
         return Completion()
     return _chosen(look_up(environ), word, prefix, is_list=kind in {"architectures", "emulators"})
@@ -232,66 +235,3 @@ def _chosen(values: Iterable[str], word: str, prefix: str, *, is_list: bool = Fa
         if value.startswith(word) and value not in taken
     )
     return Completion(candidates=found)
-
-
-def _builders(environ: Mapping[str, str]) -> list[str]:
-    from polyarch.builders.saved import SavedBuilders  # noqa: PLC0415 only who completes one
-
-    return [builder.name for builder in SavedBuilders(environ).all()]
-
-
-def _images(environ: Mapping[str, str]) -> list[str]:
-    from polyarch.oci.reference import parse  # noqa: PLC0415 only who completes one
-    from polyarch.paths import state_folder  # noqa: PLC0415
-    from polyarch.store.store import Store  # noqa: PLC0415
-
-    root = state_folder(environ)
-    if not (root / "version").exists():
-        return []
-    with Store(root, works=False) as store:
-        return [parse(ref.name).familiar for ref in store.refs.all()]
-
-
-def _steps(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the lines of the last build's steps; a number behind `#` would begin a comment."""
-    from polyarch.paths import state_folder  # noqa: PLC0415 only who completes one
-    from polyarch.store.store import Store  # noqa: PLC0415
-    from polyarch.why.history import History  # noqa: PLC0415
-
-    root = state_folder(environ)
-    if not (root / "version").exists():
-        return []
-    with Store(root, works=False) as store:
-        builds = History(store.database).builds()
-    steps = builds[0].steps if builds else ()
-    return list({str(step.line): step.text_of_instruction() for step in steps}.items())
-
-
-def _architectures(_environ: Mapping[str, str]) -> list[str]:
-    from polyarch.emulation.binfmt import HANDLERS  # noqa: PLC0415 only who completes one
-
-    return ["all", *(handler.architecture for handler in HANDLERS)]
-
-
-def _emulators(_environ: Mapping[str, str]) -> list[str]:
-    from polyarch.emulation.binfmt import BinfmtMount  # noqa: PLC0415 only who completes one
-
-    return list(BinfmtMount().names())
-
-
-def _credentials(environ: Mapping[str, str]) -> list[str]:
-    """Return the registries that Docker's configuration knows a user for."""
-    from polyarch.paths import docker_config_folder  # noqa: PLC0415 only who completes one
-
-    config = json.loads((docker_config_folder(environ) / "config.json").read_text())
-    return sorted({*config.get("auths", {}), *config.get("credHelpers", {})})
-
-
-_KINDS: Mapping[str, Callable[[Mapping[str, str]], list[str]]] = {
-    "builders": _builders,
-    "images": _images,
-    "architectures": _architectures,
-    "emulators": _emulators,
-    "registries": _credentials,
-    "shells": lambda _: ["bash", "zsh", "fish"],
-}

@@ -17,6 +17,7 @@ from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import InputError, MachineError, PolyarchError
 from polyarch.platforms import parse
 from polyarch.record import frozen
+from polyarch.syscalls import mount, umount2
 
 __all__ = ["Change", "install", "mounted", "uninstall"]
 
@@ -46,8 +47,6 @@ def mounted(path: str, *, keep: bool) -> Iterator[BinfmtMount]:
     if folder.mounted:
         yield folder
         return
-    from polyarch.syscalls import mount, umount2  # noqa: PLC0415 loads ctypes
-
     try:
         mount("binfmt_misc", path, "binfmt_misc")
     except OSError as error:

@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
+from polyarch import syscalls
 from polyarch.emulation.binfmt import BinfmtMount, Entry
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import Emulator
@@ -58,10 +59,8 @@ def _try_private() -> bool:
 
 def _enter_namespaces() -> None:
     """Become root of a user namespace with the one id that every caller may map."""
-    from polyarch.syscalls import CLONE_NEWNS, CLONE_NEWUSER, unshare  # noqa: PLC0415 loads ctypes
-
     uid, gid = os.geteuid(), os.getegid()
-    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
     maps = (("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1"))
     for name, text in maps:
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
@@ -75,20 +74,13 @@ def register_private(lines: Iterable[tuple[str, bytes]]) -> int:
     the caller's mount namespace. An outer entry whose interpreter can't be opened here is left out. Raises NamespaceForbidden if
     the kernel has no private handlers, MachineError if it refuses one that is for QEMU.
     """
-    from polyarch.syscalls import (  # noqa: PLC0415 loads ctypes
-        fsconfig_create,
-        fsmount,
-        fsopen,
-        in_initial_user_namespace,
-    )
-
-    if in_initial_user_namespace():
+    if syscalls.in_initial_user_namespace():
         raise InternalError("private handlers would be registered for the whole machine")
     try:
-        context = fsopen("binfmt_misc")
+        context = syscalls.fsopen("binfmt_misc")
         try:
-            fsconfig_create(context)
-            mounted = fsmount(context)
+            syscalls.fsconfig_create(context)
+            mounted = syscalls.fsmount(context)
         finally:
             os.close(context)
     except OSError as error:
@@ -128,8 +120,6 @@ def _read_only(program: str) -> Iterator[None]:
     is the machine's root, or the user, to whom the file belongs: they would change its mode, its owner, or,
     once nothing runs by it, its content (the class of CVE-2019-5736). Raises MachineError.
     """
-    from polyarch import syscalls  # noqa: PLC0415 loads ctypes
-
     try:
         tree = syscalls.open_tree(program)
         try:

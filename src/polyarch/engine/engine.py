@@ -163,7 +163,7 @@ class Engine:
             copies=self.store.copies,
         )
         records = Records(self.store.database)
-        seen = Seen(graph=graph, store=self.store, records=records, worker=worker, sink=images.sink)
+        seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(
             worker,

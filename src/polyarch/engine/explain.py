@@ -18,7 +18,6 @@ from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.solver.facts import Facts
-from polyarch.solver.records import Records
 from polyarch.store.store import Store
 from polyarch.worker.worker import Worker
 
@@ -71,7 +70,6 @@ class Seen:
 
     graph: Graph
     store: Store
-    records: Records
     worker: Worker
     sink: Sink
 
@@ -107,9 +105,7 @@ class Explaining:
         # The results are there, and worth more than the reasons for them: a store that has no room left
         # for these may have enough for all that is to come.
         with suppress(StoreError):
-            self.found = self._explainer().end(
-                steps, find_record=self._seen.records.find, number=self._asked.number
-            )
+            self.found = self._explainer().end(steps, number=self._asked.number)
         self._tell()
 
     def solved(self) -> tuple[Explanation, ...]:

@@ -1,7 +1,7 @@
 """Go's `fmt`, as far as no template is involved: lists of texts in history entries and messages.
 
-`sprintf` with all its verbs is a function of templates, `template/printf.py`; `%q` of one text is
-`strconv.quote`.
+`sprintf` with all its verbs is a function of templates (`template/printf.py`, `template/verbs.py`); `%q` of one
+text is `strconv.quote`.
 """
 
 from __future__ import annotations

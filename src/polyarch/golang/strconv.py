@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from polyarch.errors import InputError
 
 __all__ = [
+    "can_backquote",
     "find_bool",
     "parse_bool",
     "parse_float",
@@ -19,6 +20,8 @@ __all__ = [
     "parse_uint",
     "quote",
     "quote_rune",
+    "quote_to_ascii",
+    "rune",
     "unquote",
     "unquote_char",
 ]
@@ -138,18 +141,39 @@ def quote(text: str) -> str:
     return '"' + "".join([_escaped(char, '"') for char in text]) + '"'
 
 
-def quote_rune(code: int) -> str:
-    """Write a code point as a literal in single quotes; those that are none become U+FFFD."""
-    is_rune = 0 <= code < 0xD800 or 0xE000 <= code < 0x110000
-    return "'" + _escaped(chr(code) if is_rune else _REPLACEMENT, "'") + "'"
+def quote_to_ascii(text: str) -> str:
+    """Write a text as `quote` does, with escapes for all that isn't ASCII."""
+    return '"' + "".join([_escaped(char, '"', ascii_only=True) for char in text]) + '"'
 
 
-def _escaped(char: str, mark: str) -> str:
+def quote_rune(code: int, *, ascii_only: bool = False) -> str:
+    """Write a code point as a literal in single quotes; those that are none become U+FFFD.
+
+    With `ascii_only` as Go's QuoteRuneToASCII.
+    """
+    return "'" + _escaped(rune(code), "'", ascii_only=ascii_only) + "'"
+
+
+def rune(code: int) -> str:
+    """Return the character of a code point; U+FFFD for one that is none."""
+    return chr(code) if 0 <= code < 0xD800 or 0xE000 <= code < 0x110000 else _REPLACEMENT
+
+
+def can_backquote(text: str) -> bool:
+    """Tell whether a text can stand between backquotes as it is."""
+    return all(
+        char == "\t"
+        or (char >= " " and char not in "`\x7f\ufeff" and not "\ud800" <= char < "\ue000")
+        for char in text
+    )
+
+
+def _escaped(char: str, mark: str, *, ascii_only: bool = False) -> str:
     if char == mark:
         return "\\" + mark
     if letter := _LETTERS.get(char):
         return "\\" + letter
-    if char.isprintable():
+    if char.isprintable() and (char.isascii() or not ascii_only):
         return char
     code = ord(char)
     if code < 0x80:

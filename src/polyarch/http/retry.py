@@ -1,13 +1,13 @@
-"""How often another machine is asked the same thing: the only place that tries again.
+"""Trying again: the only module that does.
 
-One operation (a manifest, a blob, an upload, a file) has five attempts, whatever goes wrong between them. So
-a server that fails gets to fail five times: an upload, which is two requests, may have begun five times if
-its second one never worked. Redirects and questions for a token are part of an attempt. An attempt at a blob
-that got on (`renew`) starts a new count, since the next one starts behind it: however bad the line, a blob
-comes as long as it comes in pieces worth having, and ends after five that weren't.
+An operation (a manifest, a blob, an upload, a file) has five attempts, whatever fails in them, so a failing
+server gets at most five requests that fail. An upload is two requests: if the second one always fails, both
+are sent five times. Redirects and requests for a token are part of an attempt. An attempt at a blob that
+brought enough of it (`renew`) starts a new count, since the next one continues where it ended: a large blob
+arrives over a bad line as long as one attempt in five gets on, and five in a row that don't are the end.
 
-Whatever lies below sends once and says by `temporary` whether another time may help, and by `wait` for how
-long it was asked to stay away.
+All other modules send once and raise errors that say by `temporary` whether trying again may help, and by
+`wait` how long the server asked to be left alone.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ _T = TypeVar("_T")
 
 _PASSING = frozenset(
     {
-        408,  # it waited too long for the request, say on a connection that was kept
-        425,  # it takes nothing that may be a repetition, yet
-        429,  # asked too often
-        500,  # some bug, often of what is behind it
-        502,  # what is in front of it got no answer,
-        503,  # is starting or overloaded,
-        504,  # or lost patience
+        408,  # Request Timeout: also what some say on a kept connection before they close it
+        425,  # Too Early
+        429,  # Too Many Requests
+        500,  # Internal Server Error: registries answer so while their storage is away
+        502,  # Bad Gateway, and the other two of proxies
+        503,  # Service Unavailable
+        504,  # Gateway Timeout
     }
 )
-"""Statuses that may be others a second later. Not 501 and 505: they tell what a server can't do at all."""
+"""Statuses that may be different a second later. 501 and 505 say what a server can't do at all."""
 
 _ATTEMPTS = 5
 _FIRST_WAIT = 0.5
-"""Seconds after the first failure, and twice as many after each: 7.5 in all."""
+"""Seconds after the first failure, doubled after each further one: 7.5 in all."""
 _MOMENT = 0.05
 _LONGEST_WAIT = 30.0
-"""Seconds; who asks for more is asked again earlier. Four such waits are as long as a silent server is
-listened to. Limits per minute are over by then; those of Docker Hub are over in hours, which nobody waits for
-before a build that stands still: an error that says so is of more use."""
+"""Seconds; a server that asks for more is asked again earlier. Four such waits are two minutes, which is also how
+long a silent server is waited for. Limits per minute are over by then. Those of Docker Hub last for hours: an
+error that says so is of more use than a build that stands still."""
 
 Pause = Callable[[float, CancelToken], None]
 """Waits for some seconds, or until cancelled."""
 
 
-class HasStatus(Protocol):
+class _HasStatus(Protocol):
     """An answer."""
 
     @property
@@ -57,7 +57,7 @@ class HasStatus(Protocol):
         """Its status."""
 
 
-_Answer = TypeVar("_Answer", bound=HasStatus)
+_Answer = TypeVar("_Answer", bound=_HasStatus)
 
 
 def passes(status: int) -> bool:

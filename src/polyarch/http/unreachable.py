@@ -1,7 +1,7 @@
 """Why nobody answered, as a class and a reason rather than as words of a library.
 
-What goes wrong on a connection is an OSError of the socket's, of TLS, or a `ProtocolError`. Whoever asks
-wants to know two things of it: what to tell the user to do, and whether another time may help.
+What goes wrong on a connection is an OSError: the socket's, one of TLS, or a `ProtocolError`. Callers need
+to know two things about it: what the user can do, and whether trying again may help.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Reason(StrEnum):
     ABSENT = "absent"
     """There is no such name, or nothing listens there."""
     SILENT = "silent"
-    """It took longer than anybody waits."""
+    """No answer came within the time that is waited for one."""
     UNTRUSTED = "untrusted"
-    """Its certificate is signed by nobody who is trusted, or is somebody else's."""
+    """Its certificate isn't signed by a trusted CA, or is for another name."""
     UNWELCOME = "unwelcome"
-    """It wants a certificate of ours, or another one than it was shown."""
+    """It wants a client certificate, or another one than it was shown."""
     NO_TLS = "no TLS"
     """It speaks something else where TLS was expected."""
     BROKEN = "broken"
@@ -64,14 +64,15 @@ _ALERTS = frozenset(
         "UNSUPPORTED_CERTIFICATE",
     }
 )
-"""What the other side says where it wants a certificate of ours; OpenSSL has other words before it by its age.
+"""Alerts of a server that wants a client certificate. What OpenSSL puts before them depends on its version.
 
-A failed handshake is what TLS 1.2 knows for it; it has other causes, which last as well.
+TLS 1.2 has no alert of its own for a missing certificate: the handshake fails. That has other causes, too,
+which last as well.
 """
 _NO_TLS = frozenset(
     {"HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "WRONG_VERSION_NUMBER"}
 )
-"""How OpenSSL, by its age, takes the first bytes of an answer in plain HTTP."""
+"""What OpenSSL, depending on its version, calls the first bytes of an answer in plain HTTP."""
 
 
 def reason_of(error: OSError) -> Reason:
@@ -79,7 +80,7 @@ def reason_of(error: OSError) -> Reason:
     if isinstance(error, ConnectionRefusedError):
         return Reason.ABSENT
     if isinstance(error, socket.gaierror):
-        # Other errors of looking up a name are of the servers that know names, and pass.
+        # Other errors of a lookup come from name servers, and may pass.
         return Reason.ABSENT if error.errno == socket.EAI_NONAME else Reason.BROKEN
     if isinstance(error, TimeoutError):
         return Reason.SILENT

@@ -16,10 +16,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
+from typing import ClassVar
 
 from polyarch.digest import DiffID
 from polyarch.errors import InvalidLayer
@@ -160,7 +161,7 @@ class _Unpacker:
         if entry.kind == DIRECTORY:
             self._add_folder(entry, name, path)
             return
-        maker = _MAKERS.get(entry.kind)
+        maker = self._MAKERS.get(entry.kind)
         if maker is None:
             raise _refused(entry, f"entries of type {entry.kind!r} can't be unpacked")
         try:
@@ -377,15 +378,14 @@ class _Unpacker:
             path = path.rpartition("/")[0]
         return False
 
-
-_MAKERS = {
-    FILE: _Unpacker._add_file,  # noqa: SLF001 - a table of this module's own methods
-    HARD_LINK: _Unpacker._add_hard_link,  # noqa: SLF001
-    SYMLINK: _Unpacker._add_symlink,  # noqa: SLF001
-    CHARACTER_DEVICE: _Unpacker._add_special,  # noqa: SLF001
-    BLOCK_DEVICE: _Unpacker._add_special,  # noqa: SLF001
-    FIFO: _Unpacker._add_special,  # noqa: SLF001
-}
+    _MAKERS: ClassVar[Mapping[str, Callable[[_Unpacker, Entry, str], None]]] = {
+        FILE: _add_file,
+        HARD_LINK: _add_hard_link,
+        SYMLINK: _add_symlink,
+        CHARACTER_DEVICE: _add_special,
+        BLOCK_DEVICE: _add_special,
+        FIFO: _add_special,
+    }
 
 
 def _set_time(entry: Entry, path: str | int) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Protocol, Self
 
@@ -273,11 +274,9 @@ def _decompressor_of(compression: Compression) -> tuple[Callable[[], _Decompress
         return zstd.ZstdDecompressor, (error,)
     # Rare enough (ADD of an archive) that start-up shouldn't pay for them.
     if compression is Compression.BZIP2:
-        import bz2  # noqa: PLC0415
-
+        bz2 = import_module("bz2")
         return bz2.BZ2Decompressor, (OSError, ValueError)
-    import lzma  # noqa: PLC0415
-
+    lzma = import_module("lzma")
     return partial(lzma.LZMADecompressor, memlimit=_MOST_MEMORY), (lzma.LZMAError,)
 
 
@@ -387,11 +386,9 @@ class _Streams:
 def _isal() -> ModuleType | None:
     """Return isal's zlib if it is installed; looked for when needed, as start-up shouldn't pay."""
     try:
-        from isal import isal_zlib  # noqa: PLC0415
+        return import_module("isal.isal_zlib")
     except ImportError:
         return None
-    library: ModuleType = isal_zlib
-    return library
 
 
 def _error_of(library: ModuleType) -> type[Exception]:
@@ -401,9 +398,7 @@ def _error_of(library: ModuleType) -> type[Exception]:
 
 def _zstd() -> ModuleType:
     """Return the zstd library: the standard one from Python 3.14 on, else its backport."""
-    import importlib  # noqa: PLC0415 - see _isal
-
     try:
-        return importlib.import_module("compression.zstd")
+        return import_module("compression.zstd")
     except ImportError:
-        return importlib.import_module("backports.zstd")
+        return import_module("backports.zstd")

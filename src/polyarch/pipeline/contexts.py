@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lowering.lowering import context_name
 from polyarch.dockerfile.syntax.lexer import decode
-from polyarch.errors import InputError, NotFound
+from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
@@ -290,7 +290,7 @@ def _folder(context: str) -> Path:
     path = Path(context)
     if not path.is_dir():
         problem = "is no folder" if path.exists() else "not found"
-        raise NotFound(
+        raise ContextNotFound(
             f'unable to prepare context: path "{context}" {problem}',
             hint="the last argument is the folder of the build context, often a single dot",
         )
@@ -300,7 +300,7 @@ def _folder(context: str) -> Path:
 def _named_folder(name: str, value: str) -> Path:
     kind = value.partition(":")[0]
     if kind in {"target", "input"} and not Path(value).exists():
-        raise InputError(
+        raise ContextNotFound(
             f"failed to get build context {name}: {value} names a target of a bake file",
             hint="targets are known within a bake file only; build that one first, and name its image",
         )
@@ -308,7 +308,7 @@ def _named_folder(name: str, value: str) -> Path:
     if not value or not path.is_dir():
         missing = f"stat {value}: no such file or directory"
         problem = f"{value}: not a directory" if value and path.exists() else missing
-        raise NotFound(
+        raise ContextNotFound(
             f"failed to get build context {name}: {problem}", hint=_NAMED_HINT.format(name=name)
         )
     return path

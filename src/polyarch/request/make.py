@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from polyarch.request.options import BuildOptions
 
-__all__ = ["make_request"]
+__all__ = ["make_request", "read_platforms", "several"]
 
 # Fields of the request have keywords of their names; these go into its outputs.
 _WISHES = frozenset({"push", "load", "needs_digest"})
@@ -44,17 +44,17 @@ def make_request(
         raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
-    tags = _tags(_several(options.get("tags", ())))
+    tags = _tags(several(options.get("tags", ())))
     folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
     network = _network(options.get("network", ""))
-    allowed = _several(options.get("allow", ()))
+    allowed = several(options.get("allow", ()))
     if network == "host":
         allowed = (*allowed, "network.host")
     return BuildRequest(
         context=folders.pop("", ""),
         dockerfile=os.fspath(options.get("dockerfile", "")),
         stdin=options.get("stdin", b""),
-        platforms=_platforms(options.get("platforms", ())),
+        platforms=read_platforms(options.get("platforms", ())),
         tags=tags,
         target=options.get("target", ""),
         build_args=dict(options.get("build_args", {})),
@@ -63,10 +63,10 @@ def make_request(
         labels=dict(options.get("labels", {})),
         outputs=_outputs(tags, options),
         no_cache=options.get("no_cache", False),
-        no_cache_filter=_several(options.get("no_cache_filter", ())),
+        no_cache_filter=several(options.get("no_cache_filter", ())),
         pull=options.get("pull", False),
         network=network,
-        add_hosts=_several(options.get("add_hosts", ())),
+        add_hosts=several(options.get("add_hosts", ())),
         shm_size=options.get("shm_size", 0),
         ulimits=tuple(options.get("ulimits", ())),
         cgroup_parent=options.get("cgroup_parent", ""),
@@ -74,19 +74,23 @@ def make_request(
         allow=tuple(dict.fromkeys(allowed)),
         secrets=tuple(options.get("secrets", ())),
         ssh=dict(options.get("ssh", {})),
-        ssh_keys={name: _several(paths) for name, paths in options.get("ssh_keys", {}).items()},
+        ssh_keys={name: several(paths) for name, paths in options.get("ssh_keys", {}).items()},
         annotations=tuple(options.get("annotations", ())),
         jobs=options.get("jobs", 0),
         mask_secrets=options.get("mask_secrets", True),
     )
 
 
-def _several(values: Sequence[str]) -> tuple[str, ...]:
+def several(values: Sequence[str]) -> tuple[str, ...]:
     """Return the texts; a lone one is itself a sequence of texts, which nobody means."""
     return (values,) if isinstance(values, str) else tuple(values)
 
 
-def _platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
+def read_platforms(values: Sequence[str | Platform]) -> tuple[Platform, ...]:
+    """Return platforms that are given as texts or as values, normalised; texts may be lists with commas.
+
+    Raises InvalidPlatform.
+    """
     found: list[Platform] = []
     for value in (values,) if isinstance(values, str) else values:
         if isinstance(value, str):

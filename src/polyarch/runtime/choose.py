@@ -19,6 +19,7 @@ from polyarch.runtime.runc import OciRuntime
 from polyarch.runtime.sandbox.sandbox import Sandbox
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host, Step
+from polyarch.syscalls import capget
 
 __all__ = ["choose_runtime", "find_host"]
 
@@ -30,8 +31,6 @@ _FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 def find_host(*, rootless: bool, mapped_ids: int) -> Host:
     """Look at what the engine's surroundings allow. To be called in the engine."""
-    from polyarch.syscalls import capget  # noqa: PLC0415 loads ctypes
-
     effective, _, _ = capget()
     return Host(
         rootless=rootless,

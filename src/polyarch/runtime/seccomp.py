@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from polyarch.errors import NoRuntime
+from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
+from polyarch.syscalls import libseccomp_number
 
 __all__ = ["call_number", "compile_filter", "node_calls", "oci_profile"]
 
@@ -283,18 +285,11 @@ def call_number(name: str) -> int:
 
 def _numbers(machine: str) -> Callable[[str], int]:
     """Return what gives the number of a call by its name, -1 where the machine doesn't have it."""
-    from polyarch.runtime.syscall_numbers import (  # noqa: PLC0415 needed once, a long text
-        NUMBERS,
-        NUMBERS_OF,
-    )
-
     if machine in NUMBERS_OF:
         column = NUMBERS_OF.index(machine) + 1
         rows = (line.split() for line in NUMBERS.strip().splitlines())
         table = {row[0]: int(row[column]) for row in rows if row[column] != "-"}
         return lambda name: table.get(name, -1)
-    from polyarch.syscalls import libseccomp_number  # noqa: PLC0415 most machines don't need it
-
     try:
         libseccomp_number(_AUDIT[machine], "read")
     except OSError as error:

@@ -5,6 +5,7 @@ Every command is answered by exactly one event of the same vertex:
     Identify      Identified
     Query         Found or Missing
     ReadContent   ContentRead
+    Compare       Found or Missing
     Load          Loaded or Lost
     Run           Ran, or Found if another build was faster
     Fetch         Fetched
@@ -14,14 +15,14 @@ and any of them by Failed, which the state machine isn't told: it ends the solve
 
 from __future__ import annotations
 
-from polyarch.digest import Digest
 from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen
-from polyarch.solver.key import CacheKey, Ingredients
+from polyarch.solver.key import CacheKey, Content, Ingredients
 from polyarch.solver.records import Record
 
 __all__ = [
     "Command",
+    "Compare",
     "ContentRead",
     "Event",
     "Failed",
@@ -65,6 +66,19 @@ class ReadContent:
 
 
 @frozen
+class Compare:
+    """Look for a record whose result was made of the very bytes that the vertex reads.
+
+    Its candidates are under the last of `keys`; a find is written under the others, too. `ingredients`
+    say which inputs aren't known as a whole; they are loaded.
+    """
+
+    vertex: Vertex
+    keys: tuple[CacheKey, ...]
+    ingredients: Ingredients
+
+
+@frozen
 class Load:
     """Get the result that is stored under this text. `record` is None for a source."""
 
@@ -77,7 +91,8 @@ class Load:
 class Run:
     """Do the step and write a record under all `keys`; there is none if it can't be used again.
 
-    The last key is the one that is locked meanwhile and, if `recheck`, asked for once more.
+    The last key is the one that is locked meanwhile and, if `recheck`, asked for once more. If the
+    `ingredients` aren't whole it stands for candidates, as in Compare.
     """
 
     vertex: Vertex
@@ -93,7 +108,7 @@ class Fetch:
     vertex: Vertex
 
 
-Command = Identify | Query | ReadContent | Load | Run | Fetch
+Command = Identify | Query | ReadContent | Compare | Load | Run | Fetch
 
 
 @frozen
@@ -121,11 +136,11 @@ class Missing:
 
 @frozen
 class ContentRead:
-    """What the vertex reads in its input number `index` has this digest."""
+    """This is what the vertex reads in its input number `index`."""
 
     vertex: Vertex
     index: int
-    digest: Digest
+    content: Content
 
 
 @frozen
@@ -144,10 +159,11 @@ class Lost:
 
 @frozen
 class Ran:
-    """The vertex ran; its result is in hand and is what `identity` names."""
+    """The vertex ran; its result is in hand and is what `identity` names. `record` is what was written."""
 
     vertex: Vertex
     identity: str
+    record: Record | None = None
 
 
 @frozen

@@ -18,7 +18,7 @@ class Facts:
     """How far one vertex came.
 
     `identity` is "" while the result has no name; `inputs` is what was seen of its inputs by then, `keys`
-    what it was looked for by; `record` is what was found. `outcome` is "ran", "cached", "failed",
+    what it was looked for by; `record` is what was found or, after it ran, written. `outcome` is "ran", "cached", "failed",
     "canceled", that of a source, or "" for what nothing happened to.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ from polyarch.progress import CancelToken
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
+    Compare,
     ContentRead,
     Event,
     Failed,
@@ -30,7 +31,7 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
-from polyarch.solver.key import CacheKey
+from polyarch.solver.key import CacheKey, candidate_key
 from polyarch.solver.records import Record, Records
 from polyarch.solver.runner import Locks, Runner
 
@@ -66,6 +67,7 @@ class Hands(Generic[R]):
         self._on_start = on_start
         self.results: dict[Digest, R] = {}
         self.used: dict[CacheKey, Record] = {}
+        self._unlike: set[tuple[Digest, CacheKey]] = set()
 
     def carry_out(self, command: Command) -> Event | Failed:
         """Return the answer to `command`; whatever goes wrong becomes Failed."""
@@ -88,8 +90,8 @@ class Hands(Generic[R]):
             case Identify(vertex=vertex):
                 identity = self._runner.source_identity(vertex)
                 return Identified(vertex=vertex, identity=identity)
-            case Query():
-                return self._query(command)
+            case Query() | Compare():
+                return self._look_up(command)
             case ReadContent():
                 return self._read_content(command)
             case Load():
@@ -102,28 +104,60 @@ class Hands(Generic[R]):
                 self._announcer.ran(vertex)
                 return Fetched(vertex=vertex)
 
-    def _query(self, command: Query) -> Event:
-        record = self._find(command.vertex, command.keys)
+    def _look_up(self, command: Query | Compare) -> Event:
+        if isinstance(command, Query):
+            record = self._find(command.vertex, command.keys)
+        else:
+            record = self._find_made_of(command)
         if record is None:
             return Missing(vertex=command.vertex)
         return Found(vertex=command.vertex, record=record)
 
-    def _find(self, vertex: Vertex, keys: tuple[CacheKey, ...]) -> Record | None:
+    def _find(self, vertex: Vertex, keys: Sequence[CacheKey]) -> Record | None:
         *others, asked = keys
         record = self._records.find(asked)
         if record is not None:
-            self.used[asked] = record
-            if others:
-                self._records.save(others, record)
-            self._announcer.found(vertex)
+            self._use(vertex, asked, record, others)
         return record
+
+    def _find_made_of(self, command: Compare | Run) -> Record | None:
+        """Find a record whose result was made of the very bytes that are read now.
+
+        None is compared twice: a second look under the lock asks for what others have made meanwhile.
+        """
+        vertex, (*others, alike) = command.vertex, command.keys
+        inputs = {
+            index: self.results[vertex.inputs[index].digest]
+            for index, part in enumerate(command.ingredients.inputs)
+            if not part.is_whole
+        }
+        for key, record in self._records.find_alike(alike).items():
+            if (vertex.digest, key) in self._unlike:
+                continue
+            result = self._runner.load(vertex, record.result)
+            if result is None:
+                self._records.forget(record.result)
+            elif self._runner.is_made_of(vertex, result, inputs, self._cancel):
+                self._use(vertex, key, record, others)
+                return record
+            self._unlike.add((vertex.digest, key))
+        return None
+
+    def _use(
+        self, vertex: Vertex, key: CacheKey, record: Record, others: Sequence[CacheKey]
+    ) -> None:
+        """Note that `record` was found under `key`, and write it under the others."""
+        self.used[key] = record
+        if others:
+            self._records.save(others, record)
+        self._announcer.found(vertex)
 
     def _read_content(self, command: ReadContent) -> Event:
         vertex, index = command.vertex, command.index
         self._announcer.started(vertex)
         source = self.results[vertex.inputs[index].digest]
-        digest = self._runner.content_digest(vertex, index, source, self._cancel)
-        return ContentRead(vertex=vertex, index=index, digest=digest)
+        content = self._runner.content(vertex, index, source, self._cancel)
+        return ContentRead(vertex=vertex, index=index, content=content)
 
     def _load(self, command: Load) -> Event:
         vertex = command.vertex
@@ -142,10 +176,16 @@ class Hands(Generic[R]):
         if not keys:
             return self._run_now(command)
         with self._locked(vertex, keys[-1]):
-            record = self._find(vertex, keys) if command.recheck else None
+            record = self._find_again(command) if command.recheck else None
             if record is not None:
                 return Found(vertex=vertex, record=record)
             return self._run_now(command)
+
+    def _find_again(self, command: Run) -> Record | None:
+        if command.ingredients.is_whole:
+            return self._find(command.vertex, command.keys)
+        fast = command.keys[:-1]
+        return (self._find(command.vertex, fast) if fast else None) or self._find_made_of(command)
 
     @contextmanager
     def _locked(self, vertex: Vertex, name: str) -> Iterator[None]:
@@ -166,16 +206,23 @@ class Hands(Generic[R]):
         inputs = [self.results[source.digest] for source in vertex.inputs]
         result = runner.run(vertex, inputs, self._cancel)
         identity = runner.identity(vertex, result)
-        if command.keys:
-            record = self._records.make(
-                identity=identity,
-                result=runner.store(vertex, result),
-                step=vertex.name,
-                ingredients=command.ingredients,
-            )
-            self._records.save(command.keys, record)
+        record = self._record(command, result, identity) if command.keys else None
         self.results[vertex.digest] = result
         self._announcer.ran(vertex)
         if self._on_ran is not None:
             self._on_ran(vertex, result)
-        return Ran(vertex=vertex, identity=identity)
+        return Ran(vertex=vertex, identity=identity, record=record)
+
+    def _record(self, command: Run, result: R, identity: str) -> Record:
+        """Write the record of a step that has just run."""
+        record = self._records.make(
+            identity=identity,
+            result=self._runner.store(command.vertex, result),
+            step=command.vertex.name,
+            ingredients=command.ingredients,
+        )
+        *others, last = command.keys
+        if not command.ingredients.is_whole:
+            last = candidate_key(last, identity)
+        self._records.save((*others, last), record)
+        return record

@@ -20,6 +20,8 @@ __all__ = ["Record", "RecordDatabase", "Records"]
 # Use is noted to rank records for removal, for which minutes don't matter: an unchanged rebuild, again
 # and again, writes nothing.
 _USE_RESOLUTION = 300.0
+# What looks alike mostly differs soon, but need not: comparing must not take longer than the step.
+_MOST_ALIKE = 8
 
 _SCHEMA = (
     """
@@ -37,6 +39,11 @@ CREATE TABLE IF NOT EXISTS records (
 )
 _SELECT = """
 SELECT identity, result, step, explain, created, last_used, uses FROM records WHERE key = ?
+"""
+# "0" comes right behind "/".
+_SELECT_ALIKE = """
+SELECT identity, result, step, explain, created, last_used, uses, key FROM records
+WHERE key > ? || '/' AND key < ? || '0' ORDER BY created DESC, key LIMIT ?
 """
 _INSERT = """
 INSERT OR REPLACE INTO records
@@ -105,6 +112,11 @@ class Records:
         """Return the record of `key`."""
         rows = self._database.execute(_SELECT, (key,))
         return _record(rows[0]) if rows else None
+
+    def find_alike(self, alike: CacheKey) -> Mapping[CacheKey, Record]:
+        """Return the records of `candidate_key(alike, ...)` by their keys, the newest first, not too many."""
+        rows = self._database.execute(_SELECT_ALIKE, (alike, alike, _MOST_ALIKE))
+        return {CacheKey(str(row[-1])): _record(row[:-1]) for row in rows}
 
     def save(self, keys: Iterable[CacheKey], record: Record) -> None:
         """Write `record` under each of `keys`, in place of older ones, all or none."""

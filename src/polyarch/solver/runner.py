@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from polyarch.digest import Digest
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
+from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
 
 __all__ = ["Locks", "Runner"]
@@ -19,9 +19,9 @@ R = TypeVar("R")
 class Runner(Protocol[R]):
     """Does what vertices say. `R` is a result in hand (a snapshot, say); the solver never looks inside.
 
-    A *source* is a vertex without inputs. `run`, `content_digest`, `load`, `identity` and `store` are
-    called from several threads at once, the others from the thread that solves: those must be quick
-    and without network. Long work ends with Cancelled soon after its token was cancelled.
+    A *source* is a vertex without inputs. `run`, `content`, `is_made_of`, `load`, `identity` and
+    `store` are called from several threads at once, the others from the thread that solves: those must
+    be quick and without network. Long work ends with Cancelled soon after its token was cancelled.
     """
 
     def source_identity(self, vertex: Vertex, /) -> str:
@@ -36,10 +36,21 @@ class Runner(Protocol[R]):
     def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
         """Return the indexes of the inputs that the op reads by content."""
 
-    def content_digest(
-        self, vertex: Vertex, index: int, source: R, cancel: CancelToken, /
-    ) -> Digest:
-        """Return the digest of what `vertex` reads in its input number `index`, which is `source`."""
+    def content(self, vertex: Vertex, index: int, source: R, cancel: CancelToken, /) -> Content:
+        """Return what `vertex` reads in its input number `index`, which is `source`.
+
+        It need not be whole, if `is_made_of` can tell the rest: reading large files is put off until
+        there is a record of what looks the same.
+        """
+
+    def is_made_of(
+        self, vertex: Vertex, result: R, inputs: Mapping[int, R], cancel: CancelToken, /
+    ) -> bool:
+        """Return whether `vertex` would make `result` of these inputs, to the byte.
+
+        `result` is an earlier one of the same op, made of contents that were equal but not whole;
+        `inputs` are those of which that is so, by number.
+        """
 
     def run(self, vertex: Vertex, inputs: Sequence[R], cancel: CancelToken, /) -> R:
         """Do the step, or fetch the source. Called at most once for a vertex in one solve."""

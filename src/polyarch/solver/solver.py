@@ -26,6 +26,7 @@ from polyarch.record import frozen, replace
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
+    Compare,
     Event,
     Failed,
     Fetch,
@@ -222,7 +223,7 @@ class _Solve(Generic[R]):
             match command:
                 case Identify() | Query():
                     self._lookups.append(command)
-                case ReadContent():
+                case ReadContent() | Compare():
                     self._slots.offer(command, SlotKind.HASH)
                 case Load():
                     self._slots.offer(command, SlotKind.FILE)

@@ -6,7 +6,7 @@ A vertex goes through these states (docs/solver.md has the picture and the reaso
     IDENTIFYING  a source is asked what it is
     FAST         the fast key is looked up
     CONTENT      waits until the inputs read by content are loaded, and digested
-    SLOW         the slow key is looked up
+    SLOW         the slow key is looked up, or what looks alike is compared
     INPUTS       nothing was found: waits until all inputs are loaded
     RUNNING      runs (a source: is fetched)
     KNOWN        has an identity; its result isn't in hand
@@ -41,6 +41,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.record import field, mutable
 from polyarch.solver.event import (
     Command,
+    Compare,
     ContentRead,
     Event,
     Fetch,
@@ -58,7 +59,7 @@ from polyarch.solver.event import (
     Run,
 )
 from polyarch.solver.facts import Facts
-from polyarch.solver.key import CacheKey, Ingredients, InputPart, fast_key, slow_key
+from polyarch.solver.key import CacheKey, Content, Ingredients, InputPart, fast_key, slow_key
 from polyarch.solver.records import Record
 
 __all__ = ["Machine", "State"]
@@ -121,15 +122,19 @@ class _Node:
     record: Record | None = None
     found_in: State = State.NEW
     reading: set[int] = field(default_factory=set)
-    digests: dict[int, Digest] = field(default_factory=dict)
+    contents: dict[int, Content] = field(default_factory=dict)
     under_way: int = 0
 
     def parts(self) -> tuple[InputPart, ...]:
         """What is seen of the inputs now."""
         return tuple(
-            InputPart(identity=source.identity, content=self.digests.get(index))
+            _part(source.identity, self.contents.get(index))
             for index, source in enumerate(self.inputs)
         )
+
+    def ingredients(self) -> Ingredients:
+        """All that the keys are made of."""
+        return Ingredients(op=self.vertex.cache_digest, inputs=self.parts())
 
     def keys(self) -> tuple[CacheKey, ...]:
         """The keys that can be told now, the fast one first."""
@@ -252,12 +257,17 @@ class Machine:
             if node.inputs[index].state is State.LOADED:
                 node.reading.add(index)
                 self._command(node, ReadContent(vertex=node.vertex, index=index))
-        if len(node.digests) < len(node.content) or not _all_known(node.inputs):
+        if len(node.contents) < len(node.content) or not _all_known(node.inputs):
             return
-        is_askable = slow_key(node.vertex, node.parts()) is not None and not node.ignore_cache
-        self._move(node, State.SLOW if is_askable else State.INPUTS)
-        if is_askable:
-            self._command(node, Query(vertex=node.vertex, keys=node.keys()))
+        if node.ignore_cache or slow_key(node.vertex, node.parts()) is None:
+            self._move(node, State.INPUTS)
+            return
+        vertex, keys, ingredients = node.vertex, node.keys(), node.ingredients()
+        self._move(node, State.SLOW)
+        if ingredients.is_whole:
+            self._command(node, Query(vertex=vertex, keys=keys))
+        else:
+            self._command(node, Compare(vertex=vertex, keys=keys, ingredients=ingredients))
 
     def _advance_inputs(self, node: _Node) -> None:
         if not node.inputs:
@@ -269,13 +279,10 @@ class Machine:
         self._foresee(node)
         if any(source.state is not State.LOADED for source in node.inputs):
             return
+        vertex, keys, ingredients = node.vertex, node.keys(), node.ingredients()
         recheck = not node.ignore_cache and node.found_in is not State.RUNNING
-        ingredients = Ingredients(op=node.vertex.cache_digest, inputs=node.parts())
         self._move(node, State.RUNNING)
-        self._command(
-            node,
-            Run(vertex=node.vertex, keys=node.keys(), recheck=recheck, ingredients=ingredients),
-        )
+        self._command(node, Run(vertex=vertex, keys=keys, recheck=recheck, ingredients=ingredients))
 
     def _advance_known(self, node: _Node) -> None:
         if node.wanted:
@@ -329,6 +336,12 @@ def _called(node: _Node) -> str:
     return repr(node.vertex.name or node.vertex.digest)
 
 
+def _part(identity: str, content: Content | None) -> InputPart:
+    if content is None:
+        return InputPart(identity=identity)
+    return InputPart(identity=identity, content=content.digest, is_whole=content.is_whole)
+
+
 def _all_known(nodes: Iterable[_Node]) -> bool:
     return all(node.identity for node in nodes)
 
@@ -339,7 +352,7 @@ def _moves(node: _Node) -> bool:
         return node.under_way == 1
     if node.state is State.CONTENT:
         waits_for = [node.inputs[index] for index in node.content - node.reading]
-        unread = len(node.reading) - len(node.digests)
+        unread = len(node.reading) - len(node.contents)
         is_waiting = any(map(_will_load, waits_for)) or not _all_known(node.inputs)
         return node.under_way == unread and (unread > 0 or is_waiting)
     if node.under_way:
@@ -371,10 +384,10 @@ def _learn(node: _Node, event: Event) -> None:
             node.identity, node.found_in = identity, node.state
         case Found(record=record):
             node.identity, node.record, node.found_in = record.identity, record, node.state
-        case Ran(identity=identity):
-            node.identity = identity
-        case ContentRead(index=index, digest=digest):
-            node.digests[index] = digest
+        case Ran(identity=identity, record=record):
+            node.identity, node.record = identity, record
+        case ContentRead(index=index, content=content):
+            node.contents[index] = content
         case Lost() if node.inputs:
             # A source is still what it was; a step may come out differently when it runs again.
             node.identity, node.record = "", None

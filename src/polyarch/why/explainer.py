@@ -15,14 +15,12 @@ from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen, replace
 from polyarch.request.explanation import Cause, Explanation
 from polyarch.solver.facts import Facts
-from polyarch.solver.key import CacheKey
-from polyarch.solver.records import Record
 from polyarch.why.compare import op_differences
 from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.listing import FileMark, differences, list_seen
 from polyarch.why.nearest import Found, Nearest
 from polyarch.why.seen import Seen
-from polyarch.why.trace import Trace, TracedInput, make_trace, scrubbed
+from polyarch.why.trace import Trace, TracedInput, make_trace, reads_the_same, scrubbed
 
 __all__ = ["Explainer", "Forced"]
 
@@ -88,13 +86,11 @@ class Explainer:
         self,
         steps: Iterable[Facts],
         *,
-        find_record: Callable[[CacheKey], Record | None],
         number: Callable[[Digest], int],
     ) -> tuple[Explanation, ...]:
         """Explain the steps that ran, keep the traces of all; return the explanations, in order.
 
-        Steps that were cached are among them. `find_record` finds cache records, `number` gives the
-        numbers of steps in the display.
+        Steps that were cached are among them. `number` gives the numbers of steps in the display.
         """
         known = {facts.vertex.digest: facts for facts in steps}
 
@@ -104,7 +100,7 @@ class Explainer:
         explanations = tuple(
             replace(each, number=number(each.step)) for each in self._all(known, facts_of)
         )
-        rows = [row for facts in known.values() for row in self._row(facts, find_record)]
+        rows = [row for facts in known.values() for row in self._row(facts)]
         self._history.save(self._project, rows, explanations)
         return explanations
 
@@ -120,9 +116,7 @@ class Explainer:
 
     # --- what is kept ---
 
-    def _row(
-        self, facts: Facts, find_record: Callable[[CacheKey], Record | None]
-    ) -> Iterator[TraceRow]:
+    def _row(self, facts: Facts) -> Iterator[TraceRow]:
         """Give the row of a step, if there is something new to keep of it."""
         vertex = facts.vertex
         slot = self._nearest.slots.get(vertex.digest)
@@ -135,11 +129,10 @@ class Explainer:
             if not earlier:
                 yield TraceRow(trace=trace, listings=listings)
             return
-        is_whole = len(listings) == sum(bool(each.content) for each in trace.inputs)
-        if facts.outcome == "cached" and (trace in earlier or not is_whole):
+        is_listed = len(listings) == sum(bool(each.content) for each in trace.inputs)
+        if facts.outcome == "cached" and (trace in earlier or not is_listed):
             return
-        record = facts.record or (find_record(facts.keys[-1]) if facts.keys else None)
-        yield TraceRow(trace=trace, listings=listings, result=record.result if record else "-")
+        yield TraceRow(trace=trace, listings=listings, result=trace.result or "-")
 
     def _listings(self, facts: Facts) -> dict[int, dict[str, FileMark] | None]:
         digest = facts.vertex.digest
@@ -180,7 +173,7 @@ class Explainer:
 
     def _unfound(self, old: Trace, new: Trace) -> tuple[Cause, ...]:
         """Say why a step ran though it is made of what it was made of."""
-        if not old.has_ended:
+        if not old.result:
             return (Cause(kind="failed"),)
         if not set(old.keys) & set(new.keys):
             return (Cause(kind="content", what="one of its inputs", old="which isn't known"),)
@@ -189,27 +182,22 @@ class Explainer:
     def _inputs(self, vertex: Vertex, trace: Trace, found: Found, facts: _FactsOf) -> _Verdict:
         causes: list[Cause] = []
         through: tuple[str, ...] = ()
-        for index, (old, new) in enumerate(zip(found.trace.inputs, trace.inputs, strict=False)):
-            verdict = self._input(vertex, index, (old, new), found, facts)
+        for index in range(min(len(found.trace.inputs), len(trace.inputs))):
+            verdict = self._input(vertex, index, trace, found, facts)
             if not causes:
                 through = verdict.through
             causes += verdict.causes
         return _Verdict(causes=tuple(causes), through=through)
 
     def _input(
-        self,
-        vertex: Vertex,
-        index: int,
-        parts: tuple[TracedInput, TracedInput],
-        found: Found,
-        facts: _FactsOf,
+        self, vertex: Vertex, index: int, trace: Trace, found: Found, facts: _FactsOf
     ) -> _Verdict:
-        old, new = parts
+        parts = old, new = found.trace.inputs[index], trace.inputs[index]
         source = vertex.inputs[index]
-        if old.content and new.content:
-            if old.content == new.content:
-                return _SAME
-            causes = self._files(vertex, index, parts, found)
+        if reads_the_same(found.trace, trace, index):
+            return _SAME
+        causes = self._files(vertex, index, parts, found)
+        if causes:
             if new.kind == "image" and old.identity != new.identity:
                 causes = (*causes, _other_source(old, new))
             elif new.kind == "step":
@@ -254,8 +242,12 @@ class Explainer:
         parts: tuple[TracedInput, TracedInput],
         found: Found,
     ) -> tuple[Cause, ...]:
-        """Say which files differ that a step reads of an input."""
+        """Say which files differ that a step reads of an input; nothing if that can't be known."""
         old, new = parts
+        if not (old.content and new.content and old.is_whole == new.is_whole):
+            return ()
+        if old.content == new.content:
+            return self._unlike(vertex, index, new, found)
         causes: list[Cause] = []
         if old.version and new.version and old.version != new.version and new.kind != "image":
             causes.append(_commit(old, new))
@@ -274,6 +266,14 @@ class Explainer:
         return tuple(causes) or (
             Cause(kind="content", what=_place(new), old="their order or names"),
         )
+
+    def _unlike(
+        self, vertex: Vertex, index: int, new: TracedInput, found: Found
+    ) -> tuple[Cause, ...]:
+        """Say which large file was found to differ from one of the same name and size, if any was."""
+        seen = self._seen.get((vertex.digest, index)) or Seen()
+        path = seen.unlike.get(found.trace.result)
+        return () if path is None else (_placed(Cause(kind="content", what=path), new),)
 
 
 def _unexplained(vertex: Vertex, outcome: str) -> Explanation:

@@ -221,8 +221,8 @@ def _read(rows: Iterable[Sequence[object]]) -> Iterable[tuple[Project, Trace]]:
                 Slot.from_text(str(slot)),
                 Digest(str(op)),
                 str(body),
+                result=str(result),
                 is_collected=bool(collected),
-                has_ended=bool(result),
             )
             yield Project.from_text(str(project)), trace
 

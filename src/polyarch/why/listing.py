@@ -1,7 +1,8 @@
 """Listings: the files behind a content digest, by path, small enough to be kept.
 
-Of a file there are its type, mode and owner and the beginning of a digest; nothing can be made of that
-but the answer to which file differs. A listing is packed for the store; too large a one isn't kept.
+Of a file there are its type, mode and owner and the beginning of a digest, or of one that nobody read its
+size; nothing can be made of that but the answer to which file differs. A listing is packed for the
+store; too large a one isn't kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.pattern import pattern
 from polyarch.request.explanation import Cause
-from polyarch.why.seen import Seen
+from polyarch.why.seen import UNREAD, Seen
 
 __all__ = ["FileMark", "differences", "list_seen", "pack", "unpack"]
 
@@ -24,6 +25,8 @@ _HEADER = pattern(rb"(\d+) (\d+) (\d+) (\d+)")
 _MARK = struct.Struct("<IIII8s4s")
 _LIMIT = 0xFFFFFFFF
 _DIGEST = 32
+_UNREAD = 1 << 31
+"""Beside the type of a file that nobody has read."""
 _TYPES = {
     stat.S_IFDIR: "folder",
     stat.S_IFREG: "file",
@@ -35,7 +38,10 @@ _TYPES = {
 }
 
 FileMark = tuple[int, int, int, int, bytes, bytes]
-"""(type, mode, uid, gid, the beginning of the content's digest, that of the attributes' digest)."""
+"""(type, mode, uid, gid, the beginning of the content's digest, that of the attributes' digest).
+
+With `_UNREAD` in the type, the size is in the place of the content's digest.
+"""
 
 
 def list_seen(seen: Seen) -> dict[str, FileMark] | None:
@@ -59,9 +65,11 @@ def _mark(header: bytes) -> FileMark:
     content = rest[1:]
     attributes = b""
     if kind == stat.S_IFREG:
-        _, _, content = content.partition(b" ")
+        size, _, content = content.partition(b" ")
         content, attributes = content[:_DIGEST], content[_DIGEST:]
         start = content[:8]
+        if content == UNREAD:
+            kind, start = kind | _UNREAD, int(size).to_bytes(8, "big")
     elif kind == stat.S_IFDIR:
         start, attributes = bytes(8), rest
     else:
@@ -126,11 +134,11 @@ _EMPTY = hashlib.sha256().digest()[:8]
 
 
 def _difference(path: str, old: FileMark, new: FileMark) -> Cause:
-    if old[0] != new[0]:
-        types = (_TYPES.get(mark[0], "file of another type") for mark in (old, new))
+    if old[0] | _UNREAD != new[0] | _UNREAD:
+        types = (_TYPES.get(mark[0] & ~_UNREAD, "file of another type") for mark in (old, new))
         return Cause(kind="type", what=path, **dict(zip(("old", "new"), types, strict=True)))
-    if old[4] != new[4]:
-        return Cause(kind="changed", what=path, old=_digest(old[4]), new=_digest(new[4]))
+    if (old[0], old[4]) != (new[0], new[4]):
+        return Cause(kind="changed", what=path, old=_content(old), new=_content(new))
     if old[1] != new[1]:
         return Cause(kind="mode", what=path, old=f"{old[1]:04o}", new=f"{new[1]:04o}")
     if old[2:4] != new[2:4]:
@@ -138,5 +146,7 @@ def _difference(path: str, old: FileMark, new: FileMark) -> Cause:
     return Cause(kind="content", what=path, old="its extended attributes")
 
 
-def _digest(start: bytes) -> str:
-    return f"sha256:{start.hex()[:12]}…"
+def _content(mark: FileMark) -> str:
+    if mark[0] & _UNREAD:
+        return f"{int.from_bytes(mark[4], 'big')} bytes"
+    return f"sha256:{mark[4].hex()[:12]}…"

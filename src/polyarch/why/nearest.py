@@ -8,7 +8,7 @@ from polyarch.graph.graph import Graph
 from polyarch.record import frozen
 from polyarch.why.compare import op_differences
 from polyarch.why.history import History, Project
-from polyarch.why.trace import Slot, Trace, find_slots
+from polyarch.why.trace import Slot, Trace, find_slots, reads_the_same
 
 __all__ = ["Found", "Nearest"]
 
@@ -101,7 +101,7 @@ def _distance_to(trace: Trace) -> Callable[[Trace], tuple[int, int, int]]:
 def _common(one: Trace, other: Trace) -> int:
     """Count the inputs that two traces have in common."""
     return sum(
-        bool(a.content and a.content == b.content)
+        reads_the_same(one, other, index)
         or (not a.content and bool(a.identity) and a.identity == b.identity)
-        for a, b in zip(one.inputs, other.inputs, strict=False)
+        for index, (a, b) in enumerate(zip(one.inputs, other.inputs, strict=False))
     )

@@ -17,12 +17,20 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp, ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.pattern import pattern
-from polyarch.record import asdict, field, frozen
+from polyarch.record import asdict, field, frozen, replace
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import InputPart
 from polyarch.why.seen import Seen
 
-__all__ = ["Slot", "Trace", "TracedInput", "find_slots", "make_trace", "scrubbed"]
+__all__ = [
+    "Slot",
+    "Trace",
+    "TracedInput",
+    "find_slots",
+    "make_trace",
+    "reads_the_same",
+    "scrubbed",
+]
 
 _LOGIN = pattern(r"://[^/\s@]+@")
 _LONGEST = 2000
@@ -55,20 +63,25 @@ class Slot:
 
 @frozen
 class TracedInput:
-    """What an input was: `kind` and `name` say it in words; `version` is its image's digest or its commit."""
+    """What an input was: `kind` and `name` say it in words; `version` is its image's digest or its commit.
+
+    `content` has large files by their sizes only unless it `is_whole`.
+    """
 
     identity: str
     content: str = ""
     kind: str = "step"
     name: str = ""
     version: str = ""
+    is_whole: bool = True
 
 
 @frozen
 class Trace:
     """What a step was made of. `form` is the op's cache form; `text` the instruction.
 
-    `is_collected` says that its result was removed since, `has_ended` that there was one.
+    `result` is what came of it, as cache records have it, "" if nothing has, or not yet; `is_collected` says
+    that it was removed since.
     """
 
     slot: Slot
@@ -78,8 +91,8 @@ class Trace:
     arguments: tuple[str, ...] = ()
     inputs: tuple[TracedInput, ...] = ()
     keys: tuple[str, ...] = ()
+    result: str = field(default="", compare=False)
     is_collected: bool = field(default=False, compare=False)
-    has_ended: bool = field(default=True, compare=False)
 
     def to_json(self) -> str:
         """Write what isn't a column of its own."""
@@ -93,7 +106,9 @@ class Trace:
         return json.dumps(body, separators=(",", ":"))
 
     @staticmethod
-    def from_json(slot: Slot, op: Digest, text: str, **more: bool) -> Trace:
+    def from_json(
+        slot: Slot, op: Digest, text: str, *, result: str = "", is_collected: bool = False
+    ) -> Trace:
         """Read what `to_json` wrote; anything else raises ValueError, KeyError or TypeError."""
         body = json.loads(text)
         return Trace(
@@ -104,7 +119,8 @@ class Trace:
             arguments=tuple(body["arguments"]),
             inputs=tuple(TracedInput(**each) for each in body["inputs"]),
             keys=tuple(body["keys"]),
-            **more,
+            result=result,
+            is_collected=is_collected,
         )
 
 
@@ -161,6 +177,7 @@ def make_trace(facts: Facts, slot: Slot, seen: Mapping[tuple[Digest, int], Seen]
             for index, (source, part) in enumerate(zip(vertex.inputs, parts, strict=True))
         ),
         keys=facts.keys,
+        result=facts.record.result if facts.record else "",
     )
 
 
@@ -172,7 +189,7 @@ def _parts(facts: Facts) -> tuple[InputPart, ...]:
     if len(recorded) != len(facts.inputs):
         return facts.inputs
     return tuple(
-        part if part.content else InputPart(identity=part.identity, content=old.content)
+        part if part.content else replace(old, identity=part.identity)
         for part, old in zip(facts.inputs, recorded, strict=True)
     )
 
@@ -198,10 +215,23 @@ def _input(source: Vertex, part: InputPart, seen: Seen | None) -> TracedInput:
         kind=kind,
         name=scrubbed(name),
         version=version,
+        is_whole=part.is_whole,
     )
 
 
 _VOLATILE = frozenset({"local", "http", "git"})
+
+
+def reads_the_same(one: Trace, other: Trace, index: int) -> bool:
+    """Whether it is certain that two steps read the same content of their input `index`.
+
+    Where large files weren't read, it is if they are of the same result, or if one result came of both.
+    """
+    a, b = one.inputs[index], other.inputs[index]
+    if not a.content or a.content != b.content:
+        return False
+    is_one = bool(a.identity) and a.identity == b.identity
+    return a.is_whole or is_one or bool(one.result and one.result == other.result)
 
 
 def scrubbed(text: str) -> str:

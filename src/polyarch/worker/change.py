@@ -74,8 +74,11 @@ class Change:
         plot = find_plot(self.actions, self._lowers())
         with self.snapshotter.prepare(self.parents, merged=plot is None) as draft:
             lay_out(plot or (), draft.root)
-            perform(self.actions, draft.root, self.sources, ledger)
-            return self._keep(draft, self.parents)
+            places = perform(self.actions, draft.root, self.sources, ledger)
+            snapshot = self._keep(draft, self.parents)
+        if places:
+            self.copies.save_places(snapshot, places)
+        return snapshot
 
     def _again(self, step: str, headers: Mapping[str, bytes]) -> SnapshotID | None:
         """Make it out of the last whole copy; None where that doesn't do."""

@@ -121,7 +121,8 @@ class Copier:
     what below a source folder is copied. `created` is the time, in seconds since the epoch, of folders
     on the way to what is wanted; None is that of their source. `made` gathers the folders that were made
     on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
-    there already as it should be, of an earlier copy.
+    there already as it should be, of an earlier copy. `large` gathers the paths in the tree at which
+    large files of snapshots were put, in their order.
     """
 
     source: SourceTree
@@ -133,6 +134,7 @@ class Copier:
     created: int | None = None
     made: list[Path] = field(default_factory=list)
     ledger: Ledger | None = None
+    large: list[str] = field(default_factory=list)
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
@@ -269,6 +271,8 @@ class Copier:
         self._set_metadata(path, target, status)
 
     def _copy_regular(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+        if status.st_size > SMALL_FILE and self.source.layers:
+            self.large.append(os.path.relpath(f"{folder.path}/{name}", self.root))
         key = (status.st_dev, status.st_ino)
         if status.st_nlink > 1:
             target = f"{folder.path}/{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
@@ -36,12 +36,14 @@ def perform(
     root: Path,
     sources: Sequence[SourceTree | None],
     ledger: Ledger | None = None,
-) -> None:
+) -> Mapping[int, Sequence[str]]:
     """Do `actions` in the tree at `root`; `sources[i]` is the tree of the vertex's input i.
 
-    `ledger` knows what an earlier run of them has left there.
+    `ledger` knows what an earlier run of them has left there. Returns the places in the tree of the large
+    files that come from snapshots, in their order, by input.
     Raises NotFound for a missing source and InputError for what can't be done.
     """
+    places: dict[int, list[str]] = {}
     for action in actions:
         made: list[Path] = []
         if isinstance(action, MkdirAction):
@@ -51,11 +53,13 @@ def perform(
         else:
             source = sources[action.input]
             assert source is not None
-            _copy(action, root, source, made, ledger)
+            large = _copy(action, root, source, made, ledger)
+            places.setdefault(action.input, []).extend(large)
         if action.created is not None:
             # Last of all, and parents last: whatever is made in a folder changes its time.
             for path in reversed(made):
                 os.utime(path, (action.created, action.created))
+    return {number: large for number, large in places.items() if large}
 
 
 def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
@@ -70,7 +74,7 @@ def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
 
 def _copy(
     action: CopyAction, root: Path, source: SourceTree, made: list[Path], ledger: Ledger | None
-) -> None:
+) -> list[str]:
     copier = Copier(
         source=source,
         root=root,
@@ -85,6 +89,7 @@ def _copy(
         for entry in _entries(action, wanted, copier):
             if not (action.unpack and _unpack(action, entry, copier)):
                 copier.copy(entry, action.destination, as_itself=action.is_literal)
+    return copier.large
 
 
 def _entries(action: CopyAction, wanted: str, copier: Copier) -> list[Entry]:

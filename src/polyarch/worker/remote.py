@@ -42,17 +42,15 @@ class RemoteSources:
 
     def file(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
         """Fetch a file. Raises RemoteError, IntegrityError, StoreError."""
-        from polyarch.http.download import Getter  # noqa: PLC0415
-        from polyarch.http.follow import Sender  # noqa: PLC0415
-        from polyarch.worker.source_http import HttpSource  # noqa: PLC0415
+        from polyarch.worker.source_http import open_source  # noqa: PLC0415 for ADD of an address
 
-        sender = Sender(endpoint_of=load_hosts(self.environ).endpoint, pools=self.pools)
-        getter = Getter(sender=sender, cancel=cancel)
-        return HttpSource(store=self.store, getter=getter, secrets=self.secrets).fetch(op, cancel)
+        endpoint_of = load_hosts(self.environ).endpoint
+        source = open_source(self.store, self.secrets, self.pools, endpoint_of, cancel)
+        return source.fetch(op, cancel)
 
     def commit(self, op: GitOp, cancel: CancelToken) -> GitTree:
         """Fetch a commit. Raises RemoteError, NotFound, IntegrityError, InputError, MachineError."""
-        from polyarch.worker.source_git import GitSource  # noqa: PLC0415
+        from polyarch.worker.source_git import GitSource  # noqa: PLC0415 for repositories
 
         source = GitSource(store=self.store, secrets=self.secrets, environ=self.environ)
         return source.fetch(op, cancel)

@@ -9,6 +9,7 @@ The file is the only one of a tree: mode 0600, owner 0:0, its time that of Last-
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,8 +17,10 @@ from polyarch.digest import Digest, hasher, hex_of, sha256
 from polyarch.errors import IntegrityError, RemoteError
 from polyarch.graph.op import HttpOp
 from polyarch.http.download import Getter
-from polyarch.http.follow import Reply
+from polyarch.http.endpoint import Endpoint
+from polyarch.http.follow import Reply, Sender
 from polyarch.http.origin import redacted
+from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.store.downloads import Download, Downloads
@@ -26,7 +29,7 @@ from polyarch.store.trouble import store_trouble
 from polyarch.text.epoch import has_date
 from polyarch.worker.secrets import Secrets
 
-__all__ = ["HttpFile", "HttpSource"]
+__all__ = ["HttpFile", "HttpSource", "open_source"]
 
 _CHUNK = 1 << 20
 
@@ -38,6 +41,18 @@ class HttpFile:
     folder: Path
     path: Path
     modified: int | None
+
+
+def open_source(
+    store: Store,
+    secrets: Secrets,
+    pools: Pools,
+    endpoint_of: Callable[[str], Endpoint],
+    cancel: CancelToken,
+) -> HttpSource:
+    """Return what fetches over connections of `pools`; `endpoint_of` says how a host is spoken to."""
+    getter = Getter(sender=Sender(endpoint_of=endpoint_of, pools=pools), cancel=cancel)
+    return HttpSource(store=store, getter=getter, secrets=secrets)
 
 
 @frozen

@@ -31,12 +31,14 @@ from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
+from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
 from polyarch.store.copies import Copies
 from polyarch.store.trouble import full_disk_trouble, tree_trouble
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree, reading_contexts
+from polyarch.worker.unread import Unread, find_difference
 
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
@@ -117,10 +119,10 @@ class Worker:
             )
         return frozenset()
 
-    def content_digest(
+    def content(
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
-    ) -> Digest:
-        """Return the digest of all that `vertex` reads of its input `index`."""
+    ) -> Content:
+        """Return what `vertex` reads of its input `index`; large files that it only copies aren't read."""
         contexts = reading_contexts(self.contexts.values())
         with (
             cancellable(cancel),
@@ -128,10 +130,46 @@ class Worker:
             contexts,
             self.reading(source, vertex, cancel) as tree,
         ):
-            seen = Seen(roots=[str(tree.root)], revision=tree.revision)
-            parts = list(self._content_parts(vertex, index, tree, seen))
+            unread = Unread(root=str(tree.root))
+            is_read = not (tree.layers and isinstance(vertex.op, FileOp))
+            read = tree if is_read else replace(tree, file_digest=unread.digest)
+            seen = Seen(roots=[unread.root], revision=tree.revision, unread=unread.paths)
+            parts = list(self._content_parts(vertex, index, read, seen))
         self.seen[vertex.digest, index] = seen
-        return parts[0] if len(parts) == 1 else sha256("\n".join(parts).encode())
+        digest = parts[0] if len(parts) == 1 else sha256("\n".join(parts).encode())
+        return Content(digest=digest, is_whole=not unread.paths)
+
+    def is_made_of(
+        self, vertex: Vertex, result: Result, inputs: Mapping[int, Result], cancel: CancelToken, /
+    ) -> bool:
+        """Return whether the large files that a copy has put into `result` are those of `inputs`."""
+        assert isinstance(result, LayerStack)
+        snapshot = result.snapshots[-1]
+        places = self.copies.find_places(snapshot)
+        for index, source in inputs.items():
+            assert isinstance(source, LayerStack)
+            seen = self.seen[vertex.digest, index]
+            if len(places.get(index, ())) != len(seen.unread):
+                return False
+            with cancellable(cancel), tree_trouble():
+                different = find_difference(
+                    seen.unread,
+                    self._layers(source),
+                    places[index],
+                    str(self.snapshotter.path(snapshot)),
+                )
+            if different is not None:
+                seen.unlike[self.store(vertex, result)] = different
+                return False
+        return True
+
+    def _layers(self, stack: LayerStack) -> tuple[str, ...]:
+        """Return the directories that a stack is merged from, topmost first."""
+        return tuple(
+            str(path)
+            for snapshot in reversed(stack.snapshots)
+            for path in reversed(self.snapshotter.paths(snapshot))
+        )
 
     def _content_parts(
         self, vertex: Vertex, index: int, tree: SourceTree, seen: Seen
@@ -224,14 +262,6 @@ class Worker:
         self.images.ensure_unpacked(result, vertex, cancel)
         with self.snapshotter.view(result.snapshots) as root:
             yield SourceTree(root=root, layers=self._layers(result))
-
-    def _layers(self, stack: LayerStack) -> tuple[str, ...]:
-        """Return the directories that a stack is merged from, topmost first."""
-        return tuple(
-            str(path)
-            for snapshot in reversed(stack.snapshots)
-            for path in reversed(self.snapshotter.paths(snapshot))
-        )
 
     def store(self, _vertex: Vertex, result: Result, /) -> str:
         """Return the text by which `load` finds the result; its snapshots are on disk already."""

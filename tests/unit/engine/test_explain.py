@@ -38,10 +38,8 @@ def test_a_store_that_takes_no_reasons_fails_no_build() -> None:
         raise StoreError("no space left on the device")
 
     store = cast("Store", SimpleNamespace(database=SimpleNamespace(ensure=refuse)))
-    nothing = cast("Any", SimpleNamespace(find=refuse, seen={}))
-    seen = Seen(
-        graph=Graph(targets=()), store=store, records=nothing, worker=nothing, sink=ignore_events
-    )
+    nothing = cast("Any", SimpleNamespace(seen={}))
+    seen = Seen(graph=Graph(targets=()), store=store, worker=nothing, sink=ignore_events)
     told: list[tuple[Explanation, ...]] = []
     explaining = Explaining(Explain(tell=told.append), BuildRequest(context="."), seen)
 

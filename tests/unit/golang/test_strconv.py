@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import (
+    can_backquote,
     find_bool,
     parse_bool,
     parse_float,
@@ -17,6 +18,8 @@ from polyarch.golang.strconv import (
     parse_uint,
     quote,
     quote_rune,
+    quote_to_ascii,
+    rune,
     unquote,
     unquote_char,
 )
@@ -57,6 +60,21 @@ def test_quote(text: str, quoted: str) -> None:
 )
 def test_quote_rune(code: int, literal: str) -> None:
     assert quote_rune(code) == literal
+
+
+def test_quotes_in_ascii_and_backquotes() -> None:
+    assert quote_to_ascii('é"\u2713\U0001f600\udcff') == r'"\u00e9\"\u2713\U0001f600\xff"'
+    assert quote_rune(0xE9, ascii_only=True) == r"'\u00e9'"
+    assert [rune(code) for code in (0x41, 0xD800, 0x110000, -1)] == [
+        "A",
+        "\ufffd",
+        "\ufffd",
+        "\ufffd",
+    ]
+    assert [can_backquote(text) for text in ("a\té", "a`", "\n", "\x7f", "\ufeff", "\udcff")] == [
+        True,
+        *[False] * 5,
+    ]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff")))

@@ -10,11 +10,19 @@ import pytest
 
 from exports import AMD64, ARM64, Results, make_export, store_place
 from layouts import read_folder, validate
-from polyarch.errors import IntegrityError, NotFound, RegistryError
+from polyarch.digest import hex_of
+from polyarch.errors import InputError, IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_folder
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
-from polyarch.images.local import list_images, pull_image, push_image, stored_image
+from polyarch.images.local import (
+    list_images,
+    pull_image,
+    push_image,
+    remove_image,
+    stored_image,
+    tag_image,
+)
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference, parse
 from polyarch.platforms import Platform
@@ -127,6 +135,55 @@ def test_an_image_of_which_only_the_name_is_here(results: Results) -> None:
 def test_a_name_that_nobody_set(results: Results) -> None:
     with pytest.raises(NotFound):
         stored_image(results.store, parse("none"))
+
+
+# Names
+
+
+def test_an_image_gets_another_name(results: Results) -> None:
+    root = keep(results, parse("app:1"), AMD64).root.descriptor
+
+    tag_image(results.store, parse("app:1"), parse("example.org/app"))
+
+    assert stored_image(results.store, parse("example.org/app:latest")).root == root
+
+
+def test_a_name_by_digest_can_not_be_given(results: Results) -> None:
+    root = keep(results, parse("app:1"), AMD64).root.descriptor
+
+    with pytest.raises(InputError, match="refusing to create a tag with a digest reference"):
+        tag_image(results.store, parse("app:1"), parse(f"other@{root.digest}"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        ("app", ["app:1", "other:1"]),
+        ("docker.io/library/app:1", ["app:latest", "other:1"]),
+        ("DIGEST", []),
+        ("DIGITS", []),
+        ("app@DIGEST", ["other:1"]),
+    ],
+)
+def test_names_are_removed(results: Results, wanted: str, left: list[str]) -> None:
+    for name in ("app:1", "app:latest", "other:1"):
+        digest = keep(results, parse(name), AMD64).root.descriptor.digest
+
+    gone = remove_image(
+        results.store, wanted.replace("DIGEST", digest).replace("DIGITS", hex_of(digest)[:12])
+    )
+
+    names = [image.name.familiar for image in list_images(results.store)]
+    assert names == left
+    assert len(gone) == 3 - len(left)
+
+
+@pytest.mark.parametrize("wanted", ["none", "none:1", "UPPER", "1234"])
+def test_names_that_are_not_there(results: Results, wanted: str) -> None:
+    keep(results, parse("app:1"), AMD64)
+
+    with pytest.raises(NotFound, match=f"No such image: {wanted}"):
+        remove_image(results.store, wanted)
 
 
 # To a registry and back

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from fakes import Bench
 from polyarch.digest import sha256
-from polyarch.solver.key import Ingredients, InputPart, fast_key, has_lasting_identity, slow_key
+from polyarch.solver.key import (
+    CacheKey,
+    Ingredients,
+    InputPart,
+    candidate_key,
+    fast_key,
+    has_lasting_identity,
+    slow_key,
+)
 
 A, B = (InputPart(identity=name) for name in "AB")
 READ = InputPart(identity="R", content=sha256(b"read"))
@@ -71,3 +79,26 @@ def test_ingredients_round_trip() -> None:
     ingredients = Ingredients(op=sha256(b"op"), inputs=(A, READ))
 
     assert Ingredients.from_json(ingredients.to_json()) == ingredients
+
+
+def test_ingredients_that_were_kept_before_contents_could_be_parts_are_whole() -> None:
+    text = '{"op":"sha256:1","inputs":[{"identity":"R","content":"sha256:2"}]}'
+
+    assert Ingredients.from_json(text).is_whole
+
+
+def test_key_of_what_was_not_read_as_a_whole_is_of_its_own_kind() -> None:
+    bench = Bench()
+    copy = bench.copy("copy", bench.image("image"), bench.image("other"))
+    part = InputPart(identity="R", content=READ.content, is_whole=False)
+
+    assert slow_key(copy, [A, part]) != slow_key(copy, [A, READ])
+    assert not Ingredients(op=copy.cache_digest, inputs=(A, part)).is_whole
+    assert Ingredients(op=copy.cache_digest, inputs=(A, READ)).is_whole
+
+
+def test_candidates_have_keys_of_their_own_beside_the_one_that_they_share() -> None:
+    one, other = (candidate_key(CacheKey("alike"), name) for name in ("I", "J"))
+
+    assert one != other
+    assert one.startswith("alike/")

@@ -8,7 +8,7 @@ import pytest
 
 from fakes import MemoryDatabase
 from polyarch.digest import sha256
-from polyarch.solver.key import CacheKey, Ingredients, InputPart
+from polyarch.solver.key import CacheKey, Ingredients, InputPart, candidate_key
 from polyarch.solver.records import Record, Records
 from polyarch.store.database import Database
 
@@ -83,6 +83,39 @@ def test_records_are_kept_in_a_file(tmp_path: Path) -> None:
         database.close()
 
     assert found == [None, make(records)]
+
+
+def test_candidates_are_those_of_one_key_the_newest_first(records: Records, clock: Clock) -> None:
+    for key in ONE, TWO:
+        for name in "a", "b":
+            clock.now += 1
+            records.save([candidate_key(key, name)], make(records, f"{key} {name}"))
+    records.save([ONE, CacheKey("one0"), CacheKey("one-more/a")], make(records))
+
+    found = records.find_alike(ONE)
+
+    assert [(key, record.result) for key, record in found.items()] == [
+        ("one/b", "one b"),
+        ("one/a", "one a"),
+    ]
+
+
+def test_of_many_candidates_the_newest_are_given(records: Records, clock: Clock) -> None:
+    for number in range(20):
+        clock.now += 1
+        records.save([candidate_key(ONE, str(number))], make(records, str(number)))
+
+    found = [record.result for record in records.find_alike(ONE).values()]
+
+    assert found == [str(number) for number in range(19, 19 - len(found), -1)]
+    assert 1 < len(found) < 20
+
+
+def test_forgotten_result_is_no_candidate(records: Records) -> None:
+    records.save([TWO, candidate_key(ONE, "S")], make(records))
+    records.forget("result")
+
+    assert records.find_alike(ONE) == {}
 
 
 def test_newer_record_takes_the_place_of_the_older(records: Records) -> None:

@@ -182,6 +182,99 @@ def test_same_content_from_another_step_is_a_hit(site: Site, bench: Bench) -> No
     assert (site.runner.runs, site.runner.reads) == (Counter(), Counter())
 
 
+class Remade:
+    """A copy from a step of which the result has no lasting name, nor was read but for its length."""
+
+    def __init__(self, site: Site) -> None:
+        site.runner.is_glancing = True
+        self.site = site
+
+    def solve(self, text: str = "1", *, again: bool = True) -> None:
+        """Solve with a context of that text; the step runs `again` whether it must or not."""
+        self.site.runner.contexts["context"] = {"a": text}
+        bench = Bench()
+        image = bench.image("image")
+        made = bench.copy("make", image, bench.local(), ignore_cache=again)
+        copy = bench.copy("copy", image, made)
+        self.site.now += 1
+        self.site.solve(bench.run("after", copy))
+
+    @property
+    def compared(self) -> int:
+        return self.site.runner.comparisons["copy"]
+
+
+def test_first_copy_is_compared_with_nothing(site: Site) -> None:
+    remade = Remade(site)
+    remade.solve()
+
+    assert site.runner.runs == Counter(make=1, copy=1, after=1)
+    assert remade.compared == 0
+
+
+def test_unread_input_that_is_the_same_is_a_hit(site: Site) -> None:
+    remade = Remade(site)
+    remade.solve()
+    remade.solve()
+    assert (site.runner.runs, remade.compared) == (Counter(make=1), 1)
+
+    remade.solve(again=False)
+    assert (site.runner.runs, site.runner.reads["copy"]) == (Counter(), 0)
+
+
+def test_unread_input_that_differs_is_compared_once(site: Site) -> None:
+    remade = Remade(site)
+    remade.solve("1")
+    remade.solve("2")
+    assert site.runner.runs == Counter(make=1, copy=1, after=1)
+    assert remade.compared == 1
+
+    remade.solve("1")
+    assert (site.runner.runs, remade.compared) == (Counter(make=1), 2)
+
+
+def test_candidate_that_is_gone_is_forgotten(site: Site) -> None:
+    remade = Remade(site)
+    remade.solve()
+    for stored in [each for each in site.runner.durable if each.startswith("copy")]:
+        del site.runner.durable[stored]
+    remade.solve()
+
+    assert (site.runner.runs, remade.compared) == (Counter(make=1, copy=1, after=1), 0)
+    assert not [each for each in site.records.results() if each not in site.runner.durable]
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_copies_of_two_steps_that_look_alike_wait_for_one_another(
+    site: Site, bench: Bench, is_same: bool
+) -> None:
+    """As of two platforms: neither has a record when the other looks for one."""
+    site.runner.is_glancing = True
+    site.runner.contexts["other"] = {"a": "1" if is_same else "2"}
+    image = bench.image("image")
+    made = [
+        bench.copy("make", image, bench.local(name), ignore_cache=True)
+        for name in ("context", "other")
+    ]
+    waits = threading.Event()
+
+    def sink(event: Event) -> None:
+        if isinstance(event, StatusEvent) and event.step in {copy.digest for copy in copies}:
+            waits.set()
+
+    def before(vertex: Vertex, cancel: CancelToken) -> None:
+        if vertex in copies:
+            assert waits.wait(timeout=20)
+
+    copies = [bench.copy("copy", image, source) for source in made]
+    site.runner.before = before
+    solver = Solver(site.runner, site.records, site.locks, limits=site.limits, sink=sink)
+    solved = solver.solve(Graph(targets=tuple(copies)), CancelToken())
+
+    assert site.runner.runs == Counter(make=2, copy=1 if is_same else 2)
+    assert (solved.results[0] == solved.results[1]) is is_same
+
+
 def test_image_of_another_name_and_equal_layers_is_a_hit(site: Site, bench: Bench) -> None:
     site.solve(bench.run("run", bench.image("image")))
     site.solve(bench.run("run", bench.image("image", reference="copy-of-image")))

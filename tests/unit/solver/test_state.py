@@ -11,6 +11,7 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.solver.event import (
     Command,
+    Compare,
     ContentRead,
     Fetch,
     Fetched,
@@ -26,7 +27,7 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
-from polyarch.solver.key import Ingredients, InputPart, fast_key, slow_key
+from polyarch.solver.key import Content, Ingredients, InputPart, fast_key, slow_key
 from polyarch.solver.records import Record
 from polyarch.solver.state import Machine, State
 
@@ -137,7 +138,7 @@ def test_copy_from_a_folder_has_only_the_slow_key() -> None:
     assert it.handle(Fetched(vertex=local)) == [ReadContent(vertex=copy, index=1)]
     key = slow_key(copy, parts("I", InputPart(identity="L", content=DIGEST)))
     assert key is not None
-    assert it.handle(ContentRead(vertex=copy, index=1, digest=DIGEST)) == [
+    assert it.handle(ContentRead(vertex=copy, index=1, content=Content(digest=DIGEST))) == [
         Query(vertex=copy, keys=(key,))
     ]
     assert kinds(it.handle(Found(vertex=copy, record=record("C")))) == [("Load", "copy")]
@@ -154,12 +155,57 @@ def test_slow_query_carries_the_fast_key_along() -> None:
     it.handle(Identified(vertex=other, identity="O"))
     it.handle(Missing(vertex=copy))
     it.handle(Loaded(vertex=other))
-    [query] = it.handle(ContentRead(vertex=copy, index=1, digest=DIGEST))
+    [query] = it.handle(ContentRead(vertex=copy, index=1, content=Content(digest=DIGEST)))
 
     fast = fast_key(copy, parts("I", "O"))
     slow = slow_key(copy, parts("I", InputPart(identity="O", content=DIGEST)))
     assert isinstance(query, Query)
     assert query.keys == (fast, slow)
+
+
+def alike_copy() -> tuple[Machine, Vertex, Vertex, list[Command]]:
+    """A machine whose copy has read an input, but not all of it; with the commands that follow."""
+    bench = Bench()
+    image, other = bench.image("base"), bench.image("other")
+    copy = bench.copy("copy", image, other)
+    it = machine(copy)
+    it.start()
+    it.handle(Identified(vertex=image, identity="I"))
+    it.handle(Identified(vertex=other, identity="O"))
+    it.handle(Missing(vertex=copy))
+    it.handle(Loaded(vertex=other))
+    content = Content(digest=DIGEST, is_whole=False)
+    return it, image, copy, it.handle(ContentRead(vertex=copy, index=1, content=content))
+
+
+def test_what_was_not_read_as_a_whole_is_compared() -> None:
+    it, image, copy, commands = alike_copy()
+
+    part = InputPart(identity="O", content=DIGEST, is_whole=False)
+    keys = fast_key(copy, parts("I", "O")), slow_key(copy, parts("I", part))
+    ingredients = Ingredients(op=copy.cache_digest, inputs=parts("I", part))
+    assert commands == [Compare(vertex=copy, keys=keys, ingredients=ingredients)]  # type: ignore[arg-type]
+    assert it.state_of(copy) is State.SLOW
+    assert kinds(it.handle(Found(vertex=copy, record=record("C")))) == [("Load", "copy")]
+    assert it.state_of(image) is State.KNOWN
+
+
+def test_what_is_like_nothing_runs_without_having_been_read() -> None:
+    it, image, copy, [compare] = alike_copy()
+
+    assert kinds(it.handle(Missing(vertex=copy))) == [("Load", "base")]
+    [run] = it.handle(Loaded(vertex=image))
+    assert isinstance(compare, Compare)
+    assert run == Run(vertex=copy, keys=compare.keys, recheck=True, ingredients=compare.ingredients)
+
+
+def test_record_of_a_step_that_ran_is_a_fact() -> None:
+    it, image, step = found_step(Bench())
+    it.handle(Lost(vertex=step))
+    it.handle(Loaded(vertex=image))
+    it.handle(Ran(vertex=step, identity="S", record=record("S", "new")))
+
+    assert it.facts(step).record == record("S", "new")
 
 
 def test_lost_result_runs_with_its_inputs() -> None:
@@ -192,7 +238,9 @@ def test_ignored_cache_digests_for_the_record_but_never_asks() -> None:
     it.handle(Identified(vertex=local, identity="L"))
     assert it.handle(Loaded(vertex=local)) == [ReadContent(vertex=copy, index=1)]
 
-    assert kinds(it.handle(ContentRead(vertex=copy, index=1, digest=DIGEST))) == [("Load", "base")]
+    assert kinds(it.handle(ContentRead(vertex=copy, index=1, content=Content(digest=DIGEST)))) == [
+        ("Load", "base")
+    ]
     [run] = it.handle(Loaded(vertex=image))
     assert isinstance(run, Run)
     assert (len(run.keys), run.recheck) == (1, False)
@@ -222,7 +270,7 @@ def test_new_identity_of_a_lost_input_is_waited_for() -> None:
     it.handle(Lost(vertex=lost))
     it.handle(Loaded(vertex=local))
 
-    assert it.handle(ContentRead(vertex=patient, index=1, digest=DIGEST)) == []
+    assert it.handle(ContentRead(vertex=patient, index=1, content=Content(digest=DIGEST))) == []
     it.handle(Loaded(vertex=image))
     commands = it.handle(Ran(vertex=lost, identity="new"))
     key = slow_key(patient, parts("new", InputPart(identity="L", content=DIGEST)))

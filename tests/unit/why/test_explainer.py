@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fakes import Bench, CountingRunner, ThreadLocks, Tree
+from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StepFailed
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import StepNote, Vertex
@@ -20,6 +21,7 @@ from polyarch.solver.solver import Solver
 from polyarch.store.database import Database
 from polyarch.why.explainer import Explainer, Forced
 from polyarch.why.history import History, Project
+from polyarch.why.seen import Seen
 
 HERE = Project(context="/here")
 
@@ -32,6 +34,7 @@ class Site:
         self.runner = CountingRunner(contexts={"context": {"a": "1"}})
         self.records = Records(database, clock=lambda: self.now)
         self.history = History(database, clock=lambda: self.now)
+        self.seen: dict[tuple[Digest, int], Seen] = {}
         self.started: list[str] = []
         self.ended: tuple[Explanation, ...] = ()
 
@@ -44,7 +47,7 @@ class Site:
         self.ended = ()
         graph = Graph(targets=targets)
         made = Explainer(
-            graph, self.history, project, seen={}, forced=forced or Forced(no_cache=True)
+            graph, self.history, project, seen=self.seen, forced=forced or Forced(no_cache=True)
         )
         solver: Solver[Tree] = Solver(self.runner, self.records, ThreadLocks())
         solver.observer = Watcher(self, made)
@@ -63,9 +66,7 @@ class Watcher:
         self.site.started.append(self.explainer.explain(vertex, facts).causes[0].text())
 
     def ended(self, steps: Iterable[Facts], /) -> None:
-        self.site.ended = self.explainer.end(
-            steps, find_record=self.site.records.find, number=lambda _: 7
-        )
+        self.site.ended = self.explainer.end(steps, number=lambda _: 7)
 
 
 @pytest.fixture
@@ -243,3 +244,56 @@ def test_a_failure_leaves_the_last_good_time_to_compare_with(site: Site) -> None
         site.build(chain("bad"))
 
     assert site.build(chain("better")) == {"better": "the instruction differs: good → better"}
+
+
+def unread_copy(*, again: bool = False) -> Vertex:
+    """A copy from a step, of which the runner has read nothing but how long it is."""
+    bench = Bench()
+    base = bench.image("base")
+    made = placed(bench.copy("make", base, bench.local(), ignore_cache=again), 1, "made")
+    return placed(bench.copy("copy", base, made), 1)
+
+
+def remake(site: Site, text: str) -> dict[str, str]:
+    site.runner.contexts["context"] = {"a": text}
+    return site.build(unread_copy())
+
+
+def test_an_unread_file_that_was_found_to_differ_is_named(site: Site) -> None:
+    site.runner.is_glancing = True
+    remake(site, "1")
+    (stored,) = [each for each in site.runner.durable if each.startswith("copy")]
+    site.seen[unread_copy().digest, 1] = Seen(unread=["big"], unlike={stored: "big"})
+
+    assert remake(site, "2")["copy"] == "/big differs"
+
+
+def test_unread_files_that_none_was_compared_with_are_explained_by_their_step(site: Site) -> None:
+    site.runner.is_glancing = True
+    remake(site, "1")
+    site.seen[unread_copy().digest, 1] = Seen(unread=["big"], unlike={"another result": "big"})
+
+    assert remake(site, "2")["copy"].startswith("make before it changed: the build context differs")
+
+
+def test_a_copy_whose_result_is_gone_has_that_for_a_reason(site: Site) -> None:
+    site.runner.is_glancing = True
+    remake(site, "1")
+    (stored,) = [each for each in site.runner.durable if each.startswith("copy")]
+    del site.runner.durable[stored]
+
+    assert remake(site, "1")["copy"].startswith("nothing differs, but its earlier result is gone")
+
+
+def test_what_an_unread_copy_is_found_for_is_compared_with(site: Site) -> None:
+    """Of two results that look alike, that of the same content is what the step on it goes by."""
+    site.runner.is_glancing = True
+    for text in "1", "2":
+        site.runner.contexts["context"] = {"a": text}
+        site.build(placed(Bench().run("after", unread_copy()), 2))
+    site.runner.contexts["context"] = {"a": "1"}
+
+    reasons = site.build(placed(Bench().run("later", unread_copy(again=True)), 2))
+
+    assert set(reasons) == {"make", "later"}
+    assert reasons["later"] == "the instruction differs: after → later"

@@ -87,7 +87,7 @@ def test_the_last_few_times_of_a_step_are_kept(history: History) -> None:
 def test_a_step_without_a_result_has_not_ended(history: History) -> None:
     keep(history, trace(), result="")
 
-    assert [each.has_ended for each in history.traces(APP)] == [False]
+    assert [each.result for each in history.traces(APP)] == [""]
 
 
 def test_a_collected_result_takes_its_listing_along(history: History) -> None:

@@ -16,6 +16,7 @@ from polyarch.why.listing import MOST_FILES, FileMark, differences, list_seen, p
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
+from polyarch.worker.unread import Unread
 
 ALL = CopyAction(input=1, sources=("src",), destination="/src/")
 
@@ -77,6 +78,51 @@ def test_an_edited_file_is_named_with_both_digests(tree: Path) -> None:
     assert (change.kind, change.what) == ("changed", "src/main.c")
     assert change.old.startswith("sha256:")
     assert change.old != change.new
+
+
+def glanced(root: Path) -> dict[str, FileMark]:
+    """List a tree in which large files aren't read."""
+    seen, unread = Seen(roots=[str(root)]), Unread(root=str(root))
+    source = SourceTree(root=root, file_digest=unread.digest)
+    digest_of_copy(source, ALL, seen.files.append)
+    return list_seen(seen) or {}
+
+
+def test_an_unread_file_is_known_by_its_size(tree: Path) -> None:
+    (tree / "src/main.c").write_text("x" * 70_000)
+    (tree / "src/lib/util.c").write_text("x" * 70_000)
+    before = unpack(pack(glanced(tree)))
+    (tree / "src/main.c").write_text("y" * 70_000)
+    same = glanced(tree)
+    (tree / "src/main.c").write_text("x" * 70_001)
+    (tree / "src/lib/util.c").write_text("1")
+
+    assert list(differences(before, same)) == []
+    larger, smaller = sorted(differences(before, glanced(tree)), key=lambda each: -len(each.what))
+    assert larger.text() == "src/lib/util.c differs (70000 bytes → sha256:6b86b273ff34…)"
+    assert smaller.text() == "src/main.c differs (70000 bytes → 70001 bytes)"
+
+
+def test_an_unread_file_may_have_another_mode_or_type(tree: Path) -> None:
+    for name in "main.c", "lib/util.c":
+        (tree / "src" / name).write_text("x" * 70_000)
+    before = glanced(tree)
+    (tree / "src/main.c").chmod(0o600)
+    (tree / "src/lib/util.c").unlink()
+    (tree / "src/lib/util.c").mkdir()
+
+    assert [each.text() for each in differences(before, glanced(tree))] == [
+        "src/lib/util.c was a file and is a folder",
+        "the mode of src/main.c differs: 0644 → 0600",
+    ]
+
+
+def test_an_unread_file_is_never_told_to_be_another_one_that_was_renamed(tree: Path) -> None:
+    (tree / "src/main.c").write_text("x" * 70_000)
+    before = glanced(tree)
+    (tree / "src/main.c").rename(tree / "src/other.c")
+
+    assert [each.kind for each in differences(before, glanced(tree))] == ["removed", "added"]
 
 
 def test_a_touched_file_is_the_same(tree: Path) -> None:

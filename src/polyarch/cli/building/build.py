@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,16 @@ from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import left_out
+from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.building.settings import ignores_attestations, jobs_of
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
-from polyarch.cli.building.values import Call
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
@@ -31,8 +30,6 @@ from polyarch.paths import is_device
 from polyarch.record import frozen, replace
 
 if TYPE_CHECKING:
-    from polyarch.cli.building.calls import Answer
-    from polyarch.request.explanation import Explanation
     from polyarch.request.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -41,9 +38,6 @@ _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
     "To push result image into registry use --push or to keep it here name it with -t"
 )
-_PREFIX = "failed to build: "
-_CONTEXT_ERRORS = ("unable to prepare context", "failed to get build context")
-_SOLVE_PREFIX = "failed to build: failed to solve: "
 
 
 @frozen
@@ -77,9 +71,12 @@ def _run(options: Options, context: Context) -> int:
             builders.note_build(reference, asked.request.context, asked.request.dockerfile)
             result = _solve(asked, context, display, explain=options.is_set("explain"))
         else:
-            answer = _ask(asked, asked.call, context, display)
+            # For those who ask only.
+            from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
+
+            answer = ask(asked.request, asked.call, context, display)
     if asked.call is not None:
-        return _write_answer(answer, asked.call, options, context)
+        return write_answer(answer, asked.call, options, context)
     _write_results(result, reference, options, (context, display))
     return 0
 
@@ -92,7 +89,7 @@ def _building() -> Iterator[None]:
     except (Cancelled, CommandFailed):
         raise
     except PolyarchError as error:
-        raise CommandFailed(_PREFIX, error) from error
+        raise CommandFailed(PREFIX, error) from error
 
 
 def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
@@ -110,86 +107,11 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 
 
 def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
-    # The engine is most of the program: a wrong flag is told without it, and what it forks goes first.
-    from polyarch.cli.frame.engine import open_engine  # noqa: PLC0415
+    with open_engine(context) as engine:
+        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
+        from polyarch.cli.building.solving import solve  # noqa: PLC0415
 
-    told: list[tuple[Explanation, ...]] = []
-    with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(context))
-        from polyarch.engine.explain import Explain  # noqa: PLC0415
-        from polyarch.pipeline.build import build_on  # noqa: PLC0415
-
-        if explain:
-            stack.callback(_explain, told, context)
-        cancel = stack.enter_context(cancel_on_signals())
-        stack.enter_context(display)
-        stack.enter_context(_solving())
-        return build_on(
-            engine,
-            asked.request,
-            sink=display,
-            cancel=cancel,
-            explain=Explain(live=explain, number=display.number, tell=told.append),
-        )
-
-
-def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
-    """Say below all progress why steps ran, whether the build ended well or not."""
-    from polyarch.cli.building.explained import explained_lines  # noqa: PLC0415 only for those who ask
-
-    if not told:
-        return  # the build didn't get as far as its steps
-    steps = [each for each in told[-1] if each.causes]
-    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
-    for line in explained_lines(steps):
-        context.warn(line)
-
-
-@contextmanager
-def _solving() -> Iterator[None]:
-    """Put what buildx puts before the errors of a build."""
-    try:
-        yield
-    except Cancelled as error:
-        raise Cancelled(f"{_SOLVE_PREFIX}Canceled: context canceled") from error
-    except PolyarchError as error:
-        is_context = str(error).startswith(_CONTEXT_ERRORS)
-        raise CommandFailed(_PREFIX if is_context else _SOLVE_PREFIX, error) from error
-
-
-def _ask(asked: Asked, call: Call, context: Context, display: Display) -> Answer:
-    """Answer a question about the Dockerfile."""
-    # For those who ask only.
-    from polyarch.cli.building.calls import describe, outline_answer, targets_answer  # noqa: PLC0415
-    from polyarch.cli.building.check import check_answer, shown_name  # noqa: PLC0415
-    from polyarch.cli.frame.engine import open_engine  # noqa: PLC0415
-    from polyarch.pipeline.questions import check_on, outline_on, targets_on  # noqa: PLC0415
-
-    if call.name == "subrequests.describe":
-        return describe()
-    request = asked.request
-    with open_engine(context) as engine, cancel_on_signals() as cancel, display, _solving():
-        if call.name == "outline":
-            return outline_answer(outline_on(engine, request, sink=display, cancel=cancel))
-        if call.name == "targets":
-            return targets_answer(targets_on(engine, request, sink=display, cancel=cancel))
-        found = check_on(engine, request, sink=display, cancel=cancel)
-        return check_answer(found, shown_name(request))
-
-
-def _write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:
-    from polyarch.cli.building.calls import as_json, metadata_of  # noqa: PLC0415 for those who ask only
-
-    if path := options.text("metadata-file"):
-        write_file(path, json.dumps(metadata_of(answer), indent=2), make_folder=True)
-    if call.format == "json":
-        context.print(as_json(answer.document))
-    else:
-        context.stdout.write(answer.text)
-    if answer.error is not None:
-        context.stdout.flush()
-        raise CommandFailed("", answer.error)
-    return 0 if call.ignore_status else answer.status
+        return solve(engine, asked.request, context, display, explain=explain)
 
 
 def progress_mode(options: Options, context: Context) -> str:

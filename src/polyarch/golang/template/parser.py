@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote, unquote, unquote_char
@@ -24,6 +23,7 @@ from polyarch.golang.template.nodes import (
     Variable,
 )
 from polyarch.golang.template.values import Value
+from polyarch.record import replace
 
 __all__ = ["parse"]
 

@@ -1,125 +1,165 @@
-"""`printf` within templates: Go's verbs and flags, as far as JSON's types reach.
+"""`printf` within templates: Go's `fmt.Sprintf`, as far as JSON's types reach.
 
-Mistakes aren't errors but visible, as in Go: `%!d(string=a)`, `%!s(MISSING)`, `%!(EXTRA int=1)`.
+Mistakes aren't errors but visible, as in Go: `%!d(string=a)`, `%!s(MISSING)`, `%!(EXTRA int=1)`. Here the directives
+are read, with what stands between `%` and the verb; `verbs` writes the arguments. Source: the documentation of
+Go's package fmt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from polyarch.golang.strconv import quote, quote_rune
-from polyarch.golang.template.values import Value, go_text, is_list, type_name
+from polyarch.golang.template.values import Value, type_name
+from polyarch.golang.template.verbs import Flags, formatted
 from polyarch.pattern import pattern
+from polyarch.record import replace
 
 __all__ = ["sprintf"]
 
-_VERB = pattern(
-    r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.?)", re.DOTALL
+_BEGINNING = pattern(
+    r"%(?P<flags>[-+# 0]*)(?:\[(?P<width_index>[^\]]*)\])?(?P<width>\*|[0-9]*)"
+    # At the very end, a point is a verb.
+    r"(?:\.(?!\Z)(?P<point>)(?:\[(?P<precision_index>[^\]]*)\])?(?P<precision>\*|[0-9]*))?"
 )
+_VERB_INDEX = pattern(r"\[([^\]]*)\]")
+_WHOLE = frozenset("vw")
+"""The verbs for whatever a value is; `%w` is for errors, and only its flags are those of `%v`."""
+_LARGEST = 1_000_000
+"""The largest width, precision and index of an argument: more is a mistake."""
 
 
 def sprintf(form: str, arguments: Sequence[Value]) -> str:
     """Write `arguments` into `form`."""
-    out, position, used = "", 0, 0
-    for match in _VERB.finditer(form):
-        out += form[position : match.start()]
-        position = match.end()
-        verb = match["verb"]
+    writer = _Writer(arguments)
+    out, position = "", 0
+    while (start := form.find("%", position)) >= 0:
+        text, end = writer.directive(form, start)
+        out += form[position:start] + text
+        position = end
+    return out + form[position:] + writer.rest()
+
+
+def _flags(match: re.Match[str], width: int, precision: int, *, is_source: bool) -> Flags:
+    given = match["flags"]
+    return Flags(
+        minus="-" in given,
+        plus="+" in given,
+        sharp="#" in given and not is_source,
+        space=" " in given,
+        zero="0" in given,
+        width=width,
+        precision=precision,
+        is_source=is_source,
+    )
+
+
+class _Writer:
+    """Writes one directive after the other, and knows which argument is next."""
+
+    def __init__(self, arguments: Sequence[Value]) -> None:
+        self._arguments = arguments
+        self._next = 0
+        self._is_reordered = False
+        self._is_good = True
+
+    def directive(self, form: str, start: int) -> tuple[str, int]:
+        """Write the directive at `start`; returns it and where it ends."""
+        match = _BEGINNING.match(form, start)
+        assert match is not None
+        self._is_good = True
+        complaint, width, minus = self._width(match)
+        more, precision = self._precision(match)
+        complaint += more
+        end = match.end()
+        # The index of a width or a precision that isn't an argument is the value's already.
+        part = "width" if match["point"] is None else "precision"
+        pending = match[f"{part}_index"]
+        if pending is None or not _is_number(pending) or match[part] == "*":
+            index = _VERB_INDEX.match(form, end)
+            if index is not None:
+                self._seek(index[1])
+                end = index.end()
+        verb = form[end : end + 1]
+        flags = _flags(match, width, precision, is_source=verb in _WHOLE and "#" in match["flags"])
+        flags = replace(flags, minus=flags.minus or minus, plus=flags.plus and verb not in _WHOLE)
+        return complaint + self._written(flags, verb), end + 1
+
+    def _written(self, flags: Flags, verb: str) -> str:
+        if verb == "":
+            return "%!(NOVERB)"
         if verb == "%":
-            out += "%"
-        elif verb == "":
-            out += "%!(NOVERB)"
-        elif used >= len(arguments):
-            out += f"%!{verb}(MISSING)"
+            return "%"
+        if not self._is_good:
+            return f"%!{verb}(BADINDEX)"
+        if self._next >= len(self._arguments):
+            return f"%!{verb}(MISSING)"
+        self._next += 1
+        return formatted(flags, verb, self._arguments[self._next - 1])
+
+    def rest(self) -> str:
+        """Return a remark on arguments that no directive has asked for."""
+        if self._is_reordered or self._next >= len(self._arguments):
+            return ""
+        plain = Flags()
+        texts = [
+            "<nil>" if value is None else f"{type_name(value)}={formatted(plain, 'v', value)}"
+            for value in self._arguments[self._next :]
+        ]
+        return f"%!(EXTRA {', '.join(texts)})"
+
+    def _seek(self, index: str | None) -> None:
+        if index is None:
+            return
+        self._is_reordered = True
+        number = int(index) if _is_number(index) and len(index) < 8 else 0
+        if 1 <= number <= len(self._arguments):
+            self._next = number - 1
         else:
-            out += _padded(_formatted(match, arguments[used]), match)
-            used += 1
-    out += form[position:]
-    extra = [f"{type_name(value)}={go_text(value)}" for value in arguments[used:]]
-    return f"{out}%!(EXTRA {', '.join(extra)})" if extra else out
+            self._is_good = False
 
+    def _width(self, match: re.Match[str]) -> tuple[str, int, bool]:
+        """Return a complaint, the width, and whether it was negative, which is a minus."""
+        self._seek(match["width_index"])
+        text = match["width"]
+        if text != "*":
+            # `%[1]5d` isn't a width behind an index, but a mistake.
+            self._is_good = self._is_good and not (match["width_index"] is not None and text)
+            return "", _number(text), False
+        width = self._star()
+        if width is None:
+            return "%!(BADWIDTH)", -1, False
+        return "", abs(width), width < 0
 
-def _padded(text: str, match: re.Match[str]) -> str:
-    width = int(match["width"] or 0)
-    flags = match["flags"]
-    if "-" in flags:
-        return text.ljust(width)
-    if "0" in flags and match["verb"] in "dxXobeEfgGvt":
-        return text.zfill(width)
-    return text.rjust(width)
+    def _precision(self, match: re.Match[str]) -> tuple[str, int]:
+        if match["point"] is None:
+            return "", -1
+        if match["width_index"] is not None and not match["width"]:
+            self._is_good = False
+        self._seek(match["precision_index"])
+        text = match["precision"]
+        if text != "*":
+            self._is_good = self._is_good and not (match["precision_index"] is not None and text)
+            return "", max(0, _number(text))
+        precision = self._star()
+        if precision is None or precision < 0:
+            return "%!(BADPREC)", -1
+        return "", precision
 
-
-def _formatted(match: re.Match[str], value: Value) -> str:
-    verb = match["verb"]
-    if is_list(value) and isinstance(value, Sequence) and verb not in "vT":
-        return "[" + " ".join(_formatted(match, item) for item in value) + "]"
-    if isinstance(value, Mapping) and verb not in "vT":
-        items = (
-            f"{quote(k) if verb == 'q' else k}:{_formatted(match, value[k])}" for k in sorted(value)
-        )
-        return "map[" + " ".join(items) + "]"
-    text = _by_verb(match, verb, value)
-    if text is not None:
-        return text
-    if value is None:
-        return f"%!{verb}(<nil>)"
-    return f"%!{verb}({type_name(value)}={go_text(value)})"
-
-
-def _by_verb(match: re.Match[str], verb: str, value: Value) -> str | None:
-    """Write one plain value; None if the verb isn't for it."""
-    if verb == "v":
-        return quote(value) if "#" in match["flags"] and isinstance(value, str) else go_text(value)
-    if verb == "T":
-        return type_name(value)
-    if isinstance(value, bool):
-        return go_text(value) if verb == "t" else None
-    if isinstance(value, str):
-        return _string(match, verb, value)
-    if isinstance(value, int):
-        return _integer(match, verb, value)
-    return _float(match, verb, value) if isinstance(value, float) else None
-
-
-def _string(match: re.Match[str], verb: str, value: str) -> str | None:
-    precision = match["precision"]
-    value = value if precision is None else value[: int(precision or 0)]
-    match verb:
-        case "s":
-            return value
-        case "q":
-            return quote(value)
-        case "x":
-            return value.encode(errors="replace").hex()
-        case "X":
-            return value.encode(errors="replace").hex().upper()
-        case _:
+    def _star(self) -> int | None:
+        """Take the next argument for a number; None if it is none."""
+        if self._next >= len(self._arguments):
             return None
-
-
-def _integer(match: re.Match[str], verb: str, value: int) -> str | None:
-    sign = "+" if "+" in match["flags"] else ""
-    match verb:
-        case "d" | "x" | "X" | "o" | "b":
-            prefix = "#" if "#" in match["flags"] and verb != "d" else ""
-            return f"{value:{sign}{prefix}{verb}}"
-        case "c":
-            return chr(value) if 0 <= value <= 0x10FFFF else "\ufffd"
-        case "q":
-            return quote_rune(value)
-        case "U":
-            return f"U+{value:04X}"
-        case _:
+        value = self._arguments[self._next]
+        self._next += 1
+        if not isinstance(value, int) or isinstance(value, bool):
             return None
+        return value if abs(value) <= _LARGEST else None
 
 
-def _float(match: re.Match[str], verb: str, value: float) -> str | None:
-    sign = "+" if "+" in match["flags"] else ""
-    if verb not in "feEgGF":
-        return None
-    if match["precision"] is None and verb in "gG":
-        return sign * (value >= 0) + go_text(value)
-    precision = match["precision"]
-    digits = 6 if precision is None else int(precision or 0)
-    return f"{value:{sign}.{digits}{verb}}"
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits and len(digits) < 8 and int(digits) <= _LARGEST else -1

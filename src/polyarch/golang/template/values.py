@@ -14,6 +14,7 @@ __all__ = [
     "GoValue",
     "Missing",
     "Value",
+    "float_text",
     "go_text",
     "is_list",
     "is_true",
@@ -102,7 +103,7 @@ def go_text(value: Value) -> str:  # noqa: PLR0911 - one for each type
         case bool():
             return "true" if value else "false"
         case float():
-            return _float_text(value)
+            return float_text(value)
         case Mapping():
             items = (f"{key}:{go_text(value[key])}" for key in sorted(value))
             return "map[" + " ".join(items) + "]"
@@ -112,7 +113,8 @@ def go_text(value: Value) -> str:  # noqa: PLR0911 - one for each type
             return str(value)
 
 
-def _float_text(value: float) -> str:
+def float_text(value: float) -> str:
+    """Write a number with as few digits as tell it from all others, as `%v` does."""
     if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - not a number
         return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
     shortest = f"{value!r}".removesuffix(".0")

@@ -1,25 +1,20 @@
-"""What programs call: builds by an engine of their own, shown to people if they want that.
+"""Builds by an engine of their own, shown to people if they want that.
 
     result = polyarch.build(".", tags=["app"], progress="auto")
     result = await polyarch.build_async(".", tags=["app"])
 
-It stands above the command line only for its displays; the rest is in `polyarch.library`.
+The work is done in `polyarch.library`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from polyarch.errors import PolyarchError
+from polyarch.api.watching import Progress, in_thread, shown
 from polyarch.library.builder import EngineBuilder
-from polyarch.progress import CancelToken, Event, Sink, ignore_events
+from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.request.files import Files
 from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
@@ -30,11 +25,9 @@ if TYPE_CHECKING:
 
     from polyarch.request.options import BuildOptions
 
-__all__ = ["Builder", "Progress", "build", "build_async"]
+__all__ = ["Builder", "build", "build_async"]
 
 Context = str | os.PathLike[str] | Files
-Progress = Literal["auto", "plain", "tty", "rawjson", "quiet"]
-"""How a build is shown on standard error, as `--progress` has it."""
 
 
 def build(
@@ -66,7 +59,7 @@ async def build_async(
         with Builder() as builder:
             return builder.run(request, sink=sink, progress=progress, cancel=token)
 
-    return await _in_thread(work, cancel)
+    return await in_thread(work, cancel)
 
 
 class Builder(EngineBuilder):
@@ -107,8 +100,8 @@ class Builder(EngineBuilder):
         Ctrl-C, cancels the build, and goes on when that has ended. Raises what the errors module lists:
         Cancelled after `cancel`, StepFailed and so on; MachineError if the engine dies.
         """
-        with _shown(progress, sink) as shown:
-            return self.carry_out(request, sink=shown, cancel=cancel)
+        with shown(progress, sink, builder="default", driver="polyarch") as watched:
+            return self.carry_out(request, sink=watched, cancel=cancel)
 
     async def build_async(
         self,
@@ -125,49 +118,4 @@ class Builder(EngineBuilder):
         """
         request = make_request(context, **options)
         run = partial(self.run, request, sink=sink, progress=progress)
-        return await _in_thread(lambda token: run(cancel=token), cancel)
-
-
-@contextmanager
-def _shown(progress: Progress | None, sink: Sink) -> Iterator[Sink]:
-    """Give a sink that shows events to people as well."""
-    if progress is None:
-        yield sink
-        return
-    # For those who want to see something only.
-    from polyarch.cli.display.base import Caption  # noqa: PLC0415
-    from polyarch.cli.display.display import open_display  # noqa: PLC0415
-
-    caption = Caption(builder="default", driver="polyarch")
-    display = open_display(progress, stream=sys.stderr, environ=os.environ, caption=caption)
-
-    def both(event: Event) -> None:
-        display(event)
-        sink(event)
-
-    with display:
-        yield both
-
-
-async def _in_thread(
-    work: Callable[[CancelToken], BuildResult], cancel: CancelToken | None
-) -> BuildResult:
-    """Do `work` in a thread of its own; a task that is cancelled waits until it has ended, too."""
-    # Half as much to load as all the rest, for those who use it only.
-    import asyncio  # noqa: PLC0415
-
-    own = CancelToken()
-    forget = cancel.on_cancel(own.cancel) if cancel is not None else lambda: None
-    pool = ThreadPoolExecutor(1, "polyarch build")
-    try:
-        done = asyncio.get_running_loop().run_in_executor(pool, work, own)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            own.cancel()
-            with contextlib.suppress(PolyarchError):
-                await done
-            raise
-    finally:
-        forget()
-        pool.shutdown(wait=False)
+        return await in_thread(lambda token: run(cancel=token), cancel)

@@ -1,0 +1,50 @@
+"""A build request to the engine, shown while it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from polyarch.cli.building.explained import explained_lines
+from polyarch.cli.building.prefixes import solving
+from polyarch.cli.display.base import Display
+from polyarch.cli.frame.command import Context
+from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.engine.engine import Engine
+from polyarch.engine.explain import Explain
+from polyarch.pipeline.build import build_on
+from polyarch.request.explanation import Explanation
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest
+
+__all__ = ["solve"]
+
+
+def solve(
+    engine: Engine, request: BuildRequest, context: Context, display: Display, *, explain: bool
+) -> BuildResult:
+    """Carry out a request; with `explain` it is said below all progress why steps ran."""
+    told: list[tuple[Explanation, ...]] = []
+    with ExitStack() as stack:
+        if explain:
+            stack.callback(_explain, told, context)
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.enter_context(display)
+        stack.enter_context(solving())
+        return build_on(
+            engine,
+            request,
+            sink=display,
+            cancel=cancel,
+            explain=Explain(live=explain, number=display.number, tell=told.append),
+        )
+
+
+def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
+    """Say why steps ran, whether the build ended well or not."""
+    if not told:
+        return  # the build didn't get as far as its steps
+    steps = [each for each in told[-1] if each.causes]
+    context.warn("\nWhy steps ran:" if steps else "\nEvery step was cached.")
+    for line in explained_lines(steps):
+        context.warn(line)
