@@ -29,7 +29,6 @@ __all__ = [
     "get_node",
     "get_owner",
     "make_node",
-    "open_in_root",
     "open_regular",
     "read_small",
     "resolve",
@@ -95,14 +94,6 @@ def _link(root: Path, folder: list[str], name: str) -> str | None:
         return None  # no link, or nothing at all
 
 
-def open_in_root(root: Path, path: str, flags: int, mode: int = 0o666) -> int:
-    """Open `path` inside `root` and return the file descriptor, closed on exec.
-
-    Raises what `resolve` and `os.open` raise.
-    """
-    return os.open(resolve(root, path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-
-
 def open_regular(path: Path | str, *, root: Path | None = None) -> int:
     """Open a regular file of others for reading; return the descriptor, closed on exec.
 
@@ -147,7 +138,7 @@ def _handle(root: Path, path: str) -> int:
         if error.errno not in _NO_OPENAT2:
             raise
         # A kernel before 5.6, or one that is told to refuse what it doesn't know.
-        return open_in_root(root, path, os.O_PATH)
+        return os.open(resolve(root, path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     finally:
         os.close(top)
 

@@ -18,7 +18,7 @@ from polyarch.graph.op import CopyAction
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
-from polyarch.text.ignore import Matcher
+from polyarch.text.ignore import Matcher, exclusion
 from polyarch.text.wildcard import split_pattern
 from polyarch.why.seen import Files
 from polyarch.worker.listing import Listing
@@ -33,7 +33,7 @@ from polyarch.worker.tree import (
     find_starts,
     hash_link,
 )
-from polyarch.worker.walk import exclusion, select
+from polyarch.worker.walk import select
 
 __all__ = ["Note", "digest_of_copy", "digest_of_path"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
 from polyarch.inroot import set_owner
 from polyarch.text.filemode import parse_mode
-from polyarch.text.ignore import Matcher
+from polyarch.text.ignore import Matcher, exclusion
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, Ledger, make_folders
 from polyarch.worker.tree import (
@@ -25,7 +25,6 @@ from polyarch.worker.tree import (
     find_starts,
 )
 from polyarch.worker.users import owner
-from polyarch.worker.walk import exclusion
 
 __all__ = ["perform"]
 

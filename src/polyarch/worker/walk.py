@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch.errors import InputError
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.text.ignore import Matcher, Verdict
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["Selected", "exclusion", "select"]
-
-
-def exclusion(patterns: Sequence[str]) -> Matcher | None:
-    """Return what the patterns of `--exclude` leave out, None for nothing. Raises InputError."""
-    if not patterns:
-        return None
-    try:
-        return Matcher(patterns)
-    except InputError as error:
-        raise InputError(f"invalid excludepatterns: [{' '.join(patterns)}]: {error}") from error
+__all__ = ["Selected", "select"]
 
 
 class Selected(NamedTuple):

@@ -12,7 +12,7 @@ from polyarch.worker.tree import (
     find_starts,
     reading_contexts,
 )
-from polyarch.worker.walk import exclusion, select
+from polyarch.worker.walk import select
 
 
 @pytest.fixture
@@ -149,13 +149,6 @@ def selected(root: Path, includes: list[str], excludes: list[str]) -> list[str]:
 )
 def test_select(root: Path, includes: list[str], excludes: list[str], expected: list[str]) -> None:
     assert selected(root, includes, excludes) == expected
-
-
-def test_select_of_a_wrong_exclude() -> None:
-    with pytest.raises(
-        InputError, match=r"invalid excludepatterns: \[\[\]: syntax error in pattern"
-    ):
-        exclusion(["["])
 
 
 def test_sockets_of_a_context_are_not_there(root: Path) -> None:
