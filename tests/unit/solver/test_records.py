@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fakes import MemoryDatabase
 from polyarch.digest import sha256
+from polyarch.record import replace
 from polyarch.solver.key import CacheKey, Ingredients, InputPart, candidate_key
 from polyarch.solver.records import Record, Records
 from polyarch.store.database import Database
