@@ -11,6 +11,7 @@ from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer, LayerBlobs
 from polyarch.exporter.result import Export
 from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.oci.config import HistoryEntry, ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Step, ignore_events
@@ -56,17 +57,11 @@ class Results:
 
     def image(self, stack: LayerStack, platform: Platform = AMD64, kind: str = "") -> ImageResult:
         """Return the image of a stack."""
-        config: dict[str, object] = {
-            "architecture": platform.architecture,
-            "config": {"Cmd": ["/bin/sh"]},
-            "os": platform.os,
-        }
-        if platform.variant:
-            config["variant"] = platform.variant
-        history: list[dict[str, object]] = [
-            {"created_by": f"RUN {number}"} for number in range(len(stack.layers))
-        ]
-        return assemble(config, history, self.export(stack, kind), platform)
+        history = (HistoryEntry(created_by=f"RUN {number}") for number in range(len(stack.layers)))
+        config = ImageConfig(
+            platform=platform, run=RunConfig(cmd=("/bin/sh",)), history=tuple(history)
+        )
+        return assemble(config, self.export(stack, kind), platform)
 
     def place(self) -> StorePlace:
         """Return the store as a place."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from polyarch.digest import DiffID, sha256
+from polyarch.digest import sha256
 from polyarch.errors import NotFound
 from polyarch.oci.base import BaseImage
+from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 
 __all__ = ["AMD64", "ARM", "ARM64", "IMAGES", "PATH", "Images"]
@@ -28,17 +29,16 @@ class Images:
         if reference not in self.configs:
             raise NotFound(f"{reference}: not found")
         seed = f"{reference} {platform}".encode()
+        run: dict[str, object] = {"Env": [PATH], "Cmd": ["sh"], **self.configs[reference]}
+        config = {
+            "architecture": platform.architecture,
+            "os": platform.os,
+            "config": run,
+            "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "base"}],
+            "rootfs": {"diff_ids": [sha256(seed + b" layer")]},
+        }
         return BaseImage(
-            reference=reference,
-            digest=sha256(seed),
-            diff_ids=(DiffID(sha256(seed + b" layer")),),
-            config={
-                "architecture": platform.architecture,
-                "os": platform.os,
-                "config": {"Env": [PATH], "Cmd": ["sh"], **self.configs[reference]},
-                "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "base"}],
-                "rootfs": {},
-            },
+            reference=reference, digest=sha256(seed), config=ImageConfig.from_json(config)
         )
 
 

@@ -27,11 +27,11 @@ from polyarch.graph.location import SourceText
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.compress import decompressed
 from polyarch.oci.base import BaseImage
+from polyarch.oci.config import parse_config
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.platforms import Platform
 from polyarch.store.trees import remove_tree
-from polyarch.worker.source_image import read_config
 from tools.fuzz_areas import Area, outcome_of
 
 __all__ = ["FORMATS"]
@@ -112,9 +112,7 @@ def _read_manifest(data: bytes) -> str:
 
 
 def _build_on(data: bytes) -> str:
-    base = BaseImage(
-        reference="base", digest=_DIGEST, diff_ids=(), config=read_config(data, _DIGEST)
-    )
+    base = BaseImage(reference="base", digest=_DIGEST, config=parse_config(data))
 
     class Images:
         def resolve(self, _reference: str, _platform: Platform) -> BaseImage:
@@ -124,7 +122,7 @@ def _build_on(data: bytes) -> str:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
     options = LowerOptions(build_platform=_AMD64, all_stages=True)
     lowered = lower(dockerfile, _AMD64, options=options, maker=GraphMaker(), images=Images())
-    return f"config {len(compact(lowered.config)) > 0}"
+    return f"config {len(compact(lowered.config.to_json())) > 0}"
 
 
 def _archives() -> tuple[bytes, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
 from polyarch.golang.json import compact
 from polyarch.oci.fields import Fields, read_document
+from polyarch.oci.platform import read_platform
 from polyarch.platforms import Platform
 from polyarch.record import replace
 
@@ -100,18 +101,8 @@ def _node(fields: Fields) -> BuilderNode:
     return BuilderNode(
         name=fields.text("Name"),
         endpoint=fields.text("Endpoint"),
-        platforms=tuple(map(_platform, fields.objects("Platforms"))),
+        platforms=tuple(map(read_platform, fields.objects("Platforms"))),
         driver_opts=fields.text_map("DriverOpts"),
         flags=fields.texts("Flags"),
         files=fields.text_map("Files"),
-    )
-
-
-def _platform(fields: Fields) -> Platform:
-    return Platform(
-        os=fields.text("os"),
-        architecture=fields.text("architecture"),
-        variant=fields.text("variant"),
-        os_version=fields.text("os.version"),
-        os_features=fields.texts("os.features"),
     )

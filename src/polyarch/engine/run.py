@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from polyarch.errors import InputError, NotFound
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import make_vertex
 from polyarch.oci.base import DEFAULT_PATH, BaseImage
+from polyarch.oci.config import RunConfig
 from polyarch.oci.media import is_index
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, normalize
@@ -91,11 +92,15 @@ def _unpack(
 
 
 def _platform_of(image: BaseImage) -> Platform:
-    texts = (image.config.get(key) for key in ("os", "architecture", "variant"))
-    system, architecture, variant = (text if isinstance(text, str) else "" for text in texts)
+    told = image.config.platform
     return normalize(
-        Platform(
-            os=system or "linux", architecture=architecture or host().architecture, variant=variant
+        replace(
+            told,
+            os=told.os or "linux",
+            architecture=told.architecture or host().architecture,
+            # Nobody asks for those of a program that is to run here.
+            os_version="",
+            os_features=(),
         )
     )
 
@@ -118,7 +123,7 @@ def run_image(
         folder = engine.store.temporary("run")
         folder.mkdir()
         draft = resources.enter_context(engine.snapshotter.prepare(stack.snapshots))
-        step = _step(engine, request, image.config.get("config"), platform, draft.root, folder)
+        step = _step(engine, request, image.config.run, platform, draft.root, folder)
         if talk.terminal is not None and not any(each.startswith("TERM=") for each in step.env):
             step = replace(step, env=(*step.env, "TERM=xterm"))
         ended = engine.programs.get().runtime.run(
@@ -132,18 +137,17 @@ def run_image(
 def _step(
     engine: Engine,
     request: RunRequest,
-    config: object,
+    config: RunConfig,
     platform: Platform,
     root: Path,
     folder: Path,
 ) -> Step:
-    settings: Mapping[str, object] = config if isinstance(config, dict) else {}
     path = f"PATH={DEFAULT_PATH}"
-    entries = (path, *_texts(settings, "Env"), *request.env)
+    entries = (path, *config.env, *request.env)
     process = Process(
-        argv=tuple(_command(request, settings)),
-        user=request.user or _text(settings, "User"),
-        cwd=request.workdir or _text(settings, "WorkingDir") or "/",
+        argv=tuple(_command(request, config)),
+        user=request.user or config.user,
+        cwd=request.workdir or config.working_dir or "/",
         env=dict(entry.partition("=")[::2] for entry in entries),
         hostname=request.hostname or _HOSTNAME,
         network=request.network,
@@ -157,14 +161,14 @@ def _step(
     )
 
 
-def _command(request: RunRequest, settings: Mapping[str, object]) -> list[str]:
+def _command(request: RunRequest, config: RunConfig) -> list[str]:
     """Return the argument vector as docker run puts it together."""
     if request.entrypoint is not None:
         head = [request.entrypoint] if request.entrypoint else []
         argv = [*head, *request.arguments]
     else:
-        rest = list(request.arguments) or _texts(settings, "Cmd")
-        argv = [*_texts(settings, "Entrypoint"), *rest]
+        rest = request.arguments or config.cmd
+        argv = [*config.entrypoint, *rest]
     if not argv:
         raise InputError(
             f"{request.reference} says of no program what to run",
@@ -180,13 +184,3 @@ def _mounts(request: RunRequest, folder: Path, hostname: str) -> list[Mount]:
             raise NotFound(f"{source}: no such file or directory to mount")
         mounts.append(Bind(source=os.path.realpath(source), target=target, read_only=read_only))
     return mounts
-
-
-def _text(settings: Mapping[str, object], key: str) -> str:
-    value = settings.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _texts(settings: Mapping[str, object], key: str) -> list[str]:
-    value = settings.get(key)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

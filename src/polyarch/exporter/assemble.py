@@ -6,7 +6,7 @@ fills them in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from polyarch.digest import sha256
 from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
@@ -15,6 +15,7 @@ from polyarch.golang.json import compact, indented
 from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
+from polyarch.oci.config import HistoryEntry, ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
@@ -51,8 +52,7 @@ def document(media_type: str, data: bytes, platform: Platform | None = None) -> 
 
 
 def assemble(
-    config: JSONObject,
-    history: Sequence[JSONObject],
+    config: ImageConfig,
     layers: Sequence[ExportedLayer],
     platform: Platform,
     *,
@@ -62,25 +62,22 @@ def assemble(
 ) -> ImageResult:
     """Make the image of one platform.
 
-    `config` lacks `rootfs`, `history` and `created`; entries of `history` without a time are new.
+    `config` lacks its layers and its time; entries of its history without a time are new.
     `moment`, in seconds, is the time of all of them, however late it is; None gives them that of their
     layers. `epoch`, in seconds, is the latest time that they may have.
     """
-    known = [dict(entry) for entry in history]
+    history = config.history
     if moment is not None:
-        for entry in known:
-            entry["created"] = entry.get("created") or time_of(_clamped(moment, epoch)).rfc3339()
-    entries = _dated(_completed(known, layers), layers, epoch)
-    whole: JSONObject = {
-        **config,
-        "history": entries,
-        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-    }
-    # As BuildKit has it: an image without any history says that it doesn't know.
-    whole["created"] = next(
-        (entry["created"] for entry in reversed(entries) if "created" in entry), None
+        time = time_of(_clamped(moment, epoch)).rfc3339()
+        history = tuple(_at(entry, entry.created or time) for entry in history)
+    history = _dated(_completed(history, layers), layers, epoch)
+    whole = replace(
+        config,
+        history=history,
+        diff_ids=tuple(layer.diff_id for layer in layers),
+        created=next((entry.created for entry in reversed(history) if entry.created), ""),
     )
-    config_document = document(media.OCI_CONFIG, compact(whole, sort_keys=True))
+    config_document = document(media.OCI_CONFIG, compact(whole.to_json(), sort_keys=True))
     manifest: JSONObject = {
         "schemaVersion": 2,
         "mediaType": media.OCI_MANIFEST,
@@ -89,28 +86,13 @@ def assemble(
     }
     if noted := annotations.find(MANIFEST, platform):
         manifest["annotations"] = noted
-    made = document(media.OCI_MANIFEST, indented(manifest), _config_platform(whole))
+    made = document(media.OCI_MANIFEST, indented(manifest), whole.platform)
     on_descriptor = annotations.find(MANIFEST_DESCRIPTOR, platform)
     return ImageResult(
         platform=platform,
         config=config_document,
         manifest=replace(made, descriptor=replace(made.descriptor, annotations=on_descriptor)),
         layers=tuple(layers),
-    )
-
-
-def _config_platform(config: JSONObject) -> Platform:
-    def text(key: str) -> str:
-        value = config.get(key)
-        return value if isinstance(value, str) else ""
-
-    features = config.get("os.features")
-    return Platform(
-        os=text("os"),
-        architecture=text("architecture"),
-        variant=text("variant"),
-        os_version=text("os.version"),
-        os_features=tuple(map(str, features)) if isinstance(features, list) else (),
     )
 
 
@@ -129,71 +111,68 @@ def assemble_index(
     return document(media.OCI_INDEX, indented(index))
 
 
-def _completed(history: Sequence[JSONObject], layers: Sequence[ExportedLayer]) -> list[JSONObject]:
+def _completed(
+    history: Sequence[HistoryEntry], layers: Sequence[ExportedLayer]
+) -> list[HistoryEntry]:
     """Return a history with as many entries that made a layer as there are layers."""
-    entries: list[JSONObject] = []
+    entries: list[HistoryEntry] = []
     made = 0
     for entry in history:
-        if not entry.get("empty_layer"):
+        if not entry.empty_layer:
             made += 1
-        if made > len(layers) and not entry.get("empty_layer"):
-            entries.append({**entry, "empty_layer": True})
-        else:
-            entries.append(dict(entry))
+        is_spare = made > len(layers) and not entry.empty_layer
+        entries.append(replace(entry, empty_layer=True) if is_spare else entry)
     for layer in layers[made:]:
-        entry = {"created_by": layer.description or "created by buildkit"}
-        entries.append({**entry, "comment": _SYNTHETIC_COMMENT})
+        by = layer.description or "created by buildkit"
+        entries.append(HistoryEntry(created_by=by, comment=_SYNTHETIC_COMMENT))
     return entries
 
 
 def _dated(
-    entries: list[JSONObject], layers: Sequence[ExportedLayer], epoch: int | None
-) -> list[JSONObject]:
+    entries: Sequence[HistoryEntry], layers: Sequence[ExportedLayer], epoch: int | None
+) -> tuple[HistoryEntry, ...]:
     """Give every entry a time: that of its layer, else that of the entry before it.
 
     Entries before the first new layer have that one's time, not that of the base image.
     """
+    times: list[str] = []
     number = 0
     for entry in entries:
-        if not entry.get("empty_layer"):
+        time = entry.created
+        if not entry.empty_layer:
             created = layers[number].created
-            if not entry.get("created") and created is not None:
-                entry["created"] = time_of(_clamped(created, epoch)).rfc3339()
+            if not time and created is not None:
+                time = time_of(_clamped(created, epoch)).rfc3339()
             number += 1
-    time = _first_new_time(entries)
+        times.append(time)
+    latest = _first_new_time(times)
     is_new = False
-    for entry in entries:
-        if not entry.get("created"):
+    dated: list[HistoryEntry] = []
+    for entry, time in zip(entries, times, strict=True):
+        if not time:
             is_new = True
-            entry["created"] = time
         elif is_new:
-            time = entry["created"]
-    return [_in_order(entry) for entry in entries]
+            latest = time
+        dated.append(_at(entry, _as_go_writes(time or latest)))
+    return tuple(dated)
 
 
-def _first_new_time(entries: list[JSONObject]) -> object:
+def _first_new_time(times: Iterable[str]) -> str:
     """Return the first time behind an entry that has none, else the last one that there is."""
-    time: object = None
+    found = ""
     is_new = False
-    for entry in entries:
-        if entry.get("created"):
-            time = entry["created"]
+    for time in times:
+        if time:
+            found = time
             if is_new:
                 break
         else:
             is_new = True
-    return time
+    return found
 
 
-_HISTORY_KEYS = ("created", "created_by", "author", "comment", "empty_layer")
-
-
-def _in_order(entry: JSONObject) -> JSONObject:
-    """Write the keys in the order of the specification; values that say nothing are left out."""
-    written = {key: entry[key] for key in _HISTORY_KEYS if entry.get(key)}
-    if isinstance(created := written.get("created"), str):
-        written["created"] = _as_go_writes(created)
-    return written
+def _at(entry: HistoryEntry, created: str) -> HistoryEntry:
+    return entry if entry.created == created else replace(entry, created=created)
 
 
 def _as_go_writes(created: str) -> str:

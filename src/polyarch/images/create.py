@@ -15,6 +15,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
+from polyarch.oci.platform import read_platform
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
@@ -74,18 +75,11 @@ def _platform(known: Platform | None, place: Place, data: bytes) -> Platform | N
     """Return a manifest's platform; what isn't known of it is in its config."""
     if known is not None and known.os and known.architecture:
         return known
-    fields = read_document(read_blob(place, parse_manifest(data).config))
-    if not fields.text("os") or not fields.text("architecture"):
+    # No more of it than that is read: what has a config of another kind can be in an index, too.
+    told = read_platform(read_document(read_blob(place, parse_manifest(data).config)))
+    if not told.os or not told.architecture:
         return known
-    found = normalize(
-        Platform(
-            os=fields.text("os"),
-            architecture=fields.text("architecture"),
-            variant=fields.text("variant"),
-            os_version=fields.text("os.version"),
-            os_features=fields.texts("os.features"),
-        )
-    )
+    found = normalize(told)
     if known is None:
         return found
     return replace(found, os=known.os or found.os, variant=known.variant or found.variant)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from polyarch.digest import Digest, hex_of
-from polyarch.errors import InputError, InvalidReference, NotFound
-from polyarch.golang.json import read_json
+from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
+from polyarch.oci.config import ImageConfig, parse_config
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import Manifest, parse_manifest
 from polyarch.oci.media import is_config, is_index
+from polyarch.oci.platform import NOWHERE
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
@@ -41,7 +42,6 @@ __all__ = [
 _LATEST = "latest"
 _SHORT = 12
 """Digits of a digest, as lists show it."""
-_NOWHERE = "unknown"
 
 
 @frozen
@@ -72,15 +72,18 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
     created = ""
     for descriptor, manifest in _manifests(store, root):
         sizes[descriptor.digest] = descriptor.size
-        config: Mapping[str, object] = {}
+        config = None
         if manifest is not None:
             blobs = (manifest.config, *manifest.layers)
             sizes.update((blob.digest, blob.size) for blob in blobs)
             config = _config(store, manifest)
-        platform = descriptor.platform or _platform(config)
-        if platform is not None and platform.os != _NOWHERE:
+        platform = descriptor.platform
+        if config is not None:
+            if platform is None and config.platform.architecture:
+                platform = config.platform
+            created = created or config.created
+        if platform is not None and platform.os != NOWHERE.os:
             platforms.append(normalize(platform))
-        created = created or _text(config, "created")
     return StoredImage(
         name=name,
         root=root,
@@ -105,26 +108,14 @@ def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Man
         yield descriptor, parse_manifest(data) if is_here else None
 
 
-def _config(store: Store, manifest: Manifest) -> Mapping[str, object]:
+def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
+    """Return the config of an image; None if it isn't here or is nothing that an image can have."""
     if not store.blobs.has(manifest.config.digest):
-        return {}
-    try:
-        config = read_json(store.blobs.read(manifest.config.digest, DOCUMENT_LIMIT))
-    except ValueError:
-        return {}
-    return config if isinstance(config, dict) else {}
-
-
-def _platform(config: Mapping[str, object]) -> Platform | None:
-    system, architecture = _text(config, "os"), _text(config, "architecture")
-    if not architecture:
         return None
-    return Platform(os=system, architecture=architecture, variant=_text(config, "variant"))
-
-
-def _text(config: Mapping[str, object], key: str) -> str:
-    value = config.get(key)
-    return value if isinstance(value, str) else ""
+    try:
+        return parse_config(store.blobs.read(manifest.config.digest, DOCUMENT_LIMIT))
+    except IntegrityError:
+        return None
 
 
 # --- names ---

@@ -16,6 +16,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
+from polyarch.oci.platform import NOWHERE
 from polyarch.platforms import Platform, normalize, rank
 from polyarch.record import field, frozen, replace
 
@@ -25,7 +26,6 @@ _REFERS_TO = "vnd.docker.reference.digest"
 _REFERS_AS = "vnd.docker.reference.type"
 _ATTESTATION = "attestation-manifest"
 _DOCKER = "application/vnd.docker."
-_NOWHERE = Platform(os="unknown", architecture="unknown")
 
 Attestation = Callable[[Descriptor, str], Descriptor | None]
 """Finds the attestation of a manifest at a place, if it is there but in no index."""
@@ -189,7 +189,7 @@ def _attesting(found: Descriptor, subject: Digest) -> Descriptor:
     """Return the entry of an attestation as indexes have it."""
     about = {_REFERS_AS: _ATTESTATION, _REFERS_TO: subject}
     return replace(
-        found, platform=_NOWHERE, artifact_type="", annotations={**found.annotations, **about}
+        found, platform=NOWHERE, artifact_type="", annotations={**found.annotations, **about}
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyarch.digest import DiffID, Digest
+from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
@@ -21,20 +22,24 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @frozen
 class BaseImage:
-    """An image that a stage starts from: pinned, with its config as a JSON object.
+    """An image that a stage starts from: pinned, with its config.
 
     `reference` is its canonical name, with a tag, or the address of a layout; `digest` that of the
     manifest for the platform. `root` is what the name stands for, an index most often; None for the manifest.
-    `blobs` are the layers' descriptors, in the order of `diff_ids`, and `source` says where they are.
+    `blobs` are the layers' descriptors, in the order of the diff IDs, and `source` says where they are.
     """
 
     reference: str
     digest: Digest
-    diff_ids: tuple[DiffID, ...]
-    config: dict[str, object]
+    config: ImageConfig
     root: Digest | None = None
     blobs: tuple[Descriptor, ...] = ()
     source: str = ""
+
+    @property
+    def diff_ids(self) -> tuple[DiffID, ...]:
+        """The layers, unpacked, lowest first."""
+        return self.config.diff_ids
 
     @property
     def pinned(self) -> str:

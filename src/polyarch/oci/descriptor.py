@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest
 from polyarch.oci.fields import Fields
+from polyarch.oci.platform import platform_json, read_platform
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
@@ -42,7 +43,7 @@ class Descriptor:
             "urls": list(self.urls),
             "annotations": dict(sorted(self.annotations.items())),
             "data": self.data,
-            "platform": _platform_to_json(self.platform) if self.platform else None,
+            "platform": platform_json(self.platform) if self.platform else None,
             "artifactType": self.artifact_type,
         }
         required: dict[str, object] = {
@@ -73,7 +74,7 @@ class Descriptor:
             digest=digest,
             size=fields.number("size", required=True),
             annotations=fields.text_map("annotations"),
-            platform=_platform(fields.object("platform")) if "platform" in fields else None,
+            platform=read_platform(fields.object("platform")) if "platform" in fields else None,
             urls=fields.texts("urls"),
             artifact_type=fields.text("artifactType"),
             data=fields.text("data"),
@@ -88,23 +89,3 @@ def check_document(descriptor: Descriptor, limit: int = DOCUMENT_LIMIT) -> None:
             f"{limit}",
             hint="the image is damaged or hostile; don't use it",
         )
-
-
-def _platform_to_json(platform: Platform) -> dict[str, object]:
-    optional: dict[str, object] = {
-        "os.version": platform.os_version,
-        "os.features": list(platform.os_features),
-        "variant": platform.variant,
-    }
-    required: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
-    return required | {key: value for key, value in optional.items() if value}
-
-
-def _platform(fields: Fields) -> Platform:
-    return Platform(
-        os=fields.text("os"),
-        architecture=fields.text("architecture"),
-        variant=fields.text("variant"),
-        os_version=fields.text("os.version"),
-        os_features=fields.texts("os.features"),
-    )

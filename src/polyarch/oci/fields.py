@@ -6,7 +6,7 @@ it is required.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -54,6 +54,13 @@ class Fields:
         """Return a truth value. Raises IntegrityError."""
         return self._get(key, bool, False)
 
+    def integer(self, key: str) -> int:
+        """Return a whole number of 64 bits. Raises IntegrityError."""
+        number = self._get(key, int, 0)
+        if not -_LIMIT <= number < _LIMIT or isinstance(number, bool):
+            raise IntegrityError(f"{self.place(key)} is {number} instead of a number of 64 bits")
+        return number
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts. Raises IntegrityError."""
         items: list[object] = self._get(key, list, [])
@@ -77,6 +84,20 @@ class Fields:
         """Return an object whose values are texts. Raises IntegrityError."""
         found = Fields(self._get(key, dict, {}), self.place(key))
         return {name: found.text(name) for name in found._fields}
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """Return the keys of an object whose values are objects, too, and say nothing: a set of texts.
+
+        Raises IntegrityError.
+        """
+        found = Fields(self._get(key, dict, {}), self.place(key))
+        for name in found._fields:
+            found._get(name, dict, {})
+        return tuple(found._fields)
+
+    def rest(self, known: Container[str]) -> dict[str, object]:
+        """Return what there is under keys that aren't known, as it was read."""
+        return {key: value for key, value in self._fields.items() if key not in known}
 
     def object(self, key: str) -> Fields:
         """Return an object, which must be there. Raises IntegrityError."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from polyarch.errors import IntegrityError, NotFound
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields, naming, read_document
+from polyarch.oci.platform import NOWHERE
 from polyarch.platforms import Platform, format_all, normalize, rank
 from polyarch.record import frozen
 
 __all__ = ["Index", "choose", "parse_index"]
-
-_NOWHERE = "unknown"
 
 
 @frozen
@@ -48,7 +47,7 @@ def choose(index: Index, platform: Platform) -> Descriptor:
     offered = [
         (each.platform, each)
         for each in index.manifests
-        if each.platform is not None and each.platform.os != _NOWHERE
+        if each.platform is not None and each.platform.os != NOWHERE.os
     ]
     ranked = [
         (order, descriptor)

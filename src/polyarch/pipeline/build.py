@@ -223,7 +223,6 @@ class _Making:
             made = tuple(
                 assemble(
                     part.config,
-                    part.history,
                     layers(part, stack),
                     part.platform,
                     moment=part.epoch,

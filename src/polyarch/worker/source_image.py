@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from polyarch.digest import DiffID, Digest, parse_digest
-from polyarch.errors import IntegrityError, InvalidDigest, NotFound
-from polyarch.golang.json import read_json
+from polyarch.digest import Digest
+from polyarch.errors import IntegrityError, NotFound
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
+from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
+from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index
@@ -38,7 +38,7 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 
-__all__ = ["ImageResolver", "ImageSource", "read_config"]
+__all__ = ["ImageResolver", "ImageSource"]
 
 _FETCHES_AT_ONCE = 4
 """Of one image."""
@@ -255,9 +255,10 @@ class ImageResolver:
         size = blobs.find_size(digest)
         if size is None or size > DOCUMENT_LIMIT:
             return None
-        document = read_config(blobs.read(digest, DOCUMENT_LIMIT), digest)
-        media_type = document.get("mediaType")
-        if not isinstance(media_type, str):
+        data = blobs.read(digest, DOCUMENT_LIMIT)
+        with naming("document", data):
+            media_type = read_document(data).text("mediaType")
+        if not media_type:
             return None
         return Descriptor(media_type=media_type, digest=digest, size=size)
 
@@ -284,17 +285,15 @@ class ImageResolver:
                     hint="the image is damaged or hostile; don't use it",
                 )
         manifest = parse_manifest(origin.documents.manifest(descriptor))
-        config = read_config(origin.documents.config(manifest.config), manifest.config.digest)
-        diff_ids = _diff_ids(config)
-        if len(diff_ids) != len(manifest.layers):
+        config = parse_config(origin.documents.config(manifest.config))
+        if len(config.diff_ids) != len(manifest.layers):
             raise IntegrityError(
                 f"{origin.reference} has {len(manifest.layers)} layers, but its config tells of "
-                f"{len(diff_ids)}"
+                f"{len(config.diff_ids)}"
             )
         return BaseImage(
             reference=origin.reference,
             digest=descriptor.digest,
-            diff_ids=diff_ids,
             config=config,
             root=root.digest,
             blobs=manifest.layers,
@@ -307,24 +306,3 @@ class ImageResolver:
             return choose(index, platform)
         except NotFound as error:
             raise NotFound(f"{origin.shown}: {error}", hint=error.hint) from error
-
-
-def read_config(data: bytes, digest: Digest) -> dict[str, object]:
-    """Read the config of an image. Raises IntegrityError."""
-    try:
-        config = read_json(data)
-    except ValueError as error:
-        raise IntegrityError(f"the image config {digest} is no JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"the image config {digest} is no JSON object")
-    return config
-
-
-def _diff_ids(config: Mapping[str, object]) -> tuple[DiffID, ...]:
-    """Return the diff IDs of a config; they name snapshots, so nothing else may pass for one."""
-    rootfs = config.get("rootfs")
-    found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    try:
-        return tuple(DiffID(parse_digest(str(each))) for each in found or ())
-    except (InvalidDigest, TypeError) as error:
-        raise IntegrityError(f"the image config has a bad list of diff IDs: {error}") from error

@@ -9,7 +9,6 @@ and read the difference.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -28,15 +27,16 @@ def plain(value: object) -> object:
     """Turn values into JSON: records to objects that begin with their kind and lines."""
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+    names = getattr(type(value), "__record_fields__", None)
+    if names is None:
         return value
     result: dict[str, object] = {"kind": type(value).__name__}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if field.name == "location":
+    for name in names:
+        item = getattr(value, name)
+        if name == "location":
             result["lines"] = f"{item.start}-{item.end}"
-        elif item not in {"", None, ()} and field.name != "source":
-            result[field.name] = plain(item)
+        elif item not in {"", None, ()} and name != "source":
+            result[name] = plain(item)
     return result
 
 

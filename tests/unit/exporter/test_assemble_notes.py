@@ -8,12 +8,14 @@ from polyarch.digest import DiffID, sha256
 from polyarch.exporter.annotations import Annotations
 from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
 from polyarch.exporter.layers import ExportedLayer
+from polyarch.oci.config import HistoryEntry, ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_LAYER_GZIP
 from polyarch.platforms import Platform
+from polyarch.record import replace
 
 AMD64 = Platform(os="linux", architecture="amd64")
-CONFIG = {"architecture": "amd64", "os": "linux", "config": {}}
+CONFIG = ImageConfig(platform=AMD64)
 
 
 def layer(name: str, created: float | None = None, description: str = "") -> ExportedLayer:
@@ -27,21 +29,21 @@ def layer(name: str, created: float | None = None, description: str = "") -> Exp
 
 
 def assembled(
-    history: Sequence[dict[str, object]], layers: list[ExportedLayer], **more: Any
+    history: Sequence[HistoryEntry], layers: list[ExportedLayer], **more: Any
 ) -> Mapping[str, Any]:
-    image = assemble(dict(CONFIG), history, layers, AMD64, **more)
+    image = assemble(replace(CONFIG, history=tuple(history)), layers, AMD64, **more)
     config: Mapping[str, Any] = json.loads(image.config.data)
     return config
 
 
-BASE: dict[str, object] = {"created": "2030-01-01T00:00:00Z", "created_by": "base"}
+BASE = HistoryEntry(created="2030-01-01T00:00:00Z", created_by="base")
 
 
 def test_the_epoch_is_the_latest_time_of_what_is_new() -> None:
-    history: list[dict[str, object]] = [
+    history = [
         BASE,
-        {"created_by": "ENV", "empty_layer": True},
-        {"created_by": "RUN"},
+        HistoryEntry(created_by="ENV", empty_layer=True),
+        HistoryEntry(created_by="RUN"),
     ]
 
     config = assembled(history, [layer("base"), layer("new", 1_900_000_000.5)], epoch=60)
@@ -52,7 +54,7 @@ def test_the_epoch_is_the_latest_time_of_what_is_new() -> None:
 
 
 def test_an_epoch_to_come_changes_nothing() -> None:
-    config = assembled([{"created_by": "RUN"}], [layer("new", 120.0)], epoch=4_000_000_000)
+    config = assembled([HistoryEntry(created_by="RUN")], [layer("new", 120.0)], epoch=4_000_000_000)
 
     assert config["created"] == "1970-01-01T00:02:00Z"
 
@@ -60,7 +62,7 @@ def test_an_epoch_to_come_changes_nothing() -> None:
 def test_layers_without_history_are_described() -> None:
     layers = [layer("a", 1.0, "one"), layer("b", 2.0, "mount / from exec true"), layer("c", 3.0)]
 
-    history = assembled([{"created_by": "COPY"}], layers)["history"]
+    history = assembled([HistoryEntry(created_by="COPY")], layers)["history"]
 
     assert [(entry["created_by"], entry.get("comment")) for entry in history] == [
         ("COPY", None),
@@ -79,7 +81,7 @@ def test_annotations_land_on_their_documents() -> None:
             "annotation-manifest[linux/arm64].other": "4",
         }
     )
-    image: ImageResult = assemble(dict(CONFIG), [], [], AMD64, annotations=annotations)
+    image: ImageResult = assemble(CONFIG, [], AMD64, annotations=annotations)
 
     index = json.loads(assemble_index([image], annotations).data)
 
@@ -89,7 +91,7 @@ def test_annotations_land_on_their_documents() -> None:
 
 
 def test_without_annotations_there_is_no_field_for_them() -> None:
-    image = assemble(dict(CONFIG), [], [], AMD64)
+    image = assemble(CONFIG, [], AMD64)
 
     assert "annotations" not in json.loads(image.manifest.data)
     assert "annotations" not in json.loads(assemble_index([image]).data)

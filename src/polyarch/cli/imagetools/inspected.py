@@ -23,6 +23,7 @@ from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
+from polyarch.oci.platform import read_platform
 from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 
@@ -104,12 +105,7 @@ class Inspected:
     def _platform(self, descriptor: Descriptor) -> Platform:
         if descriptor.platform is not None:
             return descriptor.platform
-        fields = read_document(self._config(descriptor))
-        return Platform(
-            os=fields.text("os"),
-            architecture=fields.text("architecture"),
-            variant=fields.text("variant"),
-        )
+        return read_platform(read_document(self._config(descriptor)))
 
     def _images(self) -> dict[str, Value]:
         return {

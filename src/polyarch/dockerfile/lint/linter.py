@@ -7,7 +7,7 @@ anybody by itself. What is found, and how often, is as in BuildKit (`linter`, `v
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from polyarch.dockerfile.args import HIDDEN_ARGS
 from polyarch.dockerfile.expand.expand import Expansion
@@ -231,17 +231,10 @@ class Linter:
                 f"FROM --platform flag should not use constant value {quote(found.text)}",
             )
 
-    def base_platform(
-        self, stage: Stage, name: str, expected: Platform, config: Mapping[str, object]
-    ) -> None:
+    def base_platform(self, stage: Stage, name: str, expected: Platform, actual: Platform) -> None:
         """Look at whether an image is for the platform that it was asked for."""
-        parts = (config.get(key) for key in ("os", "architecture", "variant", "os.version"))
-        system, architecture, variant, version = (
-            each if isinstance(each, str) else "" for each in parts
-        )
-        if (system, architecture) == (expected.os, expected.architecture):
+        if (actual.os, actual.architecture) == (expected.os, expected.architecture):
             return
-        actual = Platform(os=system, architecture=architecture, variant=variant, os_version=version)
         self.report(
             rules.INVALID_BASE_IMAGE_PLATFORM,
             f"Base image {name} was pulled with platform {quote(str(normalize(actual)))}, expected "

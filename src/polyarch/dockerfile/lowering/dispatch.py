@@ -39,7 +39,9 @@ from polyarch.golang.fmt import quoted_list, value_list
 from polyarch.golang.strconv import parse_int
 from polyarch.golang.time import duration_text
 from polyarch.graph.op import FileOp, MkdirAction, ScratchOp
+from polyarch.oci.config import HealthcheckConfig
 from polyarch.progress import check_cancelled
+from polyarch.record import replace
 
 __all__ = ["dispatch"]
 
@@ -95,7 +97,7 @@ def dispatch(state: StageState, instruction: Instruction, lowering: Lowering) ->
         raise DockerfileError(
             f"{instruction.name} can't be carried out yet", place=instruction.location
         )
-    lowering.lint.dispatched(instruction, state.texts("Shell"), state.counted)
+    lowering.lint.dispatched(instruction, state.run.shell, state.counted)
     try:
         handler(state, instruction, lowering)
     except DockerfileError as error:
@@ -111,7 +113,7 @@ def _env(state: StageState, instruction: Env, lowering: Lowering) -> None:
 
 def _label(state: StageState, instruction: Label, lowering: Lowering) -> None:
     pairs = _expanded_pairs(state, instruction, lowering)
-    state.mapping("Labels").update(pairs)
+    state.change(labels={**state.run.labels, **dict(pairs)})
     state.record("LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
 
 
@@ -163,7 +165,7 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
         lowering.lint.workdir(instruction, path)
     state.has_workdir = True
     state.change_folder(path)
-    shown = state.posix(state.text("WorkingDir"))
+    shown = state.posix(state.run.working_dir)
     if shown == "/":
         state.record(f"WORKDIR {shown}")
         return
@@ -183,23 +185,22 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
 
 def _user(state: StageState, instruction: User, lowering: Lowering) -> None:
     user = expand_in(state, instruction.user, instruction, lowering)
-    state.run["User"] = user
+    state.change(user=user)
     state.record(f"USER {user}")
 
 
 def _cmd(state: StageState, instruction: Cmd, _lowering: Lowering) -> None:
     command = _command(state, instruction)
-    state.run["Cmd"] = command
-    state.run["ArgsEscaped"] = True
+    state.change(cmd=tuple(command), args_escaped=True)
     state.is_set.add("cmd")
     state.record("CMD " + quoted_list(command))
 
 
 def _entrypoint(state: StageState, instruction: Entrypoint, _lowering: Lowering) -> None:
     command = _command(state, instruction)
-    state.run["Entrypoint"] = command
+    state.change(entrypoint=tuple(command))
     if "cmd" not in state.is_set:
-        state.run.pop("Cmd", None)
+        state.change(cmd=())
     state.record("ENTRYPOINT " + quoted_list(command))
 
 
@@ -209,7 +210,7 @@ def _command(state: StageState, instruction: Cmd | Entrypoint) -> list[str]:
 
 
 def _shell(state: StageState, instruction: Shell, _lowering: Lowering) -> None:
-    state.run["Shell"] = list(instruction.arguments)
+    state.change(shell=tuple(instruction.arguments))
     state.record("SHELL " + value_list(instruction.arguments))
 
 
@@ -221,13 +222,14 @@ def _expose(state: StageState, instruction: Expose, lowering: Lowering) -> None:
         lowering.lint.port(instruction, word)
     # The words are in order already; what a range stands for stays together.
     ports: list[str] = []
-    exposed = state.mapping("ExposedPorts")
+    exposed = dict.fromkeys(state.run.exposed_ports)
     for word in words:
         check_cancelled()
         found = parse_ports(word)
         lowering.grow(sum(map(len, found)) + len(found), instruction)
-        exposed.update({port: {} for port in found})
+        exposed.update(dict.fromkeys(found))
         ports += found
+    state.change(exposed_ports=tuple(exposed))
     shown = value_list(ports)
     state.record("EXPOSE " + shown)
 
@@ -239,7 +241,7 @@ def _volume(state: StageState, instruction: Volume, lowering: Lowering) -> None:
             raise DockerfileError(
                 "VOLUME specified can not be an empty string", place=instruction.location
             )
-    state.mapping("Volumes").update({path: {} for path in paths})
+    state.change(volumes=tuple(dict.fromkeys((*state.run.volumes, *paths))))
     state.record("VOLUME " + value_list(paths))
 
 
@@ -251,7 +253,7 @@ def _stopsignal(state: StageState, instruction: StopSignal, lowering: Lowering) 
             hint="give a number or a name such as SIGTERM",
             place=instruction.location,
         )
-    state.run["StopSignal"] = name
+    state.change(stop_signal=name)
     state.record(f"STOPSIGNAL {name}")
 
 
@@ -263,32 +265,34 @@ def _is_signal(name: str) -> bool:
 
 
 def _healthcheck(state: StageState, instruction: Healthcheck, _lowering: Lowering) -> None:
-    check: dict[str, object] = {"Test": list(instruction.test)}
+    check = HealthcheckConfig(
+        test=tuple(instruction.test),
+        interval=instruction.interval,
+        timeout=instruction.timeout,
+        start_period=instruction.start_period,
+        start_interval=instruction.start_interval,
+        retries=instruction.retries,
+    )
     shown = [f"Test:{value_list(instruction.test)}"]
     times = (
-        ("Interval", instruction.interval),
-        ("Timeout", instruction.timeout),
-        ("StartPeriod", instruction.start_period),
-        ("StartInterval", instruction.start_interval),
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
     )
-    for name, value in times:
-        shown.append(f"{name}:{duration_text(value)}")
-        if value:
-            check[name] = value
-    shown.append(f"Retries:{instruction.retries}")
-    if instruction.retries:
-        check["Retries"] = instruction.retries
-    state.run["Healthcheck"] = check
+    shown += [f"{name}:{duration_text(value)}" for name, value in times]
+    shown.append(f"Retries:{check.retries}")
+    state.change(healthcheck=check)
     state.record("HEALTHCHECK {" + " ".join(shown) + "}")
 
 
 def _maintainer(state: StageState, instruction: Maintainer, _lowering: Lowering) -> None:
-    state.config["author"] = instruction.author
+    state.config = replace(state.config, author=instruction.author)
     state.record(f"MAINTAINER {instruction.author}")
 
 
 def _onbuild(state: StageState, instruction: Onbuild, _lowering: Lowering) -> None:
-    state.run["OnBuild"] = [*state.texts("OnBuild"), instruction.trigger]
+    state.change(on_build=(*state.run.on_build, instruction.trigger))
 
 
 def _copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -> None:

@@ -6,14 +6,13 @@ platforms have in common becomes one vertex. Only stages that the target needs a
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.expand.expand import Expansion, expand, expansion
 from polyarch.dockerfile.lowering.dispatch import dispatch
 from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
-from polyarch.dockerfile.lowering.imageconfig import set_platform, with_target, written
+from polyarch.dockerfile.lowering.imageconfig import inherited, target_platform
 from polyarch.dockerfile.lowering.lowering import (
     SCRATCH,
     BaseImages,
@@ -34,9 +33,9 @@ from polyarch.dockerfile.parser import Dockerfile, parse_trigger
 from polyarch.dockerfile.syntax.instruction import Add, Copy, Instruction, Run, Stage, Workdir
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.graph import GraphMaker
-from polyarch.graph.op import CopyAction, FileOp, JSONObject, ScratchOp
+from polyarch.graph.op import CopyAction, FileOp, ScratchOp
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import BaseImage
+from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
@@ -53,16 +52,15 @@ _STEPS = (Add, Copy, Run, Workdir)
 class Lowered:
     """What a Dockerfile means for one platform.
 
-    `vertex` gives the file system; `config` is the image config without `rootfs` and `history`;
-    `history` holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
+    `vertex` gives the file system; `config` is the image config without layers and times; its history
+    holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
     the latest time, in seconds, that anything new may have; `is_multi_platform` says that this is one
     of several platforms, or to be kept as if it were.
     """
 
     platform: Platform
     vertex: Vertex
-    config: JSONObject
-    history: tuple[JSONObject, ...]
+    config: ImageConfig
     epoch: int | None = None
     is_multi_platform: bool = False
 
@@ -227,16 +225,17 @@ def _check_defaults(
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
-    config = copy.deepcopy(state.config)
-    if lowering.options.labels:
-        state = replace(state, config=config)
-        state.mapping("Labels").update(lowering.options.labels)
-    with_target(config, normalize(lowering.platform) if lowering.options.is_explicit else None)
+    wanted = normalize(lowering.platform) if lowering.options.is_explicit else None
+    labels = {**state.run.labels, **lowering.options.labels}
     return Lowered(
         platform=lowering.platform,
         vertex=state.vertex,
-        config=written(config),
-        history=tuple(state.history),
+        config=replace(
+            state.config,
+            platform=target_platform(state.config.platform, wanted),
+            run=replace(state.run, labels=labels),
+            history=tuple(state.history),
+        ),
         epoch=lowering.options.epoch,
         is_multi_platform=lowering.options.is_multi_platform,
     )
@@ -283,7 +282,7 @@ def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> Stage
     reference = start.base if context is None else context.image
     state = _from_image(stage, index, platform, (lowering, reference))
     if state.base is not None and context is None:
-        lowering.lint.base_platform(stage, start.base, platform, state.base.config)
+        lowering.lint.base_platform(stage, start.base, platform, state.base.config.platform)
     return state
 
 
@@ -311,8 +310,7 @@ def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
 
 
 def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Lowering) -> StageState:
-    config: JSONObject = {"config": {"WorkingDir": "/"}}
-    set_platform(config, normalize(platform))
+    config = ImageConfig(platform=normalize(platform), run=RunConfig(working_dir="/"))
     nothing = lowering.maker.add(ScratchOp())
     return StageState(stage=stage, index=index, platform=platform, vertex=nothing, config=config)
 
@@ -342,23 +340,16 @@ def _from_image(
     # The vertex is added when the steps are numbered; an image without layers is like scratch.
     nothing = lowering.maker.add(ScratchOp())
     state = StageState(
-        stage=stage, index=index, platform=platform, vertex=nothing, config=_base_config(base)
+        stage=stage, index=index, platform=platform, vertex=nothing, config=inherited(base.config)
     )
     state.base = base if base.diff_ids else None
     state.is_windows = has_windows_layers(base)
-    history = base.config.get("history")
-    if isinstance(history, list):
-        state.history = [dict(entry) for entry in history if isinstance(entry, dict)]
+    state.history = list(base.config.history)
     return state
-
-
-def _base_config(base: BaseImage) -> JSONObject:
-    left_out = ("rootfs", "history", "created")
-    return {key: copy.deepcopy(value) for key, value in base.config.items() if key not in left_out}
 
 
 def _triggers(state: StageState, stage: Stage) -> tuple[Instruction, ...]:
     """Take the ONBUILD triggers of the base out of its config, as instructions."""
-    texts = state.texts("OnBuild")
-    state.run.pop("OnBuild", None)
+    texts = state.run.on_build
+    state.change(on_build=())
     return tuple(parse_trigger(text, stage.location) for text in texts)

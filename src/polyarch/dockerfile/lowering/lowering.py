@@ -338,7 +338,7 @@ class Lowering:
 
 def has_windows_layers(base: BaseImage) -> bool:
     """Tell if the layers of an image are those of Windows: files below `Files`, and the registry."""
-    return bool(base.diff_ids) and base.config.get("os") == "windows"
+    return bool(base.diff_ids) and base.config.platform.os == "windows"
 
 
 def _no_windows(location: Location) -> DockerfileError:

@@ -1,23 +1,17 @@
-"""A stage while it is lowered: its tree so far, its image config, its environment.
-
-The config is kept as the JSON object that the image will have (Docker's superset of the OCI image
-spec's); `imageconfig` leaves out of it what the builder doesn't know.
-"""
+"""A stage while it is lowered: its tree so far, its image config, its environment."""
 
 from __future__ import annotations
 
-import copy
 import posixpath
 from collections.abc import Iterable
-from typing import cast
 
 from polyarch.dockerfile.lowering.windows import windows_path
 from polyarch.dockerfile.syntax.instruction import Arg, Definition, Instruction, Run, Stage
-from polyarch.graph.op import JSONObject
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH, BaseImage
+from polyarch.oci.config import HistoryEntry, ImageConfig, RunConfig
 from polyarch.platforms import Platform
-from polyarch.record import field, frozen, mutable
+from polyarch.record import field, frozen, mutable, replace
 
 __all__ = ["HISTORY_COMMENT", "DeclaredArg", "StageState", "Taken"]
 
@@ -56,7 +50,7 @@ class Taken:
 class StageState:
     """What the next instruction of the stage number `index` builds on.
 
-    `config` is the whole image config without `rootfs`; `history` its history: entries of the base as
+    `config` is the image config without layers and history; `history` its history: entries of the base as
     they are, new ones without times. `variables` is what `$NAME` means: ENV and ARG in the order of the
     file, the later one wins. `build_args` are the ARGs in order of declaration, for the history.
     `is_set` holds the instructions that were given in this stage itself, `counted` the latest of those
@@ -70,8 +64,8 @@ class StageState:
     index: int
     platform: Platform
     vertex: Vertex
-    config: JSONObject
-    history: list[JSONObject] = field(default_factory=list)
+    config: ImageConfig
+    history: list[HistoryEntry] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     build_args: dict[str, str | None] = field(default_factory=dict)
     is_set: set[str] = field(default_factory=set)
@@ -86,14 +80,18 @@ class StageState:
     taken: Taken = field(default_factory=Taken)
 
     @property
-    def run(self) -> JSONObject:
-        """The `config` part of the image config: what a container of the image runs with."""
-        return cast("JSONObject", self.config.setdefault("config", {}))
+    def run(self) -> RunConfig:
+        """What a container of the image runs with."""
+        return self.config.run
+
+    def change(self, **fields: object) -> None:
+        """Set fields of what a container of the image runs with."""
+        self.config = replace(self.config, run=replace(self.run, **fields))
 
     @property
     def workdir(self) -> str:
         """The working directory, absolute, POSIX, without detours."""
-        return _clean(self.posix(self.text("WorkingDir")))
+        return _clean(self.posix(self.run.working_dir))
 
     def posix(self, path: str) -> str:
         """Return a path as all systems but Windows write it: without a drive, with slashes.
@@ -109,41 +107,24 @@ class StageState:
         BuildKit. Raises DockerfileError for a path that Windows has, but no image.
         """
         is_windows = self.platform.os == "windows"
-        before = self.text("WorkingDir")
+        before = self.run.working_dir
         if is_windows:
             before, path = windows_path(before), windows_path(path)
         before = _clean(before) if not before.startswith("/") else before
         path = path or before
         if not path.startswith("/"):
             path = _clean(posixpath.join(before, path))
-        self.run["WorkingDir"] = path.replace("/", "\\") if is_windows else path
+        self.change(working_dir=path.replace("/", "\\") if is_windows else path)
 
     @property
     def user(self) -> str:
         """Who steps run as, as USER has it."""
-        return self.text("User")
-
-    def text(self, key: str) -> str:
-        """Return a text of the run config, "" if there is none."""
-        value = self.run.get(key)
-        return value if isinstance(value, str) else ""
-
-    def texts(self, key: str) -> list[str]:
-        """Return a list of texts of the run config, empty if there is none."""
-        value = self.run.get(key)
-        return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-    def mapping(self, key: str) -> dict[str, object]:
-        """Return an object of the run config to be changed in place."""
-        value = self.run.get(key)
-        if not isinstance(value, dict):
-            value = self.run[key] = {}
-        return cast("dict[str, object]", value)
+        return self.run.user
 
     def shell(self) -> list[str]:
         """Return what shell forms run in."""
-        is_windows = self.config.get("os") == "windows"
-        return self.texts("Shell") or (["cmd", "/S", "/C"] if is_windows else ["/bin/sh", "-c"])
+        is_windows = self.config.platform.os == "windows"
+        return list(self.run.shell) or (["cmd", "/S", "/C"] if is_windows else ["/bin/sh", "-c"])
 
     def set_variable(self, name: str, value: str) -> None:
         """Set what `$NAME` means; the variables set last are the last of a step's environment."""
@@ -156,17 +137,18 @@ class StageState:
         The config of a stage that this one is from counts too, so that its ENV goes before its ARG.
         Raises DockerfileError as `change_folder`.
         """
-        env = self.texts("Env")
+        env = self.run.env
         if self.platform.os != "windows" and not any(_name(entry) == "PATH" for entry in env):
-            self.run["Env"] = env = [*env, f"PATH={DEFAULT_PATH}"]
+            env = (*env, f"PATH={DEFAULT_PATH}")
+            self.change(env=env)
         for entry in env:
             self.set_variable(_name(entry), entry.partition("=")[2])
-        if folder := self.text("WorkingDir"):
+        if folder := self.run.working_dir:
             self.change_folder(folder)
 
     def set_env(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Set environment variables of the image, in place where they exist."""
-        env = self.texts("Env")
+        env = list(self.run.env)
         places: dict[str, int] = {}
         for number, entry in enumerate(env):
             places.setdefault(_name(entry), number)
@@ -177,16 +159,18 @@ class StageState:
                 places[name] = len(env)
                 env.append(f"{name}={value}")
             self.set_variable(name, value)
-        self.run["Env"] = env
+        self.change(env=tuple(env))
 
     def record(self, created_by: str, *, layer: bool = False, author: str = "") -> None:
         """Add a history entry; `layer` says that the instruction makes one."""
-        entry: JSONObject = {"created_by": created_by, "comment": HISTORY_COMMENT}
-        if author:
-            entry["author"] = author
-        if not layer:
-            entry["empty_layer"] = True
-        self.history.append(entry)
+        self.history.append(
+            HistoryEntry(
+                created_by=created_by,
+                comment=HISTORY_COMMENT,
+                author=author,
+                empty_layer=not layer,
+            )
+        )
 
     def step_name(self, text: str, prefix: str) -> str:
         """Return what people see of the next step that makes a vertex."""
@@ -208,8 +192,8 @@ class StageState:
             index=index,
             platform=self.platform,
             vertex=self.vertex,
-            config=copy.deepcopy(self.config),
-            history=copy.deepcopy(self.history),
+            config=self.config,
+            history=list(self.history),
             variables=dict(self.variables),
             build_args=dict(self.build_args),
             has_workdir=self.has_workdir,

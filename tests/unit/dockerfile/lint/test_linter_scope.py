@@ -305,11 +305,11 @@ def test_findings_before_an_error_are_kept() -> None:
 class _Foreign(Images):
     """Base images of another platform than was asked for."""
 
-    platform: Mapping[str, str] = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    platform = Platform(os="linux", architecture="arm64", variant="v8")
 
     def resolve(self, reference: str, platform: Platform) -> BaseImage:
         base = super().resolve(reference, platform)
-        return replace(base, config={**base.config, **self.platform})
+        return replace(base, config=replace(base.config, platform=self.platform))
 
 
 def test_the_platform_of_a_base_that_a_stage_needs() -> None:

@@ -1,74 +1,47 @@
-from polyarch.dockerfile.lowering.imageconfig import set_platform, with_target, written
+from polyarch.digest import DiffID, sha256
+from polyarch.dockerfile.lowering.imageconfig import inherited, target_platform
+from polyarch.oci.config import HistoryEntry, ImageConfig, RunConfig
 from polyarch.platforms import Platform
 
 AMD64 = Platform(os="linux", architecture="amd64")
 
 
-def test_what_another_builder_noted_is_left_out() -> None:
-    config: dict[str, object] = {
-        "architecture": "amd64",
-        "os": "linux",
-        "author": "me",
-        "docker_version": "1.0",
-        "container_config": {"Cmd": ["x"]},
-        "moby.buildkit.cache.v0": "e30=",
-        "config": {"Hostname": "abc", "Image": "sha256:0", "Cmd": ["sh"], "StopTimeout": 3},
-    }
-    assert written(config) == {
-        "architecture": "amd64",
-        "os": "linux",
-        "author": "me",
-        "config": {"Cmd": ["sh"]},
-    }
+def test_what_another_builder_noted_is_not_handed_on() -> None:
+    base = ImageConfig(
+        platform=AMD64,
+        run=RunConfig(cmd=("sh",), rest={"Hostname": "abc", "StopTimeout": 3}),
+        author="me",
+        rest={"docker_version": "1.0", "moby.buildkit.cache.v0": "e30="},
+    )
+    assert inherited(base) == ImageConfig(platform=AMD64, run=RunConfig(cmd=("sh",)), author="me")
 
 
-def test_what_says_nothing_is_left_out() -> None:
-    run: dict[str, object] = {
-        "Cmd": [],
-        "Env": None,
-        "User": "",
-        "Volumes": {},
-        "ArgsEscaped": False,
-        "Labels": {},
-    }
-    config: dict[str, object] = {
-        "architecture": "amd64",
-        "os": "linux",
-        "author": "",
-        "config": run,
-    }
-    assert written(config) == {"architecture": "amd64", "os": "linux", "config": {}}
-    assert written({"config": None}) == {"config": {}}
-
-
-def test_an_empty_health_check_stays() -> None:
-    assert written({"config": {"Healthcheck": {"Test": [], "Other": 1}}}) == {
-        "config": {"Healthcheck": {}}
-    }
-    assert written({"config": {"Healthcheck": {"Test": ["NONE"], "Retries": 0}}}) == {
-        "config": {"Healthcheck": {"Test": ["NONE"]}}
-    }
+def test_layers_and_what_tells_of_them_are_not_handed_on() -> None:
+    base = ImageConfig(
+        platform=AMD64,
+        diff_ids=(DiffID(sha256(b"")),),
+        history=(HistoryEntry(created_by="RUN x"),),
+        created="2020-01-01T00:00:00Z",
+    )
+    assert inherited(base) == ImageConfig(platform=AMD64)
 
 
 def test_the_target_goes_before_the_base() -> None:
-    config: dict[str, object] = {"os": "windows", "architecture": "arm64", "os.version": "10"}
-    with_target(config, AMD64)
-    assert config == {"os": "linux", "architecture": "amd64"}
+    base = Platform(os="windows", architecture="arm64", os_version="10")
+    assert target_platform(base, AMD64) == AMD64
 
 
 def test_what_the_target_leaves_open_stays() -> None:
-    config: dict[str, object] = {"os": "linux", "architecture": "amd64", "variant": "v2"}
-    with_target(config, AMD64)
-    assert config == {"os": "linux", "architecture": "amd64", "variant": "v2"}
+    base = Platform(os="linux", architecture="amd64", variant="v2")
+    assert target_platform(base, AMD64) == base
+
+
+def test_features_stay_whatever_the_target_is() -> None:
+    base = Platform(os="windows", architecture="amd64", os_features=("win32k",))
+    expected = Platform(os="linux", architecture="amd64", os_features=("win32k",))
+    assert target_platform(base, AMD64) == expected
 
 
 def test_the_platform_of_a_base_is_normalized() -> None:
-    config: dict[str, object] = {"os": "linux", "architecture": "aarch64", "variant": "v8"}
-    with_target(config, None)
-    assert config == {"os": "linux", "architecture": "arm64"}
-
-
-def test_set_platform_leaves_nothing_of_the_one_before() -> None:
-    config: dict[str, object] = {"os.version": "10", "os.features": ["a"], "variant": "v7"}
-    set_platform(config, Platform(os="linux", architecture="arm", os_features=("b",)))
-    assert config == {"os": "linux", "architecture": "arm", "os.features": ["b"]}
+    base = Platform(os="linux", architecture="aarch64", variant="v8")
+    assert target_platform(base, None) == Platform(os="linux", architecture="arm64")

@@ -40,11 +40,11 @@ def lowered(text: str, /, platform: Platform = AMD64, **options: object) -> Lowe
 
 
 def history(text: str, **options: object) -> list[str]:
-    return [str(entry["created_by"]) for entry in lowered(text, AMD64, **options).history]
+    return [entry.created_by for entry in lowered(text, AMD64, **options).config.history]
 
 
 def run_config(text: str, **options: object) -> object:
-    return lowered(text, AMD64, **options).config["config"]
+    return lowered(text, AMD64, **options).config.run.to_json()
 
 
 def names(image: Lowered) -> list[str]:
@@ -164,13 +164,13 @@ def test_args_pass_into_stages_built_from_a_stage() -> None:
 def test_onbuild_comes_first_and_leaves_the_config() -> None:
     image = lowered("FROM onbuild\nRUN two")
 
-    assert [str(entry["created_by"]) for entry in image.history] == [
+    assert [entry.created_by for entry in image.config.history] == [
         "base",
         "RUN /bin/sh -c one # buildkit",
         "COPY . /x # buildkit",
         "RUN /bin/sh -c two # buildkit",
     ]
-    assert image.config["config"] == {"Env": [PATH], "Cmd": ["sh"]}
+    assert image.config.run.to_json() == {"Env": [PATH], "Cmd": ["sh"]}
 
 
 def test_names_of_steps() -> None:
@@ -222,14 +222,14 @@ def test_platforms_share_what_is_equal() -> None:
 
 
 def test_explicit_platform_decides_the_config() -> None:
-    assert lowered("FROM scratch", ARM, is_explicit=True).config["variant"] == "v7"
+    assert lowered("FROM scratch", ARM, is_explicit=True).config.platform.variant == "v7"
 
 
 @pytest.mark.parametrize("is_explicit", [False, True])
 def test_nothing_has_no_platform_of_its_own(*, is_explicit: bool) -> None:
     image = lowered("FROM --platform=linux/arm64 scratch", AMD64, is_explicit=is_explicit)
 
-    assert image.config["architecture"] == "amd64"
+    assert image.config.platform.architecture == "amd64"
 
 
 def test_copy_from_an_image_is_for_the_stages_platform() -> None:
@@ -321,7 +321,7 @@ def test_windows_paths_are_written_both_ways() -> None:
         if isinstance(action, CopyAction)
     ]
     assert copies == ["/b/c", "/w/x"]
-    assert image.config["config"] == {"WorkingDir": "\\w"}
+    assert image.config.run.to_json() == {"WorkingDir": "\\w"}
 
 
 COMMIT = "0123456789" * 4

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lowering import AMD64, ARM64, IMAGES, Images
+from lowering import AMD64, ARM64, IMAGES, PATH, Images
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import parse
@@ -14,6 +14,7 @@ from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import ExecOp, FileOp, ImageOp, LocalOp, MkdirAction
 from polyarch.oci.base import BaseImage
+from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.platforms import Platform
 from polyarch.record import replace
 
@@ -28,7 +29,8 @@ class Whole:
 
     def resolve(self, reference: str, platform: Platform) -> BaseImage:
         base = Images({reference: {}}).resolve(reference, platform)
-        return replace(base, config={**base.config, **self.config})
+        config = ImageConfig.from_json({**base.config.to_json(), **self.config})
+        return replace(base, config=config)
 
 
 def lowered(
@@ -44,7 +46,7 @@ def names(image: Lowered) -> list[str]:
 
 
 def history(image: Lowered) -> list[object]:
-    return [entry["created_by"] for entry in image.history]
+    return [entry.created_by for entry in image.config.history]
 
 
 def platforms_of_images(image: Lowered) -> list[Platform]:
@@ -56,7 +58,7 @@ def platforms_of_images(image: Lowered) -> list[Platform]:
 
 def test_nothing_has_the_platform_of_the_result() -> None:
     image = lowered("FROM --platform=linux/arm64 scratch\nENV A=1")
-    assert image.config["architecture"] == "amd64"
+    assert image.config.platform.architecture == "amd64"
 
 
 def test_images_copied_from_are_for_the_target_whatever_the_stage_runs_on() -> None:
@@ -83,7 +85,7 @@ def test_a_blank_base_is_refused_even_if_nobody_needs_the_stage() -> None:
 
 def test_a_windows_stage_has_its_own_shell_and_no_path() -> None:
     image = lowered("FROM scratch\nCMD echo x", Platform(os="windows", architecture="amd64"))
-    assert image.config["config"] == {
+    assert image.config.run.to_json() == {
         "WorkingDir": "\\",
         "Cmd": ["cmd", "/S", "/C", "echo x"],
         "ArgsEscaped": True,
@@ -111,7 +113,10 @@ def test_files_of_windows_images_are_refused(text: str, line: int) -> None:
 def test_a_windows_image_can_be_configured() -> None:
     windows = Platform(os="windows", architecture="amd64")
     image = lowered("FROM x\nENV A=1\n", windows, images=WINDOWS_BASE, is_explicit=True)
-    assert (image.config["os.version"], image.history[-1]["created_by"]) == ("10.0.1", "ENV A=1")
+    assert (image.config.platform.os_version, image.config.history[-1].created_by) == (
+        "10.0.1",
+        "ENV A=1",
+    )
 
 
 # --- names ---
@@ -215,7 +220,7 @@ def test_triggers_of_a_stage_run_in_the_stage_from_it_only() -> None:
     text = "FROM base AS a\nONBUILD ENV X=1\nENV Y=$X\nFROM a AS b\nENV Z=$X\nFROM b\nENV W=2"
     image = lowered(text)
     assert history(image) == ["base", "ENV Y=", "ENV X=1", "ENV Z=1", "ENV W=2"]
-    assert "OnBuild" not in image.config["config"]  # type: ignore[operator]
+    assert not image.config.run.on_build
 
 
 def test_all_triggers_count_as_steps() -> None:
@@ -269,19 +274,19 @@ def test_names_that_no_context_takes(name: str) -> None:
 def test_the_base_is_normalized() -> None:
     base = Whole({"architecture": "arm64", "variant": "v8", "docker_version": "1", "author": "me"})
     image = lowered("FROM x", ARM64, images=base)
-    assert image.config == {
-        "architecture": "arm64",
-        "os": "linux",
-        "author": "me",
-        "config": {"Env": image.config["config"]["Env"], "Cmd": ["sh"]},  # type: ignore[index]
-    }
+    assert image.config == ImageConfig(
+        platform=ARM64,
+        run=RunConfig(env=(PATH,), cmd=("sh",)),
+        history=image.config.history,
+        author="me",
+    )
 
 
 def test_a_relative_folder_of_the_base_becomes_absolute() -> None:
     image = lowered("FROM x\nWORKDIR y", images=Whole({"config": {"WorkingDir": "/w/"}}))
-    assert image.config["config"]["WorkingDir"] == "/w/y"  # type: ignore[index]
+    assert image.config.run.working_dir == "/w/y"
     image = lowered("FROM x", images=Whole({"config": {"WorkingDir": "w"}}))
-    assert image.config["config"]["WorkingDir"].startswith("/")  # type: ignore[index]
+    assert image.config.run.working_dir.startswith("/")
 
 
 def test_the_config_of_the_base_stage_goes_before_its_arguments() -> None:
@@ -298,13 +303,13 @@ def test_what_is_set_last_is_last_in_the_environment() -> None:
     image = lowered("FROM base\nENV A=1 B=2\nARG C=3\nENV A=4\nRUN x\n")
     assert isinstance(image.vertex.op, ExecOp)
     assert image.vertex.op.env[-3:] == ("B=2", "C=3", "A=4")
-    assert image.config["config"]["Env"][1:] == ["A=4", "B=2"]  # type: ignore[index]
+    assert image.config.run.env[1:] == ("A=4", "B=2")
 
 
 def test_of_doubles_in_the_base_env_replaces_the_first() -> None:
     base = Whole({"config": {"Env": ["PATH=/p", "A=1", "A=2"]}})
     image = lowered("FROM x\nENV A=3", images=base)
-    assert image.config["config"]["Env"] == ["PATH=/p", "A=3", "A=2"]  # type: ignore[index]
+    assert image.config.run.env == ("PATH=/p", "A=3", "A=2")
 
 
 def made(image: Lowered) -> object:
@@ -316,7 +321,7 @@ def made(image: Lowered) -> object:
 
 def test_an_absolute_folder_stays_as_it_is_written() -> None:
     image = lowered("FROM scratch\nWORKDIR /a/../b//\n")
-    assert image.config["config"]["WorkingDir"] == "/a/../b//"  # type: ignore[index]
+    assert image.config.run.working_dir == "/a/../b//"
     assert history(image) == ["WORKDIR /a/../b//"]
     assert made(image) == "/b"
 
@@ -347,7 +352,7 @@ def test_a_folder_of_another_drive_is_refused(text: str) -> None:
 
 def test_an_empty_command_is_left_out() -> None:
     image = lowered("FROM base\nCMD []\nENTRYPOINT []\n")
-    assert image.config["config"].keys() == {"Env", "ArgsEscaped"}  # type: ignore[attr-defined]
+    assert image.config.run.to_json().keys() == {"Env", "ArgsEscaped"}
     assert history(image)[1:] == ["CMD []", "ENTRYPOINT []"]
 
 
@@ -360,7 +365,7 @@ def test_ranges_of_ports_stay_together() -> None:
 @pytest.mark.parametrize("signal", ["9", "-9", "+9", "sigterm", "RTMIN+15", "SIGRTMAX-14", "CLD"])
 def test_signals(signal: str) -> None:
     image = lowered(f"FROM scratch\nSTOPSIGNAL {signal}\n")
-    assert image.config["config"]["StopSignal"] == signal  # type: ignore[index]
+    assert image.config.run.stop_signal == signal
 
 
 @pytest.mark.parametrize("signal", ["0", "RTMIN+16", "RTMAX-15", "RTMIN-1", "UNUSED", "1.5"])

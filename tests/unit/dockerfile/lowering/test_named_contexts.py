@@ -62,10 +62,8 @@ def test_a_stage_that_is_the_target() -> None:
     image = lowered("FROM base AS one\nENV A=1\nCOPY x /\n", one="docker-image://onbuild")
 
     assert read(image) == ["onbuild"]
-    config = image.config["config"]
-    assert isinstance(config, dict)
-    assert config["OnBuild"] == ["RUN one", "COPY . /x"]
-    assert "A=1" not in config["Env"]
+    assert image.config.run.on_build == ("RUN one", "COPY . /x")
+    assert "A=1" not in image.config.run.env
 
 
 def test_one_for_a_platform_goes_first() -> None:
@@ -102,6 +100,4 @@ def test_an_image_of_a_layout() -> None:
     )
 
     assert read(image) == ["oci-layout://folder:tag"]
-    config = image.config["config"]
-    assert isinstance(config, dict)
-    assert config["Labels"] == {"a": "b"}
+    assert image.config.run.labels == {"a": "b"}
