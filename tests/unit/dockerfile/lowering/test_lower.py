@@ -35,7 +35,7 @@ OPTIONS = LowerOptions(build_platform=AMD64)
 
 def lowered(text: str, /, platform: Platform = AMD64, **options: object) -> Lowered:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
-    chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
+    chosen = replace(OPTIONS, **options)
     return lower(dockerfile, platform, options=chosen, maker=GraphMaker(), images=IMAGES)
 
 

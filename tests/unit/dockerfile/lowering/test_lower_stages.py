@@ -37,7 +37,7 @@ def lowered(
     text: str, /, platform: Platform = AMD64, images: BaseImages = IMAGES, **options: object
 ) -> Lowered:
     dockerfile = parse(SourceText(name="Dockerfile", text=text))
-    chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
+    chosen = replace(OPTIONS, **options)
     return lower(dockerfile, platform, options=chosen, maker=GraphMaker(), images=images)
 
 
