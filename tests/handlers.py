@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from engines import SOURCE
 from polyarch.emulation.binfmt import HANDLERS
 
-__all__ = ["Enclave", "enclave", "handler_lines"]
+__all__ = ["Enclave", "architectures_of", "enclave", "handler_lines"]
 
 _KEEPER = """
 import json, sys
@@ -95,3 +95,10 @@ def enclave(lines: Sequence[bytes]) -> Iterator[Enclave]:
             yield Enclave(pid=keeper.pid)
         finally:
             keeper.kill()
+
+
+def architectures_of(header: bytes) -> tuple[str, ...]:
+    """The architectures, sorted, whose programs begin like `header`: what the kernel would say."""
+    return tuple(
+        sorted(each.architecture for each in HANDLERS if each.as_entry("", "").matches(header))
+    )

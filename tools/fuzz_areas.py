@@ -33,7 +33,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import parse as parse_platform
 from polyarch.text.filemode import parse_mode
 from polyarch.text.giturl import parse_git_reference
-from polyarch.text.ignore import Matcher, kept_files, read_patterns
+from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.text.owner import has_names
 from polyarch.text.wildcard import compile_name, split_pattern
 from tools.beside import PROJECT, find_beside
@@ -153,6 +153,7 @@ def _same(ours: object, theirs: object) -> None:
 
 def _check_ignore(data: bytes) -> str:
     from ignore_model import files_sent, is_ignored  # noqa: PLC0415 found by the path above only
+    from ignoring import kept_files  # noqa: PLC0415
 
     # Each path is compared with each pattern: of thousands of those, that is the time.
     files = FILES if len(data) < _LONG else FILES[:4]

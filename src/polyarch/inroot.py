@@ -20,6 +20,7 @@ from pathlib import Path
 
 from polyarch import syscalls
 from polyarch.errors import InputError
+from polyarch.look import Status
 
 __all__ = [
     "NODE_XATTR",
@@ -28,7 +29,6 @@ __all__ = [
     "get_node",
     "get_owner",
     "make_node",
-    "open_in_root",
     "open_regular",
     "read_small",
     "resolve",
@@ -94,14 +94,6 @@ def _link(root: Path, folder: list[str], name: str) -> str | None:
         return None  # no link, or nothing at all
 
 
-def open_in_root(root: Path, path: str, flags: int, mode: int = 0o666) -> int:
-    """Open `path` inside `root` and return the file descriptor, closed on exec.
-
-    Raises what `resolve` and `os.open` raise.
-    """
-    return os.open(resolve(root, path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-
-
 def open_regular(path: Path | str, *, root: Path | None = None) -> int:
     """Open a regular file of others for reading; return the descriptor, closed on exec.
 
@@ -146,7 +138,7 @@ def _handle(root: Path, path: str) -> int:
         if error.errno not in _NO_OPENAT2:
             raise
         # A kernel before 5.6, or one that is told to refuse what it doesn't know.
-        return open_in_root(root, path, os.O_PATH)
+        return os.open(resolve(root, path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     finally:
         os.close(top)
 
@@ -169,7 +161,7 @@ def set_owner(path: str | Path | int, uid: int, gid: int, *, fresh: bool = False
             os.removexattr(path, OWNER_XATTR, follow_symlinks=isinstance(path, int))
 
 
-def get_owner(path: str | Path, status: os.stat_result | None = None) -> tuple[int, int]:
+def get_owner(path: str | Path, status: Status | None = None) -> tuple[int, int]:
     """Return the wanted (uid, gid) of `path`, not following a link.
 
     `status` is its `os.lstat`, for those who have it already.
@@ -198,7 +190,7 @@ def make_node(path: str | Path, mode: int, device: int) -> None:
         _record(path, NODE_XATTR, f"{kind}:{os.major(device)}:{os.minor(device)}")
 
 
-def get_node(path: str | Path, status: os.stat_result) -> tuple[int, int]:
+def get_node(path: str | Path, status: Status) -> tuple[int, int]:
     """Return the wanted (file type and mode, device) of `path`, whose `os.lstat` is `status`."""
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         recorded = _recorded(path, NODE_XATTR)

@@ -34,17 +34,13 @@ __all__ = [
     "MOUNT_ATTR_RDONLY",
     "MOUNT_ATTR_STRICTATIME",
     "MS_BIND",
-    "MS_MOVE",
-    "MS_NOATIME",
     "MS_NODEV",
     "MS_NOEXEC",
     "MS_NOSUID",
     "MS_PRIVATE",
     "MS_RDONLY",
     "MS_REC",
-    "MS_RELATIME",
     "MS_REMOUNT",
-    "MS_SHARED",
     "MS_SLAVE",
     "OPEN_TREE_CLONE",
     "RESOLVE_BENEATH",
@@ -55,12 +51,10 @@ __all__ = [
     "bpf_attach",
     "bpf_load",
     "capability_bounding_drop",
-    "capability_bounding_has",
     "capget",
     "capset",
     "fork_into_cgroup",
     "fsconfig_create",
-    "fsconfig_fd",
     "fsconfig_flag",
     "fsconfig_string",
     "fsmount",
@@ -78,7 +72,6 @@ __all__ = [
     "seccomp_listener",
     "set_ambient_capability",
     "set_child_subreaper",
-    "set_no_new_privs",
     "set_parent_death_signal",
     "setfsgid",
     "setfsuid",
@@ -106,14 +99,10 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
-MS_NOATIME = 1024
 MS_BIND = 4096
-MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
-MS_SHARED = 1 << 20
-MS_RELATIME = 1 << 21
 MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY = 1
@@ -150,17 +139,14 @@ _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
-_FSCONFIG_SET_FD = 5
 _FSCONFIG_CMD_CREATE = 6
 _MOVE_MOUNT_F_EMPTY_PATH = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
-_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _SECCOMP_MODE_FILTER = 2
@@ -321,16 +307,6 @@ def set_child_subreaper() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def set_no_new_privs() -> None:
-    """Let no later exec of the caller gain privileges."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
-def capability_bounding_has(capability: int) -> bool:
-    """Tell whether the bounding set holds `capability`; OSError (EINVAL) if there is no such one."""
-    return prctl(_PR_CAPBSET_READ, capability) == 1
-
-
 def capability_bounding_drop(capability: int) -> None:
     """Take `capability` out of the bounding set, for good."""
     prctl(_PR_CAPBSET_DROP, capability)
@@ -462,11 +438,6 @@ def fsconfig_string(fd: int, key: str, value: Path) -> None:
 def fsconfig_flag(fd: int, key: str) -> None:
     """Set a parameter that has no value."""
     _fsconfig(fd, _FSCONFIG_SET_FLAG, key, None, 0)
-
-
-def fsconfig_fd(fd: int, key: str, value: int) -> None:
-    """Set a parameter to an open file."""
-    _fsconfig(fd, _FSCONFIG_SET_FD, key, None, value)
 
 
 def fsconfig_create(fd: int) -> None:

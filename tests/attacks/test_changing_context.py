@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from polyarch.errors import InputError
 from polyarch.worker.copy import Copier
+from polyarch.worker.steady import SteadyDirectory
 from polyarch.worker.tree import SourceTree, find_path
 from programs import Person
 
@@ -78,12 +80,14 @@ def test_what_was_seen_is_what_is_copied(context: Path, tmp_path: Path, change: 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_was_seen_is_what_is_hashed(context: Path, change: Change) -> None:
     tree = SourceTree(root=context, is_context=True)
-    (listed,) = tree.entries(context / "dir")
-    status = listed.stat(follow_symlinks=False)
+    ((name, status),) = tree.entries(context / "dir")
     change(context)
 
-    with pytest.raises(InputError, match=r"changed while it was read$"):
-        os.close(tree.open(f"{context}/dir/file", status))
+    with closing(SteadyDirectory(f"{context}/dir")) as directory:
+        with pytest.raises(InputError, match=r"dir/file changed while it was read$"):
+            os.close(directory.open(name, status))
+        with pytest.raises(InputError, match=r"dir/file changed while it was read$"):
+            directory.read(name, status)
 
 
 def test_a_folder_that_became_a_link_is_not_listed(context: Path) -> None:

@@ -36,7 +36,8 @@ from polyarch.layer.compress import Compression, compress, decompressed
 from polyarch.layer.tar import DIRECTORY, Entry, TarWriter, header
 from polyarch.layer.tarread import Limits, TarReader
 from polyarch.progress import CancelToken, cancellable
-from polyarch.worker.tree import SourceTree, hash_file, select
+from polyarch.worker.tree import SourceTree, hash_file
+from polyarch.worker.walk import select
 from programs import Person
 from registry import serving
 from servers import RealRegistry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ignoring import kept_files
 from polyarch.dockerfile.expand.expand import (
     DISPLAY,
     HEREDOC,
@@ -38,7 +39,7 @@ from polyarch.dockerfile.syntax.mount import Mount, parse_mount
 from polyarch.dockerfile.syntax.statement import Statement
 from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.graph.location import SourceText
-from polyarch.text.ignore import Matcher, clean_path, kept_files, read_patterns
+from polyarch.text.ignore import Matcher, clean_path, read_patterns
 
 Json = object
 

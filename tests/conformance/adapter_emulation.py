@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from handlers import architectures_of
 from polyarch.emulation import qemu
-from polyarch.emulation.binfmt import architectures_of, get_handler
+from polyarch.emulation.binfmt import get_handler
 
 
 def elf_binfmt(architecture: str) -> dict[str, str]:

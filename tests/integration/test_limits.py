@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from engines import User
+from polyarch.engine.programs import host_resolv_conf
+from polyarch.runtime.step import Network
 from programs import Person, person
 from servers import RealRegistry
 
@@ -114,6 +116,15 @@ def test_ulimits_memory_to_share_and_names(
     )
 
     assert lines == ["77", "unlimited", "256", "box", "127.0.0.1\there", "2001:db8::1\tsix"]
+
+
+def test_a_step_without_a_network_gets_no_server_of_this_machine(
+    root: Person, registry: RealRegistry
+) -> None:
+    lines = said(root, registry, "--network=none cat /etc/resolv.conf")
+
+    assert lines == host_resolv_conf(Network.NONE).splitlines()
+    assert not any(line.startswith("nameserver 127.") for line in lines)
 
 
 def test_a_ulimit_that_cannot_be_raised(ordinary: Person, registry: RealRegistry) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from namespaces import in_mount_namespace, in_user_namespace
+from polyarch.errors import NotFound
 from polyarch.layer.apply import apply
 from polyarch.layer.changes import write_layer
 from polyarch.layer.tarread import TarReader
@@ -139,6 +140,34 @@ def test_four_hundred_layers(tmp_path: Path) -> None:
             assert len(os.listdir(draft.root)) == 400
 
     in_mount_namespace(work)
+
+
+def test_a_layer_that_went_after_it_was_found(tmp_path: Path) -> None:
+    def work() -> None:
+        snapshots = opened(tmp_path)
+        with snapshots.prepare([BASE, TOP]):
+            pass
+        Store(tmp_path).discard(tmp_path / "snapshots" / BASE)
+        with pytest.raises(NotFound, match="the snapshot base isn't in the store"):
+            snapshots.prepare([BASE, TOP]).__enter__()
+
+    in_mount_namespace(work)
+
+
+@either
+def test_a_draft_leaves_nothing_beside_its_layer(tmp_path: Path, enter: Enter) -> None:
+    def work() -> None:
+        store = Store(tmp_path)
+        snapshots = open_snapshotter(store, "overlay")
+        snapshots.unpack(BASE, lambda folder: plant(folder, {"d/a": "1"}))
+        with snapshots.prepare([BASE]) as draft:
+            (draft.root / "d/a").unlink()
+            draft.commit(NEW)
+        with snapshots.prepare([BASE]) as draft:
+            (draft.root / "d/a").unlink()
+        assert [path for path in store.scratch.rglob("*") if path.parent != store.scratch] == []
+
+    enter(work)
 
 
 def test_a_killed_draft_leaves_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from polyarch.inroot import (
     get_node,
     get_owner,
     make_node,
-    open_in_root,
     resolve,
     set_owner,
 )
@@ -55,13 +54,6 @@ def test_resolve_refuses_a_loop(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="too many symbolic links in 'a/x'"):
         resolve(tmp_path, "a/x")
-
-
-def test_open_in_root_follows_links_inside(tmp_path: Path) -> None:
-    plant(tmp_path, {"etc/passwd": "ours", "link": "-> /etc/passwd"})
-
-    with open(open_in_root(tmp_path, "link", os.O_RDONLY)) as file:
-        assert file.read() == "ours"
 
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -119,17 +111,6 @@ def test_resolve_without_the_last_link_resolves_its_folder(
 
             assert found == root or os.path.realpath(found.parent) == str(found.parent)
             assert found == root or root in found.parents
-
-
-def test_open_in_root_does_not_follow_a_link_that_appears(tmp_path: Path) -> None:
-    plant(tmp_path, {"folder": None})
-    with pytest.raises(IsADirectoryError):
-        open_in_root(tmp_path, "folder", os.O_WRONLY)
-
-    descriptor = open_in_root(tmp_path, "new", os.O_WRONLY | os.O_CREAT, 0o640)
-    os.close(descriptor)
-
-    assert (tmp_path / "new").stat().st_mode & 0o7777 == 0o640
 
 
 def test_an_owner_that_is_not_mapped_is_recorded(tmp_path: Path) -> None:

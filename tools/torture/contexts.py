@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -82,23 +83,43 @@ def _change(folder: Path, done: threading.Event, chance: random.Random) -> None:
         done.wait(chance.random() * 0.004)
 
 
+def _open(path: Path, flags: int) -> int:
+    """Open what is a file by now: what became a link leads to the machine's own, a pipe never opens."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+def _write(path: Path, flags: int, data: bytes) -> None:
+    descriptor = _open(path, flags)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
 def _rewrite(path: Path, chance: random.Random) -> None:
-    path.write_bytes(chance.randbytes(3000))
+    _write(path, os.O_TRUNC, chance.randbytes(3000))
 
 
 def _rewrite_unnoticed(path: Path, chance: random.Random) -> None:
-    status = path.stat()
-    path.write_bytes(chance.randbytes(status.st_size))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    status = path.lstat()
+    _write(path, os.O_TRUNC, chance.randbytes(min(status.st_size, 1 << 20)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
 def _grow(path: Path, chance: random.Random) -> None:
-    with path.open("ab") as file:
-        file.write(chance.randbytes(chance.randrange(1, 200_000)))
+    _write(path, os.O_APPEND, chance.randbytes(chance.randrange(1, 200_000)))
 
 
 def _shrink(path: Path, chance: random.Random) -> None:
-    os.truncate(path, chance.randrange(100))
+    descriptor = _open(path, 0)
+    try:
+        os.ftruncate(descriptor, chance.randrange(100))
+    finally:
+        os.close(descriptor)
 
 
 def _vanish(path: Path, _chance: random.Random) -> None:

@@ -17,7 +17,7 @@ from polyarch.emulation.advertised import in_order
 from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, status_json
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.machine import Change, install, mounted, uninstall
-from polyarch.emulation.probe import Runnable, RunsHow, executed
+from polyarch.emulation.probe import executed
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError
 from polyarch.paths import state_folder
@@ -106,10 +106,7 @@ def _version(context: Context) -> str:
     facts = _facts(context)
     qemu = "none"
     for handler in HANDLERS:
-        platform = Runnable(
-            os="linux", architecture=handler.architecture, variant="", how=RunsHow.EMULATOR
-        )
-        emulator = find_emulator(platform, facts, context.environ)
+        emulator = find_emulator(handler.architecture, facts, context.environ)
         if emulator is not None:
             qemu = "v" + ".".join(map(str, emulator.version))
             break

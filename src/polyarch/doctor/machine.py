@@ -11,7 +11,7 @@ from pathlib import Path
 from polyarch.doctor.check import Check, Grade
 from polyarch.emulation.binfmt import HANDLERS
 from polyarch.emulation.facts import Facts
-from polyarch.emulation.probe import Runnable, RunsHow, runnable
+from polyarch.emulation.probe import RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
 from polyarch.golang.units import human_size
 from polyarch.namespaces.subids import find_id_trouble
@@ -122,8 +122,7 @@ def emulators(root: Path, environ: Mapping[str, str]) -> Iterator[Check]:
     running = {each.architecture: each.how for each in runnable(facts, environ)}
     for handler in HANDLERS:
         architecture = handler.architecture
-        bare = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
-        emulator = find_emulator(bare, facts, environ)
+        emulator = find_emulator(architecture, facts, environ)
         match running.get(architecture):
             case RunsHow.NATIVE:
                 yield _architecture(architecture, "natively")

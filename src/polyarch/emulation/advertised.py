@@ -36,10 +36,7 @@ def in_order(found: Sequence[Runnable]) -> tuple[Platform, ...]:
     """Return platforms, the native one first, in the order in which BuildKit advertises them."""
     native = found[0].architecture if found else ""
     ordered = sorted(found, key=lambda each: _place(each, native))
-    return tuple(
-        Platform(os=each.os, architecture=each.architecture, variant=each.variant)
-        for each in ordered
-    )
+    return tuple(each.platform for each in ordered)
 
 
 def _place(each: Runnable, native: str) -> int:

@@ -25,7 +25,6 @@ __all__ = [
     "BinfmtMount",
     "Entry",
     "Handler",
-    "architectures_of",
     "get_handler",
     "parse_entry",
     "status_json",
@@ -55,10 +54,6 @@ class Handler:
     def entry(self) -> str:
         """The name under which the handler is registered."""
         return f"qemu-{self.qemu}"
-
-    def matches(self, header: bytes) -> bool:
-        """Tell whether a file that begins with `header` is such a program."""
-        return self.as_entry("", "").matches(header)
 
     def as_entry(self, interpreter: str, flags: str) -> Entry:
         """Return the entry that starts `interpreter` for such programs."""
@@ -112,11 +107,6 @@ def get_handler(architecture: str) -> Handler:
         if handler.architecture == architecture:
             return handler
     raise InputError(f"unsupported architecture: {architecture}")
-
-
-def architectures_of(header: bytes) -> tuple[str, ...]:
-    """Return the architectures, sorted, whose programs begin like `header`."""
-    return tuple(sorted(each.architecture for each in HANDLERS if each.matches(header)))
 
 
 @frozen

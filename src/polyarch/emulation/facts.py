@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from polyarch.paths import replacing
+
 __all__ = ["Facts", "stamp"]
 
 T = TypeVar("T", bool, int, str, list[str])
@@ -69,10 +71,9 @@ class Facts:
     def _save(self) -> None:
         if self._path is None:
             return
-        temporary = self._path.with_name(f".facts.{os.urandom(6).hex()}")
         with contextlib.suppress(OSError):
             # The store will be there, which is its owner's only.
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps(self._known, indent=1))
-            temporary.replace(self._path)
+            with replacing(self._path) as aside:
+                aside.touch(mode=0o600)
+                aside.write_text(json.dumps(self._known, indent=1))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, get_handler
 from polyarch.emulation.facts import Facts
-from polyarch.emulation.probe import Runnable, RunsHow, executed
+from polyarch.emulation.probe import executed
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import InputError, MachineError, PolyarchError
 from polyarch.platforms import parse
@@ -87,12 +87,8 @@ def _missing(facts: Facts, environ: Mapping[str, str]) -> list[str]:
         handler.architecture
         for handler in HANDLERS
         if handler.architecture not in running
-        and find_emulator(_bare(handler.architecture), facts, environ) is not None
+        and find_emulator(handler.architecture, facts, environ) is not None
     ]
-
-
-def _bare(architecture: str) -> Runnable:
-    return Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
 
 
 def _install(name: str, folder: BinfmtMount, facts: Facts, environ: Mapping[str, str]) -> Change:
@@ -101,7 +97,7 @@ def _install(name: str, folder: BinfmtMount, facts: Facts, environ: Mapping[str,
         handler = get_handler(architecture)
     except InputError:
         return Change(name=name, trouble=f"unsupported architecture: {name}")
-    emulator = find_emulator(_bare(architecture), facts, environ)
+    emulator = find_emulator(architecture, facts, environ)
     if emulator is None:
         path = os.path.join(environ.get("QEMU_BINARY_PATH") or "/usr/bin", handler.entry)
         register = os.path.join(folder.path, "register")

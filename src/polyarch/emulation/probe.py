@@ -11,7 +11,7 @@ The instructions: load 65, load the number of `exit`, trap; assembled by hand or
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
@@ -20,6 +20,7 @@ from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import allows_private
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import InputError
+from polyarch.platforms import Platform
 from polyarch.process import base_environment, run
 from polyarch.record import frozen
 
@@ -89,16 +90,15 @@ class RunsHow(StrEnum):
 
 @frozen
 class Runnable:
-    """A platform (a `PlatformLike`) whose programs run here."""
+    """A platform whose programs run here."""
 
-    os: str
-    architecture: str
-    variant: str
+    platform: Platform
     how: RunsHow
 
-    def __str__(self) -> str:
-        """Write the platform as os/architecture/variant."""
-        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+    @property
+    def architecture(self) -> str:
+        """The architecture of the platform."""
+        return self.platform.architecture
 
 
 def native_architecture() -> str:
@@ -161,8 +161,7 @@ def runnable(facts: Facts, environ: Mapping[str, str] = os.environ) -> tuple[Run
         architecture = handler.architecture
         if any(each.architecture == architecture for each in found):
             continue
-        bare = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
-        if find_emulator(bare, facts, environ) is not None and allows_private(facts):
+        if find_emulator(architecture, facts, environ) is not None and allows_private(facts):
             found += _with_variants(architecture, RunsHow.EMULATOR)
         elif machine_handler(architecture, outer) is not None:
             found += _with_variants(architecture, RunsHow.HANDLER)
@@ -201,10 +200,7 @@ def _native(native: str, facts: Facts) -> list[Runnable]:
     variants = ["", *(f"v{number}" for number in range(2, level + 1))]
     if native == "arm":
         variants = ["v7", "v6"] if os.uname().machine != "armv6l" else ["v6"]
-    found = [
-        Runnable(os="linux", architecture=native, variant=variant, how=RunsHow.NATIVE)
-        for variant in variants
-    ]
+    found = _linux(native, variants, RunsHow.NATIVE)
     sibling = _SIBLINGS.get(native, "")
     if sibling and _runs_sibling(sibling, facts):
         found += _with_variants(sibling, RunsHow.NATIVE)
@@ -212,8 +208,9 @@ def _native(native: str, facts: Facts) -> list[Runnable]:
 
 
 def _with_variants(architecture: str, how: RunsHow) -> list[Runnable]:
-    variants = ("v7", "v6") if architecture == "arm" else ("",)
-    return [
-        Runnable(os="linux", architecture=architecture, variant=variant, how=how)
-        for variant in variants
-    ]
+    return _linux(architecture, ("v7", "v6") if architecture == "arm" else ("",), how)
+
+
+def _linux(architecture: str, variants: Iterable[str], how: RunsHow) -> list[Runnable]:
+    platforms = (Platform(os="linux", architecture=architecture, variant=v) for v in variants)
+    return [Runnable(platform=platform, how=how) for platform in platforms]

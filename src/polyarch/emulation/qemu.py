@@ -1,4 +1,4 @@
-"""Platform -> the QEMU program that runs its programs on this CPU, where it is, and how to set it up.
+"""Architecture -> the QEMU program that runs its programs on this CPU, where it is, and how to set it up.
 
 Only static programs count: a handler's interpreter is opened once (flag `F`), but the loader of a
 dynamic one would be looked for in the root of the step.
@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 from polyarch.emulation.binfmt import Handler, get_handler
 from polyarch.emulation.elf import read_elf_file
@@ -21,7 +20,6 @@ from polyarch.record import frozen
 
 __all__ = [
     "Emulator",
-    "PlatformLike",
     "emulator_from",
     "emulator_name",
     "find_emulator",
@@ -30,22 +28,6 @@ __all__ = [
 
 _BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
 _FOLDER = "/usr/libexec/qemu-binfmt"
-
-
-class PlatformLike(Protocol):
-    """The part of a platform that matters for running its programs."""
-
-    @property
-    def os(self) -> str:
-        """The operating system, in Go's words."""
-
-    @property
-    def architecture(self) -> str:
-        """The architecture, in Go's words."""
-
-    @property
-    def variant(self) -> str:
-        """The variant of the architecture, or an empty text."""
 
 
 def emulator_name(architecture: str) -> str:
@@ -78,21 +60,19 @@ class Emulator:
 
 
 def find_emulator(
-    platform: PlatformLike, facts: Facts, environ: Mapping[str, str] = os.environ
+    architecture: str, facts: Facts, environ: Mapping[str, str] = os.environ
 ) -> Emulator | None:
-    """Find the emulator for the programs of `platform`; all variants of ARM share one.
+    """Find the emulator for Linux programs of an architecture; all variants of it share one.
 
     Looks at `$POLYARCH_QEMU_PATH` and `$QEMU_BINARY_PATH` (folders, like PATH), then on PATH for
     `qemu-X-static`, `qemu-X` and `buildkit-qemu-X`, then where distributions keep those for binfmt.
     """
     try:
-        handler = get_handler(platform.architecture)
+        handler = get_handler(architecture)
     except InputError:
         return None
-    if platform.os != "linux":
-        return None
     path = find_path(handler, environ)
-    return emulator_from(platform, path, facts) if path else None
+    return emulator_from(handler, path, facts) if path else None
 
 
 def find_path(handler: Handler, environ: Mapping[str, str] = os.environ) -> str:
@@ -103,16 +83,12 @@ def find_path(handler: Handler, environ: Mapping[str, str] = os.environ) -> str:
     return ""
 
 
-def emulator_from(platform: PlatformLike, path: str, facts: Facts) -> Emulator:
-    """Return the emulator at `path` for the programs of `platform`, with its version."""
+def emulator_from(handler: Handler, path: str, facts: Facts) -> Emulator:
+    """Return the emulator at `path` for the programs of a handler, with its version."""
     real = os.path.realpath(path)
     version = facts.get(f"qemu version {stamp(real)}", functools.partial(_version, real))
     major, minor = version.split(".")
-    return Emulator(
-        handler=get_handler(platform.architecture),
-        path=real,
-        version=(int(major), int(minor)),
-    )
+    return Emulator(handler=handler, path=real, version=(int(major), int(minor)))
 
 
 def _candidates(handler: Handler, environ: Mapping[str, str]) -> Iterator[str]:

@@ -83,11 +83,11 @@ def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:
     return BinfmtMount(f"/proc/self/fd/{namespaces.outer_binfmt}")
 
 
-def host_resolv_conf() -> str:
-    """Return what steps on the host's network get: the real servers behind systemd's stub, too."""
+def host_resolv_conf(network: Network = Network.HOST) -> str:
+    """Return the resolv.conf of steps on a network: the real servers behind systemd's stub, too."""
     texts = [_read(path) for path in _RESOLV_CONF]
     text = texts[1] if _STUB_SERVER in texts[0] and texts[1] else texts[0]
-    return resolv_conf(text, Network.HOST)
+    return resolv_conf(text, network)
 
 
 def _read(path: str) -> str:

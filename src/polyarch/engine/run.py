@@ -25,7 +25,7 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.stepform import Process, make_step, network_mounts
 
-__all__ = ["ProgramRefused", "RunRequest", "pull_image", "run_image"]
+__all__ = ["ProgramRefused", "RunRequest", "run_image"]
 
 _HOSTNAME = "polyarch"
 
@@ -63,39 +63,19 @@ class RunRequest:
     pull: bool = False
 
 
-def pull_image(
-    engine: Engine,
-    reference: str,
-    platform: Platform | None,
-    *,
-    pull: bool = True,
-    sink: Sink = ignore_events,
-    cancel: CancelToken,
-) -> tuple[BaseImage, Platform]:
-    """Fetch and unpack an image, and keep its name in the local store.
-
-    Returns the image and the platform it is for. Raises NotFound, RegistryError, StoreError.
-    """
-    return _pulled(engine.images(sink), engine, reference, platform, pull=pull, cancel=cancel)[:2]
-
-
 def _pulled(
-    images: ImageSource,
-    engine: Engine,
-    reference: str,
-    platform: Platform | None,
-    *,
-    pull: bool,
-    cancel: CancelToken,
+    engine: Engine, request: RunRequest, sink: Sink, cancel: CancelToken
 ) -> tuple[BaseImage, Platform, LayerStack]:
-    resolver = images.resolver(cancel, pull=pull)
-    name = parse_reference(reference)
-    wanted = normalize(platform or host())
+    """Fetch and unpack the image, and keep its name in the store."""
+    images = engine.images(sink)
+    resolver = images.resolver(cancel, pull=request.pull)
+    name = parse_reference(request.reference)
+    wanted = normalize(request.platform or host())
     root = resolver.root(name, wanted)
-    image = resolver.resolve(reference, wanted)
+    image = resolver.resolve(request.reference, wanted)
     found = wanted if is_index(root.media_type) else _platform_of(image)
-    if platform is not None and not is_index(root.media_type) and found != wanted:
-        raise NotFound(f"{reference} is for {found}, not for {wanted}")
+    if request.platform is not None and not is_index(root.media_type) and found != wanted:
+        raise NotFound(f"{request.reference} is for {found}, not for {wanted}")
     stack = _unpack(images, image, found, cancel)
     if name.digest is None:
         engine.keep(name, root)
@@ -138,14 +118,7 @@ def run_image(
 
     With a terminal all output is its first stream's. Raises NotFound, RegistryError, NoEmulator, InputError.
     """
-    image, platform, stack = _pulled(
-        engine.images(sink),
-        engine,
-        request.reference,
-        request.platform,
-        pull=request.pull,
-        cancel=cancel,
-    )
+    image, platform, stack = _pulled(engine, request, sink, cancel)
     with ExitStack() as resources:
         folder = engine.store.temporary("run")
         folder.mkdir()

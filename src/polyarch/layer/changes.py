@@ -1,9 +1,9 @@
 """What a layer changed, and its tar: the same bytes for the same changes.
 
-There are two ways to find the changes. A snapshot's directory holds them already, in the form of
-overlayfs, together with files that were only copied up and didn't change: those are found by comparing
-them with the layers below, and left out (`layer_changes`). Two whole trees are walked side by side
-(`changes_between`). Both give each directory before what is in it, names in byte order, the root never.
+A snapshot's directory holds its changes already, in the form of overlayfs, together with files that were
+only copied up and didn't change: those are found by comparing them with the layers below, and left out. A
+directory that hides what is below it is walked beside that, as two whole trees. Each directory comes before
+what is in it, names in byte order, the root never.
 
 The rules are those of BuildKit's two differs, as its cache keys hang on the digests:
 - a directory that is unchanged itself is only there as the parent of a change (the writer adds it);
@@ -41,7 +41,7 @@ from polyarch.layer.tar import (
 from polyarch.store.layerform import is_opaque, is_whiteout, look_up
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["Change", "Clamp", "changes_between", "layer_changes", "write_changes", "write_layer"]
+__all__ = ["Change", "Clamp", "layer_changes", "write_changes", "write_layer"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
@@ -92,11 +92,6 @@ def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
     """Find the changes of a layer in overlayfs's form over `lowers`, base first."""
     below = tuple(str(lower) for lower in reversed(lowers))
     yield from _upper_changes(str(upper), "", below)
-
-
-def changes_between(lower: Path, upper: Path) -> Iterator[Change]:
-    """Find the changes that make the whole tree `upper` out of the whole tree `lower`."""
-    yield from _tree_changes(str(upper), "", (str(lower),))
 
 
 def _upper_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:

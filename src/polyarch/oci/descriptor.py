@@ -14,7 +14,11 @@ from polyarch.record import field, frozen
 __all__ = ["DOCUMENT_LIMIT", "Descriptor", "check_document"]
 
 DOCUMENT_LIMIT = 4 << 20
-"""Bytes of a manifest, index or config; none that is any good comes near."""
+"""Bytes of a manifest, an index or a config, which are read as a whole; registries take no longer manifests.
+
+Two things may be longer, and their readers have limits of their own: attestations, which list software, and
+the index of a layout, to which every build adds.
+"""
 
 
 @frozen

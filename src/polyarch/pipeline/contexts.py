@@ -19,7 +19,7 @@ from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.store.statindex import StatIndex
-from polyarch.text.ignore import Matcher, read_patterns
+from polyarch.text.ignore import Matcher, exclusion, read_patterns
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
@@ -326,6 +326,5 @@ def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Ma
             continue
         except OSError as error:
             raise InputError(f"can't read {path}: {error.strerror}") from error
-        patterns = read_patterns(text)
-        return Matcher(patterns) if patterns else None
+        return exclusion(read_patterns(text))
     return None

@@ -1,4 +1,4 @@
-"""What a step needs around it on disk: mount points in its root, network files, a bundle for runc.
+"""What a step needs around it on disk: mount points in its root, a bundle for runc.
 
 A mount needs something to be mounted on. What is missing in the root is made before the step and
 removed after it if it is still empty, with the times of the parents as they were before each: nothing of
@@ -23,13 +23,11 @@ from typing import Any
 from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.network import hosts_file, resolv_conf
 from polyarch.runtime.oci import SYSTEM_FOLDERS
-from polyarch.runtime.step import SHM, Bind, Network, Step
+from polyarch.runtime.step import SHM, Bind, Step
 
-__all__ = ["MountPoint", "mount_points", "network_files", "plan_mount_points", "write_bundle"]
+__all__ = ["MountPoint", "mount_points", "plan_mount_points", "write_bundle"]
 
-_STUB = "/run/systemd/resolve/resolv.conf"
 _MAX_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -260,52 +258,6 @@ def _find_link(name: str, folder: int) -> str | None:
         return os.readlink(name, dir_fd=folder)
     except OSError:
         return None  # no link, or nothing at all
-
-
-def network_files(
-    folder: Path,
-    *,
-    hostname: str,
-    network: Network,
-    extra_hosts: tuple[tuple[str, str], ...] = (),
-    dns: dict[str, Any] | None = None,
-) -> tuple[Bind, ...]:
-    """Write /etc/hosts and /etc/resolv.conf of a step into `folder`; return the mounts for them.
-
-    `extra_hosts` holds pairs of name and address. Raises StoreError.
-    """
-    contents = {
-        "/etc/resolv.conf": resolv_conf(_host_resolv_conf(), network, dns=dns),
-        "/etc/hosts": hosts_file(hostname, extra_hosts),
-    }
-    binds = []
-    for target, text in contents.items():
-        source = folder / os.path.basename(target)
-        try:
-            source.write_text(text)
-            source.chmod(0o644)
-        except OSError as error:
-            raise StoreError(f"{source} can't be written: {error.strerror}") from error
-        flags = ("nosuid", "nodev", "noexec")
-        binds.append(Bind(source=str(source), target=target, read_only=True, flags=flags))
-    return tuple(binds)
-
-
-def _host_resolv_conf() -> str:
-    """Return the host's resolv.conf; systemd's real one if that only names systemd's own server."""
-    text = _read("/etc/resolv.conf")
-    lines = [line.split() for line in text.splitlines()]
-    servers = {words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1}
-    if servers == {"127.0.0.53"}:
-        return _read(_STUB) or text
-    return text
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def write_bundle(folder: Path, config: dict[str, Any]) -> None:

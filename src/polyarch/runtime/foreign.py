@@ -13,28 +13,24 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import Runnable, RunsHow, machine_handler, runs_natively
+from polyarch.emulation.probe import RunsHow, machine_handler, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
-    PlatformLike,
     find_emulator,
     find_path,
 )
 from polyarch.errors import NamespaceForbidden, NoEmulator
+from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
-
-P = TypeVar("P", bound=PlatformLike)
-
 
 # Who emulates one wants programs of the other, too: CPUs and distributions have both.
 _FAMILIES = {
@@ -110,11 +106,11 @@ class ForeignSteps:
         for holder in self._holders.values():
             holder.close()
 
-    def prepare(self, platform: PlatformLike) -> Emulation:
+    def prepare(self, platform: Platform) -> Emulation:
         """Return what a step for `platform` needs. Raises NoEmulator if it can't run here."""
         if self._is_native(platform.architecture):
             return Emulation()
-        emulator = find_emulator(platform, self._facts, self._environ)
+        emulator = self._find(platform.architecture) if platform.os == "linux" else None
         outer = self._outer_entries()
         if emulator is not None:
             with self._lock:
@@ -129,7 +125,7 @@ class ForeignSteps:
                 )
         return self._by_outer_handler(platform, outer)
 
-    def unrunnable(self, platforms: Iterable[P]) -> list[P]:
+    def unrunnable(self, platforms: Iterable[Platform]) -> list[Platform]:
         """Return those of `platforms` whose steps can't run here."""
         refused = []
         for platform in platforms:
@@ -178,8 +174,7 @@ class ForeignSteps:
         self._registered |= set(group) if self._host.rootless else {architecture}
 
     def _find(self, architecture: str) -> Emulator | None:
-        platform = Runnable(os="linux", architecture=architecture, variant="", how=RunsHow.EMULATOR)
-        return find_emulator(platform, self._facts, self._environ)
+        return find_emulator(architecture, self._facts, self._environ)
 
     def _replaced(self, outer: Sequence[Entry]) -> list[str]:
         """Return the architectures for which the machine has a handler, and we have an emulator."""
@@ -197,18 +192,16 @@ class ForeignSteps:
         ours = {get_handler(each).magic for each in self._replaced(outer)}
         return [entry for entry in outer if entry.magic not in ours]
 
-    def _by_outer_handler(self, platform: PlatformLike, outer: Sequence[Entry]) -> Emulation:
+    def _by_outer_handler(self, platform: Platform, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""
         entry = machine_handler(platform.architecture, outer)
         if entry is None:
             raise self.no_emulator([platform])
         return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
 
-    def no_emulator(self, platforms: Sequence[PlatformLike]) -> NoEmulator:
+    def no_emulator(self, platforms: Sequence[Platform]) -> NoEmulator:
         """Return the error that names all of `platforms`, none of which can run here."""
-        names = ", ".join(
-            "/".join(filter(None, (each.os, each.architecture, each.variant))) for each in platforms
-        )
+        names = ", ".join(map(str, platforms))
         if self._forbidden is not None:
             return NoEmulator(
                 f"{names} can't be emulated: {self._forbidden}", hint=self._forbidden.hint

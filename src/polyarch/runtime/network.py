@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from polyarch.runtime.step import Network
 
 __all__ = ["hosts_file", "resolv_conf"]
-
-Json = dict[str, Any]
 
 
 def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
@@ -20,28 +16,16 @@ def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
 _PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844")
 
 
-def resolv_conf(host: str, network: Network, *, dns: Json | None = None) -> str:
+def resolv_conf(host: str, network: Network) -> str:
     """Return the content of a step's /etc/resolv.conf, made from the host's.
 
     On the host's network it is the host's own. Else name servers on the loopback interface can't be
-    reached and are left out, and public ones stand in if none remain. `dns` holds the lists
-    `nameservers`, `options` and `searchDomains` of the daemon's configuration; each replaces its kind.
+    reached and are left out, and public ones stand in if none remain.
     """
     lines = host.splitlines()
-    if dns:
-        lines = _overridden(lines, dns)
     if network is not Network.HOST:
         lines = _reachable(lines)
     return "".join(f"{line}\n" for line in lines)
-
-
-def _overridden(lines: list[str], dns: Json) -> list[str]:
-    """Put what the daemon's configuration says in place of the lines of its kind."""
-    kinds = {"nameserver": "nameservers", "search": "searchDomains", "options": "options"}
-    given = {word: dns[key] for word, key in kinds.items() if dns.get(key)}
-    kept = [line for line in lines if _keyword(line) not in given]
-    kept += [f"nameserver {server}" for server in given.pop("nameserver", ())]
-    return [*kept, *(f"{word} {' '.join(values)}" for word, values in given.items())]
 
 
 def _reachable(lines: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ __all__ = ["OciRuntime"]
 _ATTEMPT = 0.05
 """Seconds between attempts to kill a container that is still being made."""
 _ATTEMPTS = 200
+"""Ten seconds in all: until it has made the container, runc knows of none that it could kill."""
 
 
 def _with_own_devices(step: Step, argv: list[str]) -> list[str]:

@@ -36,6 +36,8 @@ class Folders:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        # A layer is asked for by every step above it: a chain of steps would look n * n / 2 times.
+        self._known: dict[SnapshotID, tuple[Path, ...]] = {}
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """Return whether the snapshot is here."""
@@ -52,13 +54,32 @@ class Folders:
         return path
 
     def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
-        """Return the directories that the snapshot's layer is made of, base first. Raises NotFound."""
+        """Return the directories that the snapshot's layer is made of, base first. Raises NotFound.
+
+        What was found is taken to stay: a build leases the snapshots that it uses.
+        """
+        known = self._known.get(snapshot)
+        if known is None:
+            known = self._known[snapshot] = self._look_up(snapshot)
+        return known
+
+    def _look_up(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         path = self.path(snapshot)
         try:
             base = (path.parent / _OVER).read_text(encoding="ascii")
         except FileNotFoundError:
             return (path,)
         return (self.path(SnapshotID(base)), path)
+
+    @contextmanager
+    def needed(self, stack: Stack) -> Iterator[None]:
+        """Raise NotFound for an OSError in the block if a snapshot was there, and isn't any more."""
+        try:
+            yield
+        except OSError:
+            for snapshot in stack:
+                self._look_up(snapshot)
+            raise
 
     def is_plain(self, snapshot: SnapshotID) -> bool:
         """Return whether the layer is known to hold no whiteouts."""
@@ -124,6 +145,7 @@ class Folders:
 
     def remove(self, snapshot: SnapshotID) -> None:
         """Remove the snapshot if it is here."""
+        self._known.pop(snapshot, None)
         self.store.discard(self._place(snapshot))
 
     def usage(self, snapshot: SnapshotID) -> int:

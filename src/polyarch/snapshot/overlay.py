@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,9 @@ from polyarch.store.store import Store
 from polyarch.store.trouble import FULL, store_error, store_trouble
 
 __all__ = ["OverlaySnapshotter", "find_overlay_mode"]
+
+_MARK = "work/incompat/volatile/dirty"
+"""What a volatile mount leaves in its `workdir`. Source: Linux, fs/overlayfs/super.c."""
 
 
 def find_overlay_mode(store: Store) -> OverlayMode | None:
@@ -93,7 +96,7 @@ class OverlaySnapshotter(FolderSnapshotter):
             if not stack:
                 yield empty
                 return
-            with _mount_trouble(target):
+            with _mount_trouble(target), self._folders.needed(stack):
                 mount_overlay([*lowers, empty], target, self._mode)
             try:
                 yield target
@@ -120,6 +123,7 @@ class _OverlayDraft(Draft):
         self._over = over
         self._wants_mount = mounted
         self._is_mounted = False
+        self._is_kept = False
         self._side = folders.store.temporary("draft", many=True)
         self._folder = self._side
 
@@ -137,7 +141,7 @@ class _OverlayDraft(Draft):
         self._folder = self._folders.start_over(self._parents, self._over)
         try:
             if self._wants_mount:
-                self._mount(lowers)
+                self._mount(below, lowers)
         except BaseException:
             self._discard()
             raise
@@ -164,18 +168,44 @@ class _OverlayDraft(Draft):
     def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         self.seal()
         self._folders.publish(self._folder, snapshot, record)
+        self._is_kept = True
 
-    def _mount(self, lowers: Sequence[Path]) -> None:
+    def _mount(self, below: Stack, lowers: Sequence[Path]) -> None:
         with store_trouble("make a draft in", self._side):
             for path in (self._side, self._side / "merged", self._side / "work"):
                 path.mkdir()
-        with _mount_trouble(self.root):
+        with _mount_trouble(self.root), self._folders.needed(below):
             mount_overlay(lowers, self.root, self._mode, upper=self.upper, work=self._side / "work")
         self._is_mounted = True
 
     def _discard(self) -> None:
-        self._folders.store.discard(self._folder)
-        self._folders.store.discard(self._side)
+        if not self._is_kept:
+            self._folders.store.discard(self._folder)
+        if self._wants_mount and not _remove_side(str(self._side)):
+            self._folders.store.discard(self._side)
+
+
+def _remove_side(side: str) -> bool:
+    """Remove the folder beside a draft, if nothing is in it but what overlayfs leaves there.
+
+    That is known: to look what is there, as for a tree of others, takes ten times as many calls.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(f"{side}/work/{_MARK}")
+    for name in (
+        "work/work/incompat/volatile",
+        "work/work/incompat",
+        "work/work",
+        "work",
+        "merged",
+    ):
+        with suppress(OSError):
+            os.rmdir(f"{side}/{name}")
+    try:
+        os.rmdir(side)
+    except OSError:
+        return False
+    return True
 
 
 def _lowers(folders: Folders, stack: Stack) -> list[Path]:

@@ -22,6 +22,7 @@ __all__ = ["Locks"]
 
 _PLAIN = pattern(r"[A-Za-z0-9_.:@+-]{1,150}\Z")
 _POLL_SECONDS = 0.02
+"""Between attempts to get a lock that others hold: flock can wait by itself, but not for a cancelling as well."""
 
 
 class Locks:

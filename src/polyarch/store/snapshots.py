@@ -109,10 +109,6 @@ class SnapshotRecords:
         rows = self._rows("WHERE id = ?", snapshot)
         return rows[0] if rows else None
 
-    def find_by_diff_id(self, diff_id: DiffID) -> tuple[SnapshotRecord, ...]:
-        """Return the snapshots whose layer has that diff ID."""
-        return self._rows("WHERE diff_id = ? ORDER BY id", diff_id)
-
     def all(self) -> tuple[SnapshotRecord, ...]:
         """Return every record, by id."""
         return self._rows("ORDER BY id")

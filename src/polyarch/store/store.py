@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from polyarch.errors import StoreError
+from polyarch.paths import replacing
 from polyarch.store.access import FOLDERS, claim
 from polyarch.store.blobs import Blobs
 from polyarch.store.copies import Copies
@@ -187,10 +188,8 @@ def _create_layout(root: Path) -> None:
         (root / "blobs/sha256").mkdir(mode=0o700, exist_ok=True)
         # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
         # another process that is a little ahead would sweep it away.
-        # Process ids are those of a namespace: two engines may have the same.
-        temporary = root / f".version-{os.urandom(6).hex()}"
-        temporary.write_text(f"{_VERSION}\n", encoding="ascii")
-        temporary.rename(root / "version")
+        with replacing(root / "version") as aside:
+            aside.write_text(f"{_VERSION}\n", encoding="ascii")
 
 
 class _Scratch:

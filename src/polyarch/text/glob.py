@@ -23,7 +23,6 @@ __all__ = [
     "Kind",
     "Translation",
     "check_syntax",
-    "go_to_python",
     "pieces",
     "translate",
 ]
@@ -137,16 +136,8 @@ def _operand(pattern: str, kind: Kind, regex: str) -> str:
     return f"^{regex}$" if kind is Kind.REGEX else pattern
 
 
-def go_to_python(regex: str) -> str:
-    r"""Translate an expression of Go, as far as patterns can make one, for use with `re.ASCII`.
-
-    Raises BadPattern as `pieces`.
-    """
-    return "".join(pieces(regex))
-
-
 def pieces(regex: str) -> list[str]:
-    r"""Translate an expression of Go, cut into classes, escapes and single characters.
+    r"""Translate an expression of Go for `re.ASCII`, cut into classes, escapes and single characters.
 
     Raises BadPattern where Go's compiler would refuse it, and for `\p`, `\P` and `\Q`.
     """

@@ -2,7 +2,7 @@
 
 Patterns are walked in order, and the last one that matches a path or a folder above it decides; those
 with `!` bring paths back. The behaviour is that of moby/patternmatcher and, for whole contexts
-(`ContextFilter`, `kept_files`), of the walk of tonistiigi/fsutil. Those two disagree on some lists with
+(`ContextFilter`), of the walk of tonistiigi/fsutil. Those two disagree on some lists with
 `!` (`**/*.md`, `!docs`): to the walk, a pattern matches below a folder only if it was looked at for the
 folder, and it isn't if it could not have changed the answer there. What is sent is what the walk says.
 
@@ -12,7 +12,7 @@ Paths are relative to the root of the context, with slashes, and cleaned.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from polyarch.errors import InputError
@@ -28,7 +28,7 @@ from polyarch.text.glob import (
 )
 from polyarch.text.globmachine import count_loops, machine
 
-__all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "kept_files", "read_patterns"]
+__all__ = ["ContextFilter", "Matcher", "Verdict", "clean_path", "exclusion", "read_patterns"]
 
 _BOM = "\ufeff"
 _MAX_LINE = 65535
@@ -313,17 +313,11 @@ class ContextFilter:
         return _PRUNED if is_pruned else verdict
 
 
-def kept_files(patterns: list[str], files: Iterable[str]) -> list[str]:
-    """Return the files, sorted, that a walk over a context of these files would send.
-
-    Raises InputError for a pattern that can't be understood.
-    """
+def exclusion(patterns: Sequence[str]) -> Matcher | None:
+    """Return what patterns leave out of a context or a copy, None for nothing. Raises InputError."""
     if not patterns:
-        return sorted(files)
+        return None
     try:
-        matcher = Matcher(patterns)
+        return Matcher(patterns)
     except InputError as error:
-        listed = " ".join(patterns)
-        raise InputError(f"invalid excludepatterns: [{listed}]: {error}") from error
-    is_ignored = ContextFilter(matcher).ignores
-    return [path for path in sorted(files) if not is_ignored(path)]
+        raise InputError(f"invalid excludepatterns: [{' '.join(patterns)}]: {error}") from error

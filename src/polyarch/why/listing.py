@@ -66,14 +66,15 @@ def _mark(header: bytes) -> FileMark:
     attributes = b""
     if kind == stat.S_IFREG:
         size, _, content = content.partition(b" ")
+    if kind in (stat.S_IFREG, stat.S_IFLNK):
         content, attributes = content[:_DIGEST], content[_DIGEST:]
         start = content[:8]
-        if content == UNREAD:
+        if kind == stat.S_IFREG and content == UNREAD:
             kind, start = kind | _UNREAD, int(size).to_bytes(8, "big")
     elif kind == stat.S_IFDIR:
         start, attributes = bytes(8), rest
     else:
-        # What follows the target of a link aren't attributes that could be told apart from it.
+        # What follows the number of a device aren't attributes that could be told apart from it.
         start = hashlib.sha256(content).digest()[:8]
     end = hashlib.sha256(attributes).digest()[:4] if attributes else bytes(4)
     return kind, mode, min(uid, _LIMIT), min(gid, _LIMIT), start, end

@@ -19,7 +19,7 @@ from polyarch.why.seen import Seen
 from polyarch.worker.file import perform
 from polyarch.worker.plot import find_plot, lay_out
 from polyarch.worker.recopy import WORTH_IT, CopyLedger, can_repeat, remove_gone
-from polyarch.worker.tree import SourceTree
+from polyarch.worker.tree import Contents, SourceTree
 
 __all__ = ["Change"]
 
@@ -44,13 +44,12 @@ class Change:
     def make(self) -> SnapshotID:
         """Make the snapshot. Raises what `perform` raises."""
         source = self._context()
-        if source is None:
+        if source is None or source.contents is None:
             return self._whole(None)
         step = sha256("\n".join([self.vertex.digest, str(source.root), *self.parents]).encode())
-        headers = dict(self._seen().files)
-        snapshot = self._again(step, headers)
+        snapshot = self._again(step, source.contents)
         if snapshot is None:
-            ledger = CopyLedger(headers=headers)
+            ledger = CopyLedger(contents=source.contents)
             snapshot = self._whole(ledger)
             if len(ledger.stamps) >= WORTH_IT:
                 self.copies.save(step, Copy(snapshot=snapshot, stamps=ledger.stamps))
@@ -62,13 +61,9 @@ class Change:
         if not can_repeat(self.actions) or not isinstance(action, CopyAction):
             return None
         source = self.sources[action.input]
-        is_large = source is not None and source.is_context and len(self._seen().files) >= WORTH_IT
-        return source if is_large else None
-
-    def _seen(self) -> Seen:
-        action = self.actions[0]
-        assert isinstance(action, CopyAction)
-        return self.seen.get((self.vertex.digest, action.input)) or Seen()
+        seen = self.seen.get((self.vertex.digest, action.input))
+        is_large = seen is not None and len(seen.files) >= WORTH_IT
+        return source if is_large and source is not None and source.is_context else None
 
     def _whole(self, ledger: CopyLedger | None) -> SnapshotID:
         plot = find_plot(self.actions, self._lowers())
@@ -80,12 +75,12 @@ class Change:
             self.copies.save_places(snapshot, places)
         return snapshot
 
-    def _again(self, step: str, headers: Mapping[str, bytes]) -> SnapshotID | None:
+    def _again(self, step: str, contents: Contents) -> SnapshotID | None:
         """Make it out of the last whole copy; None where that doesn't do."""
         before = self.copies.find(step) if self.snapshotter.name == "overlay" else None
         if before is None or not self.snapshotter.exists(SnapshotID(before.snapshot)):
             return None
-        ledger = CopyLedger(headers=headers, before=before)
+        ledger = CopyLedger(contents=contents, before=before)
         over = SnapshotID(before.snapshot)
         try:
             with self.snapshotter.prepare(self.parents, over=over) as draft:

@@ -11,31 +11,34 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from polyarch.digest import Digest
 from polyarch.graph.op import CopyAction
-from polyarch.text.ignore import Matcher
+from polyarch.look import Status
+from polyarch.progress import check_cancelled
+from polyarch.record import frozen
+from polyarch.text.ignore import Matcher, exclusion
 from polyarch.text.wildcard import split_pattern
+from polyarch.why.seen import Files
+from polyarch.worker.listing import Listing
 from polyarch.worker.tree import (
+    Contents,
     Entry,
     SourceTree,
     clean_source,
-    exclusion,
     find_literal,
     find_path,
     find_sources,
     find_starts,
-    select,
+    hash_link,
 )
+from polyarch.worker.walk import select
 
 __all__ = ["Note", "digest_of_copy", "digest_of_path"]
 
-Note = Callable[[tuple[str, bytes]], None]
-"""Hears of each file that a digest is made of: its path on this machine, and what counts of it.
-
-One value, so that a list's `append` will do: unchanged builds pay for each file.
-"""
+Note = Callable[[Files], None]
+"""Hears of files that a digest is made of: their paths on this machine, and what counts of each."""
 
 
 def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = None) -> Digest:
@@ -83,37 +86,119 @@ class _Hasher:
 
     def entry(self, entry: Entry) -> bytes:
         """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
-        if entry.is_directory:
-            return self._contents(str(entry.path))
-        return self._file(str(entry.path), entry.status)
+        path = str(entry.path)
+        if not entry.is_directory:
+            header = self._header(path, entry.status)
+            self._tell([(path, header)])
+            return hashlib.sha256(header).digest()
+        if self._includes is None and self._excludes is None:
+            return self._whole(path)
+        return self._selected(path)
 
-    def _contents(self, folder: str) -> bytes:
+    def _tell(self, files: Files) -> None:
+        if self._note is not None:
+            self._note(files)
+
+    def _whole(self, folder: str) -> bytes:
+        """Hash all below a folder: each folder for itself, as a context knows most of them by that."""
         total = hashlib.sha256(b"contents\0")
-        for found in select(self._tree, folder, self._includes, self._excludes):
-            total.update(_framed(os.fsencode(found.inside)))
-            total.update(self._file(found.path, found.status))
+        todo = [(folder, "")]
+        while todo:
+            check_cancelled()
+            path, inside = todo.pop()
+            contents = self._tree.contents
+            if contents is not None:
+                listing = self._tree.listing(path)
+                digest = contents.of_directory(path, listing, _combine)
+                self._tell(_ContextFiles(path=path, listing=listing, contents=contents))
+                below: Sequence[str] = listing.directories
+            else:
+                digest, below = self._folder(path)
+            total.update(_framed(os.fsencode(inside)) + digest)
+            todo += [(f"{path}/{name}", f"{inside}{name}/") for name in reversed(below)]
         return total.digest()
 
-    def _file(self, path: str, status: os.stat_result) -> bytes:
-        is_context = self._tree.is_context
-        # Most files have no attributes, and asking for one that isn't there costs an exception.
-        names = [] if is_context else os.listxattr(path, follow_symlinks=False)
-        uid, gid = (0, 0) if is_context else (status.st_uid, status.st_gid)
-        if names:
-            uid, gid = self._tree.owner(path, status)
-        mode = 0o777 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
-        header = f"{stat.S_IFMT(status.st_mode):o} {mode:o} {uid} {gid}".encode()
+    def _folder(self, path: str) -> tuple[bytes, list[str]]:
+        """Hash what is in one folder; return the digest, and the folders in it."""
+        names, headers, below = [], [], []
+        for name, status in self._tree.entries(path):
+            check_cancelled()
+            names.append(name)
+            headers.append(self._header(f"{path}/{name}", status))
+            if stat.S_ISDIR(status.st_mode):
+                below.append(name)
+        self._tell([(f"{path}/{name}", each) for name, each in zip(names, headers, strict=True)])
+        return _digest_of(names, headers), below
+
+    def _selected(self, folder: str) -> bytes:
+        """Hash what is wanted below a folder."""
+        total = hashlib.sha256(b"contents\0")
+        files = []
+        for found in select(self._tree, folder, self._includes, self._excludes):
+            header = self._header(found.path, found.status)
+            files.append((found.path, header))
+            total.update(_framed(os.fsencode(found.inside)) + _framed(header))
+        self._tell(files)
+        return total.digest()
+
+    def _header(self, path: str, status: Status) -> bytes:
+        """Return what counts of one file, all of it."""
+        content = b""
         if stat.S_ISREG(status.st_mode):
-            header += b" %d " % status.st_size + self._tree.file_digest(path, status)
+            content = self._tree.file_digest(path, status)
         elif stat.S_ISLNK(status.st_mode):
-            header += b" " + os.fsencode(self._tree.link(path, status))
-        elif not stat.S_ISDIR(status.st_mode):
-            header += b" %d" % status.st_rdev
-        if names:
-            header += _xattrs(path, names)
-        if self._note is not None:
-            self._note((path, header))
-        return hashlib.sha256(header).digest()
+            content = hash_link(self._tree.link(path, status))
+        if self._tree.is_context:
+            return _header(status, content, (0, 0))
+        # Most files have no attributes, and asking for one that isn't there costs an exception.
+        names = os.listxattr(path, follow_symlinks=False)
+        if not names:
+            return _header(status, content, (status.st_uid, status.st_gid))
+        return _header(status, content, self._tree.owner(path, status)) + _xattrs(path, names)
+
+
+@frozen
+class _ContextFiles:
+    """The files of a directory whose content is known: few builds want to hear of each."""
+
+    path: str
+    listing: Listing
+    contents: Contents
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        for name, status in self.listing:
+            content = self.contents.find(self.path, name)
+            yield f"{self.path}/{name}", _header(status, content, (0, 0))
+
+
+def _combine(listing: Listing, contents: Sequence[bytes]) -> bytes:
+    headers = [
+        _header(status, content, (0, 0))
+        for (_, status), content in zip(listing, contents, strict=True)
+    ]
+    return _digest_of(listing.names, headers)
+
+
+def _digest_of(names: Sequence[str], headers: Sequence[bytes]) -> bytes:
+    parts = [
+        _framed(os.fsencode(name)) + _framed(header)
+        for name, header in zip(names, headers, strict=True)
+    ]
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _header(status: Status, content: bytes, owner: tuple[int, int]) -> bytes:
+    kind = stat.S_IFMT(status.st_mode)
+    mode = 0o777 if kind == stat.S_IFLNK else stat.S_IMODE(status.st_mode)
+    head = b"%o %o %d %d" % (kind, mode, *owner)
+    if kind == stat.S_IFREG:
+        return b"%b %d %b" % (head, status.st_size, content)
+    if kind == stat.S_IFLNK:
+        return b"%b %b" % (head, content)
+    return head if kind == stat.S_IFDIR else b"%b %d" % (head, status.st_rdev)
 
 
 def _xattrs(path: str, names: list[str]) -> bytes:

@@ -25,12 +25,14 @@ from typing import Protocol
 
 from polyarch.errors import InputError
 from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
+from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
-from polyarch.worker.steady import check_unchanged
-from polyarch.worker.tree import SMALL_FILE, Entry, Selected, SourceTree, select
+from polyarch.worker.steady import SteadyDirectory, check_unchanged
+from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
 from polyarch.worker.users import Owner
+from polyarch.worker.walk import Selected, select
 
 __all__ = ["Copier", "Ledger", "make_folders"]
 
@@ -78,12 +80,15 @@ class Ledger(Protocol):
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder that files are copied into. `found` is its source, None for the destination itself.
+    """A folder that files are copied into, out of `source`. `found` is that, None for the destination itself.
 
-    It is opened when the first file comes: paths are long, and the kernel would resolve each anew.
+    `prefix` is what the paths of its contents begin with, below the destination. It is opened when the
+    first file comes: paths are long, and the kernel would resolve each anew.
     """
 
     path: str
+    source: SteadyDirectory | PlainDirectory
+    prefix: str = ""
     found: Selected | None = None
     is_new: bool = False
     is_kept: bool = False
@@ -91,11 +96,6 @@ class _Folder:
     owner_of_new: tuple[int, int] = (-1, -1)
     """Who owns a file that is made in it; known once it is open."""
     _descriptor: int = -1
-
-    @property
-    def prefix(self) -> str:
-        """What the paths of its contents begin with, below the destination."""
-        return f"{self.found.inside}/" if self.found is not None else ""
 
     def open(self) -> int:
         """Return its descriptor."""
@@ -107,7 +107,8 @@ class _Folder:
         return self._descriptor
 
     def close(self) -> None:
-        """Close it; may be repeated."""
+        """Close it, and its source; may be repeated."""
+        self.source.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -147,9 +148,11 @@ class Copier:
         self._links.clear()
         if not entry.is_directory:
             target = self.place(entry.name, destination)
-            folder = _Folder(str(target.parent))
+            where = str(entry.path.parent)
+            folder = _Folder(str(target.parent), self.source.directory(where))
+            found = Selected(where, "", entry.path.name, entry.status)
             try:
-                self._copy_other(str(entry.path), folder, target.name, entry.status)
+                self._copy_other(found, folder, target.name)
             finally:
                 folder.close()
             return
@@ -198,26 +201,35 @@ class Copier:
 
     def _copy_contents(self, folder: Path, target: Path) -> None:
         # Folders get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished = [_Folder(str(target))]
+        unfinished = [_Folder(str(target), self.source.directory(str(folder)))]
         inside = self._shown(target).rstrip("/")
         try:
             for found in select(self.source, folder, self.includes, self.excludes):
-                while unfinished[-1].found and not found.inside.startswith(unfinished[-1].prefix):
+                while found.prefix != unfinished[-1].prefix:
                     self._finish(unfinished.pop())
                 is_kept = self.ledger is not None and self.ledger.has(inside, found)
                 if stat.S_ISDIR(found.status.st_mode):
-                    copied = f"{target}/{found.inside}"
-                    is_new = not is_kept and self._make_folder(Path(copied))
-                    unfinished.append(_Folder(copied, found, is_new, is_kept))
+                    unfinished.append(self._start(found, target, is_kept))
                 elif not is_kept:
                     unfinished[-1].is_kept = False
-                    name = found.inside.rpartition("/")[2]
-                    self._copy_other(found.path, unfinished[-1], name, found.status)
+                    self._copy_other(found, unfinished[-1], found.name)
             while len(unfinished) > 1:
                 self._finish(unfinished.pop())
         finally:
             for each in unfinished:
                 each.close()
+
+    def _start(self, found: Selected, target: Path, is_kept: bool) -> _Folder:
+        """Make a folder below the destination, if it isn't there."""
+        copied = f"{target}/{found.inside}"
+        return _Folder(
+            path=copied,
+            source=self.source.directory(found.path),
+            prefix=f"{found.inside}/",
+            found=found,
+            is_new=not is_kept and self._make_folder(Path(copied)),
+            is_kept=is_kept,
+        )
 
     def _make_folder(self, target: Path) -> bool:
         """Make a folder below the destination; return whether it is new."""
@@ -251,57 +263,64 @@ class Copier:
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 
-    def _copy_other(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+    def _copy_other(self, found: Selected, folder: _Folder, name: str) -> None:
         """Copy anything but a folder into `folder`, over the file of that name if there is one."""
+        status = found.status
         kind, device = status.st_mode, status.st_rdev
         if stat.S_ISREG(kind):
-            kind, device = (kind, 0) if self.source.is_context else get_node(path, status)
+            kind, device = (kind, 0) if self.source.is_context else get_node(found.path, status)
             if stat.S_ISREG(kind):
-                self._copy_regular(path, folder, name, status)
+                self._copy_regular(found, folder, name)
                 return
         target = Path(folder.path, name)
         if not folder.is_new:
             self._clear(target)
         if stat.S_ISLNK(kind):
-            os.symlink(self.source.link(path, status), target)
+            os.symlink(self.source.link(found.path, status), target)
         elif stat.S_ISSOCK(kind):
             os.close(os.open(target, _NEW, 0o600))
         else:
             make_node(target, stat.S_IFMT(kind) | 0o600, device)
-        self._set_metadata(path, target, status)
+        self._set_metadata(found.path, target, status)
 
-    def _copy_regular(self, path: str, folder: _Folder, name: str, status: os.stat_result) -> None:
+    def _copy_regular(self, found: Selected, folder: _Folder, name: str) -> None:
+        status, directory = found.status, folder.source
         if status.st_size > SMALL_FILE and self.source.layers:
             self.large.append(os.path.relpath(f"{folder.path}/{name}", self.root))
-        key = (status.st_dev, status.st_ino)
         if status.st_nlink > 1:
-            target = f"{folder.path}/{name}"
+            key, target = (status.st_dev, status.st_ino), f"{folder.path}/{name}"
             if key in self._links:
                 if not folder.is_new:
                     self._clear(Path(target))
                 os.link(self._links[key], target, follow_symlinks=False)
                 return
             self._links[key] = target
-        data = self.source.held.pop(path, None)
-        if data is not None:
-            writer = self._create(folder, name)
-            try:
-                _write(writer, data)
-                self._give(writer, folder, (0, 0), status)
-                _set_times(writer, status)
-            finally:
-                os.close(writer)
+        if isinstance(directory, SteadyDirectory) and status.st_size <= SMALL_FILE:
+            self._make_small(self._small(found, directory), folder, name, status)
             return
-        with self.source.reading(path):
-            reader = self.source.open(path, status)
+        reader = directory.open(found.name, status)
         try:
-            self._copy_open(reader, path, folder, name, status)
+            self._copy_open(reader, found, folder, name)
         finally:
             os.close(reader)
 
-    def _copy_open(
-        self, reader: int, path: str, folder: _Folder, name: str, status: os.stat_result
-    ) -> None:
+    def _small(self, found: Selected, directory: SteadyDirectory) -> bytes:
+        """Return the content of a small file of a context, which was mostly read a moment ago."""
+        contents = self.source.contents
+        data = contents.take(found.folder, found.name, found.status) if contents else None
+        return directory.read(found.name, found.status) if data is None else data
+
+    def _make_small(self, data: bytes, folder: _Folder, name: str, status: Status) -> None:
+        writer = self._create(folder, name)
+        try:
+            _write(writer, data)
+            self._give(writer, folder, (0, 0), status)
+            _set_times(writer, status)
+        finally:
+            os.close(writer)
+
+    def _copy_open(self, reader: int, found: Selected, folder: _Folder, name: str) -> None:
+        status, path = found.status, found.path
         writer = self._create(folder, name)
         try:
             self._copy_bytes(reader, writer, path, status.st_size)
@@ -352,9 +371,7 @@ class Copier:
             self._clear(Path(folder.path, name))
             return os.open(name, _NEW, 0o600, dir_fd=parent)
 
-    def _give(
-        self, writer: int, folder: _Folder, owner: tuple[int, int], status: os.stat_result
-    ) -> None:
+    def _give(self, writer: int, folder: _Folder, owner: tuple[int, int], status: Status) -> None:
         """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
         if self.owner is not None:
             owner = (self.owner.uid, self.owner.gid)
@@ -363,7 +380,7 @@ class Copier:
         mode = stat.S_IMODE(status.st_mode)
         os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))
 
-    def _set_metadata(self, path: str, target: Path, status: os.stat_result) -> None:
+    def _set_metadata(self, path: str, target: Path, status: Status) -> None:
         """Set owner, mode, extended attributes and times, in the order that keeps set-id bits."""
         if self.owner is not None:
             uid, gid = self.owner.uid, self.owner.gid
@@ -380,7 +397,7 @@ class Copier:
         _set_times(target, status)
 
 
-def _set_times(target: Path | int, status: os.stat_result) -> None:
+def _set_times(target: Path | int, status: Status) -> None:
     times = (status.st_mtime_ns, status.st_mtime_ns)
     os.utime(target, ns=times, follow_symlinks=isinstance(target, int))
 

@@ -22,13 +22,13 @@ from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
-from polyarch.runtime.step import Bind, Mount, Security, Step
+from polyarch.runtime.step import Bind, Mount, Network, Security, Step
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
-from polyarch.worker.stepform import Process, make_step, network_mounts
+from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
 
@@ -43,8 +43,7 @@ class StepRunner:
     """Runs exec ops.
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
-    step may be given; `resolv_conf` is the content of the
-    step's `/etc/resolv.conf` for a network of the host or none.
+    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network.
     """
 
     snapshotter: Snapshotter
@@ -54,7 +53,7 @@ class StepRunner:
     sink: Sink
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
-    resolv_conf: Callable[[], str]
+    resolv_conf: Callable[[Network], str]
 
     def run(
         self,
@@ -142,7 +141,7 @@ class StepRunner:
         mounts = network_mounts(
             folder,
             op.hostname,
-            resolv_conf=self.resolv_conf(),
+            resolv_conf=self.resolv_conf(network_of(op.network)),
             extra_hosts=op.extra_hosts,
             read_only=True,
         )

@@ -14,13 +14,12 @@ from pathlib import Path
 from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
 from polyarch.inroot import set_owner
 from polyarch.text.filemode import parse_mode
-from polyarch.text.ignore import Matcher
+from polyarch.text.ignore import Matcher, exclusion
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, Ledger, make_folders
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
-    exclusion,
     find_literal,
     find_sources,
     find_starts,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from polyarch.errors import PolyarchError
@@ -27,7 +27,8 @@ from polyarch.graph.op import CopyAction, FileAction
 from polyarch.record import field, mutable
 from polyarch.store.copies import Copy
 from polyarch.store.layerform import find
-from polyarch.worker.tree import Selected
+from polyarch.worker.tree import Contents
+from polyarch.worker.walk import Selected
 
 __all__ = ["CopyLedger", "NotWorthIt", "can_repeat", "remove_gone"]
 
@@ -51,30 +52,35 @@ def can_repeat(actions: Sequence[FileAction]) -> bool:
 class CopyLedger:
     """Compares what a copy wants with what the last one made.
 
-    `headers` say what counts of each file of the source, by path,
-    as its content digest was told; `before` is the last copy, None if this one is a whole one.
+    `contents` are those of the source, of which a digest has been made; `before` is the last copy, None if
+    this one is a whole one.
     """
 
-    headers: Mapping[str, bytes]
+    contents: Contents
     before: Copy | None = None
     stamps: dict[str, bytes] = field(default_factory=dict)
-    """Of all that was copied or found to be there, by path in the tree."""
+    """Of all that was copied or found to be there, by path in the tree; none once something can't be compared."""
     _changes: int = 0
+    _is_off: bool = False
 
     def has(self, target: str, found: Selected, /) -> bool:
         """See Ledger. Raises NotWorthIt for what must be copied as a whole."""
+        if self._is_off:
+            return False
         status = found.status
-        header = self.headers.get(found.path)
-        is_linked = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
-        if header is None or is_linked or not found.is_wanted:
+        is_directory = stat.S_ISDIR(status.st_mode)
+        content = b"" if is_directory else self.contents.find(found.folder, found.name)
+        is_simple = is_directory or (bool(content) and status.st_nlink == 1)
+        if not is_simple or not found.is_wanted:
             if self.before is not None:
                 raise NotWorthIt("not a copy that can be compared")
             self.stamps.clear()
-            self.headers = {}
+            self._is_off = True
             return False
-        path = f"{target}/{found.inside}"
-        stamp = hashlib.sha256(b"%d " % status.st_mtime_ns + header).digest()
-        self.stamps[path] = stamp
+        size = 0 if is_directory else status.st_size
+        look = b"%d %o %d " % (status.st_mtime_ns, status.st_mode, size)
+        path = f"{target}/{found.prefix}{found.name}"
+        stamp = self.stamps[path] = hashlib.sha256(look + content).digest()
         if self.before is None:
             return False
         if self.before.stamps.get(path) == stamp:

@@ -11,7 +11,7 @@ from polyarch.runtime.step import Bind, Mount, Network, Step
 from polyarch.worker.copy import make_folders
 from polyarch.worker.users import Owner, account
 
-__all__ = ["LOCKED", "Process", "make_step", "network_mounts"]
+__all__ = ["LOCKED", "Process", "make_step", "network_mounts", "network_of"]
 
 LOCKED = ("nosuid", "nodev", "noexec")
 """Restrictions of files that are lent to a step."""
@@ -52,10 +52,15 @@ def make_step(
         # The primary group is among the others, as with BuildKit and docker run.
         groups=(who.gid, *who.groups),
         hostname=process.hostname,
-        network=Network.NONE if process.network == "none" else Network.HOST,
+        network=network_of(process.network),
         mounts=tuple(mounts),
         user_namespace=user_namespace,
     )
+
+
+def network_of(name: str) -> Network:
+    """Return which network a Dockerfile or a command line means: "none", or else the host's."""
+    return Network.NONE if name == "none" else Network.HOST
 
 
 def network_mounts(

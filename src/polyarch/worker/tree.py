@@ -11,55 +11,78 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
-from polyarch.errors import InputError, NotFound
+from polyarch.errors import NotFound
 from polyarch.inroot import get_owner, resolve
+from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
 from polyarch.store.layerform import find
-from polyarch.text.ignore import Matcher, Verdict
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
+from polyarch.worker.listing import Found, Listing
 from polyarch.worker.steady import (
     SWAPPED,
+    SteadyDirectory,
     changed,
     open_folder,
-    open_regular,
     read_link,
     reading_context,
 )
 
 __all__ = [
     "SMALL_FILE",
+    "Combine",
+    "Contents",
     "Entry",
     "FileDigest",
-    "Selected",
+    "PlainDirectory",
     "SourceTree",
     "clean_source",
-    "exclusion",
     "find_literal",
     "find_path",
     "find_sources",
     "find_starts",
     "hash_file",
+    "hash_link",
     "hash_open",
     "reading_contexts",
-    "select",
 ]
 
 _CHUNK = 1 << 20
 
-FileDigest = Callable[[str, os.stat_result], bytes]
+FileDigest = Callable[[str, Status], bytes]
 """From a regular file's path and status to the sha256 of its content."""
-
+Combine = Callable[[Listing, Sequence[bytes]], bytes]
+"""From what a directory holds, and the contents of that, to one digest."""
 
 SMALL_FILE = 1 << 16
 """Bytes up to which a file is read as a whole; larger ones are copied by the kernel."""
 
 
-def hash_file(path: str, status: os.stat_result) -> bytes:
+class Contents(Protocol):
+    """What was found out about the files of a context, a directory at a time.
+
+    The content of a regular file is the sha256 of its bytes, that of a symbolic link the one of its target,
+    and that of anything else is empty.
+    """
+
+    def of_directory(self, path: str, listing: Listing, combine: Combine, /) -> bytes:
+        """Return what `combine` makes of the directory at `path`: by memory, if that is unchanged.
+
+        Raises InputError for a file that can't be read, or that changes while it is read.
+        """
+
+    def find(self, directory: str, name: str, /) -> bytes:
+        """Return the content of a file of which a digest was made; nothing if none was."""
+
+    def take(self, directory: str, name: str, status: Status, /) -> bytes | None:
+        """Give the bytes of a small file that was just read, and looked like that; once."""
+
+
+def hash_file(path: str, status: Status) -> bytes:
     """Read a file and return the sha256 of its content. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -71,6 +94,11 @@ def hash_file(path: str, status: os.stat_result) -> bytes:
         return hash_open(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hash_link(target: str) -> bytes:
+    """Return what stands for the content of a symbolic link."""
+    return hashlib.sha256(os.fsencode(target)).digest()
 
 
 def hash_open(descriptor: int) -> bytes:
@@ -89,7 +117,7 @@ class SourceTree:
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
     says of a folder that is left out whether something below it may be brought back. `revision` names
     the commit that it is, if it is one. `layers` are the directories of snapshots that it is merged from,
-    topmost first.
+    topmost first. `contents` are known of some contexts.
     """
 
     root: Path
@@ -99,22 +127,20 @@ class SourceTree:
     file_digest: FileDigest = hash_file
     revision: str = ""
     layers: tuple[str, ...] = ()
-    held: dict[str, bytes] = field(default_factory=dict, repr=False)
-    """Content of small files that hashing has just read, by path: whoever copies one takes it out."""
-    _listings: dict[str, list[os.DirEntry[str]]] = field(default_factory=dict, repr=False)
+    contents: Contents | None = field(default=None, repr=False)
+    _listings: dict[str, Listing] = field(default_factory=dict, repr=False)
+    _looks: dict[Path, Status] = field(default_factory=dict, repr=False)
 
-    def owner(self, path: str, status: os.stat_result) -> tuple[int, int]:
+    def owner(self, path: str, status: Status) -> tuple[int, int]:
         """Return who owns the file at `path` (absolute, on this machine) in the result."""
         return (0, 0) if self.is_context else get_owner(path, status)
 
-    def open(self, path: str, status: os.stat_result) -> int:
-        """Open the regular file at `path` that `status` is of; return its descriptor.
+    def directory(self, path: str) -> SteadyDirectory | PlainDirectory:
+        """Give the directory at `path` (absolute, on this machine) for opening files in it.
 
-        Raises InputError if a file of a context is another by now, OSError.
+        Whoever has opened one closes it.
         """
-        if self.is_context:
-            return open_regular(path, status)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return SteadyDirectory(path) if self.is_context else PlainDirectory(path)
 
     def open_in_layer(self, path: str) -> int | None:
         """Open the regular file at `path` where it lies in its layer; None if it is in none.
@@ -124,58 +150,105 @@ class SourceTree:
         found = find(self.layers, path[len(str(self.root)) + 1 :]) if self.layers else None
         return None if found is None else os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
-    def reading(self, path: str) -> AbstractContextManager[None]:
-        """Give a block in which errors about a file of a context become those of whoever gave it."""
-        return reading_context(path) if self.is_context else nullcontext()
-
-    def link(self, path: str, status: os.stat_result) -> str:
-        """Return what the symbolic link at `path` leads to. Raises as `open`."""
+    def link(self, path: str, status: Status) -> str:
+        """Return what the symbolic link at `path` leads to. Raises InputError, OSError."""
         return read_link(path, status) if self.is_context else os.readlink(path)
 
-    def entries(self, folder: Path | str) -> list[os.DirEntry[str]]:
-        """List a folder below the root, sorted by name, without what is ignored.
+    def entries(self, folder: Path | str) -> Iterable[Found]:
+        """List a folder below the root, sorted by name, without what is ignored. Raises as `listing`."""
+        return self.listing(str(folder)) if self.is_context else _list_plain(str(folder))
 
-        A context's listing is read once for the whole build, with what each file looks like, so that
-        what is hashed is what is copied. `path` of its entries is the name alone.
+    def listing(self, folder: str) -> Listing:
+        """List a folder of a context, which is read once for the whole build.
+
+        What is hashed is thus what is copied. Raises InputError if the folder can't be read, or has
+        become a link.
         """
-        key = str(folder)
-        if not self.is_context:
-            return _listing(key)
-        if key not in self._listings:
-            self._listings[key] = self._context_listing(key)
-        return self._listings[key]
+        found = self._listings.get(folder)
+        if found is None:
+            # Another thread may have been quicker; what it has seen may be hashed by now.
+            found = self._listings.setdefault(folder, self._list(folder))
+        return found
 
-    def _context_listing(self, folder: str) -> list[os.DirEntry[str]]:
+    def look(self, path: Path) -> Status:
+        """Return the status of the file at `path` itself; that of one in a context is found once.
+
+        Raises OSError.
+        """
+        if not self.is_context:
+            return os.lstat(path)
+        found = self._looks.get(path)
+        return self._looks.setdefault(path, os.lstat(path)) if found is None else found
+
+    def _list(self, folder: str) -> Listing:
         root = str(self.root)
         prefix = "" if folder == root else os.path.relpath(folder, root) + "/"
+        names, statuses = [], []
         with reading_context(folder):
             descriptor = open_folder(folder)
             try:
-                found = _listing(descriptor)
-                if self.ignores is not None:
-                    found = [each for each in found if not self._is_left_out(prefix, each)]
-                return [entry for entry in found if _is_sent(entry)]
+                for name in sorted(os.listdir(descriptor)):
+                    if self._is_left_out(prefix + name, descriptor):
+                        continue
+                    status = _find_status(name, descriptor)
+                    if status is not None and not stat.S_ISSOCK(status.st_mode):
+                        names.append(name)
+                        statuses.append(status)
+                device = os.fstat(descriptor).st_dev
             finally:
                 os.close(descriptor)
+        return Listing(names, statuses, device)
 
-    def _is_left_out(self, prefix: str, entry: os.DirEntry[str]) -> bool:
-        assert self.ignores is not None
-        path = prefix + entry.name
-        if not self.ignores(path):
+    def _is_left_out(self, path: str, parent: int) -> bool:
+        if self.ignores is None or not self.ignores(path):
             return False
-        if not entry.is_dir(follow_symlinks=False) or not (self.may_keep and self.may_keep(path)):
+        if self.may_keep is None or not self.may_keep(path):
             return True
         # An ignored folder stays if a later pattern brings something below it back.
-        return not self.entries(f"{self.root}/{path}")
+        status = _find_status(os.path.basename(path), parent)
+        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
+        return not (is_folder and len(self.listing(f"{self.root}/{path}")))
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+class PlainDirectory:
+    """A directory of a tree that nobody changes; as `SteadyDirectory`. Raises OSError."""
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def open(self, name: str, _status: Status) -> int:
+        """Open a regular file for reading; return its descriptor."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(name, flags, dir_fd=self._descriptor)
+
+    def close(self) -> None:
+        """Close the directory; may be repeated."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
-def _listing(folder: str | int) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as listing:
-        return sorted(listing, key=_name)
+def _list_plain(folder: str) -> list[Found]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return [
+            Found(name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
+            for name in sorted(os.listdir(descriptor))
+        ]
+    finally:
+        os.close(descriptor)
+
+
+def _find_status(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None  # it vanished
 
 
 @contextmanager
@@ -194,21 +267,13 @@ def reading_contexts(contexts: Iterable[SourceTree]) -> Iterator[None]:
         raise
 
 
-def _is_sent(entry: os.DirEntry[str]) -> bool:
-    """Look at an entry while its folder is open; return whether a builder is sent such a file."""
-    try:
-        return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False  # it vanished
-
-
 @frozen
 class Entry:
     """A source that was found: `name` is what it is called at the destination, `path` where it lies."""
 
     name: str
     path: Path
-    status: os.stat_result
+    status: Status
 
     @property
     def is_directory(self) -> bool:
@@ -231,7 +296,7 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     if not pattern:
         return [_literal(tree, folder, source)]
     base = resolve(tree.root, folder)
-    if _find_status(tree, base) is None:
+    if _find_source(tree, base) is None:
         raise NotFound(
             f"lstat /{folder}: no such file or directory",
             hint=f"a pattern may match nothing, but where {source} begins must exist",
@@ -255,97 +320,6 @@ def find_starts(tree: SourceTree, source: str) -> tuple[list[Entry], str]:
     return find_sources(tree, base), pattern
 
 
-def exclusion(patterns: Sequence[str]) -> Matcher | None:
-    """Return what the patterns of `--exclude` leave out, None for nothing. Raises InputError."""
-    if not patterns:
-        return None
-    try:
-        return Matcher(patterns)
-    except InputError as error:
-        raise InputError(f"invalid excludepatterns: [{' '.join(patterns)}]: {error}") from error
-
-
-class Selected(NamedTuple):
-    """Something below a source folder that is to be copied; `inside` is its path below that folder.
-
-    `is_wanted` is false for a folder that comes only because something in it is wanted.
-    """
-
-    inside: str
-    path: str
-    status: os.stat_result
-    is_wanted: bool
-
-
-def select(
-    tree: SourceTree,
-    folder: Path | str,
-    includes: Matcher | None = None,
-    excludes: Matcher | None = None,
-) -> Iterator[Selected]:
-    """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
-
-    None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
-    """
-    return _Selection(tree, includes, excludes).below(str(folder), "", None, None)
-
-
-class _Selection:
-    def __init__(
-        self, tree: SourceTree, includes: Matcher | None, excludes: Matcher | None
-    ) -> None:
-        self._tree = tree
-        self._includes = includes
-        self._excludes = excludes
-        # Folders on the way to where the walk is, of which nothing was wanted so far.
-        self._waiting: list[Selected] = []
-
-    def below(
-        self, folder: str, prefix: str, included: Verdict | None, excluded: Verdict | None
-    ) -> Iterator[Selected]:
-        """Walk `folder`, called `prefix`, given the verdicts on it."""
-        for item in self._tree.entries(folder):
-            check_cancelled()
-            inside = prefix + item.name
-            includes = _judge(self._includes, inside, included)
-            excludes = _judge(self._excludes, inside, excluded)
-            is_excluded = excludes is not None and excludes.ignored
-            is_wanted = (includes is None or includes.ignored) and not is_excluded
-            is_folder = item.is_dir(follow_symlinks=False)
-            if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
-                continue
-            status = item.stat(follow_symlinks=False)
-            found = Selected(inside, f"{folder}/{item.name}", status, is_wanted)
-            if is_wanted:
-                if self._waiting:
-                    yield from self._waiting
-                    self._waiting.clear()
-                yield found
-            if is_folder:
-                yield from self._contents(found, includes, excludes)
-
-    def _contents(
-        self, found: Selected, includes: Verdict | None, excludes: Verdict | None
-    ) -> Iterator[Selected]:
-        if found.is_wanted:
-            yield from self.below(found.path, f"{found.inside}/", includes, excludes)
-            return
-        self._waiting.append(found)
-        yield from self.below(found.path, f"{found.inside}/", includes, excludes)
-        if self._waiting:
-            self._waiting.pop()
-
-    @property
-    def _may_return(self) -> bool:
-        """Whether something in an excluded folder may be brought back."""
-        return self._excludes is not None and self._excludes.has_exceptions
-
-
-def _judge(matcher: Matcher | None, path: str, above: Verdict | None) -> Verdict | None:
-    # A matcher without patterns is one that matches nothing.
-    return None if matcher is None else matcher.judge(path, above)
-
-
 def find_path(tree: SourceTree, path: str) -> Entry:
     """Return what a path names that is no pattern, links followed inside the root. Raises NotFound."""
     return _literal(tree, clean_source(path), path)
@@ -359,24 +333,24 @@ def find_literal(tree: SourceTree, source: str) -> Entry:
     path = clean_source(source)
     real = resolve(tree.root, path, follow_last=False)
     try:
-        return Entry(name=path.rpartition("/")[2], path=real, status=os.lstat(real))
+        return Entry(name=path.rpartition("/")[2], path=real, status=tree.look(real))
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f'"/{path}": not found') from None
 
 
 def _literal(tree: SourceTree, path: str, source: str) -> Entry:
     real = resolve(tree.root, path)
-    status = _find_status(tree, real)
+    status = _find_source(tree, real)
     if status is None:
         shown = "/" + clean_source(source)
         raise NotFound(f'"{shown}": not found', hint=_hint(tree, real, source))
     return Entry(name=path.rpartition("/")[2], path=real, status=status)
 
 
-def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
+def _find_source(tree: SourceTree, real: Path) -> Status | None:
     """Return the status of what lies at `real`, None if there is nothing or it is no part of the tree."""
     try:
-        status = os.lstat(real)
+        status = tree.look(real)
         inside = os.path.relpath(real, tree.root)
         if tree.ignores is not None and inside != ".":
             _check_kept(tree, real, inside, status)
@@ -385,9 +359,10 @@ def _find_status(tree: SourceTree, real: Path) -> os.stat_result | None:
     return None if tree.is_context and stat.S_ISSOCK(status.st_mode) else status
 
 
-def _check_kept(tree: SourceTree, real: Path, inside: str, status: os.stat_result) -> None:
+def _check_kept(tree: SourceTree, real: Path, inside: str, status: Status) -> None:
     assert tree.ignores is not None
-    if tree.ignores(inside) and not (stat.S_ISDIR(status.st_mode) and tree.entries(real)):
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if tree.ignores(inside) and not (is_folder and len(tree.listing(str(real)))):
         raise FileNotFoundError(inside)
 
 
@@ -431,7 +406,7 @@ def _match_level(
             continue
         if len(components) == 1:
             yield prefix + entry.name
-        elif entry.is_dir(follow_symlinks=False):
+        elif stat.S_ISDIR(entry.status.st_mode):
             yield from _match_level(
                 tree, folder / entry.name, components[1:], f"{prefix}{entry.name}/"
             )

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Sequence
 from io import FileIO
 
+from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import field, mutable
 from polyarch.store.layerform import find
@@ -36,7 +37,7 @@ class Unread:
     root: str
     paths: list[str] = field(default_factory=list)
 
-    def digest(self, path: str, status: os.stat_result) -> bytes:
+    def digest(self, path: str, status: Status) -> bytes:
         """See FileDigest; of a large file it says nothing."""
         if status.st_size <= SMALL_FILE:
             return hash_file(path, status)
@@ -54,14 +55,14 @@ def find_difference(
     came to one place the second is what lies there, and all that counts. Raises OSError.
     """
     for place, path in dict(zip(places, unread, strict=True)).items():
-        found = find(layers, path)
-        if found is None or not _is_equal(found, f"{layer}/{place}"):
+        source, copy = find(layers, path), find((layer,), place)
+        if not (source and copy and _is_equal(source, copy)):
             return path
     return None
 
 
 def _is_equal(one: str, other: str) -> bool:
-    if not _is_regular(other):
+    if not stat.S_ISREG(os.lstat(other).st_mode):
         return False  # a later copy of the same step has put something else there
     with _open(one) as here, _open(other) as there:
         pieces = bytearray(_CHUNK), bytearray(_CHUNK)
@@ -74,12 +75,9 @@ def _is_equal(one: str, other: str) -> bool:
         return not there.read(1)
 
 
-def _is_regular(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def _open(path: str) -> FileIO:
-    return open(path, "rb", buffering=0)
+    return open(path, "rb", buffering=0, opener=_open_no_link)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)

@@ -3,10 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polyarch.dockerfile.args import (
-    PLATFORM_ARGS,
     global_scope,
-    is_option_arg,
-    is_proxy_arg,
     platform_args,
 )
 from polyarch.dockerfile.parser import parse
@@ -39,7 +36,6 @@ def test_platform_args() -> None:
         "TARGETVARIANT": "v7",
         "TARGETSTAGE": "default",
     }
-    assert tuple(args) == PLATFORM_ARGS
 
 
 def test_platform_args_of_a_version_and_a_stage() -> None:
@@ -82,16 +78,3 @@ def test_global_scope_names_the_place() -> None:
         scope_of("\nARG b=${a?}", {})
 
     assert caught.value.line == 2
-
-
-def test_kinds_of_args() -> None:
-    assert [name for name in ("http_proxy", "No_Proxy", "PROXY") if is_proxy_arg(name)] == [
-        "http_proxy",
-        "No_Proxy",
-    ]
-    assert [
-        name for name in ("BUILDKIT_SYNTAX", "BUILDKIT_ATTEST_SBOM", "A") if is_option_arg(name)
-    ] == [
-        "BUILDKIT_SYNTAX",
-        "BUILDKIT_ATTEST_SBOM",
-    ]

@@ -19,7 +19,7 @@ from polyarch.emulation.probe import (
     runnable,
 )
 from polyarch.emulation.qemu import find_emulator
-from polyarch.platforms import Platform, host
+from polyarch.platforms import host
 from polyarch.process import run
 from polyarch.record import replace
 
@@ -50,7 +50,7 @@ def test_probe_programs_end_with_their_level(tmp_path: Path, architecture: str) 
     program = tmp_path / "program"
     program.write_bytes(probe_program(architecture))
     program.chmod(0o755)
-    emulator = find_emulator(Platform(os="linux", architecture=architecture), Facts(None))
+    emulator = find_emulator(architecture, Facts(None))
     assert emulator is not None
 
     status = run([emulator.path, str(program)]).status
@@ -65,9 +65,9 @@ def test_native_platforms_come_first_and_each_once(tmp_path: Path) -> None:
     found = runnable(Facts(None), {"POLYARCH_QEMU_PATH": str(tmp_path)})
     hows = [each.how for each in found]
 
-    assert str(found[0]) == f"linux/{native_architecture()}"
+    assert str(found[0].platform) == f"linux/{native_architecture()}"
     assert hows == sorted(hows, key=[RunsHow.NATIVE, RunsHow.EMULATOR].index)
-    assert len(set(map(str, found))) == len(found)
+    assert len({each.platform for each in found}) == len(found)
     assert {each.architecture for each in found} == set(ARCHITECTURES)
 
 
@@ -76,7 +76,7 @@ def test_arm_is_run_in_two_variants(tmp_path: Path) -> None:
 
     found = runnable(Facts(None), {"POLYARCH_QEMU_PATH": str(tmp_path)})
 
-    assert [str(each) for each in found if each.architecture == "arm"] == [
+    assert [str(each.platform) for each in found if each.architecture == "arm"] == [
         "linux/arm/v7",
         "linux/arm/v6",
     ]
@@ -88,7 +88,7 @@ def test_levels_of_the_native_architecture_are_facts() -> None:
     for sibling in ("386", "arm"):
         facts.get(f"level {sibling}", lambda: 0)
 
-    found = [str(each) for each in runnable(facts, {}) if each.how is RunsHow.NATIVE]
+    found = [str(each.platform) for each in runnable(facts, {}) if each.how is RunsHow.NATIVE]
 
     assert found == [f"linux/{native}", f"linux/{native}/v2", f"linux/{native}/v3"]
 

@@ -16,15 +16,13 @@ from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import Emulator, find_emulator
 from polyarch.emulation.tuned import tuned, with_cpu
 from polyarch.errors import MachineError
-from polyarch.platforms import Platform
 
-ARM64 = Platform(os="linux", architecture="arm64")
 IMPDEF, QARMA = 1, 0
 
 
 @pytest.fixture
 def qemu() -> Emulator:
-    found = find_emulator(ARM64, Facts(None))
+    found = find_emulator("arm64", Facts(None))
     assert found is not None
     return found
 

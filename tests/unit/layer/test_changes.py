@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.layer.changes import changes_between, layer_changes, write_changes, write_layer
+from polyarch.layer.changes import layer_changes, write_changes, write_layer
 from polyarch.layer.tarread import TarReader
 from polyarch.store.layerform import make_opaque, make_whiteout
 from trees import MTIME, plant
@@ -136,28 +136,32 @@ def test_equal_nanoseconds_are_believed(tmp_path: Path) -> None:
     assert list(layer_changes(upper, [lower])) == []
 
 
-def test_changes_between_two_trees(tmp_path: Path) -> None:
-    lower = plant(tmp_path / "l", {"a": "1", "b/c": "1", "b/d": "1", "gone/x/y": "1", "t": "1"})
-    upper = plant(tmp_path / "u", {"a": "1", "b/c": "2", "b/d": "1", "new": "1", "t/u": "1"})
+def test_a_directory_that_hides_another_is_compared_with_it(tmp_path: Path) -> None:
+    lower, upper = tmp_path / "l", tmp_path / "u"
+    plant(lower / "h", {"a": "1", "b/c": "1", "b/d": "1", "gone/x/y": "1", "t": "1"})
+    plant(upper / "h", {"a": "1", "b/c": "2", "b/d": "1", "new": "1", "t/u": "1"})
+    make_opaque(f"{upper}/h")
 
-    assert [(c.path, c.status is None) for c in changes_between(lower, upper)] == [
-        ("b/c", False),
-        ("gone", True),
-        ("new", False),
-        ("t", False),
-        ("t/u", False),
+    assert [(c.path, c.status is None) for c in layer_changes(upper, [lower])] == [
+        ("h/b/c", False),
+        ("h/gone", True),
+        ("h/new", False),
+        ("h/t", False),
+        ("h/t/u", False),
     ]
 
 
 def test_a_new_name_of_an_unchanged_file_brings_the_others(tmp_path: Path) -> None:
-    lower, upper = plant(tmp_path / "l", {"b": "1"}), plant(tmp_path / "u", {"b": "1"})
-    os.link(upper / "b", upper / "c")
+    lower, upper = plant(tmp_path / "l", {"h/b": "1"}), plant(tmp_path / "u", {"h/b": "1"})
+    make_opaque(f"{upper}/h")
+    os.link(upper / "h/b", upper / "h/c")
     out = io.BytesIO()
-    write_changes(upper, changes_between(lower, upper), out)
+    write_changes(upper, layer_changes(upper, [lower]), out)
 
     assert [(e.name, e.link) for e in TarReader(io.BytesIO(out.getvalue()))] == [
-        ("c", ""),
-        ("b", "c"),
+        ("h", ""),
+        ("h/c", ""),
+        ("h/b", "h/c"),
     ]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polyarch.errors import InvalidLayer
 from polyarch.layer.apply import apply
-from polyarch.layer.changes import changes_between, write_changes
+from polyarch.layer.changes import layer_changes, write_changes
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -28,6 +28,7 @@ from polyarch.layer.tar import (
 from polyarch.layer.tarread import TarReader
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.layerform import make_opaque
 from polyarch.store.store import Store
 from trees import look_at, plant
 
@@ -162,7 +163,7 @@ BASE, TOP = SnapshotID("base"), SnapshotID("top")
 
 
 def grow(root: Path, tree: dict[str, str | None]) -> Path:
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     for name, text in sorted(tree.items()):
         above = [root / name[:end] for end, each in enumerate(name) if each == "/"]
         if all(not path.is_symlink() and (path.is_dir() or not path.exists()) for path in above):
@@ -176,11 +177,14 @@ def test_changes_over_what_was_make_what_is(
     before: dict[str, str | None], after: dict[str, str | None]
 ) -> None:
     with tempfile.TemporaryDirectory() as name, Store(Path(name) / "store") as store:
-        old, new = grow(Path(name) / "old", before), grow(Path(name) / "new", after)
+        old, new = Path(name) / "old", Path(name) / "new"
+        grow(old / "hiding", before)
+        # Below a directory that hides what it is over, any tree may become any other.
+        make_opaque(str(grow(new / "hiding", after)))
         out = io.BytesIO()
-        write_changes(new, changes_between(old, new), out)
+        write_changes(new, layer_changes(new, [old]), out)
         snapshots = NativeSnapshotter(store)
-        snapshots.unpack(BASE, lambda folder: grow(folder, before))
+        snapshots.unpack(BASE, lambda folder: grow(folder / "hiding", before))
         lowers = [snapshots.path(BASE)]
         snapshots.unpack(
             TOP, lambda folder: apply(io.BytesIO(out.getvalue()), folder, lowers=lowers)

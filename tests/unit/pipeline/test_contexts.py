@@ -176,6 +176,13 @@ def test_an_ignore_file_that_says_nothing(store: Store, tmp_path: Path, text: st
     assert names(load(store, request(context))) == [".dockerignore", "a"]
 
 
+def test_an_ignore_file_that_cannot_be_understood(store: Store, tmp_path: Path) -> None:
+    context = plant(tmp_path / "c", {".dockerignore": "a\n!", "a": ""})
+
+    with pytest.raises(InputError, match=r"^invalid excludepatterns: \[a !\]: illegal exclusion"):
+        load(store, request(context))
+
+
 def test_a_context_on_standard_input_is_empty(store: Store) -> None:
     assert names(load(store, request("-", stdin=b"FROM a"))) == []
 

@@ -17,11 +17,10 @@ from polyarch.runtime.base import Refused
 from polyarch.runtime.bundle import (
     MountPoint,
     mount_points,
-    network_files,
     plan_mount_points,
     write_bundle,
 )
-from polyarch.runtime.step import Bind, Mount, Network, Step, Tmpfs
+from polyarch.runtime.step import Bind, Mount, Step, Tmpfs
 from trees import look_at, plant
 
 SYSTEM = ["/proc", "/dev", "/sys"]
@@ -219,25 +218,6 @@ def test_points_are_described() -> None:
     assert [point.describe() for point in points] == ["folder /r/a", "file /r/b"]
 
 
-def test_network_files(tmp_path: Path) -> None:
-    binds = network_files(
-        tmp_path,
-        hostname="me",
-        network=Network.NONE,
-        extra_hosts=(("db", "10.0.0.1"),),
-        dns={"nameservers": ["9.9.9.9"]},
-    )
-
-    assert {bind.target: bind.source for bind in binds} == {
-        "/etc/resolv.conf": f"{tmp_path}/resolv.conf",
-        "/etc/hosts": f"{tmp_path}/hosts",
-    }
-    assert all(bind.read_only and "nodev" in bind.flags for bind in binds)
-    assert "nameserver 9.9.9.9\n" in (tmp_path / "resolv.conf").read_text()
-    assert "10.0.0.1\tdb\n" in (tmp_path / "hosts").read_text()
-    assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
-
-
 def test_a_bundle_is_its_configuration(tmp_path: Path) -> None:
     write_bundle(tmp_path, {"ociVersion": "1.0.2"})
 
@@ -249,5 +229,3 @@ def test_folders_that_are_gone(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=r"gone can't be written: No such file or directory$"):
         write_bundle(gone, {})
-    with pytest.raises(StoreError, match=r"can't be written: No such file or directory$"):
-        network_files(gone, hostname="me", network=Network.HOST)

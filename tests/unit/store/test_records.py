@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from polyarch.errors import NotFound
 from polyarch.store.layers import LayerBlob
 from polyarch.store.refs import RefKind
 from polyarch.store.snapshots import RecordType, SnapshotRecord
-from polyarch.store.statindex import FileStamp
 from polyarch.store.store import Store
 
 BLOB = LayerBlob(
@@ -83,7 +81,6 @@ def test_snapshot_records_keep_their_uses(store: Store) -> None:
         ("p",),
         "exec.cachemount",
     )
-    assert store.snapshots.find_by_diff_id(BLOB.diff_id) == (found,)
 
 
 def test_leases_end_with_their_block(store: Store) -> None:
@@ -108,34 +105,6 @@ def test_leases_of_the_killed_count_for_nothing(store: Store, tmp_path: Path) ->
     os.waitpid(child, 0)
 
     assert (before, store.leases.held()) == (frozenset("a"), frozenset())
-
-
-def test_stat_index_round_trip(store: Store) -> None:
-    now = time.time_ns()
-    old: FileStamp = (5, 1_000_000_001, 1_000_000_002, 1 << 63, 0o100644, bytes(range(32)))
-    racy: FileStamp = (5, now, now, 8, 0o100644, bytes(32))
-    coarse: FileStamp = (5, 0, (now // 10**9 - 1) * 10**9, 9, 0o100644, bytes(32))
-    stamps = {"a/b": old, "odd\udcff": old, "racy": racy, "coarse": coarse}
-
-    store.stat_index.save("/context", stamps, scanned_ns=now)
-
-    assert store.stat_index.load("/context") == {"a/b": old, "odd\udcff": old}
-    assert store.stat_index.load("/other") == {}
-    store.stat_index.forget(time.time() + 1)
-    assert store.stat_index.load("/context") == {}
-
-
-def test_stat_index_of_ever_new_folders_has_a_bound(store: Store) -> None:
-    stamp: FileStamp = (5, 1_000_000_001, 1_000_000_002, 1, 0o100644, bytes(32))
-    for number in range(4):
-        store.stat_index.save(f"/{number}", {"a": stamp}, scanned_ns=time.time_ns())
-    (row,) = store.database.execute("SELECT sum(length(paths) + length(stamps)) FROM stat_index_1")
-
-    store.stat_index.forget(0.0, most=int(str(row[0])) // 2)
-
-    assert [bool(store.stat_index.load(f"/{number}")) for number in range(4)] == [False] * 2 + [
-        True
-    ] * 2
 
 
 def test_digest_types_survive(store: Store) -> None:

@@ -12,7 +12,7 @@ from polyarch.text.glob import (
     Kind,
     Translation,
     check_syntax,
-    go_to_python,
+    pieces,
     translate,
 )
 
@@ -63,8 +63,8 @@ def test_translate(pattern: str, kind: Kind, operand: str) -> None:
         (r"^\.$", ".", "a"),
     ],
 )
-def test_go_to_python(regex: str, matching: str, others: str) -> None:
-    find = re.compile(go_to_python(regex), re.ASCII).match
+def test_pieces_are_an_expression_of_python(regex: str, matching: str, others: str) -> None:
+    find = re.compile("".join(pieces(regex)), re.ASCII).match
 
     assert [text for text in matching if not find(text)] == []
     assert [text for text in others if find(text)] == []
@@ -73,9 +73,9 @@ def test_go_to_python(regex: str, matching: str, others: str) -> None:
 @pytest.mark.parametrize(
     "regex", ["[b-a]", r"\e", r"\é", r"\1", r"\x{110000}", "[[:no:]]", "[a", r"\pL", r"\Q", "[a-"]
 )
-def test_go_to_python_refuses(regex: str) -> None:
+def test_pieces_of_what_go_refuses(regex: str) -> None:
     with pytest.raises(BadPattern, match="syntax error in pattern"):
-        go_to_python(regex)
+        pieces(regex)
 
 
 @pytest.mark.parametrize("pattern", ["[", "[]", "[]a]", "[^]", "[a-]", "[-a]", "a\\", "[a", "[a-"])
@@ -98,7 +98,7 @@ def test_any_pattern_is_compiled_or_refused(pattern: str) -> None:
         warnings.simplefilter("error")
         try:
             check_syntax(pattern)
-            regex = go_to_python(translation.operand)
+            regex = "".join(pieces(translation.operand))
         except BadPattern:
             return
         re.compile(regex, re.ASCII)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from dockerfiles import ignore_texts
 from ignore_model import files_sent, is_ignored
+from ignoring import kept_files
 from polyarch.errors import InputError
 from polyarch.text.ignore import (
     ContextFilter,
     Matcher,
     Verdict,
     clean_path,
-    kept_files,
     read_patterns,
 )
 

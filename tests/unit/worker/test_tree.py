@@ -8,12 +8,11 @@ from polyarch.errors import InputError, NotFound
 from polyarch.text.ignore import Matcher
 from polyarch.worker.tree import (
     SourceTree,
-    exclusion,
     find_sources,
     find_starts,
     reading_contexts,
-    select,
 )
+from polyarch.worker.walk import select
 
 
 @pytest.fixture
@@ -150,13 +149,6 @@ def selected(root: Path, includes: list[str], excludes: list[str]) -> list[str]:
 )
 def test_select(root: Path, includes: list[str], excludes: list[str], expected: list[str]) -> None:
     assert selected(root, includes, excludes) == expected
-
-
-def test_select_of_a_wrong_exclude() -> None:
-    with pytest.raises(
-        InputError, match=r"invalid excludepatterns: \[\[\]: syntax error in pattern"
-    ):
-        exclusion(["["])
 
 
 def test_sockets_of_a_context_are_not_there(root: Path) -> None:

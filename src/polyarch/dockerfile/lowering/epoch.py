@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from polyarch.dockerfile.args import PlatformLike, global_scope, platform_args
+from polyarch.dockerfile.args import global_scope, platform_args
 from polyarch.dockerfile.lowering.remote import remote_op
 from polyarch.dockerfile.lowering.targets import find_stage
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.dockerfile.syntax.instruction import Add
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pattern import pattern
+from polyarch.platforms import Platform
 from polyarch.text.epoch import parse_epoch
 
 __all__ = ["SOURCE_DATE_EPOCH", "Dates", "find_epoch"]
@@ -39,7 +40,7 @@ class Dates(Protocol):
 def find_epoch(
     dockerfile: Dockerfile,
     build_args: Mapping[str, str],
-    build_platform: PlatformLike,
+    build_platform: Platform,
     dates: Dates,
 ) -> int | None:
     """Return the epoch in seconds, None if there is none.

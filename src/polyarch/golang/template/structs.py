@@ -225,10 +225,6 @@ class GoStruct(GoValue, Mapping[str, Value]):
         self._values = values
         self._methods = methods or {}
 
-    def with_methods(self, **methods: Value) -> GoStruct:
-        """Return it with methods."""
-        return GoStruct(self._type, self._values, methods)
-
     def __getitem__(self, name: str) -> Value:
         for each in self._type.fields:
             if each.name == name:

@@ -42,6 +42,7 @@ _RLIMIT_LOCKS = 10
 """Which Python has no name for."""
 _PASSWD_LIMIT = 1 << 20
 _MOST = (1 << 63) - 1
+"""The greatest limit that setrlimit takes as a number; what is beyond means that there is none."""
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _TIOCSPTLCK = 0x40045431
@@ -74,11 +75,14 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     """
     config = plan["config"]
     process = config["process"]
+    # Asked while /proc is still the machine's: the step's own may say anything.
     own_program = os.stat("/proc/self/exe")
     # From here on the files that Python knows are those of the image.
     sys.meta_path.clear()
     try:
         _set_streams(streams, process["user"]["uid"])
+        # Twice: what the keeper left open must be gone before the root is looked at, and what looking at
+        # the root has opened before its working directory is.
         close_all_but(0, 1, 2, *lines.descriptors())
         syscalls.sethostname(config["hostname"])
         if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
@@ -92,6 +96,7 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         _enter_folder(entered.root, process["cwd"])
         os.close(entered.root)
         _set_limits(process["rlimits"])
+        # Last of all: everything above needs what is given up here.
         os.umask(process["user"].get("umask", 0o022))
         _drop_privileges(plan, lines.maker)
         close_all_but(0, 1, 2, lines.reporter)
@@ -123,6 +128,7 @@ def _set_streams(streams: tuple[int, ...], uid: int) -> None:
 
     An input that isn't given is one that has ended, for now.
     """
+    # A session of its own: a signal from our terminal isn't the step's.
     os.setsid()
     ended, writer = os.pipe()
     os.close(writer)
@@ -134,6 +140,7 @@ def _set_streams(streams: tuple[int, ...], uid: int) -> None:
 
 def _read_null(dev: int) -> None:
     """Make the step's own /dev/null its input, unless something else stands for that."""
+    # Nothing waits and nothing is followed: a mount of the user's may have put a pipe or a link there.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
     with contextlib.suppress(OSError):
         if os.stat("null", dir_fd=dev, follow_symlinks=False).st_rdev == os.makedev(1, 3):
@@ -145,6 +152,7 @@ def _read_null(dev: int) -> None:
 
 def _open_terminal(process: Json, dev: int, channel: socket.socket) -> None:
     """Open a terminal of the step's own /dev/pts, make it all its streams, and hand out the other end."""
+    # By the descriptor of the mount just made, so that the terminal is the step's and never one of ours.
     straight = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
     flags = os.O_RDWR | os.O_NOCTTY
     master = syscalls.openat2(dev, "pts/ptmx", flags, resolve=straight)
@@ -235,11 +243,14 @@ def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
     process = plan["config"]["process"]
     capabilities = process["capabilities"]
     user = process["user"]
+    # The bounding set first: it can be dropped only with CAP_SETPCAP, which goes below.
     for number in range(len(CAPABILITIES)):
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
+    # Needs CAP_SYS_ADMIN or no_new_privs, and the latter would end all setuid programs.
     _load_filter(plan, maker)
     if capabilities["ambient"]:
+        # Else the change of the user id would take the permitted set, of which ambient ones are a part.
         syscalls.prctl(_PR_SET_KEEPCAPS, 1)
     try:
         os.setgroups(user["additionalGids"])
@@ -247,6 +258,7 @@ def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
         # With a single mapped id the kernel forbids it, and there is nothing to set.
         if user["additionalGids"]:
             raise
+    # The group before the user, who may not change it any more.
     os.setresgid(user["gid"], user["gid"], user["gid"])
     os.setresuid(user["uid"], user["uid"], user["uid"])
     inherited = _bits(capabilities["inheritable"])

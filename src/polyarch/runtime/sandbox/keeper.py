@@ -48,6 +48,8 @@ def serve(requests: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need not be waited for
     os.umask(0o022)  # what is made for a step is for every user in it, whatever the engine's says
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # A collection would write to every object, and so copy the pages that each keeper and step shares with
+    # this process; both are gone before they make much garbage.
     gc.disable()
     gc.freeze()
     spawner = os.getpid()

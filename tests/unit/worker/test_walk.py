@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyarch.text.ignore import Matcher
-from polyarch.worker.tree import SourceTree, select
+from polyarch.worker.tree import SourceTree
+from polyarch.worker.walk import select
 from trees import plant
 
 NAMES = st.sampled_from(["a", "b", "ab", ".c"])
