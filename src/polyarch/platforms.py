@@ -24,6 +24,7 @@ __all__ = [
     "column",
     "format_all",
     "host",
+    "linux",
     "normalize",
     "only",
     "parse",
@@ -68,6 +69,11 @@ class Platform:
         if not self.os:
             return "unknown"
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def linux(architecture: str, variant: str = "") -> Platform:
+    """Return Linux on an architecture, as it is given."""
+    return Platform(os="linux", architecture=architecture, variant=variant)
 
 
 # Texts to platforms
@@ -372,8 +378,8 @@ def host() -> Platform:
 def _host(machine: str, cpuinfo: str) -> Platform:
     if machine.startswith("arm") and not machine.startswith("arm64"):
         variant = _arm_variant(machine, cpuinfo)
-        return normalize(Platform(os="linux", architecture="arm", variant=variant))
-    return normalize(Platform(os="linux", architecture=_UNAMES.get(machine, machine)))
+        return normalize(linux("arm", variant))
+    return normalize(linux(_UNAMES.get(machine, machine)))
 
 
 def _arm_variant(machine: str, cpuinfo: str) -> str:

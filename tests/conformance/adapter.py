@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ignoring import kept_files
 from polyarch.dockerfile.expand.expand import (
     DISPLAY,
@@ -39,6 +37,7 @@ from polyarch.dockerfile.syntax.mount import Mount, parse_mount
 from polyarch.dockerfile.syntax.statement import Statement
 from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.graph.location import SourceText
+from polyarch.record import asdict
 from polyarch.text.ignore import Matcher, clean_path, read_patterns
 
 Json = object
@@ -189,7 +188,7 @@ def _run(item: Run, escape: str) -> dict[str, Json]:
 
 
 def _mount(mount: Mount) -> dict[str, Json]:
-    fields: dict[str, Json] = dataclasses.asdict(mount)
+    fields: dict[str, Json] = asdict(mount)
     fields["from"] = fields.pop("from_name")
     return fields
 

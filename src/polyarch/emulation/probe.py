@@ -20,7 +20,7 @@ from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import allows_private
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import InputError
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.process import base_environment, run
 from polyarch.record import frozen
 
@@ -212,5 +212,4 @@ def _with_variants(architecture: str, how: RunsHow) -> list[Runnable]:
 
 
 def _linux(architecture: str, variants: Iterable[str], how: RunsHow) -> list[Runnable]:
-    platforms = (Platform(os="linux", architecture=architecture, variant=v) for v in variants)
-    return [Runnable(platform=platform, how=how) for platform in platforms]
+    return [Runnable(platform=linux(architecture, variant), how=how) for variant in variants]

@@ -30,6 +30,7 @@ _PORT = 2375
 _PATIENCE = 600.0
 _CHUNK = 1 << 20
 _LIMIT = 16 << 20
+"""Bytes of an answer: what it says of a load grows with the layers, other than a document of an image."""
 _CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 
 

@@ -63,7 +63,6 @@ _TAG = pattern(r"(?P<path>.*):(?P<tag>\w[\w.-]{0,127})\Z", re.DOTALL | re.ASCII)
 _CHUNK = 1 << 20
 _COPIED_AT_ONCE = 64 << 20
 _INDEX_LIMIT = 16 << 20
-"""Bytes of `index.json`: it comes from nobody's registry, and every build adds to it."""
 """Bytes of an `index.json`: unlike the documents of images, it grows with each name."""
 _DEPTH = 8
 _LOCK_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -16,7 +16,7 @@ from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
 from polyarch.oci.config import ImageConfig, parse_config
-from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
+from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import Manifest, parse_manifest
 from polyarch.oci.media import is_config, is_index
@@ -101,10 +101,10 @@ def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Man
         return
     listed: tuple[Descriptor, ...] = (root,)
     if is_index(root.media_type):
-        listed = parse_index(store.blobs.read(root.digest, DOCUMENT_LIMIT)).manifests
+        listed = parse_index(store.blobs.read(root.digest)).manifests
     for descriptor in listed:
         is_here = store.blobs.has(descriptor.digest)
-        data = store.blobs.read(descriptor.digest, DOCUMENT_LIMIT) if is_here else b""
+        data = store.blobs.read(descriptor.digest) if is_here else b""
         yield descriptor, parse_manifest(data) if is_here else None
 
 
@@ -113,7 +113,7 @@ def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
     if not store.blobs.has(manifest.config.digest):
         return None
     try:
-        return parse_config(store.blobs.read(manifest.config.digest, DOCUMENT_LIMIT))
+        return parse_config(store.blobs.read(manifest.config.digest))
     except IntegrityError:
         return None
 

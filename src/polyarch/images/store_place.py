@@ -17,7 +17,7 @@ from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Source, read_blob
 from polyarch.images.places import Places
 from polyarch.oci.base import LAYOUT_SCHEME
-from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
+from polyarch.oci.descriptor import Descriptor, check_document
 from polyarch.oci.media import is_config
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
@@ -124,7 +124,7 @@ class StorePlace:
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index. Raises NotFound, IntegrityError."""
-        return self.store.blobs.read(descriptor.digest, DOCUMENT_LIMIT)
+        return self.store.blobs.read(descriptor.digest)
 
     def open_blob(self, blob: Descriptor) -> BlobReader:
         """Return a blob to be read, which is fetched first if it isn't here. Raises as `Fetcher.ensure`."""
@@ -198,7 +198,7 @@ class KeptDocuments:
 
     def _kept(self, descriptor: Descriptor, fetch: Callable[[], bytes]) -> bytes:
         if self.blobs.has(descriptor.digest, size=descriptor.size or None):
-            return self.blobs.read(descriptor.digest, DOCUMENT_LIMIT)
+            return self.blobs.read(descriptor.digest)
         data = fetch()
         self.blobs.put(data, descriptor.digest)
         return data

@@ -21,6 +21,7 @@ from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
 from polyarch.http.retry import passes, told_wait
 from polyarch.http.unreachable import Reason, Unreachable
+from polyarch.oci.descriptor import DOCUMENT_LIMIT
 from polyarch.record import field, frozen
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Credentials
@@ -29,7 +30,6 @@ from polyarch.registry.hosts import Host, Hosts, load_hosts
 __all__ = ["OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
 
 _CHUNK = 1 << 20
-_DOCUMENT_LIMIT = 4 << 20
 _SETTINGS = "~/.config/polyarch/registries.toml"
 
 
@@ -72,7 +72,7 @@ class Response:
         """Return the `WWW-Authenticate` headers of the registry itself."""
         return self.headers.all("WWW-Authenticate") if self.is_own else ()
 
-    def read(self, limit: int = _DOCUMENT_LIMIT) -> bytes:
+    def read(self, limit: int = DOCUMENT_LIMIT) -> bytes:
         """Return the body. Raises RegistryError if it has more than `limit` bytes."""
         data = bytearray()
         for chunk in self.stream():

@@ -22,6 +22,7 @@ from typing import BinaryIO, Self
 
 from polyarch.digest import Digest, fits, hasher, hex_of, parse_digest, sha256
 from polyarch.errors import IntegrityError, NotFound
+from polyarch.oci.descriptor import DOCUMENT_LIMIT
 from polyarch.store.trouble import store_error, store_trouble
 
 __all__ = ["BlobWriter", "Blobs"]
@@ -154,8 +155,8 @@ class Blobs:
         except OSError as error:
             raise store_error(error, "read the blob", self.path(digest)) from error
 
-    def read(self, digest: Digest, limit: int = 64 << 20) -> bytes:
-        """Return the bytes of a small blob, verified.
+    def read(self, digest: Digest, limit: int = DOCUMENT_LIMIT) -> bytes:
+        """Return the bytes of a document, verified.
 
         Raises NotFound, and IntegrityError if it has more than `limit` bytes or is damaged.
         """

@@ -22,8 +22,6 @@ from polyarch.store.trouble import store_trouble
 
 __all__ = ["Problem", "check", "debris", "repair"]
 
-_DOCUMENT_LIMIT = 16 << 20
-
 
 @frozen
 class Problem:
@@ -90,7 +88,7 @@ def _names(store: Store) -> Iterator[Problem]:
         missing = []
         for digest, is_needed in documents(store.blobs, ref.descriptor):
             try:
-                store.blobs.read(digest, _DOCUMENT_LIMIT)
+                store.blobs.read(digest)
             except NotFound:
                 # Of an index only the platforms that somebody asked for are fetched.
                 missing += [f"{digest} is missing"] if is_needed else []

@@ -16,8 +16,6 @@ from polyarch.store.blobs import Blobs
 
 __all__ = ["documents", "layers_of", "reach"]
 
-_MAX_DOCUMENT = 16 << 20
-
 
 def reach(blobs: Blobs, descriptors: Iterable[str], *, layers: bool = True) -> set[Digest]:
     """Return the digests that the roots (OCI descriptors, as JSON) reach, themselves included.
@@ -72,7 +70,7 @@ def _walk(blobs: Blobs, descriptors: Iterable[str]) -> Iterator[tuple[Digest, di
 
 def _document(blobs: Blobs, digest: Digest) -> dict[str, object] | None:
     try:
-        document = read_json(blobs.read(digest, _MAX_DOCUMENT))
+        document = read_json(blobs.read(digest))
     except (NotFound, IntegrityError, ValueError):
         return None
     return document if isinstance(document, dict) else None

@@ -255,7 +255,7 @@ class ImageResolver:
         size = blobs.find_size(digest)
         if size is None or size > DOCUMENT_LIMIT:
             return None
-        data = blobs.read(digest, DOCUMENT_LIMIT)
+        data = blobs.read(digest)
         with naming("document", data):
             media_type = read_document(data).text("mediaType")
         if not media_type:

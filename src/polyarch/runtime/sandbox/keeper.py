@@ -70,7 +70,7 @@ def serve(requests: socket.socket) -> None:
 def _fork(cgroups: list[int]) -> int:
     """Fork, into a cgroup if there is one; if that is gone the missing answer will tell."""
     if not cgroups:
-        return os.fork()
+        return syscalls.fork_bare()
     with contextlib.suppress(OSError):
         return syscalls.fork_into_cgroup(cgroups[0])
     return -1
@@ -113,7 +113,7 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> Json:
         spared = _spare_keeper() if plan["cgroups"] else ""
         alive, hold = os.pipe()
         report, reporter = os.pipe()
-        step = os.fork()
+        step = syscalls.fork_bare()
         if step == 0:
             _set_badness(spared)
             lines = Lines(reporter=reporter, engine=channel, maker=maker)
@@ -136,7 +136,7 @@ def _start_maker(plan: Json, resources: contextlib.ExitStack) -> socket.socket |
     if wanted is None:
         return None
     ours, theirs = socket.socketpair()
-    maker = os.fork()
+    maker = syscalls.fork_bare()
     if maker == 0:
         close_all_but(0, 1, 2, theirs.fileno())
         keep_making(theirs, wanted["calls"], wanted["namespace"])
@@ -198,7 +198,7 @@ def _hold(plan: Json, channel: socket.socket) -> Json:
     ready, ready_writer = os.pipe()
     mapped, mapped_writer = os.pipe()
     keeper = os.getpid()
-    sleeper = os.fork()
+    sleeper = syscalls.fork_bare()
     if sleeper == 0:
         _sleep_in_namespace(plan, channel, (keeper, ready_writer, mapped))
     os.close(ready_writer)

@@ -142,7 +142,7 @@ def _make(call: _Call, home: os.stat_result, is_valid: Callable[[], bool]) -> in
         # Only now is it certain that all of this was the caller's, and not a later process's.
         if caller is None or not is_valid():
             return errno.EPERM
-        child = os.fork()
+        child = syscalls.fork_bare()
         if child == 0:
             _be(caller, call)
         _, status = os.waitpid(child, 0)
