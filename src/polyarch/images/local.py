@@ -96,16 +96,20 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
 
 def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
     """Give the manifests of an image, None for those that aren't here."""
-    if not store.blobs.has(root.digest):
-        yield root, None
-        return
-    listed: tuple[Descriptor, ...] = (root,)
-    if is_index(root.media_type):
-        listed = parse_index(store.blobs.read(root.digest)).manifests
-    for descriptor in listed:
-        is_here = store.blobs.has(descriptor.digest)
-        data = store.blobs.read(descriptor.digest) if is_here else b""
-        yield descriptor, parse_manifest(data) if is_here else None
+    followed: set[Digest] = set()
+    todo = [root]
+    while todo:
+        descriptor = todo.pop(0)
+        if not store.blobs.has(descriptor.digest):
+            yield descriptor, None
+            continue
+        data = store.blobs.read(descriptor.digest)
+        if not is_index(descriptor.media_type):
+            yield descriptor, parse_manifest(data)
+        elif descriptor.digest not in followed:
+            # A manifest may be there for two platforms; an index twice would only make a long way longer.
+            followed.add(descriptor.digest)
+            todo = [*parse_index(data).manifests, *todo]
 
 
 def _config(store: Store, manifest: Manifest) -> ImageConfig | None:

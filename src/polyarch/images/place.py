@@ -10,8 +10,8 @@ A copy (see `transfer`) asks each end for this much:
 
 Manifests go through the copy, which reads them to know what they need. Blobs don't: the target takes them, as only
 it knows the cheapest way. A registry mounts what one of `origins` at the same host has and uploads the rest,
-a layout copies files, the store waits for whoever fetches the same blob already. So a layer that was never
-fetched costs nothing where it can be mounted.
+a layout copies files, the store waits if somebody is fetching the same blob already. So a layer that was
+never fetched costs nothing where it can be mounted.
 
 The manifests that a place gives are verified. The bytes of a blob aren't: who keeps them does that, so that
 they are hashed once.
@@ -38,8 +38,8 @@ OnBytes = Callable[[int], None]
 class BlobReader:
     """A blob that can be read, as often as need be.
 
-    `chunks` gives its bytes from the start, not verified; close it, as a connection may hang on it. `file` opens it where it is a file of this machine
-    whose bytes are known to be right.
+    `chunks` gives its bytes from the start, not verified; close it, as a connection may hang on it. `file`
+    opens it where it is a file of this machine whose bytes are known to be right.
     """
 
     chunks: Callable[[], Generator[bytes, None, None]]

@@ -10,7 +10,7 @@ import pytest
 
 from exports import AMD64, ARM64, Results, make_export, store_place
 from layouts import read_folder, validate
-from polyarch.digest import hex_of
+from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_folder
 from polyarch.exporter.result import Export
@@ -24,6 +24,7 @@ from polyarch.images.local import (
     tag_image,
 )
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import OCI_INDEX
 from polyarch.oci.reference import Reference, parse
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
@@ -260,6 +261,18 @@ def test_a_platform_that_the_image_lacks(results: Results, other: Store, server:
         pull(other, name, Platform(os="linux", architecture="s390x"))
 
     assert other.refs.all() == ()
+
+
+def test_an_index_in_an_index(results: Results, other: Store, server: Registry) -> None:
+    inner = keep(results, parse("app"), AMD64, ARM64).root.descriptor
+    data = compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [inner.to_json()] * 2})
+    outer = Descriptor(media_type=OCI_INDEX, digest=sha256(data), size=len(data))
+    name = parse(f"{server.host}/app:1")
+    results.place().tag(name.canonical, outer, data)
+
+    assert push(results.store, name) == pull(other, name) == outer
+
+    assert stored_image(other, name).platforms == (AMD64, ARM64)
 
 
 def test_pulling_by_digest_sets_no_name(results: Results, other: Store, server: Registry) -> None:
