@@ -53,8 +53,8 @@ __all__ = [
     "capability_bounding_drop",
     "capget",
     "capset",
+    "clone",
     "fork_bare",
-    "fork_into_cgroup",
     "fsconfig_create",
     "fsconfig_flag",
     "fsconfig_string",
@@ -125,6 +125,7 @@ BPF_CGROUP_DEVICE = 6
 
 _BPF_PROG_LOAD = 5
 _BPF_PROG_ATTACH = 8
+_CLONE_PIDFD = 0x00001000
 _CLONE_INTO_CGROUP = 1 << 33
 
 _SYS_OPEN_TREE = 428
@@ -383,14 +384,21 @@ def fork_bare() -> int:
     return _check(_locked.fork())
 
 
-def fork_into_cgroup(cgroup: int) -> int:
-    """Fork as `fork_bare` does, with the child in the cgroup whose folder is open: none has to be moved."""
+def clone(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork as `fork_bare` does, the child in new namespaces (CLONE_NEW...) or another cgroup from the start.
+
+    None has to be moved into a cgroup, which makes the whole machine wait; `cgroup` is the descriptor of its
+    directory. Returns the process id, 0 in the child, and a descriptor of the process, closed on exec.
+    """
+    process = ctypes.c_int(-1)
     arguments = _CloneArguments()
-    arguments.flags = _CLONE_INTO_CGROUP
+    arguments.flags = flags | _CLONE_PIDFD | (0 if cgroup is None else _CLONE_INTO_CGROUP)
+    arguments.pidfd = ctypes.addressof(process)
     arguments.exit_signal = signal.SIGCHLD
-    arguments.cgroup = cgroup
+    arguments.cgroup = cgroup or 0
     size = _long(ctypes.sizeof(arguments))
-    return _check(_locked_syscall(_long(_SYS_CLONE3), ctypes.byref(arguments), size))
+    pid = _check(_locked_syscall(_long(_SYS_CLONE3), ctypes.byref(arguments), size))
+    return pid, process.value
 
 
 def seccomp_listener(number: int, program: bytes) -> int:

@@ -18,7 +18,6 @@ from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.outfile import Whole, write_output
 from polyarch.exporter.result import Export, FileTree
-from polyarch.golang.json import compact
 from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace, remember
@@ -28,7 +27,6 @@ from polyarch.progress import CancelToken, Sink, Step, cancellable, step
 from polyarch.record import field, frozen
 from polyarch.request.outputs import is_mirror
 from polyarch.request.values import Output
-from polyarch.store.refs import Refs
 from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble, tree_trouble
 from polyarch.text.epoch import parse_epoch
@@ -275,10 +273,10 @@ class Exporter:
                 shown.warn(remark)
 
     def _name(self, export: Export, shown: Step) -> None:
-        refs: Refs = self.store.refs
+        source = self._source(export, shown)
         for name in export.names:
             with shown.part(f"naming to {name}"):
-                refs.set(name.canonical, compact(export.root.descriptor.to_json()).decode())
+                source.tag(name.canonical, export.root.descriptor, export.root.data)
         remember(self.store, export.sources)
 
     def _source(self, export: Export, shown: Step) -> StorePlace:

@@ -247,13 +247,14 @@ class _Shown:
     def pushed(self, blob: Descriptor, current: int) -> None:
         """Take how many bytes of a blob are at the registry; called from several threads, a blob's from one."""
         kind = "config" if is_config(blob.media_type) else "layer"
-        self._show(f"pushing {kind} {blob.digest}", blob, current, is_done=current == blob.size)
+        self._show(f"pushing {kind} {blob.digest}", blob, current)
 
     def fetched(self, blob: Descriptor, current: int) -> None:
         """Take how many bytes of a blob have come."""
         if not is_config(blob.media_type):
-            self._show(blob.digest, blob, current, is_done=False)
+            self._show(blob.digest, blob, current)
 
-    def _show(self, part: str, blob: Descriptor, current: int, *, is_done: bool) -> None:
+    def _show(self, part: str, blob: Descriptor, current: int) -> None:
         started = self._started.setdefault(blob.digest, time.time())
+        is_done = current == blob.size
         self._shown.status(part, current, blob.size, started=started, is_done=is_done)

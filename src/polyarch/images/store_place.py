@@ -91,7 +91,9 @@ class Fetcher:
             for chunk in chunks:
                 self.cancel.check()
                 writer.write(chunk)
-                on_bytes(writer.size)
+                if writer.size < blob.size:  # all of it is told of once it is verified
+                    on_bytes(writer.size)
+        on_bytes(blob.size)
 
 
 def remember(store: Store, sources: Mapping[Digest, Iterable[str]]) -> None:

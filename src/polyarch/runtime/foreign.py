@@ -48,7 +48,7 @@ class Holder:
         """Make it. Raises NamespaceForbidden if the kernel has no private handlers."""
         self._control, theirs = socket.socketpair()
         with theirs:
-            spawner.ask([theirs.fileno()])
+            spawner.ask([theirs.fileno()], kept=True)
         lines = [(entry.name, entry.register_line.hex()) for entry in entries]
         send_plan(self._control, json.dumps({"handlers": lines}).encode())
         answer = json.loads(self._control.recv(ANSWER_LIMIT) or b'{"refused": "the holder died"}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,7 +153,8 @@ def test_people_are_shown_a_pull(
     here: Path, there: Path, server: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"{server.host}/app:1"
-    keep(here, name, AMD64)
+    (image,) = keep(here, name, AMD64).images
+    layer = image.layers[0].descriptor
     polyarch.push(name, root=here)
 
     polyarch.pull(name, platforms=[AMD64], progress="plain", root=there)
@@ -160,6 +162,9 @@ def test_people_are_shown_a_pull(
     out, err = capsys.readouterr()
     assert out == ""
     assert f"#1 pulling {name}\n" in err
+    assert re.search(
+        rf"^#1 {layer.digest} {layer.size}B / {layer.size}B .*done$", err, re.MULTILINE
+    )
     assert f"#1 naming to {name} done\n" in err
 
 

@@ -138,8 +138,11 @@ def _parse_bool(key: str, value: str) -> bool:
 
 
 def _parse_size(text: str) -> int:
-    # One of more than 63 bits comes out negative, which BuildKit takes for no limit.
-    return max(0, ram_in_bytes(text))
+    size = ram_in_bytes(text)
+    if size < 0:
+        # BuildKit takes more than 63 bits for no limit, which nobody means who writes one.
+        raise InputError(f"{text} bytes are more than 63 bits hold")
+    return size
 
 
 def _parse_mode(text: str) -> int:

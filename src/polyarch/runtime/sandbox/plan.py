@@ -1,8 +1,8 @@
-"""The talk between the engine, the spawner and a keeper: a word, then a plan, then an answer.
+"""The talk between the engine, the spawner and what runs a step: a word, then a plan, then an answer.
 
-The engine asks the spawner with one word of a byte, and passes it the descriptors that a keeper is to have;
-one of them is a socket. Over that the keeper gets its plan (its length in 8 bytes, then JSON) and gives
-one answer (JSON).
+The engine asks the spawner with a word of two bytes, and passes it the descriptors that the step is to have;
+one of them is a socket. Over that comes the plan (its length in 8 bytes, then JSON), and back goes one answer
+(JSON).
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ import socket
 import struct
 from typing import Any
 
-__all__ = ["ANSWER_LIMIT", "INTO_CGROUP", "PLAIN", "PREPARE", "receive_plan", "send_plan"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "INTO_CGROUP",
+    "KEPT",
+    "PLAIN",
+    "PREPARE",
+    "STEP",
+    "WORD_LENGTH",
+    "answer",
+    "receive_plan",
+    "send_plan",
+]
 
 Json = dict[str, Any]
 
@@ -21,15 +32,17 @@ _HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
 ANSWER_LIMIT = 65536
 """Bytes of the longest answer: a refusal quotes paths of the step, and those are at most 4 KiB each."""
-PLAIN, INTO_CGROUP, PREPARE = b"+", b"c", b"p"
-"""What is asked of the spawner: a keeper, one in the cgroup whose directory is the last descriptor, or
-to be ready when one is asked for."""
+STEP, KEPT, PREPARE = b"s", b"k", b"p"
+"""What is asked of the spawner: a step, a keeper (of a step or a holder), or to be ready for either."""
+PLAIN, INTO_CGROUP = b"-", b"c"
+"""Where it is started: in the spawner's cgroup, or in that whose directory is the last descriptor."""
+WORD_LENGTH = 2
 
 
 def send_plan(control: socket.socket, plan: bytes) -> None:
-    """Send a keeper its plan, as JSON.
+    """Send a plan, as JSON.
 
-    If it can't be sent, the keeper is gone; the engine learns that by the missing answer.
+    If it can't be sent, nobody is there any more; the engine learns that by the missing answer.
     """
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         control.sendall(_HEADER.pack(len(plan)) + plan)
@@ -40,3 +53,15 @@ def receive_plan(channel: socket.socket) -> Json:
     (length,) = _HEADER.unpack(channel.recv(_HEADER.size, socket.MSG_WAITALL))
     plan: Json = json.loads(channel.recv(length, socket.MSG_WAITALL))
     return plan
+
+
+def answer(channel: socket.socket, refused: str, status: int) -> None:
+    """Tell the engine how a step ended: what refused it, else its status as `waitpid` gives it.
+
+    Doesn't wait: an answer always finds room, and an engine that is gone needs none.
+    """
+    ended: Json = {"refused": refused}
+    if not refused:
+        ended = {"status": status if status >= 0 else 128 - status}
+    with contextlib.suppress(OSError):
+        channel.send(json.dumps(ended).encode(), socket.MSG_DONTWAIT)

@@ -79,7 +79,8 @@ class Sandbox:
             self._device_group(step, cgroup) as group,
         ):
             with contextlib.ExitStack() as resources:
-                control, outputs = self._request(talk, group, resources)
+                is_kept = bool(step.user_namespace)
+                control, outputs = self._request(talk, group, resources, is_kept=is_kept)
                 resources.callback(cancel.on_cancel(lambda: _end(control)))
                 send_plan(control, self._plan(step, cgroup, group, talk))
 
@@ -133,9 +134,9 @@ class Sandbox:
         return json.dumps(plan).encode()
 
     def _request(
-        self, talk: Talk, group: DeviceGroup, resources: contextlib.ExitStack
+        self, talk: Talk, group: DeviceGroup, resources: contextlib.ExitStack, *, is_kept: bool
     ) -> tuple[socket.socket, tuple[int, int]]:
-        """Have a keeper started; return its control socket and the read ends of the two outputs.
+        """Have a step started; return its control socket and the read ends of the two outputs.
 
         What is ours of them is left to `resources`.
         """
@@ -155,13 +156,14 @@ class Sandbox:
                 theirs_only.callback(os.close, reader)
                 writers.append(reader)
                 on_failure.enter_context(Feed(talk.stdin, writer))
-            self._spawner.ask([theirs.fileno(), *writers], cgroup=group.opened)
+            given = [theirs.fileno(), *writers]
+            self._spawner.ask(given, cgroup=group.opened, kept=is_kept)
             resources.push(on_failure.pop_all())
         return ours, (readers[0], readers[1])
 
 
 def _end(control: socket.socket) -> None:
-    """Tell the keeper to kill the step; the answer can still be read."""
+    """Have the step killed; the answer can still be read."""
     try:
         control.shutdown(socket.SHUT_WR)
     except OSError:
@@ -218,7 +220,7 @@ def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
     if not answer.strip() and out_of_memory:
         return Ended(status=_KILLED, out_of_memory=True)  # with the keeper the step has ended, too
     if not answer.strip():
-        raise NoRuntime("the sandbox's keeper was killed")
+        raise NoRuntime("the process that minds the step was killed")
     known = json.loads(answer)
     if refused := known.get("refused", ""):
         return refused_step(refused, on_output)

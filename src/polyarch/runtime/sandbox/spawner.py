@@ -1,13 +1,14 @@
 """The process that starts steps: forked from the engine before that has threads, small, and alone.
 
-It is forked before most modules are loaded, too: what is forked from it, twice for a step, is copied page
-table by page table, and most builds that change nothing need none of what a keeper loads.
+It is forked before most modules are loaded, too: a step is forked from it by copying its page tables, and a
+build that changes nothing needs none of what steps are started with.
 
-    engine ──socket──▶ spawner ──fork──▶ keeper, one per step ──fork──▶ the step, PID 1 of its namespaces
+    engine ──socket──▶ spawner ──clone──▶ a step, PID 1 of its namespaces
+                               ──clone──▶ a keeper ──fork──▶ a step in a user namespace that is there already
 
-The spawner receives, per step, three descriptors: a socket to the keeper, and the write ends of the
-step's output (for a holder the socket alone), and perhaps a cgroup to start the keeper in. Each process is killed with its parent. The kernel ends all
-other processes of a step with its PID 1.
+The spawner receives three descriptors for a step: a socket over which the plan comes and the answer goes, and
+the write ends of the step's output (for a holder the socket alone). There may be a cgroup to start it in.
+Each process is killed with its parent. The kernel ends all other processes of a step with its PID 1.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from collections.abc import Sequence
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 from polyarch.runtime.sandbox.descriptors import close_all_but
-from polyarch.runtime.sandbox.plan import INTO_CGROUP, PLAIN, PREPARE
+from polyarch.runtime.sandbox.plan import INTO_CGROUP, KEPT, PLAIN, PREPARE, STEP
 
 __all__ = ["Spawner"]
 
 
 class Spawner:
-    """The engine's side: starts the spawner, and asks it for keepers. Thread-safe.
+    """The engine's side: starts the spawner, and asks it for steps. Thread-safe.
 
     To be made before the engine starts a thread, and best before it loads much.
     """
@@ -51,7 +52,7 @@ class Spawner:
                 signal.signal(number, signal.SIG_IGN)
             if os.getppid() == engine and requests.recv(1, socket.MSG_PEEK):
                 # Loaded (10 ms) on this side only, and only if there are steps.
-                from polyarch.runtime.sandbox.keeper import serve  # noqa: PLC0415
+                from polyarch.runtime.sandbox.serving import serve  # noqa: PLC0415
 
                 serve(requests)
         finally:
@@ -64,14 +65,17 @@ class Spawner:
 
     def prepare(self) -> None:
         """Have the spawner load what it needs, while the caller goes on. Raises NoRuntime."""
-        self._send(PREPARE, [])
+        self._send(PREPARE + PLAIN, [])
 
-    def ask(self, descriptors: Sequence[int], *, cgroup: int | None = None) -> None:
-        """Have a keeper started that gets copies of `descriptors`, in the cgroup whose folder is open.
+    def ask(
+        self, descriptors: Sequence[int], *, cgroup: int | None = None, kept: bool = False
+    ) -> None:
+        """Have a step started that gets copies of `descriptors`, in the cgroup whose directory is open.
 
-        None is the engine's own. Raises NoRuntime.
+        None is the engine's own. With `kept` a keeper is started, for a step in a user namespace or for a
+        holder. Raises NoRuntime.
         """
-        word = PLAIN if cgroup is None else INTO_CGROUP
+        word = (KEPT if kept else STEP) + (PLAIN if cgroup is None else INTO_CGROUP)
         self._send(word, [*descriptors, *([] if cgroup is None else [cgroup])])
 
     def _send(self, word: bytes, descriptors: Sequence[int]) -> None:
@@ -85,7 +89,7 @@ class Spawner:
 def _keep_only(requests: socket.socket) -> socket.socket:
     """Close all that the engine has open but a socket, which is returned: folders, locks, users' files.
 
-    A step inherits what its keeper has, and would get at it by links of /proc. The streams become the
+    A step inherits what there is, and would get at it by links of /proc. The streams become the
     null device's, as those of the engine may be anything, and `requests` may be one of them.
     """
     kept = fcntl.fcntl(requests.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)

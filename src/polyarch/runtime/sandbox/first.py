@@ -1,0 +1,103 @@
+"""What a step's first process does before it is the step's own.
+
+It closes all that it has inherited but what it needs, sees to it that it dies with who forked it, gets its
+plan, and joins its cgroups and namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from polyarch import syscalls
+from polyarch.record import frozen
+from polyarch.runtime.base import Refused
+from polyarch.runtime.sandbox.descriptors import close_all_but
+from polyarch.runtime.sandbox.inside import Lines, become
+
+__all__ = ["Parent", "begin", "enter_namespaces", "join_cgroups", "read_report"]
+
+Json = dict[str, Any]
+
+_NAMESPACES = {
+    "pid": syscalls.CLONE_NEWPID,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "uts": syscalls.CLONE_NEWUTS,
+    "mount": syscalls.CLONE_NEWNS,
+    "network": syscalls.CLONE_NEWNET,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+
+
+@frozen
+class Parent:
+    """The pipes between a step's first process and who forked it.
+
+    `alive` is at its end once the other one is gone; `reporter` takes what refuses the step, and is
+    closed by exec.
+    """
+
+    alive: int
+    reporter: int
+
+
+def begin(
+    parent: Parent,
+    channel: socket.socket,
+    streams: tuple[int, ...],
+    prepare: Callable[[], Json],
+    maker: socket.socket | None = None,
+) -> NoReturn:
+    """Be the step's first process, and then the step, unless the parent is gone.
+
+    `prepare` gives the plan, once the process is where the step is to be. What refuses the step is
+    reported.
+    """
+    refusal = "the sandbox failed"
+    lines = Lines(reporter=parent.reporter, engine=channel, maker=maker)
+    try:
+        close_all_but(0, 1, 2, parent.alive, *streams, *lines.descriptors())
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        if not select.select([parent.alive], [], [], 0)[0]:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+                signal.signal(number, signal.SIG_DFL)
+            become(prepare(), streams, lines)
+    except Refused as error:
+        refusal = str(error)
+    except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why
+        refusal = f"the sandbox failed: {error!r}"
+    finally:
+        os.write(parent.reporter, refusal.encode(errors="surrogateescape"))
+        os._exit(1)
+
+
+def read_report(descriptor: int) -> str:
+    """Read and close the other end of a reporter: empty if the step's program was started."""
+    text = b""
+    while data := os.read(descriptor, 4096):
+        text += data
+    os.close(descriptor)
+    return text.decode(errors="replace")
+
+
+def join_cgroups(folders: Iterable[str]) -> None:
+    """Put the caller into cgroups. Raises Refused."""
+    for path in folders:
+        try:
+            with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError as error:
+            raise Refused(
+                f"the step can't be put into the cgroup {path}: {error.strerror}"
+            ) from error
+
+
+def enter_namespaces(config: Json, *, but: int = 0) -> None:
+    """Make the namespaces of a step that have no path, except those in `but` (CLONE_NEW...)."""
+    namespaces = config["linux"]["namespaces"]
+    wanted = sum(_NAMESPACES.get(each["type"], 0) for each in namespaces)
+    syscalls.unshare(wanted & ~but)

@@ -1,0 +1,186 @@
+"""What the spawner does: starting steps, ending them when the engine says so, and telling how they ended.
+
+A step's first process is cloned straight into a new PID namespace. Where it has to join a user namespace
+first, and for holders, there is a *keeper* between (see there). The engine says that a step is to end by
+closing its socket for writing, which also happens if the engine dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from polyarch import syscalls
+from polyarch.namespaces.userns import namespace_trouble
+from polyarch.record import frozen
+from polyarch.runtime.base import Refused
+from polyarch.runtime.sandbox.first import (
+    Parent,
+    begin,
+    enter_namespaces,
+    join_cgroups,
+    read_report,
+)
+from polyarch.runtime.sandbox.keeper import keep
+from polyarch.runtime.sandbox.plan import (
+    INTO_CGROUP,
+    KEPT,
+    PREPARE,
+    WORD_LENGTH,
+    answer,
+    receive_plan,
+)
+
+__all__ = ["serve"]
+
+Json = dict[str, Any]
+
+_STREAM = (socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def serve(requests: socket.socket) -> None:
+    """Start what is asked for, until the engine closes the socket."""
+    os.umask(0o022)  # what is made for a step is for every user in it, whatever the engine's says
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # A collection would write to every object, and so copy the pages that each step shares with this process;
+    # a step's first process is gone before it makes much garbage.
+    gc.disable()
+    gc.freeze()
+    server = _Server(requests)
+    while server.is_asked:
+        server.turn()
+
+
+@frozen
+class _Running:
+    """A process that was started: a step, or (without a channel) a keeper, which tells the engine itself.
+
+    `report` brings what refuses the step; `hold` lets the step know that the spawner lives.
+    """
+
+    pid: int
+    pidfd: int
+    channel: socket.socket | None = None
+    report: int = -1
+    hold: int = -1
+
+
+class _Server:
+    def __init__(self, requests: socket.socket) -> None:
+        self.is_asked = True
+        self._requests = requests
+        self._running: dict[int, _Running] = {}
+        """By the descriptors that are waited for: of the process, and of its channel."""
+        self._poll = select.poll()
+        self._poll.register(requests, select.POLLIN)
+
+    def turn(self) -> None:
+        """Wait for something, and do what it asks for."""
+        ready = [descriptor for descriptor, _ in self._poll.poll()]
+        for descriptor in ready:
+            running = self._running.get(descriptor)
+            if running is None:
+                continue  # a request, or it has ended in this very turn
+            if descriptor == running.pidfd:
+                self._end(running)
+            else:
+                # The engine has closed its side. What is left is to see it end.
+                self._forget(descriptor)
+                signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
+        # Last: the descriptors of what is started now may be those of what has just ended.
+        if self._requests.fileno() in ready:
+            self._take()
+
+    def _take(self) -> None:
+        word, descriptors, _, _ = socket.recv_fds(
+            self._requests, WORD_LENGTH, 5, socket.MSG_CMSG_CLOEXEC
+        )
+        if not word:
+            self.is_asked = False
+        elif word[:1] != PREPARE:
+            cgroup = descriptors.pop() if word[1:] == INTO_CGROUP else None
+            start = self._start_keeper if word[:1] == KEPT else self._start_step
+            # Without an answer the engine knows that there is no keeper.
+            with contextlib.suppress(OSError):
+                start(descriptors, cgroup)
+            for descriptor in (*descriptors, *([] if cgroup is None else [cgroup])):
+                os.close(descriptor)
+
+    def _start_keeper(self, descriptors: list[int], cgroup: int | None) -> None:
+        spawner = os.getpid()
+        pid, pidfd = syscalls.clone(cgroup=cgroup)
+        if pid == 0:
+            try:
+                keep(spawner, *descriptors)
+            finally:
+                os._exit(1)
+        self._expect(pidfd, _Running(pid=pid, pidfd=pidfd))
+
+    def _start_step(self, descriptors: list[int], cgroup: int | None) -> None:
+        channel = socket.socket(*_STREAM, fileno=descriptors.pop(0))
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as on_failure:
+            on_failure.enter_context(channel)
+            alive, hold = os.pipe()
+            theirs.callback(os.close, alive)
+            on_failure.callback(os.close, hold)
+            report, reporter = os.pipe()
+            theirs.callback(os.close, reporter)
+            on_failure.callback(os.close, report)
+            try:
+                pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID, cgroup=cgroup)
+            except OSError as error:
+                answer(channel, _no_namespaces(error), 0)
+                return
+            if pid == 0:
+                try:
+                    _be(Parent(alive=alive, reporter=reporter), channel, tuple(descriptors))
+                finally:
+                    os._exit(1)
+            on_failure.pop_all()
+        running = _Running(pid=pid, pidfd=pidfd, channel=channel, report=report, hold=hold)
+        self._expect(pidfd, running)
+        self._running[channel.fileno()] = running
+        self._poll.register(channel, select.POLLRDHUP)
+
+    def _expect(self, pidfd: int, running: _Running) -> None:
+        self._running[pidfd] = running
+        self._poll.register(pidfd, select.POLLIN)
+
+    def _forget(self, descriptor: int) -> None:
+        if self._running.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def _end(self, running: _Running) -> None:
+        _, status = os.waitpid(running.pid, 0)
+        self._forget(running.pidfd)
+        os.close(running.pidfd)
+        if running.channel is None:
+            return
+        self._forget(running.channel.fileno())
+        os.close(running.hold)
+        with running.channel:
+            answer(running.channel, read_report(running.report), os.waitstatus_to_exitcode(status))
+
+
+def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoReturn:
+    """Be a step in a PID namespace of its own."""
+
+    def prepare() -> Json:
+        plan = receive_plan(channel)
+        join_cgroups(plan["cgroups"])
+        try:
+            enter_namespaces(plan["config"], but=syscalls.CLONE_NEWPID)
+        except OSError as error:
+            raise Refused(_no_namespaces(error)) from error
+        return plan
+
+    begin(parent, channel, streams, prepare)
+
+
+def _no_namespaces(error: OSError) -> str:
+    return f"the step's namespaces can't be made: {namespace_trouble(error)}"
