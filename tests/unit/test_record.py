@@ -196,3 +196,11 @@ def test_what_the_class_says_itself_is_kept() -> None:
 
     assert Named(name="a", place=1) == Named(name="a", place=2)
     assert repr(Named(name="a")) == "a"
+
+
+def test_dataclasses_know_the_fields() -> None:
+    fields = dataclasses.fields(Point)
+
+    assert [(each.name, each.compare, each.repr) for each in fields] == [
+        (each.name, each.compare, each.repr) for each in dataclasses.fields(Twin)
+    ]
