@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
+from polyarch.graph.op import FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.solver.records import Records
@@ -173,6 +174,8 @@ def test_lost_results_run_again_where_they_are_needed(
 
     wanted = {target.digest for target in graph.targets}
     wanted |= _read_by_content(graph)
+    if is_glancing:
+        wanted |= _compared(graph)
     for vertex in reversed(steps(graph)):
         if vertex.digest in wanted and vertex.name in gone:
             wanted |= {source.digest for source in vertex.inputs}
@@ -182,13 +185,26 @@ def test_lost_results_run_again_where_they_are_needed(
     world.database.close()
 
 
-def _read_by_content(graph: Graph) -> set[Digest]:
-    """The inputs of steps that have no fast key, for they read a folder."""
-    return {
-        source.digest
+def _without_fast_key(graph: Graph) -> list[Vertex]:
+    """The steps that read a build context."""
+    return [
+        step
         for step in steps(graph)
         if any(not source.inputs and source.name.startswith("local") for source in step.inputs)
-        for source in step.inputs[1:]
+    ]
+
+
+def _read_by_content(graph: Graph) -> set[Digest]:
+    """The inputs of steps that have no fast key."""
+    return {source.digest for step in _without_fast_key(graph) for source in step.inputs[1:]}
+
+
+def _compared(graph: Graph) -> set[Digest]:
+    """The copies that have no fast key, nor a slow one: one is found if its result can be compared."""
+    return {
+        step.digest
+        for step in _without_fast_key(graph)
+        if isinstance(step.op, FileOp) and any(source.inputs for source in step.inputs[1:])
     }
 
 
