@@ -17,7 +17,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 from typing import ClassVar
@@ -156,7 +156,7 @@ class _Unpacker:
             self._white_out(entry, parent, base)
             return
         if self._rules.owner is not None:
-            entry = replace(entry, uid=self._rules.owner[0], gid=self._rules.owner[1])
+            entry = entry._replace(uid=self._rules.owner[0], gid=self._rules.owner[1])
         path = f"{parent}/{base}"
         if entry.kind == DIRECTORY:
             self._add_folder(entry, name, path)

@@ -22,8 +22,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from polyarch.inroot import get_node, get_owner
 from polyarch.layer.tar import (
@@ -33,6 +33,7 @@ from polyarch.layer.tar import (
     FIFO,
     FILE,
     HARD_LINK,
+    NO_XATTRS,
     SYMLINK,
     Entry,
     Sink,
@@ -46,13 +47,13 @@ __all__ = ["Change", "Clamp", "layer_changes", "write_changes", "write_layer"]
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
 _CHUNK = 1 << 20
+_AT_ONCE = 256
 
 Clamp = Callable[[int], int]
 """Changes an mtime (nanoseconds since the epoch) on its way into an archive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A path that differs from the layers below; `path` is relative, without a leading slash.
 
     `source` is where it lies on this machine, and `status` its `os.lstat`; both are None for a path
@@ -95,9 +96,8 @@ def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
 
 
 def _upper_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
-    for name in _names(folder):
+    for name, status in _statuses(folder):
         source, path = f"{folder}/{name}", prefix + name
-        status = os.lstat(source)
         old, old_folders = look_up(below, name) if below else (None, ())
         if is_whiteout(status):
             if old is not None:
@@ -137,8 +137,24 @@ def _tree_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[
 def _names(folder: str) -> list[str]:
     names = os.listdir(folder)
     # Byte order, as Go sorts; that of str differs for what isn't ASCII.
-    names.sort(key=os.fsencode)
+    names.sort(key=None if "".join(names).isascii() else os.fsencode)
     return names
+
+
+def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Look at the files of a directory, in byte order; some at once, with the directory open meanwhile.
+
+    Not all, as that may be a million; and it isn't left open, as the caller goes on to the directories in it.
+    """
+    names = _names(folder)
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = [os.stat(name, dir_fd=descriptor, follow_symlinks=False) for name in some]
+        finally:
+            os.close(descriptor)
+        yield from zip(some, found, strict=True)
 
 
 def _is_same(old: str, before: os.stat_result, new: str, after: os.stat_result) -> bool:
@@ -179,11 +195,12 @@ def _capability(path: str, status: os.stat_result) -> bytes | None:
         return None
 
 
-def _has_xattrs(path: str, status: os.stat_result) -> bool:
+def _has_xattrs(file: str | int, status: os.stat_result) -> bool:
+    """Return whether a file has extended attributes, given its path, or itself open."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return False
     try:
-        return bool(os.listxattr(path, follow_symlinks=False))
+        return bool(os.listxattr(file, follow_symlinks=isinstance(file, int)))
     except OSError:
         return False  # a file system without them
 
@@ -233,20 +250,39 @@ class _LayerWriter:
 
     def _put(self, path: str, source: str, status: os.stat_result, first: str | None) -> None:
         self._add_parents(path)
+        if stat.S_ISDIR(status.st_mode):
+            self._folders.add(path)
+        if first is not None or not (stat.S_ISREG(status.st_mode) and status.st_size):
+            self._writer.add(self._entry(path, source, status, first))
+            return
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            entry = self._entry(path, source, status, None, descriptor)
+            self._writer.add_file(entry, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _entry(
+        self,
+        path: str,
+        source: str,
+        status: os.stat_result,
+        first: str | None,
+        descriptor: int | None = None,
+    ) -> Entry:
         mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
-        capability = None
+        xattrs = NO_XATTRS
         # Most files have no attributes, and asking for each one that isn't there costs an exception.
-        if _has_xattrs(source, status):
+        if _has_xattrs(source if descriptor is None else descriptor, status):
             mode, device = get_node(source, status)
             uid, gid = get_owner(source, status)
             capability = _capability(source, status)
+            xattrs = {_CAPABILITY: capability} if capability is not None else NO_XATTRS
         kind = HARD_LINK if first is not None else _KINDS[stat.S_IFMT(mode)]
-        if kind == DIRECTORY:
-            self._folders.add(path)
         mtime = status.st_mtime_ns
         is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
         link = first if first is not None else os.readlink(source) if kind == SYMLINK else ""
-        entry = Entry(
+        return Entry(
             name=path,
             kind=kind,
             mode=stat.S_IMODE(mode),
@@ -257,19 +293,8 @@ class _LayerWriter:
             link=link,
             major=os.major(device) if is_device else 0,
             minor=os.minor(device) if is_device else 0,
-            xattrs={_CAPABILITY: capability} if capability is not None else {},
+            xattrs=xattrs,
         )
-        self._write(entry, source)
-
-    def _write(self, entry: Entry, source: str) -> None:
-        if not entry.size:
-            self._writer.add(entry)
-            return
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            self._writer.add_file(entry, descriptor)
-        finally:
-            os.close(descriptor)
 
     def _add_parents(self, path: str) -> None:
         folder = path.rpartition("/")[0]

@@ -12,10 +12,10 @@ Sources: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Interchange Forma
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from polyarch.errors import StoreError
 from polyarch.progress import check_cancelled
@@ -28,6 +28,7 @@ __all__ = [
     "FIFO",
     "FILE",
     "HARD_LINK",
+    "NO_XATTRS",
     "SYMLINK",
     "Entry",
     "Sink",
@@ -45,9 +46,10 @@ DIRECTORY = "5"
 FIFO = "6"
 
 _CHUNK = 1 << 20
+_SMALL = 1 << 16
 _SECOND = 1_000_000_000
 _ZEROS = bytes(BLOCK)
-_NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Sink(Protocol):
@@ -57,9 +59,8 @@ class Sink(Protocol):
         """Take `data`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One member of an archive.
+class Entry(NamedTuple):
+    """One member of an archive; its fields are given by keyword.
 
     Names are POSIX, bytes outside UTF-8 as surrogate escapes. A directory's name has no `/` at its
     end here, whatever the archive says.
@@ -79,7 +80,7 @@ class Entry:
     """The target of a symbolic link as it is, or the name of the entry that a hard link repeats."""
     major: int = 0
     minor: int = 0
-    xattrs: Mapping[str, bytes] = field(default_factory=lambda: _NO_XATTRS)
+    xattrs: Mapping[str, bytes] = NO_XATTRS
     split: bool = False
     """Whether a long name may be split over ustar's two fields, as Go does when not told a format."""
 
@@ -103,8 +104,10 @@ class TarWriter:
 
         Raises StoreError when there are fewer: somebody shortened the file meanwhile.
         """
-        self._put(header(entry))
-        left = entry.size
+        if not entry.size:
+            self.add(entry)
+            return
+        start, left = header(entry), entry.size
         while left:
             data = os.read(descriptor, min(left, _CHUNK))
             if not data:
@@ -113,9 +116,14 @@ class TarWriter:
                     hint="something changes the files while they are packed; try again",
                 )
             left -= len(data)
-            self._put(data)
-        if entry.size % BLOCK:
-            self._put(_padding(entry.size))
+            # Small files are most of many archives, and one piece is handed on sooner than three.
+            end = b"" if left else _padding(entry.size)
+            if len(data) <= _SMALL:
+                self._put(start + data + end)
+            else:
+                for piece in (start, data, end):
+                    self._put(piece)
+            start = b""
 
     def end(self) -> None:
         """Write the end of the archive: two blocks of zeros and nothing more, as Go does."""
@@ -174,7 +182,13 @@ def _ustar(entry: Entry, name: bytes, link: bytes, mtime: int, prefix: bytes = b
         _octal(entry.size, 33),
         _octal(mtime, 33),
     )
-    tail = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
+    is_plain = entry.kind == FILE and not (link or prefix or entry.major or entry.minor)
+    tail = _PLAIN if is_plain else _tail(entry, link, prefix)
+    return b"%b%06o\0 %b" % (head, _checksum(head, tail), tail)
+
+
+def _tail(entry: Entry, link: bytes, prefix: bytes) -> bytes:
+    return b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
         entry.kind.encode("ascii"),
         _field(link, 100),
         _NO_NAMES,
@@ -182,8 +196,15 @@ def _ustar(entry: Entry, name: bytes, link: bytes, mtime: int, prefix: bytes = b
         _octal(entry.minor, 21),
         prefix.ljust(167, b"\0"),
     )
-    # The checksum counts its own field as eight blanks.
-    return b"%b%06o\0 %b" % (head, sum(head) + sum(tail) + 256, tail)
+
+
+def _checksum(head: bytes, tail: bytes) -> int:
+    """Add up the bytes of a header; its own field counts as eight blanks.
+
+    The lower half of an Adler-32 is the sum of all bytes and 1, modulo 65521, in a tenth of the time
+    that Python takes to add them; 504 bytes of ASCII can't reach that.
+    """
+    return (zlib.adler32(tail, zlib.adler32(head)) & 0xFFFF) - 1 + 8 * ord(" ")
 
 
 _NO_NAMES = bytes(64)
@@ -246,7 +267,7 @@ def _pax(name: bytes, records: Mapping[bytes, bytes]) -> bytes:
     own_name = _ascii(b"/".join(parts))[:100].rstrip(b"/")
     head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_field(own_name, 100), 0, 0, 0, len(body), 0)
     tail = b"x%bustar\x0000%b" % (bytes(100), bytes(247))
-    block = b"%b%06o\0 %b" % (head, sum(head) + sum(tail) + 256, tail)
+    block = b"%b%06o\0 %b" % (head, _checksum(head, tail), tail)
     return block + body + _padding(len(body))
 
 
@@ -257,3 +278,7 @@ def _record(key: bytes, value: bytes) -> bytes:
     if len(str(total)) != len(str(size)):
         total = size + len(str(total))
     return b"%d %b=%b\n" % (total, key, value)
+
+
+_PLAIN = _tail(Entry(name=""), b"", b"")
+"""What ends the header of a regular file."""

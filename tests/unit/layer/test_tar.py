@@ -1,5 +1,6 @@
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,28 @@ def test_plain_header_is_exactly_this() -> None:
         + b"0000000\x000000000\0"
         + bytes(167)
     )
+
+
+@pytest.mark.parametrize("size", [0, 1, 512, 70_000, 3_000_000])
+def test_a_file_is_added_as_its_content_would_be(tmp_path: Path, size: int) -> None:
+    content = bytes(range(250)) * (size // 250 + 1)
+    (tmp_path / "f").write_bytes(content[:size])
+    entry, out = Entry(name="f", size=size), io.BytesIO()
+    writer = TarWriter(out)
+    with (tmp_path / "f").open("rb", buffering=0) as stream:
+        writer.add_file(entry, stream.fileno())
+    writer.end()
+
+    assert out.getvalue() == written((entry, content[:size]))
+
+
+def test_a_checksum_is_the_sum_of_all_bytes_however_many() -> None:
+    most = "\x7f" * 100
+    block = header(Entry(name=most, kind=SYMLINK, mode=0o7777777, uid=0o7777777, link=most))
+
+    without = block[:148] + b" " * 8 + block[156:]
+    assert block[148:156] == b"%06o\0 " % sum(without)
+    assert sum(without) > 1 << 14
 
 
 @pytest.mark.parametrize(

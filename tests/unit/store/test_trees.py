@@ -49,3 +49,11 @@ def test_tree_size_counts_hard_links_once(tmp_path: Path) -> None:
     os.link(tmp_path / "a", tmp_path / "b")
 
     assert tree_size(tmp_path) == alone > 100_000
+
+
+def test_tree_size_of_many_files_is_not_added_up(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"x")
+
+    assert tree_size(tmp_path, most=4) == tree_size(tmp_path) > 0
+    assert tree_size(tmp_path, most=3) == 0
