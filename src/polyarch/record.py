@@ -3,7 +3,7 @@
 The standard library's decorator writes source code and compiles it, which takes about 0.4 ms for each
 class: with the two hundred of this program longer than a whole unchanged build may last. These are
 made of closures, in a tenth of that, and a type checker sees no difference (PEP 681). The price is a
-call that takes a few microseconds more, so values made by the thousand are still dataclasses.
+call that takes a few microseconds more, so values made by the thousand are named tuples.
 
     @frozen
     class Point:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import struct
 import time
 from pathlib import Path
@@ -143,6 +142,8 @@ def _made(emulator: Emulator, folder: Path) -> str:
     for other in set(folder.iterdir()) - {place}:
         # Those of emulators that were replaced since; one that was made just now is another build's.
         if other.stat().st_mtime < time.time() - _DAY:
+            import shutil  # noqa: PLC0415 seldom needed, and it loads bz2 and lzma: 2 ms
+
             shutil.rmtree(other, ignore_errors=True)
     return str(path)
 

@@ -6,7 +6,6 @@ another, and files that differ are refused. `polyarch.exporter.folder` does the 
 
 from __future__ import annotations
 
-import dataclasses
 import filecmp
 import os
 import stat
@@ -105,7 +104,7 @@ def write_tar(
 
 
 def _timed(member: Entry, epoch: int) -> Entry:
-    return dataclasses.replace(member, mtime_ns=epoch * _SECOND)
+    return member._replace(mtime_ns=epoch * _SECOND)
 
 
 def _member(name: str, entry: os.DirEntry[str], links: dict[tuple[int, int], str]) -> Entry | None:

@@ -17,7 +17,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
 from typing import ClassVar
@@ -39,6 +38,7 @@ from polyarch.layer.tar import (
 from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import Source, TarReader
 from polyarch.progress import check_cancelled
+from polyarch.record import frozen
 from polyarch.store.layerform import is_whiteout, look_up, make_opaque, make_whiteout
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
@@ -99,7 +99,7 @@ def extract(
     _unpack(source, target, _Rules(owner=owner, layer_form=False, link_root=root))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Rules:
     layer_form: bool
     link_root: Path
@@ -156,7 +156,7 @@ class _Unpacker:
             self._white_out(entry, parent, base)
             return
         if self._rules.owner is not None:
-            entry = replace(entry, uid=self._rules.owner[0], gid=self._rules.owner[1])
+            entry = entry._replace(uid=self._rules.owner[0], gid=self._rules.owner[1])
         path = f"{parent}/{base}"
         if entry.kind == DIRECTORY:
             self._add_folder(entry, name, path)

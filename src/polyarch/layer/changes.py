@@ -22,8 +22,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from polyarch.inroot import get_node, get_owner
 from polyarch.layer.tar import (
@@ -51,8 +51,7 @@ Clamp = Callable[[int], int]
 """Changes an mtime (nanoseconds since the epoch) on its way into an archive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A path that differs from the layers below; `path` is relative, without a leading slash.
 
     `source` is where it lies on this machine, and `status` its `os.lstat`; both are None for a path

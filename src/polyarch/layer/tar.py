@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from polyarch.errors import StoreError
 from polyarch.progress import check_cancelled
@@ -57,8 +56,7 @@ class Sink(Protocol):
         """Take `data`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One member of an archive.
 
     Names are POSIX, bytes outside UTF-8 as surrogate escapes. A directory's name has no `/` at its
@@ -79,7 +77,7 @@ class Entry:
     """The target of a symbolic link as it is, or the name of the entry that a hard link repeats."""
     major: int = 0
     minor: int = 0
-    xattrs: Mapping[str, bytes] = field(default_factory=lambda: _NO_XATTRS)
+    xattrs: Mapping[str, bytes] = _NO_XATTRS
     split: bool = False
     """Whether a long name may be split over ustar's two fields, as Go does when not told a format."""
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
 from polyarch.errors import InvalidLayer
@@ -31,6 +30,7 @@ from polyarch.layer.tarfields import (
     size_of,
 )
 from polyarch.progress import check_cancelled
+from polyarch.record import frozen
 
 __all__ = ["LIMITS", "Limits", "Source", "TarReader", "is_archive"]
 
@@ -41,7 +41,7 @@ _SPARSE = frozenset({"GNU.sparse.map", "GNU.sparse.major"})
 _XATTR = "SCHILY.xattr."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """What an archive may ask for. Real layers stay far below: the largest have a million entries."""
 
@@ -70,16 +70,20 @@ class Source(Protocol):
         """Return the next bytes."""
 
 
-@dataclass(slots=True)
 class _Pending:
-    """What headers said that count for the next entry."""
+    """What headers said that count for the next entry; `size` is in bytes of those headers.
 
-    name: str | None = None
-    link: str | None = None
-    records: dict[str, bytes] | None = None
-    sparse_pairs: list[int] | None = None
-    size: int = 0
-    """Bytes of those headers."""
+    No record: one is made for each entry.
+    """
+
+    __slots__ = ("link", "name", "records", "size", "sparse_pairs")
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.link: str | None = None
+        self.records: dict[str, bytes] | None = None
+        self.sparse_pairs: list[int] | None = None
+        self.size = 0
 
 
 class TarReader:
@@ -171,7 +175,7 @@ class TarReader:
         if kind == "S" or pending.sparse_pairs or not _SPARSE.isdisjoint(records):
             entry = self._sparse(entry, block, kind, pending)
         elif entry.size and entry.kind != FILE:
-            entry = replace(entry, size=0)
+            entry = entry._replace(size=0)
         self._count(entry)
         return entry
 
@@ -207,7 +211,7 @@ class TarReader:
                 numbers = list(pending.sparse_pairs or ())
                 self._take_parts(len(numbers) // 2)
             if name := records.get("GNU.sparse.name"):
-                entry = replace(entry, name=os.fsdecode(name))
+                entry = entry._replace(name=os.fsdecode(name))
         pairs = tuple(zip(numbers[::2], numbers[1::2], strict=False))
         end = 0
         for offset, length in pairs:
@@ -215,7 +219,7 @@ class TarReader:
                 self._fail("its sparse map is out of order")
             end = offset + length
         self._holes = pairs
-        return replace(entry, size=size_of(size), kind=FILE)
+        return entry._replace(size=size_of(size), kind=FILE)
 
     def _take_parts(self, count: int) -> None:
         self._parts += count
@@ -345,13 +349,13 @@ _TOO_LARGE = "an archive may unpack to {size} GiB"
 def _extended(entry: Entry, pending: _Pending, records: Mapping[str, bytes]) -> Entry:
     """Return the entry as the headers before it change it."""
     if pending.name is not None or pending.link is not None:
-        entry = replace(entry, name=pending.name or entry.name, link=pending.link or entry.link)
+        entry = entry._replace(name=pending.name or entry.name, link=pending.link or entry.link)
     if records:
         entry = _with_records(entry, records)
     if entry.name.endswith("/"):
         # Before there was a type for directories, a slash said it.
         kind = DIRECTORY if entry.kind == FILE else entry.kind
-        entry = replace(entry, name=entry.name.rstrip("/") or "/", kind=kind)
+        entry = entry._replace(name=entry.name.rstrip("/") or "/", kind=kind)
     return entry
 
 
@@ -417,7 +421,7 @@ def _with_records(entry: Entry, records: Mapping[str, bytes]) -> Entry:
         elif key in _NUMBERS:
             name, found = _NUMBERS[key](value)
             changes[name] = found
-    return replace(entry, **changes, **({"xattrs": xattrs} if xattrs else {}))  # type: ignore[arg-type]
+    return entry._replace(**changes, **({"xattrs": xattrs} if xattrs else {}))  # type: ignore[arg-type]
 
 
 def _sparse_numbers(text: bytes) -> list[int]:

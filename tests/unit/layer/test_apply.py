@@ -23,7 +23,7 @@ def archive(*entries: Entry | tuple[Entry, bytes]) -> io.BytesIO:
     out = io.BytesIO()
     writer = TarWriter(out)
     for item in entries:
-        entry, content = item if isinstance(item, tuple) else (item, b"")
+        entry, content = (item, b"") if isinstance(item, Entry) else item
         writer.add(entry, content)
     writer.end()
     return io.BytesIO(out.getvalue())
