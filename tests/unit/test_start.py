@@ -32,7 +32,8 @@ UNWANTED_WITH_STEPS = UNWANTED - {"polyarch.why.explainer", "polyarch.why.histor
 
 START = (
     "import polyarch.cli.app, polyarch.cli.building.build, polyarch.cli.frame.engine, polyarch.pipeline.build, "
-    "polyarch.cli.display.plain"
+    "polyarch.cli.display.plain, polyarch.cli.building.solving, polyarch.engine.explain, "
+    "polyarch.images.local"
 )
 
 WITH_STEPS = (
