@@ -33,6 +33,8 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 _MISSING: Any = object()
+_ATOMS = (str, int, type(None))
+"""Most fields are of these types, which are told sooner than that a value is no record."""
 
 
 class _Field:
@@ -90,11 +92,11 @@ def asdict(value: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    if hasattr(type(value), "__record_fields__"):
-        return asdict(value)
+    if isinstance(value, _ATOMS):
+        return value
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
-    return value
+    return asdict(value) if hasattr(type(value), "__record_fields__") else value
 
 
 class _StandardFields:
