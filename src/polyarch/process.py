@@ -15,16 +15,18 @@ import contextlib
 import os
 import selectors
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from polyarch.errors import MachineError
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.syscalls import set_parent_death_signal
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["Child", "Completed", "OnOutput", "base_environment", "run"]
 
@@ -146,11 +148,15 @@ class Child:
         self._input = memoryview(stdin if isinstance(stdin, bytes) else b"")
         self._refused = 0
         self._child: subprocess.Popen[bytes] | None = None
+        # Most builds start no program but in steps: 2 ms.
+        import subprocess  # noqa: PLC0415
+
+        from_bytes = subprocess.PIPE if stdin else subprocess.DEVNULL
         try:
             self._child = subprocess.Popen(
                 self.argv,
                 env=base_environment() if env is None else dict(env),
-                stdin=stdin if isinstance(stdin, int) else _pipe_if(stdin),
+                stdin=stdin if isinstance(stdin, int) else from_bytes,
                 stdout=subprocess.PIPE if stdout is None else stdout,
                 stderr=subprocess.PIPE,
                 bufsize=0,
@@ -256,10 +262,6 @@ class Child:
             child.wait()
         for pipe in _pipes(child).values():
             pipe.close()
-
-
-def _pipe_if(data: bytes) -> int:
-    return subprocess.PIPE if data else subprocess.DEVNULL
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> dict[int, IO[bytes]]:

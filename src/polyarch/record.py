@@ -3,7 +3,7 @@
 The standard library's decorator writes source code and compiles it, which takes about 0.4 ms for each
 class: with the two hundred of this program longer than a whole unchanged build may last. These are
 made of closures, in a tenth of that, and a type checker sees no difference (PEP 681). The price is a
-call that takes a few microseconds more, so values made by the thousand are still dataclasses.
+call that takes a few microseconds more, so values made by the thousand are named tuples.
 
     @frozen
     class Point:
@@ -33,6 +33,8 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 _MISSING: Any = object()
+_ATOMS = (str, int, type(None))
+"""Most fields are of these types, which are told sooner than that a value is no record."""
 
 
 class _Field:
@@ -90,11 +92,11 @@ def asdict(value: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    if hasattr(type(value), "__record_fields__"):
-        return asdict(value)
+    if isinstance(value, _ATOMS):
+        return value
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
-    return value
+    return asdict(value) if hasattr(type(value), "__record_fields__") else value
 
 
 class _StandardFields:
@@ -121,20 +123,43 @@ def _refuse(self: object, name: str, *_value: object) -> None:
 
 
 def _add_methods(cls: type) -> None:
-    fields = _collect(cls)
-    cls.__record_fields__ = fields  # type: ignore[attr-defined]
-    initialize = _initializer(fields, hasattr(cls, "__post_init__"))
-    initialize.__name__, initialize.__qualname__ = "__init__", f"{cls.__qualname__}.__init__"
-    cls.__init__ = initialize  # type: ignore[misc]
+    is_plain = not any(isinstance(value, _Field) for value in cls.__dict__.values())
+    # Of many classes that a build loads nothing is ever made: what isn't asked for isn't found out.
+    cls.__record_fields__ = _LateFields(cls) if is_plain else _collect(cls)  # type: ignore[attr-defined]
+
+    def initialize(self: object, **values: object) -> None:
+        fields = cls.__record_fields__  # type: ignore[attr-defined]
+        made = _named(_initializer(fields, hasattr(cls, "__post_init__")), cls)
+        cls.__init__ = made  # type: ignore[misc]
+        made(self, **values)
+
+    cls.__init__ = _named(initialize, cls)  # type: ignore[misc]
     if "__repr__" not in cls.__dict__:
         cls.__repr__ = _repr  # type: ignore[method-assign, assignment]
     cls.__dataclass_fields__ = _StandardFields()  # type: ignore[attr-defined]
 
 
+def _named(initialize: Callable[..., None], cls: type) -> Callable[..., None]:
+    initialize.__name__, initialize.__qualname__ = "__init__", f"{cls.__qualname__}.__init__"
+    return initialize
+
+
+class _LateFields:
+    """Stands for the fields of a class until they are asked for."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __get__(self, _instance: object, _owner: type) -> dict[str, _Field]:
+        fields = self._cls.__record_fields__ = _collect(self._cls)  # type: ignore[attr-defined]
+        return fields
+
+
 def _collect(cls: type) -> dict[str, _Field]:
     fields: dict[str, _Field] = {}
     for base in reversed(cls.__mro__[1:]):
-        fields.update(base.__dict__.get("__record_fields__", {}))
+        if "__record_fields__" in base.__dict__:
+            fields.update(base.__record_fields__)  # type: ignore[attr-defined]
     for name, annotation in cls.__annotations__.items():
         if str(annotation).startswith("ClassVar"):
             continue

@@ -27,9 +27,18 @@ UNWANTED = {
 }
 
 
+# Nor need one that runs steps and exports them any of these.
+UNWANTED_WITH_STEPS = UNWANTED - {"polyarch.why.explainer", "polyarch.why.history", "zlib"}
+
 START = (
     "import polyarch.cli.app, polyarch.cli.building.build, polyarch.cli.frame.engine, polyarch.pipeline.build, "
-    "polyarch.cli.display.plain"
+    "polyarch.cli.display.plain, polyarch.cli.building.solving, polyarch.engine.explain, "
+    "polyarch.images.local"
+)
+
+WITH_STEPS = (
+    "import polyarch.engine.programs, polyarch.worker.exec, polyarch.worker.file, "
+    "polyarch.worker.change, polyarch.why.explainer, polyarch.layer.changes, polyarch.layer.compress"
 )
 
 
@@ -47,6 +56,13 @@ def run(script: str) -> list[str]:
 
 def test_a_build_is_begun_with_few_modules() -> None:
     assert UNWANTED & set(run(f"import sys; {START}; print(*sys.modules)")) == set()
+
+
+def test_steps_need_few_modules_more() -> None:
+    loaded = set(run(f"import sys; {START}; {WITH_STEPS}; print(*sys.modules)"))
+
+    assert UNWANTED_WITH_STEPS & loaded == set()
+    assert {"bz2", "lzma", "polyarch.runtime.runc", "polyarch.cdi.devices"} & loaded == set()
 
 
 def test_no_regular_expression_of_ours_is_compiled_before_it_is_used() -> None:

@@ -17,11 +17,12 @@ copy's segment takes the entry of a note, which nobody reads at run time.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
-import shutil
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from polyarch.emulation.facts import Facts, stamp
@@ -135,16 +136,38 @@ def _made(emulator: Emulator, folder: Path) -> str:
     place = folder / hashlib.sha256(program).hexdigest()[:16]
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = place / os.path.basename(emulator.path)
-    with replacing(path) as aside:
-        aside.write_bytes(program)
-        # A process that may not read its interpreter isn't the owner of its /proc/self.
-        aside.chmod(0o755)
+    with _alone(place):
+        if not _is_program(path, program):
+            with replacing(path) as aside:
+                aside.write_bytes(program)
+                # A process that may not read its interpreter isn't the owner of its /proc/self.
+                aside.chmod(0o755)
     _check(str(path), emulator.handler.architecture)
     for other in set(folder.iterdir()) - {place}:
         # Those of emulators that were replaced since; one that was made just now is another build's.
         if other.stat().st_mtime < time.time() - _DAY:
+            import shutil  # noqa: PLC0415 seldom needed, and it loads bz2 and lzma: 2 ms
+
             shutil.rmtree(other, ignore_errors=True)
     return str(path)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one build at a time make a copy, so that none is replaced while another build registers it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_program(path: Path, program: bytes) -> bool:
+    try:
+        return os.access(path, os.X_OK) and path.read_bytes() == program
+    except OSError:
+        return False
 
 
 def _check(path: str, architecture: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from polyarch.cdi.devices import find_devices, spec_folders
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.namespaces.userns import EngineNamespaces
@@ -22,6 +22,9 @@ from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
+
+if TYPE_CHECKING:
+    from polyarch.cdi.devices import Devices
 
 __all__ = ["Programs", "host_resolv_conf", "open_programs"]
 
@@ -41,6 +44,12 @@ class Programs:
         """End what is held for foreign steps."""
         self.foreign.close()
 
+    def _devices(self) -> Devices:
+        # Few steps have any: 1 ms.
+        from polyarch.cdi.devices import find_devices, spec_folders  # noqa: PLC0415
+
+        return find_devices(spec_folders(self.environ))
+
     def step_runner(
         self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink
     ) -> StepRunner:
@@ -52,7 +61,7 @@ class Programs:
             mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
             sink=sink,
             temporary=lambda: store.temporary("step"),
-            devices=lambda: find_devices(spec_folders(self.environ)),
+            devices=self._devices,
             resolv_conf=host_resolv_conf,
         )
 

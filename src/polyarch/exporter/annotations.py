@@ -44,7 +44,7 @@ class Annotations:
         """Read those among an output's attributes. Raises InputError, InvalidPlatform."""
         entries: list[tuple[str, Platform | None, str, str]] = []
         for name, value in attributes.items():
-            match = _ATTRIBUTE.fullmatch(name)
+            match = _ATTRIBUTE.fullmatch(name) if name.startswith("annotation") else None
             if match is None:
                 continue
             level = match[1] or MANIFEST

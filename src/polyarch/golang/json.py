@@ -32,7 +32,7 @@ def read_json(data: bytes | str) -> object:
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
         value: object = _DECODER.decode(text)
-        if "\\ud" in text or "\\uD" in text or isinstance(data, str):
+        if "\\ud" in text or "\\uD" in text or not (isinstance(data, bytes) or data.isascii()):
             value = _whole(value)
     except RecursionError:
         raise ValueError("it is nested too deep") from None

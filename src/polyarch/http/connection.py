@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 
-from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["Answer", "Connection", "Fields", "ProtocolError"]
@@ -36,7 +35,6 @@ _SKIP_LIMIT = 1 << 20
 _SKIP_TIME = 1.0
 """Seconds; a rest that takes longer costs more than another connection."""
 _PIECE = 1 << 16
-_STATUS = pattern(r"[1-9][0-9]{2}\Z")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -161,7 +159,7 @@ class Connection:
     def _head(self) -> tuple[int, str, Fields]:
         version, _, rest = self.line().partition(" ")
         code, _, reason = rest.partition(" ")
-        if version not in {"HTTP/1.1", "HTTP/1.0"} or not _STATUS.match(code):
+        if version not in {"HTTP/1.1", "HTTP/1.0"} or not _is_status(code):
             raise ProtocolError(f"not an answer of HTTP/1.1: {f'{version} {rest}'[:60]!r}")
         pairs = _fields(self.lines())
         if version == "HTTP/1.0":
@@ -337,3 +335,7 @@ def _chunk_length(line: str) -> int:
     if not text or len(text) > 16 or not all(each in "0123456789abcdefABCDEF" for each in text):
         raise ProtocolError(f"a chunk of the length {text[:20]!r}")
     return int(text, 16)
+
+
+def _is_status(code: str) -> bool:
+    return len(code) == 3 and code.isascii() and code.isdecimal() and code[0] != "0"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
@@ -23,6 +24,7 @@ from polyarch.oci.media import is_index, is_manifest, is_nondistributable
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
+from polyarch.threads import side_by_side
 
 __all__ = ["Wanted", "Watch", "attestation_at", "copy", "copy_referrers"]
 
@@ -175,20 +177,8 @@ class _Plan:
 
     def _bring_blobs(self, target: Target) -> None:
         """Bring the blobs side by side; the first error ends the others, at their next piece at the latest."""
-        if not self.blobs:
-            return
-        # Most pushes of an unchanged image have no blobs to bring.
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # noqa: PLC0415
-
-        with ThreadPoolExecutor(_AT_ONCE, "copy") as pool:
-            running = [pool.submit(self._bring, blob, target) for blob in self.blobs.values()]
-            try:
-                for done in wait(running, return_when=FIRST_EXCEPTION).done:
-                    done.result()
-            finally:
-                # After an error, or a Ctrl-C, those that run are waited for: a large one would take its time.
-                self._ended.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)
+        tasks = [partial(self._bring, blob, target) for blob in self.blobs.values()]
+        side_by_side(tasks, _AT_ONCE, name="copy", on_failure=self._ended.cancel)
 
     def _bring(self, blob: Descriptor, target: Target) -> None:
         def on_bytes(current: int) -> None:

@@ -17,7 +17,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 from typing import ClassVar
@@ -39,6 +38,7 @@ from polyarch.layer.tar import (
 from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import Source, TarReader
 from polyarch.progress import check_cancelled
+from polyarch.record import frozen
 from polyarch.store.layerform import is_whiteout, look_up, make_opaque, make_whiteout
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_error, store_trouble
@@ -99,7 +99,7 @@ def extract(
     _unpack(source, target, _Rules(owner=owner, layer_form=False, link_root=root))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Rules:
     layer_form: bool
     link_root: Path

@@ -19,7 +19,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -33,6 +32,7 @@ from polyarch.layer.pipes import InOrder, ReadAhead
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
+from polyarch.record import frozen
 
 __all__ = ["Compressed", "Compression", "compress", "decompressed", "detect"]
 
@@ -51,7 +51,7 @@ _DEFAULT_ISAL_LEVEL = 2
 _DEFAULT_ZSTD_LEVEL = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Compressed:
     """What was written: both names of a layer, and both sizes in bytes."""
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from polyarch.errors import InvalidLayer
@@ -31,6 +30,7 @@ from polyarch.layer.tarfields import (
     size_of,
 )
 from polyarch.progress import check_cancelled
+from polyarch.record import frozen
 
 __all__ = ["LIMITS", "Limits", "Source", "TarReader", "is_archive"]
 
@@ -41,7 +41,7 @@ _SPARSE = frozenset({"GNU.sparse.map", "GNU.sparse.major"})
 _XATTR = "SCHILY.xattr."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """What an archive may ask for. Real layers stay far below: the largest have a million entries."""
 
@@ -70,16 +70,20 @@ class Source(Protocol):
         """Return the next bytes."""
 
 
-@dataclass(slots=True)
 class _Pending:
-    """What headers said that count for the next entry."""
+    """What headers said that count for the next entry; `size` is in bytes of those headers.
 
-    name: str | None = None
-    link: str | None = None
-    records: dict[str, bytes] | None = None
-    sparse_pairs: list[int] | None = None
-    size: int = 0
-    """Bytes of those headers."""
+    No record: one is made for each entry.
+    """
+
+    __slots__ = ("link", "name", "records", "size", "sparse_pairs")
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.link: str | None = None
+        self.records: dict[str, bytes] | None = None
+        self.sparse_pairs: list[int] | None = None
+        self.size = 0
 
 
 class TarReader:

@@ -14,7 +14,6 @@ from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
-from polyarch.pattern import pattern
 from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest, is_address
@@ -31,7 +30,7 @@ __all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 DEFAULT_NAME = "Dockerfile"
 MAIN_NAME = "context"
 MAX_DOCKERFILE = 2 << 20
-_WEB = pattern(r"https?://")
+_WEB = ("http://", "https://")
 _IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
     "--build-context {name}=... names a folder, a repository, a web address, an image as docker-image://, "
@@ -169,7 +168,7 @@ class Loader:
         request = self.request
         if request.dockerfile == "-" or main == MainContext():
             return SourceText(name=DEFAULT_NAME, text=decode(request.stdin))
-        if _WEB.match(request.dockerfile):
+        if request.dockerfile.startswith(_WEB):
             fetched = self.fetcher().plain(request.dockerfile)
             data = fetched.read(fetched.dockerfile, MAX_DOCKERFILE)
             return self._decoded(data, request.dockerfile)

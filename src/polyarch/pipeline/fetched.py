@@ -19,7 +19,6 @@ from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import FILE
 from polyarch.layer.tarfields import time_of
 from polyarch.layer.tarread import TarReader
-from polyarch.pattern import pattern
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
 from polyarch.text.giturl import GitReference, parse_git_reference
@@ -30,7 +29,7 @@ from polyarch.worker.tree import SourceTree
 __all__ = ["Fetched", "Fetcher"]
 
 _FILE_NAME = "context"
-_WEB = pattern(r"https?://")
+_WEB = ("http://", "https://")
 
 
 @frozen
@@ -92,14 +91,14 @@ class Fetcher:
             if self.is_dated and not op.mtime:
                 op = replace(op, mtime="commit")
             return self._commit(op, address)
-        return self._file(address) if _WEB.match(address) else None
+        return self._file(address) if address.startswith(_WEB) else None
 
     def named(self, address: str) -> Fetched | None:
         """Fetch a named context, as `fetch` does. A file stays a file called `context`."""
         reference = _repository(address)
         if reference is not None:
             return self._commit(git_op(reference), address)
-        return self.plain(address) if _WEB.match(address) else None
+        return self.plain(address) if address.startswith(_WEB) else None
 
     def plain(self, address: str) -> Fetched:
         """Fetch a file of a web server as it is."""

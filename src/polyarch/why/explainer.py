@@ -20,7 +20,7 @@ from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.listing import FileMark, differences, list_seen
 from polyarch.why.nearest import Found, Nearest
 from polyarch.why.seen import Seen
-from polyarch.why.trace import Trace, TracedInput, make_trace, reads_the_same, scrubbed
+from polyarch.why.trace import Slot, Trace, TracedInput, make_trace, reads_the_same, scrubbed
 
 __all__ = ["Explainer", "Forced"]
 
@@ -74,6 +74,7 @@ class Explainer:
         self._nearest = Nearest(history, project, graph)
         self._lock = threading.RLock()
         self._verdicts: dict[Digest, _Verdict] = {}
+        self._traces: dict[Digest, tuple[Facts, Trace]] = {}
 
     def explain(self, vertex: Vertex, facts: _FactsOf) -> Explanation:
         """Say why `vertex` runs; `facts` has to know its inputs."""
@@ -122,7 +123,7 @@ class Explainer:
         slot = self._nearest.slots.get(vertex.digest)
         if slot is None or facts.outcome not in {"ran", "cached", "failed"}:
             return
-        trace = make_trace(facts, slot, self._seen)
+        trace = self._trace(facts, slot)
         earlier = self._nearest.at(slot)
         listings = self._listings(facts)
         if facts.outcome == "failed":
@@ -133,6 +134,14 @@ class Explainer:
         if facts.outcome == "cached" and (trace in earlier or not is_listed):
             return
         yield TraceRow(trace=trace, listings=listings, result=trace.result or "-")
+
+    def _trace(self, facts: Facts, slot: Slot) -> Trace:
+        """Return what a step is made of; made once of the same facts."""
+        digest = facts.vertex.digest
+        known = self._traces.get(digest)
+        if known is None or known[0] is not facts:
+            known = self._traces[digest] = (facts, make_trace(facts, slot, self._seen))
+        return known[1]
 
     def _listings(self, facts: Facts) -> dict[int, dict[str, FileMark] | None]:
         digest = facts.vertex.digest
@@ -155,7 +164,7 @@ class Explainer:
             return _SAME
         if vertex.ignore_cache:
             return _Verdict(causes=(Cause(kind="forced", what=self._forced.flag(slot.stage)),))
-        trace = make_trace(facts(vertex), slot, self._seen)
+        trace = self._trace(facts(vertex), slot)
         found = self._nearest.find(trace)
         if found is None:
             return _Verdict(causes=(self._new(trace),))

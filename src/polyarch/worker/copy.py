@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +26,7 @@ from polyarch.errors import InputError
 from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
+from polyarch.record import field, mutable
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.steady import SteadyDirectory, check_unchanged
@@ -78,7 +78,7 @@ class Ledger(Protocol):
         """
 
 
-@dataclass(slots=True)
+@mutable
 class _Folder:
     """A folder that files are copied into, out of `source`. `found` is that, None for the destination itself.
 
@@ -114,7 +114,7 @@ class _Folder:
             self._descriptor = -1
 
 
-@dataclass(slots=True)
+@mutable
 class Copier:
     """Copies sources of one tree into the tree at `root`.
 
@@ -149,7 +149,7 @@ class Copier:
         if not entry.is_directory:
             target = self.place(entry.name, destination)
             where = str(entry.path.parent)
-            folder = _Folder(str(target.parent), self.source.directory(where))
+            folder = _Folder(path=str(target.parent), source=self.source.directory(where))
             found = Selected(where, "", entry.path.name, entry.status)
             try:
                 self._copy_other(found, folder, target.name)
@@ -201,7 +201,7 @@ class Copier:
 
     def _copy_contents(self, folder: Path, target: Path) -> None:
         # Folders get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished = [_Folder(str(target), self.source.directory(str(folder)))]
+        unfinished = [_Folder(path=str(target), source=self.source.directory(str(folder)))]
         inside = self._shown(target).rstrip("/")
         try:
             for found in select(self.source, folder, self.includes, self.excludes):

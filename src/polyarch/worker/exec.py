@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from polyarch.cdi.devices import Devices
 from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
 from polyarch.graph.vertex import Vertex
@@ -31,6 +31,9 @@ from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
+
+if TYPE_CHECKING:
+    from polyarch.cdi.devices import Devices
 
 __all__ = ["StepRunner"]
 

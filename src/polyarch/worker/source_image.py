@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from polyarch.digest import Digest
@@ -37,6 +38,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
+from polyarch.threads import side_by_side
 
 __all__ = ["ImageResolver", "ImageSource"]
 
@@ -85,15 +87,8 @@ class ImageSource:
 
         Raises RegistryError, IntegrityError, StoreError.
         """
-        missing = self._missing(stack)
-        if len(missing) == 1:
-            self._unpack(missing[0], vertex, cancel)
-        elif missing:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 for fetching only
-
-            with ThreadPoolExecutor(_FETCHES_AT_ONCE, "unpack") as pool:
-                for done in [pool.submit(self._unpack, layer, vertex, cancel) for layer in missing]:
-                    done.result()
+        tasks = [partial(self._unpack, layer, vertex, cancel) for layer in self._missing(stack)]
+        side_by_side(tasks, _FETCHES_AT_ONCE, name="unpack")
 
     def _unpack(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         name = f"unpack-{layer.snapshot}"

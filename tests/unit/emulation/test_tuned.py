@@ -114,3 +114,20 @@ def test_the_copy_is_a_sound_program(tmp_path: Path, qemu: Emulator) -> None:
     addresses = [int(words[2], 16) for words in loads]
     assert addresses == sorted(addresses)
     assert struct.unpack_from("<Q", path.read_bytes(), 24)[0] == addresses[-1]
+
+
+def test_a_copy_that_another_build_may_be_registering_is_not_replaced(
+    tmp_path: Path, qemu: Emulator
+) -> None:
+    """A mount on a file that is being replaced fails: builds that begin at once all make the copy."""
+    path = Path(tuned(qemu, Facts(tmp_path)).path)
+    number, program = path.stat().st_ino, path.read_bytes()
+
+    (tmp_path / "facts.json").unlink()
+    assert tuned(qemu, Facts(tmp_path)).path == str(path)
+    assert path.stat().st_ino == number
+
+    (tmp_path / "facts.json").unlink()
+    path.write_bytes(b"damaged")
+    assert tuned(qemu, Facts(tmp_path)).path == str(path)
+    assert path.read_bytes() == program

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from polyarch.cli.building.explained import explained_lines
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -42,6 +41,9 @@ def solve(
 
 def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
     """Say why steps ran, whether the build ended well or not."""
+    # For those who ask only: the room of the reasons takes 2 ms.
+    from polyarch.cli.building.explained import explained_lines  # noqa: PLC0415
+
     if not told:
         return  # the build didn't get as far as its steps
     steps = [each for each in told[-1] if each.causes]

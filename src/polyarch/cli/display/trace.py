@@ -65,6 +65,8 @@ class Vertex:
 
     def merged(self) -> list[tuple[float, float | None]]:
         """When it ran, earliest first, without overlaps."""
+        if len(self.intervals) < 2:  # nearly always, and asked of all steps with each event
+            return [*self.intervals.items()]
         merged: list[tuple[float, float | None]] = []
         for start, stop in sorted(self.intervals.items()):
             if not merged or not _overlaps(merged[-1][1], start):

@@ -14,7 +14,7 @@ from polyarch.text.giturl import GitReference, parse_git_reference
 
 __all__ = ["git_op", "remote_op"]
 
-_WEB = pattern(r"https?://")
+_WEB = ("http://", "https://")
 _DIGEST = pattern(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _NAMELESS = "__unnamed__"
 
@@ -44,7 +44,7 @@ def remote_op(source: str, instruction: Transfer, checksum: str) -> HttpOp | Git
         raise DockerfileError(str(error), hint=error.hint, place=instruction.location) from error
     if reference is not None and not reference.ambiguous:
         return _added_repository(reference, instruction, checksum)
-    if not _WEB.match(source):
+    if not source.startswith(_WEB):
         return None
     if checksum and not _DIGEST.fullmatch(checksum):
         raise DockerfileError(

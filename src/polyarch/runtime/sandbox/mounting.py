@@ -168,17 +168,30 @@ class _Mounts:
 
     def hide(self, paths: Iterable[str]) -> None:
         """Put nothing in the place of files and folders of the system."""
+        covers: dict[bool, int] = {}
         for path in paths:
             place = self._find(path)
             if place is None:
                 continue
-            if stat.S_ISDIR(os.fstat(place).st_mode):
-                cover = _new_mount("tmpfs", "tmpfs", (*_LOCKED, "size=0"))
+            is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
+            if is_folder in covers:
+                # Only what is attached somewhere can be copied (before Linux 6.15).
+                flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
+                cover = syscalls.open_tree("", flags, covers[is_folder])
+                syscalls.move_mount(cover, "", place)
+                os.close(cover)
             else:
-                cover = self._null()
-            syscalls.move_mount(cover, "", place)
-            os.close(cover)
+                covers[is_folder] = self._nothing(is_folder=is_folder)
+                syscalls.move_mount(covers[is_folder], "", place)
             os.close(place)
+        for cover in covers.values():
+            os.close(cover)
+
+    def _nothing(self, *, is_folder: bool) -> int:
+        """Return a detached mount of an empty folder, or of /dev/null."""
+        if is_folder:
+            return _new_mount("tmpfs", "tmpfs", (*_LOCKED, "size=0"))
+        return self._null()
 
     def _null(self) -> int:
         """Return a detached mount of /dev/null, and of nothing that stands for it."""
