@@ -27,39 +27,63 @@ def side_by_side(
     Raises the first error, or what interrupts the caller: then no further task is begun, `on_failure` is
     called, and those that are under way are waited for. `name` is that of the threads.
     """
-    waiting = deque(tasks)
-    errors: list[BaseException] = []
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                if errors or not waiting:
-                    return
-                task = waiting.popleft()
-            try:
-                task()
-            except BaseException as error:  # noqa: BLE001 it is raised where all began
-                fail(error)
-
-    def fail(error: BaseException) -> None:
-        with lock:
-            errors.append(error)
-            is_first = len(errors) == 1
-        if is_first:
-            on_failure()
-
-    more = min(at_once, len(waiting)) - 1
-    threads = [threading.Thread(target=work, name=f"{name}-{number}") for number in range(more)]
-    for thread in threads:
-        thread.start()
+    work = _Work(tasks, on_failure)
     try:
-        work()
-        for thread in threads:
-            thread.join()
+        for number in range(1, min(at_once, len(work.waiting))):
+            threading.Thread(target=work.help, name=f"{name}-{number}").start()
+        work.do()
+        work.wait()
     except BaseException as error:  # noqa: BLE001 it is raised below, when nothing works any more
-        fail(error)
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
+        work.fail(error)
+        work.wait()
+    if work.errors:
+        raise work.errors[0]
+
+
+class _Work:
+    """What is left to do, and what went wrong.
+
+    Threads count themselves: one that the caller was interrupted in starting is either counted or finds
+    nothing to do. They aren't joined, as one whose joining was interrupted counts as ended (Python 3.11).
+    """
+
+    def __init__(self, tasks: Iterable[Task], on_failure: Callable[[], None]) -> None:
+        self.waiting = deque(tasks)
+        self.errors: list[BaseException] = []
+        self._helpers = 0
+        self._on_failure = on_failure
+        self._changed = threading.Condition()
+
+    def help(self) -> None:
+        """Do what there is, in a thread of its own."""
+        with self._changed:
+            self._helpers += 1
+        self.do()
+        with self._changed:
+            self._helpers -= 1
+            self._changed.notify()
+
+    def do(self) -> None:
+        """Do one task after another until there are none, or one failed, here or elsewhere."""
+        try:
+            while task := self._next():
+                task()
+        except BaseException as error:  # noqa: BLE001 it is raised where all began
+            self.fail(error)
+
+    def _next(self) -> Task | None:
+        with self._changed:
+            return None if self.errors or not self.waiting else self.waiting.popleft()
+
+    def wait(self) -> None:
+        """Wait until no thread does anything any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._helpers)
+
+    def fail(self, error: BaseException) -> None:
+        """Keep an error, and say once that there is one."""
+        with self._changed:
+            self.errors.append(error)
+            is_first = len(self.errors) == 1
+        if is_first:
+            self._on_failure()
