@@ -68,5 +68,5 @@ bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 
-clean: ## Remove what the targets made in this folder
+clean: ## Remove what the targets made in this directory
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,7 @@
 """One Dockerfile, three platforms, one name: every command of the main job, on this machine.
 
 Where Docker Hub can't be reached, its two images are replaced by stand-ins that come from a registry
-here, set up as a mirror; the Dockerfile stays as it is. All state lies in a folder that is removed at
+here, set up as a mirror; the Dockerfile stays as it is. All state lies in a directory that is removed at
 the end, whatever the end is.
 """
 
@@ -82,21 +82,21 @@ def _demo(scratch: Path, host: str, *, online: bool) -> int:
     return 0
 
 
-def _bring_in_standins(shell: Shell, folder: Path, host: str) -> None:
+def _bring_in_standins(shell: Shell, directory: Path, host: str) -> None:
     """Make the stand-ins and push them to the registry that is set up as Docker Hub's mirror."""
     say("Docker Hub isn't used: golang:alpine and alpine are stand-ins, made of Debian's packages")
     say("for amd64, arm64 and armhf (fetched once, and unpacked; nothing of them is run).\n")
-    _make_standins(folder)
+    _make_standins(directory)
     shell.run("sh", "-c", "cat $XDG_CONFIG_HOME/polyarch/registries.toml")
-    maker = Shell(folder, shell.environ)
+    maker = Shell(directory, shell.environ)
     for context, name in (("alpine", "alpine"), ("golang", "golang:alpine")):
         words = ("-t", f"{host}/library/{name}", f"--platform={PLATFORMS}", "--push", context)
         maker.run("polyarch", "build", *words)
 
 
-def _make_standins(folder: Path) -> None:
+def _make_standins(directory: Path) -> None:
     """Make them in a process that can be ended with all that it started, apt and its downloads."""
-    words = [sys.executable, "-m", "demo.standins", str(folder)]
+    words = [sys.executable, "-m", "demo.standins", str(directory)]
     maker = None
     try:
         with hold_interrupts():
@@ -138,13 +138,13 @@ def _is_a_setting(name: str) -> bool:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="polyarch-demo-"))
+    directory = Path(tempfile.mkdtemp(prefix="polyarch-demo-"))
     try:
-        yield folder
+        yield directory
     finally:
         with hold_interrupts():
             # In a session of its own a second Ctrl-C doesn't reach it.
-            words = [sys.executable, "-m", "tools.remove", str(folder)]
+            words = [sys.executable, "-m", "tools.remove", str(directory)]
             subprocess.run(words, check=True, start_new_session=True)
 
 

@@ -27,10 +27,10 @@ def say(text: str = "") -> None:
 
 
 class Shell:
-    """Runs commands in `folder` with the variables of `environ`."""
+    """Runs commands in `directory` with the variables of `environ`."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        self.directory = directory
         self.environ = environ
 
     def run(self, *words: str) -> str:
@@ -59,7 +59,7 @@ class Shell:
             with hold_interrupts():
                 child = subprocess.Popen(
                     words,
-                    cwd=self.folder,
+                    cwd=self.directory,
                     env=self.environ,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ it has those packages and what they import, compiled as Debian ships them, so th
 compile them again under emulation. Unlike golang's images it sets GO111MODULE=auto, so that a program
 without go.mod builds, too, and CGO_ENABLED=0, as there is no C compiler.
 
-`python -m demo.standins FOLDER` makes the build contexts of both.
+`python -m demo.standins DIRECTORY` makes the build contexts of both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from tools.busybox import make_rootfs
-from tools.debian import fetch, packages_folder, unpack
+from tools.debian import fetch, packages_directory, unpack
 
 __all__ = ["PLATFORMS", "imports", "make_alpine", "make_golang"]
 
@@ -52,33 +52,33 @@ _IMPORT = re.compile(r'^import\s+(?:\(([^)]*)\)|[^"\n(]*("[^"\n]+"))', re.MULTIL
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
-def make_alpine(folder: Path, packages: Path) -> None:
-    """Fill `folder` with the build context of the stand-in for `alpine`."""
-    folder.mkdir(parents=True)
-    (folder / "Dockerfile").write_text(_ALPINE)
+def make_alpine(directory: Path, packages: Path) -> None:
+    """Fill `directory` with the build context of the stand-in for `alpine`."""
+    directory.mkdir(parents=True)
+    (directory / "Dockerfile").write_text(_ALPINE)
     with ThreadPoolExecutor() as pool:
         made = [
-            pool.submit(make_rootfs, folder / architecture, architecture, packages)
+            pool.submit(make_rootfs, directory / architecture, architecture, packages)
             for architecture in _ARCHITECTURES
         ]
     for each in made:
         each.result()
 
 
-def make_golang(folder: Path, packages: Path) -> None:
-    """Fill `folder` with the build context of the stand-in for `golang:alpine`."""
-    folder.mkdir(parents=True)
-    (folder / "Dockerfile").write_text(_GOLANG)
+def make_golang(directory: Path, packages: Path) -> None:
+    """Fill `directory` with the build context of the stand-in for `golang:alpine`."""
+    directory.mkdir(parents=True)
+    (directory / "Dockerfile").write_text(_GOLANG)
     (source,) = fetch(packages, _ARCHITECTURES[0], ["golang-1.19-src"])
-    whole = folder / "whole"
+    whole = directory / "whole"
     unpack(source, whole, lambda path: path.startswith(_SOURCE) and not path.endswith("_test.go"))
     needed = imports(whole / _SOURCE, ["fmt", "runtime"])
     for name in needed:
-        _take_files(whole / _SOURCE / name, folder / "source" / name)
+        _take_files(whole / _SOURCE / name, directory / "source" / name)
     shutil.rmtree(whole)
     with ThreadPoolExecutor() as pool:
         made = [
-            pool.submit(_unpack_go, folder / architecture, architecture, needed, packages)
+            pool.submit(_unpack_go, directory / architecture, architecture, needed, packages)
             for architecture in _ARCHITECTURES
         ]
     for each in made:
@@ -110,17 +110,21 @@ def _take_files(origin: Path, target: Path) -> None:
             path.rename(target / path.name)
 
 
-def _unpack_go(folder: Path, architecture: str, needed: frozenset[str], packages: Path) -> None:
+def _unpack_go(directory: Path, architecture: str, needed: frozenset[str], packages: Path) -> None:
     go, libc = fetch(packages, architecture, ["golang-1.19-go", "libc6"])
     compiled = f"{_GO}/pkg/linux_{architecture}/"
     kept = {f"{compiled}{name}.a" for name in needed}
     kept |= {f"{_GO}/pkg/tool/linux_{architecture}/{tool}" for tool in _TOOLS}
     kept |= {f"{_GO}/{name}" for name in ("VERSION", "bin/go", "src")}
-    folders = {f"{_SOURCE}/{name}" for name in needed}  # the files that differ are in this package
-    unpack(go, folder, lambda path: path in kept or str(PurePosixPath(path).parent) in folders)
-    unpack(libc, folder, lambda path: _LIBC.fullmatch(path) is not None)
+    directories = {
+        f"{_SOURCE}/{name}" for name in needed
+    }  # the files that differ are in this package
+    unpack(
+        go, directory, lambda path: path in kept or str(PurePosixPath(path).parent) in directories
+    )
+    unpack(libc, directory, lambda path: _LIBC.fullmatch(path) is not None)
 
 
 if __name__ == "__main__":
-    make_alpine(Path(sys.argv[1], "alpine"), packages_folder())
-    make_golang(Path(sys.argv[1], "golang"), packages_folder())
+    make_alpine(Path(sys.argv[1], "alpine"), packages_directory())
+    make_golang(Path(sys.argv[1], "golang"), packages_directory())

@@ -25,11 +25,11 @@ class Box:
     """A running program and the cgroup that it is in."""
 
     child: subprocess.Popen[bytes]
-    folder: Path
+    directory: Path
 
     def processes(self) -> list[int]:
         """Return all processes that are in it, those of the cgroups that it has made included."""
-        lists = [self.folder / "cgroup.procs", *self.folder.glob("*/cgroup.procs")]
+        lists = [self.directory / "cgroup.procs", *self.directory.glob("*/cgroup.procs")]
         return [int(line) for path in lists for line in path.read_text().split()]
 
     def engine_processes(self) -> list[int]:
@@ -62,7 +62,7 @@ class Box:
     def wait_until_empty(self) -> None:
         """Wait for the end of all its processes. Raises AssertionError with those that stay."""
         deadline = time.monotonic() + _PATIENCE
-        with (self.folder / "cgroup.events").open() as events:
+        with (self.directory / "cgroup.events").open() as events:
             changed = select.poll()
             changed.register(events, select.POLLPRI)
             while "populated 1" in events.read():
@@ -88,9 +88,9 @@ def _describe(pid: int) -> str:
 def boxed(who: Person, *words: str) -> Iterator[Box]:
     """Start polyarch in a box; all that is left in it at the end of the block is killed."""
     top = Path("/sys/fs/cgroup/unified")
-    folder = (top if top.exists() else top.parent) / f"polyarch-test-{os.urandom(6).hex()}"
-    folder.mkdir()
-    enter: Sequence[str] = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(folder))
+    directory = (top if top.exists() else top.parent) / f"polyarch-test-{os.urandom(6).hex()}"
+    directory.mkdir()
+    enter: Sequence[str] = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(directory))
     child = subprocess.Popen(
         [*enter, *who.command(*words)],
         env=who.environment(),
@@ -101,7 +101,7 @@ def boxed(who: Person, *words: str) -> Iterator[Box]:
         bufsize=0,
         start_new_session=True,
     )
-    box = Box(child=child, folder=folder)
+    box = Box(child=child, directory=directory)
     try:
         yield box
     finally:
@@ -111,21 +111,21 @@ def boxed(who: Person, *words: str) -> Iterator[Box]:
         child.communicate()
         box.wait_until_empty()
         # A killed engine leaves the one of its steps; the next one that makes any removes it.
-        for each in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+        for each in (*(path for path in directory.iterdir() if path.is_dir()), directory):
             each.rmdir()
 
 
-def mounts_below(folder: Path) -> list[str]:
-    """Return where something is mounted in `folder`, as this process sees it."""
+def mounts_below(directory: Path) -> list[str]:
+    """Return where something is mounted in `directory`, as this process sees it."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = [line.split(" ")[4] for line in lines]
-    return [place for place in places if Path(place).is_relative_to(folder)]
+    return [place for place in places if Path(place).is_relative_to(directory)]
 
 
-def held_locks(folder: Path) -> list[str]:
-    """Return which files and folders in `folder` any process has locked."""
+def held_locks(directory: Path) -> list[str]:
+    """Return which files and directories in `directory` any process has locked."""
     locked = {line.split()[5] for line in _lines_of_locks()}
-    paths = [*folder.glob("locks/*"), *folder.glob("tmp/*")]
+    paths = [*directory.glob("locks/*"), *directory.glob("tmp/*")]
     return [str(path) for path in paths if _as_the_kernel_has_it(path) in locked]
 
 

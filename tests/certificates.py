@@ -9,25 +9,25 @@ from pathlib import Path
 __all__ = ["make_certificates", "server_side"]
 
 
-def make_certificates(folder: Path) -> None:
+def make_certificates(directory: Path) -> None:
     """Write `ca.crt`, and `server.crt` and `server.key` for 127.0.0.1 and localhost."""
 
     def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True)
 
     new = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests CA")
     openssl("req", *new, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=tests")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
     signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
     openssl("x509", "-req", "-in", "server.csr", *signer, "-out", "server.crt", "-extfile", "names")
 
 
-def server_side(folder: Path) -> ssl.SSLContext:
-    """Return how a server speaks TLS with the certificates of a folder."""
+def server_side(directory: Path) -> ssl.SSLContext:
+    """Return how a server speaks TLS with the certificates of a directory."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    context.load_cert_chain(directory / "server.crt", directory / "server.key")
     # Whoever has a certificate may show it.
-    context.load_verify_locations(folder / "ca.crt")
+    context.load_verify_locations(directory / "ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
     return context

@@ -1,7 +1,7 @@
 """For all tests: examples may take their time, as the machines they run on are busy with others' work.
 
 What was compared with others' images is told at the end, and what could not be compared. It stands here,
-as the process that reports doesn't read the conftests of folders when others run the tests.
+as the process that reports doesn't read the conftests of directories when others run the tests.
 """
 
 from __future__ import annotations

@@ -55,20 +55,20 @@ facts = Facts(None)
 arguments = json.loads(sys.argv[1])
 token = CancelToken()
 if arguments.get("runtime"):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         runtime = choose_runtime(
             arguments["runtime"], host=host, spawner=spawner, facts=facts,
-            temporary=lambda: Path(folder, "probe"),
+            temporary=lambda: Path(directory, "probe"),
         )
 def run(*argv, on_output=None, **more):
     printed = {1: b"", 2: b""}
     def keep(stream, data):
         printed[stream] += data
     more = {"rootfs": arguments["rootfs"], "env": ("PATH=/bin",), **more}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         ended = runtime.run(
             Step(argv=argv, **more),
-            folder=Path(folder), on_output=on_output or keep, cancel=token,
+            directory=Path(directory), on_output=on_output or keep, cancel=token,
         )
     return {
         "status": ended.status, "refused": ended.refused, "oom": ended.out_of_memory,
@@ -126,17 +126,17 @@ def module_path() -> str:
     packages = Path(sysconfig.get_paths()["purelib"])
     if _is_reachable(SOURCE) and _is_reachable(packages):
         return f"{SOURCE}:{packages}"
-    folder = Path(tempfile.mkdtemp(prefix="polyarch-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)
+    directory = Path(tempfile.mkdtemp(prefix="polyarch-tests-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory.chmod(0o755)
     for origin in (SOURCE / "polyarch", *(packages / name for name in _DEPENDENCIES)):
         if origin.exists():
-            shutil.copytree(origin, folder / origin.name)
-    return str(folder)
+            shutil.copytree(origin, directory / origin.name)
+    return str(directory)
 
 
 def _is_reachable(program: Path) -> bool:
-    return all(folder.stat().st_mode & 0o001 for folder in (program, *program.parents))
+    return all(directory.stat().st_mode & 0o001 for directory in (program, *program.parents))
 
 
 def command(user: User, script: str, **arguments: object) -> list[str]:

@@ -181,9 +181,9 @@ class FakeEngine(Engine):
 
 
 @contextmanager
-def fake_engine(folder: Path) -> Iterator[FakeEngine]:
-    """Open an engine with a store in `folder`, and a registry that has the base image."""
-    with Store(folder / "store") as store, serving() as registry:
+def fake_engine(directory: Path) -> Iterator[FakeEngine]:
+    """Open an engine with a store in `directory`, and a registry that has the base image."""
+    with Store(directory / "store") as store, serving() as registry:
         plant_base(registry)
         snapshotter = NativeSnapshotter(store)
         yield FakeEngine(

@@ -111,7 +111,7 @@ class ThreadLocks:
 
 @dataclass(slots=True, kw_only=True)
 class CountingRunner:
-    """Steps whose results are folders of texts, and counters of everything that is asked of it.
+    """Steps whose results are directories of texts, and counters of everything that is asked of it.
 
     A step's result holds one file, `out`, made of all that the step reads. With `is_lasting` equal
     results have equal identities; without, every run gives a new one. With `is_glancing` a copy that

@@ -23,7 +23,7 @@ _NONE: Mapping[str, str] = {}
 
 @dataclass(slots=True)
 class GitWeb:
-    """The server: `address` is that of the folder, `headers` are the passwords that it was sent.
+    """The server: `address` is that of the directory, `headers` are the passwords that it was sent.
 
     `large_files` are those that repositories keep by git LFS, by their digests.
     With `password`, it serves only those who say it as the user `x-access-token`. Repositories that were
@@ -50,7 +50,7 @@ class GitWeb:
         return (301, "Location", f"/{self.moved[name]}.git/{rest}") if name in self.moved else None
 
 
-def commit(folder: Path, *words: str) -> str:
+def commit(directory: Path, *words: str) -> str:
     """Run git in a repository as somebody at a certain time; return what it prints."""
     identity = {
         f"GIT_{role}_{key}": value
@@ -62,29 +62,29 @@ def commit(folder: Path, *words: str) -> str:
         "GIT_CONFIG_KEY_0": "protocol.file.allow",
         "GIT_CONFIG_VALUE_0": "always",
     }
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **identity, **settings}
+    env = {"PATH": os.environ["PATH"], "HOME": str(directory), **identity, **settings}
     done = subprocess.run(
-        ["git", *words], cwd=folder, env=env, check=True, capture_output=True, text=True
+        ["git", *words], cwd=directory, env=env, check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
 
 
-def new_repository(folder: Path, files: Mapping[str, str]) -> Path:
+def new_repository(directory: Path, files: Mapping[str, str]) -> Path:
     """Make a repository of one commit on the branch `main`."""
     for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    commit(folder, "init", "-q", "-b", "main")
-    commit(folder, "add", ".")
-    commit(folder, "commit", "-q", "-m", "first")
-    return folder
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    commit(directory, "init", "-q", "-b", "main")
+    commit(directory, "add", ".")
+    commit(directory, "commit", "-q", "-m", "first")
+    return directory
 
 
 @contextlib.contextmanager
 def git_web(
-    folder: Path, *, password: str = "", moved: Mapping[str, str] = _NONE
+    directory: Path, *, password: str = "", moved: Mapping[str, str] = _NONE
 ) -> Iterator[GitWeb]:
-    """Serve the repositories in a folder for the time of the block; `x/.git` is also `x.git`."""
+    """Serve the repositories in a directory for the time of the block; `x/.git` is also `x.git`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -103,7 +103,7 @@ def git_web(
             if "/info/lfs/" in self.path:
                 self.answer_large(_offers(data, web))
                 return
-            head, _, body = _backend(self, folder, data).partition(b"\r\n\r\n")
+            head, _, body = _backend(self, directory, data).partition(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
             self.send_response(int(fields.pop("Status", "200").split()[0]))
             for name, value in fields.items():
@@ -159,13 +159,13 @@ def _body(request: BaseHTTPRequestHandler) -> bytes:
     return data
 
 
-def _backend(request: BaseHTTPRequestHandler, folder: Path, data: bytes) -> bytes:
+def _backend(request: BaseHTTPRequestHandler, directory: Path, data: bytes) -> bytes:
     path, _, query = request.path.partition("?")
     name, _, rest = path.partition(".git/")
     env = {
         "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "GIT_PROJECT_ROOT": str(folder),
+        "HOME": str(directory),
+        "GIT_PROJECT_ROOT": str(directory),
         "GIT_HTTP_EXPORT_ALL": "1",
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",

@@ -1,7 +1,7 @@
 r"""A second reading of ignore files, for comparing: slow, simple, and sharing nothing with the first.
 
 A pattern is a list of atoms that are tried on a path in every way there is; which files of a context are
-sent is computed with sets of paths, from the top folder down.
+sent is computed with sets of paths, from the top directory down.
 """
 
 from __future__ import annotations
@@ -95,16 +95,16 @@ def _in_class(inside: str, char: str) -> bool:
     return found != is_negated
 
 
-def _with_folders(path: str) -> list[str]:
+def _with_directories(path: str) -> list[str]:
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def is_ignored(text: str, path: str) -> bool:
-    """Tell what the last rule says that matches the path or a folder above it."""
+    """Tell what the last rule says that matches the path or a directory above it."""
     ignored = False
     for pattern, is_exception in _rules(text):
-        if any(matches(pattern, each) for each in _with_folders(path)):
+        if any(matches(pattern, each) for each in _with_directories(path)):
             ignored = not is_exception
     return ignored
 
@@ -112,23 +112,23 @@ def is_ignored(text: str, path: str) -> bool:
 def files_sent(text: str, files: Iterable[str]) -> list[str]:
     """Return the files that a walk over a context of these files sends, sorted.
 
-    A rule that matched a folder matches all below; but a rule is only tried where it would change what
-    those before it said. Nothing is sent from an ignored folder in which no exception may be.
+    A rule that matched a directory matches all below; but a rule is only tried where it would change what
+    those before it said. Nothing is sent from an ignored directory in which no exception may be.
     """
     rules = _rules(text)
     files = set(files)
-    depth = {path: path.count("/") for file in files for path in _with_folders(file)}
+    depth = {path: path.count("/") for file in files for path in _with_directories(file)}
     matched: list[set[str]] = [set() for _rule in rules]
     ignored: set[str] = set()
     closed: set[str] = set()
     for path in sorted(depth, key=lambda path: (depth[path], path)):
-        folder = path.rpartition("/")[0]
-        if folder in closed:
+        directory = path.rpartition("/")[0]
+        if directory in closed:
             closed.add(path)
             continue
         for number, (pattern, is_exception) in enumerate(rules):
             would_change = (path in ignored) == is_exception
-            if folder in matched[number] or (would_change and matches(pattern, path)):
+            if directory in matched[number] or (would_change and matches(pattern, path)):
                 matched[number].add(path)
                 (ignored.discard if is_exception else ignored.add)(path)
         if path in ignored and not _may_have_exception(rules, path):
@@ -136,7 +136,7 @@ def files_sent(text: str, files: Iterable[str]) -> list[str]:
     return sorted(files - ignored - closed)
 
 
-def _may_have_exception(rules: list[tuple[str, bool]], folder: str) -> bool:
+def _may_have_exception(rules: list[tuple[str, bool]], directory: str) -> bool:
     plain = [
         pattern.removesuffix("/**").removesuffix("/*")
         for pattern, is_exception in rules
@@ -144,4 +144,4 @@ def _may_have_exception(rules: list[tuple[str, bool]], folder: str) -> bool:
     ]
     if any(char in pattern for pattern in plain for char in "*?[]^\\"):
         return True
-    return any(f"{pattern}/".startswith(f"{folder}/") for pattern in plain)
+    return any(f"{pattern}/".startswith(f"{directory}/") for pattern in plain)

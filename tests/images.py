@@ -2,7 +2,7 @@
 
 An entry of a layer reads `0644 0:0 "text\\n" @context`: mode, owner, what it is, when it was last
 changed. What it is: a text in quotes, `SIZE bytes sha256:…`, `-> target` of a symbolic link, `= path` of
-a hard link, `char 1,3`, `block 7,0`, `fifo`; nothing for a folder, whose path ends with a slash. Extended
+a hard link, `char 1,3`, `block 7,0`, `fifo`; nothing for a directory, whose path ends with a slash. Extended
 attributes follow as `name=value`. A time of the build's own isn't said, as it is never the same.
 
 A step of the history reads `+ RUN x # buildkit` if it made a layer, else `- ENV A=1`.

@@ -22,7 +22,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["Found", "FoundImage", "read_archive", "read_folder", "validate", "validate_docker"]
+__all__ = ["Found", "FoundImage", "read_archive", "read_directory", "validate", "validate_docker"]
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -65,11 +65,11 @@ class Found:
     images: tuple[FoundImage, ...]
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
+def read_directory(directory: Path) -> dict[str, bytes]:
     """Return the files of a layout by their relative names."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
 

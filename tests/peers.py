@@ -21,14 +21,14 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Podman:
-    """Podman of root, with everything that it keeps below `folder`."""
+    """Podman of root, with everything that it keeps below `directory`."""
 
-    folder: Path
+    directory: Path
     who: Person
 
     def __call__(self, command: str, *words: str) -> str:
         """Run a command of podman and return what it printed."""
-        places = [f"--{name}={self.folder}/{name}" for name in ("root", "runroot", "tmpdir")]
+        places = [f"--{name}={self.directory}/{name}" for name in ("root", "runroot", "tmpdir")]
         kinds = ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none"]
         return (
             self.who.run_other("podman", *places, *kinds, "--runtime=runc", command, *words)
@@ -58,32 +58,32 @@ class Engine:
 
 
 @contextlib.contextmanager
-def docker_engine(folder: Path, inside: Enclave, who: Person) -> Iterator[Engine]:
+def docker_engine(directory: Path, inside: Enclave, who: Person) -> Iterator[Engine]:
     """Run Debian's Docker engine for the time of the block, in an enclave, so that it emulates.
 
-    All that it keeps is below `folder`, and it touches no network.
+    All that it keeps is below `directory`, and it touches no network.
     """
-    folder.mkdir(parents=True)
-    socket = folder / "sock"
+    directory.mkdir(parents=True)
+    socket = directory / "sock"
     words = [
         *("dockerd", "--rootless", "--bridge=none", "--iptables=false", "--ip-forward=false"),
-        *("--storage-driver=vfs", f"--data-root={folder}/data", f"--exec-root={folder}/run"),
-        *(f"--pidfile={folder}/pid", f"--host=unix://{socket}"),
+        *("--storage-driver=vfs", f"--data-root={directory}/data", f"--exec-root={directory}/run"),
+        *(f"--pidfile={directory}/pid", f"--host=unix://{socket}"),
     ]
     # Neither it nor runc can use the cgroups of a machine that is not theirs: runc takes that amiss of
     # root, so it must think that it is somebody else.
-    environ = {**who.environment(), "USER": "somebody", "XDG_RUNTIME_DIR": str(folder)}
-    with (folder / "log").open("wb") as log:
+    environ = {**who.environment(), "USER": "somebody", "XDG_RUNTIME_DIR": str(directory)}
+    with (directory / "log").open("wb") as log:
         server = subprocess.Popen(
             [*inside.enter, *words], env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        _wait(server, socket, folder / "log")
+        _wait(server, socket, directory / "log")
         yield Engine(address=f"unix://{socket}", who=who)
     finally:
         server.terminate()
         server.wait()
-        shutil.rmtree(folder / "data")
+        shutil.rmtree(directory / "data")
 
 
 def _wait(server: subprocess.Popen[bytes], socket: Path, log: Path) -> None:

@@ -43,9 +43,9 @@ def rootfs_of(tmp_path: Path) -> Callable[..., Path]:
     """Return what makes a root file system that belongs to a user and can be reached by them."""
 
     def make(user: User, architecture: str = "amd64") -> Path:
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.owner() == "root" and "pytest" in str(folder):
-                folder.chmod(0o755)
+        for directory in (tmp_path, *tmp_path.parents):
+            if directory.owner() == "root" and "pytest" in str(directory):
+                directory.chmod(0o755)
         rootfs = make_rootfs(tmp_path / f"rootfs-{architecture}", architecture)
         for path in (rootfs, *rootfs.rglob("*")):
             os.chown(path, user.uid, user.gid, follow_symlinks=False)
@@ -57,9 +57,9 @@ def rootfs_of(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     """Debian's registry, with `library/busybox` for amd64, arm64 and arm/v7."""
-    folder = tmp_path_factory.mktemp("registry")
-    with real_registry(folder) as server:
-        push_base(server.host, "library/busybox", ("amd64", "arm64", "arm"), folder / "roots")
+    directory = tmp_path_factory.mktemp("registry")
+    with real_registry(directory) as server:
+        push_base(server.host, "library/busybox", ("amd64", "arm64", "arm"), directory / "roots")
         yield server
 
 

@@ -1,4 +1,4 @@
-"""The whole program as people start it: by root or an ordinary user, with a folder and a store of its own."""
+"""The whole program as people start it: by root or an ordinary user, with a directory and a store of its own."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Person:
 
     @property
     def root(self) -> Path:
-        """The folder of their store."""
+        """The directory of their store."""
         return self.home / "store"
 
     def write(self, name: str, text: str, mode: int = 0o644) -> Path:
@@ -130,12 +130,15 @@ class Person:
 
 
 def person(user: User, home: Path) -> Person:
-    """Make the folders of a person, theirs and reachable."""
+    """Make the directories of a person, theirs and reachable."""
     found = Person(user=user, home=home)
-    for folder in (home, found.work):
-        folder.mkdir(parents=True, exist_ok=True)
-        os.chown(folder, user.uid, user.gid)
-    for folder in home.parents:
-        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o055)
+    for directory in (home, found.work):
+        directory.mkdir(parents=True, exist_ok=True)
+        os.chown(directory, user.uid, user.gid)
+    for directory in home.parents:
+        if (
+            directory.is_relative_to(tempfile.gettempdir())
+            and directory.stat().st_uid == os.geteuid()
+        ):
+            directory.chmod(directory.stat().st_mode | 0o055)
     return found

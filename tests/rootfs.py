@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools import busybox
-from tools.debian import packages_folder
+from tools.debian import packages_directory
 
 __all__ = ["make_rootfs"]
 
 
-def make_rootfs(folder: Path, architecture: str = "amd64") -> Path:
-    """Fill `folder` with a root file system: busybox, its applets, the accounts root and nobody."""
-    return busybox.make_rootfs(folder, architecture, packages_folder())
+def make_rootfs(directory: Path, architecture: str = "amd64") -> Path:
+    """Fill `directory` with a root file system: busybox, its applets, the accounts root and nobody."""
+    return busybox.make_rootfs(directory, architecture, packages_directory())

@@ -18,18 +18,18 @@ _PATIENCE = 20.0
 
 
 @contextlib.contextmanager
-def git_daemon(folder: Path) -> Iterator[str]:
-    """Serve the repositories in a folder by git's own protocol; gives the address of the folder."""
+def git_daemon(directory: Path) -> Iterator[str]:
+    """Serve the repositories in a directory by git's own protocol; gives the address of the directory."""
     port = free_port()
     # The program itself: git would start it as a child, and leave it behind when it is ended.
     where = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True)
     program = Path(where.stdout.strip()) / "git-daemon"
-    options = [f"--base-path={folder}", "--export-all", "--listen=127.0.0.1", f"--port={port}"]
+    options = [f"--base-path={directory}", "--export-all", "--listen=127.0.0.1", f"--port={port}"]
     server = subprocess.Popen(
         [program, *options],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        env={"PATH": os.environ["PATH"], "HOME": str(directory)},
     )
     try:
         deadline = time.monotonic() + _PATIENCE

@@ -1,7 +1,7 @@
 """Steps run as an attacker would want them: by every runtime, native and emulated, with something to be had.
 
 `Stepper.script` runs a piece of Python as the engine, as `engines.in_engine` does, where `step(*argv, **more)`
-runs one step of the wanted platform. The engine has a folder of its caller's open, which is what the step
+runs one step of the wanted platform. The engine has a directory of its caller's open, which is what the step
 is after.
 """
 
@@ -41,7 +41,7 @@ def shell(text, **more):
 class Stepper:
     """Who runs steps, by which runtime and for which architecture, in which root.
 
-    `host` is a folder that stands for the machine: nothing of it may be seen or changed by a step.
+    `host` is a directory that stands for the machine: nothing of it may be seen or changed by a step.
     """
 
     user: User

@@ -13,7 +13,7 @@ MTIME = 1_600_000_000
 
 
 def plant(root: Path, files: Mapping[str, str | None]) -> Path:
-    """Make files with the given texts; None makes a folder, "-> x" a link. All have one mtime."""
+    """Make files with the given texts; None makes a directory, "-> x" a link. All have one mtime."""
     root.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = root / name
@@ -24,9 +24,9 @@ def plant(root: Path, files: Mapping[str, str | None]) -> Path:
             path.symlink_to(text[3:])
         else:
             path.write_text(text)
-    for folder, folders, names in os.walk(root, topdown=False):
-        for name in folders + names:
-            os.utime(Path(folder) / name, (MTIME, MTIME), follow_symlinks=False)
+    for directory, directories, names in os.walk(root, topdown=False):
+        for name in directories + names:
+            os.utime(Path(directory) / name, (MTIME, MTIME), follow_symlinks=False)
     return root
 
 

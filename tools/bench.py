@@ -25,7 +25,7 @@ def main() -> int:
         words += ["--reference", "polyarch"]
     status = subprocess.run(
         [sys.executable, str(benchmarks / "bench.py"), *words, *sys.argv[1:]],
-        # They may lie in a folder that isn't ours to write to.
+        # They may lie in a directory that isn't ours to write to.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     ).returncode

@@ -1,4 +1,4 @@
-"""Folders that may lie beside the project: cases and benchmarks that are no part of it."""
+"""Directories that may lie beside the project: cases and benchmarks that are no part of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ BUILD = PROJECT / "build"
 
 
 def find_beside(variable: str, name: str, entry: str) -> Path | None:
-    """Return the folder that `variable` names, else `shared/NAME` beside the project or further up.
+    """Return the directory that `variable` names, else `shared/NAME` beside the project or further up.
 
     None if it has no `entry`.
     """
     chosen = os.environ.get(variable)
-    folders = [Path(chosen)] if chosen else [up / "shared" / name for up in PROJECT.parents]
-    return next((folder.absolute() for folder in folders if (folder / entry).exists()), None)
+    directories = [Path(chosen)] if chosen else [up / "shared" / name for up in PROJECT.parents]
+    return next(
+        (directory.absolute() for directory in directories if (directory / entry).exists()), None
+    )
 
 
 def get_beside(variable: str, name: str, entry: str) -> Path:
@@ -27,4 +29,4 @@ def get_beside(variable: str, name: str, entry: str) -> Path:
     if found := find_beside(variable, name, entry):
         return found
     where = os.environ.get(variable) or f"../shared/{name}"
-    sys.exit(f"there is no {entry} in {where}: set {variable} to the folder that has it")
+    sys.exit(f"there is no {entry} in {where}: set {variable} to the directory that has it")

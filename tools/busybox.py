@@ -16,20 +16,20 @@ touch tr true umount uname wc whoami yes
 """
 
 
-def make_rootfs(folder: Path, architecture: str, packages: Path) -> Path:
-    """Fill `folder`, which must not exist: busybox of Go's `architecture`, accounts root and nobody.
+def make_rootfs(directory: Path, architecture: str, packages: Path) -> Path:
+    """Fill `directory`, which must not exist: busybox of Go's `architecture`, accounts root and nobody.
 
     `packages` is where Debian's packages are kept.
     """
     for name in ("bin", "etc", "tmp"):
-        (folder / name).mkdir(parents=True)
-    folder.chmod(0o755)
-    (folder / "tmp").chmod(0o1777)
+        (directory / name).mkdir(parents=True)
+    directory.chmod(0o755)
+    (directory / "tmp").chmod(0o1777)
     (package,) = fetch(packages, architecture, ["busybox-static"])
-    unpack(package, folder, lambda path: path == "bin/busybox")
+    unpack(package, directory, lambda path: path == "bin/busybox")
     for applet in _APPLETS.split():
-        (folder / "bin" / applet).symlink_to("busybox")
+        (directory / "bin" / applet).symlink_to("busybox")
     accounts = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
-    (folder / "etc/passwd").write_text(accounts)
-    (folder / "etc/group").write_text("root:x:0:\nnobody:x:65534:\n")
-    return folder
+    (directory / "etc/passwd").write_text(accounts)
+    (directory / "etc/group").write_text("root:x:0:\nnobody:x:65534:\n")
+    return directory

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 LEFT_OUT = (
-    "conformance: images were not compared with BuildKit's recorded results, as there is no folder"
+    "conformance: images were not compared with BuildKit's recorded results, as there is no directory"
     " shared/conformance beside the project, and CONFORMANCE names none; the project's own golden cases"
     " stand in for them"
 )
@@ -96,7 +96,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def find_cases() -> Path | None:
-    """Return the folder of the cases; None if they aren't beside the project."""
+    """Return the directory of the cases; None if they aren't beside the project."""
     return find_beside("CONFORMANCE", "conformance", "difftest.py")
 
 
@@ -108,7 +108,7 @@ def compare(cases: Path, report: Path, store: Path, *words: str) -> list[Verdict
     """
     environ = {
         **os.environ,
-        # They may lie in a folder that isn't ours to write to.
+        # They may lie in a directory that isn't ours to write to.
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "POLYARCH_ROOT": str(store),
@@ -177,12 +177,12 @@ def _verdict(entry: Mapping[str, object]) -> Verdict:
     )
 
 
-def _with_mirror(folder: Path) -> Path:
+def _with_mirror(directory: Path) -> Path:
     """Write settings for a case that gets at Docker Hub's images by a variable: they are these."""
-    settings = folder / "polyarch/registries.toml"
+    settings = directory / "polyarch/registries.toml"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(f'[registry."docker.io"]\nmirrors = ["{_HOST}"]\n')
-    return folder
+    return directory
 
 
 def _run(program: Path, words: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -190,9 +190,9 @@ def _run(program: Path, words: Sequence[str], environ: Mapping[str, str]) -> Non
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lock a folder that may be another's: it is only read."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _alone(directory: Path) -> Iterator[None]:
+    """Lock a directory that may be another's: it is only read."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

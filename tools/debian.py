@@ -1,6 +1,6 @@
 """Debian's packages of any architecture, fetched and unpacked without being installed or run.
 
-apt works in a folder of its own, with the sources and keys of the machine, so neither the machine's
+apt works in a directory of its own, with the sources and keys of the machine, so neither the machine's
 packages nor its lists change; an ordinary user may do this.
 """
 
@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["fetch", "packages_folder", "unpack"]
+__all__ = ["fetch", "packages_directory", "unpack"]
 
 _DEBIAN_NAMES = {
     "amd64": "amd64",
@@ -29,35 +29,35 @@ _DEBIAN_NAMES = {
 _INCOMING = "incoming"
 
 
-def packages_folder() -> Path:
-    """Return where packages are kept: `$POLYARCH_PACKAGES`, else a folder that git ignores."""
+def packages_directory() -> Path:
+    """Return where packages are kept: `$POLYARCH_PACKAGES`, else a directory that git ignores."""
     chosen = os.environ.get("POLYARCH_PACKAGES")
     return Path(chosen) if chosen else Path(__file__).absolute().parent.parent / "build/packages"
 
 
-def fetch(folder: Path, architecture: str, names: Iterable[str]) -> list[Path]:
-    """Return the package files of `names` for Go's `architecture`, downloaded into `folder` once.
+def fetch(directory: Path, architecture: str, names: Iterable[str]) -> list[Path]:
+    """Return the package files of `names` for Go's `architecture`, downloaded into `directory` once.
 
     May be called by several processes at a time. Raises CalledProcessError if a package can't be had.
     """
-    folder = folder.absolute() / architecture
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = directory.absolute() / architecture
+    directory.mkdir(parents=True, exist_ok=True)
     wanted = list(names)
-    with _alone(folder):
-        missing = [name for name in wanted if not _find(folder, name)]
+    with _alone(directory):
+        missing = [name for name in wanted if not _find(directory, name)]
         if missing:
             # One index of several may be out of step on a mirror: what counts is the download.
             with contextlib.suppress(subprocess.CalledProcessError):
-                _apt(folder, architecture, "update")
-            _apt(folder, architecture, "download", *missing)
+                _apt(directory, architecture, "update")
+            _apt(directory, architecture, "download", *missing)
             # One that was cut short stays behind there, and is fetched again.
-            for package in (folder / _INCOMING).glob("*.deb"):
-                package.rename(folder / package.name)
-        return [_find(folder, name)[-1] for name in wanted]
+            for package in (directory / _INCOMING).glob("*.deb"):
+                package.rename(directory / package.name)
+        return [_find(directory, name)[-1] for name in wanted]
 
 
-def unpack(package: Path, folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:
-    """Put the files of a package whose path (`usr/bin/go`) is `wanted` into `folder`, as the caller's."""
+def unpack(package: Path, directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:
+    """Put the files of a package whose path (`usr/bin/go`) is `wanted` into `directory`, as the caller's."""
     words = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with (
         subprocess.Popen(words, stdout=subprocess.PIPE) as unpacker,
@@ -65,7 +65,7 @@ def unpack(package: Path, folder: Path, wanted: Callable[[str], bool] = lambda _
     ):
         for member in archive:
             if wanted(member.name.removeprefix("./")):
-                _place(archive, member, folder / member.name)
+                _place(archive, member, directory / member.name)
     if unpacker.returncode:
         raise subprocess.CalledProcessError(unpacker.returncode, words)
 
@@ -82,27 +82,27 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Non
         path.chmod(member.mode & 0o777)
 
 
-def _find(folder: Path, name: str) -> list[Path]:
-    return sorted(folder.glob(f"{name}_*.deb"))
+def _find(directory: Path, name: str) -> list[Path]:
+    return sorted(directory.glob(f"{name}_*.deb"))
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as lock:
+def _alone(directory: Path) -> Iterator[None]:
+    with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _apt(folder: Path, architecture: str, command: str, *names: str) -> None:
+def _apt(directory: Path, architecture: str, command: str, *names: str) -> None:
     debian = _DEBIAN_NAMES[architecture]
     for name in ("lists/partial", "archives/partial", _INCOMING):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (directory / name).mkdir(parents=True, exist_ok=True)
     options = {
         "APT::Architecture": debian,
         "APT::Architectures::": debian,
-        "Dir::State::lists": f"{folder}/lists",
+        "Dir::State::lists": f"{directory}/lists",
         "Dir::State::status": "/dev/null",
-        "Dir::Cache::archives": f"{folder}/archives",
+        "Dir::Cache::archives": f"{directory}/archives",
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
         # Root's apt would fetch as another user, who may not write here.
@@ -111,7 +111,7 @@ def _apt(folder: Path, architecture: str, command: str, *names: str) -> None:
     settings = [f"-o{name}={value}" for name, value in options.items()]
     subprocess.run(
         ["apt-get", "-qq", *settings, command, *names],
-        cwd=folder / _INCOMING,
+        cwd=directory / _INCOMING,
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

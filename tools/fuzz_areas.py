@@ -207,7 +207,7 @@ def _refusing(readers: Mapping[str, _Reader]) -> Callable[[bytes], str]:
 
 def _mode(text: str) -> int:
     mode = parse_mode(text)
-    return mode.of(0o644, False) | mode.of(0o755, True) | mode.of_new_folders
+    return mode.of(0o644, False) | mode.of(0o755, True) | mode.of_new_directories
 
 
 def _wildcard(text: str) -> object:
@@ -250,10 +250,10 @@ _FLAGS: dict[str, _Reader] = {
 
 
 def _dockerfiles() -> tuple[bytes, ...]:
-    folders = [PROJECT / "tests" / "golden", PROJECT / "demo"]
+    directories = [PROJECT / "tests" / "golden", PROJECT / "demo"]
     if (beside := find_beside("CONFORMANCE", "conformance", "cases")) is not None:
-        folders.append(beside / "cases")
-    paths = sorted(path for folder in folders for path in folder.rglob("*Dockerfile*"))
+        directories.append(beside / "cases")
+    paths = sorted(path for directory in directories for path in directory.rglob("*Dockerfile*"))
     texts = {path.read_bytes()[:8192] for path in paths if path.is_file()}
     return (*_OWN_DOCKERFILES, *sorted(texts))
 

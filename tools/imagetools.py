@@ -287,9 +287,9 @@ def _record(program: str, words: Sequence[str], host: str, home: str) -> Json:
 
 def main(program: str, file: str) -> None:
     """Write down what buildx says."""
-    with tempfile.TemporaryDirectory() as folder, real_registry(Path(folder)) as registry:
+    with tempfile.TemporaryDirectory() as directory, real_registry(Path(directory)) as registry:
         plant(registry.host)
-        found = [_record(program, words, registry.host, folder) for words in CALLS]
+        found = [_record(program, words, registry.host, directory) for words in CALLS]
     Path(file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ class RealRegistry:
 
     host: str
     log: Path
-    folder: Path
+    directory: Path
 
     def requests(self) -> list[str]:
         """Return what it was asked so far, as `METHOD path`."""
@@ -41,25 +41,25 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def real_registry(
-    folder: Path,
+    directory: Path,
     more: str = "",
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
 ) -> Iterator[RealRegistry]:
-    """Serve what `folder` holds for the time of the block, on a free port if none is named.
+    """Serve what `directory` holds for the time of the block, on a free port if none is named.
 
     `more` is added to its configuration, below `http`. Raises RuntimeError with its log if it doesn't start.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    config = folder / "config.yml"
+    config = directory / "config.yml"
     config.write_text(
         "version: 0.1\n"
         "log: {level: error, accesslog: {disabled: false}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory}/data}}, delete: {{enabled: true}}}}\n"
         f"http:\n  addr: '127.0.0.1:{port}'\n{more}"
     )
-    log = folder / "log"
+    log = directory / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(
             ["docker-registry", "serve", str(config)],
@@ -72,7 +72,7 @@ def real_registry(
         )
     try:
         _wait(port, server, log)
-        yield RealRegistry(host=f"127.0.0.1:{port}", log=log, folder=folder / "data")
+        yield RealRegistry(host=f"127.0.0.1:{port}", log=log, directory=directory / "data")
     finally:
         server.terminate()
         server.wait()

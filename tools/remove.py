@@ -1,4 +1,4 @@
-"""Removes a folder with what steps made in it, which may belong to subordinate ids of the user, or lie a thousand folders deep."""
+"""Removes a directory with what steps made in it, which may belong to subordinate ids of the user, or lie a thousand directories deep."""
 
 from __future__ import annotations
 

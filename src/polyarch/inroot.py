@@ -87,9 +87,9 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in {"", "."}]
 
 
-def _link(root: Path, folder: list[str], name: str) -> str | None:
+def _link(root: Path, directory: list[str], name: str) -> str | None:
     try:
-        return os.readlink("/".join((str(root), *folder, name)))
+        return os.readlink("/".join((str(root), *directory, name)))
     except OSError:
         return None  # no link, or nothing at all
 

@@ -1,6 +1,6 @@
 """Where state and configuration live.
 
-All state lies under one folder: `$POLYARCH_ROOT`, else `/var/lib/polyarch` for root, else
+All state lies under one directory: `$POLYARCH_ROOT`, else `/var/lib/polyarch` for root, else
 `$XDG_DATA_HOME/polyarch`. Configuration lies under `$XDG_CONFIG_HOME/polyarch`; Docker's own files are
 read where Docker has them.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 
 __all__ = [
     "PLUGIN_VARIABLE",
-    "builders_folder",
-    "buildx_folder",
-    "config_folder",
-    "docker_config_folder",
+    "builders_directory",
+    "buildx_directory",
+    "config_directory",
+    "docker_config_directory",
     "is_device",
     "replacing",
     "stands_in_for_buildx",
-    "state_folder",
+    "state_directory",
 ]
 
 PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
@@ -50,8 +50,8 @@ def _home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HOME") or "~").expanduser()
 
 
-def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the store; it need not exist yet."""
+def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of the store; it need not exist yet."""
     if root := environ.get("POLYARCH_ROOT"):
         return Path(root).absolute()
     if os.geteuid() == 0:
@@ -60,22 +60,22 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(data) if data else _home(environ) / ".local/share") / "polyarch"
 
 
-def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return polyarch's own configuration folder; it need not exist."""
+def config_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return polyarch's own configuration directory; it need not exist."""
     config = environ.get("XDG_CONFIG_HOME")
     return (Path(config) if config else _home(environ) / ".config") / "polyarch"
 
 
-def docker_config_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker`."""
+def docker_config_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker`."""
     config = environ.get("DOCKER_CONFIG")
     return Path(config) if config else _home(environ) / ".docker"
 
 
-def buildx_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder in which docker buildx keeps its builders."""
+def buildx_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory in which docker buildx keeps its builders."""
     config = environ.get("BUILDX_CONFIG")
-    return Path(config) if config else docker_config_folder(environ) / "buildx"
+    return Path(config) if config else docker_config_directory(environ) / "buildx"
 
 
 def is_device(path: Path) -> bool:
@@ -89,14 +89,14 @@ def is_device(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def builders_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of our own builders, which docker buildx doesn't look into.
+def builders_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of our own builders, which docker buildx doesn't look into.
 
-    Whoever gives docker buildx a folder of its own wants ours to be apart from others, too.
+    Whoever gives docker buildx a directory of its own wants ours to be apart from others, too.
     """
     if environ.get("BUILDX_CONFIG"):
-        return buildx_folder(environ) / "polyarch"
-    return config_folder(environ) / "builders"
+        return buildx_directory(environ) / "polyarch"
+    return config_directory(environ) / "builders"
 
 
 def stands_in_for_buildx(environ: Mapping[str, str] = os.environ) -> bool:

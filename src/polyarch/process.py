@@ -143,7 +143,7 @@ class Child:
         self._cancel = cancel or CancelToken()
         self._cancel.check()
         if cwd is not None and not os.path.isdir(cwd):
-            raise MachineError(f"{self.argv[0]} can't be started in {cwd}: no such folder")
+            raise MachineError(f"{self.argv[0]} can't be started in {cwd}: no such directory")
         self._lock = threading.Lock()
         self._input = memoryview(stdin if isinstance(stdin, bytes) else b"")
         self._refused = 0

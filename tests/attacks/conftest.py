@@ -36,7 +36,7 @@ COMBINATIONS = [
 def stepper(
     request: pytest.FixtureRequest, rootfs_of: Callable[..., Path], tmp_path: Path
 ) -> Stepper:
-    """Steps in a root of one's own, beside a folder that stands for the machine."""
+    """Steps in a root of one's own, beside a directory that stands for the machine."""
     name, runtime, architecture = request.param
     user = request.getfixturevalue(_USERS[name]) if _USERS[name] else ROOT
     assert isinstance(user, User)
@@ -54,9 +54,9 @@ def stepper(
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificates(folder)
-    return folder
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    return directory
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ CUT = TWO[: 3 * 512 + 5]
 """Behind the last byte of the last member: no padding and no end mark."""
 LINK: dict[str, object] = {"type": tarfile.SYMTYPE}
 HARD: dict[str, object] = {"type": tarfile.LNKTYPE}
-FOLDER: dict[str, object] = {"type": tarfile.DIRTYPE}
+DIRECTORY: dict[str, object] = {"type": tarfile.DIRTYPE}
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "tar": bytes,
     "gzip": gzip.compress,
@@ -52,18 +52,18 @@ def root(tmp_path: Path) -> Person:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Return a folder deep enough that leaving it would show."""
-    folder = tmp_path / "outside" / "root" / "target"
-    folder.mkdir(parents=True)
-    return folder
+    """Return a directory deep enough that leaving it would show."""
+    directory = tmp_path / "outside" / "root" / "target"
+    directory.mkdir(parents=True)
+    return directory
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def files(directory: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(folder)): os.readlink(path).encode()
+        str(path.relative_to(directory)): os.readlink(path).encode()
         if path.is_symlink()
         else path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(directory.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
 
@@ -185,7 +185,7 @@ CLAMPED: dict[str, tuple[tuple[Member, ...], dict[str, bytes]]] = {
     "a parent on the way": ((("a/../../x", {}, b"1"),), {"x": b"1"}),
     "an absolute path": ((("/x", {}, b"1"),), {"x": b"1"}),
     "a parent of the root": ((("/../x", {}, b"1"),), {"x": b"1"}),
-    "the parent itself": ((("..", FOLDER, b""), ("a", {}, b"2")), {"a": b"2"}),
+    "the parent itself": ((("..", DIRECTORY, b""), ("a", {}, b"2")), {"a": b"2"}),
     "the parent's name": ((("../target/x", {}, b"1"),), {"target/x": b"1"}),
     "a hard link to a parent's": (
         (("x", {}, b"1"), ("y", {**HARD, "linkname": "../../x"}, b"")),
@@ -250,10 +250,10 @@ SAFE: dict[str, tuple[tuple[Member, ...], dict[str, bytes]]] = {
         (("l", {**LINK, "linkname": "/etc/passwd"}, b""), ("l", {}, b"1")),
         {"l": b"1"},
     ),
-    "a folder in the place of a link": (
+    "a directory in the place of a link": (
         (
             ("l", {**LINK, "linkname": "/etc"}, b""),
-            ("l", FOLDER, b""),
+            ("l", DIRECTORY, b""),
             ("l/x", {}, b"1"),
         ),
         {"l/x": b"1"},

@@ -32,7 +32,7 @@ def context(tmp_path: Path) -> Path:
     return root
 
 
-def swap_folder(root: Path) -> None:
+def swap_directory(root: Path) -> None:
     (root / "dir").rename(root / "aside")
     (root / "dir").symlink_to(root.parent / "secrets")
 
@@ -60,7 +60,7 @@ def vanish(root: Path) -> None:
     (root / "dir/file").unlink()
 
 
-CHANGES = [swap_folder, swap_file, swap_for_pipe, grow, rewrite, vanish]
+CHANGES = [swap_directory, swap_file, swap_for_pipe, grow, rewrite, vanish]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -90,9 +90,9 @@ def test_what_was_seen_is_what_is_hashed(context: Path, change: Change) -> None:
             directory.read(name, status)
 
 
-def test_a_folder_that_became_a_link_is_not_listed(context: Path) -> None:
+def test_a_directory_that_became_a_link_is_not_listed(context: Path) -> None:
     tree = SourceTree(root=context, is_context=True)
-    swap_folder(context)
+    swap_directory(context)
 
     with pytest.raises(InputError, match=r"dir changed while it was read$"):
         tree.entries(context / "dir")
@@ -102,7 +102,7 @@ def test_a_link_that_became_another_is_not_read(context: Path) -> None:
     (context / "dir/link").symlink_to("file")
     tree = SourceTree(root=context, is_context=True)
     status = (context / "dir/link").lstat()
-    swap_folder(context)
+    swap_directory(context)
 
     with pytest.raises(InputError, match=r"link changed while it was read$"):
         tree.link(f"{context}/dir/link", status)

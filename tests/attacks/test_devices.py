@@ -33,7 +33,7 @@ true
 
 @pytest.fixture
 def cache(stepper: Stepper) -> Path:
-    """A folder that a step sees as a cache, with nodes that an earlier step has left in it."""
+    """A directory that a step sees as a cache, with nodes that an earlier step has left in it."""
     subprocess.run(["mknod", stepper.host / "left", "b", "254", "0"], check=True)
     subprocess.run(["mknod", stepper.host / "memory", "c", "1", "1"], check=True)
     return stepper.host
@@ -147,7 +147,9 @@ ls -d /OWNED /tmp/OWNED 2>/dev/null; true
 
     out(maker, script)
 
-    assert not any(Path(folder, "OWNED").exists() for folder in ("/", "/proc", "/dev", "/tmp"))
+    assert not any(
+        Path(directory, "OWNED").exists() for directory in ("/", "/proc", "/dev", "/tmp")
+    )
 
 
 @pytest.mark.parametrize("hidden", ["unified", "all"])

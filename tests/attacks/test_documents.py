@@ -179,10 +179,10 @@ def test_a_large_document_is_not_even_asked_for(root: Person, server: Registry, 
 
 
 def test_a_large_document_of_a_layout_is_not_copied(root: Person) -> None:
-    folder = root.work / "layout/blobs/sha256"
-    folder.mkdir(parents=True)
-    (folder / ("a" * 64)).touch()
-    os.truncate(folder / ("a" * 64), 300 << 20)
+    directory = root.work / "layout/blobs/sha256"
+    directory.mkdir(parents=True)
+    (directory / ("a" * 64)).touch()
+    os.truncate(directory / ("a" * 64), 300 << 20)
     entry = {"mediaType": MANIFEST, "digest": "sha256:" + "a" * 64, "size": 0}
     (root.work / "layout/index.json").write_text(json.dumps({"manifests": [entry]}))
     root.write("Dockerfile", "FROM base\n")

@@ -22,8 +22,8 @@ def web() -> Iterator[WebServer]:
         yield server
 
 
-def everything(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+def everything(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Small inputs that ask for a lot: each has a limit that is told, memory stays bounded, and work can be ended.
 
 Sparse maps, extended headers, names and empty streams without an end (CVE-2025-58183 and CVE-2022-2879 of Go,
-CVE-2023-25153 of containerd), decompression bombs (CVE-2017-14992 of Docker), folders in folders, files of a
+CVE-2023-25153 of containerd), decompression bombs (CVE-2017-14992 of Docker), directories in directories, files of a
 tebibyte of nothing, trees and Dockerfiles that take long. Memory is measured in a child that is allowed no more
 than some seconds of a processor.
 """
@@ -90,7 +90,7 @@ def sparse_map(count: int) -> bytes:
     return extension("x", told) + header(Entry(name="s", size=len(text))) + text
 
 
-def many_folders() -> bytes:
+def many_directories() -> bytes:
     names = [header(Entry(name=f"d{number}", kind=DIRECTORY)) for number in range(8000)]
     return b"".join(names) + header(Entry(name="x", kind=DIRECTORY)) * 2
 
@@ -140,7 +140,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a long name": (lambda: extension("L", b"a" * 900_000) + header(Entry(name="f")), "4095 bytes"),
     "a long link": (lambda: extension("K", b"a" * 900_000) + header(Entry(name="f")), "4095 bytes"),
-    "a deep name": (lambda: header(Entry(name="a/" * 1500 + "f")), "more than 400 folders"),
+    "a deep name": (lambda: header(Entry(name="a/" * 1500 + "f")), "more than 400 directories"),
     "a file of nothing": (
         lambda: (
             extension(
@@ -166,9 +166,9 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "may unpack to 256 GiB",
     ),
-    "folders that are replaced": (
+    "directories that are replaced": (
         lambda: (
-            many_folders()
+            many_directories()
             + (header(Entry(name="x", kind=DIRECTORY)) + header(Entry(name="x"))) * 2000
         ),
         "fine",
@@ -181,9 +181,9 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def unpack_in_child(data: bytes, folder: Path) -> str:
+def unpack_in_child(data: bytes, directory: Path) -> str:
     """Unpack in a process of its own; return what came of it. Fails if it took a lot."""
-    archive, root = folder / "bomb", folder / "root"
+    archive, root = directory / "bomb", directory / "root"
     archive.write_bytes(data)
     root.mkdir()
     ended = subprocess.run(
@@ -241,7 +241,7 @@ def test_streams_that_become_a_lot(tmp_path: Path, case: str) -> None:
     [
         (Limits(entries=2), "an archive may have 2 entries"),
         (Limits(name=3), "a name may have 3 bytes"),
-        (Limits(depth=1), "it lies in more than 1 folders"),
+        (Limits(depth=1), "it lies in more than 1 directories"),
         (Limits(headers=600), "its extended headers"),
     ],
 )
@@ -376,10 +376,10 @@ def test_the_first_signal_ends_a_build(root: Person, case: str, number: signal.S
 # --- trees that are deep ---
 
 
-def dig(folder: Path, depth: int) -> None:
-    """Make folders in folders, deeper than a path can name."""
+def dig(directory: Path, depth: int) -> None:
+    """Make directories in directories, deeper than a path can name."""
     before = os.open(".", os.O_RDONLY)
-    os.chdir(folder)
+    os.chdir(directory)
     for _ in range(depth):
         os.mkdir("d")
         os.chdir("d")
@@ -404,7 +404,7 @@ def test_a_deep_context_is_an_error_about_it(root: Person, depth: int, output: s
 @pytest.mark.runtime
 @pytest.mark.parametrize("hops", [4, 12])
 @pytest.mark.parametrize("output", ["out", "type=tar,dest=out.tar", "type=oci,dest=out.tar"])
-def test_deep_folders_of_a_step_are_an_error_about_them(
+def test_deep_directories_of_a_step_are_an_error_about_them(
     root: Person, registry: RealRegistry, hops: int, output: str
 ) -> None:
     step = "RUN " + f"mkdir -p {'d/' * 250} && cd -P {'d/' * 250} && " * hops + "true"
@@ -434,7 +434,7 @@ def test_a_bomb_is_told_by_its_limit(root: Person, is_added: bool) -> None:
         ended = root.run("build", "-o", "out", ".")
 
     assert ended.status == 1
-    assert "it lies in more than 400 folders, one in another" in ended.complaint()
+    assert "it lies in more than 400 directories, one in another" in ended.complaint()
 
 
 def test_as_deep_as_may_be_is_packed_and_copied(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Submodules whose address is a command (CVE-2017-1000117, CVE-2018-17456), whose name or path leads elsewhere
 (CVE-2018-11235, CVE-2025-48384), that say how they want to be updated, that lie on this machine
 (CVE-2022-39253), or whose place is a link (CVE-2021-21300, CVE-2024-32002); refs that are read as options
-(CVE-2019-13139); subfolders that are links (CVE-2026-33748); filters, hooks and settings that
+(CVE-2019-13139); subdirectories that are links (CVE-2026-33748); filters, hooks and settings that
 a repository brings along.
 """
 
@@ -43,11 +43,11 @@ def remote(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A folder of the host whose one file nobody may read or change."""
-    folder = tmp_path / "victim"
-    folder.mkdir()
-    (folder / "file").write_text(VICTIM)
-    return folder
+    """A directory of the host whose one file nobody may read or change."""
+    directory = tmp_path / "victim"
+    directory.mkdir()
+    (directory / "file").write_text(VICTIM)
+    return directory
 
 
 def fetch(source: GitSource, remote: Path, **fields: object) -> GitTree:
@@ -183,23 +183,25 @@ def test_an_address_is_no_option(source: GitSource, tmp_path: Path, remote: str)
 
 
 @pytest.mark.parametrize("subdir", ["link", "link/../link", "inside/link", "inside/link/deep"])
-def test_a_subfolder_is_no_link(source: GitSource, remote: Path, victim: Path, subdir: str) -> None:
+def test_a_subdirectory_is_no_link(
+    source: GitSource, remote: Path, victim: Path, subdir: str
+) -> None:
     (remote / "inside").mkdir()
     for place in ("link", "inside/link"):
         os.symlink(victim, remote / place)
     commit(remote, "add", ".")
     commit(remote, "commit", "-q", "-m", "links")
 
-    with pytest.raises(InputError, match="is no folder of the repository"):
+    with pytest.raises(InputError, match="is no directory of the repository"):
         fetch(source, remote, subdir=subdir)
 
 
-def test_a_subfolder_above_the_repository_is_the_repository(
+def test_a_subdirectory_above_the_repository_is_the_repository(
     source: GitSource, remote: Path, victim: Path
 ) -> None:
     del victim
 
-    with pytest.raises(InputError, match="is no folder of the repository"):
+    with pytest.raises(InputError, match="is no directory of the repository"):
         fetch(source, remote, subdir="../../victim")
 
 
@@ -261,7 +263,7 @@ def test_what_a_repository_brings_along_is_not_run(
 
 
 @pytest.mark.parametrize("url", ["file://{victim}", "{victim}", "ssh://-oProxyCommand=touch"])
-def test_large_files_come_from_no_folder_of_this_machine(
+def test_large_files_come_from_no_directory_of_this_machine(
     source: GitSource, remote: Path, victim: Path, url: str
 ) -> None:
     """The pointer names a file that a repository of the host keeps, whose digest the attacker guessed."""

@@ -50,13 +50,13 @@ def attempt(name):
     os.symlink("a/real", f"{arguments['rootfs']}/{name}")
     answer = shell("echo OWNED", mounts=(Bind(source=arguments["host"], target="/a"),))
     os.unlink(f"{arguments['rootfs']}/{name}")
-    wanted = f"/{name} of the image is no folder"
+    wanted = f"/{name} of the image is no directory"
     return answer["status"], answer["stdout"], wanted in answer["refused"]
 report([attempt(name) for name in ("proc", "dev", "sys")])
 """
 
 
-def test_a_system_folder_that_is_a_link_is_refused(stepper: Stepper) -> None:
+def test_a_system_directory_that_is_a_link_is_refused(stepper: Stepper) -> None:
     (stepper.rootfs / "a/real").mkdir(parents=True)
     os.chown(stepper.rootfs / "a/real", stepper.user.uid, stepper.user.gid)
 

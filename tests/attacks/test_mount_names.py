@@ -46,7 +46,7 @@ def test_ids_of_caches_are_no_paths(who: Person, registry: RealRegistry, victim:
 def test_sources_stay_in_what_they_are_of(
     who: Person, registry: RealRegistry, victim: Path
 ) -> None:
-    """The image has a folder at the same path, which is the one that links and `..` lead to."""
+    """The image has a directory at the same path, which is the one that links and `..` lead to."""
     up = "../" * 12
     inside = f"mkdir -p {victim} && echo of-the-image > {victim}/secret"
     links = (
@@ -81,9 +81,9 @@ def test_targets_stay_in_the_root(
     assert os.listdir(victim) == ["secret"]
 
 
-@pytest.mark.parametrize("folder", ["/proc/self/fd/4", "/proc/self/root", "/dev/fd/5"])
-def test_run_begins_in_the_image(root: Person, registry: RealRegistry, folder: str) -> None:
-    ended = root.run("run", "-w", folder, f"{registry.host}/library/busybox", "ls", "-a")
+@pytest.mark.parametrize("directory", ["/proc/self/fd/4", "/proc/self/root", "/dev/fd/5"])
+def test_run_begins_in_the_image(root: Person, registry: RealRegistry, directory: str) -> None:
+    ended = root.run("run", "-w", directory, f"{registry.host}/library/busybox", "ls", "-a")
 
     assert (ended.status, ended.out) == (125, "")
-    assert f"the working directory {folder} can't be entered" in ended.err
+    assert f"the working directory {directory} can't be entered" in ended.err

@@ -1,4 +1,4 @@
-"""Links in an output folder that lead out of it, put there by whoever can write to the folder.
+"""Links in an output directory that lead out of it, put there by whoever can write to the directory.
 
 The class of CVE-2018-15664 (docker cp) and CVE-2019-18466 (podman cp): files
 of an image that are copied to the machine go where a link leads.
@@ -12,12 +12,12 @@ import pytest
 
 from exports import AMD64, Results, make_export
 from polyarch.errors import InputError, StoreError
-from polyarch.exporter.folder import FolderOptions, write_files
-from polyarch.exporter.layout import write_folder
+from polyarch.exporter.directory import DirectoryOptions, write_files
+from polyarch.exporter.layout import write_directory
 from polyarch.exporter.result import FileTree
 from trees import look_at, plant
 
-FLAT = FolderOptions(split=False)
+FLAT = DirectoryOptions(split=False)
 OUTSIDE: dict[str, str | None] = {"d/f": "safe", "f": "safe"}
 
 
@@ -45,7 +45,7 @@ def test_links_in_the_way_are_replaced(
     plant(tmp_path / "out", planted)
     tree = FileTree(platform=AMD64, root=plant(tmp_path / "tree", result))
 
-    write_files([tree], tmp_path / "out", FolderOptions(split=False, is_mirror=is_mirror))
+    write_files([tree], tmp_path / "out", DirectoryOptions(split=False, is_mirror=is_mirror))
 
     assert look_at(tmp_path / "out") == look_at(tree.root)
     assert look_at(tmp_path / "outside") == {"d": None, **OUTSIDE}
@@ -55,7 +55,7 @@ def test_a_link_named_like_a_platform_is_replaced(tmp_path: Path) -> None:
     plant(tmp_path, {"outside/f": "safe", "out/linux_amd64": "-> ../outside"})
     tree = FileTree(platform=AMD64, root=plant(tmp_path / "tree", {"f": "new"}))
 
-    write_files([tree], tmp_path / "out", FolderOptions(split=True))
+    write_files([tree], tmp_path / "out", DirectoryOptions(split=True))
 
     assert (tmp_path / "outside/f").read_text() == "safe"
     assert look_at(tmp_path / "out") == {"linux_amd64": None, "linux_amd64/f": "new"}
@@ -87,7 +87,7 @@ def test_a_layout_is_not_written_through_links(results: Results, tmp_path: Path,
     )
 
     with pytest.raises(InputError, match=f"out/{name} is a link, and may lead out of the layout"):
-        write_folder(export, results.place(), tmp_path / "out")
+        write_directory(export, results.place(), tmp_path / "out")
 
     assert look_at(tmp_path / "outside") == {}
 
@@ -100,11 +100,11 @@ def test_a_link_in_the_place_of_a_lock_or_a_blob_is_not_followed(
     )
     blob = f"blobs/{export.digests[0].replace(':', '/')}"
     plant(tmp_path, {"outside": "safe", f"out/{blob}": f"-> {tmp_path}/outside"})
-    write_folder(export, results.place(), tmp_path / "out")
+    write_directory(export, results.place(), tmp_path / "out")
     plant(tmp_path / "out", {"index.json.lock": f"-> {tmp_path}/outside"})
 
     with pytest.raises(StoreError, match="symbolic links"):
-        write_folder(export, results.place(), tmp_path / "out")
+        write_directory(export, results.place(), tmp_path / "out")
 
     assert not (tmp_path / "out" / blob).is_symlink()
     assert (tmp_path / "outside").read_text() == "safe"

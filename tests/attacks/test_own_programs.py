@@ -32,11 +32,11 @@ true
 
 def own_emulator(stepper: Stepper) -> Path:
     """Give the stepper's user an emulator of their own, which they may change outside of steps."""
-    folder = stepper.host / "programs"
-    folder.mkdir()
-    copy = folder / "qemu-aarch64-static"
+    directory = stepper.host / "programs"
+    directory.mkdir()
+    copy = directory / "qemu-aarch64-static"
     shutil.copy("/usr/bin/qemu-aarch64-static", copy)
-    for path in (folder, copy):
+    for path in (directory, copy):
         os.chown(path, stepper.user.uid, stepper.user.gid)
     return copy
 
@@ -90,14 +90,14 @@ def test_a_step_does_not_start_as_the_sandbox_again(stepper: Stepper) -> None:
 TRY_SCRIPTS = """
 from pathlib import Path
 root = Path(arguments["rootfs"])
-for folder in (root / "bin", Path(arguments["host"])):
+for directory in (root / "bin", Path(arguments["host"])):
     for name, text in arguments["scripts"].items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-def attempt(folder, name):
-    answer = step(f"{folder}/{name}", "1", "2", mounts=(Bind(source=arguments["host"], target="/mounted"),))
-    return answer["status"], answer["stdout"].replace(folder, ""), answer["refused"].replace(folder, "")
-report([[attempt(folder, name) for folder in ("/bin", "/mounted")] for name in arguments["scripts"]])
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o755)
+def attempt(directory, name):
+    answer = step(f"{directory}/{name}", "1", "2", mounts=(Bind(source=arguments["host"], target="/mounted"),))
+    return answer["status"], answer["stdout"].replace(directory, ""), answer["refused"].replace(directory, "")
+report([[attempt(directory, name) for directory in ("/bin", "/mounted")] for name in arguments["scripts"]])
 """
 
 

@@ -39,10 +39,10 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    (folder / "etc").mkdir(parents=True)
-    os.mknod(folder / "etc/dev", stat.S_IFCHR | 0o666, os.makedev(1, 5))
-    return folder
+    directory = tmp_path / "tree"
+    (directory / "etc").mkdir(parents=True)
+    os.mknod(directory / "etc/dev", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    return directory
 
 
 @pytest.mark.root
@@ -144,13 +144,13 @@ def test_a_step_that_leaves_a_fifo_stops_nobody(
 @pytest.mark.root
 @pytest.mark.parametrize("name", ["index.json", "blob"])
 def test_a_layout_of_special_files_is_refused(root: Person, name: str) -> None:
-    folder = root.work / "layout/blobs/sha256"
-    folder.mkdir(parents=True)
+    directory = root.work / "layout/blobs/sha256"
+    directory.mkdir(parents=True)
     entry = (
         b'{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":2}'
     )
     (root.work / "layout/index.json").write_bytes(b'{"manifests":[%s]}' % (entry % (b"a" * 64)))
-    os.mkfifo(folder / ("a" * 64))
+    os.mkfifo(directory / ("a" * 64))
     if name == "index.json":
         (root.work / "layout/index.json").unlink()
         os.mkfifo(root.work / "layout/index.json")

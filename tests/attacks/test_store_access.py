@@ -1,7 +1,7 @@
 """What lies in a store, in the hands of another user of the machine.
 
-CVE-2021-41091 (moby: others could enter the data folder and run setuid programs of unpacked images),
-CVE-2021-21284 (moby: the modes of that folder), CVE-2021-41103 and CVE-2024-25621 (containerd: the same).
+CVE-2021-41091 (moby: others could enter the data directory and run setuid programs of unpacked images),
+CVE-2021-21284 (moby: the modes of that directory), CVE-2021-41103 and CVE-2024-25621 (containerd: the same).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def as_nobody(program: str, *arguments: object) -> subprocess.CompletedProcess[b
 
 LOOK = """
 import os, sys
-for folder, names, files in os.walk(sys.argv[1]):
-    print(folder, *names, *files)
+for directory, names, files in os.walk(sys.argv[1]):
+    print(directory, *names, *files)
 os.listdir(sys.argv[1])
 """
 TAKE = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)"
@@ -90,7 +90,7 @@ def test_another_user_reads_no_records_and_takes_no_locks(built: Person) -> None
 
 
 def test_what_has_no_modes_of_its_own_is_private_by_itself(built: Person) -> None:
-    """Also where somebody has opened the folder since."""
+    """Also where somebody has opened the directory since."""
     paths = [built.root, *built.root.glob("*"), *built.root.glob("locks/*")]
     paths += [*built.root.glob("blobs/**/*"), *built.root.glob("snapshots/*")]
 
@@ -119,11 +119,11 @@ def test_a_store_of_somebody_else_is_refused(who: Person) -> None:
 
     said = f"ERROR: can't open the store {who.root}: it belongs to somebody else"
     assert (refused.status, refused.err.splitlines()[-1]) == (1, said)
-    assert "hint: set POLYARCH_ROOT to a folder of your own" in refused.err
+    assert "hint: set POLYARCH_ROOT to a directory of your own" in refused.err
 
 
 @pytest.mark.parametrize("mode", [0o1777, 0o755])
-def test_a_folder_for_all_is_not_made_a_store(who: Person, mode: int) -> None:
+def test_a_directory_for_all_is_not_made_a_store(who: Person, mode: int) -> None:
     who.root.mkdir()
     (who.root / "of others").touch()
     os.chown(who.root, who.user.uid, who.user.gid)
@@ -170,11 +170,11 @@ def test_reports_of_crashes_are_private(tmp_path: Path, before: str) -> None:
 
 
 def test_nothing_of_a_killed_trial_stays(who: Person, registry: RealRegistry) -> None:
-    """What tries a runtime is in the scratch folder, which the next to open the store removes."""
-    folder = who.home / "tmp"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    who.environ.update(TMPDIR=str(folder))
+    """What tries a runtime is in the scratch directory, which the next to open the store removes."""
+    directory = who.home / "tmp"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    who.environ.update(TMPDIR=str(directory))
     who.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN true\n")
     with boxed(who, "build", "--progress=plain", ".") as box:
         while not list(who.root.glob("tmp/*/probe-*/rootfs")) and box.child.poll() is None:
@@ -182,7 +182,7 @@ def test_nothing_of_a_killed_trial_stays(who: Person, registry: RealRegistry) ->
         os.kill(box.child.pid, signal.SIGKILL)
         box.wait_until_empty()
 
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
     assert faults(who) == [[], []]
 
 

@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 @pytest.mark.parametrize("below", ["", "/in"])
 def test_links_in_the_place_of_mount_points(stepper: Stepper, below: str) -> None:
-    """The attack of CVE-2024-23652, on empty folders, empty files, and the times of folders."""
+    """The attack of CVE-2024-23652, on empty directories, empty files, and the times of directories."""
     (stepper.host / "in/b/c").mkdir(parents=True)
     (stepper.host / "in/b/file").touch()
-    for folder in ("in/b", "in", "."):
-        os.chown(stepper.host / folder, stepper.user.uid, stepper.user.gid)
-        os.utime(stepper.host / folder, (1, 1))
+    for directory in ("in/b", "in", "."):
+        os.chown(stepper.host / directory, stepper.user.uid, stepper.user.gid)
+        os.utime(stepper.host / directory, (1, 1))
     host = str(stepper.host) + below
     binds = (
         f"Bind(source={str(stepper.host / 'file')!r}, target='/a/b/file'), Tmpfs(target='/a/b/c')"

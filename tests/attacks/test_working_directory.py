@@ -14,13 +14,13 @@ from stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
-TRY_FOLDERS = """
-def attempt(folder):
-    answer = shell("touch OWNED 2>/dev/null; ls -a", cwd=folder)
-    return [folder, answer["status"], answer["stdout"]]
-folders = [f"/proc/self/fd/{n}{up}" for n in range(arguments["leaked"] + 12) for up in ("", "/../..")]
-folders = [*folders[:6], *folders[2 * arguments["leaked"]:], *arguments["folders"]]
-report([attempt(folder) for folder in folders])
+TRY_DIRECTORIES = """
+def attempt(directory):
+    answer = shell("touch OWNED 2>/dev/null; ls -a", cwd=directory)
+    return [directory, answer["status"], answer["stdout"]]
+directories = [f"/proc/self/fd/{n}{up}" for n in range(arguments["leaked"] + 12) for up in ("", "/../..")]
+directories = [*directories[:6], *directories[2 * arguments["leaked"]:], *arguments["directories"]]
+report([attempt(directory) for directory in directories])
 """
 
 
@@ -31,10 +31,10 @@ def names(stepper: Stepper) -> list[str]:
 def test_nothing_that_is_open_elsewhere_is_entered(stepper: Stepper) -> None:
     (stepper.rootfs / "link").symlink_to("/dev/fd/0")
     (stepper.rootfs / "up").symlink_to("/proc/thread-self/cwd/../..")
-    folders = ["/dev/fd/0", "/dev/fd/1/..", "/link", "/proc/1/fd/0", "/up"]
-    folders += [f"/proc/{who}/{what}" for who in ("self", "1") for what in ("root", "cwd")]
+    directories = ["/dev/fd/0", "/dev/fd/1/..", "/link", "/proc/1/fd/0", "/up"]
+    directories += [f"/proc/{who}/{what}" for who in ("self", "1") for what in ("root", "cwd")]
 
-    found = stepper.script(TRY_FOLDERS, folders=folders)
+    found = stepper.script(TRY_DIRECTORIES, directories=directories)
 
     assert [(status, text) for _, status, text in found] == [(1, "")] * len(found)
     assert names(stepper) == ["empty", "file"]
@@ -80,7 +80,7 @@ report([shell("ls /proc/self/fd; cat | wc -c; ls -l /proc/1/fd | grep -c host; t
 
     found = stepper.script(script)
 
-    # ls itself has the folder that it lists open
+    # ls itself has the directory that it lists open
     assert found == ["0\n1\n2\n3\n0\n0\n"] * 2
 
 
@@ -89,7 +89,7 @@ from polyarch.request.talk import Talk
 said = []
 step = Step(argv=("sh", "-c", "tty; echo ~"), rootfs=arguments["rootfs"], env=("PATH=/bin",), hostname="x",
             network=Network.NONE)
-ended = runtime.run(step, folder=Path("/nowhere"), on_output=lambda _, data: said.append(data),
+ended = runtime.run(step, directory=Path("/nowhere"), on_output=lambda _, data: said.append(data),
                     cancel=token, talk=Talk(terminal=(24, 80)))
 report([ended.status, b"".join(said).decode()])
 """
@@ -108,9 +108,9 @@ def plant_modules(stepper: Stepper) -> None:
         "encodings/idna",
         "signal",
     )
-    for folder in {"usr/lib/python3.11", *(path.lstrip("/") for path in sys.path if path)}:
+    for directory in {"usr/lib/python3.11", *(path.lstrip("/") for path in sys.path if path)}:
         for name in names:
-            path = stepper.rootfs / folder / f"{name}.py"
+            path = stepper.rootfs / directory / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("open('/OWNED', 'w')\n")
 

@@ -20,6 +20,6 @@ collect_ignore = [
 
 @pytest.fixture(scope="session")
 def tables() -> Path:
-    """The folder of the tables."""
+    """The directory of the tables."""
     assert _TABLES is not None
     return _TABLES

@@ -42,11 +42,11 @@ polyarch.build(".", sink=tell)
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    (folder / "greeting").write_text("hello\n")
-    (folder / "Dockerfile").write_text(SCRATCH)
-    return folder
+    directory = tmp_path / "context"
+    directory.mkdir()
+    (directory / "greeting").write_text("hello\n")
+    (directory / "Dockerfile").write_text(SCRATCH)
+    return directory
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def program(registry: RealRegistry, tmp_path: Path) -> Iterator[subprocess.Popen
             process.kill()
 
 
-def mounts_of(folder: Path) -> list[str]:
+def mounts_of(directory: Path) -> list[str]:
     text = Path("/proc/self/mountinfo").read_text()
-    return [line for line in text.splitlines() if str(folder) in line]
+    return [line for line in text.splitlines() if str(directory) in line]
 
 
 # --- what comes out ---
@@ -110,7 +110,7 @@ def test_two_platforms_go_to_a_layout_and_a_registry(
     assert (result.ran, result.cached) == (1, 0)  # a COPY from the context is the same for all
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert [each["digest"] for each in index["manifests"]] == [result.digest]
-    stored = registry.folder / "docker/registry/v2/repositories/api/scratch/_manifests/revisions"
+    stored = registry.directory / "docker/registry/v2/repositories/api/scratch/_manifests/revisions"
     pushed = {each.name for each in (stored / "sha256").iterdir()}
     digests = {result.digest, *result.manifests.values()}
     assert {f"sha256:{each}" for each in pushed} == digests
@@ -239,7 +239,7 @@ def test_a_wrong_dockerfile_raises_with_its_line(builder: polyarch.Builder) -> N
     assert caught.value.line == 2
 
 
-def test_a_missing_folder_raises(builder: polyarch.Builder, tmp_path: Path) -> None:
+def test_a_missing_directory_raises(builder: polyarch.Builder, tmp_path: Path) -> None:
     with pytest.raises(polyarch.errors.NotFound, match="nowhere") as caught:
         builder.build(tmp_path / "nowhere")
 

@@ -1,4 +1,4 @@
-"""polyarch for programs: what is shown, what comes back, contexts without folders, tasks that are cancelled."""
+"""polyarch for programs: what is shown, what comes back, contexts without directories, tasks that are cancelled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def endless(registry: RealRegistry) -> bytes:
 def test_contexts_of_bytes_and_files(builder: polyarch.Builder, tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     (tmp_path / "tool").chmod(0o755)
-    folders = set(os.listdir(Path(os.environ.get("TMPDIR", "/tmp"))))
+    directories = set(os.listdir(Path(os.environ.get("TMPDIR", "/tmp"))))
 
     builder.build(
         {"Dockerfile": SCRATCH, "a": b"one", "b/c": tmp_path / "tool"},
@@ -46,7 +46,7 @@ def test_contexts_of_bytes_and_files(builder: polyarch.Builder, tmp_path: Path) 
     }
     assert found == {"a": b"one", "c": b"#!/bin/sh\n", "er": b"two"}
     assert (tmp_path / "out/c").stat().st_mode & 0o777 == 0o755
-    left = set(os.listdir(Path(os.environ.get("TMPDIR", "/tmp")))) - folders
+    left = set(os.listdir(Path(os.environ.get("TMPDIR", "/tmp")))) - directories
     assert not [name for name in left if name.startswith("polyarch-context")]
 
 

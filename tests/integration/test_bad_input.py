@@ -210,13 +210,15 @@ FLAGS = {
     ),
     "an output without a place": (
         ("-o", "type=local"),
-        ("failed to build: dest is required for local exporter\nhint: name a folder: dest=FOLDER"),
+        (
+            "failed to build: dest is required for local exporter\nhint: name a directory: dest=DIRECTORY"
+        ),
     ),
     "an output that is no pair": (
         ("-o", "type=local,dest"),
         "invalid value dest",
     ),
-    "an image ID of a folder": (
+    "an image ID of a directory": (
         ("-o", "out", "--iidfile", "id"),
         "local and tar exporters are incompatible with image ID file",
     ),
@@ -270,7 +272,7 @@ FLAGS = {
         ("--build-context", "x=/no/such"),
         (
             "failed to build: failed to get build context x: stat /no/such: no such file or directory\n"
-            "hint: --build-context x=... names a folder, a repository, a web "
+            "hint: --build-context x=... names a directory, a repository, a web "
             "address, an image as docker-image://, or a layout as oci-layout://"
         ),
     ),
@@ -327,7 +329,7 @@ def test_no_dockerfile(root: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "problem"), [("/no/such", "not found"), ("/etc/passwd", "is no folder")]
+    ("path", "problem"), [("/no/such", "not found"), ("/etc/passwd", "is no directory")]
 )
 def test_no_context(root: Person, path: str, problem: str) -> None:
     ended = root.run("build", path)
@@ -335,7 +337,7 @@ def test_no_context(root: Person, path: str, problem: str) -> None:
     assert ended.status == 1
     assert ended.complaint() == (
         f'ERROR: failed to build: unable to prepare context: path "{path}" {problem}\n'
-        "hint: the last argument is the folder of the build context, often a single dot\n"
+        "hint: the last argument is the directory of the build context, often a single dot\n"
     )
 
 
@@ -408,7 +410,7 @@ SOURCES = {
     "out of the context": (
         "COPY ../secret /",
         "/secret",
-        "a path can't lead out of the build context, {work}: build with a folder above",
+        "a path can't lead out of the build context, {work}: build with a directory above",
     ),
     "ignored": (
         "COPY ignored /",
@@ -464,11 +466,11 @@ def test_a_file_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) ->
     assert ended.complaint() == (
         excerpt(2, "FROM scratch", "COPY . /", "")
         + f"{SOLVE}can't read {who.work}/private of the build context: Permission denied\n"
-        "hint: mend its permissions, or leave it out by .dockerignore\n"
+        "hint: fix its permissions, or leave it out by .dockerignore\n"
     )
 
 
-def test_a_folder_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) -> None:
     who = person(user_with_many_ids, tmp_path / "home")
     who.write("private/file", "1")
     (who.work / "private").chmod(0o700)
@@ -481,7 +483,7 @@ def test_a_folder_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) 
     assert ended.complaint() == (
         excerpt(2, "FROM scratch", "COPY . /", "")
         + f"{SOLVE}can't read {who.work}/private of the build context: Permission denied\n"
-        "hint: mend its permissions, or leave it out by .dockerignore\n"
+        "hint: fix its permissions, or leave it out by .dockerignore\n"
     )
 
 

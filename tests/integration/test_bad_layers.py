@@ -35,8 +35,8 @@ def outside(who: Person) -> set[str]:
     """Return what has come to lie where none of a layer's files belongs."""
     return {
         str(path)
-        for folder in (who.home, who.work, who.root, Path("/tmp"), Path("/"))
-        for path in folder.glob("polyarch-escape*")
+        for directory in (who.home, who.work, who.root, Path("/tmp"), Path("/"))
+        for path in directory.glob("polyarch-escape*")
     }
 
 

@@ -13,7 +13,7 @@ from commands import Printed, call
 from engines import User
 from namespaces import in_user_namespace
 from polyarch import syscalls
-from polyarch.emulation.binfmt import BINFMT_FOLDER, BinfmtMount
+from polyarch.emulation.binfmt import BINFMT_DIRECTORY, BinfmtMount
 from programs import Person, person
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
@@ -30,7 +30,7 @@ def in_own_machine(work: Callable[[], None]) -> None:
     """Call `work` where a fresh binfmt_misc hides the machine's, which root could write even there."""
 
     def enter() -> None:
-        syscalls.mount("binfmt_misc", BINFMT_FOLDER, "binfmt_misc")
+        syscalls.mount("binfmt_misc", BINFMT_DIRECTORY, "binfmt_misc")
         assert BinfmtMount().names() == ()
         work()
 
@@ -133,7 +133,7 @@ def test_status_leaves_no_mount_and_installing_does(tmp_path: Path) -> None:
     in_own_machine(work)
 
 
-def test_no_emulator_and_no_folder(tmp_path: Path) -> None:
+def test_no_emulator_and_no_directory(tmp_path: Path) -> None:
     environ = {"POLYARCH_ROOT": str(tmp_path), "PATH": "/nowhere", "QEMU_BINARY_PATH": "/opt/qemu"}
 
     def work() -> None:
@@ -145,7 +145,7 @@ def test_no_emulator_and_no_folder(tmp_path: Path) -> None:
         assert missing.status == 1
         assert missing.err == (
             'installing: arm64 cannot register "/opt/qemu/qemu-aarch64" to '
-            f"{BINFMT_FOLDER}/register: no static emulator was found\n"
+            f"{BINFMT_DIRECTORY}/register: no static emulator was found\n"
         )
         assert nowhere.status == 1
         assert "cannot mount binfmt_misc filesystem at /nowhere: No such file" in nowhere.err

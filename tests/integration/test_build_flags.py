@@ -318,14 +318,14 @@ def test_what_contradicts_the_number_of_platforms(
     assert refused(who, *ARCHIVE, *words).endswith(complaint)
 
 
-@pytest.mark.parametrize(("chosen", "folders"), [("1", ["linux_amd64"]), ("0", ["file"])])
-def test_one_platform_gets_a_folder_of_its_own_if_asked_for(
-    who: Person, chosen: str, folders: list[str]
+@pytest.mark.parametrize(("chosen", "directories"), [("1", ["linux_amd64"]), ("0", ["file"])])
+def test_one_platform_gets_a_directory_of_its_own_if_asked_for(
+    who: Person, chosen: str, directories: list[str]
 ) -> None:
     argument = f"BUILDKIT_MULTI_PLATFORM={chosen}"
     who.run("build", "-o", "out", "--build-arg", argument, ".").check()
 
-    assert [path.name for path in (who.work / "out").iterdir()] == folders
+    assert [path.name for path in (who.work / "out").iterdir()] == directories
 
 
 def test_a_secret_may_be_half_a_mebibyte_nearly(who: Person) -> None:

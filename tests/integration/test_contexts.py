@@ -96,12 +96,12 @@ def test_an_image_of_a_layout_in_the_place_of_a_stage(who: Person) -> None:
 
 def test_a_layout_that_is_none(root: Person) -> None:
     root.write("Dockerfile", "FROM base\n")
-    root.write("folder/file", "")
+    root.write("directory/file", "")
 
-    ended = root.run("build", "--build-context=base=oci-layout://folder", ".")
+    ended = root.run("build", "--build-context=base=oci-layout://directory", ".")
 
     assert ended.status == 1
-    assert "folder isn't an OCI layout: it has no index.json" in ended.complaint()
+    assert "directory isn't an OCI layout: it has no index.json" in ended.complaint()
 
 
 def test_a_platform_that_the_layout_has_not(root: Person) -> None:
@@ -116,7 +116,7 @@ def test_a_platform_that_the_layout_has_not(root: Person) -> None:
     assert "linux/amd64, linux/arm64" in ended.complaint()
 
 
-def test_a_folder_with_its_own_ignore_file(who: Person) -> None:
+def test_a_directory_with_its_own_ignore_file(who: Person) -> None:
     who.write(".dockerignore", "shared")
     who.write("shared", "")
     who.write("more/.dockerignore", "hidden")
@@ -131,7 +131,7 @@ def test_a_folder_with_its_own_ignore_file(who: Person) -> None:
     assert not (who.work / "out/more/hidden").exists()
 
 
-def test_a_folder_for_one_platform_only(root: Person) -> None:
+def test_a_directory_for_one_platform_only(root: Person) -> None:
     root.write("all/file", "all")
     root.write("one/file", "one")
     root.write("Dockerfile", "FROM scratch\nCOPY --from=more file /\n")

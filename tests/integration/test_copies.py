@@ -105,7 +105,7 @@ def test_modes_by_letters(context: Person) -> None:
     ]
 
 
-def test_an_octal_mode_is_for_new_folders_too(context: Person) -> None:
+def test_an_octal_mode_is_for_new_directories_too(context: Person) -> None:
     assert layers(context, "FROM scratch\nCOPY --chmod=2770 --chown=3:4 a/b /x/y\n") == [
         [
             "d770 3:4 x",
@@ -137,7 +137,7 @@ def test_parents_without_a_match(context: Person) -> None:
     assert layers(context, "FROM scratch\nCOPY --parents no*/such /x\n") == [["d755 0:0 x"]]
 
 
-def test_an_epoch_dates_folders_that_come_for_their_contents(context: Person) -> None:
+def test_an_epoch_dates_directories_that_come_for_their_contents(context: Person) -> None:
     epoch = ("--build-arg=SOURCE_DATE_EPOCH=1000000000",)
     layers(context, "FROM scratch\nCOPY --parents a/b/one.txt /x/y/\n", *epoch)
 
@@ -340,7 +340,7 @@ def test_capabilities_survive_archives_and_stages(context: Person) -> None:
         assert tar.getmember("tool").pax_headers[CAPABILITY].encode() == NET_BIND
 
 
-def test_a_folder_of_workdir_survives_no_cache(context: Person) -> None:
+def test_a_directory_of_workdir_survives_no_cache(context: Person) -> None:
     text = "FROM scratch\nWORKDIR /w\nCOPY top.txt .\n"
     build(context, text).check()
     again = build(context, text, "--no-cache", "--progress=plain").check().err
@@ -396,8 +396,8 @@ def test_a_copy_out_of_an_overlay_is_made_of_the_layer(tmp_path: Path) -> None:
     def work() -> None:
         snapshots = open_snapshotter(Store(tmp_path / "store"), "overlay")
         low, high = SnapshotID("low"), SnapshotID("high")
-        snapshots.unpack(low, lambda folder: plant(folder, {"d/f": "1" * 70_000, "d/g": "1"}))
-        snapshots.unpack(high, lambda folder: plant(folder, {"d/f": "2" * 70_000}))
+        snapshots.unpack(low, lambda directory: plant(directory, {"d/f": "1" * 70_000, "d/g": "1"}))
+        snapshots.unpack(high, lambda directory: plant(directory, {"d/f": "2" * 70_000}))
         layers = tuple(str(snapshots.path(each)) for each in (high, low))
         with snapshots.view([low, high]) as root:
             tree = SourceTree(root=root, layers=layers)

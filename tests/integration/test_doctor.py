@@ -59,7 +59,7 @@ def test_everybody_is_told_what_works(who: Person) -> None:
     assert ("user ids" in status) == (who.user.uid != 0)
     if who.user.uid:
         (ids,) = [check for check in found["checks"] if check["name"] == "user ids"]
-        assert bool(ids["mend"]) == (ids["status"] == "warn") == who.user.name.endswith("one")
+        assert bool(ids["fix"]) == (ids["status"] == "warn") == who.user.name.endswith("one")
 
 
 def test_without_a_runtime_or_emulators(root: Person) -> None:
@@ -165,7 +165,7 @@ def test_nobody_is_told_to_kill_what_is_ending(
         holder = hold_a_mount(tmp_path / "tmp/1-dead/merged")
         (check,) = left_behind(tmp_path)
         os.waitpid(holder, 0)
-        assert (check.grade, check.mend) == (Grade.OK, "")
+        assert (check.grade, check.fix) == (Grade.OK, "")
 
     monkeypatch.setattr(os, "pidfd_open", open_of_what_ends_now)
     in_mount_namespace(work)
@@ -178,10 +178,10 @@ def test_mounts_and_processes_are_found(tmp_path: Path) -> None:
         try:
             assert mounts_below(tmp_path) == (MountedBelow(path=place, process=holder),)
             (check,) = left_behind(tmp_path)
-            assert check.mend == f"kill -9 {holder}"
+            assert check.fix == f"kill -9 {holder}"
             syscalls.mount("tmpfs", str(tmp_path / "tmp"), "tmpfs")
             (own,) = [each for each in left_behind(tmp_path) if each.name == "mounts"]
-            assert own.mend == f"sudo umount {tmp_path}/tmp"
+            assert own.fix == f"sudo umount {tmp_path}/tmp"
         finally:
             os.kill(holder, signal.SIGKILL)
             os.waitpid(holder, 0)

@@ -87,12 +87,12 @@ def turn_link(root: Path) -> None:
     (root / "d1/link").symlink_to("f51")
 
 
-def file_for_folder(root: Path) -> None:
+def file_for_directory(root: Path) -> None:
     shutil.rmtree(root / "d5")
     (root / "d5").write_text("a file")
 
 
-def folder_for_file(root: Path) -> None:
+def directory_for_file(root: Path) -> None:
     (root / "d0/f1").unlink()
     (root / "d0/f1").mkdir()
 
@@ -107,7 +107,7 @@ def all_of_it(root: Path) -> None:
 
 
 SMALL = [change, touch, add, remove, remove_unseen, set_mode, turn_link]
-WHOLE = [file_for_folder, folder_for_file, two_names, all_of_it]
+WHOLE = [file_for_directory, directory_for_file, two_names, all_of_it]
 
 
 @pytest.mark.parametrize("edit", [*SMALL, *WHOLE])

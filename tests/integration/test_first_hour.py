@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from buildxfiles import folder_of_buildx
+from buildxfiles import directory_of_buildx
 from programs import Person
 from servers import RealRegistry
 
@@ -17,7 +17,7 @@ FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
 
 @pytest.mark.parametrize("driver", ["docker-container", "remote", "kubernetes"])
 def test_a_current_builder_of_another_driver(root: Person, driver: str) -> None:
-    folder_of_buildx(root.home, driver)
+    directory_of_buildx(root.home, driver)
     root.write("Dockerfile", FILES_ONLY)
     line = f'WARNING: the current builder "theirs" has the driver {driver}, which polyarch'
 
@@ -29,7 +29,7 @@ def test_a_current_builder_of_another_driver(root: Person, driver: str) -> None:
 
 
 def test_a_builder_of_another_driver_by_name(root: Person) -> None:
-    folder_of_buildx(root.home)
+    directory_of_buildx(root.home)
     root.write("Dockerfile", FILES_ONLY)
 
     for words in (("build", "."), ("du",), ("prune", "-f"), ("inspect", "--bootstrap")):

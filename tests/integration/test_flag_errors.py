@@ -51,7 +51,7 @@ LOWER = "repository name (library/BAD) must be lowercase"
         ("-o type=local,dest=-", "failed to build: dest cannot be stdout for local exporter"),
         ("-o file", "failed to build: destination directory file is a file"),
         ("-o file/x", "failed to build: invalid destination directory: file/x: stat file/x: not a directory"),
-        ("-o type=tar,dest=folder", "failed to build: destination file folder is a directory"),
+        ("-o type=tar,dest=directory", "failed to build: destination file directory is a directory"),
         ("-o type=tar,dest=file/x", "failed to build: invalid destination file: file/x: stat file/x: not a directory"),
         ("-o type=oci,dest=file,tar=0", "failed to build: destination directory file is a file"),
         ("-o - -o type=oci", "failed to build: multiple outputs configured to write to stdout"),
@@ -77,7 +77,7 @@ LOWER = "repository name (library/BAD) must be lowercase"
         ("--build-context bad", "invalid context value: bad, expected key=value"),
         ("--build-context BAD=.", f"invalid context name BAD: invalid reference format: {LOWER}"),
         ("--build-context a=x://y", "failed to build: failed to get build context a: stat x://y: no such file or directory"),
-        ("--metadata-file folder", "cannot write to a directory"),
+        ("--metadata-file directory", "cannot write to a directory"),
         ("-t BAD", 'failed to build: invalid tag "BAD": repository name must be lowercase'),
         ("-t ''", 'failed to build: invalid tag "": repository name must have at least one component'),
         ("-t a:b:c", 'failed to build: invalid tag "a:b:c": invalid reference format'),
@@ -103,7 +103,7 @@ LOWER = "repository name (library/BAD) must be lowercase"
 def test_the_last_line_is_what_buildx_says(root: Person, words: str, said: str) -> None:
     root.write("Dockerfile", "FROM scratch\nCOPY file /\n")
     root.write("file", "")
-    os.mkdir(root.work / "folder")
+    os.mkdir(root.work / "directory")
 
     ended = root.run("build", *shlex.split(words), ".")
 

@@ -44,7 +44,7 @@ def test_a_full_disk_is_reported_and_nothing_stays(tmp_path: Path) -> None:
         snapshots = NativeSnapshotter(store)
         with pytest.raises(StoreError, match=r"can't unpack 'big' into .*: No space left"):
             snapshots.unpack(
-                SnapshotID("x"), lambda folder: apply(io.BytesIO(out.getvalue()), folder)
+                SnapshotID("x"), lambda directory: apply(io.BytesIO(out.getvalue()), directory)
             )
         left = [path for path in store.scratch.rglob("*") if not path.match("layers-*")]
         assert (snapshots.exists(SnapshotID("x")), left) == (False, [])
@@ -127,12 +127,12 @@ def test_records_on_a_full_disk(tmp_path: Path) -> None:
 
     def work() -> None:
         syscalls.mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=1m")
-        folder = tmp_path / "store"
-        with Store(folder) as store:
+        directory = tmp_path / "store"
+        with Store(directory) as store:
             fill(tmp_path / "rest")
             with pytest.raises(StoreError) as caught:
                 write_records(store)
-        assert str(folder / "state.db") in str(caught.value)
+        assert str(directory / "state.db") in str(caught.value)
         assert caught.value.hint == f"the disk is full: {FREE_SPACE}"
 
     in_mount_namespace(work)

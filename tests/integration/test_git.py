@@ -22,18 +22,18 @@ OUTPUT = "type=oci,tar=false,dest=image,rewrite-timestamp=true"
 
 @pytest.fixture
 def repositories(tmp_path: Path) -> Path:
-    """A folder with `app`, whose submodule `../library` is beside it, and a tag `v1`."""
-    folder = tmp_path / "repositories"
-    new_repository(folder / "library", {"inner": "inner"})
+    """A directory with `app`, whose submodule `../library` is beside it, and a tag `v1`."""
+    directory = tmp_path / "repositories"
+    new_repository(directory / "library", {"inner": "inner"})
     app = new_repository(
-        folder / "app", {"Dockerfile": "FROM scratch\nCOPY . /\n", "sub/file": "one"}
+        directory / "app", {"Dockerfile": "FROM scratch\nCOPY . /\n", "sub/file": "one"}
     )
     commit(app, "tag", "-a", "v1", "-m", "one")
     commit(app, "submodule", "--quiet", "add", "../library", "library")
     commit(app, "config", "-f", ".gitmodules", "submodule.library.url", "../library.git")
     (app / "sub/file").write_text("two")
     commit(app, "commit", "-q", "-a", "-m", "second")
-    return folder
+    return directory
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_ref_that_is_not_there(root: Person, web: GitWeb) -> None:
     assert "repository does not contain ref none" in ended.complaint()
 
 
-def test_a_program_is_built_from_source_into_the_folder(who: Person, repositories: Path) -> None:
+def test_a_program_is_built_from_source_into_the_directory(who: Person, repositories: Path) -> None:
     new_repository(
         repositories / "program",
         {
@@ -189,9 +189,9 @@ def test_a_repository_behind_ssh(root: Person, repositories: Path) -> None:
     assert not (root.home / ".ssh").exists()
 
 
-def holding(folder: Path, text: bytes) -> list[Path]:
+def holding(directory: Path, text: bytes) -> list[Path]:
     """Return the files that hold a text."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    found = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     return [path for path in found if text in path.read_bytes()]
 
 

@@ -20,7 +20,7 @@ from servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
-FOLDER = Path(__file__).parents[1] / "golden" / "images"
+DIRECTORY = Path(__file__).parents[1] / "golden" / "images"
 _MIRROR = '[registry."docker.io"]\nmirrors = ["{host}"]\n'
 _INDEX = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
 
@@ -52,11 +52,11 @@ def _document(registry: RealRegistry, path: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
+@pytest.mark.parametrize("name", sorted(path.name for path in DIRECTORY.iterdir()))
 def test_build_gives_what_is_expected(
     name: str, builder: Person, base_layers: frozenset[str], registry: RealRegistry
 ) -> None:
-    expected = json.loads((FOLDER / name / "expected.json").read_text())
+    expected = json.loads((DIRECTORY / name / "expected.json").read_text())
     assert expected["rule"]
 
     ended = _build(name, builder)
@@ -70,14 +70,14 @@ def test_build_gives_what_is_expected(
     found = {"rule": expected["rule"], **found}
     if os.environ.get("GOLDEN") == "write":
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-        (FOLDER / name / "expected.json").write_text(text)
+        (DIRECTORY / name / "expected.json").write_text(text)
     assert found == expected
 
 
 def _build(name: str, builder: Person) -> Ended:
-    """Build a copy of a case's folder, from within it."""
+    """Build a copy of a case's directory, from within it."""
     work = builder.work / name
-    shutil.copytree(FOLDER / name, work, symlinks=True)
+    shutil.copytree(DIRECTORY / name, work, symlinks=True)
     (work / "context").mkdir(exist_ok=True)
     _prepare(work)
     flags = work / "flags"
@@ -91,7 +91,7 @@ def _build(name: str, builder: Person) -> Ended:
 
 
 def _prepare(work: Path) -> None:
-    """Give files the modes and times that git doesn't keep; a script `prepare` in the folder does more."""
+    """Give files the modes and times that git doesn't keep; a script `prepare` in the directory does more."""
     for path in (work, *work.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

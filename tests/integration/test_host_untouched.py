@@ -53,17 +53,17 @@ def on(machine: Enclave, who: Person) -> Person:
     return replace(who, prefix=(*machine.enter, "env", f"--chdir={who.work}"))
 
 
-def with_old_kernel(who: Person, folder: Path) -> Person:
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_OLD_KERNEL)
-    path = f"{folder}:{who.environment()['PYTHONPATH']}"
+def with_old_kernel(who: Person, directory: Path) -> Person:
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(_OLD_KERNEL)
+    path = f"{directory}:{who.environment()['PYTHONPATH']}"
     return replace(who, environ={**who.environ, "PYTHONPATH": path})
 
 
 def binfmt_of_this_machine() -> dict[str, str]:
     """Return what is registered here, by file; and where it is mounted."""
-    folder = Path("/proc/sys/fs/binfmt_misc")
-    found = {each.name: each.read_text() for each in folder.iterdir() if each.name != "register"}
+    directory = Path("/proc/sys/fs/binfmt_misc")
+    found = {each.name: each.read_text() for each in directory.iterdir() if each.name != "register"}
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return {**found, "mounts": "\n".join(line for line in mounts if "binfmt_misc" in line)}
 

@@ -49,9 +49,11 @@ def prepare(who: Person, registry: RealRegistry) -> tuple[str, ...]:
 def result(who: Person, words: tuple[str, ...]) -> dict[str, str]:
     """Build, and export what was built; return what is where in it."""
     who.run(*words).check()
-    folder = who.home / "out"
-    who.run("build", PLATFORMS, "-o", f"type=local,dest={folder}", ".").check()
-    return {str(path.relative_to(folder)): look_at(path) for path in sorted(folder.rglob("*"))}
+    directory = who.home / "out"
+    who.run("build", PLATFORMS, "-o", f"type=local,dest={directory}", ".").check()
+    return {
+        str(path.relative_to(directory)): look_at(path) for path in sorted(directory.rglob("*"))
+    }
 
 
 def look_at(path: Path) -> str:

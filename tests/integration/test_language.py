@@ -12,9 +12,9 @@ from programs import Person
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
 
-def config_of(who: Person, folder: str = "image") -> dict[str, Any]:
+def config_of(who: Person, directory: str = "image") -> dict[str, Any]:
     """Return the config of the only image of an OCI layout."""
-    blobs = who.work / folder / "blobs"
+    blobs = who.work / directory / "blobs"
 
     def read(descriptor: dict[str, str]) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(
@@ -22,7 +22,7 @@ def config_of(who: Person, folder: str = "image") -> dict[str, Any]:
         )
         return document
 
-    (entry,) = json.loads((who.work / folder / "index.json").read_text())["manifests"]
+    (entry,) = json.loads((who.work / directory / "index.json").read_text())["manifests"]
     return read(read(entry)["config"])
 
 
@@ -41,7 +41,7 @@ def test_a_date_in_the_future_is_that_of_the_history(root: Person) -> None:
     assert config["config"]["Labels"] == {"at": "4102444800"}
 
 
-def test_a_folder_keeps_its_spelling_and_is_made_without_it(root: Person) -> None:
+def test_a_directory_keeps_its_spelling_and_is_made_without_it(root: Person) -> None:
     config = build(root, "FROM scratch\nWORKDIR /a/../b/\nCOPY Dockerfile c/\n")
     root.run("build", "-o", "out", ".").check()
 
@@ -51,10 +51,10 @@ def test_a_folder_keeps_its_spelling_and_is_made_without_it(root: Person) -> Non
 
 
 def test_a_context_stands_in_for_the_target(root: Person) -> None:
-    root.write("folder/file", "text")
+    root.write("directory/file", "text")
     root.write("Dockerfile", "FROM scratch AS x\nCOPY nothing /\n")
 
-    root.run("build", "--target=x", "--build-context=x=folder", "-o", "out", ".").check()
+    root.run("build", "--target=x", "--build-context=x=directory", "-o", "out", ".").check()
 
     assert (root.work / "out/file").read_text() == "text"
 

@@ -88,7 +88,7 @@ def test_nothing_of_mounts_gets_into_the_layer(
     words = ("--output=type=oci,dest=../image.tar", "--secret=id=key,src=../key")
     build(who, registry, *lines, words=words).check()
 
-    # BuildKit leaves folders of the system's, too, but those that a mount is in.
+    # BuildKit leaves directories of the system's, too, but those that a mount is in.
     assert files_of_last_layer(who.home / "image.tar") == ["made", "proc", "sys"]
     assert not (who.work / "lost").exists()
 
@@ -210,8 +210,8 @@ def put_ssh_add(who: Person) -> str:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
         copy.chmod(0o755)
-    folders = (path for path in (who.work / "ssh").iterdir() if path.name != "bin")
-    binds = (f"--mount=source=ssh/{path.name},target=/{path.name}" for path in folders)
+    directories = (path for path in (who.work / "ssh").iterdir() if path.name != "bin")
+    binds = (f"--mount=source=ssh/{path.name},target=/{path.name}" for path in directories)
     return " ".join((*binds, "--mount=source=ssh/bin/ssh-add,target=/ssh-add"))
 
 

@@ -23,7 +23,7 @@ THREE = "--platform=linux/arm,linux/arm64,linux/amd64"
 DOCKERFILE = """\
 FROM scratch
 ARG TARGETPLATFORM
-COPY --chown=12:34 given /folder/
+COPY --chown=12:34 given /directory/
 COPY given /$TARGETPLATFORM
 LABEL kind=plain
 """
@@ -137,7 +137,7 @@ def test_archives_on_standard_output(build: Builder) -> None:
         listed = build.who.run_other(*words, "-o", output, ".").check().out.splitlines()
         assert {"oci-layout", "index.json", "blobs/sha256/"} <= set(listed)
     files = build.who.run_other(*words, "-o", "-", ".").check().out.splitlines()
-    assert set(files) >= {"folder/", "folder/given", "linux/arm64"}
+    assert set(files) >= {"directory/", "directory/given", "linux/arm64"}
 
 
 def test_only_one_output_has_standard_output(build: Builder) -> None:
@@ -172,13 +172,13 @@ def test_a_docker_archive_holds_one_platform(build: Builder) -> None:
 # --- files ---
 
 
-def test_files_in_a_folder(build_as: Builder) -> None:
+def test_files_in_a_directory(build_as: Builder) -> None:
     build_as(ONE, "-o", "out").check()
 
     out = build_as.work / "out"
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert files == {"folder/given", "linux/arm64"}
-    status = (out / "folder/given").stat()
+    assert files == {"directory/given", "linux/arm64"}
+    status = (out / "directory/given").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (build_as.who.user.uid, 0o640)
 
 
@@ -204,8 +204,8 @@ def test_links_between_files_are_kept_over_what_is_there(build_as: Builder) -> N
     assert len({(out / name).stat().st_ino for name in ("one", "d/two", "three")}) == 1
 
 
-def test_a_folder_that_may_not_be_written_leaves_all_as_it_was(build_as: Builder) -> None:
-    given = build_as.who.write("out/folder/given", "old")
+def test_a_directory_that_may_not_be_written_leaves_all_as_it_was(build_as: Builder) -> None:
+    given = build_as.who.write("out/directory/given", "old")
     build_as.who.write("out/linux", "in the way")
     os.chown(given.parent, 0, 0)
 
@@ -216,7 +216,7 @@ def test_a_folder_that_may_not_be_written_leaves_all_as_it_was(build_as: Builder
         return
     assert "can't write to out: Permission denied" in ended.err
     assert given.read_text() == "old"
-    assert sorted(os.listdir(build_as.work / "out")) == ["folder", "linux"]
+    assert sorted(os.listdir(build_as.work / "out")) == ["directory", "linux"]
     assert (build_as.work / "out/linux").read_text() == "in the way"
 
 
@@ -226,12 +226,12 @@ def test_files_of_several_platforms(build: Builder) -> None:
     out = build.work / "out"
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert files == {
-        *(f"{folder}/folder/given" for folder in ("linux_arm_v7", "linux_arm64", "linux_amd64")),
+        *(f"{directory}/directory/given" for directory in ("linux_arm_v7", "linux_arm64", "linux_amd64")),
         "linux_arm_v7/linux/arm/v7", "linux_arm64/linux/arm64", "linux_amd64/linux/amd64",
     }  # fmt: skip
     with tarfile.open(build.work / "out.tar") as archive:
         assert {each.name for each in archive if each.isfile()} == files
-        assert archive.getmember("linux_arm64/folder/given").uid == 12
+        assert archive.getmember("linux_arm64/directory/given").uid == 12
 
 
 def test_an_archive_of_files_keeps_owners(build_as: Builder) -> None:
@@ -240,7 +240,7 @@ def test_an_archive_of_files_keeps_owners(build_as: Builder) -> None:
     build_as(ONE, "-o", "type=tar,dest=out.tar").check()
 
     with tarfile.open(build_as.work / "out.tar") as archive:
-        given = archive.getmember("folder/given")
+        given = archive.getmember("directory/given")
     wanted = (0, 0) if build_as.who.user.name.endswith("-one") else (12, 34)
     assert (given.uid, given.gid, given.mode, given.size) == (*wanted, 0o640, 8)
 
@@ -300,14 +300,14 @@ def test_metadata_and_id_of_several_platforms(build: Builder) -> None:
 
 
 def test_the_reference_of_a_build_is_kept(build: Builder) -> None:
-    folder = build.work / "buildx"
-    build.who.environ["BUILDX_CONFIG"] = str(folder)
+    directory = build.work / "buildx"
+    build.who.environ["BUILDX_CONFIG"] = str(directory)
     build(ONE, "--metadata-file=m").check()
     build(ONE, "--check").check()
 
-    (kept,) = [path for path in (folder / "refs").rglob("*") if path.is_file()]
+    (kept,) = [path for path in (directory / "refs").rglob("*") if path.is_file()]
     reference = json.loads((build.work / "m").read_text())["buildx.build.ref"]
-    assert str(kept.relative_to(folder / "refs")) == reference
+    assert str(kept.relative_to(directory / "refs")) == reference
     state = {"Target": "default", "LocalPath": str(build.work), "DockerfilePath": ""}
     assert kept.read_text() == json.dumps(state, separators=(",", ":"))
 

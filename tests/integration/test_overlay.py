@@ -32,8 +32,8 @@ either = pytest.mark.parametrize(
 def opened(root: Path) -> Snapshotter:
     snapshots = open_snapshotter(Store(root), "overlay")
     files = {"d/a": "1", "d/b": "1", "e/x": "1", "gone/x": "1"}
-    snapshots.unpack(BASE, lambda folder: plant(folder, files))
-    snapshots.unpack(TOP, lambda folder: plant(folder, {"t": "1"}))
+    snapshots.unpack(BASE, lambda directory: plant(directory, files))
+    snapshots.unpack(TOP, lambda directory: plant(directory, {"t": "1"}))
     return snapshots
 
 
@@ -77,7 +77,7 @@ def test_a_draft_becomes_a_layer(tmp_path: Path, enter: Enter) -> None:
 
     enter(work)
     store = Store(tmp_path)
-    assert (os.listdir(tmp_path / "tmp"), len(os.listdir(store.snapshots_folder))) == ([], 3)
+    assert (os.listdir(tmp_path / "tmp"), len(os.listdir(store.snapshots_directory))) == ([], 3)
 
 
 @either
@@ -90,7 +90,7 @@ def test_a_layer_made_from_its_tar_looks_the_same(tmp_path: Path, enter: Enter) 
         out = io.BytesIO()
         write_layer(snapshots.path(NEW), [snapshots.path(BASE), snapshots.path(TOP)], out)
         again = SnapshotID("again")
-        snapshots.unpack(again, lambda folder: apply(io.BytesIO(out.getvalue()), folder))
+        snapshots.unpack(again, lambda directory: apply(io.BytesIO(out.getvalue()), directory))
         with snapshots.view([BASE, TOP, NEW]) as one, snapshots.view([BASE, TOP, again]) as other:
             assert look_at(one) == look_at(other)
 
@@ -121,7 +121,7 @@ def test_owners_in_a_layer_survive(tmp_path: Path, enter: Enter) -> None:
 def test_a_layer_of_whiteouts_alone_has_an_empty_view(tmp_path: Path, enter: Enter) -> None:
     def work() -> None:
         snapshots = opened(tmp_path)
-        snapshots.unpack(NEW, lambda folder: os.mknod(folder / "w", 0o020000))
+        snapshots.unpack(NEW, lambda directory: os.mknod(directory / "w", 0o020000))
         with snapshots.view([NEW]) as tree:
             assert os.listdir(tree) == []
         with snapshots.view([]) as tree:
@@ -159,7 +159,7 @@ def test_a_draft_leaves_nothing_beside_its_layer(tmp_path: Path, enter: Enter) -
     def work() -> None:
         store = Store(tmp_path)
         snapshots = open_snapshotter(store, "overlay")
-        snapshots.unpack(BASE, lambda folder: plant(folder, {"d/a": "1"}))
+        snapshots.unpack(BASE, lambda directory: plant(directory, {"d/a": "1"}))
         with snapshots.prepare([BASE]) as draft:
             (draft.root / "d/a").unlink()
             draft.commit(NEW)
@@ -191,7 +191,7 @@ def test_a_killed_draft_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     assert os.listdir(tmp_path / "tmp") == []
-    assert sorted(os.listdir(store.snapshots_folder)) == ["base", "top"]
+    assert sorted(os.listdir(store.snapshots_directory)) == ["base", "top"]
 
 
 def test_native_and_overlay_make_the_same_layer(tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ def engine(builder: Person, emulating: Enclave, greeter: Greeter) -> Iterator[En
     All is pulled before anything runs: in a user namespace the threads of this engine that have been
     in a container's network can't come back, and no longer find a registry.
     """
-    with short_folder() as folder, docker_engine(folder / "d", emulating, builder) as running:
+    with (
+        short_directory() as directory,
+        docker_engine(directory / "d", emulating, builder) as running,
+    ):
         for digest in greeter.manifests.values():
             running("pull", "--quiet", f"{greeter.name}@{digest}")
         yield running
@@ -53,18 +56,18 @@ def engine(builder: Person, emulating: Enclave, greeter: Greeter) -> Iterator[En
 @pytest.fixture(scope="module")
 def podman(builder: Person) -> Iterator[Podman]:
     before = podman_cgroups()
-    with short_folder() as folder:
-        yield Podman(folder=folder, who=builder)
+    with short_directory() as directory:
+        yield Podman(directory=directory, who=builder)
     for left in sorted(podman_cgroups() - before, reverse=True):
         with contextlib.suppress(OSError):  # another podman may have come meanwhile
             left.rmdir()
 
 
 @contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    """Make a folder whose path is as short as sockets and podman want it."""
-    with tempfile.TemporaryDirectory(prefix="polyarch-", dir="/tmp") as folder:
-        yield Path(folder)
+def short_directory() -> Iterator[Path]:
+    """Make a directory whose path is as short as sockets and podman want it."""
+    with tempfile.TemporaryDirectory(prefix="polyarch-", dir="/tmp") as directory:
+        yield Path(directory)
 
 
 def podman_cgroups() -> set[Path]:
@@ -108,11 +111,11 @@ def test_skopeo_copies_all_platforms_out_of_the_registry(
     assert blobs > {greeter.digest, *greeter.manifests.values()}
 
 
-@pytest.mark.parametrize("form", ["tar", "folder"])
+@pytest.mark.parametrize("form", ["tar", "directory"])
 def test_skopeo_copies_written_layouts_into_the_registry(
     builder: Person, greeter: Greeter, tmp_path: Path, form: str
 ) -> None:
-    output = f"type=oci,dest={tmp_path}/out" + (",tar=false" if form == "folder" else "")
+    output = f"type=oci,dest={tmp_path}/out" + (",tar=false" if form == "directory" else "")
     builder.run("build", f"--platform={PLATFORMS}", "-o", output, ".").check()
     source = ("oci-archive" if form == "tar" else "oci") + f":{tmp_path}/out"
     copied = f"{greeter.name}-{form}"

@@ -153,15 +153,15 @@ def test_docker_build_leads_here(root_docker: Docker, registry: RealRegistry) ->
 
 
 def test_ours_goes_before_the_machines_own(root: Person, tmp_path: Path) -> None:
-    folder = tmp_path / "system"
-    other = folder / "docker/cli-plugins/docker-buildx"
+    directory = tmp_path / "system"
+    other = directory / "docker/cli-plugins/docker-buildx"
     other.parent.mkdir(parents=True)
     about = json.dumps({"SchemaVersion": "0.1.0", "Vendor": "Other", "Version": "v1"})
     other.write_text(
         f"#!/bin/sh\nif [ \"$1\" = docker-cli-plugin-metadata ]; then echo '{about}'; else echo other; fi\n"
     )
     other.chmod(0o755)
-    over = f"lowerdir={folder}:/usr/libexec"
+    over = f"lowerdir={directory}:/usr/libexec"
     script = f'mount -t overlay -o {over} overlay /usr/libexec && exec "$@"'
     owner = replace(without_engine(root), prefix=("unshare", "--mount", "sh", "-c", script, "sh"))
 

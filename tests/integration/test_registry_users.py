@@ -35,10 +35,10 @@ esac
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     """A registry that lets in one user only."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (folder / "htpasswd").write_text(HTPASSWD)
+    directory = tmp_path_factory.mktemp("guarded")
+    (directory / "htpasswd").write_text(HTPASSWD)
     with real_registry(
-        folder, f"auth: {{htpasswd: {{realm: tests, path: {folder}/htpasswd}}}}\n"
+        directory, f"auth: {{htpasswd: {{realm: tests, path: {directory}/htpasswd}}}}\n"
     ) as server:
         yield server
 
@@ -136,7 +136,7 @@ def test_a_helper_that_fails(root: Person, guarded: RealRegistry) -> None:
     assert ended.status == 1
     assert ended.complaint().startswith(f"ERROR: can't get the credentials of {guarded.host}: ")
     assert ended.complaint().endswith(
-        "hint: mend or remove the credential helper in Docker's config.json\n"
+        "hint: fix or remove the credential helper in Docker's config.json\n"
     )
 
 
@@ -249,11 +249,11 @@ def transfers(requests: list[str]) -> tuple[list[str], list[str]]:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealRegistry, Path]]:
     """A registry whose certificate a CA has signed that nobody knows; and that CA's certificate."""
-    folder = tmp_path_factory.mktemp("secure")
-    make_certificates(folder)
-    tls = f"  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}\n"
-    with real_registry(folder, tls) as server:
-        yield server, folder / "ca.crt"
+    directory = tmp_path_factory.mktemp("secure")
+    make_certificates(directory)
+    tls = f"  tls: {{certificate: {directory}/server.crt, key: {directory}/server.key}}\n"
+    with real_registry(directory, tls) as server:
+        yield server, directory / "ca.crt"
 
 
 def settings(who: Person, host: str, *lines: str) -> None:
@@ -310,13 +310,13 @@ def test_an_authority_of_the_settings(who: Person, secure: tuple[RealRegistry, P
 
 def test_an_authority_where_docker_has_it(root: Person, secure: tuple[RealRegistry, Path]) -> None:
     server, authority = secure
-    folder = f"/etc/docker/certs.d/{server.host}"
+    directory = f"/etc/docker/certs.d/{server.host}"
     root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
     words = root.command("build", "-t", f"{server.host}/docker", "--push", ".")
     # In a mount namespace of its own: the machine's settings stay as they are.
     setup = (
-        f"mkdir -p /etc/docker; mount -t tmpfs none /etc/docker; mkdir -p {folder}; "
-        f'cp {authority} {folder}/ca.crt; exec "$@"'
+        f"mkdir -p /etc/docker; mount -t tmpfs none /etc/docker; mkdir -p {directory}; "
+        f'cp {authority} {directory}/ca.crt; exec "$@"'
     )
     root.run_other("unshare", "--mount", "sh", "-ec", setup, "sh", *words).check()
 

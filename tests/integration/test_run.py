@@ -97,9 +97,9 @@ def test_environment(run: Runner) -> None:
 
 def test_where_and_as_whom(run: Runner) -> None:
     shown = run(
-        "-w", "/new/folder", "-u", "nobody", "IMAGE", "sh", "-c", "pwd; id -u; id -g"
+        "-w", "/new/directory", "-u", "nobody", "IMAGE", "sh", "-c", "pwd; id -u; id -g"
     ).check()
-    assert shown.out == "/new/folder\n65534\n65534\n"
+    assert shown.out == "/new/directory\n65534\n65534\n"
     assert run("--user=12:34", "IMAGE", "sh", "-c", "id -u; id -g").check().out == "12\n34\n"
     assert run("--hostname=here", "IMAGE", "hostname").check().out == "here\n"
     assert run("--network=none", "IMAGE", "ls", "/sys/class/net").check().out == "lo\n"

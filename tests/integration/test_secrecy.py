@@ -76,11 +76,11 @@ def unpacked(data: bytes) -> bytes:
     return found
 
 
-def leaking_files(folder: Path, forms: frozenset[bytes] = FORMS) -> list[str]:
+def leaking_files(directory: Path, forms: frozenset[bytes] = FORMS) -> list[str]:
     """Return the files that hold one of the secrets, packed or not, or have it in their name."""
     found = []
-    for path in folder.rglob("*"):
-        name = str(path.relative_to(folder))
+    for path in directory.rglob("*"):
+        name = str(path.relative_to(directory))
         data = name.encode()
         if path.is_symlink():
             data += bytes(path.readlink())
@@ -134,7 +134,7 @@ def test_a_secret_of_a_step(who: Person, registry: RealRegistry, source: str, st
     assert (raw.status, is_silent(raw)) == (status, True)
 
     assert leaking_files(who.root) == []
-    assert leaking_files(registry.folder) == []
+    assert leaking_files(registry.directory) == []
     if status == 0:
         assert SECRET not in (who.home / "metadata").read_text()
         assert str(len(SECRET)) in who.run("run", name, "cat", "/size").check().out
@@ -338,7 +338,7 @@ def test_no_secret_of_any_kind_is_anywhere(
         assert is_silent(who.run(*words), forms)
     given = {"key", "web", "id"}
     assert [each for each in leaking_files(who.home, forms) if each not in given] == []
-    assert leaking_files(registry.folder, forms) == []
+    assert leaking_files(registry.directory, forms) == []
     sent = {asked.headers.get("Authorization", "") for asked in web.asked}
     token = base64.b64encode(f"x-access-token:{GIT_TOKEN}".encode()).decode()
     assert {f"Bearer {WEB_TOKEN}", f"basic {token}"} <= sent
@@ -394,7 +394,7 @@ def test_what_a_step_puts_into_a_cache_on_purpose_is_there_alone(
 
     (only,) = leaking_files(root.root)
     assert re.fullmatch(r"snapshots/cache-[0-9a-f]{64}/.*copy", only)
-    assert leaking_files(registry.folder) == []
+    assert leaking_files(registry.directory) == []
     assert leaking_files(root.home / "image") == []
 
 

@@ -24,7 +24,7 @@ LINES = {
     "polyarch build --progress ra": {"rawjson"},
     "polyarch build --platform=linux/riscv": {"--platform=linux/riscv64"},
     "polyarch build --platform linux/amd64,linux/riscv": {"linux/amd64,linux/riscv64"},
-    "polyarch build fol": {"folder"},
+    "polyarch build fol": {"directory"},
     "polyarch build -f fil": {"file"},
     "polyarch build --iidfile=fil": {"--iidfile=file"},
 }
@@ -34,9 +34,9 @@ OTHERS = [shell for shell in ("fish", "zsh") if shutil.which(shell)]
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """A folder with a file and a folder, and polyarch on PATH."""
+    """A directory with a file and a directory, and polyarch on PATH."""
     work = tmp_path / "work"
-    (work / "folder").mkdir(parents=True)
+    (work / "directory").mkdir(parents=True)
     (work / "file").touch()
     program = tmp_path / "bin/polyarch"
     program.parent.mkdir()

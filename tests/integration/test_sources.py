@@ -29,10 +29,10 @@ def web() -> Iterator[WebServer]:
 @pytest.fixture
 def repositories(tmp_path: Path) -> Iterator[str]:
     """The address of `app`, whose branch `topic` holds a Dockerfile and two files in `sub`."""
-    folder = tmp_path / "repositories/app"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub/Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-    (folder / "sub/file").write_text("text")
+    directory = tmp_path / "repositories/app"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub/Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (directory / "sub/file").write_text("text")
     identity = {
         f"GIT_{role}_{key}": value
         for role in ("AUTHOR", "COMMITTER")
@@ -41,11 +41,11 @@ def repositories(tmp_path: Path) -> Iterator[str]:
     for words in ("init -q -b topic", "add .", "commit -q -m first"):
         subprocess.run(
             ["git", *words.split()],
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), **identity},
+            cwd=directory,
+            env={"PATH": os.environ["PATH"], "HOME": str(directory), **identity},
             check=True,
         )
-    with git_daemon(folder.parent) as address:
+    with git_daemon(directory.parent) as address:
         yield f"{address}/app"
 
 

@@ -157,9 +157,9 @@ def test_equal_outputs_for_two_platforms_are_copied_once(
 def test_equal_outputs_of_builds_side_by_side_are_copied_once(project: Person) -> None:
     running: list[subprocess.Popen[bytes]] = []
     for number in range(3):
-        folder = Path(f"c{number}")
-        project.write(f"{folder}/recipe", recipe("a", remark=f"{number}"))
-        words = ("build", "--progress=rawjson", "-fDockerfile", "-otype=cacheonly", f"{folder}")
+        directory = Path(f"c{number}")
+        project.write(f"{directory}/recipe", recipe("a", remark=f"{number}"))
+        words = ("build", "--progress=rawjson", "-fDockerfile", "-otype=cacheonly", f"{directory}")
         running.append(project.start(*words))
     said = [child.communicate(timeout=120)[1].decode() for child in running]
 

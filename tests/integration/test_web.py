@@ -40,8 +40,8 @@ def archive(kind: str, **files: str) -> bytes:
 def added(who: Person, *words: str) -> tarfile.TarInfo:
     """Build an image; return the only file in its only layer."""
     who.run("build", *words, "-o", "type=oci,tar=false,dest=image", ".").check()
-    folder = who.work / "image"
-    (entry,) = json.loads((folder / "index.json").read_text())["manifests"]
+    directory = who.work / "image"
+    (entry,) = json.loads((directory / "index.json").read_text())["manifests"]
     manifest = json.loads(blob(who, entry["digest"]))
     (layer,) = manifest["layers"]
     with tarfile.open(fileobj=io.BytesIO(blob(who, layer["digest"]))) as tar:
@@ -127,7 +127,7 @@ def test_an_archive_as_context(who: Person, web: WebServer) -> None:
     assert (who.work / "out/file").read_text() == "text"
 
 
-def test_a_dockerfile_of_a_server_for_a_folder(who: Person, web: WebServer) -> None:
+def test_a_dockerfile_of_a_server_for_a_directory(who: Person, web: WebServer) -> None:
     web.pages["/df"] = Page(DOCKERFILE.encode())
     who.write("file", "text")
 

@@ -299,34 +299,36 @@ def test_the_nearest_of_earlier_builds_counts(project: Person) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a repository of one commit, and its folder."""
-    folder = tmp_path / "repositories/app"
-    folder.mkdir(parents=True)
+    """The address of a repository of one commit, and its directory."""
+    directory = tmp_path / "repositories/app"
+    directory.mkdir(parents=True)
     for words in ("init -q -b main", "config user.name me", "config user.email me@host"):
-        git(folder, *words.split())
-    commit(folder, "one\n")
-    with git_daemon(folder.parent) as address:
-        yield f"{address}/app", folder
+        git(directory, *words.split())
+    commit(directory, "one\n")
+    with git_daemon(directory.parent) as address:
+        yield f"{address}/app", directory
 
 
-def git(folder: Path, *words: str) -> str:
-    ended = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True)
+def git(directory: Path, *words: str) -> str:
+    ended = subprocess.run(
+        ["git", *words], cwd=directory, check=True, capture_output=True, text=True
+    )
     return ended.stdout.strip()
 
 
-def commit(folder: Path, text: str) -> str:
-    (folder / "file").write_text(text)
-    git(folder, "add", ".")
-    git(folder, "commit", "-q", "-m", "message")
-    return git(folder, "rev-parse", "HEAD")
+def commit(directory: Path, text: str) -> str:
+    (directory / "file").write_text(text)
+    git(directory, "add", ".")
+    git(directory, "commit", "-q", "-m", "message")
+    return git(directory, "rev-parse", "HEAD")
 
 
 def test_another_commit_is_told(root: Person, repository: tuple[str, Path]) -> None:
-    address, folder = repository
-    old = git(folder, "rev-parse", "HEAD")
+    address, directory = repository
+    old = git(directory, "rev-parse", "HEAD")
     root.write("Dockerfile", f"FROM scratch\nADD {address} /\n")
     build(root)
-    new = commit(folder, "two\n")
+    new = commit(directory, "two\n")
 
     text = build(root)
 
@@ -336,12 +338,12 @@ def test_another_commit_is_told(root: Person, repository: tuple[str, Path]) -> N
 
 
 def test_a_context_of_another_commit_is_told(root: Person, repository: tuple[str, Path]) -> None:
-    address, folder = repository
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
-    old = commit(folder, "one\n")
+    address, directory = repository
+    (directory / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+    old = commit(directory, "one\n")
     words = ("build", "--explain", "--progress=quiet", "-o", "type=cacheonly", address)
     root.run(*words).check()
-    new = commit(folder, "two\n")
+    new = commit(directory, "two\n")
 
     (reason,) = reasons(root.run(*words).check().err).values()
 

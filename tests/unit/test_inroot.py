@@ -79,8 +79,8 @@ def grow(root: Path, tree: dict[str, str | None]) -> None:
 def test_resolve_agrees_with_the_kernel_and_never_leaves(
     tree: dict[str, str | None], paths: list[str]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "root"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "root"
         grow(root, tree)
         descriptor = os.open(root, os.O_PATH)
         for path in paths:
@@ -100,11 +100,11 @@ def test_resolve_agrees_with_the_kernel_and_never_leaves(
 
 @given(tree=TREES, path=PATHS)
 @settings(max_examples=100, deadline=None)
-def test_resolve_without_the_last_link_resolves_its_folder(
+def test_resolve_without_the_last_link_resolves_its_directory(
     tree: dict[str, str | None], path: str
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "root"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "root"
         grow(root, tree)
         with suppress(InputError):
             found = resolve(root, path, follow_last=False)

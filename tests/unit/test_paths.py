@@ -8,46 +8,46 @@ import pytest
 
 from namespaces import in_mount_namespace, in_user_namespace
 from polyarch.paths import (
-    buildx_folder,
-    config_folder,
-    docker_config_folder,
+    buildx_directory,
+    config_directory,
+    docker_config_directory,
     replacing,
-    state_folder,
+    state_directory,
 )
 
-Folder = Callable[[Mapping[str, str]], Path]
+Directory = Callable[[Mapping[str, str]], Path]
 
 
 @pytest.mark.parametrize(
-    ("folder", "environ", "expected"),
+    ("directory", "environ", "expected"),
     [
-        (state_folder, {"POLYARCH_ROOT": "/r", "XDG_DATA_HOME": "/x"}, "/r"),
-        (config_folder, {"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/polyarch"),
-        (config_folder, {"HOME": "/h"}, "/h/.config/polyarch"),
-        (config_folder, {"XDG_CONFIG_HOME": "", "HOME": "/h"}, "/h/.config/polyarch"),
-        (docker_config_folder, {"DOCKER_CONFIG": "/d", "HOME": "/h"}, "/d"),
-        (docker_config_folder, {"HOME": "/h"}, "/h/.docker"),
-        (buildx_folder, {"BUILDX_CONFIG": "/b", "DOCKER_CONFIG": "/d"}, "/b"),
-        (buildx_folder, {"DOCKER_CONFIG": "/d"}, "/d/buildx"),
-        (buildx_folder, {"HOME": "/h"}, "/h/.docker/buildx"),
+        (state_directory, {"POLYARCH_ROOT": "/r", "XDG_DATA_HOME": "/x"}, "/r"),
+        (config_directory, {"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/polyarch"),
+        (config_directory, {"HOME": "/h"}, "/h/.config/polyarch"),
+        (config_directory, {"XDG_CONFIG_HOME": "", "HOME": "/h"}, "/h/.config/polyarch"),
+        (docker_config_directory, {"DOCKER_CONFIG": "/d", "HOME": "/h"}, "/d"),
+        (docker_config_directory, {"HOME": "/h"}, "/h/.docker"),
+        (buildx_directory, {"BUILDX_CONFIG": "/b", "DOCKER_CONFIG": "/d"}, "/b"),
+        (buildx_directory, {"DOCKER_CONFIG": "/d"}, "/d/buildx"),
+        (buildx_directory, {"HOME": "/h"}, "/h/.docker/buildx"),
     ],
 )
-def test_folders(folder: Folder, environ: dict[str, str], expected: str) -> None:
-    assert folder(environ) == Path(expected)
+def test_directories(directory: Directory, environ: dict[str, str], expected: str) -> None:
+    assert directory(environ) == Path(expected)
 
 
-def test_a_relative_root_is_below_the_current_folder(
+def test_a_relative_root_is_below_the_current_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    assert state_folder({"POLYARCH_ROOT": "store"}) == tmp_path / "store"
+    assert state_directory({"POLYARCH_ROOT": "store"}) == tmp_path / "store"
 
 
 def test_the_state_of_root() -> None:
     def check() -> None:
         environ = {"HOME": "/h", "XDG_DATA_HOME": "/x"}
-        assert state_folder(environ) == Path("/var/lib/polyarch")
+        assert state_directory(environ) == Path("/var/lib/polyarch")
 
     in_user_namespace(check)
 
@@ -56,14 +56,14 @@ def test_the_state_of_root() -> None:
 def test_the_state_of_others() -> None:
     def check() -> None:
         os.setuid(65534)
-        assert state_folder({"HOME": "/h"}) == Path("/h/.local/share/polyarch")
-        assert state_folder({"HOME": "/h", "XDG_DATA_HOME": "/x"}) == Path("/x/polyarch")
+        assert state_directory({"HOME": "/h"}) == Path("/h/.local/share/polyarch")
+        assert state_directory({"HOME": "/h", "XDG_DATA_HOME": "/x"}) == Path("/x/polyarch")
 
     in_mount_namespace(check)
 
 
 def test_without_a_home_the_account_says_where() -> None:
-    assert config_folder({}) == Path("~/.config/polyarch").expanduser()
+    assert config_directory({}) == Path("~/.config/polyarch").expanduser()
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ def test_openat2_stays_in_the_root(tmp_path: Path) -> None:
     ],
 )
 def test_openat2_says_what_it_refused(tmp_path: Path, path: str, resolve: int, number: int) -> None:
-    plant(tmp_path, {"folder/f": "", "folder/link": "-> f", "x": ""})
-    folder = os.open(tmp_path / "folder", os.O_PATH)
+    plant(tmp_path, {"directory/f": "", "directory/link": "-> f", "x": ""})
+    directory = os.open(tmp_path / "directory", os.O_PATH)
 
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
-        syscalls.openat2(folder, path, os.O_RDONLY, resolve=resolve)
-    os.close(folder)
+        syscalls.openat2(directory, path, os.O_RDONLY, resolve=resolve)
+    os.close(directory)
 
     assert (caught.value.errno, caught.value.filename) == (number, path)
 

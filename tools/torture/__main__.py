@@ -66,12 +66,12 @@ def _show(name: str, tally: Tally) -> None:
 @contextlib.contextmanager
 def _opened_scene(seed: int, builds: tuple[Build, ...]) -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with real_registry(folder / "registry") as registry:
-            push_base(registry.host, "library/busybox", ("amd64", "arm64"), folder / "roots")
+        directory = Path(name)
+        directory.chmod(0o755)
+        with real_registry(directory / "registry") as registry:
+            push_base(registry.host, "library/busybox", ("amd64", "arm64"), directory / "roots")
             chance = random.Random(seed)
-            scene = Scene(folder=folder, registry=registry, chance=chance, builds=builds)
+            scene = Scene(directory=directory, registry=registry, chance=chance, builds=builds)
             scene.learn()
             yield scene
 

@@ -49,12 +49,12 @@ def _furnished(scene: Scene, name: str) -> Person:
     return who
 
 
-def _write_files(folder: Path) -> None:
+def _write_files(directory: Path) -> None:
     """Make a context, always the same; what is in its place goes."""
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
     content = random.Random(5)
     for number in range(_FILES):
-        path = folder / f"{number % 10}/{number}"
+        path = directory / f"{number % 10}/{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.randbytes(3000))
 
@@ -75,9 +75,9 @@ def _build_restless(who: Person, seed: int) -> str:
     return "refused" if ended.status else "built"
 
 
-def _change(folder: Path, done: threading.Event, chance: random.Random) -> None:
+def _change(directory: Path, done: threading.Event, chance: random.Random) -> None:
     while not done.is_set():
-        path = folder / f"{chance.randrange(10)}/{chance.randrange(_FILES)}"
+        path = directory / f"{chance.randrange(10)}/{chance.randrange(_FILES)}"
         with suppress(OSError):
             chance.choice(_CHANGES)(path, chance)
         done.wait(chance.random() * 0.004)
@@ -126,7 +126,7 @@ def _vanish(path: Path, _chance: random.Random) -> None:
     path.unlink()
 
 
-def _become_folder(path: Path, _chance: random.Random) -> None:
+def _become_directory(path: Path, _chance: random.Random) -> None:
     path.unlink()
     path.mkdir()
 
@@ -141,7 +141,7 @@ def _become_pipe(path: Path, _chance: random.Random) -> None:
     os.mkfifo(path)
 
 
-def _lose_folder(path: Path, _chance: random.Random) -> None:
+def _lose_directory(path: Path, _chance: random.Random) -> None:
     shutil.rmtree(path.parent)
 
 
@@ -153,5 +153,5 @@ def _replace(path: Path, chance: random.Random) -> None:
 
 _CHANGES = (
     *(_rewrite, _rewrite_unnoticed, _grow, _shrink, _replace, _vanish),
-    *(_become_folder, _become_link, _become_pipe, _lose_folder),
+    *(_become_directory, _become_link, _become_pipe, _lose_directory),
 )

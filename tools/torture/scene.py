@@ -69,9 +69,9 @@ FEW = (Build(), Build(variant=1, platforms=_BOTH))
 
 @dataclass(kw_only=True)
 class Scene:
-    """Where it all happens; `folder` is empty at first, and `layout` below it the base image's."""
+    """Where it all happens; `directory` is empty at first, and `layout` below it the base image's."""
 
-    folder: Path
+    directory: Path
     registry: RealRegistry
     chance: random.Random
     builds: tuple[Build, ...] = ALL
@@ -81,7 +81,7 @@ class Scene:
     @property
     def layout(self) -> Path:
         """Where the base image lies as a layout."""
-        return self.folder / "layout"
+        return self.directory / "layout"
 
     @property
     def base(self) -> str:
@@ -90,7 +90,7 @@ class Scene:
 
     def person(self, user: User, name: str, environ: dict[str, str] | None = None) -> Person:
         """Return somebody with an empty store, and the context of all builds."""
-        made = person(user, self.folder / name)
+        made = person(user, self.directory / name)
         who = Person(user=user, home=made.home, environ=environ or {})
         self.furnish(who)
         return who

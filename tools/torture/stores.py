@@ -57,7 +57,7 @@ def _take_over(scene: Scene, tally: Tally, name: str, commit: str) -> None:
     build = scene.chance.choice(scene.builds)
     context = ("--build-arg=SOURCE_DATE_EPOCH=1", f"--build-context=data={build.variant}")
     if commit:
-        source = scene.folder / f"source-{commit[:12]}"
+        source = scene.directory / f"source-{commit[:12]}"
         _check_out(commit, source)
         environ = {"PYTHONPATH": f"{source}/src:{who.environment()['PYTHONPATH']}"}
         older = Person(user=who.user, home=who.home, environ=environ)
@@ -98,10 +98,10 @@ def _older(number: int) -> list[str]:
     return []
 
 
-def _check_out(commit: str, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def _check_out(commit: str, directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
     packed = subprocess.run(
         ("git", "-C", str(PROJECT), "archive", commit, "src"), capture_output=True, check=True
     )
-    subprocess.run(("tar", "-x", "-C", str(folder)), input=packed.stdout, check=True)
+    subprocess.run(("tar", "-x", "-C", str(directory)), input=packed.stdout, check=True)

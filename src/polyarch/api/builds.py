@@ -66,7 +66,7 @@ class Builder(EngineBuilder):
     """This machine's builder, in a process of its own that lives as long as the `with` block.
 
     Any number of builds may run at a time, each from a thread of its own. Leaving the block cancels
-    those that still run. `root` is the folder of the store; else it is where the command line has it.
+    those that still run. `root` is the directory of the store; else it is where the command line has it.
     """
 
     def build(
@@ -78,7 +78,7 @@ class Builder(EngineBuilder):
         cancel: CancelToken | None = None,
         **options: Unpack[BuildOptions],
     ) -> BuildResult:
-        """Build `context`: a folder, or files by name; the keywords are those of `BuildOptions`.
+        """Build `context`: a directory, or files by name; the keywords are those of `BuildOptions`.
 
         As `run` otherwise.
         """

@@ -31,7 +31,7 @@ from polyarch.images.places import open_places
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import CancelToken, Event, Sink, ignore_events
@@ -202,7 +202,7 @@ async def merge_async(
 
 
 def _open_store(root: Root) -> Store:
-    return Store(state_folder() if root is None else Path(os.path.abspath(root)))
+    return Store(state_directory() if root is None else Path(os.path.abspath(root)))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _OWN = "Polyarch"
 
 
 def encode(builder: SavedBuilder) -> bytes:
-    """Return a builder as it is kept in a folder of our own."""
+    """Return a builder as it is kept in a directory of our own."""
     return compact(_document(builder))
 
 

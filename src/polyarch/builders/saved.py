@@ -5,12 +5,12 @@
     defaults/<hash>     which builder is used at an endpoint where nothing else was said
     instances/<name>    a builder, as JSON
     activity/<name>     when it was used last, RFC 3339
-    refs/<builder>/<node>/<build>    what a build was of; always in the folder of docker buildx, as
+    refs/<builder>/<node>/<build>    what a build was of; always in the directory of docker buildx, as
                                      programs that show builds look there
 
-polyarch's own are in a folder of its own; those of docker buildx are read, and can be told apart. Where
+polyarch's own are in a directory of its own; those of docker buildx are read, and can be told apart. Where
 polyarch stands in for docker buildx, as docker's plugin, it is the other way round: new builders lie in
-buildx's folder, in a form that buildx reads as well (`node.builderform`), and what was chosen there holds.
+buildx's directory, in a form that buildx reads as well (`node.builderform`), and what was chosen there holds.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
 from polyarch.golang.json import compact
 from polyarch.oci.fields import read_document
 from polyarch.paths import (
-    builders_folder,
-    buildx_folder,
-    docker_config_folder,
+    builders_directory,
+    buildx_directory,
+    docker_config_directory,
     replacing,
     stands_in_for_buildx,
 )
@@ -50,7 +50,7 @@ def docker_endpoint(environ: Mapping[str, str]) -> str:
     host = environ.get("DOCKER_HOST", "")
     if not context and not host:
         with contextlib.suppress(OSError, IntegrityError):
-            data = (docker_config_folder(environ) / "config.json").read_bytes()
+            data = (docker_config_directory(environ) / "config.json").read_bytes()
             context = read_document(data).text("currentContext")
     if context and context != DEFAULT_NAME:
         return context
@@ -61,11 +61,11 @@ class SavedBuilders:
     """The builders of a user. Reading never writes; each change is one locked step."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._buildx = buildx_folder(environ)
-        self._folders = (builders_folder(environ), self._buildx)
+        self._buildx = buildx_directory(environ)
+        self._directories = (builders_directory(environ), self._buildx)
         if stands_in_for_buildx(environ):
-            self._folders = self._folders[::-1]
-        self.folder = self._folders[0]
+            self._directories = self._directories[::-1]
+        self.directory = self._directories[0]
         self._references = self._buildx / "refs"
         self._key = docker_endpoint(environ)
         self._named = environ.get("BUILDX_BUILDER", "")
@@ -76,10 +76,10 @@ class SavedBuilders:
     def all(self) -> tuple[SavedBuilder, ...]:
         """Return all builders, by name, `default` among them. Raises IntegrityError."""
         found = {DEFAULT_NAME: default_builder()}
-        for folder in self._folders:
-            for name in _list(folder / "instances"):
+        for directory in self._directories:
+            for name in _list(directory / "instances"):
                 if name not in found and not name.startswith("."):
-                    found[name] = self._read(folder, name)
+                    found[name] = self._read(directory, name)
         return tuple(self._with_activity(found[name]) for name in sorted(found))
 
     def find(self, name: str) -> SavedBuilder | None:
@@ -87,8 +87,8 @@ class SavedBuilders:
         name = name.lower()
         if name == DEFAULT_NAME:
             return self._with_activity(default_builder())
-        folder = self._home(name)
-        return None if folder is None else self._with_activity(self._read(folder, name))
+        directory = self._home(name)
+        return None if directory is None else self._with_activity(self._read(directory, name))
 
     def get(self, name: str) -> SavedBuilder:
         """Return the builder called `name`; "" for the current one. Raises NotFound."""
@@ -105,43 +105,45 @@ class SavedBuilders:
 
         Who hasn't chosen one of polyarch's builders may have chosen one of docker buildx's.
         """
-        for folder in self._folders:
-            for name in self._choices(folder):
+        for directory in self._directories:
+            for name in self._choices(directory):
                 builder = self.find(name)
                 if builder is not None:
                     return builder
         return self._with_activity(default_builder())
 
     def _home(self, name: str) -> Path | None:
-        """Return the folder that has the builder called `name`."""
-        homes = (folder for folder in self._folders if name in _list(folder / "instances"))
+        """Return the directory that has the builder called `name`."""
+        homes = (
+            directory for directory in self._directories if name in _list(directory / "instances")
+        )
         return next(homes, None)
 
     def _own_home(self, name: str) -> Path:
-        """Return the folder that has our builder called `name`, or is to have it."""
-        folder = self._home(name)
-        if folder is None or self._read(folder, name).is_foreign:
-            return self.folder
-        return folder
+        """Return the directory that has our builder called `name`, or is to have it."""
+        directory = self._home(name)
+        if directory is None or self._read(directory, name).is_foreign:
+            return self.directory
+        return directory
 
     def hides(self, builder: SavedBuilder) -> bool:
         """Tell whether one of ours may have the name of `builder`, which is docker buildx's.
 
-        Where we stand in for docker buildx, both lie in one folder, and it may not.
+        Where we stand in for docker buildx, both lie in one directory, and it may not.
         """
-        return builder.is_foreign and self.folder != self._buildx
+        return builder.is_foreign and self.directory != self._buildx
 
-    def _choices(self, folder: Path) -> Iterator[str]:
-        """Give what was chosen in `folder`, what stands for it if that is gone, first."""
-        chosen = self._chosen(folder)
-        standing = self._read_text(self._default_file(folder))
+    def _choices(self, directory: Path) -> Iterator[str]:
+        """Give what was chosen in `directory`, what stands for it if that is gone, first."""
+        chosen = self._chosen(directory)
+        standing = self._read_text(self._default_file(directory))
         yield from filter(None, (chosen, standing))
         if chosen == "":
             yield DEFAULT_NAME
 
-    def _chosen(self, folder: Path) -> str | None:
+    def _chosen(self, directory: Path) -> str | None:
         """Return what was chosen, "" for none of the builders, None if nothing was."""
-        text = self._read_text(folder / "current")
+        text = self._read_text(directory / "current")
         if not text:
             return None
         try:
@@ -149,12 +151,12 @@ class SavedBuilders:
             holds = fields.flag("Global") or fields.text("Key") == self._key
             return fields.text("Name") if holds else None
         except IntegrityError:
-            # A torn file of an old crash; choosing anew mends it.
+            # A torn file of an old crash; choosing anew fixes it.
             return None
 
-    def _default_file(self, folder: Path) -> Path:
+    def _default_file(self, directory: Path) -> Path:
         name = hashlib.sha256(self._key.encode()).hexdigest()[:20]
-        return folder / "defaults" / name
+        return directory / "defaults" / name
 
     @staticmethod
     def _read_text(path: Path) -> str:
@@ -165,8 +167,8 @@ class SavedBuilders:
         except OSError as error:
             raise MachineError(f"can't read {path}: {error.strerror}") from error
 
-    def _read(self, folder: Path, name: str) -> SavedBuilder:
-        path = folder / "instances" / name
+    def _read(self, directory: Path, name: str) -> SavedBuilder:
+        path = directory / "instances" / name
         text = self._read_text(path)
         try:
             builder = decode(text.encode())
@@ -174,11 +176,14 @@ class SavedBuilders:
             raise IntegrityError(
                 f"{path} isn't a builder: {error}", hint=f"remove it with rm {path}"
             ) from error
-        is_foreign = folder == self._buildx and not builder.is_local
+        is_foreign = directory == self._buildx and not builder.is_local
         return replace(builder, name=name, is_foreign=is_foreign)
 
     def _with_activity(self, builder: SavedBuilder) -> SavedBuilder:
-        texts = (self._read_text(folder / "activity" / builder.name) for folder in self._folders)
+        texts = (
+            self._read_text(directory / "activity" / builder.name)
+            for directory in self._directories
+        )
         return replace(builder, last_activity=next(filter(None, texts), ""))
 
     # --- changing ---
@@ -188,16 +193,16 @@ class SavedBuilders:
         """Hold the lock under which builders are read and changed. Raises MachineError."""
         with contextlib.ExitStack() as stack:
             # Both in one order, or two that hold one each would wait for ever.
-            for folder in sorted(self._folders):
-                if folder == self.folder or (folder / ".lock").exists():
-                    stack.enter_context(self._locked(folder))
+            for directory in sorted(self._directories):
+                if directory == self.directory or (directory / ".lock").exists():
+                    stack.enter_context(self._locked(directory))
             yield
 
     @contextlib.contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        path = folder / ".lock"
+    def _locked(self, directory: Path) -> Iterator[None]:
+        path = directory / ".lock"
         try:
-            self._make_folder(folder)
+            self._make_directory(directory)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise MachineError(f"can't write {path}: {error.strerror}") from error
@@ -211,16 +216,16 @@ class SavedBuilders:
     def save(self, builder: SavedBuilder) -> None:
         """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._own_home(builder.name)
-        is_shared = folder == self._buildx
+        directory = self._own_home(builder.name)
+        is_shared = directory == self._buildx
         data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
-        self._write(folder / "instances" / builder.name, data)
+        self._write(directory / "instances" / builder.name, data)
 
     def remove(self, builder: SavedBuilder) -> None:
         """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        folder = self._own_home(builder.name)
-        kept = (folder / "instances", folder / "activity", self.folder / "activity")
+        directory = self._own_home(builder.name)
+        kept = (directory / "instances", directory / "activity", self.directory / "activity")
         for path in (each / builder.name for each in kept):
             try:
                 path.unlink(missing_ok=True)
@@ -233,18 +238,18 @@ class SavedBuilders:
         """Make a builder the current one; `is_default` also for when the choice is gone."""
         chosen = "" if name == DEFAULT_NAME else name
         record = {"Key": self._key, "Name": chosen, "Global": is_global}
-        self._write(self.folder / "current", compact(record))
+        self._write(self.directory / "current", compact(record))
         if is_default:
-            self._write(self._default_file(self.folder), name.encode())
+            self._write(self._default_file(self.directory), name.encode())
         else:
             with contextlib.suppress(FileNotFoundError):
-                self._default_file(self.folder).unlink()
+                self._default_file(self.directory).unlink()
 
     def touch(self, name: str) -> None:
         """Remember that a builder was used just now; losing that is no error."""
         text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with contextlib.suppress(MachineError):
-            self._write(self.folder / "activity" / name, text.encode())
+            self._write(self.directory / "activity" / name, text.encode())
 
     def note_build(self, reference: str, context: str, dockerfile: str) -> None:
         """Remember what a build is of; losing that is no error.
@@ -271,7 +276,7 @@ class SavedBuilders:
     def _write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
         """Write a file at once: a reader sees the old one or the new one."""
         try:
-            self._make_folder(path.parent)
+            self._make_directory(path.parent)
             with replacing(path) as aside:
                 aside.write_bytes(data)
                 aside.chmod(mode)
@@ -279,8 +284,8 @@ class SavedBuilders:
         except OSError as error:
             raise MachineError(f"can't write {path}: {error.strerror}") from error
 
-    def _make_folder(self, folder: Path) -> None:
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    def _make_directory(self, directory: Path) -> None:
+        missing = [each for each in (directory, *directory.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(mode=0o700, exist_ok=True)
             self._give(each)
@@ -291,13 +296,13 @@ class SavedBuilders:
             os.chown(path, *self._owner)
 
 
-def _list(folder: Path) -> list[str]:
+def _list(directory: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise MachineError(f"can't read {folder}: {error.strerror}") from error
+        raise MachineError(f"can't read {directory}: {error.strerror}") from error
 
 
 def _sudo_user(environ: Mapping[str, str]) -> tuple[int, int] | None:

@@ -1,10 +1,10 @@
-"""The devices of this machine: found in CDI's folders, asked for by a step, allowed by the command line.
+"""The devices of this machine: found in CDI's directories, asked for by a step, allowed by the command line.
 
 A step asks for `vendor/class=device`, for a class in place of the device, for `vendor/class` (the first of
 the kind) or `vendor/class=*` (all of it). `--allow device` allows all of them, `--allow
 device=NAME[,alias=OTHER]` one; others must say by an annotation that anyone may have them.
 
-Source: BuildKit's solver/llbsolver/cdidevices, and SPEC.md of CDI on folders and precedence.
+Source: BuildKit's solver/llbsolver/cdidevices, and SPEC.md of CDI on directories and precedence.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import frozen
 
-__all__ = ["Devices", "Grants", "Wish", "find_devices", "parse_grants", "spec_folders"]
+__all__ = ["Devices", "Grants", "Wish", "find_devices", "parse_grants", "spec_directories"]
 
-_FOLDERS = ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
+_DIRECTORIES = ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
 _CLASS = "org.mobyproject.buildkit.device.class"
 _AUTO_ALLOW = "org.mobyproject.buildkit.device.autoallow"
 _ENTITLEMENT = "device"
@@ -143,20 +143,20 @@ class Devices:
         return tuple(self.known[name] for name in names)
 
 
-def spec_folders(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return where specifications are looked for; what is in a later folder wins."""
+def spec_directories(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return where specifications are looked for; what is in a later directory wins."""
     given = environ.get("POLYARCH_CDI_DIRS")
-    return tuple(filter(None, given.split(":"))) if given is not None else _FOLDERS
+    return tuple(filter(None, given.split(":"))) if given is not None else _DIRECTORIES
 
 
-def find_devices(folders: Iterable[str]) -> Devices:
-    """Read all specifications in `folders`. What can't be read is told in `troubles`, and left out."""
+def find_devices(directories: Iterable[str]) -> Devices:
+    """Read all specifications in `directories`. What can't be read is told in `troubles`, and left out."""
     known: dict[str, Device] = {}
     troubles: list[str] = []
-    for folder in folders:
+    for directory in directories:
         here: dict[str, Device] = {}
         doubled: set[str] = set()
-        for path in _files(Path(folder)):
+        for path in _files(Path(directory)):
             try:
                 devices = read_spec(str(path), _content(path))
             except (IntegrityError, OSError) as error:
@@ -165,14 +165,14 @@ def find_devices(folders: Iterable[str]) -> Devices:
             doubled |= here.keys() & {each.name for each in devices}
             here |= {each.name: each for each in devices}
         # Of two devices of one name neither can be meant.
-        troubles += [f"{name} is twice in {folder}" for name in sorted(doubled)]
+        troubles += [f"{name} is twice in {directory}" for name in sorted(doubled)]
         known = {name: each for name, each in {**known, **here}.items() if name not in doubled}
     return Devices(known=dict(sorted(known.items())), troubles=tuple(troubles))
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(directory: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".yaml"})
+        return sorted(path for path in directory.iterdir() if path.suffix in {".json", ".yaml"})
     except OSError:
         return []
 

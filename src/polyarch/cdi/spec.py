@@ -48,7 +48,7 @@ class Node:
 
 @frozen
 class Mount:
-    """A file or folder of this machine that the step sees at `target`; `options` are those of mount(8)."""
+    """A file or directory of this machine that the step sees at `target`; `options` are those of mount(8)."""
 
     source: str
     target: str

@@ -41,7 +41,7 @@ _METADATA = "docker-cli-plugin-metadata"
 _PLUGIN_USAGE_STATUS = 125
 _HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
 _ROOT_FLAGS = (*GLOBAL_FLAGS, _HELP, Flag(name="version", kind=Kind.SWITCH))
-# Docker hands its own global flags on to a plugin. Those that choose an engine, or docker's folder, do what
+# Docker hands its own global flags on to a plugin. Those that choose an engine, or docker's directory, do what
 # the variables do.
 _DOCKER_FLAGS = (
     Flag(name="config"),

@@ -14,13 +14,13 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.release import RELEASE
 from polyarch.emulation.advertised import in_order
-from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, status_json
+from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, status_json
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.machine import Change, install, mounted, uninstall
 from polyarch.emulation.probe import executed
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.platforms import format_all
 
 __all__ = ["BINFMT", "INSTALL", "STATUS", "UNINSTALL"]
@@ -28,25 +28,25 @@ __all__ = ["BINFMT", "INSTALL", "STATUS", "UNINSTALL"]
 _NAMES = ("all", *(handler.architecture for handler in HANDLERS))
 _MOUNT = Flag(
     name="mount",
-    default=BINFMT_FOLDER,
+    default=BINFMT_DIRECTORY,
     help="Where binfmt_misc is, or shall be mounted",
-    completes="folders",
+    completes="directories",
 )
 
 
 def _facts(context: Context) -> Facts:
-    return Facts(state_folder(context.environ))
+    return Facts(state_directory(context.environ))
 
 
 def _split(texts: Iterable[str]) -> list[str]:
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
-def _require_writable(folder: BinfmtMount) -> None:
-    register = os.path.join(folder.path, "register")
+def _require_writable(directory: BinfmtMount) -> None:
+    register = os.path.join(directory.path, "register")
     if not os.access(register, os.W_OK):
         raise MachineError(
-            f"handlers at {folder.path} can't be changed: permission denied",
+            f"handlers at {directory.path} can't be changed: permission denied",
             hint="this needs root: run it with sudo (in a container: with --privileged)",
         )
 
@@ -56,13 +56,13 @@ def _change(
 ) -> bool:
     """Take handlers away, then register others, saying what becomes of each; tell if all went well."""
     remove, add = _split(remove), _split(add)
-    with mounted(path, keep=True) as folder:
-        _require_writable(folder)
-        gone = [_tell(context, "uninstalling", each) for each in uninstall(remove, folder)]
+    with mounted(path, keep=True) as directory:
+        _require_writable(directory)
+        gone = [_tell(context, "uninstalling", each) for each in uninstall(remove, directory)]
         facts = _facts(context)
         new = [
             _tell(context, "installing", each)
-            for each in install(add, folder, facts, context.environ)
+            for each in install(add, directory, facts, context.environ)
         ]
     return all([*gone, *new])
 
@@ -73,17 +73,17 @@ def _tell(context: Context, what: str, change: Change) -> bool:
 
 
 def _show(context: Context, path: str) -> None:
-    folder = BinfmtMount(path)
-    if folder.mounted or os.geteuid() != 0:
-        _print_status(context, folder)
+    directory = BinfmtMount(path)
+    if directory.mounted or os.geteuid() != 0:
+        _print_status(context, directory)
         return
-    with mounted(path, keep=False) as folder:
-        _print_status(context, folder)
+    with mounted(path, keep=False) as directory:
+        _print_status(context, directory)
 
 
-def _print_status(context: Context, folder: BinfmtMount) -> None:
+def _print_status(context: Context, directory: BinfmtMount) -> None:
     supported = [format_all(platform) for platform in in_order(executed(_facts(context)))]
-    context.print(status_json(supported, folder.entries()))
+    context.print(status_json(supported, directory.entries()))
 
 
 # --- the group's own form ---

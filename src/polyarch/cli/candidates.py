@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from polyarch.builders.saved import SavedBuilders
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount
 from polyarch.oci.reference import parse
-from polyarch.paths import docker_config_folder, state_folder
+from polyarch.paths import docker_config_directory, state_directory
 from polyarch.store.store import Store
 from polyarch.why.history import History
 
@@ -21,7 +21,7 @@ def _builders(environ: Mapping[str, str]) -> list[str]:
 
 
 def _images(environ: Mapping[str, str]) -> list[str]:
-    root = state_folder(environ)
+    root = state_directory(environ)
     if not (root / "version").exists():
         return []
     with Store(root, works=False) as store:
@@ -30,7 +30,7 @@ def _images(environ: Mapping[str, str]) -> list[str]:
 
 def last_steps(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the lines of the last build's steps; a number behind `#` would begin a comment."""
-    root = state_folder(environ)
+    root = state_directory(environ)
     if not (root / "version").exists():
         return []
     with Store(root, works=False) as store:
@@ -49,7 +49,7 @@ def _emulators(_environ: Mapping[str, str]) -> list[str]:
 
 def _credentials(environ: Mapping[str, str]) -> list[str]:
     """Return the registries that Docker's configuration knows a user for."""
-    config = json.loads((docker_config_folder(environ) / "config.json").read_text())
+    config = json.loads((docker_config_directory(environ) / "config.json").read_text())
     return sorted({*config.get("auths", {}), *config.get("credHelpers", {})})
 
 

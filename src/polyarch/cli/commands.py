@@ -68,7 +68,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("binfmt uninstall", "binfmt:UNINSTALL", "Remove emulators from the kernel"),
     _entry("completion", "completion:COMPLETION", "Print the completion script of a shell"),
     _entry(
-        "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to mend the rest"
+        "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to fix the rest"
     ),
     _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
     _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),

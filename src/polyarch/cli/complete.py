@@ -49,7 +49,7 @@ class Directive(IntFlag):
     """Complete files if there is no candidate."""
     NO_SPACE = 2
     NO_FILES = 4
-    FOLDERS = 16
+    DIRECTORIES = 16
 
 
 @frozen
@@ -209,8 +209,8 @@ def _value(flag: Flag, word: str, prefix: str, environ: Mapping[str, str]) -> Co
 def _kind(kind: str, word: str, prefix: str, environ: Mapping[str, str]) -> Completion:
     if kind == "files":
         return Completion(directive=Directive.NONE)
-    if kind == "folders":
-        return Completion(directive=Directive.FOLDERS)
+    if kind == "directories":
+        return Completion(directive=Directive.DIRECTORIES)
     if not kind:
         return Completion()
     from polyarch.cli.candidates import KINDS, last_steps  # noqa: PLC0415 most words are flags

@@ -1,6 +1,6 @@
 """`plugin`: polyarch as `docker buildx`, or as `docker polyarch`, with nothing but docker's client.
 
-A plugin is a program called `docker-NAME` in one of docker's folders. It is asked what it is with the
+A plugin is a program called `docker-NAME` in one of docker's directories. It is asked what it is with the
 argument `docker-cli-plugin-metadata`, and called with its name and the user's words. Ours is a script of
 two lines that starts this very Python with this very package.
 
@@ -21,7 +21,7 @@ from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import align
 from polyarch.errors import InputError, MachineError, NotFound
-from polyarch.paths import PLUGIN_VARIABLE, docker_config_folder, replacing
+from polyarch.paths import PLUGIN_VARIABLE, docker_config_directory, replacing
 
 __all__ = ["INSTALL", "LS", "UNINSTALL", "metadata", "script"]
 
@@ -58,14 +58,14 @@ def script(name: str) -> str:
 
 
 def _usual_paths() -> Iterator[str]:
-    """Give the folders in which this Python finds packages by itself, whatever the environment."""
+    """Give the directories in which this Python finds packages by itself, whatever the environment."""
     told = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(":")}
     told.add(os.getcwd())
     return (path for path in sys.path if path and os.path.abspath(path) not in told)
 
 
-def _folder(environ: Mapping[str, str]) -> Path:
-    return docker_config_folder(environ) / "cli-plugins"
+def _directory(environ: Mapping[str, str]) -> Path:
+    return docker_config_directory(environ) / "cli-plugins"
 
 
 def _is_ours(path: Path) -> bool:
@@ -84,7 +84,7 @@ def _name(options: Options) -> str:
 
 def _install(options: Options, context: Context) -> int:
     name = _name(options)
-    path = _folder(context.environ) / f"docker-{name}"
+    path = _directory(context.environ) / f"docker-{name}"
     if os.path.lexists(path) and not _is_ours(path) and not options.is_set("force"):
         raise InputError(
             f"{path} is another plugin", hint="replace it with --force, or use --as polyarch"
@@ -103,7 +103,7 @@ def _install(options: Options, context: Context) -> int:
 
 def _uninstall(options: Options, context: Context) -> int:
     name = _name(options)
-    path = _folder(context.environ) / f"docker-{name}"
+    path = _directory(context.environ) / f"docker-{name}"
     if not os.path.lexists(path):
         raise NotFound(f"there is no plugin {path}")
     if not _is_ours(path):
@@ -118,8 +118,8 @@ def _uninstall(options: Options, context: Context) -> int:
 
 def _ls(options: Options, context: Context) -> int:
     del options
-    folder = _folder(context.environ)
-    ours = [path for path in sorted(folder.glob("docker-*")) if _is_ours(path)]
+    directory = _directory(context.environ)
+    ours = [path for path in sorted(directory.glob("docker-*")) if _is_ours(path)]
     rows = [f"{path.name.removeprefix('docker-')}\t{path}" for path in ours]
     lines = ["NAME\tPATH", *rows]
     context.stdout.write(align("".join(f"{line}\n" for line in lines)))

@@ -21,12 +21,12 @@ class Grade(StrEnum):
 
 @frozen
 class Check:
-    """One thing that was looked at; `mend` is the command that makes it good."""
+    """One thing that was looked at; `fix` is the command that makes it good."""
 
     name: str
     grade: Grade
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 @frozen

@@ -67,7 +67,7 @@ class EngineChecks:
                 name=title,
                 grade=Grade.WARN,
                 text=f"not without handlers of the whole machine: {error}",
-                mend="sudo polyarch binfmt install all",
+                fix="sudo polyarch binfmt install all",
             )
         return Check(name=title, grade=Grade.OK, text="builds register emulators for themselves")
 
@@ -79,7 +79,7 @@ class EngineChecks:
                 name="overlayfs",
                 grade=Grade.WARN,
                 text=f"{error}: every step copies all files",
-                mend="sudo modprobe overlay",
+                fix="sudo modprobe overlay",
             )
         return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
 
@@ -96,7 +96,7 @@ class EngineChecks:
             )
         except PolyarchError as error:
             return Check(
-                name="runtime", grade=Grade.FAIL, text=str(error), mend="sudo apt-get install runc"
+                name="runtime", grade=Grade.FAIL, text=str(error), fix="sudo apt-get install runc"
             )
         return Check(name="runtime", grade=Grade.OK, text=f"steps are run by {runtime.name}")
 
@@ -107,7 +107,7 @@ class EngineChecks:
                 name="network",
                 grade=Grade.WARN,
                 text="steps share the machine's network, but /etc/resolv.conf names no server",
-                mend="echo nameserver 1.1.1.1 | sudo tee -a /etc/resolv.conf",
+                fix="echo nameserver 1.1.1.1 | sudo tee -a /etc/resolv.conf",
             )
         return Check(
             name="network",

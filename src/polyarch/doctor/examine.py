@@ -17,7 +17,7 @@ from polyarch.doctor.machine import (
 from polyarch.doctor.store import StoreState, left_behind, look_at_store
 from polyarch.errors import NamespaceForbidden, StoreError
 from polyarch.namespaces.userns import EngineNamespaces, enter_engine
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.store.checkup import debris
 from polyarch.store.store import Store
 
@@ -30,7 +30,7 @@ def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
     With `deep` every blob of the store is read, with `repairs` what is damaged or astray there is removed.
     The store is made if it isn't there, as builds do.
     """
-    root = state_folder(environ)
+    root = state_directory(environ)
     checks = [kernel()]
     names = unprivileged_names()
     if names:
@@ -43,15 +43,15 @@ def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
     try:
         namespaces = enter_engine()
     except NamespaceForbidden as error:
-        checks.append(Check(name="namespaces", grade=Grade.FAIL, text=str(error), mend=error.hint))
+        checks.append(Check(name="namespaces", grade=Grade.FAIL, text=str(error), fix=error.hint))
     state: StoreState | None = None
     try:
         with Store(root, works=False) as store:
             examined = _engine(environ, namespaces, store)
-            state = look_at_store(store, swept, deep=deep, mend=repairs)
+            state = look_at_store(store, swept, deep=deep, fix=repairs)
             examined += state.checks
     except StoreError as error:
-        failed = Check(name="store", grade=Grade.FAIL, text=str(error), mend=error.hint)
+        failed = Check(name="store", grade=Grade.FAIL, text=str(error), fix=error.hint)
         examined = [*_engine(environ, namespaces, None), failed]
     return Report(
         checks=(*checks, *examined, *architectures),

@@ -20,7 +20,7 @@ from polyarch.namespaces.userns import (
     parse_subids,
     subid_names,
 )
-from polyarch.paths import docker_config_folder
+from polyarch.paths import docker_config_directory
 
 __all__ = [
     "credentials",
@@ -49,7 +49,7 @@ def kernel() -> Check:
             name="kernel",
             grade=Grade.WARN,
             text=f"{text}: before 5.11 ordinary users can't mount overlays, so files are copied",
-            mend="upgrade the kernel, or build as root",
+            fix="upgrade the kernel, or build as root",
         )
     if version < _PRIVATE_KERNEL:
         text += " (before 6.7, emulators must be registered for the whole machine)"
@@ -61,7 +61,7 @@ def subordinate_ids(*, names: tuple[str, ...]) -> Check:
     title = "user ids"
     trouble = find_id_trouble(names)
     if trouble is not None:
-        return Check(name=title, grade=Grade.WARN, text=trouble.text, mend=trouble.mend)
+        return Check(name=title, grade=Grade.WARN, text=trouble.text, fix=trouble.fix)
     count = sum(each.count for each in parse_subids(_read("/etc/subuid"), names))
     return Check(name=title, grade=Grade.OK, text=f"{count} subordinate ids")
 
@@ -69,7 +69,7 @@ def subordinate_ids(*, names: tuple[str, ...]) -> Check:
 def credentials(environ: Mapping[str, str]) -> Check:
     """Look whether Docker's configuration, and the programs that it names, are there."""
     title = "credentials"
-    path = docker_config_folder(environ) / "config.json"
+    path = docker_config_directory(environ) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         helpers = [config.get("credsStore"), *config.get("credHelpers", {}).values()]
@@ -77,16 +77,18 @@ def credentials(environ: Mapping[str, str]) -> Check:
         return Check(name=title, grade=Grade.OK, text=f"none: there is no {path}")
     except (OSError, ValueError, AttributeError) as error:
         return Check(
-            name=title, grade=Grade.WARN, text=f"{path} can't be used: {error}", mend=f"mend {path}"
+            name=title, grade=Grade.WARN, text=f"{path} can't be used: {error}", fix=f"fix {path}"
         )
-    folders = environ.get("PATH", os.defpath).split(":")
+    directories = environ.get("PATH", os.defpath).split(":")
     for helper in sorted({f"docker-credential-{each}" for each in helpers if each}):
-        if not any(os.access(os.path.join(folder, helper), os.X_OK) for folder in folders):
+        if not any(
+            os.access(os.path.join(directory, helper), os.X_OK) for directory in directories
+        ):
             return Check(
                 name=title,
                 grade=Grade.WARN,
                 text=f"{path} names the program {helper}, which isn't on PATH",
-                mend=f"install {helper}, or take it out of {path}",
+                fix=f"install {helper}, or take it out of {path}",
             )
     known = len(config.get("auths") or {})
     return Check(name=title, grade=Grade.OK, text=f"{path}, {known} registries signed in to")
@@ -98,12 +100,14 @@ def disk(root: Path) -> Check:
     status = os.statvfs(place)
     free = status.f_bavail * status.f_frsize
     text = f"{human_size(free)} free at {root}"
-    if not os.access(place, os.W_OK | os.X_OK):  # also where a folder on the way may not be entered
+    if not os.access(
+        place, os.W_OK | os.X_OK
+    ):  # also where a directory on the way may not be entered
         return Check(
             name="disk",
             grade=Grade.FAIL,
             text=f"{place} can't be written",
-            mend="export POLYARCH_ROOT=$HOME/.local/share/polyarch",
+            fix="export POLYARCH_ROOT=$HOME/.local/share/polyarch",
         )
     if status.f_files and not status.f_favail:
         free, text = 0, f"no inodes left at {root}"
@@ -112,7 +116,7 @@ def disk(root: Path) -> Check:
         name="disk",
         grade=grade,
         text=text,
-        mend="" if grade is Grade.OK else "polyarch prune --all",
+        fix="" if grade is Grade.OK else "polyarch prune --all",
     )
 
 
@@ -136,11 +140,11 @@ def emulators(root: Path, environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _not_running(architecture: str, qemu: str, *, has_emulator: bool) -> Check:
-    text, mend = f"no static qemu-{qemu} was found", _EMULATOR_PACKAGE
+    text, fix = f"no static qemu-{qemu} was found", _EMULATOR_PACKAGE
     if has_emulator:
         text = f"qemu-{qemu} is here, but builds can't register it for themselves"
-        mend = f"sudo polyarch binfmt install {architecture}"
-    return Check(name=f"linux/{architecture}", grade=Grade.WARN, text=text, mend=mend)
+        fix = f"sudo polyarch binfmt install {architecture}"
+    return Check(name=f"linux/{architecture}", grade=Grade.WARN, text=text, fix=fix)
 
 
 def _architecture(architecture: str, how: str) -> Check:

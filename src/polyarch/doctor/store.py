@@ -49,14 +49,14 @@ def left_behind(root: Path) -> Iterator[Check]:
                 name="processes",
                 grade=Grade.FAIL,
                 text=f"the process {stray.process} of a dead build still has {stray.path} mounted",
-                mend=f"kill -9 {stray.process}",
+                fix=f"kill -9 {stray.process}",
             )
         else:
             yield Check(
                 name="mounts",
                 grade=Grade.FAIL,
                 text=f"{stray.path} is mounted outside of any build",
-                mend=f"sudo umount {stray.path}",
+                fix=f"sudo umount {stray.path}",
             )
     if not strays:
         yield Check(name="processes", grade=Grade.OK, text="no build has left any, nor mounts")
@@ -87,12 +87,12 @@ def _is_of_the_dead(path: Path, root: Path) -> bool:
     return is_abandoned(root / "tmp" / parts[1])
 
 
-def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, mend: bool) -> StoreState:
-    """Check the store, and repair it if that is wanted; `swept` were scratch folders of the dead."""
+def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) -> StoreState:
+    """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead."""
     problems = check(store, deep=deep)
     lost = _lost_results(store) if not any(each.kind == "database" for each in problems) else []
     done = ""
-    if mend and (problems or lost):
+    if fix and (problems or lost):
         with store.locks.exclusive("work", wait=False) as alone:
             if not alone:
                 raise StoreError(
@@ -114,7 +114,7 @@ def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, mend: bool)
 
 def _lost_results(store: Store) -> list[str]:
     """Return the results in the cache whose snapshots are gone; builds that need them find out, too."""
-    present = set(os.listdir(store.snapshots_folder))
+    present = set(os.listdir(store.snapshots_directory))
     return [
         result
         for result in Records(store.database).results()
@@ -133,11 +133,11 @@ def _own_snapshots(result: str) -> tuple[SnapshotID, ...]:
 def _faults(faults: Sequence[Problem]) -> Iterator[Check]:
     for problem in faults[:_SHOWN]:
         yield Check(
-            name="store", grade=Grade.FAIL, text=problem.text, mend="polyarch doctor --repair"
+            name="store", grade=Grade.FAIL, text=problem.text, fix="polyarch doctor --repair"
         )
     if len(faults) > _SHOWN:
         text = f"{len(faults) - _SHOWN} more faults"
-        yield Check(name="store", grade=Grade.FAIL, text=text, mend="polyarch doctor --repair")
+        yield Check(name="store", grade=Grade.FAIL, text=text, fix="polyarch doctor --repair")
 
 
 def _summary(

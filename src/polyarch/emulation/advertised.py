@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.probe import Runnable, runnable
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.platforms import Platform
 
 __all__ = ["in_order", "local_platforms"]
@@ -29,7 +29,7 @@ _ORDER = (
 
 def local_platforms(environ: Mapping[str, str]) -> tuple[Platform, ...]:
     """Return the platforms that can be built here: natively, by the kernel, or by an emulator."""
-    return in_order(runnable(Facts(state_folder(environ)), environ))
+    return in_order(runnable(Facts(state_directory(environ)), environ))
 
 
 def in_order(found: Sequence[Runnable]) -> tuple[Platform, ...]:

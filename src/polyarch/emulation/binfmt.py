@@ -20,7 +20,7 @@ from polyarch.errors import InputError, MachineError
 from polyarch.record import frozen
 
 __all__ = [
-    "BINFMT_FOLDER",
+    "BINFMT_DIRECTORY",
     "HANDLERS",
     "BinfmtMount",
     "Entry",
@@ -30,7 +30,7 @@ __all__ = [
     "status_json",
 ]
 
-BINFMT_FOLDER = "/proc/sys/fs/binfmt_misc"
+BINFMT_DIRECTORY = "/proc/sys/fs/binfmt_misc"
 
 _NO_ENTRIES = frozenset({"register", "status", "WSLInterop"})
 
@@ -169,7 +169,7 @@ def parse_entry(name: str, text: str) -> Entry:
 class BinfmtMount:
     """A mounted binfmt_misc, by its path (or that of an open descriptor in /proc/self/fd)."""
 
-    def __init__(self, path: str = BINFMT_FOLDER) -> None:
+    def __init__(self, path: str = BINFMT_DIRECTORY) -> None:
         self.path = path
 
     @property

@@ -1,7 +1,7 @@
-"""What was found out about this machine, kept in a folder, so that it is found out once.
+"""What was found out about this machine, kept in a directory, so that it is found out once.
 
 A fact is a piece of JSON under a key that names all it depends on: the kernel's release is added to
-each, and `stamp` gives the part for a file. Losing facts costs time and nothing else, so a folder that
+each, and `stamp` gives the part for a file. Losing facts costs time and nothing else, so a directory that
 can't be written, or a file in it that doesn't parse, is ignored.
 """
 
@@ -36,11 +36,11 @@ def _any(_fact: object) -> bool:
 
 
 class Facts:
-    """Facts in the file `facts.json` of `folder`; only in memory if that is None."""
+    """Facts in the file `facts.json` of `directory`; only in memory if that is None."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._path = folder / "facts.json" if folder is not None else None
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+        self._path = directory / "facts.json" if directory is not None else None
         self._lock = threading.Lock()
         self._known: dict[str, object] | None = None
 

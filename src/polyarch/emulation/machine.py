@@ -43,9 +43,9 @@ def mounted(path: str, *, keep: bool) -> Iterator[BinfmtMount]:
     A mount of ours stays if `keep` (handlers go with the last mount of it, since Linux 6.7), else it is
     undone. Raises MachineError.
     """
-    folder = BinfmtMount(path)
-    if folder.mounted:
-        yield folder
+    directory = BinfmtMount(path)
+    if directory.mounted:
+        yield directory
         return
     try:
         mount("binfmt_misc", path, "binfmt_misc")
@@ -54,7 +54,7 @@ def mounted(path: str, *, keep: bool) -> Iterator[BinfmtMount]:
             f"cannot mount binfmt_misc filesystem at {path}: {error.strerror}", hint=_hint(path)
         ) from error
     try:
-        yield folder
+        yield directory
     finally:
         if not keep:
             umount2(path)
@@ -68,16 +68,18 @@ def _hint(path: str) -> str:
 
 def install(
     names: Iterable[str],
-    folder: BinfmtMount,
+    directory: BinfmtMount,
     facts: Facts,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Change]:
     """Register the emulators of architectures or platforms; `all` is every one that can be found."""
     for name in names:
         if name == _ALL:
-            yield from (_install(each, folder, facts, environ) for each in _missing(facts, environ))
+            yield from (
+                _install(each, directory, facts, environ) for each in _missing(facts, environ)
+            )
         else:
-            yield _install(name, folder, facts, environ)
+            yield _install(name, directory, facts, environ)
 
 
 def _missing(facts: Facts, environ: Mapping[str, str]) -> list[str]:
@@ -91,7 +93,7 @@ def _missing(facts: Facts, environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _install(name: str, folder: BinfmtMount, facts: Facts, environ: Mapping[str, str]) -> Change:
+def _install(name: str, directory: BinfmtMount, facts: Facts, environ: Mapping[str, str]) -> Change:
     try:
         architecture = parse(name).architecture
         handler = get_handler(architecture)
@@ -100,27 +102,27 @@ def _install(name: str, folder: BinfmtMount, facts: Facts, environ: Mapping[str,
     emulator = find_emulator(architecture, facts, environ)
     if emulator is None:
         path = os.path.join(environ.get("QEMU_BINARY_PATH") or "/usr/bin", handler.entry)
-        register = os.path.join(folder.path, "register")
+        register = os.path.join(directory.path, "register")
         return Change(
             name=name,
             trouble=f'cannot register "{path}" to {register}: no static emulator was found',
         )
     try:
-        folder.register(handler.as_entry(emulator.path, emulator.flags))
+        directory.register(handler.as_entry(emulator.path, emulator.flags))
     except MachineError as error:
         return Change(name=name, trouble=str(error))
     return Change(name=name)
 
 
-def uninstall(names: Iterable[str], folder: BinfmtMount) -> Iterator[Change]:
+def uninstall(names: Iterable[str], directory: BinfmtMount) -> Iterator[Change]:
     """Take away the handlers that names stand for: an architecture, an entry, a pattern of entries."""
     for name in names:
-        found = folder.find(name)
+        found = directory.find(name)
         if not found:
             yield Change(name=name, trouble="not found")
         for entry in found:
             try:
-                folder.remove(entry)
+                directory.remove(entry)
             except PolyarchError as error:
                 yield Change(name=entry, trouble=str(error))
             else:

@@ -102,14 +102,14 @@ def register_more(mounted: int, lines: Iterable[tuple[str, bytes]]) -> None:
     _register(BinfmtMount(f"/proc/self/fd/{mounted}"), lines)
 
 
-def _register(folder: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:
+def _register(directory: BinfmtMount, lines: Iterable[tuple[str, bytes]]) -> None:
     for name, line in lines:
         # Others' interpreters may lie where we can't see them.
         with contextlib.suppress(*(() if name.startswith("qemu-") else (MachineError,))):
             *_, interpreter, flags = os.fsdecode(line).split(":")
             is_opened = "F" in flags and os.path.exists(interpreter)
             with _read_only(interpreter) if is_opened else contextlib.nullcontext():
-                folder.register_line(name, line)
+                directory.register_line(name, line)
 
 
 @contextlib.contextmanager

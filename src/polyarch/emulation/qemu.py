@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _BUILDKIT_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
-_FOLDER = "/usr/libexec/qemu-binfmt"
+_DIRECTORY = "/usr/libexec/qemu-binfmt"
 
 
 def emulator_name(architecture: str) -> str:
@@ -64,7 +64,7 @@ def find_emulator(
 ) -> Emulator | None:
     """Find the emulator for Linux programs of an architecture; all variants of it share one.
 
-    Looks at `$POLYARCH_QEMU_PATH` and `$QEMU_BINARY_PATH` (folders, like PATH), then on PATH for
+    Looks at `$POLYARCH_QEMU_PATH` and `$QEMU_BINARY_PATH` (directories, like PATH), then on PATH for
     `qemu-X-static`, `qemu-X` and `buildkit-qemu-X`, then where distributions keep those for binfmt.
     """
     try:
@@ -96,10 +96,10 @@ def _candidates(handler: Handler, environ: Mapping[str, str]) -> Iterator[str]:
     names = (f"{prefix}qemu-{handler.qemu}-static", f"{prefix}qemu-{handler.qemu}")
     patched = f"buildkit-qemu-{emulator_name(handler.architecture)}"
     for variable in ("POLYARCH_QEMU_PATH", "QEMU_BINARY_PATH", "PATH"):
-        for folder in filter(None, environ.get(variable, "").split(":")):
-            yield from (os.path.join(folder, name) for name in (*names, patched))
-    yield os.path.join(_FOLDER, f"{handler.qemu}-binfmt-P")
-    yield os.path.join(_FOLDER, f"qemu-{handler.qemu}")
+        for directory in filter(None, environ.get(variable, "").split(":")):
+            yield from (os.path.join(directory, name) for name in (*names, patched))
+    yield os.path.join(_DIRECTORY, f"{handler.qemu}-binfmt-P")
+    yield os.path.join(_DIRECTORY, f"qemu-{handler.qemu}")
 
 
 def _is_static(path: str) -> bool:

@@ -111,15 +111,15 @@ def _code(distance: int, model: str) -> bytes:
 def tuned(emulator: Emulator, facts: Facts) -> Emulator:
     """Return the emulator with the CPU that it should have; as it is if that can't be.
 
-    The copy lies in the folder of the facts, is made once, and must have run a program.
+    The copy lies in the directory of the facts, is made once, and must have run a program.
     """
-    if not emulator.cpu or facts.folder is None or os.uname().machine != "x86_64":
+    if not emulator.cpu or facts.directory is None or os.uname().machine != "x86_64":
         return emulator
-    folder = facts.folder / "emulators"
+    directory = facts.directory / "emulators"
 
     def make() -> str:
         with contextlib.suppress(OSError, MachineError):
-            return _made(emulator, folder)
+            return _made(emulator, directory)
         return ""
 
     key = f"tuned {emulator.cpu} {stamp(emulator.path)}"
@@ -129,11 +129,11 @@ def tuned(emulator: Emulator, facts: Facts) -> Emulator:
     return replace(emulator, path=path) if path else emulator
 
 
-def _made(emulator: Emulator, folder: Path) -> str:
+def _made(emulator: Emulator, directory: Path) -> str:
     """Make the copy. Raises OSError, MachineError."""
     program = with_cpu(Path(emulator.path).read_bytes(), emulator.cpu)
     # The name stays: errors of QEMU begin with it.
-    place = folder / hashlib.sha256(program).hexdigest()[:16]
+    place = directory / hashlib.sha256(program).hexdigest()[:16]
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = place / os.path.basename(emulator.path)
     with _alone(place):
@@ -143,7 +143,7 @@ def _made(emulator: Emulator, folder: Path) -> str:
                 # A process that may not read its interpreter isn't the owner of its /proc/self.
                 aside.chmod(0o755)
     _check(str(path), emulator.handler.architecture)
-    for other in set(folder.iterdir()) - {place}:
+    for other in set(directory.iterdir()) - {place}:
         # Those of emulators that were replaced since; one that was made just now is another build's.
         if other.stat().st_mtime < time.time() - _DAY:
             import shutil  # noqa: PLC0415 seldom needed, and it loads bz2 and lzma: 2 ms
@@ -153,9 +153,9 @@ def _made(emulator: Emulator, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(directory: Path) -> Iterator[None]:
     """Let one build at a time make a copy, so that none is replaced while another build registers it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

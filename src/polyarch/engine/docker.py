@@ -20,7 +20,7 @@ from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
-from polyarch.paths import docker_config_folder
+from polyarch.paths import docker_config_directory
 from polyarch.record import frozen
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
@@ -81,9 +81,11 @@ def find_address(environ: Mapping[str, str], context: str = "") -> tuple[str, bo
     context = context or environ.get("DOCKER_CONTEXT", "") or _current_context(environ)
     if context in {"", "default"}:
         return host or _USUAL, bool(host)
-    folder = docker_config_folder(environ) / "contexts/meta" / hex_of(sha256(context.encode()))
+    directory = (
+        docker_config_directory(environ) / "contexts/meta" / hex_of(sha256(context.encode()))
+    )
     try:
-        meta = read_document((folder / "meta.json").read_bytes())
+        meta = read_document((directory / "meta.json").read_bytes())
     except OSError as error:
         raise NotFound(
             f'context "{context}": context not found', hint="docker context ls lists them"
@@ -93,7 +95,7 @@ def find_address(environ: Mapping[str, str], context: str = "") -> tuple[str, bo
 
 def _current_context(environ: Mapping[str, str]) -> str:
     try:
-        data = (docker_config_folder(environ) / "config.json").read_bytes()
+        data = (docker_config_directory(environ) / "config.json").read_bytes()
     except OSError:
         return ""
     return read_document(data).text("currentContext")
@@ -143,7 +145,9 @@ def _wants_tls(environ: Mapping[str, str], context: str) -> bool:
     if not context and environ.get("DOCKER_HOST"):
         return bool(environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS"))
     name = context or environ.get("DOCKER_CONTEXT", "") or _current_context(environ)
-    return (docker_config_folder(environ) / "contexts/tls" / hex_of(sha256(name.encode()))).exists()
+    return (
+        docker_config_directory(environ) / "contexts/tls" / hex_of(sha256(name.encode()))
+    ).exists()
 
 
 def _unsupported(address: str) -> InputError:

@@ -34,7 +34,7 @@ def _no_number(_step: Digest) -> int:
 def place_of(value: str) -> str:
     """Return a build context or a Dockerfile as builds are told apart by it.
 
-    A folder or a file is its path, an address has lost the login that it may hold.
+    A directory or a file is its path, an address has lost the login that it may hold.
     """
     # For builds in which a step runs.
     from polyarch.why.trace import scrubbed  # noqa: PLC0415

@@ -46,9 +46,9 @@ class Programs:
 
     def _devices(self) -> Devices:
         # Few steps have any: 1 ms.
-        from polyarch.cdi.devices import find_devices, spec_folders  # noqa: PLC0415
+        from polyarch.cdi.devices import find_devices, spec_directories  # noqa: PLC0415
 
-        return find_devices(spec_folders(self.environ))
+        return find_devices(spec_directories(self.environ))
 
     def step_runner(
         self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink

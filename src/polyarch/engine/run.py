@@ -120,14 +120,14 @@ def run_image(
     """
     image, platform, stack = _pulled(engine, request, sink, cancel)
     with ExitStack() as resources:
-        folder = engine.store.temporary("run")
-        folder.mkdir()
+        directory = engine.store.temporary("run")
+        directory.mkdir()
         draft = resources.enter_context(engine.snapshotter.prepare(stack.snapshots))
-        step = _step(engine, request, image.config.run, platform, draft.root, folder)
+        step = _step(engine, request, image.config.run, platform, draft.root, directory)
         if talk.terminal is not None and not any(each.startswith("TERM=") for each in step.env):
             step = replace(step, env=(*step.env, "TERM=xterm"))
         ended = engine.programs.get().runtime.run(
-            step, folder=folder, on_output=on_output, cancel=cancel, talk=talk
+            step, directory=directory, on_output=on_output, cancel=cancel, talk=talk
         )
     if ended.refused:
         raise ProgramRefused(ended.refused)
@@ -140,7 +140,7 @@ def _step(
     config: RunConfig,
     platform: Platform,
     root: Path,
-    folder: Path,
+    directory: Path,
 ) -> Step:
     path = f"PATH={DEFAULT_PATH}"
     entries = (path, *config.env, *request.env)
@@ -156,7 +156,7 @@ def _step(
     return make_step(
         process,
         root,
-        _mounts(request, folder, process.hostname),
+        _mounts(request, directory, process.hostname),
         user_namespace=emulation.user_namespace,
     )
 
@@ -177,8 +177,8 @@ def _command(request: RunRequest, config: RunConfig) -> list[str]:
     return argv
 
 
-def _mounts(request: RunRequest, folder: Path, hostname: str) -> list[Mount]:
-    mounts = network_mounts(folder, hostname, resolv_conf=host_resolv_conf(), read_only=False)
+def _mounts(request: RunRequest, directory: Path, hostname: str) -> list[Mount]:
+    mounts = network_mounts(directory, hostname, resolv_conf=host_resolv_conf(), read_only=False)
     for source, target, read_only in request.binds:
         if not os.path.lexists(source):
             raise NotFound(f"{source}: no such file or directory to mount")

@@ -216,7 +216,7 @@ class Exporter:
     """Carries out outputs. `places` are where images are; `trees` gives the files of each platform.
 
     `epoch` is the time of all files in such outputs, in seconds; None leaves them their own. `is_split`
-    says that each platform has a folder of its own, unless the output says otherwise. `remarks` are
+    says that each platform has a directory of its own, unless the output says otherwise. `remarks` are
     warnings of what was asked for.
     """
 
@@ -325,7 +325,7 @@ class Exporter:
 
     def _layout(self, output: Output, export: Export, shown: Step) -> None:
         # Imported by those who write archives: a push is done sooner.
-        from polyarch.exporter.layout import write_archive, write_folder  # noqa: PLC0415
+        from polyarch.exporter.layout import write_archive, write_directory  # noqa: PLC0415
 
         for_docker = output.type == "docker"
         for document in export.documents:
@@ -341,11 +341,11 @@ class Exporter:
                     ),
                 )
         else:
-            write_folder(export, self._source(export, shown), Path(output.destination))
+            write_directory(export, self._source(export, shown), Path(output.destination))
 
     def _files(self, output: Output, shown: Step) -> None:
+        from polyarch.exporter.directory import DirectoryOptions, write_files  # noqa: PLC0415
         from polyarch.exporter.files import write_tar  # noqa: PLC0415 as above
-        from polyarch.exporter.folder import FolderOptions, write_files  # noqa: PLC0415
 
         with self.trees() as trees:
             split = is_true(output, "platform-split", default=self.is_split or len(trees) > 1)
@@ -353,7 +353,7 @@ class Exporter:
             with shown.part(name) as count:
                 epoch = epoch_of(output, self.epoch)
                 if output.type == "local":
-                    wanted = FolderOptions(
+                    wanted = DirectoryOptions(
                         split=split,
                         epoch=epoch,
                         is_mirror=is_mirror(output),

@@ -1,7 +1,7 @@
 """A result's files without the image, as a tar archive with their owners.
 
-With several platforms each gets a folder of its own, `linux_arm64`; without that they are laid over one
-another, and files that differ are refused. `polyarch.exporter.folder` does the same on this machine.
+With several platforms each gets a directory of its own, `linux_arm64`; without that they are laid over one
+another, and files that differ are refused. `polyarch.exporter.directory` does the same on this machine.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _KINDS = {
 }
 
 
-def walk(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield everything below a folder with its relative path, parents first, sorted by name."""
-    todo = _entries(folder, "")
+def walk(directory: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below a directory with its relative path, parents first, sorted by name."""
+    todo = _entries(directory, "")
     while todo:
         check_cancelled()
         path, entry = todo.pop()
@@ -54,8 +54,8 @@ def walk(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
             todo += _entries(entry.path, f"{path}/")
 
 
-def _entries(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as listing:
+def _entries(directory: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(directory) as listing:
         entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
     return [(f"{prefix}{entry.name}", entry) for entry in entries]
 
@@ -88,9 +88,9 @@ def write_tar(
     writer = TarWriter(sink)
     written: dict[str, FileTree] = {}
     for tree in trees:
-        prefix = f"{tree.folder}/" if split else ""
+        prefix = f"{tree.directory}/" if split else ""
         if split:
-            writer.add(Entry(name=tree.folder, kind=DIRECTORY, mode=0o755))
+            writer.add(Entry(name=tree.directory, kind=DIRECTORY, mode=0o755))
         links: dict[tuple[int, int], str] = {}
         for path, entry in walk(str(tree.root)):
             if not split and path in written:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyarch.errors import InputError
-from polyarch.exporter.outfile import made_folder
+from polyarch.exporter.outfile import made_directory
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
 from polyarch.images import archive
@@ -22,7 +22,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 
-__all__ = ["write_archive", "write_folder"]
+__all__ = ["write_archive", "write_directory"]
 
 
 def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: bool) -> None:
@@ -50,13 +50,13 @@ def _docker_manifest(export: Export) -> bytes:
     return compact([entry])
 
 
-def write_folder(export: Export, source: StorePlace, directory: Path) -> None:
+def write_directory(export: Export, source: StorePlace, directory: Path) -> None:
     """Add an image whose documents are in the store to the layout in `directory`, made if it isn't there.
 
     An entry of the same name is replaced, others stay. Raises StoreError, InputError, and what fetching raises; the
     index is then as it was.
     """
-    with output_trouble("write to", directory), made_folder(directory):
+    with output_trouble("write to", directory), made_directory(directory):
         layout = Layout(directory)
         watch = Watch(cancel=source.fetcher.cancel)
         copy(export.root.descriptor, source, layout, watch=watch)

@@ -1,7 +1,7 @@
-"""What lies ready in one folder -> its places in another, with all of it taken back if a move fails.
+"""What lies ready in one directory -> its places in another, with all of it taken back if a move fails.
 
-Folders are opened from the top without following links, and names are used relative to them: what
-somebody puts in a folder's place meanwhile is an error, not a way out.
+Directories are opened from the top without following links, and names are used relative to them: what
+somebody puts in a directory's place meanwhile is an error, not a way out.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from polyarch.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 _OCTAL = pattern(r"\\([0-7]{3})")  # blanks and the like in /proc/self/mountinfo
 
-__all__ = ["Moves", "MovesLost", "open_folder"]
+__all__ = ["Moves", "MovesLost", "open_directory"]
 
 
 class MovesLost(StoreError):
     """Neither could all be moved, nor could all that made way be put back."""
 
 
-def open_folder(parent: int, path: str) -> int:
-    """Open a folder below an open one, through no link; "" is that one itself. Raises OSError."""
+def open_directory(parent: int, path: str) -> int:
+    """Open a directory below an open one, through no link; "" is that one itself. Raises OSError."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     return openat2(parent, Path(path), flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
 @contextmanager
-def _folder(parent: int, path: str) -> Iterator[int]:
-    descriptor = open_folder(parent, path)
+def _directory(parent: int, path: str) -> Iterator[int]:
+    descriptor = open_directory(parent, path)
     try:
         yield descriptor
     finally:
@@ -45,9 +45,9 @@ def _folder(parent: int, path: str) -> Iterator[int]:
 
 
 class Moves:
-    """Moves all that is in the folder `new` into `target`; what makes way goes to `old`.
+    """Moves all that is in the directory `new` into `target`; what makes way goes to `old`.
 
-    All three are descriptors of folders. `leave` tells, if it isn't None, which names of `target` stay
+    All three are descriptors of directories. `leave` tells, if it isn't None, which names of `target` stay
     though `new` doesn't have them; all others make way, too.
     """
 
@@ -73,13 +73,13 @@ class Moves:
         todo, met = [""], list[tuple[str, os.stat_result]]()
         while todo:
             path = todo.pop()
-            with _folder(self._new, path) as source, _folder(self._target, path) as target:
+            with _directory(self._new, path) as source, _directory(self._target, path) as target:
                 names = sorted(os.listdir(source))
                 if self._leave is not None:
                     self._clear(target, path, set(names))
                 for name in names:
                     place = f"{path}/{name}" if path else name
-                    if _is_folder(name, source) and _is_folder(name, target):
+                    if _is_directory(name, source) and _is_directory(name, target):
                         todo.append(place)
                         # Moves change the times of both.
                         met.append((place, os.lstat(name, dir_fd=source)))
@@ -87,7 +87,7 @@ class Moves:
                         self._undo.append(partial(self._undress, place, before))
                     else:
                         self._bring(name, source, target, path)
-        # Last, as moves change the times of folders; those within others first.
+        # Last, as moves change the times of directories; those within others first.
         for place, status in reversed(met):
             self._dress(place, status)
 
@@ -100,7 +100,7 @@ class Moves:
     def _bring(self, name: str, source: int, target: int, path: str) -> None:
         """Move one thing to its place, which is freed first if it is taken."""
         if _exists(name, target):
-            if _is_folder(name, source) or _is_folder(name, target):
+            if _is_directory(name, source) or _is_directory(name, target):
                 self._take_away(name, target, path)
             else:
                 self._keep(name, target, path)
@@ -121,7 +121,7 @@ class Moves:
             self._undo.append(partial(self._between, name, path, aside, is_back=True))
 
     def _take_away(self, name: str, target: int, path: str) -> None:
-        if _is_folder(name, target):
+        if _is_directory(name, target):
             _check_mounts(os.path.realpath(f"/proc/self/fd/{target}") + f"/{name}")
         self._count += 1
         aside = str(self._count)
@@ -130,22 +130,22 @@ class Moves:
 
     def _between(self, name: str, path: str, aside: str, *, is_back: bool) -> None:
         """Move something that lies aside back to its place, or from its place aside."""
-        with _folder(self._target, path) as target:
+        with _directory(self._target, path) as target:
             if is_back:
                 _move(aside, self._old, name, target)
             else:
                 _move(name, target, aside, self._old)
 
     def _dress(self, place: str, status: os.stat_result) -> None:
-        """Give a folder of the target a mode and a time."""
-        with _folder(self._target, place) as target:
+        """Give a directory of the target a mode and a time."""
+        with _directory(self._target, place) as target:
             mode = stat.S_IMODE(status.st_mode)
             if stat.S_IMODE(os.fstat(target).st_mode) != mode:
                 os.fchmod(target, mode)
             os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
     def _undress(self, place: str, before: os.stat_result) -> None:
-        # A folder of somebody else's may be written to by us, and yet not be given a time.
+        # A directory of somebody else's may be written to by us, and yet not be given a time.
         with suppress(OSError):
             self._dress(place, before)
 
@@ -160,26 +160,26 @@ class Moves:
             raise MovesLost(f"can't put everything back: {lost[0].strerror}") from error
 
 
-def _check_mounts(folder: str) -> None:
-    """Raise OSError if a file system is mounted in a folder, which could be moved but not removed."""
+def _check_mounts(directory: str) -> None:
+    """Raise OSError if a file system is mounted in a directory, which could be moved but not removed."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
             place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ", 5)[4])
-            if place.startswith(f"{folder}/"):
+            if place.startswith(f"{directory}/"):
                 raise OSError(errno.EBUSY, f"a file system is mounted at {place}")
 
 
-def _exists(name: str, folder: int) -> bool:
+def _exists(name: str, directory: int) -> bool:
     try:
-        os.lstat(name, dir_fd=folder)
+        os.lstat(name, dir_fd=directory)
     except FileNotFoundError:
         return False
     return True
 
 
-def _is_folder(name: str, folder: int) -> bool:
+def _is_directory(name: str, directory: int) -> bool:
     with suppress(FileNotFoundError):
-        return stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode)
+        return stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode)
     return False
 
 
@@ -195,7 +195,7 @@ def _move(name: str, source: int, new: str, target: int) -> None:
     here, there = f"/proc/self/fd/{source}/{name}", f"/proc/self/fd/{target}"
     aside = f".polyarch-{os.urandom(6).hex()}"
     try:
-        if _is_folder(name, source):
+        if _is_directory(name, source):
             shutil.copytree(here, f"{there}/{aside}", symlinks=True)
         else:
             shutil.copy2(here, f"{there}/{aside}", follow_symlinks=False)

@@ -20,7 +20,7 @@ from polyarch.store.trouble import output_trouble
 if TYPE_CHECKING:
     from polyarch.layer.tar import Sink
 
-__all__ = ["Whole", "made_folder", "write_output"]
+__all__ = ["Whole", "made_directory", "write_output"]
 
 
 class Whole:
@@ -39,7 +39,7 @@ class Whole:
 def write_output(destination: str, write: Callable[[Sink], None]) -> None:
     """Have an archive written beside its place and rename it, or written to a stream.
 
-    `destination` is a path, whose folder is made if it is missing, or "-" or "" for standard output.
+    `destination` is a path, whose directory is made if it is missing, or "-" or "" for standard output.
     Raises StoreError and what `write` raises; nothing is left behind then.
     """
     if destination in {"", "-"}:
@@ -53,7 +53,7 @@ def write_output(destination: str, write: Callable[[Sink], None]) -> None:
                 write(Whole(stream.fileno()))
             return
         with (
-            made_folder(path.parent),
+            made_directory(path.parent),
             replacing(path) as aside,
             aside.open("xb", buffering=0) as stream,
         ):
@@ -61,14 +61,14 @@ def write_output(destination: str, write: Callable[[Sink], None]) -> None:
 
 
 @contextmanager
-def made_folder(folder: Path) -> Iterator[None]:
-    """Make a folder with those above it, as far as they are missing; they go again if the rest fails.
+def made_directory(directory: Path) -> Iterator[None]:
+    """Make a directory with those above it, as far as they are missing; they go again if the rest fails.
 
     Raises OSError.
     """
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         yield
     except BaseException:
         for each in missing:

@@ -93,6 +93,6 @@ class FileTree:
     root: Path
 
     @property
-    def folder(self) -> str:
-        """What its folder is called where platforms are kept apart."""
+    def directory(self) -> str:
+        """What its directory is called where platforms are kept apart."""
         return str(self.platform).replace("/", "_")

@@ -26,7 +26,7 @@ from polyarch.record import asdict, field, frozen
 from polyarch.request.limits import Resources, Ulimit
 
 __all__ = [
-    "SCRIPT_FOLDER",
+    "SCRIPT_DIRECTORY",
     "BindMount",
     "CacheMount",
     "CopyAction",
@@ -51,7 +51,7 @@ __all__ = [
 
 JSONObject = dict[str, object]
 
-SCRIPT_FOLDER = "/dev/pipes"
+SCRIPT_DIRECTORY = "/dev/pipes"
 """Where an exec sees its scripts."""
 
 
@@ -113,7 +113,7 @@ class ImageOp:
 
 @frozen
 class LocalOp:
-    """A folder that the request names, read where it lies; `name` is that of the build context."""
+    """A directory that the request names, read where it lies; `name` is that of the build context."""
 
     name: str
 
@@ -151,7 +151,7 @@ class GitOp:
     """A commit of a git repository as a tree.
 
     `ref` is a branch, a tag or a commit, "" for the repository's own choice; `checksum` is the beginning
-    of the commit that it must lead to. `subdir` is the folder that becomes the root. `mtime` "commit"
+    of the commit that it must lead to. `subdir` is the directory that becomes the root. `mtime` "commit"
     gives all files the time of the commit. `fetch_by_commit` asks for the commit that `checksum` names,
     whatever `ref` stands for by now.
     """
@@ -189,7 +189,7 @@ class BindMount:
 
 @frozen
 class CacheMount:
-    """A folder that outlives the step, by `id`. `input` is where its first content comes from, if any."""
+    """A directory that outlives the step, by `id`. `input` is where its first content comes from, if any."""
 
     target: str
     id: str
@@ -312,7 +312,7 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
 class MkdirAction:
     """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0.
 
-    `created` is the time, in seconds since the epoch, that folders get which are made; None is now.
+    `created` is the time, in seconds since the epoch, that directories get which are made; None is now.
     """
 
     path: str
@@ -325,7 +325,7 @@ class MkdirAction:
 class MkfileAction:
     """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash.
 
-    `created` is the time of folders that are made for it, as in MkdirAction.
+    `created` is the time of directories that are made for it, as in MkdirAction.
     """
 
     path: str
@@ -343,8 +343,8 @@ class CopyAction:
     `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
     `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
     says whether local archives are extracted. With `is_literal` sources are no patterns, links aren't
-    followed, and a folder is copied as what it is rather than its contents. `created` is the time of
-    folders that are made on the way to the destination, as in MkdirAction.
+    followed, and a directory is copied as what it is rather than its contents. `created` is the time of
+    directories that are made on the way to the destination, as in MkdirAction.
     """
 
     input: int

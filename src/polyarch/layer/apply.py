@@ -52,9 +52,9 @@ _REFUSALS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE
 # Names, links and sizes that no file of this file system can have.
 _ENTRYS_FAULT = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.EOVERFLOW})
 _DEVICES = {CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
-_MOST_FOLDERS = 1 << 20
+_MOST_DIRECTORIES = 1 << 20
 _MOST_ATTRIBUTES = 64 << 20
-"""Bytes. Folders get their metadata in the end, so all of it is kept till then: some 500 bytes for each."""
+"""Bytes. Directories get their metadata in the end, so all of it is kept till then: some 500 bytes for each."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -133,10 +133,10 @@ class _Unpacker:
         self._reader = reader
         self._rules = rules
         self._own = (os.geteuid(), os.getegid())
-        # Folders that were seen to be folders; what would change that takes them out again.
-        self._folders = {"": root}
+        # Directories that were seen to be directories; what would change that takes them out again.
+        self._directories = {"": root}
         self._late: dict[str, tuple[Entry, int]] = {}
-        """What folders get in the end, and how many trees had been removed when they came."""
+        """What directories get in the end, and how many trees had been removed when they came."""
         self._removed: dict[str, int] = {}
         """Places where a tree was removed, and which removal it was."""
         self._removals = 0
@@ -146,12 +146,12 @@ class _Unpacker:
     def add(self, entry: Entry) -> None:
         """Make one entry's file. Raises InvalidLayer, OSError, ValueError, OverflowError."""
         name = self._clean(entry)
-        folder, _, base = name.rpartition("/")
+        directory, _, base = name.rpartition("/")
         if not name:
             if self._rules.layer_form and entry.kind == DIRECTORY:
                 self._put_off(entry, self._root)
             return
-        parent = self._folders.get(folder) or self._folder(entry, folder)
+        parent = self._directories.get(directory) or self._directory(entry, directory)
         if self._rules.layer_form and base.startswith(_WHITEOUT):
             self._white_out(entry, parent, base)
             return
@@ -159,7 +159,7 @@ class _Unpacker:
             entry = entry._replace(uid=self._rules.owner[0], gid=self._rules.owner[1])
         path = f"{parent}/{base}"
         if entry.kind == DIRECTORY:
-            self._add_folder(entry, name, path)
+            self._add_directory(entry, name, path)
             return
         maker = self._MAKERS.get(entry.kind)
         if maker is None:
@@ -171,7 +171,7 @@ class _Unpacker:
             maker(self, entry, path)
 
     def finish(self) -> None:
-        """Give the folders their owners, modes and times, now that nothing is put into them."""
+        """Give the directories their owners, modes and times, now that nothing is put into them."""
         for path, (entry, moment) in reversed(self._late.items()):
             if self._removed and self._is_gone(path, moment):
                 continue
@@ -202,10 +202,10 @@ class _Unpacker:
                 parts.append(part)
         return "/".join(parts)
 
-    def _folder(self, entry: Entry, name: str) -> str:
+    def _directory(self, entry: Entry, name: str) -> str:
         """Return where the directory `name` lies, made with all its parents where it is missing."""
         above, _, base = name.rpartition("/")
-        parent = self._folders.get(above) or self._folder(entry, above)
+        parent = self._directories.get(above) or self._directory(entry, above)
         path = f"{parent}/{base}"
         try:
             status = os.lstat(path)
@@ -222,25 +222,25 @@ class _Unpacker:
                 self._put_off(self._like_below(""), path)
             elif not stat.S_ISDIR(status.st_mode):
                 raise _refused(entry, f"{name!r} is not a directory")
-        self._folders[name] = path
+        self._directories[name] = path
         return path
 
     def _like_below(self, name: str) -> Entry:
         """Return an entry for a directory that the archive forgot: as it is below, or a plain one."""
-        folders = self._folders_below(name) if name else ()
-        if not folders:
+        directories = self._directories_below(name) if name else ()
+        if not directories:
             # Of root, whatever --chown says: the archive doesn't speak of it.
             return Entry(name=name, kind=DIRECTORY, mode=0o755, mtime_ns=time_ns())
-        status = os.lstat(folders[0])
-        uid, gid = get_owner(folders[0], status)
+        status = os.lstat(directories[0])
+        uid, gid = get_owner(directories[0], status)
         mode = stat.S_IMODE(status.st_mode)
         mtime_ns = status.st_mtime_ns
         return Entry(name=name, kind=DIRECTORY, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns)
 
-    def _folders_below(self, name: str) -> tuple[str, ...]:
+    def _directories_below(self, name: str) -> tuple[str, ...]:
         if name not in self._below:
             above, _, base = name.rpartition("/")
-            self._below[name] = look_up(self._folders_below(above), base)[1]
+            self._below[name] = look_up(self._directories_below(above), base)[1]
         return self._below[name]
 
     def _follow(self, entry: Entry, path: str) -> str:
@@ -273,7 +273,7 @@ class _Unpacker:
             if stat.S_ISDIR(status.st_mode):
                 make_opaque(f"{parent}/{hidden}")
 
-    def _add_folder(self, entry: Entry, name: str, path: str) -> None:
+    def _add_directory(self, entry: Entry, name: str, path: str) -> None:
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
@@ -285,18 +285,18 @@ class _Unpacker:
                 os.mkdir(path, 0o700)
                 if hides:
                     make_opaque(path)
-        self._folders[name] = path
+        self._directories[name] = path
         self._put_off(entry, path)
 
     def _put_off(self, entry: Entry, path: str) -> None:
-        """Remember what a folder gets in the end. Raises InvalidLayer for more than there is room for."""
+        """Remember what a directory gets in the end. Raises InvalidLayer for more than there is room for."""
         check_cancelled()
         self._late[path] = (entry, self._removals)
         self._attributes += sum(map(len, entry.xattrs.values()))
-        if len(self._late) > _MOST_FOLDERS or self._attributes > _MOST_ATTRIBUTES:
+        if len(self._late) > _MOST_DIRECTORIES or self._attributes > _MOST_ATTRIBUTES:
             raise _refused(
                 entry,
-                f"an archive may have {_MOST_FOLDERS} folders, with {_MOST_ATTRIBUTES >> 20} MiB of attributes",
+                f"an archive may have {_MOST_DIRECTORIES} directories, with {_MOST_ATTRIBUTES >> 20} MiB of attributes",
             )
 
     def _add_file(self, entry: Entry, path: str) -> None:
@@ -319,8 +319,8 @@ class _Unpacker:
 
     def _add_hard_link(self, entry: Entry, path: str) -> None:
         first = self._cleaned(entry, entry.link)
-        folder, _, base = first.rpartition("/")
-        parent = self._folders.get(folder) or self._folder(entry, folder)
+        directory, _, base = first.rpartition("/")
+        parent = self._directories.get(directory) or self._directory(entry, directory)
         source = f"{parent}/{base}"
         try:
             status = os.lstat(source)
@@ -354,24 +354,24 @@ class _Unpacker:
             set_owner(path, entry.uid, entry.gid, fresh=True)
 
     def _forget(self) -> None:
-        """Forget where folders lay: a link that led there is gone, or they are.
+        """Forget where directories lay: a link that led there is gone, or they are.
 
         All of them, as they are soon found again, and looking through them for each link would take the
         square of their number.
         """
-        self._folders = {"": self._root}
+        self._directories = {"": self._root}
 
     def _clear(self, path: str) -> None:
-        """Remove what is at `path`; folders that were in it get nothing more."""
-        is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        """Remove what is at `path`; directories that were in it get nothing more."""
+        is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
         remove_tree(path)
         self._forget()
-        if is_folder:
+        if is_directory:
             self._removals += 1
             self._removed[path] = self._removals
 
     def _is_gone(self, path: str, moment: int) -> bool:
-        """Tell whether a folder was removed after it came, by itself or with one that it lay in."""
+        """Tell whether a directory was removed after it came, by itself or with one that it lay in."""
         while len(path) > len(str(self._rules.link_root)):
             if self._removed.get(path, 0) > moment:
                 return True
@@ -405,9 +405,9 @@ def _set_xattrs(entry: Entry, path: str) -> None:
                 raise
 
 
-def _leaves(folder: str, target: str) -> bool:
-    """Return whether a relative link in `folder` leads out of the root, read as text."""
-    depth = len([part for part in folder.split("/") if part])
+def _leaves(directory: str, target: str) -> bool:
+    """Return whether a relative link in `directory` leads out of the root, read as text."""
+    depth = len([part for part in directory.split("/") if part])
     for part in target.split("/"):
         depth += -1 if part == ".." else part not in ("", ".")
         if depth < 0:

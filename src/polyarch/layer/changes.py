@@ -95,10 +95,10 @@ def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
     yield from _upper_changes(str(upper), "", below)
 
 
-def _upper_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
-    for name, status in _statuses(folder):
-        source, path = f"{folder}/{name}", prefix + name
-        old, old_folders = look_up(below, name) if below else (None, ())
+def _upper_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+    for name, status in _statuses(directory):
+        source, path = f"{directory}/{name}", prefix + name
+        old, old_directories = look_up(below, name) if below else (None, ())
         if is_whiteout(status):
             if old is not None:
                 yield Change(path, None, None)
@@ -107,49 +107,49 @@ def _upper_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator
             yield Change(path, source, status)
         if not stat.S_ISDIR(status.st_mode):
             continue
-        if old_folders and is_opaque(source):
-            yield from _tree_changes(source, path + "/", old_folders)
+        if old_directories and is_opaque(source):
+            yield from _tree_changes(source, path + "/", old_directories)
         else:
-            yield from _upper_changes(source, path + "/", old_folders)
+            yield from _upper_changes(source, path + "/", old_directories)
 
 
-def _tree_changes(folder: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+def _tree_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
     """Walk a whole tree beside the merged `below`; whiteouts in it only say what isn't there."""
     old_names = {name for lower in below for name in _names(lower)}
-    new_names = set(_names(folder))
+    new_names = set(_names(directory))
     for name in sorted(old_names | new_names, key=os.fsencode):
-        source, path = f"{folder}/{name}", prefix + name
-        old, old_folders = look_up(below, name) if name in old_names else (None, ())
+        source, path = f"{directory}/{name}", prefix + name
+        old, old_directories = look_up(below, name) if name in old_names else (None, ())
         status = os.lstat(source) if name in new_names else None
         if status is None or is_whiteout(status):
             if old is not None:
                 yield Change(path, None, None)
             continue
-        is_folder = stat.S_ISDIR(status.st_mode)
+        is_directory = stat.S_ISDIR(status.st_mode)
         if old is None or not _is_same(old, os.lstat(old), source, status):
             yield Change(path, source, status)
-        elif not is_folder and status.st_nlink > 1:
+        elif not is_directory and status.st_nlink > 1:
             yield Change(path, source, status, linked_only=True)
-        if is_folder:
-            yield from _tree_changes(source, path + "/", old_folders)
+        if is_directory:
+            yield from _tree_changes(source, path + "/", old_directories)
 
 
-def _names(folder: str) -> list[str]:
-    names = os.listdir(folder)
+def _names(directory: str) -> list[str]:
+    names = os.listdir(directory)
     # Byte order, as Go sorts; that of str differs for what isn't ASCII.
     names.sort(key=None if "".join(names).isascii() else os.fsencode)
     return names
 
 
-def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+def _statuses(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     """Look at the files of a directory, in byte order; some at once, with the directory open meanwhile.
 
     Not all, as that may be a million; and it isn't left open, as the caller goes on to the directories in it.
     """
-    names = _names(folder)
+    names = _names(directory)
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found = [os.stat(name, dir_fd=descriptor, follow_symlinks=False) for name in some]
         finally:
@@ -212,7 +212,7 @@ class _LayerWriter:
         self._root = str(root)
         self._writer = writer
         self._clamp = clamp
-        self._folders = {""}
+        self._directories = {""}
         self._first_names: dict[tuple[int, int], str] = {}
         self._waiting: dict[tuple[int, int], list[Change]] = {}
 
@@ -226,9 +226,9 @@ class _LayerWriter:
             self._add_file(change, change.source, change.status)
 
     def _add_whiteout(self, path: str) -> None:
-        folder, _, name = path.rpartition("/")
+        directory, _, name = path.rpartition("/")
         self._add_parents(path)
-        hidden = f"{folder}/.wh.{name}" if folder else f".wh.{name}"
+        hidden = f"{directory}/.wh.{name}" if directory else f".wh.{name}"
         self._writer.add(Entry(name=hidden, split=True))
 
     def _add_file(self, change: Change, source: str, status: os.stat_result) -> None:
@@ -251,7 +251,7 @@ class _LayerWriter:
     def _put(self, path: str, source: str, status: os.stat_result, first: str | None) -> None:
         self._add_parents(path)
         if stat.S_ISDIR(status.st_mode):
-            self._folders.add(path)
+            self._directories.add(path)
         if first is not None or not (stat.S_ISREG(status.st_mode) and status.st_size):
             self._writer.add(self._entry(path, source, status, first))
             return
@@ -297,11 +297,11 @@ class _LayerWriter:
         )
 
     def _add_parents(self, path: str) -> None:
-        folder = path.rpartition("/")[0]
-        if folder in self._folders:
+        directory = path.rpartition("/")[0]
+        if directory in self._directories:
             return
-        source = f"{self._root}/{folder}"
-        self._put(folder, source, os.lstat(source), None)
+        source = f"{self._root}/{directory}"
+        self._put(directory, source, os.lstat(source), None)
 
 
 _KINDS = {

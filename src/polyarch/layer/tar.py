@@ -262,8 +262,8 @@ def _time(nanoseconds: int) -> bytes:
 def _pax(name: bytes, records: Mapping[bytes, bytes]) -> bytes:
     """Return the blocks of a PAX header; its own name is the one that Go makes up."""
     body = b"".join([_record(key, records[key]) for key in sorted(records)])
-    folder, _, base = name.rpartition(b"/")
-    parts = [part for part in (folder, b"PaxHeaders.0", base) if part]
+    directory, _, base = name.rpartition(b"/")
+    parts = [part for part in (directory, b"PaxHeaders.0", base) if part]
     own_name = _ascii(b"/".join(parts))[:100].rstrip(b"/")
     head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_field(own_name, 100), 0, 0, 0, len(body), 0)
     tail = b"x%bustar\x0000%b" % (bytes(100), bytes(247))

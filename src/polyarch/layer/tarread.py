@@ -49,7 +49,7 @@ class Limits:
     """Bytes, both of the archive and of all files that it unpacks to, holes included."""
     entries: int = 1 << 22
     depth: int = 400
-    """Folders above an entry: what all that walks the result can bear."""
+    """Directories above an entry: what all that walks the result can bear."""
     name: int = 4095
     """Bytes of a name, and of what a link names: no system call takes more."""
     headers: int = 1 << 20
@@ -191,7 +191,7 @@ class TarReader:
         if len(entry.name) > limits.name or len(entry.link) > limits.name:
             self._fail(f"a name may have {limits.name} bytes")
         if entry.name.count("/") > limits.depth:
-            self._fail(f"it lies in more than {limits.depth} folders, one in another")
+            self._fail(f"it lies in more than {limits.depth} directories, one in another")
 
     def _sparse(self, entry: Entry, block: bytes, kind: str, pending: _Pending) -> Entry:
         self._name = entry.name

@@ -27,7 +27,7 @@ class EngineBuilder:
     """This machine's builder, in a process of its own that lives as long as the `with` block.
 
     Any number of builds may run at a time, each from a thread of its own. Leaving the block cancels
-    those that still run. `root` is the folder of the store; else it is where the command line has it.
+    those that still run. `root` is the directory of the store; else it is where the command line has it.
     """
 
     def __init__(self, *, root: str | os.PathLike[str] | None = None) -> None:

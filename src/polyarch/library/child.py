@@ -82,7 +82,7 @@ class EngineProcess:
 
     def _mind(self, theirs: Channel, environ: Mapping[str, str]) -> None:
         """Start the engine and stay until it has ended: it dies with the thread that started it."""
-        # `-P`: what lies in the current folder is none of the engine's business.
+        # `-P`: what lies in the current directory is none of the engine's business.
         argv = [sys.executable, "-P", "-m", "polyarch.library.server", str(theirs.fileno())]
         try:
             with theirs:

@@ -19,7 +19,7 @@ from polyarch.library.channel import Channel
 from polyarch.library.codec import decode
 from polyarch.library.messages import READY, error_message, event_message, result_message
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.pipeline.build import build_on
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
@@ -33,7 +33,7 @@ def main(descriptor: int) -> int:
     control = Channel(socket.socket(fileno=descriptor))
     try:
         # In the namespaces everyone is root, whose store lies elsewhere.
-        root = state_folder()
+        root = state_directory()
         environ = {**os.environ, "POLYARCH_ROOT": str(root)}
         namespaces = enter_engine()
         with open_engine(root, namespaces, environ) as engine:

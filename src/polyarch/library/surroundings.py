@@ -1,4 +1,4 @@
-"""What only the caller's process knows of a request: its current folder and its variables."""
+"""What only the caller's process knows of a request: its current directory and its variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["settle"]
 _SOURCE = pattern(r"[a-z-]+:(//)?")
 
 
-def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> BuildRequest:
+def settle(request: BuildRequest, directory: str, environ: Mapping[str, str]) -> BuildRequest:
     """Return the request with all paths absolute and secrets of variables read.
 
     The engine may have been started elsewhere. Raises InputError for an output to standard output,
@@ -23,7 +23,7 @@ def settle(request: BuildRequest, folder: str, environ: Mapping[str, str]) -> Bu
     """
 
     def absolute(path: str) -> str:
-        return os.path.join(folder, path) if path not in {"", "-"} else path
+        return os.path.join(directory, path) if path not in {"", "-"} else path
 
     def located(place: str) -> str:
         return place if is_address(place) else absolute(place)

@@ -1,4 +1,4 @@
-"""Files of build contexts -> folders: the engine reads those, for as long as the build lasts."""
+"""Files of build contexts -> directories: the engine reads those, for as long as the build lasts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["written_contexts"]
 
 @contextmanager
 def written_contexts(request: BuildRequest) -> Iterator[BuildRequest]:
-    """Give the request with folders in the place of files; they are gone after the block.
+    """Give the request with directories in the place of files; they are gone after the block.
 
     Raises InputError for a file that can't be read, or two names that can't both be files.
     """
@@ -25,20 +25,20 @@ def written_contexts(request: BuildRequest) -> Iterator[BuildRequest]:
         yield request
         return
     with ExitStack() as stack:
-        folders = {
+        directories = {
             name: stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-context-"))
             for name in request.context_files
         }
         for name, files in request.context_files.items():
-            _write(Path(folders[name]), files)
-        main = folders.pop("", request.context)
-        contexts = {**request.build_contexts, **folders}
+            _write(Path(directories[name]), files)
+        main = directories.pop("", request.context)
+        contexts = {**request.build_contexts, **directories}
         yield replace(request, context=main, build_contexts=contexts, context_files={})
 
 
-def _write(folder: Path, files: Sequence[ContextFile]) -> None:
+def _write(directory: Path, files: Sequence[ContextFile]) -> None:
     for each in files:
-        path = folder / each.name
+        path = directory / each.name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if each.data is None:

@@ -1,4 +1,4 @@
-"""Mounts below a folder, here and in other processes' namespaces: what should have ended with a build.
+"""Mounts below a directory, here and in other processes' namespaces: what should have ended with a build.
 
 Source: proc_pid_mountinfo(5). Only processes that the caller may look at are seen; call it outside of the
 engine, whose /proc shows nothing but the engine.
@@ -26,15 +26,15 @@ class MountedBelow:
     process: int = 0
 
 
-def mounts_below(folder: Path, proc: str = "/proc") -> tuple[MountedBelow, ...]:
-    """Return all mounts below `folder`, those of the caller first, each once."""
-    found: dict[str, int] = dict.fromkeys(_below(folder, f"{proc}/self/mountinfo"), 0)
+def mounts_below(directory: Path, proc: str = "/proc") -> tuple[MountedBelow, ...]:
+    """Return all mounts below `directory`, those of the caller first, each once."""
+    found: dict[str, int] = dict.fromkeys(_below(directory, f"{proc}/self/mountinfo"), 0)
     seen = {_namespace(f"{proc}/self")}
     for name in sorted(filter(str.isdecimal, os.listdir(proc)), key=int):
         namespace = _namespace(f"{proc}/{name}")
         if namespace and namespace not in seen:
             seen.add(namespace)
-            for path in _below(folder, f"{proc}/{name}/mountinfo"):
+            for path in _below(directory, f"{proc}/{name}/mountinfo"):
                 found.setdefault(path, int(name))
     return tuple(MountedBelow(path=Path(path), process=pid) for path, pid in found.items())
 
@@ -45,8 +45,8 @@ def _namespace(process: str) -> str:
     return ""
 
 
-def _below(folder: Path, mountinfo: str) -> Iterator[str]:
-    prefix = f"{folder}/"
+def _below(directory: Path, mountinfo: str) -> Iterator[str]:
+    prefix = f"{directory}/"
     with suppress(OSError), open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             path = line.split(" ")[4]

@@ -24,10 +24,10 @@ _COMPLAINTS = ("Invalid argument", "setgroups", "set groups", "initgroups")
 
 @frozen
 class IdTrouble:
-    """Why steps have only the user's own id, and the command that mends it."""
+    """Why steps have only the user's own id, and the command that fixes it."""
 
     text: str
-    mend: str
+    fix: str
 
 
 def find_id_trouble(names: tuple[str, ...]) -> IdTrouble | None:
@@ -39,14 +39,14 @@ def find_id_trouble(names: tuple[str, ...]) -> IdTrouble | None:
     if not all(counts):
         return IdTrouble(
             text="only your own: steps can't use other users, as most packages' installers want to",
-            mend=f"sudo {MORE_IDS} {names[-1]}",
+            fix=f"sudo {MORE_IDS} {names[-1]}",
         )
-    folders = os.environ.get("PATH", os.defpath).split(":")
+    directories = os.environ.get("PATH", os.defpath).split(":")
     for tool in ("newuidmap", "newgidmap"):
-        if not any(os.access(os.path.join(folder, tool), os.X_OK) for folder in folders):
+        if not any(os.access(os.path.join(directory, tool), os.X_OK) for directory in directories):
             return IdTrouble(
                 text=f"{min(counts)} subordinate ids can't be used without {tool}",
-                mend="sudo apt-get install uidmap",
+                fix="sudo apt-get install uidmap",
             )
     return None
 
@@ -62,8 +62,8 @@ def id_hint(lines: Iterable[str]) -> str:
     if not any(complaint in line for line in lines for complaint in _COMPLAINTS):
         return ""
     trouble = find_id_trouble(subid_names(int(maps[0][1])))
-    mend = trouble.mend if trouble is not None else "polyarch doctor says more"
-    return f"steps have no user ids but your own here, which chown and su can't do without: {mend}"
+    fix = trouble.fix if trouble is not None else "polyarch doctor says more"
+    return f"steps have no user ids but your own here, which chown and su can't do without: {fix}"
 
 
 def _read(path: str) -> str:

@@ -59,7 +59,7 @@ _PASSED_ON = frozenset(
 _SAME = 0.5
 """Seconds within which two interrupts are the same one."""
 _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
-_EMPTY_FOLDERS_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
+_EMPTY_DIRECTORIES_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
 
 
 @frozen
@@ -98,7 +98,7 @@ def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
     """Go on as the engine in a child; the calling process only waits, and never returns.
 
     To be called before any thread starts. `rootless` None means: if it is needed. Raises
-    NamespaceForbidden, in the calling process, with what forbids it and the command that mends it.
+    NamespaceForbidden, in the calling process, with what forbids it and the command that fixes it.
     """
     rootless = needs_user_namespace() if rootless is None else rootless
     if len(os.listdir("/proc/self/task")) > 1:
@@ -249,8 +249,8 @@ def _map_everyone(reader: int, writer: int) -> NoReturn:
 
 
 def _which(name: str) -> str:
-    for folder in os.environ.get("PATH", os.defpath).split(":"):
-        path = os.path.join(folder, name)
+    for directory in os.environ.get("PATH", os.defpath).split(":"):
+        path = os.path.join(directory, name)
         if os.access(path, os.X_OK):
             return path
     return ""
@@ -270,7 +270,9 @@ def _proc_is_mountable() -> bool:
     """
     mounts = [line.split(" ")[4] for line in _read("/proc/self/mountinfo").splitlines()]
     covered = [
-        path for path in mounts if path.startswith("/proc/") and path not in _EMPTY_FOLDERS_OF_PROC
+        path
+        for path in mounts
+        if path.startswith("/proc/") and path not in _EMPTY_DIRECTORIES_OF_PROC
     ]
     return "/proc" in mounts and not covered
 

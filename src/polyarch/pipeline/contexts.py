@@ -33,7 +33,7 @@ MAX_DOCKERFILE = 2 << 20
 _WEB = ("http://", "https://")
 _IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
-    "--build-context {name}=... names a folder, a repository, a web address, an image as docker-image://, "
+    "--build-context {name}=... names a directory, a repository, a web address, an image as docker-image://, "
     "or a layout as oci-layout://"
 )
 _ARCHIVE_MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
@@ -54,9 +54,9 @@ def _is_tar(header: bytes) -> bool:
 
 @frozen
 class MainContext:
-    """The main build context: a folder of this machine, or something fetched, or nothing at all."""
+    """The main build context: a directory of this machine, or something fetched, or nothing at all."""
 
-    folder: Path | None = None
+    directory: Path | None = None
     fetched: Fetched | None = None
 
 
@@ -68,19 +68,19 @@ class ContextTrees(Mapping[str, SourceTree]):
 
     def __init__(
         self,
-        folders: Mapping[str, SourceTree],
+        directories: Mapping[str, SourceTree],
         addresses: Mapping[str, str],
         fetch: Callable[[str], Fetched | None],
     ) -> None:
-        self._folders = folders
+        self._directories = directories
         self._addresses = addresses
         self._fetch = fetch
         self._lock = threading.Lock()
         self.fetched: dict[str, Fetched] = {}
 
     def __getitem__(self, name: str) -> SourceTree:
-        if name in self._folders:
-            return self._folders[name]
+        if name in self._directories:
+            return self._directories[name]
         with self._lock:
             if name not in self.fetched:
                 address = self._addresses[name]
@@ -91,10 +91,10 @@ class ContextTrees(Mapping[str, SourceTree]):
             return self.fetched[name].tree
 
     def __contains__(self, name: object) -> bool:
-        return name in self._folders or name in self.fetched or name in self._addresses
+        return name in self._directories or name in self.fetched or name in self._addresses
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._folders, **self.fetched, **self._addresses})
+        return iter({**self._directories, **self.fetched, **self._addresses})
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -133,7 +133,7 @@ class Contexts:
 
 @frozen
 class Loader:
-    """Reads what one request names. `fetcher` is made for contexts that aren't folders."""
+    """Reads what one request names. `fetcher` is made for contexts that aren't directories."""
 
     request: BuildRequest
     index: StatIndex
@@ -146,7 +146,7 @@ class Loader:
         if request.context != "-":
             fetched = self._fetched(request.context)
             return MainContext(
-                folder=None if fetched else _folder(request.context), fetched=fetched
+                directory=None if fetched else _directory(request.context), fetched=fetched
             )
         # A library's caller may give the Dockerfile alone: "-" for both.
         if request.dockerfile == "-" or not _is_archive(request.stdin):
@@ -176,9 +176,9 @@ class Loader:
         is_here = os.path.isabs(request.dockerfile) and request.context != "-"
         if main.fetched is not None and not is_here:
             return self._of_fetched(main.fetched)
-        return self._of_folder(_dockerfile_path(main.folder, request))
+        return self._of_directory(_dockerfile_path(main.directory, request))
 
-    def _of_folder(self, path: Path) -> SourceText:
+    def _of_directory(self, path: Path) -> SourceText:
         request = self.request
         try:
             data = _read(path, "Dockerfile")
@@ -192,8 +192,8 @@ class Loader:
 
     def _of_fetched(self, fetched: Fetched) -> SourceText:
         name = fetched.dockerfile or self.request.dockerfile or DEFAULT_NAME
-        folder, base = os.path.split(name)
-        lower = os.path.join(folder, base.lower())
+        directory, base = os.path.split(name)
+        lower = os.path.join(directory, base.lower())
         if base == DEFAULT_NAME and not fetched.has(name) and fetched.has(lower):
             name = lower
         data = fetched.read(name, MAX_DOCKERFILE)
@@ -205,26 +205,26 @@ class Loader:
 
     def contexts(self, main: MainContext) -> Contexts:
         """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
-        folders: dict[str, tuple[Path, Matcher | None]] = {}
-        if main.folder is not None:
-            path = _dockerfile_path(main.folder, self.request)
-            folders[MAIN_NAME] = (main.folder, _matcher(main.folder, path, self.request))
+        directories: dict[str, tuple[Path, Matcher | None]] = {}
+        if main.directory is not None:
+            path = _dockerfile_path(main.directory, self.request)
+            directories[MAIN_NAME] = (main.directory, _matcher(main.directory, path, self.request))
         elif main.fetched is None:
-            folders[MAIN_NAME] = (self.empty, None)
+            directories[MAIN_NAME] = (self.empty, None)
         named = self._named()
-        folders |= {
-            name: (folder, _matcher(folder, None, self.request))
-            for name, folder in named.folders.items()
+        directories |= {
+            name: (directory, _matcher(directory, None, self.request))
+            for name, directory in named.directories.items()
         }
         opened, digests = {}, []
-        for name, (folder, matcher) in folders.items():
-            known = ContextDigests(self.index, folder.resolve())
+        for name, (directory, matcher) in directories.items():
+            known = ContextDigests(self.index, directory.resolve())
             digests.append(known)
-            opened[name] = open_context(folder, matcher, known)
+            opened[name] = open_context(directory, matcher, known)
         trees = ContextTrees(opened, named.addresses, lambda address: self.fetcher().named(address))
         if main.fetched is not None:
             trees.fetched[MAIN_NAME] = main.fetched
-        matcher = folders[MAIN_NAME][1] if MAIN_NAME in folders else None
+        matcher = directories[MAIN_NAME][1] if MAIN_NAME in directories else None
         return Contexts(
             trees=trees,
             digests=tuple(digests),
@@ -247,9 +247,9 @@ class Loader:
             elif is_address(value) and not Path(value).is_dir():
                 named.addresses[key] = value
             else:
-                named.folders[key] = _named_folder(key, value)
+                named.directories[key] = _named_directory(key, value)
         # That name always means the main one.
-        named.folders.pop(MAIN_NAME, None)
+        named.directories.pop(MAIN_NAME, None)
         named.addresses.pop(MAIN_NAME, None)
         return named
 
@@ -258,13 +258,13 @@ class Loader:
 class _Named:
     """The named contexts of a request by name, sorted by what they are."""
 
-    folders: dict[str, Path] = field(default_factory=dict)
+    directories: dict[str, Path] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
 
 
 def _read(path: Path, kind: str) -> bytes:
-    """Read a regular file; a link of its name leads no further than its folder.
+    """Read a regular file; a link of its name leads no further than its directory.
 
     So a Dockerfile of somebody else doesn't show what else is on this machine, in errors or in an image.
     Raises InputError for what is no such file or too large for its `kind`, OSError.
@@ -272,31 +272,31 @@ def _read(path: Path, kind: str) -> bytes:
     return read_small(path.name, MAX_DOCKERFILE, kind, root=path.parent)
 
 
-def _dockerfile_path(folder: Path | None, request: BuildRequest) -> Path:
-    path = Path(request.dockerfile) if request.dockerfile else (folder or Path()) / DEFAULT_NAME
+def _dockerfile_path(directory: Path | None, request: BuildRequest) -> Path:
+    path = Path(request.dockerfile) if request.dockerfile else (directory or Path()) / DEFAULT_NAME
     lower = path.with_name(DEFAULT_NAME.lower())
     # `Dockerfile` may be written small, wherever it is.
     return lower if path.name == DEFAULT_NAME and not path.exists() and lower.exists() else path
 
 
-def _folder(context: str) -> Path:
+def _directory(context: str) -> Path:
     scheme, has_scheme, _ = context.partition("://")
     if has_scheme:
         raise InputError(
             f"a build context can't be of the kind {scheme}://",
-            hint="name a folder, a repository or a web address",
+            hint="name a directory, a repository or a web address",
         )
     path = Path(context)
     if not path.is_dir():
-        problem = "is no folder" if path.exists() else "not found"
+        problem = "is no directory" if path.exists() else "not found"
         raise ContextNotFound(
             f'unable to prepare context: path "{context}" {problem}',
-            hint="the last argument is the folder of the build context, often a single dot",
+            hint="the last argument is the directory of the build context, often a single dot",
         )
     return path
 
 
-def _named_folder(name: str, value: str) -> Path:
+def _named_directory(name: str, value: str) -> Path:
     kind = value.partition(":")[0]
     if kind in {"target", "input"} and not Path(value).exists():
         raise ContextNotFound(
@@ -313,9 +313,9 @@ def _named_folder(name: str, value: str) -> Path:
     return path
 
 
-def _matcher(folder: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
+def _matcher(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
     """Read the ignore file: that of the Dockerfile if there is one, else the context's."""
-    candidates = [folder / ".dockerignore"]
+    candidates = [directory / ".dockerignore"]
     if dockerfile is not None and request.dockerfile != "-":
         candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
     for path in candidates:

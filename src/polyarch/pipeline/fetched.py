@@ -1,7 +1,7 @@
-"""Build contexts that aren't folders of this machine.
+"""Build contexts that aren't directories of this machine.
 
 They are repositories, files and archives of web servers, and archives on standard input;
-fetched before the Dockerfile is read, since it may be in them. Other than in a folder, owners are those
+fetched before the Dockerfile is read, since it may be in them. Other than in a directory, owners are those
 that an archive has, and there is no ignore file. Source: BuildKit's handling of remote contexts.
 """
 
@@ -67,14 +67,14 @@ class Fetched:
 
 @frozen
 class Fetcher:
-    """Brings contexts here; `folder` names a fresh folder in the store.
+    """Brings contexts here; `directory` names a fresh directory in the store.
 
     `keep_git_dir` says that the main context keeps its `.git` even if its address doesn't say so,
     `is_dated` that its files get the time of the commit.
     """
 
     remote: RemoteSources
-    folder: Callable[[], Path]
+    directory: Callable[[], Path]
     sink: Sink
     cancel: CancelToken
     keep_git_dir: bool = False
@@ -122,7 +122,7 @@ class Fetcher:
 
     def _downloaded(self, address: str) -> Fetched:
         file = self.remote.file(HttpOp(url=address, filename=_FILE_NAME), self.cancel)
-        tree = SourceTree(root=file.folder)
+        tree = SourceTree(root=file.directory)
         return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME)
 
     def date(self, op: HttpOp | GitOp) -> int | None:
@@ -134,15 +134,15 @@ class Fetcher:
 
     def archive(self, data: bytes) -> Fetched | None:
         """Unpack an archive that was read from standard input; None if it is none."""
-        folder = self.folder()
-        folder.mkdir()
-        path = folder / _FILE_NAME
+        directory = self.directory()
+        directory.mkdir()
+        path = directory / _FILE_NAME
         path.write_bytes(data)
         tree = self._unpacked(path)
         return None if tree is None else Fetched(tree=tree)
 
     def _unpacked(self, path: Path) -> SourceTree | None:
-        root = self.folder()
+        root = self.directory()
         root.mkdir()
         return SourceTree(root=root) if unpack_archive(path, root, "/", None, []) else None
 

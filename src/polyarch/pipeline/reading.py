@@ -138,15 +138,15 @@ def _loader(
     engine: Engine, request: BuildRequest, remote: RemoteSources, sink: Sink, cancel: CancelToken
 ) -> Loader:
     def fetcher() -> Fetcher:
-        from polyarch.pipeline.fetched import Fetcher  # noqa: PLC0415 - folders need nothing of it
+        from polyarch.pipeline.fetched import Fetcher  # noqa: PLC0415 - directories need nothing of it
 
-        def folder() -> Path:
+        def directory() -> Path:
             return engine.store.temporary("context")
 
         args = request.build_args
         return Fetcher(
             remote=remote,
-            folder=folder,
+            directory=directory,
             sink=sink,
             cancel=cancel,
             keep_git_dir=bool(find_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
@@ -251,10 +251,10 @@ def _device_granter(
             Wish,
             find_devices,
             parse_grants,
-            spec_folders,
+            spec_directories,
         )
 
         wishes = [Wish(name=each.name, required=each.required) for each in devices]
-        return find_devices(spec_folders(environ)).grant(wishes, parse_grants(request.allow))
+        return find_devices(spec_directories(environ)).grant(wishes, parse_grants(request.allow))
 
     return grant

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyarch.errors import InputError, MachineError
-from polyarch.paths import docker_config_folder
+from polyarch.paths import docker_config_directory
 from polyarch.record import field, frozen
 
 __all__ = ["ANONYMOUS", "HUB_HOSTS", "HUB_KEY", "Credential", "Credentials", "RunHelper"]
@@ -81,7 +81,7 @@ class Credentials:
             if found is not None:
                 return found
         if self._config is None:
-            self._config = _read(docker_config_folder(self._environ) / "config.json")
+            self._config = _read(docker_config_directory(self._environ) / "config.json")
         config = self._config
         helper = config.get("credHelpers", {}).get(key) or config.get("credsStore")
         if helper:
@@ -95,7 +95,7 @@ class Credentials:
                 return ANONYMOUS
             raise MachineError(
                 f"can't get the credentials of {key}: {done}",
-                hint="mend or remove the credential helper in Docker's config.json",
+                hint="fix or remove the credential helper in Docker's config.json",
             )
         answer = _object(done.stdout.decode(errors="replace"), program)
         user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polyarch.errors import InputError, MachineError
-from polyarch.paths import docker_config_folder, replacing
+from polyarch.paths import docker_config_directory, replacing
 from polyarch.process import run
 from polyarch.registry.credentials import HUB_HOSTS, HUB_KEY
 
@@ -66,8 +66,8 @@ def erase(environ: Mapping[str, str], key: str) -> bool:
 
 
 def _path(environ: Mapping[str, str]) -> Path:
-    # People keep it as a link into a folder of their own, and that should stay so.
-    return Path(os.path.realpath(docker_config_folder(environ) / "config.json"))
+    # People keep it as a link into a directory of their own, and that should stay so.
+    return Path(os.path.realpath(docker_config_directory(environ) / "config.json"))
 
 
 def _helper(config: Json, key: str) -> str:
@@ -81,7 +81,7 @@ def _run_helper(program: str, verb: str, data: bytes, environ: Mapping[str, str]
         said = ended.stdout.decode(errors="replace").strip()
         raise MachineError(
             f"{program} can't {verb} the credentials: {said or ended}",
-            hint="mend or remove the credential helper in docker's config.json",
+            hint="fix or remove the credential helper in docker's config.json",
         )
 
 

@@ -2,7 +2,7 @@
 
 The settings are those of BuildKit's `buildkitd.toml`, `[registry."docker.io"]` with `mirrors`, `http`,
 `insecure`, `ca`, `keypair` and `tlsconfigdir`. They are read from `registries.toml` in polyarch's
-configuration folder and, for those who come from BuildKit, from `buildkitd.toml`; the former wins.
+configuration directory and, for those who come from BuildKit, from `buildkitd.toml`; the former wins.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
-from polyarch.paths import config_folder
+from polyarch.paths import config_directory
 from polyarch.record import frozen
 
 __all__ = ["Host", "Hosts", "load_hosts"]
@@ -50,7 +50,7 @@ class _Settings:
     insecure: bool = False
     authorities: tuple[Path, ...] = ()
     keypairs: tuple[tuple[Path, Path], ...] = ()
-    folders: tuple[Path, ...] = ()
+    directories: tuple[Path, ...] = ()
 
 
 class Hosts:
@@ -80,8 +80,8 @@ class Hosts:
     def _host(self, name: str, prefix: str, namespace: str) -> Host:
         settings = self._settings.get(name, _Settings())
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
-        for folder in (self._certificates / name, *settings.folders):
-            more, pairs = _certificates(folder)
+        for directory in (self._certificates / name, *settings.directories):
+            more, pairs = _certificates(directory)
             authorities += more
             keypairs += pairs
         endpoint = Endpoint(
@@ -105,7 +105,7 @@ def load_hosts(
     environ: Mapping[str, str] = os.environ, certificates: Path = _DOCKER_CERTIFICATES
 ) -> Hosts:
     """Read the settings of this user. Raises InputError naming the file."""
-    own = config_folder(environ)
+    own = config_directory(environ)
     buildkit = Path("/etc/buildkit") if os.geteuid() == 0 else own.parent / "buildkit"
     settings: dict[str, _Settings] = {}
     for path in (buildkit / "buildkitd.toml", own / "registries.toml"):
@@ -140,7 +140,7 @@ def _parse(table: Mapping[str, object]) -> _Settings:
         insecure=bool(table.get("insecure", False)),
         authorities=tuple(map(Path, _texts(table, "ca"))),
         keypairs=tuple(_keypairs(table.get("keypair", []))),
-        folders=tuple(map(Path, _texts(table, "tlsconfigdir"))),
+        directories=tuple(map(Path, _texts(table, "tlsconfigdir"))),
     )
 
 
@@ -157,12 +157,12 @@ def _keypairs(tables: object) -> list[tuple[Path, Path]]:
     return [(Path(table["cert"]), Path(table["key"])) for table in tables]
 
 
-def _certificates(folder: Path) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """Return the CAs and the client certificates in a folder laid out as Docker has it."""
+def _certificates(directory: Path) -> tuple[list[Path], list[tuple[Path, Path]]]:
+    """Return the CAs and the client certificates in a directory laid out as Docker has it."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(os.listdir(directory))
     except OSError:
         return [], []  # the usual case
-    authorities = [folder / name for name in names if name.endswith(".crt")]
-    clients = [folder / name for name in names if name.endswith(".cert")]
+    authorities = [directory / name for name in names if name.endswith(".crt")]
+    clients = [directory / name for name in names if name.endswith(".cert")]
     return authorities, [(client, client.with_suffix(".key")) for client in clients]

@@ -36,9 +36,9 @@ class Cause:
         base          the image that it stands on
         revision      the commit of a repository
         changed       a file's content; values are the beginnings of digests, or sizes
-        mode, owner   of a file or a folder
-        type          a file is a folder now, or the like
-        added, removed, renamed   a file or a folder
+        mode, owner   of a file or a directory
+        type          a file is a directory now, or the like
+        added, removed, renamed   a file or a directory
         content       files, and which is no longer known, or how; `old` says why
         order         it stands on another step than before
         again         an earlier step was run again since, and gave another result

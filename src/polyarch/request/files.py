@@ -1,4 +1,4 @@
-"""Build contexts that aren't folders: files by name, given as bytes or as paths of files."""
+"""Build contexts that aren't directories: files by name, given as bytes or as paths of files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Files = Mapping[str, bytes | os.PathLike[str]]
 def split_contexts(
     contexts: Mapping[str, str | os.PathLike[str] | Files],
 ) -> tuple[dict[str, str], dict[str, tuple[ContextFile, ...]]]:
-    """Return the contexts that are folders, or somewhere else, and those that are files, by name.
+    """Return the contexts that are directories, or somewhere else, and those that are files, by name.
 
-    Raises InputError for names of files that lead out of a folder.
+    Raises InputError for names of files that lead out of a directory.
     """
-    folders: dict[str, str] = {}
+    directories: dict[str, str] = {}
     files: dict[str, tuple[ContextFile, ...]] = {}
     for name, value in contexts.items():
         if isinstance(value, Mapping):
             files[name] = tuple(_file(each, source) for each, source in value.items())
         else:
-            folders[name] = os.fspath(value)
-    return folders, files
+            directories[name] = os.fspath(value)
+    return directories, files
 
 
 def _file(name: str, source: bytes | os.PathLike[str]) -> ContextFile:

@@ -36,7 +36,7 @@ def make_request(
 ) -> BuildRequest:
     """Understand what is asked for. Raises InputError and its kin.
 
-    `context` is a folder, files by name, or "-" for none. Paths stay as they are.
+    `context` is a directory, files by name, or "-" for none. Paths stay as they are.
     """
     known = BuildRequest.__annotations__.keys() - {"context_files"} | _WISHES
     unknown = options.keys() - known
@@ -45,20 +45,20 @@ def make_request(
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(several(options.get("tags", ())))
-    folders, files = split_contexts({**options.get("build_contexts", {}), "": context})
+    directories, files = split_contexts({**options.get("build_contexts", {}), "": context})
     network = _network(options.get("network", ""))
     allowed = several(options.get("allow", ()))
     if network == "host":
         allowed = (*allowed, "network.host")
     return BuildRequest(
-        context=folders.pop("", ""),
+        context=directories.pop("", ""),
         dockerfile=os.fspath(options.get("dockerfile", "")),
         stdin=options.get("stdin", b""),
         platforms=read_platforms(options.get("platforms", ())),
         tags=tags,
         target=options.get("target", ""),
         build_args=dict(options.get("build_args", {})),
-        build_contexts=folders,
+        build_contexts=directories,
         context_files=files,
         labels=dict(options.get("labels", {})),
         outputs=_outputs(tags, options),

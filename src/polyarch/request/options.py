@@ -32,7 +32,7 @@ class BuildOptions(TypedDict, total=False):
     """The stage to build; else the last."""
     build_args: Mapping[str, str]
     build_contexts: Mapping[str, str | os.PathLike[str] | Files]
-    """More build contexts by name: folders, what `--build-context` knows, or files by their names."""
+    """More build contexts by name: directories, what `--build-context` knows, or files by their names."""
     labels: Mapping[str, str]
     outputs: Sequence[Output]
     """Where the result goes; else it is an image in the local store."""

@@ -86,7 +86,7 @@ def check_places(outputs: Iterable[Output]) -> None:
         if output.type not in {"local", "tar", "oci", "docker"}:
             continue
         if output.type == "local" or find_bool(output.attributes.get("tar", "true")) is False:
-            _check_folder(output)
+            _check_directory(output)
         elif output.destination == "-" or (not output.destination and output.type != "docker"):
             _check_stream(output, is_taken=is_taken)
             is_taken = True
@@ -94,8 +94,8 @@ def check_places(outputs: Iterable[Output]) -> None:
             _check_file(output.destination)
 
 
-def _check_folder(output: Output) -> None:
-    hint = "name a folder: dest=FOLDER"
+def _check_directory(output: Output) -> None:
+    hint = "name a directory: dest=DIRECTORY"
     if not output.destination:
         raise InputError(f"dest is required for {output.type} exporter", hint=hint)
     if output.destination == "-":

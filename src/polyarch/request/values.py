@@ -17,7 +17,7 @@ _ADDRESS = pattern(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IG
 
 
 def is_address(context: str) -> bool:
-    """Tell whether a build context is somewhere else, and no folder."""
+    """Tell whether a build context is somewhere else, and no directory."""
     # Most are paths, and the first of them is all that the expression would be compiled for: 0.4 ms.
     may_be = ":" in context or "github.com/" in context.lower()
     return may_be and _ADDRESS.match(context) is not None
@@ -56,7 +56,7 @@ class Secret:
 
 @frozen
 class ContextFile:
-    """A file of a build context that is no folder: its content, or the path to copy it from."""
+    """A file of a build context that is no directory: its content, or the path to copy it from."""
 
     name: str
     data: bytes | None = field(default=None, repr=False)
@@ -65,14 +65,14 @@ class ContextFile:
 
 @frozen
 class BuildRequest:
-    """One build. Paths are as the user gave them, relative to the current folder.
+    """One build. Paths are as the user gave them, relative to the current directory.
 
-    `context` is a folder, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
+    `context` is a directory, "-" or an address; `dockerfile` is a path, "-", or "" for `Dockerfile` in
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
-    `context_files` are contexts that are no folders, by name ("" is the main one), which only the library takes;
+    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `annotations` are type, platform ("" for all), key and value.
     """
 

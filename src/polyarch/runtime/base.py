@@ -52,14 +52,14 @@ class Runtime(Protocol):
         self,
         step: Step,
         *,
-        folder: Path,
+        directory: Path,
         on_output: OnOutput,
         cancel: CancelToken,
         talk: Talk = SILENCE,
     ) -> Ended:
         """Run `step` to its end; nothing of it is left when this returns or raises.
 
-        The step's root is that of no other running step. `folder` is an empty one for the runtime's
+        The step's root is that of no other running step. `directory` is an empty one for the runtime's
         own files. `on_output` is called in the calling
         thread. Raises Cancelled, with every process of the step dead, once `cancel` is set; and
         NoRuntime if the machine refuses what a step needs.

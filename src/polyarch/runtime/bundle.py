@@ -2,12 +2,12 @@
 
 A mount needs something to be mounted on. What is missing in the root is made before the step and
 removed after it if it is still empty, with the times of the parents as they were before each: nothing of
-it gets into the layer, and what the step itself does to those folders shows. `/dev`, `/proc` and `/sys`
+it gets into the layer, and what the step itself does to those directories shows. `/dev`, `/proc` and `/sys`
 stay, as BuildKit leaves them, unless a mount of the RUN is there or below.
 
 The root is hostile: it is walked by descriptors, one name at a time, so that no link leads out of it. The
-folders in which something was made are held open, and what is removed is the very inode that was made, in
-the folder where it was made, wherever the step has moved that.
+directories in which something was made are held open, and what is removed is the very inode that was made, in
+the directory where it was made, wherever the step has moved that.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.oci import SYSTEM_FOLDERS
+from polyarch.runtime.oci import SYSTEM_DIRECTORIES
 from polyarch.runtime.step import SHM, Bind, Step
 
 __all__ = ["MountPoint", "mount_points", "plan_mount_points", "write_bundle"]
 
 _MAX_LINKS = 40
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @frozen
@@ -40,12 +40,12 @@ class MountPoint:
     """
 
     path: str
-    is_folder: bool
+    is_directory: bool
     stays: bool = False
 
     def describe(self) -> str:
         """Say in one line what will be made if it is missing."""
-        return f"{'folder' if self.is_folder else 'file'} {self.path}"
+        return f"{'directory' if self.is_directory else 'file'} {self.path}"
 
 
 def _system_points(asked: Sequence[str]) -> list[MountPoint]:
@@ -53,10 +53,10 @@ def _system_points(asked: Sequence[str]) -> list[MountPoint]:
     return [
         MountPoint(
             path=path,
-            is_folder=True,
+            is_directory=True,
             stays=not any(f"{target}/".startswith(f"{path}/") for target in asked),
         )
-        for path in SYSTEM_FOLDERS
+        for path in SYSTEM_DIRECTORIES
     ]
 
 
@@ -70,12 +70,12 @@ def plan_mount_points(step: Step) -> tuple[MountPoint, ...]:
     if "/proc" in targets:
         raise Refused("nothing can be mounted on /proc: programs need the real one")
     plan = _system_points([*targets, *([SHM] if step.shm_size else [])])
-    before = list(SYSTEM_FOLDERS)
+    before = list(SYSTEM_DIRECTORIES)
     for target, mount in targets.items():
-        if target in SYSTEM_FOLDERS or any(target.startswith(f"{each}/") for each in before):
+        if target in SYSTEM_DIRECTORIES or any(target.startswith(f"{each}/") for each in before):
             continue
-        is_folder = not isinstance(mount, Bind) or os.path.isdir(mount.source)
-        plan.append(MountPoint(path=target, is_folder=is_folder))
+        is_directory = not isinstance(mount, Bind) or os.path.isdir(mount.source)
+        plan.append(MountPoint(path=target, is_directory=is_directory))
         before.append(target)
     return tuple(plan)
 
@@ -85,7 +85,7 @@ def mount_points(step: Step) -> Iterator[tuple[str, ...]]:
     """Make the missing mount points of `step` for the time of the block; give what was made.
 
     That is paths inside the root, without links, parents first. Raises StoreError if the root can't be
-    written to, Refused if `/dev`, `/proc` or `/sys` is no folder, and as `plan_mount_points` does.
+    written to, Refused if `/dev`, `/proc` or `/sys` is no directory, and as `plan_mount_points` does.
     """
     with contextlib.ExitStack() as opened:
         maker = _Maker(step.rootfs, opened)
@@ -104,9 +104,9 @@ def mount_points(step: Step) -> Iterator[tuple[str, ...]]:
 
 @frozen
 class _Made:
-    """Something that was made: its name in a folder that is held open, and its own inode, held as well."""
+    """Something that was made: its name in a directory that is held open, and its own inode, held as well."""
 
-    folder: int
+    directory: int
     name: str
     held: int
     path: str
@@ -114,7 +114,7 @@ class _Made:
 
     def is_there(self) -> bool:
         """Tell whether the name still stands for the inode, and there is nothing in that."""
-        now = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+        now = os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
         made = os.stat(self.held)
         same = (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino)
         return same and (stat.S_ISDIR(made.st_mode) or made.st_size == 0)
@@ -123,23 +123,23 @@ class _Made:
         """Remove it if it is as it was made."""
         with contextlib.suppress(OSError):
             if self.is_there():
-                is_folder = stat.S_ISDIR(os.stat(self.held).st_mode)
-                (os.rmdir if is_folder else os.unlink)(self.name, dir_fd=self.folder)
+                is_directory = stat.S_ISDIR(os.stat(self.held).st_mode)
+                (os.rmdir if is_directory else os.unlink)(self.name, dir_fd=self.directory)
 
 
 class _Times:
-    """When a folder, which is held open, was read and changed last."""
+    """When a directory, which is held open, was read and changed last."""
 
-    def __init__(self, folder: int) -> None:
-        status = os.stat(folder)
-        self.folder = folder
+    def __init__(self, directory: int) -> None:
+        status = os.stat(directory)
+        self.directory = directory
         self.inode = (status.st_dev, status.st_ino)
         self._moments = (status.st_atime_ns, status.st_mtime_ns)
 
     def set_back(self) -> None:
         """Give it these times again."""
         with contextlib.suppress(OSError):
-            os.utime(self.folder, ns=self._moments)
+            os.utime(self.directory, ns=self._moments)
 
 
 class _Maker:
@@ -159,13 +159,13 @@ class _Maker:
         return descriptor
 
     def make(self, point: MountPoint) -> None:
-        """Make a mount point and the folders on the way to it, as far as they are missing.
+        """Make a mount point and the directories on the way to it, as far as they are missing.
 
-        Links are followed as the step would follow them, except to a system folder. Raises StoreError,
+        Links are followed as the step would follow them, except to a system directory. Raises StoreError,
         Refused.
         """
         try:
-            if point.path in SYSTEM_FOLDERS:
+            if point.path in SYSTEM_DIRECTORIES:
                 self._make_system(point)
             else:
                 self._walk(point)
@@ -177,10 +177,12 @@ class _Maker:
         try:
             status = os.stat(name, dir_fd=self._root, follow_symlinks=False)
         except FileNotFoundError:
-            self._make((self._root, ""), name, is_folder=True, stays=point.stays)
+            self._make((self._root, ""), name, is_directory=True, stays=point.stays)
             return
         if not stat.S_ISDIR(status.st_mode):
-            raise Refused(f"{point.path} of the image is no folder: nothing can be mounted there")
+            raise Refused(
+                f"{point.path} of the image is no directory: nothing can be mounted there"
+            )
 
     def _walk(self, point: MountPoint) -> None:
         todo = _parts(point.path)
@@ -197,43 +199,43 @@ class _Maker:
                     raise InputError(f"too many symbolic links in {point.path!r}")
                 way = way[:1] if link.startswith("/") else way
                 todo += _parts(link)
-            elif todo or point.is_folder:
+            elif todo or point.is_directory:
                 way.append(self._enter(way[-1], part))
             elif not _exists(part, way[-1][0]):
-                self._make(way[-1], part, is_folder=False)
+                self._make(way[-1], part, is_directory=False)
 
-    def _enter(self, folder: tuple[int, str], name: str) -> tuple[int, str]:
-        """Open a folder, which is made if it is missing; return it with its path."""
-        if not _exists(name, folder[0]):
-            return self._make(folder, name, is_folder=True)
-        path = f"{folder[1]}/{name}"
-        return self._hold(os.open(name, _FOLDER, dir_fd=folder[0])), path
+    def _enter(self, directory: tuple[int, str], name: str) -> tuple[int, str]:
+        """Open a directory, which is made if it is missing; return it with its path."""
+        if not _exists(name, directory[0]):
+            return self._make(directory, name, is_directory=True)
+        path = f"{directory[1]}/{name}"
+        return self._hold(os.open(name, _DIRECTORY, dir_fd=directory[0])), path
 
     def _make(
-        self, folder: tuple[int, str], name: str, *, is_folder: bool, stays: bool = False
+        self, directory: tuple[int, str], name: str, *, is_directory: bool, stays: bool = False
     ) -> tuple[int, str]:
-        """Make something in a folder that is open, whose path is given; return it likewise."""
-        parent, path = folder[0], f"{folder[1]}/{name}"
+        """Make something in a directory that is open, whose path is given; return it likewise."""
+        parent, path = directory[0], f"{directory[1]}/{name}"
         times = _Times(parent)
         self._times.setdefault(times.inode, times)
-        if is_folder:
+        if is_directory:
             os.mkdir(name, 0o755, dir_fd=parent)
-            held = self._hold(os.open(name, _FOLDER, dir_fd=parent))
+            held = self._hold(os.open(name, _DIRECTORY, dir_fd=parent))
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             held = self._hold(os.open(name, flags, 0o644, dir_fd=parent))
-        os.fchmod(held, 0o755 if is_folder else 0o644)  # whatever the umask says
-        self.made.append(_Made(folder=parent, name=name, held=held, path=path, stays=stays))
+        os.fchmod(held, 0o755 if is_directory else 0o644)  # whatever the umask says
+        self.made.append(_Made(directory=parent, name=name, held=held, path=path, stays=stays))
         return held, path
 
     def set_times_back(self) -> None:
-        """Give the folders in which something was made the times that they had."""
+        """Give the directories in which something was made the times that they had."""
         for times in self._times.values():
             times.set_back()
 
     def remove(self, *, all_of_it: bool) -> None:
         """Remove what was made and is still there and empty; no times change by that."""
-        self._times = {inode: _Times(times.folder) for inode, times in self._times.items()}
+        self._times = {inode: _Times(times.directory) for inode, times in self._times.items()}
         for made in reversed(self.made):
             if all_of_it or not made.stays:
                 made.remove()
@@ -245,24 +247,24 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
-def _exists(name: str, folder: int) -> bool:
+def _exists(name: str, directory: int) -> bool:
     try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True
 
 
-def _find_link(name: str, folder: int) -> str | None:
+def _find_link(name: str, directory: int) -> str | None:
     try:
-        return os.readlink(name, dir_fd=folder)
+        return os.readlink(name, dir_fd=directory)
     except OSError:
         return None  # no link, or nothing at all
 
 
-def write_bundle(folder: Path, config: dict[str, Any]) -> None:
-    """Write an OCI configuration as the bundle `folder`. Raises StoreError."""
+def write_bundle(directory: Path, config: dict[str, Any]) -> None:
+    """Write an OCI configuration as the bundle `directory`. Raises StoreError."""
     try:
-        (folder / "config.json").write_text(json.dumps(config))
+        (directory / "config.json").write_text(json.dumps(config))
     except OSError as error:
-        raise StoreError(f"{folder} can't be written: {error.strerror}") from error
+        raise StoreError(f"{directory} can't be written: {error.strerror}") from error

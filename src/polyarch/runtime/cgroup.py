@@ -45,15 +45,15 @@ _ATTEMPT = 0.02
 
 @frozen
 class Cgroup:
-    """The folders of a cgroup, one per hierarchy; none if there are no limits."""
+    """The directories of a cgroup, one per hierarchy; none if there are no limits."""
 
-    folders: tuple[str, ...]
+    directories: tuple[str, ...]
 
     def out_of_memory(self) -> bool:
         """Tell whether the kernel killed something in it for want of memory."""
         return any(
-            _field(f"{folder}/{file}", "oom_kill") > 0
-            for folder in self.folders
+            _field(f"{directory}/{file}", "oom_kill") > 0
+            for directory in self.directories
             for file in ("memory.events", "memory.oom_control")
         )
 
@@ -113,7 +113,7 @@ def cgroup_name(step: Step) -> str:
 
 def find_cgroup(name: str) -> Cgroup:
     """Return the cgroup that a runtime has made under a name; only its memory is looked at."""
-    return Cgroup(folders=tuple(hierarchy + name for hierarchy in hierarchies({"memory"})))
+    return Cgroup(directories=tuple(hierarchy + name for hierarchy in hierarchies({"memory"})))
 
 
 def check_cgroup(step: Step, host: Host) -> None:
@@ -129,20 +129,20 @@ def make_cgroup(step: Step, host: Host) -> Iterator[Cgroup]:
     Raises MachineError if that isn't allowed, or a limit can't be set.
     """
     if not step.needs_cgroup:
-        yield Cgroup(folders=())
+        yield Cgroup(directories=())
         return
     settings = (settings_v2 if host.cgroup2 else settings_v1)(step.resources)
     name = cgroup_name(step)
     with contextlib.ExitStack() as made:
         try:
-            folders = tuple(_make(name, settings, made))
+            directories = tuple(_make(name, settings, made))
         except OSError as error:
             raise _refusal(step, f"{error.filename}: {error.strerror}") from error
-        unset = settings.keys() - _known(folders, settings)
-        if unset or not folders:
+        unset = settings.keys() - _known(directories, settings)
+        if unset or not directories:
             lacking = f"the kernel has no {', '.join(sorted(unset))}" if unset else "there are none"
             raise _refusal(step, lacking)
-        yield Cgroup(folders=folders)
+        yield Cgroup(directories=directories)
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def make_parent(step: Step, name: str) -> Iterator[None]:
     with contextlib.ExitStack() as made:
         try:
             for hierarchy in hierarchies():
-                _make_folders(hierarchy, os.path.dirname(name), made)
+                _make_directories(hierarchy, os.path.dirname(name), made)
         except OSError as error:
             raise _refusal(step, f"{error.filename}: {error.strerror}") from error
         yield
@@ -170,21 +170,21 @@ def _refusal(step: Step, reason: str) -> MachineError:
 
 
 def _make(name: str, settings: dict[str, str], made: contextlib.ExitStack) -> Iterator[str]:
-    """Make the folders of a cgroup and write its settings; `made` removes what is new. Raises OSError."""
+    """Make the directories of a cgroup and write its settings; `made` removes what is new. Raises OSError."""
     controllers = {setting.split(".")[0] for setting in settings}
     for hierarchy in hierarchies():
-        folder = hierarchy + name
-        _make_folders(hierarchy, name, made)
-        remove_stale(os.path.dirname(folder))
-        _enable(hierarchy, os.path.dirname(folder), controllers)
+        directory = hierarchy + name
+        _make_directories(hierarchy, name, made)
+        remove_stale(os.path.dirname(directory))
+        _enable(hierarchy, os.path.dirname(directory), controllers)
         for setting, value in settings.items():
-            if os.path.exists(f"{folder}/{setting}"):
-                _write(f"{folder}/{setting}", value)
-        yield folder
+            if os.path.exists(f"{directory}/{setting}"):
+                _write(f"{directory}/{setting}", value)
+        yield directory
 
 
-def _make_folders(hierarchy: str, name: str, made: contextlib.ExitStack) -> None:
-    """Make the folder of a cgroup and those on the way to it. Raises OSError."""
+def _make_directories(hierarchy: str, name: str, made: contextlib.ExitStack) -> None:
+    """Make the directory of a cgroup and those on the way to it. Raises OSError."""
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             path = hierarchy
@@ -203,27 +203,27 @@ def _make_folders(hierarchy: str, name: str, made: contextlib.ExitStack) -> None
             return
 
 
-def _known(folders: tuple[str, ...], settings: dict[str, str]) -> set[str]:
+def _known(directories: tuple[str, ...], settings: dict[str, str]) -> set[str]:
     """Return the settings that there are files for."""
-    return {name for name in settings if any(os.path.exists(f"{it}/{name}") for it in folders)}
+    return {name for name in settings if any(os.path.exists(f"{it}/{name}") for it in directories)}
 
 
-def remove_cgroup(folder: str) -> None:
+def remove_cgroup(directory: str) -> None:
     """Remove a cgroup; one that others use by now stays."""
     for _ in range(_ATTEMPTS):
         try:
-            os.rmdir(folder)
+            os.rmdir(directory)
         except OSError as error:
-            if error.errno != errno.EBUSY or _has_children(folder):
+            if error.errno != errno.EBUSY or _has_children(directory):
                 return
             time.sleep(_ATTEMPT)
         else:
             return
 
 
-def _has_children(folder: str) -> bool:
+def _has_children(directory: str) -> bool:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return any(entry.is_dir() for entry in entries)
     except OSError:
         return False
@@ -236,14 +236,16 @@ def hierarchies(controllers: set[str] | None = None) -> list[str]:
         for line in file:
             before, _, after = line.partition(" - ")
             kind, _, options = after.split()[:3]
-            folder = before.split(" ")[4]
+            directory = before.split(" ")[4]
             here = (
-                _words(f"{folder}/cgroup.controllers") if kind == "cgroup2" else options.split(",")
+                _words(f"{directory}/cgroup.controllers")
+                if kind == "cgroup2"
+                else options.split(",")
             )
             wanted = controllers is None or bool(controllers & set(here))
             if kind in {"cgroup", "cgroup2"} and wanted:
                 # One hierarchy may be mounted at several places.
-                found.setdefault(options if kind == "cgroup" else kind, folder)
+                found.setdefault(options if kind == "cgroup" else kind, directory)
     return list(found.values())
 
 
@@ -259,18 +261,18 @@ def remove_stale(parent: str) -> None:
 
 def _enable(hierarchy: str, parent: str, controllers: set[str]) -> None:
     """Hand the controllers of the unified hierarchy down to the parent's children."""
-    folder = hierarchy
+    directory = hierarchy
     for part in ("", *os.path.relpath(parent, hierarchy).split("/")):
-        folder = os.path.join(folder, part) if part else folder
+        directory = os.path.join(directory, part) if part else directory
         for controller in controllers:
-            _try_write(f"{folder}/cgroup.subtree_control", f"+{controller}")
+            _try_write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
 
-def _inherit_cpus(folder: str, parent: str) -> None:
+def _inherit_cpus(directory: str, parent: str) -> None:
     """Give a new cgroup of the older kind the processors of its parent: it has none at first."""
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not _words(f"{folder}/{name}"):
-            _try_write(f"{folder}/{name}", " ".join(_words(f"{parent}/{name}")))
+        if not _words(f"{directory}/{name}"):
+            _try_write(f"{directory}/{name}", " ".join(_words(f"{parent}/{name}")))
 
 
 def _write(path: str, text: str) -> None:

@@ -24,7 +24,7 @@ __all__ = ["choose_runtime", "find_host"]
 
 _PROVEN = 65
 _NAMES = ("sandbox", "crun", "runc")
-_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian has runc, and an ordinary user's PATH has not."""
 
 
@@ -72,7 +72,7 @@ def choose_runtime(
         tried.append(f"{name}: {trouble}")
     raise NoRuntime(
         "no container runtime works here (" + "; ".join(tried) + ")",
-        hint=_mend(prefer),
+        hint=_fix(prefer),
     )
 
 
@@ -83,7 +83,7 @@ def _oci_runtime(path: str, host: Host) -> Runtime:
     return OciRuntime(path, host)
 
 
-def _mend(prefer: str | None) -> str:
+def _fix(prefer: str | None) -> str:
     if prefer and prefer != "auto":
         return f"POLYARCH_RUNTIME={prefer} allows no other one; unset it, or try auto"
     return (
@@ -93,8 +93,8 @@ def _mend(prefer: str | None) -> str:
 
 
 def _find(name: str, environ: Mapping[str, str]) -> str:
-    for folder in (*environ.get("PATH", os.defpath).split(":"), *_FOLDERS):
-        path = os.path.join(folder, name)
+    for directory in (*environ.get("PATH", os.defpath).split(":"), *_DIRECTORIES):
+        path = os.path.join(directory, name)
         if os.access(path, os.X_OK):
             return path
     return ""
@@ -117,9 +117,9 @@ def _trouble(runtime: Runtime, key: str, facts: Facts, temporary: Callable[[], P
     return said[-1]
 
 
-def _try(runtime: Runtime, folder: Path) -> str:
-    """Run the probe in an empty root below `folder`; return what went wrong, or an empty text."""
-    rootfs = folder / "rootfs"
+def _try(runtime: Runtime, directory: Path) -> str:
+    """Run the probe in an empty root below `directory`; return what went wrong, or an empty text."""
+    rootfs = directory / "rootfs"
     rootfs.mkdir(parents=True)
     probe = rootfs / "probe"
     probe.write_bytes(probe_program(native_architecture()))
@@ -129,7 +129,7 @@ def _try(runtime: Runtime, folder: Path) -> str:
     try:
         ended = runtime.run(
             step,
-            folder=folder,
+            directory=directory,
             on_output=lambda _stream, data: printed.append(data),
             cancel=CancelToken(),
         )

@@ -21,13 +21,13 @@ from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
 from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
 
-__all__ = ["SYSTEM_FOLDERS", "base_devices", "bound_devices", "oci_config"]
+__all__ = ["SYSTEM_DIRECTORIES", "base_devices", "bound_devices", "oci_config"]
 
 Json = dict[str, Any]
 
 _SHM_SIZE = 64 << 20
 
-SYSTEM_FOLDERS = ("/proc", "/dev", "/sys")
+SYSTEM_DIRECTORIES = ("/proc", "/dev", "/sys")
 """Where the system's own file systems are mounted in every root."""
 
 _MASKED_PATHS = (

@@ -23,7 +23,7 @@ from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make
 from polyarch.runtime.feed import Feed
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.step import Bind, Host, Mount, Step, Tmpfs
-from polyarch.runtime.workdir import with_plain_folder
+from polyarch.runtime.workdir import with_plain_directory
 
 __all__ = ["OciRuntime"]
 
@@ -71,7 +71,7 @@ class OciRuntime:
         self,
         step: Step,
         *,
-        folder: Path,
+        directory: Path,
         on_output: OnOutput,
         cancel: CancelToken,
         talk: Talk = SILENCE,
@@ -87,30 +87,30 @@ class OciRuntime:
         check_cgroup(step, self._host)
         step = bound_devices(step, self._host)
         try:
-            return self._run_bundle(step, folder, on_output, cancel, talk)
+            return self._run_bundle(step, directory, on_output, cancel, talk)
         except Refused as error:
             return refused_step(str(error), on_output)
 
     def _run_bundle(
-        self, step: Step, folder: Path, on_output: OnOutput, cancel: CancelToken, talk: Talk
+        self, step: Step, directory: Path, on_output: OnOutput, cancel: CancelToken, talk: Talk
     ) -> Ended:
-        step = with_plain_folder(step)
+        step = with_plain_directory(step)
         container = f"polyarch-{os.urandom(8).hex()}"
         cgroup = "" if self._host.rootless else cgroup_name(step)
-        log = folder / "log.json"
-        command = [self._path, "--root", str(folder / "state"), "--log", str(log)]
+        log = directory / "log.json"
+        command = [self._path, "--root", str(directory / "state"), "--log", str(log)]
         command += ["--log-format", "json"]
         with contextlib.ExitStack() as around:
             around.enter_context(mount_points(step))
-            mounted = around.enter_context(_own_tmpfs(step, folder))
+            mounted = around.enter_context(_own_tmpfs(step, directory))
             if step.needs_cgroup:
                 around.enter_context(make_parent(step, cgroup))
-            write_bundle(folder, oci_config(mounted, self._host, cgroup=cgroup))
+            write_bundle(directory, oci_config(mounted, self._host, cgroup=cgroup))
             words = [container]
             if step.is_limited and self._can_keep():
                 words.insert(0, "--keep")
             try:
-                argv = self._argv(step, command, words, folder)
+                argv = self._argv(step, command, words, directory)
                 kill = [*command, "kill", container, "KILL"]
                 status = self._run(argv, kill, on_output, cancel, talk.stdin)
                 out_of_memory = find_cgroup(cgroup).out_of_memory() if cgroup else False
@@ -137,8 +137,8 @@ class OciRuntime:
         """Tell whether an ended container, and thus its cgroup's counters, can be kept for a look."""
         return b"--keep" in run([self._path, "run", "--help"]).stdout
 
-    def _argv(self, step: Step, command: list[str], words: list[str], folder: Path) -> list[str]:
-        argv = [*command, "run", "--bundle", str(folder), *words]
+    def _argv(self, step: Step, command: list[str], words: list[str], directory: Path) -> list[str]:
+        argv = [*command, "run", "--bundle", str(directory), *words]
         return _with_own_devices(step, argv) if step.user_namespace else argv
 
     def _run(
@@ -167,17 +167,17 @@ class OciRuntime:
 
 
 @contextlib.contextmanager
-def _own_tmpfs(step: Step, folder: Path) -> Iterator[Step]:
+def _own_tmpfs(step: Step, directory: Path) -> Iterator[Step]:
     """Mount the file systems in memory here, and give the step with binds of them.
 
-    Mounting one on a folder that exists, runc before 1.2 gives it that folder's mode, whatever mode it
+    Mounting one on a directory that exists, runc before 1.2 gives it that directory's mode, whatever mode it
     was told.
     """
     with contextlib.ExitStack() as stack:
         mounts: list[Mount] = []
         for number, mount in enumerate(step.mounts):
             if isinstance(mount, Tmpfs):
-                source = str(folder / f"tmpfs-{number}")
+                source = str(directory / f"tmpfs-{number}")
                 os.mkdir(source)
                 size = f",size={mount.size}" if mount.size else ""
                 options = f"mode={mount.mode:o}{size}"

@@ -250,7 +250,7 @@ def _on_node(mode: int) -> list[Instruction]:
 
 
 def node_calls() -> list[list[int]]:
-    """Return the calls that may make nodes here: architecture, number, and 1 if a folder comes first."""
+    """Return the calls that may make nodes here: architecture, number, and 1 if a directory comes first."""
     found = []
     for each in _SIBLINGS.get(_machine(), (_machine(),)):
         number = _numbers(each)

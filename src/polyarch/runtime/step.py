@@ -40,7 +40,7 @@ class Security(StrEnum):
 
 @frozen
 class Bind:
-    """A file or folder of ours that the step sees at `target`, with all that is mounted below it."""
+    """A file or directory of ours that the step sees at `target`, with all that is mounted below it."""
 
     source: str
     target: str

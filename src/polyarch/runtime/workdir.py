@@ -1,6 +1,6 @@
 """Where a step's working directory lies, for runtimes that look it up by themselves.
 
-Older ones go there while they still have folders of the machine open, and follow links of `/proc` to them
+Older ones go there while they still have directories of the machine open, and follow links of `/proc` to them
 (CVE-2024-21626). So the path is resolved here, through the root and the mounts of the step, and refused if
 it enters `/proc`; what is handed over has no links left in it.
 """
@@ -14,13 +14,13 @@ from polyarch.record import replace
 from polyarch.runtime.base import Refused
 from polyarch.runtime.step import Bind, Mount, Step
 
-__all__ = ["with_plain_folder"]
+__all__ = ["with_plain_directory"]
 
 _MAX_LINKS = 40
 _LINKS = {"/dev/fd": "/proc/self/fd"}
 
 
-def with_plain_folder(step: Step) -> Step:
+def with_plain_directory(step: Step) -> Step:
     """Return `step` with a working directory on the way to which there are no links.
 
     Raises Refused for one that can't be entered safely, and for a mount that links lead to /proc.
@@ -31,14 +31,14 @@ def with_plain_folder(step: Step) -> Step:
         if target == "/proc":
             raise Refused(f"{mount.target} can't be mounted on: that is the place of /proc")
         mounts[target] = mount
-    folder = _resolve(step, mounts, step.cwd, may_enter_proc=False)
+    directory = _resolve(step, mounts, step.cwd, may_enter_proc=False)
     for target, mount in mounts.items():
-        if folder.startswith(f"{target}/") and isinstance(mount, Bind) and not mount.read_only:
+        if directory.startswith(f"{target}/") and isinstance(mount, Bind) and not mount.read_only:
             raise Refused(
                 f"the working directory {step.cwd} can't be entered: others may change what is below "
                 f"{target} meanwhile, which only POLYARCH_RUNTIME=sandbox copes with"
             )
-    return replace(step, cwd=folder)
+    return replace(step, cwd=directory)
 
 
 def _resolve(
@@ -77,7 +77,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _find_link(step: Step, mounts: dict[str, Mount], path: str) -> str | None:
-    """Return what a path of the step, whose folder has no links in it, is a link to."""
+    """Return what a path of the step, whose directory has no links in it, is a link to."""
     if path in _LINKS:
         return _LINKS[path]
     covering = [each for each in mounts if f"{path}/".startswith(f"{each}/")]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from polyarch.errors import InputError, NamespaceForbidden
-from polyarch.snapshot.folders import FolderSnapshotter
+from polyarch.snapshot.directories import DirectorySnapshotter
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
 from polyarch.store.store import Store
 
@@ -43,7 +43,7 @@ def open_snapshotter(store: Store, name: str = "auto") -> Snapshotter:
     return NativeSnapshotter(store)
 
 
-class LateSnapshotter(FolderSnapshotter):
+class LateSnapshotter(DirectorySnapshotter):
     """The snapshotter that `open_snapshotter` gives, which is asked when a tree is first wanted.
 
     To find out what works takes a mount, and an unchanged build needs none: it looks whether snapshots

@@ -31,7 +31,7 @@ def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
         if is_whiteout(status):
             remove_tree(target)
         elif stat.S_ISDIR(status.st_mode):
-            if is_opaque(entry.path) or not _is_folder(target):
+            if is_opaque(entry.path) or not _is_directory(target):
                 remove_tree(target)
                 os.mkdir(target, 0o700)
             _lay_over(entry.path, target, links)
@@ -41,7 +41,7 @@ def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
     copy_metadata(layer, os.lstat(layer), tree)
 
 
-def _is_folder(path: str) -> bool:
+def _is_directory(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from polyarch.snapshot.copying import copy_metadata, lay_over
-from polyarch.snapshot.folders import Folders, FolderSnapshotter
+from polyarch.snapshot.directories import Directories, DirectorySnapshotter
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import make_opaque, make_whiteout
 from polyarch.store.snapshots import SnapshotRecord
@@ -27,7 +27,7 @@ __all__ = ["NativeSnapshotter"]
 _Look = tuple[int, int, int, int]
 
 
-class NativeSnapshotter(FolderSnapshotter):
+class NativeSnapshotter(DirectorySnapshotter):
     """A snapshotter that needs nothing of the kernel."""
 
     name = "native"
@@ -37,32 +37,32 @@ class NativeSnapshotter(FolderSnapshotter):
     ) -> Draft:
         """See Snapshotter."""
         copied = merged and bool(parents or over)
-        return _NativeDraft(self._folders, parents, copied=copied, over=over)
+        return _NativeDraft(self._directories, parents, copied=copied, over=over)
 
     @contextmanager
     def view(self, stack: Stack) -> Iterator[Path]:
         """See Snapshotter."""
-        if len(stack) == 1 and self._folders.is_plain(stack[0]):
-            yield self._folders.path(stack[0])
+        if len(stack) == 1 and self._directories.is_plain(stack[0]):
+            yield self._directories.path(stack[0])
             return
-        folder = self._store.temporary("view")
+        directory = self._store.temporary("view")
         try:
-            _copy_stack(self._folders, stack, folder)
-            yield folder
+            _copy_stack(self._directories, stack, directory)
+            yield directory
         finally:
-            self._store.discard(folder)
+            self._store.discard(directory)
 
 
 class _NativeDraft(Draft):
     def __init__(
-        self, folders: Folders, parents: Stack, *, copied: bool, over: SnapshotID | None
+        self, directories: Directories, parents: Stack, *, copied: bool, over: SnapshotID | None
     ) -> None:
-        self._folders = folders
+        self._directories = directories
         self._parents = parents
         self._over = over
         self._copied = copied
-        self._tree = folders.store.temporary("draft", many=True)
-        self._folder = self._tree
+        self._tree = directories.store.temporary("draft", many=True)
+        self._directory = self._tree
         self._looks: dict[str, _Look] | None = None
 
     @property
@@ -71,14 +71,14 @@ class _NativeDraft(Draft):
 
     @property
     def upper(self) -> Path:
-        return self._folder / "fs"
+        return self._directory / "fs"
 
     def __enter__(self) -> Self:
-        self._folder = self._folders.start_over(self._parents, self._over)
+        self._directory = self._directories.start_over(self._parents, self._over)
         try:
             if self._copied:
                 below = self._parents if self._over is None else (*self._parents, self._over)
-                _copy_stack(self._folders, below, self._tree)
+                _copy_stack(self._directories, below, self._tree)
                 self._looks = dict(_looks(str(self._tree), ""))
         except BaseException:
             self._discard()
@@ -103,23 +103,23 @@ class _NativeDraft(Draft):
 
     def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         self.seal()
-        self._folders.publish(self._folder, snapshot, record)
+        self._directories.publish(self._directory, snapshot, record)
 
     def _discard(self) -> None:
-        self._folders.store.discard(self._folder)
-        self._folders.store.discard(self._tree)
+        self._directories.store.discard(self._directory)
+        self._directories.store.discard(self._tree)
 
 
-def _copy_stack(folders: Folders, stack: Stack, tree: Path) -> None:
-    layers = [path for snapshot in stack for path in folders.paths(snapshot)]
+def _copy_stack(directories: Directories, stack: Stack, tree: Path) -> None:
+    layers = [path for snapshot in stack for path in directories.paths(snapshot)]
     with store_trouble("copy layers to", tree):
         tree.mkdir(mode=0o755)
         for layer in layers:
             lay_over(layer, tree)
 
 
-def _looks(folder: str, prefix: str) -> Iterator[tuple[str, _Look]]:
-    for entry in list(os.scandir(folder)):
+def _looks(directory: str, prefix: str) -> Iterator[tuple[str, _Look]]:
+    for entry in list(os.scandir(directory)):
         status = entry.stat(follow_symlinks=False)
         yield prefix + entry.name, _look(status)
         if stat.S_ISDIR(status.st_mode):
@@ -137,20 +137,20 @@ class _Difference:
         self._looks = looks
         self._names: dict[str, set[str]] = {}
         for path in looks:
-            folder, _, name = path.rpartition("/")
-            self._names.setdefault(folder, set()).add(name)
+            directory, _, name = path.rpartition("/")
+            self._names.setdefault(directory, set()).add(name)
 
-    def move(self, folder: str, path: str, upper: str) -> bool:
+    def move(self, directory: str, path: str, upper: str) -> bool:
         """Move the changes of a directory to `upper`, which exists; returns if there were any."""
-        names = set(os.listdir(folder))
+        names = set(os.listdir(directory))
         gone = self._names.get(path, set()) - names
         for name in gone:
             make_whiteout(f"{upper}/{name}")
-        changes = [self._move(folder, path, name, upper) for name in sorted(names)]
+        changes = [self._move(directory, path, name, upper) for name in sorted(names)]
         return bool(gone) or any(changes)
 
-    def _move(self, folder: str, path: str, name: str, upper: str) -> bool:
-        source, target = f"{folder}/{name}", f"{upper}/{name}"
+    def _move(self, directory: str, path: str, name: str, upper: str) -> bool:
+        source, target = f"{directory}/{name}", f"{upper}/{name}"
         below = f"{path}/{name}" if path else name
         status = os.lstat(source)
         before = self._looks.get(below)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from polyarch.errors import NamespaceForbidden
-from polyarch.snapshot.folders import Folders, FolderSnapshotter
+from polyarch.snapshot.directories import Directories, DirectorySnapshotter
 from polyarch.snapshot.mounting import OverlayMode, mount_overlay, unmount
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import is_opaque, is_whiteout
@@ -37,33 +37,33 @@ def find_overlay_mode(store: Store) -> OverlayMode | None:
     """
     for new_api, userxattr, volatile in product((True, False), repeat=3):
         mode = OverlayMode(userxattr=userxattr, volatile=volatile, new_api=new_api)
-        folder = store.temporary("probe")
+        directory = store.temporary("probe")
         try:
-            if _works(folder, mode):
+            if _works(directory, mode):
                 return mode
         except OSError:
             continue
         finally:
-            store.discard(folder)
+            store.discard(directory)
     return None
 
 
-def _works(folder: Path, mode: OverlayMode) -> bool:
-    lower, upper, work, merged = (folder / name for name in ("lower", "upper", "work", "merged"))
-    for path in (lower / "folder", upper, work, merged):
+def _works(directory: Path, mode: OverlayMode) -> bool:
+    lower, upper, work, merged = (directory / name for name in ("lower", "upper", "work", "merged"))
+    for path in (lower / "directory", upper, work, merged):
         path.mkdir(parents=True)
     (lower / "file").touch()
     mount_overlay((lower,), merged, mode, upper=upper, work=work)
     try:
         (merged / "file").unlink()
-        (merged / "folder").rmdir()
-        (merged / "folder").mkdir()
+        (merged / "directory").rmdir()
+        (merged / "directory").mkdir()
     finally:
         unmount(merged)
-    return is_whiteout(os.lstat(upper / "file")) and is_opaque(str(upper / "folder"))
+    return is_whiteout(os.lstat(upper / "file")) and is_opaque(str(upper / "directory"))
 
 
-class OverlaySnapshotter(FolderSnapshotter):
+class OverlaySnapshotter(DirectorySnapshotter):
     """A snapshotter over overlayfs, in the mount namespace that the process is in."""
 
     name = "overlay"
@@ -77,26 +77,26 @@ class OverlaySnapshotter(FolderSnapshotter):
     ) -> Draft:
         """See Snapshotter."""
         mounted = merged and bool(parents or over)
-        return _OverlayDraft(self._folders, self._mode, parents, mounted=mounted, over=over)
+        return _OverlayDraft(self._directories, self._mode, parents, mounted=mounted, over=over)
 
     @contextmanager
     def view(self, stack: Stack) -> Iterator[Path]:
         """See Snapshotter."""
-        if len(stack) == 1 and self._folders.is_plain(stack[0]):
-            yield self._folders.path(stack[0])
+        if len(stack) == 1 and self._directories.is_plain(stack[0]):
+            yield self._directories.path(stack[0])
             return
-        lowers = _lowers(self._folders, stack)
-        folder = self._store.temporary("view")
+        lowers = _lowers(self._directories, stack)
+        directory = self._store.temporary("view")
         # Without an upper directory overlayfs wants two layers: an empty one goes below.
-        target, empty = folder / "merged", folder / "empty"
-        with store_trouble("make a view in", folder):
-            for path in (folder, target, empty):
+        target, empty = directory / "merged", directory / "empty"
+        with store_trouble("make a view in", directory):
+            for path in (directory, target, empty):
                 path.mkdir()
         try:
             if not stack:
                 yield empty
                 return
-            with _mount_trouble(target), self._folders.needed(stack):
+            with _mount_trouble(target), self._directories.needed(stack):
                 mount_overlay([*lowers, empty], target, self._mode)
             try:
                 yield target
@@ -104,28 +104,28 @@ class OverlaySnapshotter(FolderSnapshotter):
                 with store_trouble("unmount", target):
                     unmount(target)
         finally:
-            self._store.discard(folder)
+            self._store.discard(directory)
 
 
 class _OverlayDraft(Draft):
     def __init__(
         self,
-        folders: Folders,
+        directories: Directories,
         mode: OverlayMode,
         parents: Stack,
         *,
         mounted: bool,
         over: SnapshotID | None,
     ) -> None:
-        self._folders = folders
+        self._directories = directories
         self._mode = mode
         self._parents = parents
         self._over = over
         self._wants_mount = mounted
         self._is_mounted = False
         self._is_kept = False
-        self._side = folders.store.temporary("draft", many=True)
-        self._folder = self._side
+        self._side = directories.store.temporary("draft", many=True)
+        self._directory = self._side
 
     @property
     def root(self) -> Path:
@@ -133,12 +133,12 @@ class _OverlayDraft(Draft):
 
     @property
     def upper(self) -> Path:
-        return self._folder / "fs"
+        return self._directory / "fs"
 
     def __enter__(self) -> Self:
         below = self._parents if self._over is None else (*self._parents, self._over)
-        lowers = _lowers(self._folders, below) if self._wants_mount else []
-        self._folder = self._folders.start_over(self._parents, self._over)
+        lowers = _lowers(self._directories, below) if self._wants_mount else []
+        self._directory = self._directories.start_over(self._parents, self._over)
         try:
             if self._wants_mount:
                 self._mount(below, lowers)
@@ -167,26 +167,26 @@ class _OverlayDraft(Draft):
 
     def commit(self, snapshot: SnapshotID, record: SnapshotRecord | None = None) -> None:
         self.seal()
-        self._folders.publish(self._folder, snapshot, record)
+        self._directories.publish(self._directory, snapshot, record)
         self._is_kept = True
 
     def _mount(self, below: Stack, lowers: Sequence[Path]) -> None:
         with store_trouble("make a draft in", self._side):
             for path in (self._side, self._side / "merged", self._side / "work"):
                 path.mkdir()
-        with _mount_trouble(self.root), self._folders.needed(below):
+        with _mount_trouble(self.root), self._directories.needed(below):
             mount_overlay(lowers, self.root, self._mode, upper=self.upper, work=self._side / "work")
         self._is_mounted = True
 
     def _discard(self) -> None:
         if not self._is_kept:
-            self._folders.store.discard(self._folder)
+            self._directories.store.discard(self._directory)
         if self._wants_mount and not _remove_side(str(self._side)):
-            self._folders.store.discard(self._side)
+            self._directories.store.discard(self._side)
 
 
 def _remove_side(side: str) -> bool:
-    """Remove the folder beside a draft, if nothing is in it but what overlayfs leaves there.
+    """Remove the directory beside a draft, if nothing is in it but what overlayfs leaves there.
 
     That is known: to look what is there, as for a tree of others, takes ten times as many calls.
     """
@@ -208,8 +208,8 @@ def _remove_side(side: str) -> bool:
     return True
 
 
-def _lowers(folders: Folders, stack: Stack) -> list[Path]:
-    return [path for snapshot in reversed(stack) for path in reversed(folders.paths(snapshot))]
+def _lowers(directories: Directories, stack: Stack) -> list[Path]:
+    return [path for snapshot in reversed(stack) for path in reversed(directories.paths(snapshot))]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ A snapshot is the directory of one layer in the form that overlayfs has for uppe
 `polyarch.store.layerform`). It doesn't know its parents: a root file system is a tuple of snapshot
 ids, base first, and the same snapshot may be part of many. A snapshot never changes after its commit.
 
-A draft is a snapshot in the making. It lives in this process' scratch folder, so whatever kills the
+A draft is a snapshot in the making. It lives in this process' scratch directory, so whatever kills the
 process throws it away.
 """
 

@@ -93,7 +93,7 @@ class Ingredients:
 def has_lasting_identity(vertex: Vertex) -> bool:
     """Whether the identity of `vertex` means anything to another solve.
 
-    That of a folder doesn't: it is read where it lies, and may change without notice. Nor does that of
+    That of a directory doesn't: it is read where it lies, and may change without notice. Nor does that of
     a web server's file or a branch of a repository.
     """
     return not isinstance(vertex.op, LocalOp | HttpOp | GitOp)

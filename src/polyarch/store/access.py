@@ -3,10 +3,10 @@
 What lies in a store is more than others should have: programs in unpacked layers with the setuid bits and
 the owners that their image gives them, values of build arguments among the records, locks that builds wait
 for, and cached secrets of whatever was copied. The modes inside of snapshots are part of what is built and
-can't be narrowed; so nobody else gets through the folder that all of it is in. Steps don't notice: they see
+can't be narrowed; so nobody else gets through the directory that all of it is in. Steps don't notice: they see
 their files through mounts, which begin inside.
 
-The class of CVE-2021-41091 (moby, whose data folder others could enter).
+The class of CVE-2021-41091 (moby, whose data directory others could enter).
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from pathlib import Path
 from polyarch.errors import StoreError
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["FOLDERS", "claim"]
+__all__ = ["DIRECTORIES", "claim"]
 
-FOLDERS = ("blobs", "snapshots", "locks", "tmp")
+DIRECTORIES = ("blobs", "snapshots", "locks", "tmp")
 
 _OTHERS = 0o077
 # What a store has, and what may be there before: facts and reports of crashes are kept without one, and a
-# disk of its own begins with a folder for what is found on it.
+# disk of its own begins with a directory for what is found on it.
 _OWN = (
-    rf"{'|'.join(FOLDERS)}|logs|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
+    rf"{'|'.join(DIRECTORIES)}|logs|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
     r"|\.(version|facts)[-.][0-9a-f]+"
 )
-_HINT = "set POLYARCH_ROOT to a folder of your own"
+_HINT = "set POLYARCH_ROOT to a directory of your own"
 
 
 def claim(root: Path) -> None:
-    """Make the folder of a store if it isn't there, and shut others out of one that is.
+    """Make the directory of a store if it isn't there, and shut others out of one that is.
 
-    One that was made by a version which let others in is mended. Raises StoreError if it isn't the
+    One that was made by a version which let others in is fixed. Raises StoreError if it isn't the
     caller's, if it is there for everyone's use, or if its file system keeps no modes.
     """
     with store_trouble("open the store", root):
@@ -56,7 +56,7 @@ def claim(root: Path) -> None:
 
 
 def _shut(root: Path, status: os.stat_result) -> None:
-    """Take all rights to a folder, and what is in it, away from others. Raises StoreError, OSError."""
+    """Take all rights to a directory, and what is in it, away from others. Raises StoreError, OSError."""
     names = set(os.listdir(root))
     foreign = {name for name in names if not re.fullmatch(_OWN, name)}
     # An empty file system of its own is often open to all (tmpfs); where others work it isn't empty.
@@ -75,20 +75,20 @@ def _shut(root: Path, status: os.stat_result) -> None:
     _shut_entries(root / "locks")
 
 
-def _shut_entries(folder: Path) -> None:
-    """Take rights away from others that nobody can use any more: in case that the folder is moved.
+def _shut_entries(directory: Path) -> None:
+    """Take rights away from others that nobody can use any more: in case that the directory is moved.
 
-    Raises StoreError for what isn't the caller's: somebody put it there while the folder was open to all.
+    Raises StoreError for what isn't the caller's: somebody put it there while the directory was open to all.
     """
-    if not folder.is_dir():
+    if not directory.is_dir():
         return
-    with os.scandir(folder) as entries:
+    with os.scandir(directory) as entries:
         found = list(entries)
     for entry in found:
         status = entry.stat(follow_symlinks=False)
         if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode):
             raise StoreError(
-                f"can't use the store {folder}: {entry.name} in it was put there by somebody else",
+                f"can't use the store {directory}: {entry.name} in it was put there by somebody else",
                 hint="look at it, and remove it",
             )
         if status.st_mode & _OTHERS:

@@ -1,7 +1,7 @@
 """Bytes by digest.
 
 A blob is a file `blobs/<algorithm>/<hex>`. It is written to a temporary name in this process' scratch
-folder, hashed on the way, checked, and then renamed; so a blob that can be seen is whole, whatever
+directory, hashed on the way, checked, and then renamed; so a blob that can be seen is whole, whatever
 was killed when. Two writers of the same blob don't know of each other: the later rename replaces
 equal bytes by equal bytes, and readers keep the file that they opened.
 
@@ -115,7 +115,7 @@ class Blobs:
     """The blobs of a store. Safe to use from many threads and processes at once."""
 
     def __init__(self, root: Path, *, temporary: Callable[[], Path], sync: bool = False) -> None:
-        """Use the folder `root`; `temporary` names a fresh file on the same file system."""
+        """Use the directory `root`; `temporary` names a fresh file on the same file system."""
         self.root = root
         self.sync = sync
         self._temporary = temporary
@@ -199,7 +199,7 @@ class Blobs:
     def adopt(self, path: Path, digest: Digest) -> None:
         """Move the file `path`, whose digest the caller has computed, into the store.
 
-        `path` must be on the store's file system: use the store's scratch folder.
+        `path` must be on the store's file system: use the store's scratch directory.
         """
         target = self.path(digest)
         with store_trouble("store the blob", target):
@@ -217,10 +217,10 @@ class Blobs:
     def __iter__(self) -> Iterator[tuple[Digest, int]]:
         """Give each blob with its size in bytes, in no order."""
         with store_trouble("list the blobs", self.root):
-            for folder in list(os.scandir(self.root)):
-                for entry in list(os.scandir(folder.path)):
+            for directory in list(os.scandir(self.root)):
+                for entry in list(os.scandir(directory.path)):
                     with suppress(FileNotFoundError):
-                        yield Digest(f"{folder.name}:{entry.name}"), entry.stat().st_size
+                        yield Digest(f"{directory.name}:{entry.name}"), entry.stat().st_size
 
 
 def _missing(digest: Digest) -> NotFound:

@@ -1,4 +1,4 @@
-"""What the steps of builds printed, whole: a folder for each build in which a step printed something.
+"""What the steps of builds printed, whole: a directory for each build in which a step printed something.
 
     logs/20261128T112801-5f3a9c/03-linux-arm64-build-2-5.log
 
@@ -33,13 +33,13 @@ _PLACE = pattern(r"\[([^\]]*)\]")
 
 @contextmanager
 def keeping_logs(
-    folder: Path, sink: Sink, clock: Callable[[], float] = time.time
+    directory: Path, sink: Sink, clock: Callable[[], float] = time.time
 ) -> Iterator[Sink]:
-    """Give a sink that keeps what steps print below `folder` and hands all events on.
+    """Give a sink that keeps what steps print below `directory` and hands all events on.
 
     Its log events name the file that they are kept in.
     """
-    logs = _Logs(folder, clock)
+    logs = _Logs(directory, clock)
 
     def take(event: Event) -> None:
         if isinstance(event, LogEvent):
@@ -87,8 +87,8 @@ class _Log:
 
 
 class _Logs:
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+        self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()
         self._room = _MOST_BYTES
@@ -114,9 +114,9 @@ class _Logs:
     def _path(self, step: Digest) -> str:
         if self._build is None:
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._clock()))
-            self._build = self._folder / f"{stamp}-{os.urandom(3).hex()}"
+            self._build = self._directory / f"{stamp}-{os.urandom(3).hex()}"
             with suppress(OSError):
-                self._folder.mkdir(mode=0o700, exist_ok=True)
+                self._directory.mkdir(mode=0o700, exist_ok=True)
                 self._build.mkdir(mode=0o700)
                 _prune(self._build, self._clock() - _MOST_SECONDS)
         place = _PLACE.match(self._names.get(step, ""))

@@ -1,4 +1,4 @@
-"""What is wrong with a store, for `polyarch doctor`, and how to mend it.
+"""What is wrong with a store, for `polyarch doctor`, and how to fix it.
 
 A process that is killed leaves things lying about, which is normal: the next process to open the store, or
 the next collection, takes them away. A fault is what no kill can explain, and what would spoil a build.
@@ -38,7 +38,7 @@ class Problem:
 
 
 def debris(root: Path) -> tuple[str, ...]:
-    """Return the scratch folders of dead processes; opening the store removes them."""
+    """Return the scratch directories of dead processes; opening the store removes them."""
     with suppress(OSError):
         names = sorted(os.listdir(root / "tmp"))
         return tuple(name for name in names if is_abandoned(root / "tmp" / name))
@@ -63,19 +63,19 @@ def check(store: Store, *, deep: bool = False) -> tuple[Problem, ...]:
 
 def _snapshots(store: Store) -> Iterator[Problem]:
     # Listed in this order, what another process publishes meanwhile has a record or a lease.
-    with store_trouble("list the snapshots in", store.snapshots_folder):
-        present = set(os.listdir(store.snapshots_folder))
+    with store_trouble("list the snapshots in", store.snapshots_directory):
+        present = set(os.listdir(store.snapshots_directory))
     leased = store.leases.held()
     recorded = {record.id for record in store.snapshots.all()}
     for name in sorted(recorded - present - leased):
-        if not (store.snapshots_folder / name).exists():
+        if not (store.snapshots_directory / name).exists():
             text = f"the snapshot {name} was being removed; the next prune forgets it"
             yield Problem(kind="record", subject=name, text=text, is_fault=False)
     for name in sorted(present - recorded - leased):
         text = f"nothing is known of the snapshot {name}; the next prune removes it"
         yield Problem(kind="snapshot", subject=name, text=text, is_fault=False)
     for name in sorted(present - leased):
-        path = store.snapshots_folder / name
+        path = store.snapshots_directory / name
         if path.exists() and not (path / "fs").is_dir():
             yield Problem(
                 kind="snapshot", subject=name, text=f"the snapshot {name} was made in half"
@@ -105,7 +105,7 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
         try:
             parse_digest(digest)
         except InvalidDigest:
-            text = f"{digest.replace(':', '/')} in the folder of blobs is none"
+            text = f"{digest.replace(':', '/')} in the directory of blobs is none"
             yield Problem(kind="blob", subject=digest, text=text)
             continue
         if sizes.get(digest, size) != size:
@@ -138,7 +138,7 @@ def repair(store: Store, problems: tuple[Problem, ...]) -> None:
             store.snapshots.remove(subject)
         elif problem.kind == "snapshot":
             store.snapshots.remove(subject)
-            store.discard(store.snapshots_folder / subject)
+            store.discard(store.snapshots_directory / subject)
         elif problem.kind == "name":
             store.refs.delete(subject)
         elif problem.kind == "scratch":

@@ -35,7 +35,7 @@ _STAMP_SIZE = 32
 
 @frozen
 class Copy:
-    """A whole copy: its snapshot, and by path in the tree a stamp (32 bytes) for each file and folder."""
+    """A whole copy: its snapshot, and by path in the tree a stamp (32 bytes) for each file and directory."""
 
     snapshot: str
     stamps: Mapping[str, bytes]

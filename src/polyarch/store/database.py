@@ -191,7 +191,7 @@ def _hint(error: sqlite3.Error, path: Path) -> str:
     if name == "SQLITE_FULL" or beside:
         return f"the disk is full: {FREE_SPACE}"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return "set POLYARCH_ROOT to a folder that you may write, or mend the permissions"
+        return "set POLYARCH_ROOT to a directory that you may write, or fix the permissions"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return "'polyarch doctor --repair' sets it aside; images stay, steps run again"
     if name.startswith("SQLITE_BUSY"):

@@ -156,7 +156,7 @@ class _Sweep:
         with store.leases.frozen() as held:
             if record.id in held:
                 return False
-            _rename(store.snapshots_folder / record.id, aside)
+            _rename(store.snapshots_directory / record.id, aside)
         with store.database.transaction():
             store.snapshots.remove(record.id)
             self._forget([record.id])
@@ -194,7 +194,7 @@ def _sweep_orphans(store: Store) -> int:
     for record in store.snapshots.all():
         known |= {record.id, *record.parents}
     size = 0
-    for path in list(store.snapshots_folder.iterdir()):
+    for path in list(store.snapshots_directory.iterdir()):
         if path.name not in known:
             size += tree_size(path)
             store.discard(path)

@@ -29,34 +29,34 @@ def make_whiteout(path: str) -> None:
     os.mknod(path, stat.S_IFCHR, 0)
 
 
-def is_opaque(folder: str) -> bool:
+def is_opaque(directory: str) -> bool:
     """Return whether a layer's directory hides all that lies below it."""
     for name in OPAQUE_XATTRS:
         try:
-            if os.getxattr(folder, name, follow_symlinks=False) == b"y":
+            if os.getxattr(directory, name, follow_symlinks=False) == b"y":
                 return True
         except OSError:
             continue
     return False
 
 
-def make_opaque(folder: str) -> None:
+def make_opaque(directory: str) -> None:
     """Let a layer's directory hide all that lies below it. Raises OSError."""
     try:
-        os.setxattr(folder, OPAQUE_XATTRS[0], b"y", follow_symlinks=False)
+        os.setxattr(directory, OPAQUE_XATTRS[0], b"y", follow_symlinks=False)
     except OSError:
-        os.setxattr(folder, OPAQUE_XATTRS[1], b"y", follow_symlinks=False)
+        os.setxattr(directory, OPAQUE_XATTRS[1], b"y", follow_symlinks=False)
 
 
-def look_up(folders: Sequence[str], name: str) -> tuple[str | None, tuple[str, ...]]:
-    """Find `name` in the merged directory that `folders` make, topmost layer first.
+def look_up(directories: Sequence[str], name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Find `name` in the merged directory that `directories` make, topmost layer first.
 
     Returns the path of what is seen under that name, or None; and if that is a directory, the
     directories that it is merged from, topmost first, ready for the next step down.
     """
     merged: list[str] = []
-    for folder in folders:
-        path = f"{folder}/{name}"
+    for directory in directories:
+        path = f"{directory}/{name}"
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -71,14 +71,14 @@ def look_up(folders: Sequence[str], name: str) -> tuple[str | None, tuple[str, .
     return (merged[0] if merged else None), tuple(merged)
 
 
-def find(folders: Sequence[str], path: str) -> str | None:
+def find(directories: Sequence[str], path: str) -> str | None:
     """Return where that lies which is seen at `path`, relative and without links, in the merged directory.
 
-    None if there is nothing. `folders` are as for `look_up`.
+    None if there is nothing. `directories` are as for `look_up`.
     """
     found = None
     for part in path.split("/"):
-        found, folders = look_up(folders, part)
+        found, directories = look_up(directories, part)
         if found is None:
             return None
     return found

@@ -1,7 +1,7 @@
 """What is in use right now, so that the garbage collector leaves it alone.
 
-A lease is a file of names in its process' scratch folder, and counts as long as that process lives, which
-is known by the flock on the folder. Names are added under a lock that is shared with all who add, and
+A lease is a file of names in its process' scratch directory, and counts as long as that process lives, which
+is known by the flock on the directory. Names are added under a lock that is shared with all who add, and
 that the collector has alone while it looks at the leases and moves away what isn't leased: who adds a name
 before keeps the thing, who adds it later looks for it in vain.
 
@@ -52,17 +52,17 @@ class Lease:
 
 
 class Leases:
-    """The leases of a store, whose processes have their scratch folders in `folder`."""
+    """The leases of a store, whose processes have their scratch directories in `directory`."""
 
     def __init__(
         self,
-        folder: Path,
+        directory: Path,
         locks: Locks,
         temporary: Callable[[str], Path],
         is_alive: Callable[[str], bool],
     ) -> None:
-        """Keep leases at fresh names that `temporary` gives; `is_alive` tells of a scratch folder."""
-        self._folder = folder
+        """Keep leases at fresh names that `temporary` gives; `is_alive` tells of a scratch directory."""
+        self._directory = directory
         self._locks = locks
         self._temporary = temporary
         self._is_alive = is_alive
@@ -82,9 +82,9 @@ class Leases:
     def held(self) -> frozenset[str]:
         """Return what living processes hold."""
         names: set[str] = set()
-        with store_trouble("read the leases in", self._folder):
-            for owner in os.listdir(self._folder):
-                for text in self._texts(self._folder / owner):
+        with store_trouble("read the leases in", self._directory):
+            for owner in os.listdir(self._directory):
+                for text in self._texts(self._directory / owner):
                     names.update(text.splitlines())
         return frozenset(names)
 

@@ -19,27 +19,27 @@ from polyarch.store.trouble import store_trouble
 __all__ = ["RECORD_NAME", "recover"]
 
 RECORD_NAME = "record"
-"""The file in a snapshot's folder that says what its record says."""
+"""The file in a snapshot's directory that says what its record says."""
 
 
-def recover(database: Database, records: SnapshotRecords, folder: Path) -> None:
-    """Record the snapshots in `folder` that aren't, and forget those that are gone. Raises StoreError.
+def recover(database: Database, records: SnapshotRecords, directory: Path) -> None:
+    """Record the snapshots in `directory` that aren't, and forget those that are gone. Raises StoreError.
 
     May run while others work: what they are about to record is recorded twice, which is no harm, and
     what they are about to publish is recorded by them when this is done.
     """
     recorded = {record.id for record in records.all()}
     with database.transaction():
-        with store_trouble("list the snapshots", folder):
-            present = set(os.listdir(folder))
-        for record in _unrecorded(folder, present - recorded):
+        with store_trouble("list the snapshots", directory):
+            present = set(os.listdir(directory))
+        for record in _unrecorded(directory, present - recorded):
             records.add(record)
         for snapshot in recorded - present:
             records.remove(snapshot)
 
 
-def _unrecorded(folder: Path, names: set[str]) -> Iterator[SnapshotRecord]:
+def _unrecorded(directory: Path, names: set[str]) -> Iterator[SnapshotRecord]:
     for name in sorted(names):
         # One that can't be read is left to the collector.
         with suppress(OSError, ValueError, KeyError, TypeError):
-            yield SnapshotRecord.from_json(name, (folder / name / RECORD_NAME).read_text())
+            yield SnapshotRecord.from_json(name, (directory / name / RECORD_NAME).read_text())

@@ -5,7 +5,7 @@ the index has the content of the index. Files are kept by directory, so that a d
 nothing changed is one comparison, and its digest needs no look at its files. All directories of a tree are a
 single row, packed, because they are always wanted together: a row for each would take longer to load
 than some contexts take to hash. Saving a tree drops those that are old, and the oldest where there are too
-many: builds in ever new folders would make the table grow for ever.
+many: builds in ever new directories would make the table grow for ever.
 
 A file that was changed in the same tick of the kernel's clock in which it was read may look the same
 afterwards; so those whose change time is too near to the scan are not kept ("racily clean").

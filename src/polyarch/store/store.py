@@ -1,4 +1,4 @@
-"""One folder that holds all state, shared by many processes at once.
+"""One directory that holds all state, shared by many processes at once.
 
     version             the layout's number
     blobs/sha256/HEX    bytes by digest                                   (store.blobs)
@@ -8,13 +8,13 @@
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
     logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
-    tmp/NAME/           scratch of one living process, who holds an flock on the folder
+    tmp/NAME/           scratch of one living process, who holds an flock on the directory
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
-name is whole; what isn't lies in the scratch folder of a process. The kernel lets go of the folder's
+name is whole; what isn't lies in the scratch directory of a process. The kernel lets go of the directory's
 lock when that process dies, and whoever opens the store next finishes what it was at and removes it.
 
-Nobody but its owner gets into the folder (store.access).
+Nobody but its owner gets into the directory (store.access).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Self
 
 from polyarch.errors import StoreError
 from polyarch.paths import replacing
-from polyarch.store.access import FOLDERS, claim
+from polyarch.store.access import DIRECTORIES, claim
 from polyarch.store.blobs import Blobs
 from polyarch.store.copies import Copies
 from polyarch.store.database import Database
@@ -51,10 +51,10 @@ _VERSION = "1"
 
 
 class Store:
-    """The store in a folder, which is made if it isn't there; debris of the dead is removed.
+    """The store in a directory, which is made if it isn't there; debris of the dead is removed.
 
     Use it in a `with`, or call `close`. May be used from many threads; after a fork the child gets
-    a scratch folder and connections of its own. With `works=False` the caller promises to add no blobs
+    a scratch directory and connections of its own. With `works=False` the caller promises to add no blobs
     or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
     With `ends=True` it promises to end the process, by `os._exit`, when the store is closed.
     Raises StoreError.
@@ -84,18 +84,18 @@ class Store:
         self._sweep()
 
     @property
-    def snapshots_folder(self) -> Path:
+    def snapshots_directory(self) -> Path:
         """Where the snapshotter keeps its directories."""
         return self.root / "snapshots"
 
     @property
     def scratch(self) -> Path:
-        """This process' own folder, on the store's file system; gone when the process is."""
+        """This process' own directory, on the store's file system; gone when the process is."""
         with self._lock:
             return self._own().path
 
     def temporary(self, kind: str = "file", *, many: bool = False) -> Path:
-        """Return a fresh name in the scratch folder; nothing is there yet.
+        """Return a fresh name in the scratch directory; nothing is there yet.
 
         With `many` it is for a tree in which many files will be made (`polyarch.store.spread`).
         """
@@ -105,7 +105,7 @@ class Store:
             return (own.layers() if many else own.path) / f"{kind}-{self._fresh}"
 
     def _own(self) -> _Scratch:
-        with store_trouble("make a folder in", self.root / "tmp"):
+        with store_trouble("make a directory in", self.root / "tmp"):
             if self._scratch is None or self._scratch.pid != os.getpid():
                 self._scratch = _Scratch(self.root / "tmp")
             return self._scratch
@@ -119,7 +119,7 @@ class Store:
             remove_tree(aside)
 
     def close(self) -> None:
-        """Close the database and remove the scratch folder."""
+        """Close the database and remove the scratch directory."""
         if self._ends:
             self.database.leave()
         else:
@@ -142,17 +142,17 @@ class Store:
         self.close()
 
     def _sweep(self) -> None:
-        """Finish what the dead were at, and remove their scratch folders."""
-        folder = self.root / "tmp"
-        with store_trouble("open the store", folder):
-            names = os.listdir(folder)
+        """Finish what the dead were at, and remove their scratch directories."""
+        directory = self.root / "tmp"
+        with store_trouble("open the store", directory):
+            names = os.listdir(directory)
         recovered = False
         for name in names:
-            path = folder / name
+            path = directory / name
             with suppress(OSError), _locked(path) as free:
                 if free and not recovered:
                     # While the scratch is there: who is killed at this leaves the need for it visible.
-                    recover(self.database, self.snapshots, self.snapshots_folder)
+                    recover(self.database, self.snapshots, self.snapshots_directory)
                     recovered = True
                 if free:
                     remove_tree(path)
@@ -177,13 +177,13 @@ def _open_layout(root: Path) -> None:
     if version != _VERSION:
         raise StoreError(
             f"the store {root} has layout {version!r}, and this polyarch knows {_VERSION}",
-            hint="use the polyarch that made it, or another folder by POLYARCH_ROOT",
+            hint="use the polyarch that made it, or another directory by POLYARCH_ROOT",
         )
 
 
 def _create_layout(root: Path) -> None:
     with store_trouble("create the store", root):
-        for name in FOLDERS:
+        for name in DIRECTORIES:
             (root / name).mkdir(mode=0o700, exist_ok=True)
         (root / "blobs/sha256").mkdir(mode=0o700, exist_ok=True)
         # The version comes last: with it, all of the layout is there. It isn't written in tmp, where
@@ -193,7 +193,7 @@ def _create_layout(root: Path) -> None:
 
 
 class _Scratch:
-    """A folder that lives as long as this process: an open file description holds its lock."""
+    """A directory that lives as long as this process: an open file description holds its lock."""
 
     def __init__(self, parent: Path) -> None:
         self.pid = os.getpid()
@@ -201,7 +201,7 @@ class _Scratch:
         self._layers: Path | None = None
 
     def layers(self) -> Path:
-        """Return a folder in it for trees of many files."""
+        """Return a directory in it for trees of many files."""
         if self._layers is None:
             self._layers = make_apart(self.path, "layers")
         return self._layers
@@ -210,7 +210,7 @@ class _Scratch:
         while True:
             path = parent / f"{self.pid}-{os.urandom(6).hex()}"
             path.mkdir(mode=0o700)
-            # A sweeper may take the folder for debris before the lock is on it: then again.
+            # A sweeper may take the directory for debris before the lock is on it: then again.
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 with suppress(BlockingIOError):
@@ -227,7 +227,7 @@ class _Scratch:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Return whether the process whose scratch folder this is has ended."""
+    """Return whether the process whose scratch directory this is has ended."""
     try:
         with _locked(path) as free:
             return free
@@ -237,7 +237,7 @@ def is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Try the lock of a scratch folder; gives whether nobody held it."""
+    """Try the lock of a scratch directory; gives whether nobody held it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         free = True

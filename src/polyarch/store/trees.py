@@ -11,14 +11,14 @@ from pathlib import Path
 
 __all__ = ["remove_tree", "tree_size"]
 
-# Deeper folders are first moved up, so that neither file descriptors nor the stack run out.
+# Deeper directories are first moved up, so that neither file descriptors nor the stack run out.
 _MAX_DEPTH = 64
 
 
 def remove_tree(path: Path | str) -> None:
     """Remove `path` with all that is in it; nothing happens if it isn't there.
 
-    Never follows a symbolic link, never enters another file system, and opens up folders without
+    Never follows a symbolic link, never enters another file system, and opens up directories without
     permissions. Raises OSError when something can't be removed.
     """
     try:
@@ -28,7 +28,7 @@ def remove_tree(path: Path | str) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(path)
         return
-    top = _open_folder(str(path), None)
+    top = _open_directory(str(path), None)
     try:
         _Removal(top, status.st_dev).empty(top, 0)
     finally:
@@ -42,48 +42,48 @@ class _Removal:
         self._device = device
         self._moved = 0
 
-    def empty(self, folder: int, depth: int) -> None:
-        """Remove all that is in the open folder, and what was moved up meanwhile."""
+    def empty(self, directory: int, depth: int) -> None:
+        """Remove all that is in the open directory, and what was moved up meanwhile."""
         while True:
             moved = self._moved
-            with os.scandir(folder) as entries:
+            with os.scandir(directory) as entries:
                 names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for name, is_folder in names:
-                if is_folder:
-                    self._remove_folder(folder, name, depth)
+            for name, is_directory in names:
+                if is_directory:
+                    self._remove_directory(directory, name, depth)
                 else:
                     with suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=folder)
+                        os.unlink(name, dir_fd=directory)
             if depth or moved == self._moved:
                 return
 
-    def _remove_folder(self, parent: int, name: str, depth: int) -> None:
+    def _remove_directory(self, parent: int, name: str, depth: int) -> None:
         if depth >= _MAX_DEPTH:
             self._moved += 1
             os.rename(name, f".deep-{self._moved}", src_dir_fd=parent, dst_dir_fd=self._top)
             return
-        folder = _open_folder(name, parent)
+        directory = _open_directory(name, parent)
         try:
-            if os.fstat(folder).st_dev != self._device:
+            if os.fstat(directory).st_dev != self._device:
                 raise OSError(16, "a file system is mounted here", name)
-            self.empty(folder, depth + 1)
+            self.empty(directory, depth + 1)
         finally:
-            os.close(folder)
+            os.close(directory)
         os.rmdir(name, dir_fd=parent)
 
 
-def _open_folder(name: str, parent: int | None) -> int:
+def _open_directory(name: str, parent: int | None) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    folder = None
+    directory = None
     try:
-        folder = os.open(name, flags, dir_fd=parent)
-        if os.fstat(folder).st_mode & 0o300 == 0o300:
-            return folder
-        os.fchmod(folder, 0o700)
-        return folder
+        directory = os.open(name, flags, dir_fd=parent)
+        if os.fstat(directory).st_mode & 0o300 == 0o300:
+            return directory
+        os.fchmod(directory, 0o700)
+        return directory
     except PermissionError:
-        if folder is not None:
-            return folder  # another's folder, that root's powers may open all the same
+        if directory is not None:
+            return directory  # another's directory, that root's powers may open all the same
     os.chmod(name, 0o700, dir_fd=parent)
     return os.open(name, flags, dir_fd=parent)
 
@@ -110,9 +110,9 @@ def tree_size(path: Path | str, *, most: int = sys.maxsize) -> int:
 def _statuses(path: str) -> Iterator[os.stat_result]:
     todo = [path]
     while todo:
-        folder = todo.pop()
-        with suppress(OSError), os.scandir(folder) as entries:
-            yield os.lstat(folder)
+        directory = todo.pop()
+        with suppress(OSError), os.scandir(directory) as entries:
+            yield os.lstat(directory)
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)

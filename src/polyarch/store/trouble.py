@@ -29,9 +29,9 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HINTS = {
     errno.ENOSPC: f"the disk is full: {FREE_SPACE}",
     errno.EDQUOT: f"the disk quota is used up: {FREE_SPACE}",
-    errno.EROFS: "the file system is read-only: set POLYARCH_ROOT to a folder that can be written",
-    errno.EACCES: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
-    errno.EPERM: "set POLYARCH_ROOT to a folder that you may write, or mend the permissions",
+    errno.EROFS: "the file system is read-only: set POLYARCH_ROOT to a directory that can be written",
+    errno.EACCES: "set POLYARCH_ROOT to a directory that you may write, or fix the permissions",
+    errno.EPERM: "set POLYARCH_ROOT to a directory that you may write, or fix the permissions",
     errno.EMFILE: "too many files are open: raise the limit with 'ulimit -n'",
     errno.EIO: "the disk reports errors: look at the kernel's log",
 }
@@ -40,8 +40,8 @@ _OUTSIDE_HINTS = {
     errno.ENOSPC: "the disk is full: free some space, or choose another place",
     errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
     errno.EROFS: "the file system is read-only: choose another place",
-    errno.EACCES: "choose a place that you may write, or mend the permissions",
-    errno.EPERM: "choose a place that you may write, or mend the permissions",
+    errno.EACCES: "choose a place that you may write, or fix the permissions",
+    errno.EPERM: "choose a place that you may write, or fix the permissions",
 }
 
 
@@ -109,12 +109,12 @@ def full_disk_trouble(place: Path) -> Iterator[None]:
 def tree_trouble() -> Iterator[None]:
     """Raise InputError if a tree inside is nested too deep to be walked, or has paths too long to be named.
 
-    Steps can make such trees, folder by folder, and so can those who make a build context.
+    Steps can make such trees, directory by directory, and so can those who make a build context.
     """
     try:
         yield
     except RecursionError:
-        raise InputError("folders are nested too deep, one in another", hint=_DEEP) from None
+        raise InputError("directories are nested too deep, one in another", hint=_DEEP) from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
@@ -124,4 +124,6 @@ def tree_trouble() -> Iterator[None]:
         ) from error
 
 
-_DEEP = "no path may be longer than 4,095 bytes, and some 400 folders in one another are the most"
+_DEEP = (
+    "no path may be longer than 4,095 bytes, and some 400 directories in one another are the most"
+)

@@ -40,7 +40,7 @@ class Usage:
 def usage(store: Store) -> tuple[Usage, ...]:
     """Return all records, by id; those that were never measured are, which may take a while.
 
-    Folders of other users' files are measured only by who may read them: call it in the engine.
+    Directories of other users' files are measured only by who may read them: call it in the engine.
     """
     records = _measured(store)
     used = _with_parents(records, store.leases.held())
@@ -72,7 +72,7 @@ def _measured(store: Store) -> list[SnapshotRecord]:
     for record in store.snapshots.all():
         size = record.size
         if size == 0 or record.type is RecordType.CACHE_MOUNT:
-            size = tree_size(store.snapshots_folder / record.id)
+            size = tree_size(store.snapshots_directory / record.id)
         if size != record.size:
             sizes[record.id] = size
         records.append(replace(record, size=size))

@@ -1,7 +1,7 @@
 """File modes as `--chmod` writes them: octal, or symbolic.
 
 The symbolic ones are those of BSD's setmode(3), which BuildKit's library follows, not those of GNU's
-chmod(1). Where that makes a difference: `=` takes set-id bits from folders, too, and the sticky bit from
+chmod(1). Where that makes a difference: `=` takes set-id bits from directories, too, and the sticky bit from
 nothing; copying bits (`g=u`) leaves set-id bits alone; the sticky bit belongs to everybody but `o`; and
 who is asked for it without saying for whom (`+rt`) gets it alone. `X` looks at the mode before any change.
 Other than BSD's, BuildKit's library knows `X` behind `=` and `-`, as Linux does.
@@ -27,10 +27,10 @@ _SET_ID = 0o6000
 _STICKY = 0o1000
 _ANYBODY = 0o7777
 _CLEARED = 0o6777
-_FOLDER = 0o755
+_DIRECTORY = 0o755
 
 _Step = Callable[[int, int, bool], int]
-"""From the mode so far, the mode before any step and whether it is a folder's, to the next mode."""
+"""From the mode so far, the mode before any step and whether it is a directory's, to the next mode."""
 
 
 @frozen
@@ -50,9 +50,9 @@ class FileMode:
         return changed
 
     @property
-    def of_new_folders(self) -> int:
-        """The mode of folders that are made on the way: those have no special bits, and no source."""
-        return _FOLDER if self.number is None else self.number & 0o777
+    def of_new_directories(self) -> int:
+        """The mode of directories that are made on the way: those have no special bits, and no source."""
+        return _DIRECTORY if self.number is None else self.number & 0o777
 
 
 def parse_mode(text: str) -> FileMode:

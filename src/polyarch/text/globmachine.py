@@ -15,7 +15,7 @@ from polyarch.record import mutable
 
 __all__ = ["count_loops", "machine"]
 
-_FOLDERS = ("(", ".", "*", "/", ")", "?")  # what two stars and a slash become
+_DIRECTORIES = ("(", ".", "*", "/", ")", "?")  # what two stars and a slash become
 _ASSERTIONS = frozenset({"^", r"\A", r"\b", r"\B", r"\Z"})
 _ANY = "."
 
@@ -92,7 +92,7 @@ def _read(pieces: Sequence[str]) -> _Places:
     while position < len(pieces):
         piece = pieces[position]
         if piece == "(":
-            kind, size = "folders", len(_FOLDERS)
+            kind, size = "directories", len(_DIRECTORIES)
         elif pieces[position + 1 : position + 2] == ["*"]:
             kind, size = "loop", 2
         else:
@@ -101,9 +101,9 @@ def _read(pieces: Sequence[str]) -> _Places:
         if kind in row:
             continue
         if kind in _ASSERTIONS:
-            row = {*row, kind} - {"folders"}
+            row = {*row, kind} - {"directories"}
         else:
-            row = {kind} if kind == "folders" else set()
+            row = {kind} if kind == "directories" else set()
         _add(places, piece, kind)
     return places
 
@@ -111,7 +111,7 @@ def _read(pieces: Sequence[str]) -> _Places:
 def _add(places: _Places, piece: str, kind: str) -> None:
     here = 1 << places.count
     places.count += 1
-    if kind == "folders":
+    if kind == "directories":
         # Nothing, or anything that ends with a slash: in at the second place, out with a slash.
         places.skips |= here
         places.double_skips |= here

@@ -1,10 +1,10 @@
 """Ignore files: which files of a build context are sent.
 
-Patterns are walked in order, and the last one that matches a path or a folder above it decides; those
+Patterns are walked in order, and the last one that matches a path or a directory above it decides; those
 with `!` bring paths back. The behaviour is that of moby/patternmatcher and, for whole contexts
 (`ContextFilter`), of the walk of tonistiigi/fsutil. Those two disagree on some lists with
-`!` (`**/*.md`, `!docs`): to the walk, a pattern matches below a folder only if it was looked at for the
-folder, and it isn't if it could not have changed the answer there. What is sent is what the walk says.
+`!` (`**/*.md`, `!docs`): to the walk, a pattern matches below a directory only if it was looked at for the
+directory, and it isn't if it could not have changed the answer there. What is sent is what the walk says.
 
 Paths are relative to the root of the context, with slashes, and cleaned.
 """
@@ -95,8 +95,10 @@ class _Pattern:
         return self._matches(path)
 
     def matches_tree(self, path: str) -> bool:
-        """Tell if the pattern matches the path or a folder above it. Raises BadPattern."""
-        return self.matches(path) or any(self.matches(folder) for folder in _folders(path))
+        """Tell if the pattern matches the path or a directory above it. Raises BadPattern."""
+        return self.matches(path) or any(
+            self.matches(directory) for directory in _directories(path)
+        )
 
     @property
     def fixed_part(self) -> str:
@@ -104,8 +106,8 @@ class _Pattern:
         return self.text.removesuffix("/**").removesuffix("/*")
 
 
-def _folders(path: str) -> Iterator[str]:
-    """Yield the folders above a path, the highest first."""
+def _directories(path: str) -> Iterator[str]:
+    """Yield the directories above a path, the highest first."""
     end = path.find("/", 1)
     while end >= 0:
         yield path[:end]
@@ -167,11 +169,11 @@ class _AnyOf:
 
 @frozen
 class Verdict:
-    """What is to become of a path; a folder's is asked for when its entries are judged."""
+    """What is to become of a path; a directory's is asked for when its entries are judged."""
 
     ignored: bool
     matched: tuple[bool, ...] = ()
-    """For each pattern, if it matched the path or a folder above; empty if nobody will ask."""
+    """For each pattern, if it matched the path or a directory above; empty if nobody will ask."""
 
 
 class Matcher:
@@ -191,7 +193,7 @@ class Matcher:
         return bool(self._patterns)
 
     def ignores(self, path: str) -> bool:
-        """Tell if a path is ignored, by itself or with a folder above it. The root never is.
+        """Tell if a path is ignored, by itself or with a directory above it. The root never is.
 
         Raises InputError for a pattern that turns out not to be one.
         """
@@ -199,7 +201,9 @@ class Matcher:
             return False
         if self._any_of is not None:
             any_of = self._any_of
-            return any_of.matches(path) or any(any_of.matches(folder) for folder in _folders(path))
+            return any_of.matches(path) or any(
+                any_of.matches(directory) for directory in _directories(path)
+            )
         ignored = False
         for pattern in self._patterns:
             if pattern.is_exception == ignored and pattern.matches_tree(path):
@@ -216,12 +220,12 @@ class Matcher:
             return False
         if path in _ROOTS and all(pattern.text not in _EVERYTHING for pattern in self._patterns):
             return False
-        # patternmatcher takes what is before the first slash of an absolute path for a folder.
+        # patternmatcher takes what is before the first slash of an absolute path for a directory.
         top = "" if path.startswith("/") else path
         return any(item.matches_tree(path) or item.matches(top) for item in self._patterns)
 
     def judge(self, path: str, parent: Verdict | None = None) -> Verdict:
-        """Judge a path that a walk comes to, given the verdict on its folder (None at the top).
+        """Judge a path that a walk comes to, given the verdict on its directory (None at the top).
 
         Raises InputError for a pattern that turns out not to be one.
         """
@@ -238,19 +242,19 @@ class Matcher:
                 ignored = not pattern.is_exception
         return Verdict(ignored=ignored, matched=tuple(matched))
 
-    def may_contain_kept(self, folder: str) -> bool:
-        """Tell if a walk has to enter a folder that is ignored."""
+    def may_contain_kept(self, directory: str) -> bool:
+        """Tell if a walk has to enter a directory that is ignored."""
         if not self.has_exceptions:
             return False
         if self._has_wild_exceptions:
             return True
-        start = f"{folder}/"
+        start = f"{directory}/"
         return any(exception.startswith(start) for exception in self._exceptions)
 
 
 _IGNORED = Verdict(ignored=True)
 _KEPT = Verdict(ignored=False)
-_PRUNED = Verdict(ignored=True)  # told from the others by identity: a folder that no walk enters
+_PRUNED = Verdict(ignored=True)  # told from the others by identity: a directory that no walk enters
 
 
 def _patterns(texts: Iterable[str]) -> Iterator[_Pattern]:
@@ -277,39 +281,43 @@ def _any_of(patterns: tuple[_Pattern, ...]) -> _AnyOf | None:
 class ContextFilter:
     """What a walk over a context leaves out, for asking about one path after the other.
 
-    Other than `Matcher.ignores`, this judges folders first and remembers them, as the walk does that
+    Other than `Matcher.ignores`, this judges directories first and remembers them, as the walk does that
     sends contexts; paths may come in any order.
     """
 
     def __init__(self, matcher: Matcher) -> None:
         """Filter with these patterns."""
         self._matcher = matcher
-        self._folders: dict[str, Verdict] = {}
+        self._directories: dict[str, Verdict] = {}
 
     def ignores(self, path: str) -> bool:
         """Tell if a path is left out. Raises InputError as `Matcher.judge`."""
-        folder = path.rpartition("/")[0]
-        parent = (self._folders.get(folder) or self._judge_folders(path)) if folder else None
+        directory = path.rpartition("/")[0]
+        parent = (
+            (self._directories.get(directory) or self._judge_directories(path))
+            if directory
+            else None
+        )
         return parent is _PRUNED or self._matcher.judge(path, parent).ignored
 
-    def may_contain_kept(self, folder: str) -> bool:
-        """Tell if the walk has to enter a folder that is ignored."""
-        return self._matcher.may_contain_kept(folder)
+    def may_contain_kept(self, directory: str) -> bool:
+        """Tell if the walk has to enter a directory that is ignored."""
+        return self._matcher.may_contain_kept(directory)
 
-    def _judge_folders(self, path: str) -> Verdict | None:
-        """Judge the folders above a path, and return the verdict on the lowest."""
+    def _judge_directories(self, path: str) -> Verdict | None:
+        """Judge the directories above a path, and return the verdict on the lowest."""
         parent: Verdict | None = None
-        for folder in _folders(path):
-            verdict = self._folders.get(folder)
+        for directory in _directories(path):
+            verdict = self._directories.get(directory)
             if verdict is None:
-                verdict = parent if parent is _PRUNED else self._judge_folder(folder, parent)
-                self._folders[folder] = verdict
+                verdict = parent if parent is _PRUNED else self._judge_directory(directory, parent)
+                self._directories[directory] = verdict
             parent = verdict
         return parent
 
-    def _judge_folder(self, folder: str, parent: Verdict | None) -> Verdict:
-        verdict = self._matcher.judge(folder, parent)
-        is_pruned = verdict.ignored and not self._matcher.may_contain_kept(folder)
+    def _judge_directory(self, directory: str, parent: Verdict | None) -> Verdict:
+        verdict = self._matcher.judge(directory, parent)
+        is_pruned = verdict.ignored and not self._matcher.may_contain_kept(directory)
         return _PRUNED if is_pruned else verdict
 
 

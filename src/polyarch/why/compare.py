@@ -25,7 +25,7 @@ _OPTIONS: Mapping[str, str] = {
     "cgroup_parent": "parent of the control group",
 }
 _ACTIONS: Mapping[str, str] = {
-    "created": "date of new folders (SOURCE_DATE_EPOCH)",
+    "created": "date of new directories (SOURCE_DATE_EPOCH)",
     "data": "here-document",
     "destination": "destination",
     "mode": "mode",

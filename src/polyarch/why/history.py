@@ -61,7 +61,7 @@ class HistoryDatabase(Protocol):
 
 @frozen
 class Project:
-    """What is built again and again: a build context (a folder's path, an address, "-") and a Dockerfile."""
+    """What is built again and again: a build context (a directory's path, an address, "-") and a Dockerfile."""
 
     context: str
     dockerfile: str = ""

@@ -28,7 +28,7 @@ _DIGEST = 32
 _UNREAD = 1 << 31
 """Beside the type of a file that nobody has read."""
 _TYPES = {
-    stat.S_IFDIR: "folder",
+    stat.S_IFDIR: "directory",
     stat.S_IFREG: "file",
     stat.S_IFLNK: "link",
     stat.S_IFIFO: "pipe",

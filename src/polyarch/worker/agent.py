@@ -51,11 +51,11 @@ def forward_agent(agent: str, path: Path) -> Iterator[None]:
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
     """Give a name of a socket that is short enough: the kernel takes 107 bytes."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def _accept(

@@ -9,7 +9,7 @@ from polyarch.layer.apply import extract
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import BLOCK
 from polyarch.layer.tarread import is_archive
-from polyarch.worker.copy import make_folders
+from polyarch.worker.copy import make_directories
 from polyarch.worker.users import Owner
 
 __all__ = ["unpack_archive"]
@@ -21,15 +21,15 @@ def unpack_archive(
     """Unpack the file `path` at `destination` in the tree `root`, if it is a tar archive.
 
     The content decides, never the name: that the first block is a header. Returns whether it was one;
-    folders that were made for it are added to `made`. Raises InvalidLayer for one that is damaged behind
+    directories that were made for it are added to `made`. Raises InvalidLayer for one that is damaged behind
     its first header: copied as a file, it would be another result without a word.
     """
     if not _is_archive(path):
         return False
     # The archive's links lead nowhere but into the destination, as if that were the root.
-    folder = make_folders(root, destination, owner or Owner(uid=0, gid=0), made=made)
+    directory = make_directories(root, destination, owner or Owner(uid=0, gid=0), made=made)
     with path.open("rb") as stream, decompressed(stream) as tar:
-        extract(tar, folder, "/", owner=(owner.uid, owner.gid) if owner else None)
+        extract(tar, directory, "/", owner=(owner.uid, owner.gid) if owner else None)
     return True
 
 

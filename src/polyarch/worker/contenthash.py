@@ -3,7 +3,7 @@
 Two trees have the same digest if COPY makes the same files of them, times aside: a file that was only
 touched is the same file. Names count below the source; the source's own name counts only where it
 reaches the destination and the op doesn't hold it (several matches of a pattern), so that moving
-content from one folder to another doesn't rebuild.
+content from one directory to another doesn't rebuild.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Hasher:
         self._excludes = excludes
 
     def entry(self, entry: Entry) -> bytes:
-        """Hash a source; of a folder only the contents, since its own metadata isn't copied."""
+        """Hash a source; of a directory only the contents, since its own metadata isn't copied."""
         path = str(entry.path)
         if not entry.is_directory:
             header = self._header(path, entry.status)
@@ -99,10 +99,10 @@ class _Hasher:
         if self._note is not None:
             self._note(files)
 
-    def _whole(self, folder: str) -> bytes:
-        """Hash all below a folder: each folder for itself, as a context knows most of them by that."""
+    def _whole(self, directory: str) -> bytes:
+        """Hash all below a directory: each directory for itself, as a context knows most of them by that."""
         total = hashlib.sha256(b"contents\0")
-        todo = [(folder, "")]
+        todo = [(directory, "")]
         while todo:
             check_cancelled()
             path, inside = todo.pop()
@@ -113,13 +113,13 @@ class _Hasher:
                 self._tell(_ContextFiles(path=path, listing=listing, contents=contents))
                 below: Sequence[str] = listing.directories
             else:
-                digest, below = self._folder(path)
+                digest, below = self._directory(path)
             total.update(_framed(os.fsencode(inside)) + digest)
             todo += [(f"{path}/{name}", f"{inside}{name}/") for name in reversed(below)]
         return total.digest()
 
-    def _folder(self, path: str) -> tuple[bytes, list[str]]:
-        """Hash what is in one folder; return the digest, and the folders in it."""
+    def _directory(self, path: str) -> tuple[bytes, list[str]]:
+        """Hash what is in one directory; return the digest, and the directories in it."""
         names, headers, below = [], [], []
         for name, status in self._tree.entries(path):
             check_cancelled()
@@ -130,11 +130,11 @@ class _Hasher:
         self._tell([(f"{path}/{name}", each) for name, each in zip(names, headers, strict=True)])
         return _digest_of(names, headers), below
 
-    def _selected(self, folder: str) -> bytes:
-        """Hash what is wanted below a folder."""
+    def _selected(self, directory: str) -> bytes:
+        """Hash what is wanted below a directory."""
         total = hashlib.sha256(b"contents\0")
         files = []
-        for found in select(self._tree, folder, self._includes, self._excludes):
+        for found in select(self._tree, directory, self._includes, self._excludes):
             header = self._header(found.path, found.status)
             files.append((found.path, header))
             total.update(_framed(os.fsencode(found.inside)) + _framed(header))
@@ -213,7 +213,7 @@ def _xattrs(path: str, names: list[str]) -> bytes:
 
 
 def digest_of_path(tree: SourceTree, path: str, note: Note | None = None) -> Digest:
-    """Return the digest of the file or folder at `path`, as a mount shows it.
+    """Return the digest of the file or directory at `path`, as a mount shows it.
 
     Raises NotFound if it is missing, OSError for a file that can't be read.
     """

@@ -2,10 +2,10 @@
 
 The rules that are easy to get wrong, all of them BuildKit's:
 
-- A source folder stands for its contents. The folder at the destination that takes them is made with
+- A source directory stands for its contents. The directory at the destination that takes them is made with
   mode 0755 (or an octal `--chmod`) and the wanted owner, never with the source's; if it was there it
   keeps mode and owner. Its time becomes the source's either way.
-- Folders further down take the source's mode and owner even where they existed. Those that come only
+- Directories further down take the source's mode and owner even where they existed. Those that come only
   because something in them is wanted (`--parents`, `--exclude` with `!`) are made like their source;
   where they existed, their mode becomes the source's and nothing else changes.
 - A file's owner is that of `--chown`, else the source's (0:0 for a build context).
@@ -34,20 +34,20 @@ from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
 from polyarch.worker.users import Owner
 from polyarch.worker.walk import Selected, select
 
-__all__ = ["Copier", "Ledger", "make_folders"]
+__all__ = ["Copier", "Ledger", "make_directories"]
 
 _COPY_CHUNK = 1 << 26
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def make_folders(
+def make_directories(
     root: Path, path: str, owner: Owner, mode: int = 0o755, made: list[Path] | None = None
 ) -> Path:
-    """Make the folder at `path` (absolute, inside `root`) and its missing parents; return where it is.
+    """Make the directory at `path` (absolute, inside `root`) and its missing parents; return where it is.
 
-    Symbolic links on the way are followed inside the root. Folders that exist are left as they are;
+    Symbolic links on the way are followed inside the root. Directories that exist are left as they are;
     those that are made are added to `made`, parents first. Raises InputError if something on the way is
-    no folder.
+    no directory.
     """
     real = resolve(root, path)
     missing: list[Path] = []
@@ -57,12 +57,12 @@ def make_folders(
         current = current.parent
     if not current.is_dir():
         raise InputError(
-            f"cannot make the folder {path}: /{os.path.relpath(current, root)} is no folder"
+            f"cannot make the directory {path}: /{os.path.relpath(current, root)} is no directory"
         )
-    for folder in reversed(missing):
-        os.mkdir(folder, mode)
-        set_owner(folder, owner.uid, owner.gid)
-        os.chmod(folder, mode)
+    for directory in reversed(missing):
+        os.mkdir(directory, mode)
+        set_owner(directory, owner.uid, owner.gid)
+        os.chmod(directory, mode)
     if made is not None:
         made += reversed(missing)
     return real
@@ -72,15 +72,15 @@ class Ledger(Protocol):
     """Knows what an earlier copy has made, and hears what this one wants."""
 
     def has(self, target: str, found: Selected, /) -> bool:
-        """Return whether what is below the folder `target` for `found` is as it should be.
+        """Return whether what is below the directory `target` for `found` is as it should be.
 
         `target` is a path inside the tree that is copied into; the root is "".
         """
 
 
 @mutable
-class _Folder:
-    """A folder that files are copied into, out of `source`. `found` is that, None for the destination itself.
+class _Directory:
+    """A directory that files are copied into, out of `source`. `found` is that, None for the destination itself.
 
     `prefix` is what the paths of its contents begin with, below the destination. It is opened when the
     first file comes: paths are long, and the kernel would resolve each anew.
@@ -119,8 +119,8 @@ class Copier:
     """Copies sources of one tree into the tree at `root`.
 
     `owner` and `mode` are those of the flags, None for the source's own. `includes` and `excludes` say
-    what below a source folder is copied. `created` is the time, in seconds since the epoch, of folders
-    on the way to what is wanted; None is that of their source. `made` gathers the folders that were made
+    what below a source directory is copied. `created` is the time, in seconds since the epoch, of directories
+    on the way to what is wanted; None is that of their source. `made` gathers the directories that were made
     on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
     there already as it should be, of an earlier copy. `large` gathers the paths in the tree at which
     large files of snapshots were put, in their order.
@@ -139,22 +139,22 @@ class Copier:
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
-        """Copy one source to `destination`: absolute, a folder if it ends with a slash.
+        """Copy one source to `destination`: absolute, a directory if it ends with a slash.
 
-        With `as_itself` a folder that is missing at the destination is made as a copy of the source,
-        rather than only taking its contents. Raises InputError where a file would replace a folder or
+        With `as_itself` a directory that is missing at the destination is made as a copy of the source,
+        rather than only taking its contents. Raises InputError where a file would replace a directory or
         the reverse.
         """
         self._links.clear()
         if not entry.is_directory:
             target = self.place(entry.name, destination)
             where = str(entry.path.parent)
-            folder = _Folder(path=str(target.parent), source=self.source.directory(where))
+            directory = _Directory(path=str(target.parent), source=self.source.directory(where))
             found = Selected(where, "", entry.path.name, entry.status)
             try:
-                self._copy_other(found, folder, target.name)
+                self._copy_other(found, directory, target.name)
             finally:
-                folder.close()
+                directory.close()
             return
         self._make_parent(destination)
         target = resolve(self.root, destination)
@@ -162,7 +162,7 @@ class Copier:
             if not target.is_dir():
                 raise InputError(f"cannot copy to non-directory: {self._shown(target)}")
             as_itself = False
-        self._make_folders(self._shown(target.parent if as_itself else target))
+        self._make_directories(self._shown(target.parent if as_itself else target))
         if as_itself:
             os.mkdir(target, 0o755)
         self._copy_contents(entry.path, target)
@@ -174,15 +174,15 @@ class Copier:
             self.made.pop()
 
     def place(self, name: str, destination: str) -> Path:
-        """Return where a file called `name` goes, with its folder made and whatever file was there removed.
+        """Return where a file called `name` goes, with its directory made and whatever file was there removed.
 
-        Raises InputError if that is a folder.
+        Raises InputError if that is a directory.
         """
         self._make_parent(destination)
         target = resolve(self.root, destination)
         if target.is_dir():
             target = target / name
-        self._make_folders(self._shown(target.parent))
+        self._make_directories(self._shown(target.parent))
         self._clear(target)
         return target
 
@@ -191,20 +191,20 @@ class Copier:
         return "/" if inside == "." else f"/{inside}"
 
     def _make_parent(self, destination: str) -> None:
-        folder = destination if destination.endswith("/") else os.path.dirname(destination)
-        self._make_folders(folder or "/")
+        directory = destination if destination.endswith("/") else os.path.dirname(destination)
+        self._make_directories(directory or "/")
 
-    def _make_folders(self, path: str) -> None:
-        """Make the folders that lead to the destination: with the flags' owner and mode."""
-        mode = 0o755 if self.mode is None else self.mode.of_new_folders
-        make_folders(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
+    def _make_directories(self, path: str) -> None:
+        """Make the directories that lead to the destination: with the flags' owner and mode."""
+        mode = 0o755 if self.mode is None else self.mode.of_new_directories
+        make_directories(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
 
-    def _copy_contents(self, folder: Path, target: Path) -> None:
-        # Folders get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished = [_Folder(path=str(target), source=self.source.directory(str(folder)))]
+    def _copy_contents(self, directory: Path, target: Path) -> None:
+        # Directories get their metadata when they are complete: whatever is made in them changes their time.
+        unfinished = [_Directory(path=str(target), source=self.source.directory(str(directory)))]
         inside = self._shown(target).rstrip("/")
         try:
-            for found in select(self.source, folder, self.includes, self.excludes):
+            for found in select(self.source, directory, self.includes, self.excludes):
                 while found.prefix != unfinished[-1].prefix:
                     self._finish(unfinished.pop())
                 is_kept = self.ledger is not None and self.ledger.has(inside, found)
@@ -219,20 +219,20 @@ class Copier:
             for each in unfinished:
                 each.close()
 
-    def _start(self, found: Selected, target: Path, is_kept: bool) -> _Folder:
-        """Make a folder below the destination, if it isn't there."""
+    def _start(self, found: Selected, target: Path, is_kept: bool) -> _Directory:
+        """Make a directory below the destination, if it isn't there."""
         copied = f"{target}/{found.inside}"
-        return _Folder(
+        return _Directory(
             path=copied,
             source=self.source.directory(found.path),
             prefix=f"{found.inside}/",
             found=found,
-            is_new=not is_kept and self._make_folder(Path(copied)),
+            is_new=not is_kept and self._make_directory(Path(copied)),
             is_kept=is_kept,
         )
 
-    def _make_folder(self, target: Path) -> bool:
-        """Make a folder below the destination; return whether it is new."""
+    def _make_directory(self, target: Path) -> bool:
+        """Make a directory below the destination; return whether it is new."""
         try:
             os.mkdir(target, 0o755)
         except FileExistsError:
@@ -241,13 +241,13 @@ class Copier:
             return False
         return True
 
-    def _finish(self, folder: _Folder) -> None:
-        folder.close()
-        found, target = folder.found, Path(folder.path)
+    def _finish(self, directory: _Directory) -> None:
+        directory.close()
+        found, target = directory.found, Path(directory.path)
         assert found is not None
-        if folder.is_kept:
+        if directory.is_kept:
             return
-        if not (found.is_wanted or folder.is_new):
+        if not (found.is_wanted or directory.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return
         self._set_metadata(found.path, target, found.status)
@@ -263,17 +263,17 @@ class Copier:
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 
-    def _copy_other(self, found: Selected, folder: _Folder, name: str) -> None:
-        """Copy anything but a folder into `folder`, over the file of that name if there is one."""
+    def _copy_other(self, found: Selected, directory: _Directory, name: str) -> None:
+        """Copy anything but a directory into `directory`, over the file of that name if there is one."""
         status = found.status
         kind, device = status.st_mode, status.st_rdev
         if stat.S_ISREG(kind):
             kind, device = (kind, 0) if self.source.is_context else get_node(found.path, status)
             if stat.S_ISREG(kind):
-                self._copy_regular(found, folder, name)
+                self._copy_regular(found, directory, name)
                 return
-        target = Path(folder.path, name)
-        if not folder.is_new:
+        target = Path(directory.path, name)
+        if not directory.is_new:
             self._clear(target)
         if stat.S_ISLNK(kind):
             os.symlink(self.source.link(found.path, status), target)
@@ -283,55 +283,55 @@ class Copier:
             make_node(target, stat.S_IFMT(kind) | 0o600, device)
         self._set_metadata(found.path, target, status)
 
-    def _copy_regular(self, found: Selected, folder: _Folder, name: str) -> None:
-        status, directory = found.status, folder.source
+    def _copy_regular(self, found: Selected, directory: _Directory, name: str) -> None:
+        status, origin = found.status, directory.source
         if status.st_size > SMALL_FILE and self.source.layers:
-            self.large.append(os.path.relpath(f"{folder.path}/{name}", self.root))
+            self.large.append(os.path.relpath(f"{directory.path}/{name}", self.root))
         if status.st_nlink > 1:
-            key, target = (status.st_dev, status.st_ino), f"{folder.path}/{name}"
+            key, target = (status.st_dev, status.st_ino), f"{directory.path}/{name}"
             if key in self._links:
-                if not folder.is_new:
+                if not directory.is_new:
                     self._clear(Path(target))
                 os.link(self._links[key], target, follow_symlinks=False)
                 return
             self._links[key] = target
-        if isinstance(directory, SteadyDirectory) and status.st_size <= SMALL_FILE:
-            self._make_small(self._small(found, directory), folder, name, status)
+        if isinstance(origin, SteadyDirectory) and status.st_size <= SMALL_FILE:
+            self._make_small(self._small(found, origin), directory, name, status)
             return
-        reader = directory.open(found.name, status)
+        reader = origin.open(found.name, status)
         try:
-            self._copy_open(reader, found, folder, name)
+            self._copy_open(reader, found, directory, name)
         finally:
             os.close(reader)
 
     def _small(self, found: Selected, directory: SteadyDirectory) -> bytes:
         """Return the content of a small file of a context, which was mostly read a moment ago."""
         contents = self.source.contents
-        data = contents.take(found.folder, found.name, found.status) if contents else None
+        data = contents.take(found.directory, found.name, found.status) if contents else None
         return directory.read(found.name, found.status) if data is None else data
 
-    def _make_small(self, data: bytes, folder: _Folder, name: str, status: Status) -> None:
-        writer = self._create(folder, name)
+    def _make_small(self, data: bytes, directory: _Directory, name: str, status: Status) -> None:
+        writer = self._create(directory, name)
         try:
             _write(writer, data)
-            self._give(writer, folder, (0, 0), status)
+            self._give(writer, directory, (0, 0), status)
             _set_times(writer, status)
         finally:
             os.close(writer)
 
-    def _copy_open(self, reader: int, found: Selected, folder: _Folder, name: str) -> None:
+    def _copy_open(self, reader: int, found: Selected, directory: _Directory, name: str) -> None:
         status, path = found.status, found.path
-        writer = self._create(folder, name)
+        writer = self._create(directory, name)
         try:
             self._copy_bytes(reader, writer, path, status.st_size)
             if self.source.is_context:
                 check_unchanged(reader, path, status)
-                self._give(writer, folder, (0, 0), status)
+                self._give(writer, directory, (0, 0), status)
             else:
                 # Most files have no attributes, and asking for one that isn't there costs an exception.
                 attributes = _attributes(reader)
                 owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
-                self._give(writer, folder, owner, status)
+                self._give(writer, directory, owner, status)
                 _copy_xattrs(reader, writer, attributes)
             _set_times(writer, status)
         finally:
@@ -362,20 +362,22 @@ class Copier:
         while os.sendfile(writer, reader, None, _COPY_CHUNK):
             check_cancelled()
 
-    def _create(self, folder: _Folder, name: str) -> int:
+    def _create(self, directory: _Directory, name: str) -> int:
         """Make an empty file in place of any other; return its descriptor."""
-        parent = folder.open()
+        parent = directory.open()
         try:
             return os.open(name, _NEW, 0o600, dir_fd=parent)
         except FileExistsError:
-            self._clear(Path(folder.path, name))
+            self._clear(Path(directory.path, name))
             return os.open(name, _NEW, 0o600, dir_fd=parent)
 
-    def _give(self, writer: int, folder: _Folder, owner: tuple[int, int], status: Status) -> None:
+    def _give(
+        self, writer: int, directory: _Directory, owner: tuple[int, int], status: Status
+    ) -> None:
         """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
         if self.owner is not None:
             owner = (self.owner.uid, self.owner.gid)
-        if owner != folder.owner_of_new:
+        if owner != directory.owner_of_new:
             set_owner(writer, *owner, fresh=True)
         mode = stat.S_IMODE(status.st_mode)
         os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.errors import StepFailed
-from polyarch.graph.op import SCRIPT_FOLDER, ExecOp
+from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
 from polyarch.progress import CancelToken, Sink, StatusEvent
@@ -74,22 +74,24 @@ class StepRunner:
         assert isinstance(op, ExecOp)
         emulation = self._emulation(op, vertex)
         with ExitStack() as resources:
-            folder = self.temporary()
-            folder.mkdir()
+            directory = self.temporary()
+            directory.mkdir()
             draft = resources.enter_context(self.snapshotter.prepare(stack.snapshots))
             mounted = resources.enter_context(
-                self.mounts.ready(vertex, sources, reading, folder, cancel)
+                self.mounts.ready(vertex, sources, reading, directory, cancel)
             )
-            mounted.mounts[:0] = self._files(op, folder)
+            mounted.mounts[:0] = self._files(op, directory)
             step = self._step(op, draft.root, emulation, mounted)
             log = self._log(vertex)
             try:
-                ended = self.runtime.run(step, folder=folder, on_output=log.write, cancel=cancel)
+                ended = self.runtime.run(
+                    step, directory=directory, on_output=log.write, cancel=cancel
+                )
             finally:
                 log.end()
             cancel.check()
             if ended.status != 0:
-                raise _failure(vertex, op, ended, log, folder)
+                raise _failure(vertex, op, ended, log, directory)
             snapshot = new_snapshot()
             # Described as BuildKit does: a history without an entry for the layer quotes it.
             shown = f"mount / from exec {' '.join(op.argv)}"
@@ -139,23 +141,23 @@ class StepRunner:
             step = with_devices(step, op.devices, self.devices())
         return step
 
-    def _files(self, op: ExecOp, folder: Path) -> list[Mount]:
+    def _files(self, op: ExecOp, directory: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         mounts = network_mounts(
-            folder,
+            directory,
             op.hostname,
             resolv_conf=self.resolv_conf(network_of(op.network)),
             extra_hosts=op.extra_hosts,
             read_only=True,
         )
         if op.scripts:
-            scripts = folder / "scripts"
+            scripts = directory / "scripts"
             scripts.mkdir()
             scripts.chmod(0o755)
             for name, content in op.scripts:
                 (scripts / name).write_text(content, encoding="utf-8", errors="surrogateescape")
                 (scripts / name).chmod(0o755)
-            mounts.append(Bind(source=str(scripts), target=SCRIPT_FOLDER, read_only=True))
+            mounts.append(Bind(source=str(scripts), target=SCRIPT_DIRECTORY, read_only=True))
         return mounts
 
 

@@ -1,4 +1,4 @@
-"""File ops: making folders and files, and copying, inside one writable tree.
+"""File ops: making directories and files, and copying, inside one writable tree.
 
 All of a FileOp's actions happen in one snapshot, so they are one layer. Owners by name are looked up in
 the tree that is changed, at the moment of the action.
@@ -16,7 +16,7 @@ from polyarch.inroot import set_owner
 from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import Matcher, exclusion
 from polyarch.worker.archive import unpack_archive
-from polyarch.worker.copy import Copier, Ledger, make_folders
+from polyarch.worker.copy import Copier, Ledger, make_directories
 from polyarch.worker.tree import (
     Entry,
     SourceTree,
@@ -47,7 +47,7 @@ def perform(
     for action in actions:
         made: list[Path] = []
         if isinstance(action, MkdirAction):
-            make_folders(root, action.path, owner(root, action.owner), action.mode, made)
+            make_directories(root, action.path, owner(root, action.owner), action.mode, made)
         elif isinstance(action, MkfileAction):
             _make_file(action, root, made)
         else:
@@ -56,7 +56,7 @@ def perform(
             large = _copy(action, root, source, made, ledger)
             places.setdefault(action.input, []).extend(large)
         if action.created is not None:
-            # Last of all, and parents last: whatever is made in a folder changes its time.
+            # Last of all, and parents last: whatever is made in a directory changes its time.
             for path in reversed(made):
                 os.utime(path, (action.created, action.created))
     return {number: large for number, large in places.items() if large}

@@ -27,7 +27,7 @@ _PID = pattern(rb"SSH_AGENT_PID=([0-9]+)")
 class Agents(Mapping[str, str]):
     """The sockets of agents by id; a context manager, which ends those that it started.
 
-    `sockets` are there already, `keys` are files of private keys by id. `folder` names a fresh folder for
+    `sockets` are there already, `keys` are files of private keys by id. `directory` names a fresh directory for
     the socket of an agent. Asking for one raises InputError for keys that can't be used, MachineError if
     there is no ssh-agent.
     """
@@ -36,11 +36,11 @@ class Agents(Mapping[str, str]):
         self,
         sockets: Mapping[str, str],
         keys: Mapping[str, Sequence[str]],
-        folder: Callable[[], Path],
+        directory: Callable[[], Path],
     ) -> None:
         self._sockets = dict(sockets)
         self._keys = keys
-        self._folder = folder
+        self._directory = directory
         self._started: list[int] = []
         self._lock = threading.Lock()
 
@@ -68,10 +68,10 @@ class Agents(Mapping[str, str]):
         from polyarch.process import base_environment, run  # noqa: PLC0415 for keys only
 
         keys = [(path, read_key(path)) for path in paths]
-        folder = self._folder()
-        folder.mkdir(mode=0o700)
+        directory = self._directory()
+        directory.mkdir(mode=0o700)
         # By a relative name: the kernel takes 107 bytes, and stores may lie deep.
-        ended = run(("ssh-agent", "-s", "-a", "agent"), cwd=str(folder))
+        ended = run(("ssh-agent", "-s", "-a", "agent"), cwd=str(directory))
         pid = _PID.search(ended.stdout)
         if ended.status != 0 or pid is None:
             raise MachineError(
@@ -81,13 +81,13 @@ class Agents(Mapping[str, str]):
         self._started.append(int(pid[1]))
         env = base_environment(SSH_AUTH_SOCK="agent", SSH_ASKPASS_REQUIRE="never")
         for path, key in keys:
-            added = run(("ssh-add", "-q", "-"), env=env, stdin=key, cwd=str(folder))
+            added = run(("ssh-add", "-q", "-"), env=env, stdin=key, cwd=str(directory))
             if added.status != 0:
                 raise InputError(
                     f"failed to parse {path}: it is no private key without a passphrase",
                     hint="load it into an agent with ssh-add, and use that with --ssh",
                 )
-        return str(folder / "agent")
+        return str(directory / "agent")
 
 
 def read_key(path: str) -> bytes:

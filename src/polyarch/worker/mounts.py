@@ -68,18 +68,18 @@ class StepMounts:
         vertex: Vertex,
         sources: Sequence[LayerStack | SourceTree],
         reading: Reading,
-        folder: Path,
+        directory: Path,
         cancel: CancelToken,
     ) -> Iterator[MountedStep]:
         """Give the mounts of the vertex's exec; all is undone when the block is left.
 
-        `folder` is an empty one of this process. Raises NotFound for a source or a required secret
+        `directory` is an empty one of this process. Raises NotFound for a source or a required secret
         that isn't there, InputError, Cancelled while waiting for a locked cache.
         """
         op = vertex.op
         assert isinstance(op, ExecOp)
         with ExitStack() as stack:
-            maker = _Maker(self, vertex, sources, reading, folder, cancel, stack)
+            maker = _Maker(self, vertex, sources, reading, directory, cancel, stack)
             maker.claim(mount for mount in op.mounts if isinstance(mount, CacheMount))
             for number, mount in enumerate(op.mounts):
                 if isinstance(mount, BindMount):
@@ -106,7 +106,7 @@ class _Maker:
         vertex: Vertex,
         sources: Sequence[LayerStack | SourceTree],
         reading: Reading,
-        folder: Path,
+        directory: Path,
         cancel: CancelToken,
         stack: ExitStack,
     ) -> None:
@@ -115,7 +115,7 @@ class _Maker:
         self._vertex = vertex
         self._sources = sources
         self._reading = reading
-        self._folder = folder
+        self._directory = directory
         self._cancel = cancel
         self._stack = stack
         self._memory: Path | None = None
@@ -149,7 +149,7 @@ class _Maker:
         return op.argv if isinstance(op, ExecOp) else ()
 
     def cache(self, mount: CacheMount) -> None:
-        """Bind a cache's folder, which is made if it is new."""
+        """Bind a cache's directory, which is made if it is new."""
         snapshot = self._caches[self._identity(mount)]
         snapshotter = self._parent.snapshotter
         if not snapshotter.exists(snapshot):
@@ -158,7 +158,7 @@ class _Maker:
                 description=f"cached mount {mount.target} from exec {' '.join(self._argv())}",
                 type=RecordType.CACHE_MOUNT,
             )
-            snapshotter.unpack(snapshot, lambda folder: self._fill(folder, mount), record)
+            snapshotter.unpack(snapshot, lambda directory: self._fill(directory, mount), record)
         self.step.mounts.append(
             Bind(
                 source=str(snapshotter.path(snapshot)),
@@ -174,7 +174,7 @@ class _Maker:
         )
 
     def claim(self, mounts: Iterable[CacheMount]) -> None:
-        """Lock the folders of caches until the step has ended, each as it is shared.
+        """Lock the directories of caches until the step has ended, each as it is shared.
 
         All steps take them in one order, so that none waits for another that waits for it. A cache that a
         step has twice is locked as it says first.
@@ -196,7 +196,7 @@ class _Maker:
         return f"{source.identity}:{mount.source}"
 
     def _claimed(self, identity: str, sharing: str) -> SnapshotID:
-        """Return a folder of a cache, locked: the first that nobody has in another way, else a new one.
+        """Return a directory of a cache, locked: the first that nobody has in another way, else a new one.
 
         Who wants a locked cache waits in place of a new one.
         """
@@ -213,24 +213,24 @@ class _Maker:
                 return name
             number += 1
 
-    def _fill(self, folder: Path, mount: CacheMount) -> None:
+    def _fill(self, directory: Path, mount: CacheMount) -> None:
         """Make the first content of a cache: nothing, or a part of an input's tree with its owner and mode."""
         if mount.input is None:
-            set_owner(folder, mount.uid, mount.gid)
-            folder.chmod(mount.mode)
+            set_owner(directory, mount.uid, mount.gid)
+            directory.chmod(mount.mode)
             return
         tree = self._tree(mount.input)
-        copier = Copier(source=tree, root=folder)
+        copier = Copier(source=tree, root=directory)
         copier.copy(find_path(tree, mount.source), "/")
         origin = resolve(tree.root, mount.source)
         if origin.is_dir():
-            set_owner(folder, *get_owner(origin))
-            folder.chmod(stat.S_IMODE(origin.stat().st_mode))
+            set_owner(directory, *get_owner(origin))
+            directory.chmod(stat.S_IMODE(origin.stat().st_mode))
 
     def _in_memory(self) -> Path:
-        """Return a folder whose files are never on a disk."""
+        """Return a directory whose files are never on a disk."""
         if self._memory is None:
-            self._memory = self._folder / "secrets"
+            self._memory = self._directory / "secrets"
             self._memory.mkdir(mode=0o700)
             syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
             self._stack.callback(syscalls.umount2, str(self._memory), syscalls.MNT_DETACH)
@@ -268,7 +268,7 @@ class _Maker:
                     f"unset ssh forward key {mount.id}", hint=f"give it with --ssh {mount.id}"
                 )
             return
-        path = self._folder / f"agent.{number}"
+        path = self._directory / f"agent.{number}"
         self._stack.enter_context(forward_agent(agent, path))
         _give(path, mount)
         self.step.mounts.append(Bind(source=str(path), target=mount.target))

@@ -33,7 +33,7 @@ from polyarch.worker.walk import Selected
 __all__ = ["CopyLedger", "NotWorthIt", "can_repeat", "remove_gone"]
 
 WORTH_IT = 500
-"""Files and folders from which on a copy is remembered: fewer are copied before they are compared."""
+"""Files and directories from which on a copy is remembered: fewer are copied before they are compared."""
 
 
 class NotWorthIt(PolyarchError):
@@ -41,7 +41,7 @@ class NotWorthIt(PolyarchError):
 
 
 def can_repeat(actions: Sequence[FileAction]) -> bool:
-    """Return whether the actions are a copy that this module can do: of folders' contents, nothing else."""
+    """Return whether the actions are a copy that this module can do: of directories' contents, nothing else."""
     if len(actions) != 1 or not isinstance(actions[0], CopyAction):
         return False
     action = actions[0]
@@ -69,7 +69,7 @@ class CopyLedger:
             return False
         status = found.status
         is_directory = stat.S_ISDIR(status.st_mode)
-        content = b"" if is_directory else self.contents.find(found.folder, found.name)
+        content = b"" if is_directory else self.contents.find(found.directory, found.name)
         is_simple = is_directory or (bool(content) and status.st_nlink == 1)
         if not is_simple or not found.is_wanted:
             if self.before is not None:
@@ -103,9 +103,9 @@ def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
         if find(below, path.strip("/")) is not None:
             raise NotWorthIt(f"{path} is in a layer below, too")
         place = Path(f"{root}{path}")
-        folder = place.parent.stat()
+        directory = place.parent.stat()
         if stat.S_ISDIR(place.lstat().st_mode):
             place.rmdir()
         else:
             place.unlink()
-        os.utime(place.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
+        os.utime(place.parent, ns=(directory.st_atime_ns, directory.st_mtime_ns))

@@ -58,7 +58,7 @@ class RemoteSources:
     def tree(self, op: HttpOp | GitOp, cancel: CancelToken) -> SourceTree:
         """Fetch what an op names, as a tree. Raises as `file` and `commit`."""
         if isinstance(op, HttpOp):
-            return SourceTree(root=self.file(op, cancel).folder)
+            return SourceTree(root=self.file(op, cancel).directory)
         commit = self.commit(op, cancel)
         return SourceTree(root=commit.root, revision=commit.commit)
 

@@ -74,7 +74,7 @@ class GitTree:
 
 @frozen
 class GitSource:
-    """Fetches commits into the scratch folder of a store."""
+    """Fetches commits into the scratch directory of a store."""
 
     store: Store
     secrets: Secrets
@@ -112,9 +112,9 @@ class GitSource:
     def _fetch(
         self, op: GitOp, remote: str, moved: Mapping[str, str], cancel: CancelToken
     ) -> GitTree:
-        folder = self.store.temporary("git")
-        folder.mkdir()
-        git = _Git(folder=folder, env=self._environment(remote, moved), cancel=cancel)
+        directory = self.store.temporary("git")
+        directory.mkdir()
+        git = _Git(directory=directory, env=self._environment(remote, moved), cancel=cancel)
         wanted = self._resolve(git, remote, op)
         _check_out(git, remote, wanted)
         commit = git.run("rev-parse", "HEAD").strip()
@@ -128,13 +128,13 @@ class GitSource:
         made = told if has_date(told) else 0
         if op.keep_git_dir:
             git.run("reflog", "expire", "--all", "--expire=now")
-            (folder / ".git/FETCH_HEAD").unlink(missing_ok=True)
+            (directory / ".git/FETCH_HEAD").unlink(missing_ok=True)
             _forget_large_files(git)
         else:
-            remove_tree(folder / ".git")
-        root = _subfolder(folder, op.subdir)
+            remove_tree(directory / ".git")
+        root = _subdirectory(directory, op.subdir)
         if op.mtime == "commit":
-            set_times(folder, made)
+            set_times(directory, made)
         return GitTree(root=root, commit=commit, made=made)
 
     def _resolve(self, git: _Git, remote: str, op: GitOp) -> _Wanted:
@@ -280,8 +280,8 @@ def _check_out(git: _Git, remote: str, wanted: _Wanted) -> None:
 
 def _forget_large_files(git: _Git) -> None:
     """Leave nothing of git LFS in a kept `.git`: the files are in the checkout, and needed but once."""
-    if (git.folder / ".git/lfs").exists():
-        remove_tree(git.folder / ".git/lfs")
+    if (git.directory / ".git/lfs").exists():
+        remove_tree(git.directory / ".git/lfs")
     if "lfs.repositoryformatversion" in git.run("config", "--local", "--list", "--name-only"):
         git.run("config", "--local", "--remove-section", "lfs")
 
@@ -299,7 +299,7 @@ def _check(checksum: str, wanted: _Wanted, commit: str) -> None:
 class _Git:
     """The program, at work in one repository."""
 
-    folder: Path
+    directory: Path
     env: Mapping[str, str]
     cancel: CancelToken
 
@@ -319,7 +319,7 @@ class _Git:
 
     def _run(self, arguments: tuple[str, ...]) -> process.Completed:
         return process.run(
-            (*_MASKED, *arguments), env=self.env, cwd=str(self.folder), cancel=self.cancel
+            (*_MASKED, *arguments), env=self.env, cwd=str(self.directory), cancel=self.cancel
         )
 
 
@@ -373,22 +373,22 @@ def without_login(remote: str) -> str:
     return re.sub(r"\A(https?://)[^/@]*@", r"\1", remote)
 
 
-def _subfolder(folder: Path, subdir: str) -> Path:
-    """Return a folder of the checkout. Raises InputError if there is none, or a link on the way."""
-    path = folder
+def _subdirectory(directory: Path, subdir: str) -> Path:
+    """Return a directory of the checkout. Raises InputError if there is none, or a link on the way."""
+    path = directory
     for part in os.path.normpath("/" + subdir).strip("/").split("/"):
         path = path / part
         if path.is_symlink() or not path.is_dir():
             raise InputError(
-                f"git subdir {subdir!r} is no folder of the repository",
+                f"git subdir {subdir!r} is no directory of the repository",
                 hint="symbolic links on the way to it aren't followed",
             )
     return path
 
 
-def set_times(folder: Path, seconds: int) -> None:
-    """Give everything in a folder, and itself, one time in seconds."""
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in (*files, *folders):
+def set_times(directory: Path, seconds: int) -> None:
+    """Give everything in a directory, and itself, one time in seconds."""
+    for parent, directories, files in os.walk(directory, topdown=False):
+        for name in (*files, *directories):
             os.utime(os.path.join(parent, name), (seconds, seconds), follow_symlinks=False)
-    os.utime(folder, (seconds, seconds))
+    os.utime(directory, (seconds, seconds))

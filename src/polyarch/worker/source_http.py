@@ -36,9 +36,9 @@ _CHUNK = 1 << 20
 
 @frozen
 class HttpFile:
-    """A file that was fetched: `folder` holds it and nothing else. `modified` is None if unknown."""
+    """A file that was fetched: `directory` holds it and nothing else. `modified` is None if unknown."""
 
-    folder: Path
+    directory: Path
     path: Path
     modified: int | None
 
@@ -135,18 +135,18 @@ class HttpSource:
         return "" if header is None else header.decode("latin-1").strip()
 
     def _placed(self, op: HttpOp, download: Download) -> HttpFile:
-        folder = self.store.temporary("http")
-        path = folder / op.filename
+        directory = self.store.temporary("http")
+        path = directory / op.filename
         modified = _seconds(download.modified)
         with store_trouble("write", path), self.store.blobs.open(download.digest) as blob:
-            folder.mkdir()
+            directory.mkdir()
             with path.open("xb", buffering=0) as copy:
                 left = os.fstat(blob.fileno()).st_size
                 while left:
                     left -= os.sendfile(copy.fileno(), blob.fileno(), None, left)
             path.chmod(0o600)
             os.utime(path, (modified or 0, modified or 0))
-        return HttpFile(folder=folder, path=path, modified=modified)
+        return HttpFile(directory=directory, path=path, modified=modified)
 
 
 def _is_same(answer: Reply, known: Download) -> bool:

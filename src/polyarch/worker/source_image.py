@@ -122,13 +122,13 @@ class ImageSource:
         from polyarch.layer.apply import apply  # noqa: PLC0415
         from polyarch.layer.compress import decompressed  # noqa: PLC0415
 
-        def fill(folder: Path) -> None:
+        def fill(directory: Path) -> None:
             with (
                 cancellable(cancel),
                 self.store.blobs.open(blob.digest) as stream,
                 decompressed(stream) as tar,
             ):
-                found = apply(tar, folder)
+                found = apply(tar, directory)
             if found != diff_id:
                 raise IntegrityError(
                     f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",

@@ -1,4 +1,4 @@
-"""Build contexts: folders of this machine, read where they lie.
+"""Build contexts: directories of this machine, read where they lie.
 
 Nothing is transferred. What a context's ignore file leaves out is never looked at, and a file that
 looks as it did when it was last hashed isn't read again.
@@ -36,11 +36,11 @@ _Files = dict[str, tuple[bytes, bytes]]
 """By name: a stamp, and the content of the file when it had that."""
 
 
-def open_context(folder: Path, matcher: Matcher | None, digests: ContextDigests) -> SourceTree:
-    """Return the context in `folder`, without what `matcher` ignores."""
+def open_context(directory: Path, matcher: Matcher | None, digests: ContextDigests) -> SourceTree:
+    """Return the context in `directory`, without what `matcher` ignores."""
     chosen = ContextFilter(matcher) if matcher else None
     return SourceTree(
-        root=folder.resolve(),
+        root=directory.resolve(),
         is_context=True,
         ignores=chosen.ignores if chosen else None,
         may_keep=chosen.may_contain_kept if chosen else None,
@@ -95,11 +95,11 @@ class ContextDigests:
 
     def digest(self, path: str, status: Status) -> bytes:
         """Return the sha256 of a regular file's content. Raises as `of_directory`."""
-        folder, _, name = path.rpartition("/")
-        files = self._single.get(folder)
+        parent, _, name = path.rpartition("/")
+        files = self._single.get(parent)
         if files is None:
-            files = self._single.setdefault(folder, self._before(folder).by_name())
-        directory = SteadyDirectory(folder)
+            files = self._single.setdefault(parent, self._before(parent).by_name())
+        directory = SteadyDirectory(parent)
         try:
             look = (status, stamp_of(status))
             content = self._content(directory, name, look, files)

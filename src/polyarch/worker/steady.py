@@ -1,6 +1,6 @@
 """Reading a tree that others may write to: what was looked at is what is read, or an error.
 
-A build context belongs to whoever works in it. Between the look at a file and the reading of it, a folder
+A build context belongs to whoever works in it. Between the look at a file and the reading of it, a directory
 on the way may have become a link that leads out of the context, the file a pipe that nobody writes to, or
 its content another. So nothing is opened through a link anywhere on its path, an open file is compared
 with what was seen of it, at the latest when it has been read, and opening never waits.
@@ -27,7 +27,7 @@ __all__ = [
     "SteadyDirectory",
     "changed",
     "check_unchanged",
-    "open_folder",
+    "open_directory",
     "read_link",
     "reading_context",
 ]
@@ -35,7 +35,7 @@ __all__ = [
 SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP)
 """What the kernel says of something else than was seen: ENXIO of a socket, ELOOP of a link on the way."""
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _look = attrgetter("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
@@ -91,7 +91,7 @@ class SteadyDirectory:
     def _open(self, name: str) -> int:
         try:
             if self._descriptor < 0:
-                self._descriptor = open_folder(self.path)
+                self._descriptor = open_directory(self.path)
             return os.open(name, _FILE, dir_fd=self._descriptor)
         except InputError:
             raise changed(f"{self.path}/{name}") from None
@@ -101,9 +101,9 @@ class SteadyDirectory:
             raise
 
 
-def open_folder(path: str) -> int:
-    """Open a folder whose path holds no links; return its descriptor. Raises InputError, OSError."""
-    return _open(path, _FOLDER)
+def open_directory(path: str) -> int:
+    """Open a directory whose path holds no links; return its descriptor. Raises InputError, OSError."""
+    return _open(path, _DIRECTORY)
 
 
 def check_unchanged(descriptor: int, path: str, status: Status) -> None:
@@ -138,7 +138,7 @@ def _unreadable(path: str, error: OSError) -> Exception:
         return error
     return InputError(
         f"can't read {path} of the build context: {error.strerror}",
-        hint="mend its permissions, or leave it out by .dockerignore",
+        hint="fix its permissions, or leave it out by .dockerignore",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from polyarch.record import frozen
 from polyarch.runtime.network import hosts_file
 from polyarch.runtime.step import Bind, Mount, Network, Step
-from polyarch.worker.copy import make_folders
+from polyarch.worker.copy import make_directories
 from polyarch.worker.users import Owner, account
 
 __all__ = ["LOCKED", "Process", "make_step", "network_mounts", "network_of"]
@@ -40,7 +40,7 @@ def make_step(
     Raises InputError for a user that isn't there.
     """
     who = account(root, process.user)
-    make_folders(root, process.cwd, Owner(uid=who.uid, gid=who.gid))
+    make_directories(root, process.cwd, Owner(uid=who.uid, gid=who.gid))
     env = {"HOME": who.home, **process.env}
     return Step(
         argv=process.argv,
@@ -64,20 +64,20 @@ def network_of(name: str) -> Network:
 
 
 def network_mounts(
-    folder: Path,
+    directory: Path,
     hostname: str,
     *,
     resolv_conf: str,
     extra_hosts: tuple[tuple[str, str], ...] = (),
     read_only: bool,
 ) -> list[Mount]:
-    """Write a step's `/etc/hosts` and `/etc/resolv.conf` into `folder`, and return what mounts them."""
+    """Write a step's `/etc/hosts` and `/etc/resolv.conf` into `directory`, and return what mounts them."""
     texts = {"resolv.conf": resolv_conf, "hosts": hosts_file(hostname, extra_hosts)}
     for name, text in texts.items():
-        path = folder / name
+        path = directory / name
         path.write_text(text)
         path.chmod(0o644)  # every user of the step reads them, whatever the umask says
     return [
-        Bind(source=str(folder / name), target=f"/etc/{name}", read_only=read_only, flags=LOCKED)
+        Bind(source=str(directory / name), target=f"/etc/{name}", read_only=read_only, flags=LOCKED)
         for name in texts
     ]

@@ -1,4 +1,4 @@
-"""Trees that are read: a build context in its folder, or the merged view of snapshots.
+"""Trees that are read: a build context in its directory, or the merged view of snapshots.
 
 Both answer the same questions, so that copying and hashing don't care. The difference: a context
 is filtered by its ignore file, its files belong to 0:0 whoever owns them on this machine, and its
@@ -27,7 +27,7 @@ from polyarch.worker.steady import (
     SWAPPED,
     SteadyDirectory,
     changed,
-    open_folder,
+    open_directory,
     read_link,
     reading_context,
 )
@@ -115,7 +115,7 @@ class SourceTree:
     """A tree to read from.
 
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
-    says of a folder that is left out whether something below it may be brought back. `revision` names
+    says of a directory that is left out whether something below it may be brought back. `revision` names
     the commit that it is, if it is one. `layers` are the directories of snapshots that it is merged from,
     topmost first. `contents` are known of some contexts.
     """
@@ -154,20 +154,20 @@ class SourceTree:
         """Return what the symbolic link at `path` leads to. Raises InputError, OSError."""
         return read_link(path, status) if self.is_context else os.readlink(path)
 
-    def entries(self, folder: Path | str) -> Iterable[Found]:
-        """List a folder below the root, sorted by name, without what is ignored. Raises as `listing`."""
-        return self.listing(str(folder)) if self.is_context else _list_plain(str(folder))
+    def entries(self, directory: Path | str) -> Iterable[Found]:
+        """List a directory below the root, sorted by name, without what is ignored. Raises as `listing`."""
+        return self.listing(str(directory)) if self.is_context else _list_plain(str(directory))
 
-    def listing(self, folder: str) -> Listing:
-        """List a folder of a context, which is read once for the whole build.
+    def listing(self, directory: str) -> Listing:
+        """List a directory of a context, which is read once for the whole build.
 
-        What is hashed is thus what is copied. Raises InputError if the folder can't be read, or has
+        What is hashed is thus what is copied. Raises InputError if the directory can't be read, or has
         become a link.
         """
-        found = self._listings.get(folder)
+        found = self._listings.get(directory)
         if found is None:
             # Another thread may have been quicker; what it has seen may be hashed by now.
-            found = self._listings.setdefault(folder, self._list(folder))
+            found = self._listings.setdefault(directory, self._list(directory))
         return found
 
     def look(self, path: Path) -> Status:
@@ -180,12 +180,12 @@ class SourceTree:
         found = self._looks.get(path)
         return self._looks.setdefault(path, os.lstat(path)) if found is None else found
 
-    def _list(self, folder: str) -> Listing:
+    def _list(self, directory: str) -> Listing:
         root = str(self.root)
-        prefix = "" if folder == root else os.path.relpath(folder, root) + "/"
+        prefix = "" if directory == root else os.path.relpath(directory, root) + "/"
         names, statuses = [], []
-        with reading_context(folder):
-            descriptor = open_folder(folder)
+        with reading_context(directory):
+            descriptor = open_directory(directory)
             try:
                 for name in sorted(os.listdir(descriptor)):
                     if self._is_left_out(prefix + name, descriptor):
@@ -204,10 +204,10 @@ class SourceTree:
             return False
         if self.may_keep is None or not self.may_keep(path):
             return True
-        # An ignored folder stays if a later pattern brings something below it back.
+        # An ignored directory stays if a later pattern brings something below it back.
         status = _find_status(os.path.basename(path), parent)
-        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
-        return not (is_folder and len(self.listing(f"{self.root}/{path}")))
+        is_directory = status is not None and stat.S_ISDIR(status.st_mode)
+        return not (is_directory and len(self.listing(f"{self.root}/{path}")))
 
 
 class PlainDirectory:
@@ -233,8 +233,8 @@ class PlainDirectory:
             self._descriptor = -1
 
 
-def _list_plain(folder: str) -> list[Found]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _list_plain(directory: str) -> list[Found]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return [
             Found(name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
@@ -244,9 +244,9 @@ def _list_plain(folder: str) -> list[Found]:
         os.close(descriptor)
 
 
-def _find_status(name: str, folder: int) -> os.stat_result | None:
+def _find_status(name: str, directory: int) -> os.stat_result | None:
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None  # it vanished
 
@@ -292,13 +292,13 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     A pattern that matches nothing is no error; a missing path is one. Symbolic links are followed
     inside the root. Raises NotFound. Source: features of BuildKit's copy, path semantics.
     """
-    folder, pattern = split_pattern(clean_source(source))
+    directory, pattern = split_pattern(clean_source(source))
     if not pattern:
-        return [_literal(tree, folder, source)]
-    base = resolve(tree.root, folder)
+        return [_literal(tree, directory, source)]
+    base = resolve(tree.root, directory)
     if _find_source(tree, base) is None:
         raise NotFound(
-            f"lstat /{folder}: no such file or directory",
+            f"lstat /{directory}: no such file or directory",
             hint=f"a pattern may match nothing, but where {source} begins must exist",
         )
     if not base.is_dir():
@@ -361,8 +361,8 @@ def _find_source(tree: SourceTree, real: Path) -> Status | None:
 
 def _check_kept(tree: SourceTree, real: Path, inside: str, status: Status) -> None:
     assert tree.ignores is not None
-    is_folder = stat.S_ISDIR(status.st_mode)
-    if tree.ignores(inside) and not (is_folder and len(tree.listing(str(real)))):
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if tree.ignores(inside) and not (is_directory and len(tree.listing(str(real)))):
         raise FileNotFoundError(inside)
 
 
@@ -374,7 +374,9 @@ def _hint(tree: SourceTree, real: Path, source: str) -> str:
             return "it is a socket, which is no part of a build context"
         return "the file is there, but the ignore file leaves it out of the build context"
     if ".." in source.split("/"):
-        return f"a path can't lead out of the build context, {tree.root}: build with a folder above"
+        return (
+            f"a path can't lead out of the build context, {tree.root}: build with a directory above"
+        )
     near = [name for name in _siblings(real) if name.lower() == real.name.lower()]
     return (
         f"did you mean {near[0]}?"
@@ -398,15 +400,15 @@ def _matches(tree: SourceTree, base: Path, pattern: str) -> Iterator[str]:
 
 
 def _match_level(
-    tree: SourceTree, folder: Path, components: list[str], prefix: str
+    tree: SourceTree, directory: Path, components: list[str], prefix: str
 ) -> Iterator[str]:
     expression = compile_name(components[0])
-    for entry in tree.entries(folder):
+    for entry in tree.entries(directory):
         if not expression.fullmatch(entry.name):
             continue
         if len(components) == 1:
             yield prefix + entry.name
         elif stat.S_ISDIR(entry.status.st_mode):
             yield from _match_level(
-                tree, folder / entry.name, components[1:], f"{prefix}{entry.name}/"
+                tree, directory / entry.name, components[1:], f"{prefix}{entry.name}/"
             )

@@ -1,4 +1,4 @@
-"""Walking a source folder of a copy: what of it is wanted, in the order in which it is hashed and copied."""
+"""Walking a source directory of a copy: what of it is wanted, in the order in which it is hashed and copied."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Selected", "select"]
 
 
 class Selected(NamedTuple):
-    """Something below a source folder that is to be copied.
+    """Something below a source directory that is to be copied.
 
-    It is called `name` in `folder`, an absolute path; `prefix` is the path of that below the source, with a
-    slash at its end, "" for the source itself. `is_wanted` is false for a folder that comes only because
+    It is called `name` in `directory`, an absolute path; `prefix` is the path of that below the source, with a
+    slash at its end, "" for the source itself. `is_wanted` is false for a directory that comes only because
     something in it is wanted.
     """
 
-    folder: str
+    directory: str
     prefix: str
     name: str
     status: Status
@@ -31,26 +31,26 @@ class Selected(NamedTuple):
 
     @property
     def inside(self) -> str:
-        """Its path below the source folder."""
+        """Its path below the source directory."""
         return self.prefix + self.name
 
     @property
     def path(self) -> str:
         """Where it lies on this machine."""
-        return f"{self.folder}/{self.name}"
+        return f"{self.directory}/{self.name}"
 
 
 def select(
     tree: SourceTree,
-    folder: Path | str,
+    directory: Path | str,
     includes: Matcher | None = None,
     excludes: Matcher | None = None,
 ) -> Iterator[Selected]:
-    """Walk a folder below the root: what `includes` match and `excludes` don't, folders before their contents.
+    """Walk a directory below the root: what `includes` match and `excludes` don't, directories before their contents.
 
-    None stands for all and for nothing. A pattern that matches a folder matches all that is in it.
+    None stands for all and for nothing. A pattern that matches a directory matches all that is in it.
     """
-    return _Selection(tree, includes, excludes).below(str(folder), "", None, None)
+    return _Selection(tree, includes, excludes).below(str(directory), "", None, None)
 
 
 class _Selection:
@@ -60,30 +60,30 @@ class _Selection:
         self._tree = tree
         self._includes = includes
         self._excludes = excludes
-        # Folders on the way to where the walk is, of which nothing was wanted so far.
+        # Directories on the way to where the walk is, of which nothing was wanted so far.
         self._waiting: list[Selected] = []
 
     def below(
-        self, folder: str, prefix: str, included: Verdict | None, excluded: Verdict | None
+        self, directory: str, prefix: str, included: Verdict | None, excluded: Verdict | None
     ) -> Iterator[Selected]:
-        """Walk `folder`, called `prefix`, given the verdicts on it."""
-        for name, status in self._tree.entries(folder):
+        """Walk `directory`, called `prefix`, given the verdicts on it."""
+        for name, status in self._tree.entries(directory):
             check_cancelled()
             inside = prefix + name
             includes = _judge(self._includes, inside, included)
             excludes = _judge(self._excludes, inside, excluded)
             is_excluded = excludes is not None and excludes.ignored
             is_wanted = (includes is None or includes.ignored) and not is_excluded
-            is_folder = stat.S_ISDIR(status.st_mode)
-            if not is_wanted and (not is_folder or (is_excluded and not self._may_return)):
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if not is_wanted and (not is_directory or (is_excluded and not self._may_return)):
                 continue
-            found = Selected(folder, prefix, name, status, is_wanted)
+            found = Selected(directory, prefix, name, status, is_wanted)
             if is_wanted:
                 if self._waiting:
                     yield from self._waiting
                     self._waiting.clear()
                 yield found
-            if is_folder:
+            if is_directory:
                 yield from self._contents(found, includes, excludes)
 
     def _contents(
@@ -99,7 +99,7 @@ class _Selection:
 
     @property
     def _may_return(self) -> bool:
-        """Whether something in an excluded folder may be brought back."""
+        """Whether something in an excluded directory may be brought back."""
         return self._excludes is not None and self._excludes.has_exceptions
 
 

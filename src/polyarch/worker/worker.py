@@ -1,6 +1,6 @@
 """The solver's hands: what each op means in snapshots.
 
-A result is a `LayerStack` (layers), or for a build context a `SourceTree` (the folder, as it lies there).
+A result is a `LayerStack` (layers), or for a build context a `SourceTree` (the directory, as it lies there).
 Layers of images are unpacked only when something reads the tree that they are in.
 """
 

@@ -146,11 +146,11 @@ def test_mounts(user: User, runtime: str, rootfs_of: RootfsOf) -> None:
     assert sorted(os_entries(rootfs / "etc")) == ["group", "passwd"]
 
 
-def os_entries(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+def os_entries(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
 
 
-def test_nothing_of_mount_points_is_left_but_system_folders(
+def test_nothing_of_mount_points_is_left_but_system_directories(
     user: User, runtime: str, rootfs_of: RootfsOf
 ) -> None:
     rootfs = rootfs_of(user)

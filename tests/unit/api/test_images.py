@@ -13,7 +13,7 @@ import pytest
 
 import polyarch
 from exports import AMD64, ARM64, Results, make_export
-from layouts import read_folder, validate
+from layouts import read_directory, validate
 from polyarch.errors import Cancelled, InputError, InvalidReference, NotFound, RegistryError
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
@@ -247,7 +247,7 @@ def test_an_image_is_copied_into_a_layout(
         platforms=["linux/arm64"],
     )
 
-    (image,) = validate(read_folder(tmp_path / "layout")).images
+    (image,) = validate(read_directory(tmp_path / "layout")).images
     assert image.platform == "linux/arm64"
     assert [each.digest for each in made.entries] == [image.digest]
 

@@ -58,9 +58,9 @@ def saved(tmp_path: Path) -> SavedBuilders:
     return SavedBuilders(environment(tmp_path))
 
 
-def write(folder: Path, name: str, **fields: object) -> Path:
+def write(directory: Path, name: str, **fields: object) -> Path:
     """Write a builder as docker buildx does."""
-    path = folder / "instances" / name
+    path = directory / "instances" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"Name": name, "Driver": "docker-container", **fields}))
     return path
@@ -84,7 +84,7 @@ def test_the_files_are_those_of_buildx(saved: SavedBuilders) -> None:
 
     saved.save(SavedBuilder(name="b", nodes=(node,)))
 
-    path = saved.folder / "instances/b"
+    path = saved.directory / "instances/b"
     assert json.loads(path.read_bytes()) == {
         "Name": "b",
         "Driver": "polyarch",
@@ -101,7 +101,7 @@ def test_the_files_are_those_of_buildx(saved: SavedBuilders) -> None:
         "Dynamic": False,
     }
     assert path.stat().st_mode & 0o777 == 0o600
-    assert saved.folder.stat().st_mode & 0o777 == 0o700
+    assert saved.directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_nothing_is_written_by_reading(saved: SavedBuilders, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_where_buildx_is_told_to_look_ours_lie_apart(tmp_path: Path) -> None:
     saved.save(SavedBuilder(name="b"))
     saved.use("b")
 
-    assert saved.folder == tmp_path / "x/polyarch"
+    assert saved.directory == tmp_path / "x/polyarch"
     assert [each.name for each in saved.all()] == ["b", "default", "theirs"]
     assert sorted(os.listdir(tmp_path / "x")) == ["instances", "polyarch"]
     assert os.listdir(tmp_path / "x/instances") == ["theirs"]
@@ -224,7 +224,7 @@ def test_the_default_of_an_endpoint_stays_when_the_choice_is_gone(saved: SavedBu
     for name in ("a", "b"):
         saved.save(SavedBuilder(name=name))
     saved.use("a", is_default=True)
-    (saved.folder / "current").unlink()
+    (saved.directory / "current").unlink()
     first = saved.current().name
     saved.remove(saved.get("a"))
 
@@ -265,7 +265,7 @@ def test_a_builder_of_the_environment_is_meant_where_none_is_named(tmp_path: Pat
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": 3}', '{"Global": true}'])
 def test_a_damaged_choice_is_none(saved: SavedBuilders, text: str) -> None:
     saved.save(SavedBuilder(name="b"))
-    (saved.folder / "current").write_text(text)
+    (saved.directory / "current").write_text(text)
 
     assert saved.current() == default_builder()
 
@@ -298,7 +298,7 @@ def test_endpoints_as_docker_has_them(
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": 3}', '{"Nodes": [1]}'])
 def test_a_damaged_builder_is_named(saved: SavedBuilders, text: str) -> None:
     saved.save(SavedBuilder(name="b"))
-    path = saved.folder / "instances/b"
+    path = saved.directory / "instances/b"
     path.write_text(text)
 
     with pytest.raises(IntegrityError) as caught:
@@ -369,7 +369,7 @@ def test_what_sudo_never_says_is_not_believed(tmp_path: Path, uid: str) -> None:
 
     saved.save(SavedBuilder(name="b"))
 
-    assert (saved.folder / "instances/b").stat().st_uid == os.geteuid()
+    assert (saved.directory / "instances/b").stat().st_uid == os.geteuid()
 
 
 # --- what builds were of ---
@@ -427,7 +427,7 @@ def test_a_name_that_leads_elsewhere_is_not_noted(
     assert not (tmp_path / ".docker/buildx/refs").exists()
 
 
-def test_a_folder_that_can_not_be_written_is_no_error(tmp_path: Path) -> None:
+def test_a_directory_that_can_not_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     saved = SavedBuilders(environment(tmp_path, BUILDX_CONFIG=str(tmp_path / "file")))
 

@@ -13,7 +13,7 @@ from polyarch.cdi.devices import (
     Wish,
     find_devices,
     parse_grants,
-    spec_folders,
+    spec_directories,
 )
 from polyarch.cdi.spec import Device, Edits
 from polyarch.errors import InputError, NotFound
@@ -136,7 +136,7 @@ def write(path: Path, *names: str, value: str = "1") -> None:
     path.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "v/c", "devices": devices}))
 
 
-def test_files_are_found_in_folders_and_later_folders_win(tmp_path: Path) -> None:
+def test_files_are_found_in_directories_and_later_directories_win(tmp_path: Path) -> None:
     write(tmp_path / "first" / "x.json", "b", "a")
     write(tmp_path / "second" / "y.json", "a", value="2")
     write(tmp_path / "second" / "y.txt", "c")
@@ -171,5 +171,5 @@ def test_a_bad_file_is_told_of_and_left_out(tmp_path: Path) -> None:
 
 
 def test_where_descriptions_are() -> None:
-    assert spec_folders({}) == ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
-    assert spec_folders({"POLYARCH_CDI_DIRS": "/a:/b"}) == ("/a", "/b")
+    assert spec_directories({}) == ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
+    assert spec_directories({"POLYARCH_CDI_DIRS": "/a:/b"}) == ("/a", "/b")

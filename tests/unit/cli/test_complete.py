@@ -74,20 +74,20 @@ def test_candidates(environ: dict[str, str], line: str, expected: list[str]) -> 
 @pytest.mark.parametrize(
     ("line", "directive"),
     [
-        ("build ", Directive.FOLDERS),
+        ("build ", Directive.DIRECTORIES),
         ("build . ", Directive.NO_FILES),
         ("build --file ", Directive.NONE),
         ("build -f ", Directive.NONE),
         ("build -qf ", Directive.NONE),
         ("build --file=", Directive.NONE),
-        ("build -- -", Directive.FOLDERS),
+        ("build -- -", Directive.DIRECTORIES),
         ("run app ", Directive.NONE),
         ("run app --any", Directive.NONE),
         ("run --env-file ", Directive.NONE),
-        ("binfmt --mount ", Directive.FOLDERS),
+        ("binfmt --mount ", Directive.DIRECTORIES),
     ],
 )
-def test_files_and_folders(environ: dict[str, str], line: str, directive: Directive) -> None:
+def test_files_and_directories(environ: dict[str, str], line: str, directive: Directive) -> None:
     assert complete(line.split(" "), environ) == Completion(directive=directive)
 
 

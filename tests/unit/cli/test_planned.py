@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildxfiles import folder_of_buildx
+from buildxfiles import directory_of_buildx
 from commands import call
 from polyarch.cli.complete import Completion, complete
 from polyarch.cli.planned import PLANNED
@@ -66,7 +66,7 @@ def test_as_the_plugin_the_advice_is_for_docker() -> None:
 def test_nothing_has_to_be_stopped(
     tmp_path: Path, words: tuple[str, ...], status: int, message: str
 ) -> None:
-    folder_of_buildx(tmp_path)
+    directory_of_buildx(tmp_path)
 
     printed = call(*words, environ={"HOME": str(tmp_path)})
 

@@ -1,4 +1,4 @@
-"""Whole files of our own: each folder has a Dockerfile, and what it parses to or its error.
+"""Whole files of our own: each directory has a Dockerfile, and what it parses to or its error.
 
 After a change that is meant, write the expected files anew with
 
@@ -20,7 +20,7 @@ from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import SourceText
 
-FOLDER = Path(__file__).parents[2] / "golden" / "parser"
+DIRECTORY = Path(__file__).parents[2] / "golden" / "parser"
 
 
 def plain(value: object) -> object:
@@ -50,22 +50,26 @@ def check(path: Path, got: str) -> None:
     assert got == path.read_text(encoding="utf-8")
 
 
-def folders(*, wrong: bool) -> list[Path]:
+def directories(*, wrong: bool) -> list[Path]:
     names = {"corners", "scripts", "service", "windows"}
-    return [path for path in sorted(FOLDER.iterdir()) if (path.name not in names) == wrong]
+    return [path for path in sorted(DIRECTORY.iterdir()) if (path.name not in names) == wrong]
 
 
-@pytest.mark.parametrize("folder", folders(wrong=False), ids=lambda folder: str(folder.name))
-def test_file_is_parsed(folder: Path) -> None:
-    document = plain(parsed(folder / "Dockerfile"))
+@pytest.mark.parametrize(
+    "directory", directories(wrong=False), ids=lambda directory: str(directory.name)
+)
+def test_file_is_parsed(directory: Path) -> None:
+    document = plain(parsed(directory / "Dockerfile"))
 
-    check(folder / "parsed.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    check(directory / "parsed.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-@pytest.mark.parametrize("folder", folders(wrong=True), ids=lambda folder: str(folder.name))
-def test_file_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "directory", directories(wrong=True), ids=lambda directory: str(directory.name)
+)
+def test_file_is_refused(directory: Path) -> None:
     with pytest.raises(DockerfileError) as caught:
-        parsed(folder / "Dockerfile")
+        parsed(directory / "Dockerfile")
 
     assert caught.value.place is not None
-    check(folder / "error.txt", f"{caught.value.place.excerpt()}ERROR: {caught.value}\n")
+    check(directory / "error.txt", f"{caught.value.place.excerpt()}ERROR: {caught.value}\n")

@@ -20,7 +20,7 @@ def test_nobody_has_subordinate_ids() -> None:
     found = subordinate_ids(names=("4242424242", "no-such-user"))
 
     assert found.grade is Grade.WARN
-    assert found.mend.endswith(" no-such-user")
+    assert found.fix.endswith(" no-such-user")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_credentials(config: object, grade: Grade, text: str, tmp_path: Path) ->
         (tmp_path / "config.json").write_text(written)
     found = credentials({"DOCKER_CONFIG": str(tmp_path), "PATH": str(tmp_path)})
 
-    assert (found.grade, text in found.text, bool(found.mend)) == (grade, True, grade is Grade.WARN)
+    assert (found.grade, text in found.text, bool(found.fix)) == (grade, True, grade is Grade.WARN)
 
 
 def test_disk(tmp_path: Path) -> None:
@@ -58,4 +58,4 @@ def test_architectures_without_an_emulator(tmp_path: Path) -> None:
     natively = [check.name for check in found if check.text == "runs natively"]
     assert f"linux/{'amd64' if os.uname().machine == 'x86_64' else 'arm64'}" in natively
     for check in found:
-        assert (check.grade is Grade.WARN) == bool(check.mend) == check.text.startswith("no static")
+        assert (check.grade is Grade.WARN) == bool(check.fix) == check.text.startswith("no static")

@@ -167,10 +167,10 @@ def test_who_works_in_any_root(flags: str, enabled: bool, works: bool) -> None:
     assert entry.works_in_any_root is works
 
 
-# A folder in the place of a mount: what is written can be looked at.
+# A directory in the place of a mount: what is written can be looked at.
 
 
-def folder_of(path: Path, *members: Entry) -> BinfmtMount:
+def directory_of(path: Path, *members: Entry) -> BinfmtMount:
     for name in ("register", "status"):
         (path / name).write_text("enabled")
     for member in members:
@@ -184,24 +184,24 @@ def qemu(architecture: str, *, enabled: bool = True) -> Entry:
 
 
 def test_entries_are_listed_by_name(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, qemu("arm"), qemu("arm64", enabled=False))
+    directory = directory_of(tmp_path, qemu("arm"), qemu("arm64", enabled=False))
     (tmp_path / "WSLInterop").touch()
 
-    assert folder.mounted
-    assert folder.names() == ("qemu-aarch64", "qemu-arm")
-    assert folder.entries() == (qemu("arm64", enabled=False), qemu("arm"))
+    assert directory.mounted
+    assert directory.names() == ("qemu-aarch64", "qemu-arm")
+    assert directory.entries() == (qemu("arm64", enabled=False), qemu("arm"))
 
 
 def test_where_nothing_is_mounted_there_is_nothing(tmp_path: Path) -> None:
-    folder = BinfmtMount(str(tmp_path / "none"))
+    directory = BinfmtMount(str(tmp_path / "none"))
 
-    assert (folder.mounted, folder.names(), folder.entries()) == (False, (), ())
+    assert (directory.mounted, directory.names(), directory.entries()) == (False, (), ())
 
 
 def test_registering_writes_the_line(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path)
+    directory = directory_of(tmp_path)
 
-    folder.register(qemu("arm"))
+    directory.register(qemu("arm"))
 
     written = (tmp_path / "register").read_bytes()
     assert written.startswith(qemu("arm").register_line)
@@ -209,17 +209,17 @@ def test_registering_writes_the_line(tmp_path: Path) -> None:
 
 
 def test_a_name_is_registered_once(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, qemu("arm"))
+    directory = directory_of(tmp_path, qemu("arm"))
 
     with pytest.raises(MachineError, match=r"^qemu-arm already registered$"):
-        folder.register(qemu("arm"))
+        directory.register(qemu("arm"))
 
 
 def test_what_the_kernel_refuses_is_told(tmp_path: Path) -> None:
-    folder = BinfmtMount(str(tmp_path))
+    directory = BinfmtMount(str(tmp_path))
 
     with pytest.raises(MachineError) as caught:
-        folder.register(qemu("arm"))
+        directory.register(qemu("arm"))
 
     assert str(caught.value) == (
         f'cannot register "/usr/bin/qemu" to {tmp_path}/register: No such file or directory'
@@ -227,13 +227,13 @@ def test_what_the_kernel_refuses_is_told(tmp_path: Path) -> None:
 
 
 def test_removing_tells_the_kernel(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, qemu("arm"))
+    directory = directory_of(tmp_path, qemu("arm"))
 
-    folder.remove("qemu-arm")
+    directory.remove("qemu-arm")
 
     assert (tmp_path / "qemu-arm").read_bytes() == b"-1"
     with pytest.raises(MachineError, match=r"^qemu-arm64 not found$"):
-        folder.remove("qemu-arm64")
+        directory.remove("qemu-arm64")
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,9 @@ def test_removing_tells_the_kernel(tmp_path: Path) -> None:
 )
 def test_entries_are_found_by_many_names(tmp_path: Path, pattern: str, found: list[str]) -> None:
     python = Entry(name="python", interpreter="/p", flags="", extension="pyc")
-    folder = folder_of(tmp_path, qemu("arm"), qemu("arm64"), python)
+    directory = directory_of(tmp_path, qemu("arm"), qemu("arm64"), python)
 
-    assert list(folder.find(pattern)) == found
+    assert list(directory.find(pattern)) == found
 
 
 def test_the_status_as_json() -> None:

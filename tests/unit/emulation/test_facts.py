@@ -86,7 +86,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, text: str) -> None:
     assert os.listdir(tmp_path) == ["facts.json"]
 
 
-def test_facts_without_a_folder_are_in_memory(tmp_path: Path) -> None:
+def test_facts_without_a_directory_are_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for facts in (Facts(None), Facts(tmp_path / "file")):
         question = Question()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulators import fake_qemu
 from namespaces import in_user_namespace
-from polyarch.emulation.binfmt import BINFMT_FOLDER, HANDLERS, BinfmtMount, Entry, get_handler
+from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.private import (
     entries_to_register,
     register_more,
@@ -109,7 +109,7 @@ def test_foreign_programs_run_and_nobody_else_sees_it(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_bytes(probe_program("s390x"))
     foreign.chmod(0o755)
-    before = BinfmtMount(BINFMT_FOLDER).names()
+    before = BinfmtMount(BINFMT_DIRECTORY).names()
 
     def check() -> None:
         mounted = register_private(lines(get_handler("arm").as_entry(str(qemu), "CF")))
@@ -124,7 +124,7 @@ def test_foreign_programs_run_and_nobody_else_sees_it(tmp_path: Path) -> None:
         os.close(mounted)
 
     in_user_namespace(check)
-    assert BinfmtMount(BINFMT_FOLDER).names() == before
+    assert BinfmtMount(BINFMT_DIRECTORY).names() == before
 
 
 @pytest.mark.runtime

@@ -1,4 +1,4 @@
-"""Finding emulators: fakes in folders that the environment names."""
+"""Finding emulators: fakes in directories that the environment names."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NOWHERE = Handler(architecture="none", qemu="nowhere", magic=b"\x7fELF", mask=b"
 """One that isn't installed on any machine."""
 
 
-def environment(**folders: Path) -> dict[str, str]:
-    return {name: str(folder) for name, folder in folders.items()}
+def environment(**directories: Path) -> dict[str, str]:
+    return {name: str(directory) for name, directory in directories.items()}
 
 
 def test_an_emulator_is_found_with_its_version(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_a_prefix_belongs_to_the_name(tmp_path: Path) -> None:
     assert find_path(NOWHERE, environ) == str(path)
 
 
-def test_folders_are_searched_in_order_and_empty_ones_passed_over(tmp_path: Path) -> None:
+def test_directories_are_searched_in_order_and_empty_ones_passed_over(tmp_path: Path) -> None:
     path = fake_qemu(tmp_path / "b/qemu-nowhere")
     fake_qemu(tmp_path / "c/qemu-nowhere")
-    folders = [str(tmp_path / "a"), "", str(tmp_path / "b"), str(tmp_path / "c")]
+    directories = [str(tmp_path / "a"), "", str(tmp_path / "b"), str(tmp_path / "c")]
 
-    assert find_path(NOWHERE, {"PATH": ":".join(folders)}) == str(path)
+    assert find_path(NOWHERE, {"PATH": ":".join(directories)}) == str(path)
 
 
 def test_only_static_programs_that_may_be_run_count(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_only_static_programs_that_may_be_run_count(tmp_path: Path) -> None:
     (tmp_path / "c/qemu-nowhere").write_text("#!/bin/sh\n")
     (tmp_path / "c/qemu-nowhere").chmod(0o755)
     (tmp_path / "d/qemu-nowhere").mkdir(parents=True)
-    folders = ":".join(str(tmp_path / name) for name in "abcd")
+    directories = ":".join(str(tmp_path / name) for name in "abcd")
 
-    assert find_path(NOWHERE, {"PATH": folders}) == ""
+    assert find_path(NOWHERE, {"PATH": directories}) == ""
 
 
 def test_a_link_is_followed_to_the_program(tmp_path: Path) -> None:

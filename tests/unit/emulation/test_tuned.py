@@ -27,9 +27,9 @@ def qemu() -> Emulator:
     return found
 
 
-def run_program(qemu: Emulator, code: str, folder: Path, **environ: str) -> int:
+def run_program(qemu: Emulator, code: str, directory: Path, **environ: str) -> int:
     """Run a few instructions of arm64; return the exit status."""
-    path = folder / "program"
+    path = directory / "program"
     path.write_bytes(
         build_elf(bytes.fromhex(code), bits=64, little_endian=True, machine=183, flags=0)
     )
@@ -71,8 +71,8 @@ def test_a_cpu_that_the_user_chose_stays(tmp_path: Path, qemu: Emulator, name: s
 
 def test_the_copy_is_made_once_and_old_ones_go(tmp_path: Path, qemu: Emulator) -> None:
     old, fresh = tmp_path / "emulators/old", tmp_path / "emulators/fresh"
-    for folder in (old, fresh):
-        folder.mkdir(parents=True)
+    for directory in (old, fresh):
+        directory.mkdir(parents=True)
     os.utime(old, (0, 0))
 
     first = tuned(qemu, Facts(tmp_path))

@@ -17,7 +17,7 @@ OLD = 1_000_000_000.0
 
 def step(store: Store, name: str, *, kind: RecordType = RecordType.REGULAR) -> None:
     """Put a snapshot there, and the record of the step that made it."""
-    (store.snapshots_folder / name / "fs").mkdir(parents=True)
+    (store.snapshots_directory / name / "fs").mkdir(parents=True)
     store.snapshots.add(SnapshotRecord(id=name, size=100, created=OLD, last_used=OLD, type=kind))
     records = Records(store.database)
     record = records.make(
@@ -42,5 +42,5 @@ def test_records_and_history_go_with_their_snapshots(tmp_path: Path) -> None:
 
     assert shown == [entry.record.id for entry in freed.snapshots] == ["step-a"]
     assert Records(store.database).results() == ('[{"snapshot":"step-b"}]',)
-    assert os.listdir(store.snapshots_folder) == ["step-b"]
+    assert os.listdir(store.snapshots_directory) == ["step-b"]
     assert (known, history.builds()) == (1, ())

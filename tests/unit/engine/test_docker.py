@@ -102,8 +102,8 @@ def test_an_engine_says_whether_it_holds_indexes(engine: DockerEngine, server: _
     assert engine.holds_indexes()
 
 
-def _context(folder: Path, name: str, host: str) -> None:
-    place = folder / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+def _context(directory: Path, name: str, host: str) -> None:
+    place = directory / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
     place.mkdir(parents=True)
     meta = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
     (place / "meta.json").write_text(json.dumps(meta))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exports import AMD64, ARM64, Results, make_export
-from layouts import read_archive, read_folder, validate, validate_docker
+from layouts import read_archive, read_directory, validate, validate_docker
 from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference, NotFound, RegistryError, StoreError
 from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
@@ -29,10 +29,10 @@ from trees import look_at, plant
 class Bench:
     """An exporter with a store, registries in this process, and trees of two platforms."""
 
-    def __init__(self, folder: Path) -> None:
-        self.results = Results(folder / "store")
+    def __init__(self, directory: Path) -> None:
+        self.results = Results(directory / "store")
         self.events: list[Event] = []
-        self.folder = folder
+        self.directory = directory
         self.platforms = [AMD64, ARM64]
         self.exporter = Exporter(
             store=self.results.store,
@@ -47,7 +47,7 @@ class Bench:
         yield [
             FileTree(
                 platform=platform,
-                root=plant(self.folder / str(platform), {"arch": platform.architecture}),
+                root=plant(self.directory / str(platform), {"arch": platform.architecture}),
             )
             for platform in self.platforms
         ]
@@ -268,7 +268,7 @@ def test_where_a_base_layer_is_is_remembered(bench: Bench, server: Registry) -> 
 def test_loading_and_writing_bring_everything_here(
     bench: Bench, server: Registry, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.chdir(bench.folder)
+    monkeypatch.chdir(bench.directory)
     export, layer = bench.based_on(server)
 
     bench.run(output(kind), replace(export, names=(parse("app"),)))
@@ -276,7 +276,7 @@ def test_loading_and_writing_bring_everything_here(
     assert bench.results.store.blobs.has(layer)
 
 
-# Archives and folders
+# Archives and directories
 
 
 def test_an_archive_appears_whole(bench: Bench, tmp_path: Path) -> None:
@@ -294,10 +294,10 @@ def test_a_docker_archive(bench: Bench, tmp_path: Path) -> None:
     assert tags == ["app:1"]
 
 
-def test_a_layout_folder(bench: Bench, tmp_path: Path) -> None:
+def test_a_layout_directory(bench: Bench, tmp_path: Path) -> None:
     bench.run(output(f"oci:{tmp_path}/layout", tar="false"), bench.export("app", platforms=2))
 
-    assert len(validate(read_folder(tmp_path / "layout")).images) == 2
+    assert len(validate(read_directory(tmp_path / "layout")).images) == 2
 
 
 def test_a_failed_archive_leaves_the_old_one(bench: Bench, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_an_archive_that_can_not_be_written(bench: Bench, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["tar", "oci", "docker"])
-def test_the_folder_of_an_archive_is_made(bench: Bench, tmp_path: Path, kind: str) -> None:
+def test_the_directory_of_an_archive_is_made(bench: Bench, tmp_path: Path, kind: str) -> None:
     bench.run(output(f"{kind}:{tmp_path}/no/such/app.tar"), bench.export("app"))
 
     assert tarfile.is_tarfile(tmp_path / "no/such/app.tar")

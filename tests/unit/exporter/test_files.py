@@ -1,4 +1,4 @@
-"""Files without an image: copied to a folder, or packed with their owners."""
+"""Files without an image: copied to a directory, or packed with their owners."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from exports import AMD64, ARM64
 from polyarch.errors import InputError
+from polyarch.exporter.directory import DirectoryOptions, write_files
 from polyarch.exporter.files import write_tar
-from polyarch.exporter.folder import FolderOptions, write_files
 from polyarch.exporter.result import FileTree
 from polyarch.inroot import OWNER_XATTR
 from polyarch.platforms import Platform
 from trees import MTIME, look_at, plant
 
-FLAT = FolderOptions(split=False)
+FLAT = DirectoryOptions(split=False)
 NAMES = st.sampled_from(["a", "b", "c.d"])
 TREES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join),
@@ -33,7 +33,7 @@ TREES = st.dictionaries(
     lambda tree: {
         name: text
         for name, text in tree.items()
-        # What is below a file or link can't be; what is above something is a folder.
+        # What is below a file or link can't be; what is above something is a directory.
         if not any(tree.get(name[:end]) is not None for end, c in enumerate(name) if c == "/")
     }
 )
@@ -52,20 +52,20 @@ def packed(*trees: FileTree, split: bool = False) -> tarfile.TarFile:
 @pytest.mark.root
 @given(files=TREES)
 @settings(max_examples=60, deadline=None)
-def test_a_folder_and_an_archive_hold_the_files(files: dict[str, str | None]) -> None:
+def test_a_directory_and_an_archive_hold_the_files(files: dict[str, str | None]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tree = tree_of(folder / "tree", files)
+        directory = Path(name)
+        tree = tree_of(directory / "tree", files)
         expected = look_at(tree.root)
 
-        write_files([tree], folder / "out", FLAT)
+        write_files([tree], directory / "out", FLAT)
         with packed(tree) as archive:
-            archive.extractall(folder / "unpacked", filter="fully_trusted")
+            archive.extractall(directory / "unpacked", filter="fully_trusted")
 
-        assert look_at(folder / "out") == expected
+        assert look_at(directory / "out") == expected
         if expected:
-            assert look_at(folder / "unpacked") == expected
-        for path in (folder / "out").rglob("*"):
+            assert look_at(directory / "unpacked") == expected
+        for path in (directory / "out").rglob("*"):
             assert path.lstat().st_mtime == MTIME
 
 
@@ -114,7 +114,7 @@ def test_what_is_there_stays_and_what_is_equal_is_replaced(tmp_path: Path) -> No
     }
 
 
-def test_a_link_in_the_way_of_a_folder_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_way_of_a_directory_is_not_followed(tmp_path: Path) -> None:
     plant(tmp_path, {"outside/f": "safe", "out/d": "-> ../outside"})
     tree = tree_of(tmp_path / "tree", {"d/f": "new"})
 
@@ -156,8 +156,8 @@ def both(tmp_path: Path, one: str | None, other: str | None) -> list[FileTree]:
 
 
 WRITERS: list[Callable[[list[FileTree], Path], None]] = [
-    lambda trees, folder: write_files(trees, folder, FLAT),
-    lambda trees, _folder: write_tar(trees, io.BytesIO(), split=False),
+    lambda trees, directory: write_files(trees, directory, FLAT),
+    lambda trees, _directory: write_tar(trees, io.BytesIO(), split=False),
 ]
 
 
@@ -210,7 +210,7 @@ def test_an_archive_keeps_hard_links_and_recorded_owners(tmp_path: Path) -> None
     assert (second.islnk(), second.linkname) == (True, "a")
 
 
-def test_links_between_platforms_stay_within_their_folder(tmp_path: Path) -> None:
+def test_links_between_platforms_stay_within_their_directory(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {"a": "text"})
     os.link(tree.root / "a", tree.root / "b")
     trees = [tree, FileTree(platform=ARM64, root=tree.root)]

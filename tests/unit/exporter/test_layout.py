@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from exports import AMD64, ARM64, CREATED, Results, make_export
-from layouts import read_archive, read_folder, validate, validate_docker
+from layouts import read_archive, read_directory, validate, validate_docker
 from polyarch.errors import InputError
-from polyarch.exporter.layout import write_archive, write_folder
+from polyarch.exporter.layout import write_archive, write_directory
 from polyarch.exporter.result import Export
 from polyarch.record import replace
 
@@ -129,33 +129,35 @@ def test_an_image_without_layers(results: Results) -> None:
     assert [image.layers for image in found.images] == [()]
 
 
-def test_a_folder_is_a_whole_layout(results: Results, tmp_path: Path) -> None:
+def test_a_directory_is_a_whole_layout(results: Results, tmp_path: Path) -> None:
     export = several(results, "example.org/app:1")
 
-    write_folder(export, results.place(), tmp_path / "new/layout")
+    write_directory(export, results.place(), tmp_path / "new/layout")
 
-    found = validate(read_folder(tmp_path / "new/layout"))
+    found = validate(read_directory(tmp_path / "new/layout"))
     assert len(found.images) == 3
     assert os.listdir(tmp_path / "new/layout/ingest") == []
 
 
-def test_folder_and_archive_hold_the_same_blobs(results: Results, tmp_path: Path) -> None:
+def test_directory_and_archive_hold_the_same_blobs(results: Results, tmp_path: Path) -> None:
     export = several(results, "app")
-    write_folder(export, results.place(), tmp_path / "layout")
+    write_directory(export, results.place(), tmp_path / "layout")
 
-    in_folder, in_archive = (
+    in_directory, in_archive = (
         {name: data for name, data in files.items() if name.startswith("blobs/")}
-        for files in (read_folder(tmp_path / "layout"), read_archive(archive(export, results)))
+        for files in (read_directory(tmp_path / "layout"), read_archive(archive(export, results)))
     )
 
-    assert in_folder == in_archive
+    assert in_directory == in_archive
 
 
-def test_a_folder_keeps_other_images_and_replaces_its_own(results: Results, tmp_path: Path) -> None:
+def test_a_directory_keeps_other_images_and_replaces_its_own(
+    results: Results, tmp_path: Path
+) -> None:
     layout = tmp_path / "layout"
     old, new, other = single(results, "app:1"), several(results, "app:1"), single(results, "app:2")
     for export in (old, other, new):
-        write_folder(export, results.place(), layout)
+        write_directory(export, results.place(), layout)
 
     index = json.loads((layout / "index.json").read_bytes())
 
@@ -170,20 +172,20 @@ def test_a_folder_keeps_other_images_and_replaces_its_own(results: Results, tmp_
     }
 
 
-def test_writing_a_folder_again_changes_nothing(results: Results, tmp_path: Path) -> None:
+def test_writing_a_directory_again_changes_nothing(results: Results, tmp_path: Path) -> None:
     export = several(results, "app")
-    write_folder(export, results.place(), tmp_path)
-    before = read_folder(tmp_path)
+    write_directory(export, results.place(), tmp_path)
+    before = read_directory(tmp_path)
 
-    write_folder(export, results.place(), tmp_path)
+    write_directory(export, results.place(), tmp_path)
 
-    assert read_folder(tmp_path) == before
+    assert read_directory(tmp_path) == before
 
 
-def test_a_folder_calls_what_has_no_name_latest(results: Results, tmp_path: Path) -> None:
+def test_a_directory_calls_what_has_no_name_latest(results: Results, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     for export in (single(results), several(results)):
-        write_folder(export, results.place(), layout)
+        write_directory(export, results.place(), layout)
 
     (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
 
@@ -193,18 +195,20 @@ def test_a_folder_calls_what_has_no_name_latest(results: Results, tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"manifests": 1}', "{}"])
-def test_a_folder_of_something_else_is_refused(results: Results, tmp_path: Path, text: str) -> None:
+def test_a_directory_of_something_else_is_refused(
+    results: Results, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "index.json").write_text(text)
 
     with pytest.raises(InputError, match=r"index.json isn't the index of an OCI layout$"):
-        write_folder(single(results), results.place(), tmp_path)
+        write_directory(single(results), results.place(), tmp_path)
 
 
 def write_some(root: Path, layout: Path, number: int, times: int) -> None:
     results = Results(root)
     for time in range(times):
         export = single(results, f"app:{number}-{time}")
-        write_folder(export, results.place(), layout)
+        write_directory(export, results.place(), layout)
     results.store.close()
 
 
@@ -221,5 +225,5 @@ def test_no_name_is_lost_if_many_write_at_once(tmp_path: Path) -> None:
         process.join()
 
     assert [process.exitcode for process in processes] == [0] * writers
-    assert len(validate(read_folder(layout)).entries) == writers * times
+    assert len(validate(read_directory(layout)).entries) == writers * times
     assert not (layout / "index.json.lock").exists()

@@ -109,10 +109,10 @@ def test_who_cannot_be_reached_is_named(web: WebServer, sender: Sender) -> None:
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sender, list[WebServer]]]:
     """Servers in HTTP, on another port, and in HTTPS, and who may ask them."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificates(folder)
-    pools, authorities = Pools({}), (folder / "ca.crt",)
-    with web_server() as one, web_server() as two, web_server(server_side(folder)) as secure:
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    pools, authorities = Pools({}), (directory / "ca.crt",)
+    with web_server() as one, web_server() as two, web_server(server_side(directory)) as secure:
         yield (
             Sender(
                 endpoint_of=lambda host: Endpoint(host=host, authorities=authorities), pools=pools

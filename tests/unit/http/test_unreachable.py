@@ -20,9 +20,9 @@ from web import Page, web_server
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificates(folder)
-    return folder
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    return directory
 
 
 @pytest.fixture

@@ -22,16 +22,16 @@ ROOT = Descriptor(media_type=OCI_INDEX, digest=sha256(INDEX), size=len(INDEX))
 
 
 def test_many_names_at_once(tmp_path: Path) -> None:
-    folder = tmp_path / "layout"
+    directory = tmp_path / "layout"
     tags = {f"t{number}" for number in range(40)}
 
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(Layout(folder).tag, tag, ROOT, INDEX) for tag in tags]:
+        for done in [pool.submit(Layout(directory).tag, tag, ROOT, INDEX) for tag in tags]:
             done.result()
 
-    listed = json.loads((folder / "index.json").read_text())["manifests"]
+    listed = json.loads((directory / "index.json").read_text())["manifests"]
     assert {each["annotations"]["org.opencontainers.image.ref.name"] for each in listed} == tags
-    assert sorted(os.listdir(folder)) == ["blobs", "index.json", "ingest", "oci-layout"]
+    assert sorted(os.listdir(directory)) == ["blobs", "index.json", "ingest", "oci-layout"]
 
 
 def test_what_others_wrote_into_the_index_stays(tmp_path: Path) -> None:

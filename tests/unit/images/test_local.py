@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from exports import AMD64, ARM64, Results, make_export, store_place
-from layouts import read_folder, validate
+from layouts import read_directory, validate
 from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, IntegrityError, NotFound, RegistryError
-from polyarch.exporter.layout import write_folder
+from polyarch.exporter.layout import write_directory
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
 from polyarch.images.local import (
@@ -200,8 +200,8 @@ def test_what_was_pushed_is_pulled_whole(
 
     assert pushed == pulled == export.root.descriptor
     assert stored_image(other, name).platforms == stored_image(results.store, name).platforms
-    write_folder(export, store_place(other), tmp_path / "layout")
-    assert len(validate(read_folder(tmp_path / "layout")).images) == 3
+    write_directory(export, store_place(other), tmp_path / "layout")
+    assert len(validate(read_directory(tmp_path / "layout")).images) == 3
 
 
 def test_pushing_again_uploads_nothing(results: Results, server: Registry) -> None:

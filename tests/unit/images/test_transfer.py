@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from layouts import read_folder
+from layouts import read_directory
 from polyarch.digest import sha256
 from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
@@ -129,7 +129,7 @@ def test_an_image_is_the_same_after_a_way_around(
 
     copy(root, at(server, "app"), back, Wanted(tags=("x",)))
 
-    assert read_folder(tmp_path / "back") == read_folder(layout.place.directory)
+    assert read_directory(tmp_path / "back") == read_directory(layout.place.directory)
 
 
 def test_some_platforms_are_copied_alone(layout: Planted, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_apply_follows_links_that_stay_inside(tmp_path: Path) -> None:
     assert (tmp_path / "usr/lib/f").read_text() == "1"
 
 
-def test_apply_forgets_a_link_that_became_a_folder(tmp_path: Path) -> None:
+def test_apply_forgets_a_link_that_became_a_directory(tmp_path: Path) -> None:
     apply(
         archive(
             Entry(name="usr/s", kind=DIRECTORY, mode=0o755),
@@ -217,7 +217,7 @@ def test_extract_into_a_tree(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_extract_gives_folders_that_have_no_entry_to_root(tmp_path: Path) -> None:
+def test_extract_gives_directories_that_have_no_entry_to_root(tmp_path: Path) -> None:
     extract(archive(Entry(name="a/b/c", mode=0o644)), tmp_path, "/", owner=(7, 8))
 
     owners = [(tmp_path / name).stat().st_uid for name in ("a", "a/b", "a/b/c")]
@@ -274,14 +274,14 @@ def grow(root: Path, tree: dict[str, tuple[str, bytes, int]]) -> None:
         os.utime(path, ns=(0, len(name) * 10**9), follow_symlinks=False)
 
 
-def _make_parents(folder: Path, root: Path) -> bool:
-    if folder == root:
+def _make_parents(directory: Path, root: Path) -> bool:
+    if directory == root:
         return True
-    if not _make_parents(folder.parent, root):
+    if not _make_parents(directory.parent, root):
         return False
-    if not folder.exists() and not folder.is_symlink():
-        folder.mkdir()
-    return folder.is_dir() and not folder.is_symlink()
+    if not directory.exists() and not directory.is_symlink():
+        directory.mkdir()
+    return directory.is_dir() and not directory.is_symlink()
 
 
 @pytest.mark.root

@@ -53,7 +53,7 @@ def test_unchanged_copies_are_left_out(tmp_path: Path) -> None:
     assert names(upper, lower) == ["d", "d/text"]
 
 
-def test_a_folder_with_another_mode_is_a_change(tmp_path: Path) -> None:
+def test_a_directory_with_another_mode_is_a_change(tmp_path: Path) -> None:
     lower = plant(tmp_path / "l", {"d/x": "1"})
     upper = plant(tmp_path / "u", {"d": None})
     (upper / "d").chmod(0o700)
@@ -79,7 +79,7 @@ def test_whiteouts(tmp_path: Path) -> None:
     assert (entries[1].mode, entries[1].size, entries[1].uid) == (0, 0, 0)
 
 
-def test_opaque_folders_become_whiteouts(tmp_path: Path) -> None:
+def test_opaque_directories_become_whiteouts(tmp_path: Path) -> None:
     base = plant(tmp_path / "1", {"d/a": "1", "d/b": "1", "d/s/x": "1", "d/s/y": "1"})
     above = plant(tmp_path / "2", {"d/c": "1"})
     make_whiteout(f"{above}/d/a")
@@ -89,7 +89,7 @@ def test_opaque_folders_become_whiteouts(tmp_path: Path) -> None:
     assert names(upper, base, above) == ["d", "d/.wh.c", "d/n", "d/s", "d/s/.wh.x", "d/s/y"]
 
 
-def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_a_file(tmp_path: Path) -> None:
     lower = plant(tmp_path / "l", {"x": "file"})
     upper = plant(tmp_path / "u", {"x/y": "1"})
     make_opaque(f"{upper}/x")

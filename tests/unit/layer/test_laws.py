@@ -184,10 +184,10 @@ def test_changes_over_what_was_make_what_is(
         out = io.BytesIO()
         write_changes(new, layer_changes(new, [old]), out)
         snapshots = NativeSnapshotter(store)
-        snapshots.unpack(BASE, lambda folder: grow(folder / "hiding", before))
+        snapshots.unpack(BASE, lambda directory: grow(directory / "hiding", before))
         lowers = [snapshots.path(BASE)]
         snapshots.unpack(
-            TOP, lambda folder: apply(io.BytesIO(out.getvalue()), folder, lowers=lowers)
+            TOP, lambda directory: apply(io.BytesIO(out.getvalue()), directory, lowers=lowers)
         )
 
         with snapshots.view([BASE, TOP]) as merged:

@@ -39,7 +39,7 @@ def test_all_forms_are_read_back(text: str) -> None:
     reference = parse(text)
 
     assert parse(str(reference)) == reference
-    # As in Docker: a folder of its Hub that looks like a registry is taken for one in the short form.
+    # As in Docker: a directory of its Hub that looks like a registry is taken for one in the short form.
     if not (reference.domain == "docker.io" and "." in reference.path.partition("/")[0]):
         assert parse(reference.familiar) == reference
 

@@ -111,9 +111,9 @@ def test_files_reach_each_output(engine: FakeEngine, context: Path, tmp_path: Pa
     images = {image.platform: image for image in archive(tmp_path / "app.tar").images}
     assert set(images) == set(TWO)
     for name in TWO:
-        folder = tmp_path / "out" / name.replace("/", "_")
-        assert (folder / "app/a").read_text() == "text a"
-        assert (folder / "ran/compile").read_text() == name
+        directory = tmp_path / "out" / name.replace("/", "_")
+        assert (directory / "app/a").read_text() == "text a"
+        assert (directory / "ran/compile").read_text() == name
 
 
 def test_a_failed_step_leaves_no_name_and_no_output(

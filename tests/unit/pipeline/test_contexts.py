@@ -35,7 +35,7 @@ def loader(store: Store, request: BuildRequest) -> Loader:
 
 
 def read_dockerfile(request: BuildRequest) -> SourceText:
-    with TemporaryDirectory() as folder, Store(Path(folder) / "store") as store:
+    with TemporaryDirectory() as directory, Store(Path(directory) / "store") as store:
         loading = loader(store, request)
         return loading.dockerfile(loading.main())
 
@@ -80,7 +80,7 @@ def test_a_dockerfile_that_is_not_there(tmp_path: Path) -> None:
     assert str(tmp_path / "Dockerfile") in caught.value.hint
 
 
-def test_a_folder_is_no_dockerfile(tmp_path: Path) -> None:
+def test_a_directory_is_no_dockerfile(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").mkdir()
 
     with pytest.raises(NotFound, match=r"is a directory$"):
@@ -116,8 +116,8 @@ def test_remote_contexts_are_fetched(address: str) -> None:
         read_dockerfile(request(address))
 
 
-@pytest.mark.parametrize(("name", "problem"), [("none", "not found"), ("file", "is no folder")])
-def test_contexts_that_are_no_folders(tmp_path: Path, name: str, problem: str) -> None:
+@pytest.mark.parametrize(("name", "problem"), [("none", "not found"), ("file", "is no directory")])
+def test_contexts_that_are_no_directories(tmp_path: Path, name: str, problem: str) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(NotFound) as caught:
@@ -187,7 +187,7 @@ def test_a_context_on_standard_input_is_empty(store: Store) -> None:
     assert names(load(store, request("-", stdin=b"FROM a"))) == []
 
 
-def test_named_contexts_that_are_folders(store: Store, tmp_path: Path) -> None:
+def test_named_contexts_that_are_directories(store: Store, tmp_path: Path) -> None:
     plant(tmp_path, {"c/a": "", "more/b": "", "more/.dockerignore": "skipped", "more/skipped": ""})
     contexts = {
         "more": str(tmp_path / "more"),

@@ -47,7 +47,7 @@ def load(
     with remote_sources(store, Secrets(), {}) as remote:
         fetcher = Fetcher(
             remote=remote,
-            folder=lambda: store.temporary("context"),
+            directory=lambda: store.temporary("context"),
             sink=ignore_events,
             cancel=CancelToken(),
         )
@@ -89,14 +89,14 @@ def names(contexts: Contexts, name: str = "context") -> list[str]:
     return [entry.name for entry in tree.entries(str(tree.root))]
 
 
-def test_a_folder(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "dockerfile").write_text("FROM a")
-    (folder / ".dockerignore").write_text("hidden")
-    (folder / "hidden").write_text("")
+def test_a_directory(store: Store, tmp_path: Path) -> None:
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    (directory / "dockerfile").write_text("FROM a")
+    (directory / ".dockerignore").write_text("hidden")
+    (directory / "hidden").write_text("")
 
-    text, contexts = load(store, context=str(folder))
+    text, contexts = load(store, context=str(directory))
 
     assert text == "FROM a"
     assert names(contexts) == [".dockerignore", "dockerfile"]
@@ -190,7 +190,7 @@ def test_dates_of_files(store: Store, web: WebServer, page: Page, date: int | No
     web.pages["/x"] = page
     with remote_sources(store, Secrets(), {}) as remote:
         fetcher = Fetcher(
-            remote=remote, folder=store.temporary, sink=ignore_events, cancel=CancelToken()
+            remote=remote, directory=store.temporary, sink=ignore_events, cancel=CancelToken()
         )
 
         assert fetcher.date(HttpOp(url=f"{web.address}/x", filename="x")) == date
@@ -264,7 +264,9 @@ def test_a_dockerfile_of_this_machine_beside_a_context_elsewhere(
     assert text == "FROM here"
 
 
-def test_a_dockerfile_written_small_in_a_folder_that_is_named(store: Store, tmp_path: Path) -> None:
+def test_a_dockerfile_written_small_in_a_directory_that_is_named(
+    store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "dockerfile").write_text("FROM small")
 
     text, _ = load(store, context=str(tmp_path), dockerfile=str(tmp_path / "Dockerfile"))

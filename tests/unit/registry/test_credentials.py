@@ -11,9 +11,9 @@ from polyarch.registry.credentials import ANONYMOUS, Credential, Credentials
 USER = Credential(user="user", password="pass")
 
 
-def found(folder: Path, config: str, host: str) -> Credential:
-    (folder / "config.json").write_text(config)
-    return Credentials({"DOCKER_CONFIG": str(folder)}).find(host)
+def found(directory: Path, config: str, host: str) -> Credential:
+    (directory / "config.json").write_text(config)
+    return Credentials({"DOCKER_CONFIG": str(directory)}).find(host)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ def test_names_that_lead_out_are_refused(name: str) -> None:
 
 def test_a_request_holds_files_as_values() -> None:
     files: Files = {"./a//b": b"one", "c": Path("/there")}
-    request = make_request(files, build_contexts={"x": "folder", "y": {"d": b"two"}})
+    request = make_request(files, build_contexts={"x": "directory", "y": {"d": b"two"}})
 
     assert request.context == ""
-    assert request.build_contexts == {"x": "folder"}
+    assert request.build_contexts == {"x": "directory"}
     assert request.context_files == {
         "": (ContextFile(name="a/b", data=b"one"), ContextFile(name="c", path="/there")),
         "y": (ContextFile(name="d", data=b"two"),),
@@ -32,15 +32,15 @@ def test_a_request_holds_files_as_values() -> None:
     assert "one" not in repr(request)
 
 
-def test_folders_last_as_long_as_the_block() -> None:
-    request = make_request({"a": b"one"}, build_contexts={"x": "folder", "y": {"d": b"two"}})
+def test_directories_last_as_long_as_the_block() -> None:
+    request = make_request({"a": b"one"}, build_contexts={"x": "directory", "y": {"d": b"two"}})
 
     with written_contexts(request) as written:
-        folders = [Path(written.context), Path(written.build_contexts["y"])]
-        found = [(folders[0] / "a").read_bytes(), (folders[1] / "d").read_bytes()]
-        assert (found, written.build_contexts["x"]) == ([b"one", b"two"], "folder")
+        directories = [Path(written.context), Path(written.build_contexts["y"])]
+        found = [(directories[0] / "a").read_bytes(), (directories[1] / "d").read_bytes()]
+        assert (found, written.build_contexts["x"]) == ([b"one", b"two"], "directory")
 
-    assert [folder.exists() for folder in folders] == [False, False]
+    assert [directory.exists() for directory in directories] == [False, False]
 
 
 @pytest.mark.parametrize(

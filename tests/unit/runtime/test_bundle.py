@@ -31,13 +31,13 @@ def step(root: Path, *mounts: Mount) -> Step:
 
 
 def made(root: Path, *mounts: Mount) -> list[str]:
-    """What is made in the root, besides what every step needs; folders end with a slash."""
+    """What is made in the root, besides what every step needs; directories end with a slash."""
     with mount_points(step(root, *mounts)) as paths:
         found = [path + "/" * (root / path[1:]).is_dir() for path in paths if path not in SYSTEM]
     return sorted(found)
 
 
-def test_system_folders_are_made_where_they_are_missing_and_stay(tmp_path: Path) -> None:
+def test_system_directories_are_made_where_they_are_missing_and_stay(tmp_path: Path) -> None:
     plant(tmp_path, {"proc": None})
 
     with mount_points(step(tmp_path)) as paths:
@@ -47,7 +47,7 @@ def test_system_folders_are_made_where_they_are_missing_and_stay(tmp_path: Path)
 
 
 @pytest.mark.parametrize("target", ["/dev", "/dev/shm", "/dev/deep/er/"])
-def test_a_system_folder_of_a_mount_is_removed_as_buildkit_does(
+def test_a_system_directory_of_a_mount_is_removed_as_buildkit_does(
     tmp_path: Path, target: str
 ) -> None:
     with mount_points(step(tmp_path, Tmpfs(target=target))):
@@ -58,12 +58,14 @@ def test_a_system_folder_of_a_mount_is_removed_as_buildkit_does(
 
 @pytest.mark.parametrize("name", ["dev", "proc", "sys"])
 @pytest.mark.parametrize("content", ["-> tmp", "-> /nowhere", "text"])
-def test_a_system_folder_that_is_none_is_refused(tmp_path: Path, name: str, content: str) -> None:
+def test_a_system_directory_that_is_none_is_refused(
+    tmp_path: Path, name: str, content: str
+) -> None:
     root = plant(tmp_path, {name: content, "tmp": None})
     before = look_at(root)
 
     with (
-        pytest.raises(Refused, match=rf"^/{name} of the image is no folder"),
+        pytest.raises(Refused, match=rf"^/{name} of the image is no directory"),
         mount_points(step(root)),
     ):
         pass
@@ -78,14 +80,14 @@ def test_a_mount_on_proc_is_refused(tmp_path: Path) -> None:
 
 def test_kinds_of_mount_points(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"etc/hosts": ""})
-    plant(tmp_path, {"file": "", "folder": None})
-    file, folder = str(tmp_path / "file"), str(tmp_path / "folder")
+    plant(tmp_path, {"file": "", "directory": None})
+    file, directory = str(tmp_path / "file"), str(tmp_path / "directory")
 
     found = made(
         root,
         Bind(source=file, target="/etc/hosts"),
         Bind(source=file, target="/etc/resolv.conf"),
-        Bind(source=folder, target="/a/b/c/"),
+        Bind(source=directory, target="/a/b/c/"),
         Tmpfs(target="/tmp"),
         Bind(source=file, target="/run/secrets/key"),
     )
@@ -176,7 +178,9 @@ def test_what_the_step_wrote_stays(tmp_path: Path) -> None:
     }
 
 
-def test_what_the_step_does_beside_a_mount_point_shows_in_the_folders_time(tmp_path: Path) -> None:
+def test_what_the_step_does_beside_a_mount_point_shows_in_the_directories_time(
+    tmp_path: Path,
+) -> None:
     root = plant(tmp_path / "root", {"proc": None, "dev": None, "sys": None, "a": None, "b": None})
     for name in ("a", "b"):
         os.utime(root / name, (1, 1))
@@ -190,7 +194,7 @@ def test_what_the_step_does_beside_a_mount_point_shows_in_the_folders_time(tmp_p
     assert times(root)[str(root / "b")] == 1_000_000_000
 
 
-def test_a_folder_that_the_step_removes(tmp_path: Path) -> None:
+def test_a_directory_that_the_step_removes(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"a": None, "proc": None, "dev": None, "sys": None})
 
     with mount_points(step(root, Tmpfs(target="/a/x"))):
@@ -213,9 +217,12 @@ def test_a_file_in_the_way_is_an_error_and_nothing_stays(tmp_path: Path) -> None
 
 
 def test_points_are_described() -> None:
-    points = [MountPoint(path="/r/a", is_folder=True), MountPoint(path="/r/b", is_folder=False)]
+    points = [
+        MountPoint(path="/r/a", is_directory=True),
+        MountPoint(path="/r/b", is_directory=False),
+    ]
 
-    assert [point.describe() for point in points] == ["folder /r/a", "file /r/b"]
+    assert [point.describe() for point in points] == ["directory /r/a", "file /r/b"]
 
 
 def test_a_bundle_is_its_configuration(tmp_path: Path) -> None:
@@ -224,7 +231,7 @@ def test_a_bundle_is_its_configuration(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text()) == {"ociVersion": "1.0.2"}
 
 
-def test_folders_that_are_gone(tmp_path: Path) -> None:
+def test_directories_that_are_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
 
     with pytest.raises(StoreError, match=r"gone can't be written: No such file or directory$"):

@@ -119,7 +119,7 @@ def test_names_are_new_and_below_the_parent() -> None:
 
 def test_a_step_without_limits_needs_none() -> None:
     with make_cgroup(STEP, Host(rootless=False)) as cgroup:
-        assert cgroup == Cgroup(folders=())
+        assert cgroup == Cgroup(directories=())
         assert not cgroup.out_of_memory()
 
 
@@ -137,7 +137,7 @@ def test_what_the_kernel_killed_is_known(
 ) -> None:
     (tmp_path / name).write_text(text)
 
-    assert Cgroup(folders=("/no/such", str(tmp_path))).out_of_memory() is killed
+    assert Cgroup(directories=("/no/such", str(tmp_path))).out_of_memory() is killed
 
 
 def test_old_empty_groups_of_ours_are_removed(tmp_path: Path) -> None:
@@ -159,11 +159,13 @@ def test_a_group_lasts_as_long_as_its_step() -> None:
     is_unified = not os.path.isdir("/sys/fs/cgroup/memory")
 
     with make_cgroup(step, Host(rootless=False, cgroup2=is_unified)) as cgroup:
-        there = [os.path.isdir(folder) for folder in cgroup.folders]
+        there = [os.path.isdir(directory) for directory in cgroup.directories]
         name = "memory.max" if is_unified else "memory.limit_in_bytes"
-        files = [path for folder in cgroup.folders if (path := Path(folder, name)).exists()]
+        files = [
+            path for directory in cgroup.directories if (path := Path(directory, name)).exists()
+        ]
         limits = [path.read_text() for path in files]
 
     assert there == [True] * len(there)
     assert limits == [f"{64 << 20}\n"]
-    assert not any(os.path.isdir(folder) for folder in cgroup.folders)
+    assert not any(os.path.isdir(directory) for directory in cgroup.directories)

@@ -223,7 +223,7 @@ def test_nodes_of_devices_are_handed_over_and_nothing_else(machine: str, name: s
 def test_calls_that_make_nodes_have_their_numbers() -> None:
     known = numbers(os.uname().machine)
 
-    found = {number: has_folder for _, number, has_folder in node_calls()}
+    found = {number: has_directory for _, number, has_directory in node_calls()}
 
     assert found[known["mknodat"]] == 1
     assert found.get(known.get("mknod", -1), 0) == 0

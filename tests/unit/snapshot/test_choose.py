@@ -22,7 +22,7 @@ def test_an_unknown_name_is_refused_at_once(tmp_path: Path) -> None:
 def test_looking_for_snapshots_tries_nothing(tmp_path: Path) -> None:
     snapshots = LateSnapshotter(Store(tmp_path))
 
-    snapshots.unpack(SOME, lambda folder: (folder / "file").write_text("text"))
+    snapshots.unpack(SOME, lambda directory: (directory / "file").write_text("text"))
 
     assert snapshots.exists(SOME)
     assert (snapshots.path(SOME) / "file").read_text() == "text"

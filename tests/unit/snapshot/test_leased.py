@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 def test_whatever_was_looked_for_stays(store: Store) -> None:
     with store.leases.hold() as lease:
         snapshots = LeasedSnapshotter(NativeSnapshotter(store), lease)
-        snapshots.unpack(A, lambda folder: (folder / "file").touch())
+        snapshots.unpack(A, lambda directory: (directory / "file").touch())
         with snapshots.prepare([A]) as draft:
             (draft.root / "more").touch()
             draft.commit(B)
@@ -30,7 +30,7 @@ def test_whatever_was_looked_for_stays(store: Store) -> None:
         found = (snapshots.exists(A), snapshots.exists(C))
         for name in (A, B, D):
             store.snapshots.add(SnapshotRecord(id=name))
-        (store.snapshots_folder / "d").mkdir()
+        (store.snapshots_directory / "d").mkdir()
         collect(store, [Policy()])
 
         assert (seen, found) == (["file", "more"], (True, False))

@@ -19,7 +19,7 @@ BASE, TOP, NEW = SnapshotID("base"), SnapshotID("top"), SnapshotID("new")
 def native(tmp_path: Path) -> NativeSnapshotter:
     snapshots = NativeSnapshotter(Store(tmp_path / "store"))
     files = {"d/a": "1", "d/b": "1", "e/x": "1", "gone/x": "1", "l": "-> d"}
-    snapshots.unpack(BASE, lambda folder: plant(folder, files))
+    snapshots.unpack(BASE, lambda directory: plant(directory, files))
     return snapshots
 
 
@@ -122,8 +122,8 @@ def test_the_first_commit_stays(native: NativeSnapshotter) -> None:
 
 
 def test_unpack_that_fails_leaves_nothing(native: NativeSnapshotter) -> None:
-    def fill(folder: Path) -> None:
-        plant(folder, {"f": "1"})
+    def fill(directory: Path) -> None:
+        plant(directory, {"f": "1"})
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -136,7 +136,9 @@ def test_processes_that_unpack_the_same_at_once(native: NativeSnapshotter) -> No
     for _ in range(4):
         child = os.fork()
         if child == 0:
-            native.unpack(NEW, lambda folder: plant(folder, {f"f{n}": "1" for n in range(200)}))
+            native.unpack(
+                NEW, lambda directory: plant(directory, {f"f{n}": "1" for n in range(200)})
+            )
             os._exit(0)
         children.append(child)
 
@@ -160,9 +162,9 @@ def test_a_name_with_a_slash_is_a_bug(native: NativeSnapshotter) -> None:
 
 
 def test_hard_links_survive_the_copy(native: NativeSnapshotter) -> None:
-    def fill(folder: Path) -> None:
-        plant(folder, {"a": "1"})
-        os.link(folder / "a", folder / "b")
+    def fill(directory: Path) -> None:
+        plant(directory, {"a": "1"})
+        os.link(directory / "a", directory / "b")
 
     native.unpack(TOP, fill)
     with native.view([BASE, TOP]) as tree:

@@ -58,7 +58,7 @@ def test_content_is_never_taken_for_an_identity() -> None:
     assert slow_key(copy, [A, READ, named]) != slow_key(copy, [A, named, READ])
 
 
-def test_folder_has_no_place_in_a_fast_key() -> None:
+def test_directory_has_no_place_in_a_fast_key() -> None:
     bench = Bench()
     local = bench.local()
     copy = bench.copy("copy", bench.image("image"), local)
@@ -67,7 +67,7 @@ def test_folder_has_no_place_in_a_fast_key() -> None:
     assert fast_key(copy, [A, READ]) is None
 
 
-def test_no_slow_key_without_content_or_with_a_folder_by_identity() -> None:
+def test_no_slow_key_without_content_or_with_a_directory_by_identity() -> None:
     bench = Bench()
     image, local = bench.image("image"), bench.local()
 

@@ -24,7 +24,7 @@ FILES = ("a", "b")
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Images and folders, and up to a dozen steps on them; one to three targets."""
+    """Images and directories, and up to a dozen steps on them; one to three targets."""
     bench = Bench()
     bases = [bench.image(f"image-{number}") for number in range(draw(st.integers(1, 2)))]
     sources = [bench.local(f"local-{number}") for number in range(draw(st.integers(1, 2)))]

@@ -515,7 +515,7 @@ def test_builds_of_several_processes_share_one_store(tmp_path: Path, bench: Benc
     assert runner.runs == Counter(base=1, left=1, right=1, join=1)
 
 
-def test_step_in_a_folder_is_never_recorded(site: Site, bench: Bench) -> None:
+def test_step_in_a_directory_is_never_recorded(site: Site, bench: Bench) -> None:
     target = bench.run("run", bench.local())
     for _ in range(2):
         site.solve(target)

@@ -125,7 +125,7 @@ def test_miss_without_content_inputs_goes_straight_to_inputs() -> None:
     assert it.done
 
 
-def test_copy_from_a_folder_has_only_the_slow_key() -> None:
+def test_copy_from_a_directory_has_only_the_slow_key() -> None:
     bench = Bench()
     image, local = bench.image("base"), bench.local()
     copy = bench.copy("copy", image, local)

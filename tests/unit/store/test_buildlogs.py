@@ -13,10 +13,10 @@ from polyarch.store import buildlogs
 from polyarch.store.buildlogs import keeping_logs
 
 
-def keep(folder: Path, *events: Event, now: float = START) -> list[LogEvent]:
+def keep(directory: Path, *events: Event, now: float = START) -> list[LogEvent]:
     """Return the log events that come out."""
     told: list[Event] = []
-    with keeping_logs(folder, told.append, lambda: now) as sink:
+    with keeping_logs(directory, told.append, lambda: now) as sink:
         for event in events:
             sink(event)
     return [event for event in told if isinstance(event, LogEvent)]

@@ -30,7 +30,7 @@ def test_faults_are_found_and_mended(store: Store) -> None:
         LayerBlob(digest=short, diff_id=DiffID(short), media_type="t", size=6, compression="gzip")
     )
     (store.blobs.root / "sha256/stray").touch()
-    (store.snapshots_folder / "half").mkdir()
+    (store.snapshots_directory / "half").mkdir()
     store.snapshots.add(SnapshotRecord(id="half"))
     store.refs.set("image", json.dumps({"digest": sha256(b"nowhere")}))
     problems = check(store, deep=True)
@@ -51,8 +51,8 @@ def test_faults_are_found_and_mended(store: Store) -> None:
 
 def test_what_the_killed_leave_is_no_fault(store: Store) -> None:
     store.snapshots.add(SnapshotRecord(id="removed"))
-    (store.snapshots_folder / "unrecorded/fs").mkdir(parents=True)
-    (store.snapshots_folder / "leased/fs").mkdir(parents=True)
+    (store.snapshots_directory / "unrecorded/fs").mkdir(parents=True)
+    (store.snapshots_directory / "leased/fs").mkdir(parents=True)
     with store.leases.hold(["leased"]):
         problems = check(store, deep=True)
     repair(store, problems)

@@ -34,7 +34,7 @@ def add(
     kind: RecordType = RecordType.REGULAR,
     diff_id: DiffID | None = None,
 ) -> None:
-    (store.snapshots_folder / name / "fs").mkdir(parents=True)
+    (store.snapshots_directory / name / "fs").mkdir(parents=True)
     used = NOW - days * 86400
     store.snapshots.add(
         SnapshotRecord(
@@ -51,7 +51,7 @@ def add(
 
 
 def left(store: Store) -> str:
-    present = sorted(os.listdir(store.snapshots_folder))
+    present = sorted(os.listdir(store.snapshots_directory))
     assert present == [record.id for record in store.snapshots.all()]
     return "".join(present)
 
@@ -176,7 +176,7 @@ def test_what_nothing_refers_to_yet_stays_while_somebody_works(
 ) -> None:
     with Store(tmp_path) as worker:
         worker.blobs.put(b"not referred to yet")
-        (worker.snapshots_folder / "fresh/fs").mkdir(parents=True)
+        (worker.snapshots_directory / "fresh/fs").mkdir(parents=True)
         during = collect(store, [])
     after = collect(store, [])
 
@@ -192,7 +192,7 @@ def test_who_leases_first_keeps_and_who_comes_later_finds_nothing(store: Store) 
 
     def later(ids: object) -> None:
         # In the midst of the removal: who leases it only now looks for it in vain.
-        seen.append((store.snapshots_folder / "b").exists())
+        seen.append((store.snapshots_directory / "b").exists())
 
     with store.leases.hold(["a"]):
         collect(store, [Policy()], forget=later)
@@ -202,7 +202,7 @@ def test_who_leases_first_keeps_and_who_comes_later_finds_nothing(store: Store) 
 
 def test_sizes_are_found_out_when_somebody_asks(store: Store) -> None:
     add(store, "a", size=0)
-    (store.snapshots_folder / "a/fs/file").write_bytes(b"x" * 10_000)
+    (store.snapshots_directory / "a/fs/file").write_bytes(b"x" * 10_000)
     layer = store.blobs.put(b"layer")
     diff_id = DiffID(sha256(b"tar"))
     store.layers.add(
@@ -218,8 +218,8 @@ def test_sizes_are_found_out_when_somebody_asks(store: Store) -> None:
     assert [(each.blob_size, each.shared) for each in usage(store)] == [(0, True)]
 
 
-def test_folders_without_a_record_go(store: Store) -> None:
-    (store.snapshots_folder / "stray/fs").mkdir(parents=True)
+def test_directories_without_a_record_go(store: Store) -> None:
+    (store.snapshots_directory / "stray/fs").mkdir(parents=True)
     collect(store, [])
 
     assert left(store) == ""

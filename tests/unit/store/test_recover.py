@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polyarch.snapshot.folders import Folders
+from polyarch.snapshot.directories import Directories
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.checkup import check
 from polyarch.store.snapshots import RecordType, SnapshotRecord
@@ -15,7 +15,7 @@ RECORD = SnapshotRecord(id="x", parents=("a",), description="RUN x", type=Record
 
 def test_a_snapshot_is_recorded_and_a_lost_one_forgotten_after_a_death(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        Folders(store).unpack(SnapshotID("x"), lambda _: None, RECORD)
+        Directories(store).unpack(SnapshotID("x"), lambda _: None, RECORD)
         store.snapshots.remove("x")  # as if the record had not been written yet
         store.snapshots.add(SnapshotRecord(id="gone"))
     (tmp_path / "tmp/2-dead").mkdir()  # nobody holds its lock

@@ -12,29 +12,29 @@ from polyarch.store.store import Store
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
+def opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY)
     yield descriptor
     os.close(descriptor)
 
 
-def is_spread(folder: Path) -> bool:
-    """Return whether the folders in `folder` are made away from one another."""
-    with opened(folder) as descriptor:
+def is_spread(directory: Path) -> bool:
+    """Return whether the directories in `directory` are made away from one another."""
+    with opened(directory) as descriptor:
         try:
             return bool(get_attributes(descriptor) & TOP_OF_HIERARCHY)
         except OSError:
             return False
 
 
-def could_be_spread(folder: Path) -> bool:
-    """Return whether the file system of `folder` knows the attribute, by setting it."""
-    (folder / "tried").mkdir()
+def could_be_spread(directory: Path) -> bool:
+    """Return whether the file system of `directory` knows the attribute, by setting it."""
+    (directory / "tried").mkdir()
     set_attributes = 0x40006602 | struct.calcsize("l") << 16
-    with opened(folder / "tried") as descriptor, suppress(OSError):
+    with opened(directory / "tried") as descriptor, suppress(OSError):
         attributes = get_attributes(descriptor) | TOP_OF_HIERARCHY
         fcntl.ioctl(descriptor, set_attributes, struct.pack("i", attributes))
-    return is_spread(folder / "tried")
+    return is_spread(directory / "tried")
 
 
 @pytest.mark.parametrize("place", ["", "/dev/shm"], ids=["here", "memory"])

@@ -38,7 +38,7 @@ def test_store_makes_its_layout(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "a/b")) == ["blobs", "locks", "snapshots", "tmp", "version"]
 
 
-@pytest.mark.parametrize("action", ["blob", "folder"])
+@pytest.mark.parametrize("action", ["blob", "directory"])
 def test_debris_of_the_killed_is_removed_by_the_next(tmp_path: Path, action: str) -> None:
     kill_while(action, tmp_path)
     before = len(scratches(tmp_path))
@@ -77,7 +77,7 @@ def test_another_layout_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match="can't open the store"):

@@ -33,7 +33,7 @@ def test_remove_tree_of_great_depth(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_remove_tree_opens_closed_folders(tmp_path: Path) -> None:
+def test_remove_tree_opens_closed_directories(tmp_path: Path) -> None:
     (tmp_path / "tree/closed").mkdir(parents=True)
     (tmp_path / "tree/closed/file").touch()
     (tmp_path / "tree/closed").chmod(0)

@@ -58,8 +58,8 @@ def test_bad_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2770", 0o770), ("u=rwX,go=", 0o755)])
-def test_folders_on_the_way_have_no_special_bits(text: str, expected: int) -> None:
-    assert parse_mode(text).of_new_folders == expected
+def test_directories_on_the_way_have_no_special_bits(text: str, expected: int) -> None:
+    assert parse_mode(text).of_new_directories == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,8 +70,8 @@ def test_folders_on_the_way_have_no_special_bits(text: str, expected: int) -> No
 )
 def test_agrees_with_chmod(clauses: list[str], mode: int, is_directory: bool) -> None:
     text = ",".join(clauses)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "x")
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x")
         path.mkdir() if is_directory else path.touch()
         path.chmod(mode)
         subprocess.run(["chmod", "--", text, path], check=True)

@@ -30,7 +30,7 @@ def test_references(text: str, remote: str, ref: str, subdir: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "folder", "./it.git", "../it.git", "/it.git", "https://host/it.tar", "ftp://h/it.git"],
+    ["", "directory", "./it.git", "../it.git", "/it.git", "https://host/it.tar", "ftp://h/it.git"],
 )
 def test_what_is_no_repository(text: str) -> None:
     assert parse_git_reference(text) is None

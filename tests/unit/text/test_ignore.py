@@ -124,7 +124,7 @@ def test_wrong_range_is_found_only_when_it_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patterns", "folder", "expected"),
+    ("patterns", "directory", "expected"),
     [
         (["a"], "a", False),
         (["a", "!a/b"], "a", True),
@@ -135,21 +135,21 @@ def test_wrong_range_is_found_only_when_it_is_asked() -> None:
         (["*", "!*/b"], "a", True),
     ],
 )
-def test_may_contain_kept(patterns: list[str], folder: str, expected: bool) -> None:
-    assert Matcher(patterns).may_contain_kept(folder) is expected
+def test_may_contain_kept(patterns: list[str], directory: str, expected: bool) -> None:
+    assert Matcher(patterns).may_contain_kept(directory) is expected
 
 
-def test_judge_carries_the_folder_along() -> None:
+def test_judge_carries_the_directory_along() -> None:
     matcher = Matcher(["a", "!a/b"])
 
-    folder = matcher.judge("a")
+    directory = matcher.judge("a")
 
-    assert folder == Verdict(ignored=True, matched=(True, False))
-    assert matcher.judge("a/b", folder) == Verdict(ignored=False, matched=(True, True))
-    assert matcher.judge("a/c", folder) == Verdict(ignored=True, matched=(True, False))
+    assert directory == Verdict(ignored=True, matched=(True, False))
+    assert matcher.judge("a/b", directory) == Verdict(ignored=False, matched=(True, True))
+    assert matcher.judge("a/c", directory) == Verdict(ignored=True, matched=(True, False))
 
 
-def test_context_filter_does_not_look_into_pruned_folders() -> None:
+def test_context_filter_does_not_look_into_pruned_directories() -> None:
     context = ContextFilter(Matcher(["a", "!b"]))
 
     assert [context.ignores(path) for path in ("a", "a/x/y", "a/x", "b", "c/d")] == [

@@ -18,21 +18,21 @@ _RECORD = 'echo "$(basename "$0") $*" >>"$RECORD"\n'
 class Machine:
     """A machine on which a few packages are `here`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.record = folder / "record"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.record = directory / "record"
         self.program("dpkg-query", _DPKG_QUERY)
 
     def program(self, name: str, script: str) -> None:
-        path = self.folder / name
+        path = self.directory / name
         path.write_text(f"#!/bin/sh\n{script}")
         path.chmod(0o755)
 
     def setup(self, *packages: str) -> subprocess.CompletedProcess[str]:
         environ = {
-            "PATH": f"{self.folder}:/usr/bin:/bin",
+            "PATH": f"{self.directory}:/usr/bin:/bin",
             "RECORD": str(self.record),
-            "POLICY_RC_D": str(self.folder / "policy-rc.d"),
+            "POLICY_RC_D": str(self.directory / "policy-rc.d"),
         }
         return subprocess.run(
             [str(_SCRIPT), *packages],
@@ -91,4 +91,4 @@ def test_what_is_missing_is_installed(machine: Machine, uid: str) -> None:
         "apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends runc",
         "services: 101",
     ]
-    assert not (machine.folder / "policy-rc.d").exists()
+    assert not (machine.directory / "policy-rc.d").exists()

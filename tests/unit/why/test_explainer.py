@@ -192,7 +192,7 @@ def test_a_stage_of_another_name_is_found_by_its_steps(site: Site) -> None:
     assert reasons["a"].startswith("the base image base differs: sha256:")
 
 
-def test_another_folder_of_the_same_project_is_compared_with(site: Site) -> None:
+def test_another_directory_of_the_same_project_is_compared_with(site: Site) -> None:
     bench = Bench()
     base = bench.image("base")
     site.build(placed(bench.copy("copy", base, bench.local()), 1))
@@ -205,7 +205,7 @@ def test_another_folder_of_the_same_project_is_compared_with(site: Site) -> None
     assert reasons == {"copy": "the build context differs (which file, isn't known)"}
 
 
-def test_what_has_nothing_in_common_is_new_in_another_folder(site: Site) -> None:
+def test_what_has_nothing_in_common_is_new_in_another_directory(site: Site) -> None:
     bench = Bench()
     site.build(placed(bench.run("a", bench.image("one")), 1))
 

@@ -112,7 +112,7 @@ def test_an_unread_file_may_have_another_mode_or_type(tree: Path) -> None:
     (tree / "src/lib/util.c").mkdir()
 
     assert [each.text() for each in differences(before, glanced(tree))] == [
-        "src/lib/util.c was a file and is a folder",
+        "src/lib/util.c was a file and is a directory",
         "the mode of src/main.c differs: 0644 → 0600",
     ]
 
@@ -173,7 +173,7 @@ def test_a_link_to_another_place_is_named(tree: Path) -> None:
     assert (found.kind, found.what) == ("changed", "src/link")
 
 
-def test_a_file_in_place_of_a_folder_is_named(tree: Path) -> None:
+def test_a_file_in_place_of_a_directory_is_named(tree: Path) -> None:
     (tree / "src/lib/util.c").unlink()
 
     def change(src: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_file_in_place_of_a_folder_is_named(tree: Path) -> None:
 
     (found,) = changes(tree, change)
 
-    assert found == Cause(kind="type", what="src/lib", old="folder", new="file")
+    assert found == Cause(kind="type", what="src/lib", old="directory", new="file")
 
 
 def test_an_owner_is_told_with_old_and_new() -> None:

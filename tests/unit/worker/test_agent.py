@@ -14,11 +14,11 @@ LIST_KEYS = b"\x00\x00\x00\x01\x0b"
 @contextmanager
 def near(path: Path) -> Iterator[str]:
     """Give a name of a socket as short as the kernel wants it."""
-    folder = os.open(path.parent, os.O_PATH)
+    directory = os.open(path.parent, os.O_PATH)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def test_an_agent_is_reached_through_paths_longer_than_a_socket_address(tmp_path: Path) -> None:

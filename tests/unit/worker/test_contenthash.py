@@ -37,10 +37,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "content": lambda root: (root / "src/a").write_text("9"),
     "content deep": lambda root: (root / "src/d/b").write_text("9"),
     "mode": lambda root: (root / "src/a").chmod(0o600),
-    "mode of a folder": lambda root: (root / "src/d").chmod(0o700),
+    "mode of a directory": lambda root: (root / "src/d").chmod(0o700),
     "name": lambda root: (root / "src/a").rename(root / "src/A"),
     "new file": lambda root: (root / "src/new").touch(),
-    "new folder": lambda root: (root / "src/new").mkdir(),
+    "new directory": lambda root: (root / "src/new").mkdir(),
     "gone": lambda root: (root / "src/d/b").unlink(),
     "link": lambda root: os.replace(root / "other/l", root / "src/l"),
     "xattr": lambda root: os.setxattr(root / "src/a", "user.x", b"1"),
@@ -107,7 +107,7 @@ def test_sources_count_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["src/d/b", "src/d/*", "src/**", "./src/./d/b"])
-def test_with_parents_the_folders_on_the_way_count(tmp_path: Path, source: str) -> None:
+def test_with_parents_the_directories_on_the_way_count(tmp_path: Path, source: str) -> None:
     root = plant(tmp_path, FILES)
     before = copied(root, source, parents=True)
     (root / "other").chmod(0o700)
@@ -118,7 +118,7 @@ def test_with_parents_the_folders_on_the_way_count(tmp_path: Path, source: str) 
     assert before == same != copied(root, source, parents=True)
 
 
-def test_with_parents_a_folder_before_the_pivot_does_not_count(tmp_path: Path) -> None:
+def test_with_parents_a_directory_before_the_pivot_does_not_count(tmp_path: Path) -> None:
     root = plant(tmp_path, FILES)
     before = copied(root, "src/./d/b", parents=True)
 

@@ -49,7 +49,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_folder_gives_its_contents_to_a_new_folder(source: Path, root: Path) -> None:
+def test_directory_gives_its_contents_to_a_new_directory(source: Path, root: Path) -> None:
     copy(source, "dir", root, "/new/place")
 
     place = root / "new/place"
@@ -62,7 +62,7 @@ def test_folder_gives_its_contents_to_a_new_folder(source: Path, root: Path) -> 
 
 
 @pytest.mark.root
-def test_existing_folder_keeps_mode_but_takes_the_time(source: Path, root: Path) -> None:
+def test_existing_directory_keeps_mode_but_takes_the_time(source: Path, root: Path) -> None:
     (root / "here").mkdir(mode=0o750)
 
     copy(source, "dir", root, "/here", owner=Owner(uid=7, gid=8))
@@ -81,7 +81,7 @@ def test_hard_links_stay_within_one_copy(source: Path, root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("destination", "made"),
-    [("/name", "name"), ("/folder/", "folder/file"), ("/there", "there/file")],
+    [("/name", "name"), ("/directory/", "directory/file"), ("/there", "there/file")],
 )
 def test_file_destinations(source: Path, root: Path, destination: str, made: str) -> None:
     (root / "there").mkdir()
@@ -110,13 +110,13 @@ def test_links_at_the_destination_stay_inside(source: Path, root: Path) -> None:
     assert (root / "real/file").exists()
 
 
-def test_file_over_folder_is_refused(source: Path, root: Path) -> None:
+def test_file_over_directory_is_refused(source: Path, root: Path) -> None:
     (root / "x/file").mkdir(parents=True)
     with pytest.raises(InputError, match="cannot replace to directory /x/file with file"):
         copy(source, "dir/file", root, "/x/")
 
 
-def test_folder_over_file_is_refused(source: Path, root: Path) -> None:
+def test_directory_over_file_is_refused(source: Path, root: Path) -> None:
     (root / "x").write_text("")
     with pytest.raises(InputError, match="cannot copy to non-directory: /x"):
         copy(source, "dir", root, "/x")
@@ -142,8 +142,8 @@ def test_exclude_is_not_asked_about_the_source_itself(source: Path, root: Path) 
     assert paths(root) == ["x", "x/file"]
 
 
-def test_exclude_judges_folders_before_what_is_in_them(source: Path, root: Path) -> None:
-    # A walk never asks a pattern about what is below a folder that it couldn't have decided.
+def test_exclude_judges_directories_before_what_is_in_them(source: Path, root: Path) -> None:
+    # A walk never asks a pattern about what is below a directory that it couldn't have decided.
     (source / "dir/sub/a.md").write_text("")
     copy(source, "dir", root, "/x", excludes=Matcher(["**/*.md", "!sub"]))
 
@@ -152,7 +152,9 @@ def test_exclude_judges_folders_before_what_is_in_them(source: Path, root: Path)
 
 
 @pytest.mark.root
-def test_includes_make_the_folders_on_the_way_like_their_source(source: Path, root: Path) -> None:
+def test_includes_make_the_directories_on_the_way_like_their_source(
+    source: Path, root: Path
+) -> None:
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
 
     assert paths(root) == ["x", "x/dir", "x/dir/sub", "x/dir/sub/deep"]
@@ -161,7 +163,7 @@ def test_includes_make_the_folders_on_the_way_like_their_source(source: Path, ro
     assert (root / "x/dir").stat().st_uid == 3
 
 
-def test_an_epoch_dates_folders_that_come_for_their_contents(source: Path, root: Path) -> None:
+def test_an_epoch_dates_directories_that_come_for_their_contents(source: Path, root: Path) -> None:
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), created=OLD + 7)
 
     assert (root / "x/dir/sub").stat().st_mtime == OLD + 7
@@ -169,7 +171,7 @@ def test_an_epoch_dates_folders_that_come_for_their_contents(source: Path, root:
 
 
 @pytest.mark.root
-def test_existing_folders_on_the_way_take_the_mode_only(source: Path, root: Path) -> None:
+def test_existing_directories_on_the_way_take_the_mode_only(source: Path, root: Path) -> None:
     (root / "x/dir/sub").mkdir(parents=True)
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))
 
@@ -186,27 +188,29 @@ def test_includes_that_match_nothing_make_the_destination_only(source: Path, roo
 
 
 @pytest.mark.root
-def test_existing_folders_below_take_mode_and_owner(source: Path, root: Path) -> None:
+def test_existing_directories_below_take_mode_and_owner(source: Path, root: Path) -> None:
     (root / "x/sub").mkdir(parents=True, mode=0o777)
     copy(source, "dir", root, "/x", owner=Owner(uid=3, gid=4))
 
     assert (mode(root / "x/sub"), (root / "x/sub").stat().st_uid) == (0o711, 3)
 
 
-def test_octal_modes_are_for_new_folders_too_without_special_bits(source: Path, root: Path) -> None:
+def test_octal_modes_are_for_new_directories_too_without_special_bits(
+    source: Path, root: Path
+) -> None:
     copy(source, "dir", root, "/a/b", mode=parse_mode("2751"))
 
     assert [mode(root / each) for each in ("a", "a/b")] == [0o751, 0o751]
     assert [mode(root / each) for each in ("a/b/sub", "a/b/file")] == [0o2751, 0o2751]
 
 
-def test_symbolic_modes_are_not_for_new_folders(source: Path, root: Path) -> None:
+def test_symbolic_modes_are_not_for_new_directories(source: Path, root: Path) -> None:
     copy(source, "dir", root, "/a/b", mode=parse_mode("go="))
 
     assert [mode(root / each) for each in ("a", "a/b", "a/b/sub")] == [0o755, 0o755, 0o700]
 
 
-def test_a_folder_as_itself_keeps_its_metadata_where_it_is_new(source: Path, root: Path) -> None:
+def test_a_directory_as_itself_keeps_its_metadata_where_it_is_new(source: Path, root: Path) -> None:
     tree = SourceTree(root=source, is_context=True)
     copier = Copier(source=tree, root=root, mode=parse_mode("4711"))
     copier.copy(find_literal(tree, "dir"), "/a/new", as_itself=True)
@@ -223,7 +227,7 @@ def test_only_files_stay_one_file_under_two_names(source: Path, root: Path) -> N
     assert (root / "x/link").lstat().st_ino != (root / "x/link2").lstat().st_ino
 
 
-def test_a_link_is_replaced_where_its_folder_is_named(source: Path, root: Path) -> None:
+def test_a_link_is_replaced_where_its_directory_is_named(source: Path, root: Path) -> None:
     (root / "x").mkdir()
     (root / "x/file").symlink_to("/elsewhere")
     copy(source, "dir/file", root, "/x/")
@@ -240,25 +244,25 @@ def test_a_link_is_followed_where_it_is_named(source: Path, root: Path) -> None:
     assert os.readlink(root / "alias") == "/real/deep"
 
 
-def test_a_folder_over_a_link_to_a_folder_is_refused(source: Path, root: Path) -> None:
+def test_a_directory_over_a_link_to_a_directory_is_refused(source: Path, root: Path) -> None:
     (root / "real").mkdir()
     (root / "sub").symlink_to("real")
     with pytest.raises(InputError, match="cannot copy to non-directory: /sub"):
         copy(source, "dir", root, "/")
 
 
-def test_folders_whose_names_begin_with_a_dot(source: Path, root: Path) -> None:
+def test_directories_whose_names_begin_with_a_dot(source: Path, root: Path) -> None:
     copy(source, "dir/file", root, "/.a/.b")
     copy(source, "dir", root, "/.c")
 
     assert {".a/.b", ".c/file"} <= set(paths(root))
 
 
-def special_files(folder: Path) -> None:
-    os.mkfifo(folder / "pipe", 0o640)
-    os.mknod(folder / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+def special_files(directory: Path) -> None:
+    os.mkfifo(directory / "pipe", 0o640)
+    os.mknod(directory / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / "sock"))
+        server.bind(str(directory / "sock"))
 
 
 @pytest.mark.root

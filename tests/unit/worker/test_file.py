@@ -39,14 +39,14 @@ def do(action: FileAction, root: Path, source: Path) -> None:
     perform([action], root, [None, SourceTree(root=source, is_context=True)])
 
 
-def test_an_epoch_dates_the_folders_on_the_way(source: Path, root: Path) -> None:
+def test_an_epoch_dates_the_directories_on_the_way(source: Path, root: Path) -> None:
     action = CopyAction(input=1, sources=("base/in",), destination="/a/b/c", created=EPOCH)
     do(action, root, source)
 
     assert times(root) == {"a": EPOCH, "a/b": EPOCH, "a/b/c": OLD, "a/b/c/file": OLD}
 
 
-def test_an_epoch_dates_made_folders_only(source: Path, root: Path) -> None:
+def test_an_epoch_dates_made_directories_only(source: Path, root: Path) -> None:
     (root / "there").mkdir()
     os.utime(root / "there", (OLD, OLD))
 
@@ -57,7 +57,7 @@ def test_an_epoch_dates_made_folders_only(source: Path, root: Path) -> None:
     assert found == {"there/new": EPOCH, "there/new/er": EPOCH}
 
 
-def test_parents_date_the_destination_like_the_folder_they_start_from(
+def test_parents_date_the_destination_like_the_directory_they_start_from(
     source: Path, root: Path
 ) -> None:
     (root / "there").mkdir()
@@ -67,7 +67,7 @@ def test_parents_date_the_destination_like_the_folder_they_start_from(
     assert times(root) == {"there": OLD, "there/in": OLD, "there/in/file": OLD}
 
 
-def test_a_document_s_folders_have_its_mode(source: Path, root: Path) -> None:
+def test_a_document_s_directories_have_its_mode(source: Path, root: Path) -> None:
     do(MkfileAction(path="/a/b", name="EOF", data="x", mode="0711", created=EPOCH), root, source)
 
     modes = [stat.S_IMODE((root / name).stat().st_mode) for name in ("a", "a/b")]

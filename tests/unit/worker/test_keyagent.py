@@ -38,14 +38,14 @@ def listed(socket: str) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[[], Path]:
+def directory(tmp_path: Path) -> Callable[[], Path]:
     return lambda: tmp_path / "agent"
 
 
-def test_an_agent_has_the_keys_of_its_id(tmp_path: Path, folder: Callable[[], Path]) -> None:
+def test_an_agent_has_the_keys_of_its_id(tmp_path: Path, directory: Callable[[], Path]) -> None:
     paths = [make_key(tmp_path / name) for name in ("one", "two")]
 
-    with Agents({"there": "/s"}, {"mine": paths}, folder) as agents:
+    with Agents({"there": "/s"}, {"mine": paths}, directory) as agents:
         found = agents.get("mine", "")
         assert listed(found) == ["one", "two"]
         assert agents["mine"] == found
@@ -53,18 +53,18 @@ def test_an_agent_has_the_keys_of_its_id(tmp_path: Path, folder: Callable[[], Pa
     assert listed(found) == []
 
 
-def test_nothing_is_started_that_nobody_asks_for(folder: Callable[[], Path]) -> None:
-    with Agents({}, {"mine": ["/no/key"]}, folder):
+def test_nothing_is_started_that_nobody_asks_for(directory: Callable[[], Path]) -> None:
+    with Agents({}, {"mine": ["/no/key"]}, directory):
         pass
 
-    assert not folder().exists()
+    assert not directory().exists()
 
 
-def test_a_key_with_a_passphrase(tmp_path: Path, folder: Callable[[], Path]) -> None:
+def test_a_key_with_a_passphrase(tmp_path: Path, directory: Callable[[], Path]) -> None:
     path = make_key(tmp_path / "key", "locked")
 
     with (
-        Agents({}, {"mine": [path]}, folder) as agents,
+        Agents({}, {"mine": [path]}, directory) as agents,
         pytest.raises(InputError, match="key: it is no private key without a passphrase"),
     ):
         agents["mine"]

@@ -70,7 +70,7 @@ def test_something_to_see_below(lowers: list[Path], action: FileAction) -> None:
     assert find_plot([action], lowers) is None
 
 
-def test_folders_are_like_those_below(lowers: list[Path], tmp_path: Path) -> None:
+def test_directories_are_like_those_below(lowers: list[Path], tmp_path: Path) -> None:
     plot = find_plot([copy("/usr/bin/new")], lowers)
     assert plot is not None
     (tmp_path / "upper").mkdir()

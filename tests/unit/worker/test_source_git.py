@@ -19,43 +19,43 @@ from servers import git_daemon
 FIRST, SECOND = 1_600_000_000, 1_700_000_000
 
 
-def git(folder: Path, *arguments: str, date: int = FIRST) -> str:
+def git(directory: Path, *arguments: str, date: int = FIRST) -> str:
     who = {"NAME": "me", "EMAIL": "me@example.com", "DATE": f"{date} +0000"}
     env = {
         f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
     }
-    env |= {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": str(folder)}
+    env |= {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": str(directory)}
     env |= {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "protocol.file.allow",
         "GIT_CONFIG_VALUE_0": "always",
     }
     done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=env, check=True, capture_output=True, text=True
+        ["git", *arguments], cwd=directory, env=env, check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
 
 
-def repository(folder: Path, files: Mapping[str, str], *arguments: str) -> Path:
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main", *arguments)
+def repository(directory: Path, files: Mapping[str, str], *arguments: str) -> Path:
+    directory.mkdir()
+    git(directory, "init", "-q", "-b", "main", *arguments)
     for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    git(folder, "add", ".")
-    git(folder, "commit", "-q", "-m", "first")
-    return folder
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+    git(directory, "add", ".")
+    git(directory, "commit", "-q", "-m", "first")
+    return directory
 
 
 @pytest.fixture
 def remote(tmp_path: Path) -> Path:
     """A repository with two commits: `v1` is a tag of the first, `old` a branch at it."""
-    folder = repository(tmp_path / "remote", {"file": "one", "sub/deep": "deep"})
-    git(folder, "branch", "old")
-    git(folder, "tag", "-a", "v1", "-m", "the first")
-    (folder / "file").write_text("two")
-    git(folder, "commit", "-q", "-a", "-m", "second", date=SECOND)
-    return folder
+    directory = repository(tmp_path / "remote", {"file": "one", "sub/deep": "deep"})
+    git(directory, "branch", "old")
+    git(directory, "tag", "-a", "v1", "-m", "the first")
+    (directory / "file").write_text("two")
+    git(directory, "commit", "-q", "-a", "-m", "second", date=SECOND)
+    return directory
 
 
 @pytest.fixture
@@ -115,23 +115,23 @@ def test_no_repository(source: GitSource, tmp_path: Path) -> None:
         fetch(source, tmp_path / "nowhere")
 
 
-def test_subfolders(source: GitSource, remote: Path) -> None:
+def test_subdirectories(source: GitSource, remote: Path) -> None:
     assert os.listdir(fetch(source, remote, subdir="sub").root) == ["deep"]
 
-    with pytest.raises(InputError, match="git subdir 'none' is no folder"):
+    with pytest.raises(InputError, match="git subdir 'none' is no directory"):
         fetch(source, remote, subdir="none")
 
 
-def test_a_link_is_no_subfolder(source: GitSource, remote: Path) -> None:
+def test_a_link_is_no_subdirectory(source: GitSource, remote: Path) -> None:
     (remote / "link").symlink_to("sub")
     git(remote, "add", "link")
     git(remote, "commit", "-q", "-m", "link")
 
-    with pytest.raises(InputError, match="is no folder of the repository"):
+    with pytest.raises(InputError, match="is no directory of the repository"):
         fetch(source, remote, subdir="link")
 
 
-def test_git_s_own_folder_stays_if_asked_for(source: GitSource, remote: Path) -> None:
+def test_git_s_own_directory_stays_if_asked_for(source: GitSource, remote: Path) -> None:
     tree = fetch(source, remote, keep_git_dir=True)
 
     assert (tree.root / ".git/HEAD").read_text() == f"{tree.commit}\n"
@@ -155,7 +155,7 @@ def test_submodules(source: GitSource, remote: Path, tmp_path: Path) -> None:
         assert os.listdir(fetch(source, remote, submodules=False).root / "module") == []
 
 
-def test_a_submodule_is_no_folder_of_this_machine(
+def test_a_submodule_is_no_directory_of_this_machine(
     source: GitSource, remote: Path, tmp_path: Path
 ) -> None:
     module = repository(tmp_path / "module", {"inner": "inner"})
@@ -237,15 +237,15 @@ def test_a_commit_that_is_not_there(source: GitSource, remote: Path) -> None:
 
 
 def test_a_repository_without_a_branch(source: GitSource, tmp_path: Path) -> None:
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    git(folder, "init", "-q")
+    directory = tmp_path / "empty"
+    directory.mkdir()
+    git(directory, "init", "-q")
 
     with pytest.raises(NotFound, match="could not find default branch"):
-        fetch(source, folder)
+        fetch(source, directory)
 
 
-def test_a_kept_folder_knows_its_branch_or_tag(source: GitSource, remote: Path) -> None:
+def test_a_kept_directory_knows_its_branch_or_tag(source: GitSource, remote: Path) -> None:
     by_branch = fetch(source, remote, ref="main", keep_git_dir=True)
     by_tag = fetch(source, remote, ref="v1", keep_git_dir=True)
 

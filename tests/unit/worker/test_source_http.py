@@ -50,7 +50,7 @@ def test_a_file_is_alone_in_its_tree(source: HttpSource, web: WebServer) -> None
     file = fetch(source, f"{web.address}/a")
 
     status = file.path.stat()
-    assert os.listdir(file.folder) == ["name"]
+    assert os.listdir(file.directory) == ["name"]
     assert file.path.read_bytes() == b"content"
     assert stat.S_IMODE(status.st_mode) == 0o600
     assert (status.st_mtime, file.modified) == (1_700_000_000, 1_700_000_000)

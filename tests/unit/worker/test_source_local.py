@@ -233,8 +233,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_a_remembered_digest_is_that_of_a_fresh_look(
     shared: Store, rounds: list[list[tuple[str, str | None]]], ignored: str
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder).resolve()
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory).resolve()
         for edits in rounds:
             for name, text in edits:
                 edit(root, name, text)

@@ -69,7 +69,7 @@ def test_missing_hints(root: Path) -> None:
     assert "ignore file" in error.value.hint
 
 
-def test_ignored_folder_stays_for_what_is_kept_below(root: Path) -> None:
+def test_ignored_directory_stays_for_what_is_kept_below(root: Path) -> None:
     kept = {"d/e/y.txt"}
     tree = SourceTree(
         root=root,

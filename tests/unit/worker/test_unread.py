@@ -42,7 +42,7 @@ def glance(root: Path, copy: CopyAction) -> tuple[Digest, list[str]]:
 
 
 def made(source: Path, copy: CopyAction, root: Path) -> Sequence[str]:
-    """Copy into the folder `root`, and return where the large files went."""
+    """Copy into the directory `root`, and return where the large files went."""
     root.mkdir()
     tree = SourceTree(root=source, layers=(str(source),))
     return perform([copy], root, [None, tree]).get(1, ())
@@ -90,7 +90,7 @@ def test_the_size_of_a_large_file_is_known(tmp_path: Path) -> None:
 
 
 COPIES = {
-    "a folder": action("src"),
+    "a directory": action("src"),
     "a file": action("src/a"),
     "a pattern": action("src/[ab]"),
     "several": action("src/a", "src/b"),
@@ -141,7 +141,7 @@ def test_a_file_that_another_took_the_place_of_counts_no_more(tmp_path: Path) ->
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "gone": lambda _path: None,
-    "a folder": lambda path: path.mkdir(),
+    "a directory": lambda path: path.mkdir(),
     "a pipe, which is never opened": os.mkfifo,
     "a link": lambda path: path.symlink_to("b"),
     "its beginning": lambda path: path.write_text("a" * SMALL_FILE),

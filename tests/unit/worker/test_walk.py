@@ -21,15 +21,17 @@ PIECES = st.sampled_from(["a", "b", "ab", "*", "a*", "**", "?"])
 PATTERNS = st.lists(st.lists(PIECES, min_size=1, max_size=3).map("/".join), max_size=3)
 
 
-def folders(path: str) -> Iterator[str]:
+def directories(path: str) -> Iterator[str]:
     parts = path.split("/")
     return ("/".join(parts[: number + 1]) for number in range(len(parts)))
 
 
 def matches(patterns: list[str], path: str) -> bool:
-    """Tell if a pattern matches the path or a folder above it; there are no exceptions."""
+    """Tell if a pattern matches the path or a directory above it; there are no exceptions."""
     return any(
-        re.fullmatch(expression(pattern), each) for pattern in patterns for each in folders(path)
+        re.fullmatch(expression(pattern), each)
+        for pattern in patterns
+        for each in directories(path)
     )
 
 
@@ -64,8 +66,10 @@ def test_select_agrees_with_the_model(
         if (not includes or matches(includes, each)) and not matches(excludes, each)
     }
     assert {each.inside for each in found if each.is_wanted} == wanted
-    assert {each.inside for each in found} == {each for path in wanted for each in folders(path)}
+    assert {each.inside for each in found} == {
+        each for path in wanted for each in directories(path)
+    }
     seen: set[str] = set()
     for each in found:
-        assert set(folders(each.inside)) - {each.inside} <= seen
+        assert set(directories(each.inside)) - {each.inside} <= seen
         seen.add(each.inside)

@@ -1,4 +1,4 @@
-"""A clock that is wrong: Python loads this by itself where the folder is on PYTHONPATH.
+"""A clock that is wrong: Python loads this by itself where the directory is on PYTHONPATH.
 
 The kernel has no namespace for the time of day, so it is the program's own clock that is moved, by
 `TORTURE_CLOCK` seconds. Files keep the machine's time, as they do on a server with another clock.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
-from polyarch.cdi.devices import Devices, find_devices, spec_folders
+from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
@@ -20,7 +20,7 @@ from polyarch.errors import InputError, NotFound, PolyarchError
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.platforms import Platform, column
 from polyarch.store.policy import Policy, default_policies
 from polyarch.store.snapshots import RecordType
@@ -41,7 +41,7 @@ def _inspect(options: Options, context: Context) -> int:
     builder = builders.get(name)
     platforms = local_platforms(context.environ) if builder.is_local else ()
     policies = _policies(context) if builder.is_local else ()
-    devices = find_devices(spec_folders(context.environ)) if builder.is_local else None
+    devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
         # Says so if another one does its work.
         working_builder(context, builders)
@@ -53,8 +53,8 @@ def _inspect(options: Options, context: Context) -> int:
 
 
 def _policies(context: Context) -> tuple[Policy, ...]:
-    folder = state_folder(context.environ)
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    directory = state_directory(context.environ)
+    existing = next(each for each in (directory, *directory.parents) if each.exists())
     status = os.statvfs(existing)
     return default_policies(status.f_blocks * status.f_frsize)
 

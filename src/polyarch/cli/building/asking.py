@@ -44,7 +44,7 @@ def ask(request: BuildRequest, call: Call, context: Context, display: Display) -
 def write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:
     """Write an answer to standard output and the metadata file; return the exit status."""
     if path := options.text("metadata-file"):
-        write_file(path, json.dumps(metadata_of(answer), indent=2), make_folder=True)
+        write_file(path, json.dumps(metadata_of(answer), indent=2), make_directory=True)
     if call.format == "json":
         context.print(as_json(answer.document))
     else:

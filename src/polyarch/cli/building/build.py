@@ -149,7 +149,7 @@ def _write_results(
 
             found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
         text = indented(dict(sorted(found.items()))).decode()
-        write_file(path, text, make_folder=True)
+        write_file(path, text, make_directory=True)
     if progress_mode(options, context) == "quiet":
         context.print(digest)
 
@@ -204,7 +204,7 @@ BUILD = Command(
     least=1,
     most=1,
     needs_engine=True,
-    completes="folders",
+    completes="directories",
     flags=BUILD_FLAGS,
     example=(
         "$ polyarch build -t registry.example/you/app --platform linux/amd64,linux/arm64 --push .\n"

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from polyarch.builders.saved import docker_endpoint
 from polyarch.errors import IntegrityError
 from polyarch.oci.fields import read_document
-from polyarch.paths import docker_config_folder
+from polyarch.paths import docker_config_directory
 
 __all__ = ["proxy_args"]
 
@@ -26,7 +26,7 @@ def proxy_args(environ: Mapping[str, str], given: Container[str]) -> dict[str, s
     Settings that can't be read add none: that is for the commands that are about them to say.
     """
     try:
-        document = read_document((docker_config_folder(environ) / "config.json").read_bytes())
+        document = read_document((docker_config_directory(environ) / "config.json").read_bytes())
         if "proxies" not in document:
             return {}
         proxies = document.object("proxies")

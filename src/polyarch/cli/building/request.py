@@ -246,7 +246,7 @@ def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
     specs = tuple(ssh_flag(options.values("ssh")))
     if specs or not is_address(options.arguments[0]):
         return specs
-    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - folders don't need it
+    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - directories don't need it
 
     reference = parse_git_reference(options.arguments[0])
     is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)

@@ -100,7 +100,7 @@ class Call:
 
 
 def output_flag(values: Iterable[str]) -> tuple[Output, ...]:
-    """Read `--output`: CSV, a folder, or "-" for a tar archive on standard output."""
+    """Read `--output`: CSV, a directory, or "-" for a tar archive on standard output."""
     return tuple(_output(value) for value in values if value)
 
 

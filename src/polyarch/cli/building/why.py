@@ -40,14 +40,14 @@ def _find(builds: Sequence[Explained], options: Options) -> Explained:
     # What these are called is the builds' business; loaded by this command alone.
     from polyarch.engine.explain import place_of  # noqa: PLC0415
 
-    folder, dockerfile = options.text("context"), options.text("file")
+    directory, dockerfile = options.text("context"), options.text("file")
     for build in builds:
         project = build.project
-        is_context = not folder or project.context == place_of(folder)
+        is_context = not directory or project.context == place_of(directory)
         if is_context and (not dockerfile or project.dockerfile == place_of(dockerfile)):
             return build
     raise NotFound(
-        "no build is known in which a step ran" + (" there" if folder or dockerfile else ""),
+        "no build is known in which a step ran" + (" there" if directory or dockerfile else ""),
         hint="builds that found everything in the cache leave no trace; pruning removes them, too",
     )
 
@@ -90,7 +90,7 @@ WHY = Command(
         "$ polyarch why 'RUN make' --format json"
     ),
     flags=(
-        Flag(name="context", help="The build of that context", completes="folders"),
+        Flag(name="context", help="The build of that context", completes="directories"),
         Flag(name="file", short="f", help="The build of that Dockerfile", completes="files"),
         Flag(name="format", default="text", help="Format the output", choices=_FORMATS),
     ),

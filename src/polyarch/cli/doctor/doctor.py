@@ -1,4 +1,4 @@
-"""`doctor`: what this machine can do, whether the store is sound, and how to mend the rest."""
+"""`doctor`: what this machine can do, whether the store is sound, and how to fix the rest."""
 
 from __future__ import annotations
 

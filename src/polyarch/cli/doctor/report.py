@@ -12,13 +12,13 @@ _INDENT = 9
 
 
 def as_text(report: Report) -> str:
-    """Write a line for each check, and below it the command that mends it."""
+    """Write a line for each check, and below it the command that fixes it."""
     width = max((len(check.name) for check in report.checks), default=0)
     lines: list[str] = []
     for check in report.checks:
         lines.append(f"[{check.grade}]".ljust(_INDENT - 2) + f"{check.name:<{width}}  {check.text}")
-        if check.mend:
-            lines.append(" " * (_INDENT + width) + f"-> {check.mend}")
+        if check.fix:
+            lines.append(" " * (_INDENT + width) + f"-> {check.fix}")
     return "".join(f"{line}\n" for line in [*lines, "", _verdict(report)])
 
 
@@ -36,7 +36,7 @@ def _names(report: Report, grade: Grade) -> str:
 def as_json(report: Report) -> str:
     """Write it as one JSON object."""
     checks = [
-        {"name": each.name, "status": each.grade.value, "text": each.text, "mend": each.mend}
+        {"name": each.name, "status": each.grade.value, "text": each.text, "fix": each.fix}
         for each in report.checks
     ]
     found = {"healthy": report.is_healthy, "sound": report.is_sound, "checks": checks}

@@ -81,7 +81,7 @@ class Command:
     mixed: bool = True
     description: str = ""
     completes: str = ""
-    """What completion offers as arguments: builders, images, steps, files, folders or nothing."""
+    """What completion offers as arguments: builders, images, steps, files, directories or nothing."""
 
     def check_count(self, path: str, count: int) -> None:
         """Raise UsageError, in docker's words, unless the command takes `count` arguments."""

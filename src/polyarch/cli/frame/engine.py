@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.frame.command import Context
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.record import replace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["enter", "open_engine", "open_store"]
 def enter(context: Context) -> Context:
     """Go on in the engine's namespaces, in a child; to be called before any thread starts."""
     # In there everyone is root, whose store lies elsewhere.
-    environ = {**context.environ, "POLYARCH_ROOT": str(state_folder(context.environ))}
+    environ = {**context.environ, "POLYARCH_ROOT": str(state_directory(context.environ))}
     return replace(context, environ=environ, namespaces=enter_engine())
 
 
@@ -32,7 +32,7 @@ def open_engine(context: Context) -> Iterator[Engine]:
     from polyarch.engine.opening import open_engine as open_at  # noqa: PLC0415
 
     assert context.namespaces is not None
-    root = state_folder(context.environ)
+    root = state_directory(context.environ)
     with open_at(root, context.namespaces, context.environ) as engine:
         yield engine
 
@@ -43,5 +43,5 @@ def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
     # Commands that don't touch the store don't pay for it.
     from polyarch.store.store import Store  # noqa: PLC0415
 
-    with Store(state_folder(context.environ), works=works, ends=True) as store:
+    with Store(state_directory(context.environ), works=works, ends=True) as store:
         yield store

@@ -12,8 +12,8 @@ __all__ = ["write_file"]
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
-def write_file(path: str, text: str, *, make_folder: bool = False) -> None:
-    """Write a file at once, readable by all; `make_folder` makes its folder first. Raises MachineError.
+def write_file(path: str, text: str, *, make_directory: bool = False) -> None:
+    """Write a file at once, readable by all; `make_directory` makes its directory first. Raises MachineError.
 
     What is there already and is no file, such as `/dev/stdout` or a pipe, is written into: a file in
     its place would be the end of it.
@@ -25,7 +25,7 @@ def write_file(path: str, text: str, *, make_folder: bool = False) -> None:
         _write_into(target, text)
         return
     try:
-        if make_folder:
+        if make_directory:
             target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as aside:
             aside.write_text(text, encoding="utf-8")

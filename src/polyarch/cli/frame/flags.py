@@ -65,7 +65,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     """What completion offers; other values are not refused here."""
     completes: str = ""
-    """What completion offers instead: builders, platforms, images, files or folders."""
+    """What completion offers instead: builders, platforms, images, files or directories."""
 
     @property
     def title(self) -> str:

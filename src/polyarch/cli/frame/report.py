@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from polyarch.errors import Cancelled, InternalError, PolyarchError
-from polyarch.paths import state_folder
+from polyarch.paths import state_directory
 from polyarch.text.shown import shown
 
 __all__ = ["CommandFailed", "WrongCall", "report", "report_crash"]
@@ -73,12 +73,12 @@ def _traceback(error: BaseException) -> str:
 
 
 def _save(text: str, environ: Mapping[str, str]) -> str:
-    """Write a text into the first folder that takes it; return the file's path, or ""."""
+    """Write a text into the first directory that takes it; return the file's path, or ""."""
     name = time.strftime(f"crash-%Y%m%d-%H%M%S-{os.urandom(6).hex()}.txt")
-    for folder in _crash_folders(environ):
+    for directory in _crash_directories(environ):
         try:
-            _make_private(folder)
-            path = folder / name
+            _make_private(directory)
+            path = directory / name
             # A traceback may quote what was built: it is for nobody else's eyes.
             path.touch(mode=0o600, exist_ok=False)
             path.write_text(text, encoding="utf-8", errors="replace")
@@ -88,12 +88,12 @@ def _save(text: str, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _make_private(folder: Path) -> None:
-    """Make a folder, and the one that it is in, for their owner only; those that are there stay."""
-    for each in (folder.parent, folder):
+def _make_private(directory: Path) -> None:
+    """Make a directory, and the one that it is in, for their owner only; those that are there stay."""
+    for each in (directory.parent, directory):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _crash_folders(environ: Mapping[str, str]) -> Iterator[Path]:
-    yield state_folder(environ) / "crashes"
+def _crash_directories(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield state_directory(environ) / "crashes"
     yield Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108 a last resort; the name isn't guessable

@@ -103,7 +103,7 @@ def _bind(value: str) -> tuple[str, str, bool]:
     target, _, mode = rest.partition(":")
     if not colon or not source or not target.startswith("/"):
         raise InputError(
-            f"invalid volume specification: '{value}'", hint="-v FOLDER:/ABSOLUTE/PATH[:ro]"
+            f"invalid volume specification: '{value}'", hint="-v DIRECTORY:/ABSOLUTE/PATH[:ro]"
         )
     if "/" not in source and source not in {".", ".."}:
         raise InputError(
@@ -183,7 +183,7 @@ RUN = Command(
         Flag(name="rm", kind=Kind.SWITCH, help="Remove the container afterwards; always done"),
         Flag(name="tty", short="t", kind=Kind.SWITCH, help="Allocate a terminal"),
         Flag(name="user", short="u", help='User ("name|uid[:group|gid]")'),
-        Flag(name="volume", short="v", kind=Kind.LIST, help='Mount a folder ("SRC:DST[:ro]")'),
+        Flag(name="volume", short="v", kind=Kind.LIST, help='Mount a directory ("SRC:DST[:ro]")'),
         Flag(name="workdir", short="w", help="Working directory"),
     ),
 )

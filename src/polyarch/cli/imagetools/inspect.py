@@ -1,4 +1,4 @@
-"""`imagetools inspect`: what a registry or a folder has under a name, without fetching layers."""
+"""`imagetools inspect`: what a registry or a directory has under a name, without fetching layers."""
 
 from __future__ import annotations
 

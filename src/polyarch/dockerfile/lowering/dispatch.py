@@ -164,14 +164,14 @@ def _workdir(state: StageState, instruction: Workdir, lowering: Lowering) -> Non
     if not (state.has_workdir or state.posix(path).startswith("/")):
         lowering.lint.workdir(instruction, path)
     state.has_workdir = True
-    state.change_folder(path)
+    state.change_directory(path)
     shown = state.posix(state.run.working_dir)
     if shown == "/":
         state.record(f"WORKDIR {shown}")
         return
     check_owner(state.user, instruction, is_scratch=isinstance(state.vertex.op, ScratchOp))
     action = MkdirAction(path=state.workdir, owner=state.user, created=lowering.options.epoch)
-    # BuildKit takes a folder from the cache even with --no-cache: nothing in it can be out of date.
+    # BuildKit takes a directory from the cache even with --no-cache: nothing in it can be out of date.
     state.vertex = lowering.add(
         state,
         FileOp(actions=(action,)),

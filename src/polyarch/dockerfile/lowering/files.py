@@ -184,7 +184,7 @@ class _Copies:
 
 
 def _document_name(document: Heredoc, instruction: Instruction) -> str:
-    """Return the name of a here-document's file. Raises DockerfileError if it would need a folder."""
+    """Return the name of a here-document's file. Raises DockerfileError if it would need a directory."""
     name = posixpath.normpath(f"/{document.name}").lstrip("/")
     if not name or "/" in name:
         raise DockerfileError(
@@ -228,12 +228,12 @@ def _check_mode(mode: str, instruction: Instruction) -> None:
 
 
 def _destination_path(state: StageState, destination: str) -> str:
-    """Return the absolute destination; a trailing slash says that it is a folder."""
+    """Return the absolute destination; a trailing slash says that it is a directory."""
     destination = state.posix(destination)
     path = posixpath.normpath(posixpath.join(state.workdir, destination))
     path = "/" + path.lstrip("/")
-    is_folder = destination in ("", ".") or destination.endswith(("/", "/."))
-    return path + "/" if is_folder and path != "/" else path
+    is_directory = destination in ("", ".") or destination.endswith(("/", "/."))
+    return path + "/" if is_directory and path != "/" else path
 
 
 def _history(

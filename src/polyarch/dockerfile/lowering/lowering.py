@@ -93,7 +93,7 @@ class LowerOptions:
     """The request's part in what a Dockerfile means.
 
     `is_explicit` says that the platform was asked for, rather than taken from this machine.
-    `contexts` maps the names of named contexts to what they are: a folder, an address or an image; a
+    `contexts` maps the names of named contexts to what they are: a directory, an address or an image; a
     name may end in `::` and the platform that it is for.
     `epoch` is SOURCE_DATE_EPOCH, in seconds: the time of what is made on the way to a destination.
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build

@@ -15,7 +15,7 @@ from polyarch.dockerfile.syntax.lexer import heredoc_from_word
 from polyarch.dockerfile.syntax.mount import Mount, parse_mount
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.op import (
-    SCRIPT_FOLDER,
+    SCRIPT_DIRECTORY,
     BindMount,
     CacheMount,
     CopyAction,
@@ -78,7 +78,7 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], tuple[tupl
         words = [words[0] + "".join(f"\n{each.content}{each.name}" for each in documents)]
     elif documents and documents[0].body.startswith("#!"):
         scripts = ((documents[0].name, documents[0].body),)
-        words = [posixpath.join(SCRIPT_FOLDER, documents[0].name)]
+        words = [posixpath.join(SCRIPT_DIRECTORY, documents[0].name)]
     elif documents:
         # Handed over as an argument: works in shells that don't know here-documents, too.
         words = [documents[0].body]
@@ -185,7 +185,7 @@ class _MountMaker:
         if target == "/" or not path:
             raise DockerfileError(
                 f"invalid mount target {path!r}",
-                hint="name a folder below the root with target=",
+                hint="name a directory below the root with target=",
                 place=self._instruction.location,
             )
         return target
@@ -233,8 +233,8 @@ class _MountMaker:
         index, source = None, posixpath.normpath(posixpath.join("/", mount.source))
         is_owned = not (mount.mode is None and mount.uid is None and mount.gid is None)
         if is_owned and source == "/":
-            # Whatever it comes from: a folder `/cache` of that, which is made if there is none.
-            index, source = self._owned_folder(mount), "/cache"
+            # Whatever it comes from: a directory `/cache` of that, which is made if there is none.
+            index, source = self._owned_directory(mount), "/cache"
         elif mount.from_name:
             index = self._input(mount)
         identifier = mount.id or target
@@ -251,7 +251,7 @@ class _MountMaker:
             gid=mount.gid or 0,
         )
 
-    def _owned_folder(self, mount: Mount) -> int:
+    def _owned_directory(self, mount: Mount) -> int:
         """Add what a cache with an owner or a mode begins as; without the cache it is made anew."""
         mode = 0o755 if mount.mode is None else mount.mode
         action = MkdirAction(path="/cache", mode=mode, owner=f"{mount.uid or 0}:{mount.gid or 0}")

@@ -100,7 +100,7 @@ class StageState:
         """
         return windows_path(path, keep_slash=True) if self.platform.os == "windows" else path
 
-    def change_folder(self, path: str) -> None:
+    def change_directory(self, path: str) -> None:
         """Set the working directory; a relative path begins at the one before.
 
         An absolute path stays as it is written, detours and slashes at its end included: so does
@@ -135,7 +135,7 @@ class StageState:
         """Begin the stage with what its base's config says: the environment, and where it is.
 
         The config of a stage that this one is from counts too, so that its ENV goes before its ARG.
-        Raises DockerfileError as `change_folder`.
+        Raises DockerfileError as `change_directory`.
         """
         env = self.run.env
         if self.platform.os != "windows" and not any(_name(entry) == "PATH" for entry in env):
@@ -143,8 +143,8 @@ class StageState:
             self.change(env=env)
         for entry in env:
             self.set_variable(_name(entry), entry.partition("=")[2])
-        if folder := self.run.working_dir:
-            self.change_folder(folder)
+        if directory := self.run.working_dir:
+            self.change_directory(directory)
 
     def set_env(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Set environment variables of the image, in place where they exist."""

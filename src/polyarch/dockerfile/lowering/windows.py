@@ -17,7 +17,7 @@ __all__ = ["windows_path"]
 def windows_path(path: str, *, keep_slash: bool = False) -> str:
     """Return a path without its drive, with slashes, cleaned; "" stays empty.
 
-    `keep_slash` keeps a slash at the end, which says that a folder is meant. Raises DockerfileError for
+    `keep_slash` keeps a slash at the end, which says that a directory is meant. Raises DockerfileError for
     another drive, a drive alone, and a share of another machine.
     """
     path = _without_drive(path.replace("\\", "/"))

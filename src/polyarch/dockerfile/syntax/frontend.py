@@ -45,5 +45,5 @@ def _is_ours(image: str) -> bool:
         path = parse_reference(image).path
     except InputError:
         return False
-    # A mirror keeps the path, often behind a folder of its own.
+    # A mirror keeps the path, often behind a directory of its own.
     return any(path == name or path.endswith(f"/{name}") for name in _OURS)

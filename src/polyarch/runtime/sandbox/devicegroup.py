@@ -97,17 +97,17 @@ def _instruction(
     return struct.pack("=BBhI", code, source << 4 | target, offset, value & 0xFFFFFFFF)
 
 
-def confine(folder: str, rules: Sequence[DeviceRule], *, unified: bool) -> None:
+def confine(directory: str, rules: Sequence[DeviceRule], *, unified: bool) -> None:
     """Have the processes in a cgroup open nothing but what `rules` allow. Raises OSError."""
     if not unified:
-        _write(f"{folder}/devices.deny", "a")
+        _write(f"{directory}/devices.deny", "a")
         for rule in rules:
-            _write(f"{folder}/devices.allow", str(rule))
+            _write(f"{directory}/devices.allow", str(rule))
         return
     number = call_number("bpf")
     program = syscalls.bpf_load(number, syscalls.BPF_PROG_TYPE_CGROUP_DEVICE, compile_rules(rules))
     try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             syscalls.bpf_attach(number, opened, program, syscalls.BPF_CGROUP_DEVICE)
         finally:
@@ -120,12 +120,12 @@ def confine(folder: str, rules: Sequence[DeviceRule], *, unified: bool) -> None:
 class DeviceGroup:
     """A cgroup with rules for devices, or none: then `trouble` says why.
 
-    A process gets into it by being forked there, if `opened` is a descriptor of its folder, else by being
-    moved into `folders`; neither if it gets there anyway.
+    A process gets into it by being forked there, if `opened` is a descriptor of its directory, else by being
+    moved into `directories`; neither if it gets there anyway.
     """
 
     opened: int | None = None
-    folders: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
     trouble: str = ""
 
 
@@ -138,14 +138,14 @@ class DeviceGroups:
         self._shared: DeviceGroup | None = None
 
     @contextlib.contextmanager
-    def of(self, step: Step, folders: Sequence[str]) -> Iterator[DeviceGroup]:
-        """Give the group of `step` for the time of the block; `folders` are its own cgroup's, if it has one."""
+    def of(self, step: Step, directories: Sequence[str]) -> Iterator[DeviceGroup]:
+        """Give the group of `step` for the time of the block; `directories` are its own cgroup's, if it has one."""
         given = tuple(
             DeviceRule(kind=node.kind, major=node.major, minor=node.minor) for node in step.devices
         )
         with contextlib.ExitStack() as own:
-            if folders:
-                yield _confined(folders, (*DEFAULT_RULES, *given))
+            if directories:
+                yield _confined(directories, (*DEFAULT_RULES, *given))
             elif given:
                 yield _new_group((*DEFAULT_RULES, *given), own)
             else:
@@ -158,14 +158,14 @@ class DeviceGroups:
             return self._shared
 
 
-def _confined(folders: Sequence[str], rules: Sequence[DeviceRule]) -> DeviceGroup:
+def _confined(directories: Sequence[str], rules: Sequence[DeviceRule]) -> DeviceGroup:
     """Give rules to a cgroup that a step has anyway."""
-    unified = [each for each in folders if os.path.exists(f"{each}/cgroup.controllers")]
-    older = [each for each in folders if os.path.exists(f"{each}/devices.deny")]
+    unified = [each for each in directories if os.path.exists(f"{each}/cgroup.controllers")]
+    older = [each for each in directories if os.path.exists(f"{each}/devices.deny")]
     trouble = _NONE
-    for folder in (*unified, *older):
+    for directory in (*unified, *older):
         try:
-            confine(folder, rules, unified=folder in unified)
+            confine(directory, rules, unified=directory in unified)
         except OSError as error:
             trouble = _tell(error)
         else:
@@ -177,19 +177,19 @@ def _new_group(rules: Sequence[DeviceRule], resources: contextlib.ExitStack) -> 
     """Make a cgroup with rules below the engine's, until `resources` are closed."""
     trouble = _NONE
     for parent, unified in _candidates():
-        folder = f"{parent}/polyarch-{os.urandom(8).hex()}"
+        directory = f"{parent}/polyarch-{os.urandom(8).hex()}"
         with contextlib.ExitStack() as on_failure:
             try:
                 remove_stale(parent)
-                os.mkdir(folder)
-                on_failure.callback(remove_cgroup, folder)
-                confine(folder, rules, unified=unified)
+                os.mkdir(directory)
+                on_failure.callback(remove_cgroup, directory)
+                confine(directory, rules, unified=unified)
             except OSError as error:
                 trouble = _tell(error)
                 continue
-            group = DeviceGroup(folders=() if unified else (folder,))
+            group = DeviceGroup(directories=() if unified else (directory,))
             if unified:
-                opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 on_failure.callback(os.close, opened)
                 group = DeviceGroup(opened=opened)
             resources.push(on_failure.pop_all())

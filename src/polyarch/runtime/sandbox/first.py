@@ -84,9 +84,9 @@ def read_report(descriptor: int) -> str:
     return text.decode(errors="replace")
 
 
-def join_cgroups(folders: Iterable[str]) -> None:
+def join_cgroups(directories: Iterable[str]) -> None:
     """Put the caller into cgroups. Raises Refused."""
-    for path in folders:
+    for path in directories:
         try:
             with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
                 file.write("0")

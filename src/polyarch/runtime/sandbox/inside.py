@@ -93,7 +93,7 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         elif len(streams) < 3:
             _read_null(entered.dev)
         close_all_but(0, 1, 2, *lines.descriptors(), entered.root)
-        _enter_folder(entered.root, process["cwd"])
+        _enter_directory(entered.root, process["cwd"])
         os.close(entered.root)
         _set_limits(process["rlimits"])
         # Last of all: everything above needs what is given up here.
@@ -182,16 +182,16 @@ def _raise_loopback() -> None:
 # --- the working directory ---
 
 
-def _enter_folder(root: int, path: str) -> None:
+def _enter_directory(root: int, path: str) -> None:
     """Go to the working directory, which is made if it is missing. Raises Refused.
 
     It must be found without the links of /proc that lead to what other processes have open, and it must
     lie below the root: the kernel tells by the path that it gives for it.
     """
     try:
-        folder = _open_folder(root, path.strip("/"))
-        os.fchdir(folder)
-        os.close(folder)
+        directory = _open_directory(root, path.strip("/"))
+        os.fchdir(directory)
+        os.close(directory)
         inside = os.getcwd().startswith("/")
     except OSError as error:
         magic = " (it may not lead through links of /proc)" if error.errno == errno.ELOOP else ""
@@ -202,7 +202,7 @@ def _enter_folder(root: int, path: str) -> None:
         raise Refused(f"the working directory {path} is not in the root file system of the step")
 
 
-def _open_folder(root: int, path: str) -> int:
+def _open_directory(root: int, path: str) -> int:
     resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
     flags = os.O_PATH | os.O_DIRECTORY
     try:
@@ -211,12 +211,12 @@ def _open_folder(root: int, path: str) -> int:
         if not path:
             raise
         parent, _, name = path.rpartition("/")
-        folder = _open_folder(root, parent)
+        directory = _open_directory(root, parent)
         try:
             with contextlib.suppress(FileExistsError):  # another step has the same cache
-                os.mkdir(name, 0o755, dir_fd=folder)
+                os.mkdir(name, 0o755, dir_fd=directory)
         finally:
-            os.close(folder)
+            os.close(directory)
         return syscalls.openat2(root, path, flags, resolve=resolve)
 
 
@@ -315,11 +315,11 @@ def _execute(
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     name = os.fsencode(argv[0])
-    folders = [b""] if b"/" in name else environment.get(b"PATH", b"").split(b":")
+    directories = [b""] if b"/" in name else environment.get(b"PATH", b"").split(b":")
     words = [os.fsencode(each) for each in argv]
     found: OSError | None = None
-    for folder in folders:
-        program = os.path.join(folder, name)
+    for directory in directories:
+        program = os.path.join(directory, name)
         try:
             start_program(program, words, environment, own_program)
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -147,9 +147,9 @@ def _make_devices(devices: list[Json]) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
     syscalls.mount("tmpfs", "/dev", "tmpfs", syscalls.MS_NOSUID, "mode=755")
-    folder = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    make_nodes(folder, devices)
-    os.close(folder)
+    directory = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    make_nodes(directory, devices)
+    os.close(directory)
 
 
 def _hold(plan: Json, channel: socket.socket) -> None:

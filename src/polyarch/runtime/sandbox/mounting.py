@@ -2,7 +2,7 @@
 
 The root is whatever an image says: any name in it may be a link to anywhere. Hence the order and the rules:
 
-- The system's file systems come first, each on a real folder (no link on the way to it), as runc wants it,
+- The system's file systems come first, each on a real directory (no link on the way to it), as runc wants it,
   too. What is beneath another one is found from the descriptor of that mount, not by its path.
 - Paths are hidden and frozen through the descriptors of the mounts just made, before anything of the
   user's is mounted. Only what is missing below that descriptor is left out.
@@ -52,7 +52,7 @@ _SYSTEM = frozenset(
 _LOCKED = ("ro", "nosuid", "nodev", "noexec")
 _STRAIGHT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _AS_THE_STEP = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
-_FOLDER = os.O_PATH | os.O_DIRECTORY
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 @frozen
@@ -75,7 +75,7 @@ def enter_root(config: Json, *, nodev: bool) -> Entered:
         _restrict(tree, syscalls.MOUNT_ATTR_NODEV, recursive=True)
     syscalls.move_mount(tree, path)
     os.close(tree)
-    root = os.open(path, _FOLDER | os.O_CLOEXEC)
+    root = os.open(path, _DIRECTORY | os.O_CLOEXEC)
     mounts = _Mounts(root, config["linux"]["devices"], nodev=nodev)
     for mount in config["mounts"]:
         if mount["destination"] in _SYSTEM:
@@ -122,15 +122,15 @@ class _Mounts:
             _restrict(tree, syscalls.MOUNT_ATTR_NODEV)
 
     def _open_straight(self, target: str) -> int:
-        """Open a system folder, from the mount that it is in; what is missing there is made."""
+        """Open a system directory, from the mount that it is in; what is missing there is made."""
         parent = next((each for each in ("/dev", "/sys") if target.startswith(f"{each}/")), "")
         start = self.made[parent] if parent else self._root
         try:
-            return _straight_folder(start, target.removeprefix(parent).strip("/"))
+            return _straight_directory(start, target.removeprefix(parent).strip("/"))
         except OSError as error:
             if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                 raise Refused(
-                    f"{target} of the image is no folder: nothing can be mounted there"
+                    f"{target} of the image is no directory: nothing can be mounted there"
                 ) from error
             raise
 
@@ -167,29 +167,29 @@ class _Mounts:
             return None
 
     def hide(self, paths: Iterable[str]) -> None:
-        """Put nothing in the place of files and folders of the system."""
+        """Put nothing in the place of files and directories of the system."""
         covers: dict[bool, int] = {}
         for path in paths:
             place = self._find(path)
             if place is None:
                 continue
-            is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
-            if is_folder in covers:
+            is_directory = stat.S_ISDIR(os.fstat(place).st_mode)
+            if is_directory in covers:
                 # Only what is attached somewhere can be copied (before Linux 6.15).
                 flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
-                cover = syscalls.open_tree("", flags, covers[is_folder])
+                cover = syscalls.open_tree("", flags, covers[is_directory])
                 syscalls.move_mount(cover, "", place)
                 os.close(cover)
             else:
-                covers[is_folder] = self._nothing(is_folder=is_folder)
-                syscalls.move_mount(covers[is_folder], "", place)
+                covers[is_directory] = self._nothing(is_directory=is_directory)
+                syscalls.move_mount(covers[is_directory], "", place)
             os.close(place)
         for cover in covers.values():
             os.close(cover)
 
-    def _nothing(self, *, is_folder: bool) -> int:
-        """Return a detached mount of an empty folder, or of /dev/null."""
-        if is_folder:
+    def _nothing(self, *, is_directory: bool) -> int:
+        """Return a detached mount of an empty directory, or of /dev/null."""
+        if is_directory:
             return _new_mount("tmpfs", "tmpfs", (*_LOCKED, "size=0"))
         return self._null()
 
@@ -224,7 +224,7 @@ class _Mounts:
         tree = self._detached(mount)
         if tree is None:
             return
-        place = _open_target(self._root, target, is_folder=stat.S_ISDIR(os.fstat(tree).st_mode))
+        place = _open_target(self._root, target, is_directory=stat.S_ISDIR(os.fstat(tree).st_mode))
         if _same(place, self.made["/proc"]) or _same(place, self._root):
             raise Refused(
                 f"{target} can't be mounted on: that is the place of /proc or of the root"
@@ -288,62 +288,62 @@ def _is_device(mode: int) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
-def _straight_folder(start: int, path: str) -> int:
-    """Open a folder without following any link; it is made, with its parents, if it is missing."""
+def _straight_directory(start: int, path: str) -> int:
+    """Open a directory without following any link; it is made, with its parents, if it is missing."""
     try:
-        return syscalls.openat2(start, path, _FOLDER, resolve=_STRAIGHT)
+        return syscalls.openat2(start, path, _DIRECTORY, resolve=_STRAIGHT)
     except FileNotFoundError:
         parent, _, name = path.rpartition("/")
-        folder = _straight_folder(start, parent or ".")
+        directory = _straight_directory(start, parent or ".")
         try:
-            os.mkdir(name, 0o755, dir_fd=folder)
+            os.mkdir(name, 0o755, dir_fd=directory)
         finally:
-            os.close(folder)
-        return syscalls.openat2(start, path, _FOLDER, resolve=_STRAIGHT)
+            os.close(directory)
+        return syscalls.openat2(start, path, _DIRECTORY, resolve=_STRAIGHT)
 
 
-def _open_target(root: int, path: str, *, is_folder: bool) -> int:
+def _open_target(root: int, path: str, *, is_directory: bool) -> int:
     """Open a mount point of the user's; one that is missing below another mount (a cache, say) is made."""
     relative = path.strip("/") or "."
     try:
         return syscalls.openat2(root, relative, os.O_PATH, resolve=_AS_THE_STEP)
     except FileNotFoundError:
         parent, _, name = relative.rpartition("/")
-        folder = _open_target(root, parent, is_folder=True)
+        directory = _open_target(root, parent, is_directory=True)
         try:
             with contextlib.suppress(FileExistsError):  # another step has the same cache
-                if is_folder:
-                    os.mkdir(name, 0o755, dir_fd=folder)
+                if is_directory:
+                    os.mkdir(name, 0o755, dir_fd=directory)
                 else:
                     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                    os.close(os.open(name, flags, 0o644, dir_fd=folder))
+                    os.close(os.open(name, flags, 0o644, dir_fd=directory))
         finally:
-            os.close(folder)
+            os.close(directory)
         return syscalls.openat2(root, relative, os.O_PATH, resolve=_AS_THE_STEP)
 
 
 # --- /dev ---
 
 
-def make_nodes(folder: int, devices: Iterable[Json]) -> None:
-    """Make device nodes, whose paths begin with /dev, in an open folder. Raises PermissionError."""
+def make_nodes(directory: int, devices: Iterable[Json]) -> None:
+    """Make device nodes, whose paths begin with /dev, in an open directory. Raises PermissionError."""
     umask = os.umask(0)
     try:
         for device in devices:
             name = device["path"].removeprefix("/dev/")
             kind = stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR
             number = os.makedev(device["major"], device["minor"])
-            _make_parents(folder, name)
-            os.mknod(name, kind | device["fileMode"], number, dir_fd=folder)
+            _make_parents(directory, name)
+            os.mknod(name, kind | device["fileMode"], number, dir_fd=directory)
             if device["uid"] or device["gid"]:
-                os.chown(name, device["uid"], device["gid"], dir_fd=folder)
+                os.chown(name, device["uid"], device["gid"], dir_fd=directory)
     finally:
         os.umask(umask)
 
 
-def _make_parents(folder: int, name: str) -> None:
+def _make_parents(directory: int, name: str) -> None:
     if "/" in name:
-        os.close(_straight_folder(folder, os.path.dirname(name)))
+        os.close(_straight_directory(directory, os.path.dirname(name)))
 
 
 def _fill_dev(dev: int, devices: list[Json], *, bind: bool) -> None:
@@ -360,7 +360,7 @@ def _fill_dev(dev: int, devices: list[Json], *, bind: bool) -> None:
         name = device["path"].removeprefix("/dev/")
         source = (name, dev) if made else (device["path"], syscalls.AT_FDCWD)
         tree = syscalls.open_tree(source[0], syscalls.OPEN_TREE_CLONE, source[1])
-        place = _open_target(dev, name, is_folder=False)
+        place = _open_target(dev, name, is_directory=False)
         syscalls.move_mount(tree, "", place)
         os.close(place)
         os.close(tree)

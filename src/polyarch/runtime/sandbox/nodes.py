@@ -7,7 +7,7 @@ more than the capabilities that the caller has and those calls need. Whether a n
 to the rules of the step's cgroup (see `devicegroup`).
 
 The path is read once and resolved by the kernel in the caller's mount namespace, below its root and from its
-folder, so a change of mind of the caller's changes nothing. Callers without CAP_MKNOD, and those that are
+directory, so a change of mind of the caller's changes nothing. Callers without CAP_MKNOD, and those that are
 in a user namespace of their own, get EPERM, as from the kernel.
 
 Source: seccomp(2), seccomp_unotify(2).
@@ -45,10 +45,10 @@ _FILE_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 4, 9, _CAP_MKNOD
 
 @frozen
 class _Call:
-    """A mknod or mknodat of a step's thread: `folder` is where a relative path begins."""
+    """A mknod or mknodat of a step's thread: `directory` is where a relative path begins."""
 
     thread: int
-    folder: str
+    directory: str
     address: int
     mode: int
     device: int
@@ -60,7 +60,7 @@ class _Caller:
 
     mounts: int
     root: int
-    folder: int
+    directory: int
     path: bytes
     uid: int
     gid: int
@@ -72,14 +72,14 @@ class _Caller:
 def keep_making(line: socket.socket, calls: list[list[int]], namespace: str) -> NoReturn:
     """Be the maker: receive the listener from the step, serve it until the step has ended.
 
-    `calls` holds the architecture and number of the calls, and whether they name a folder; `namespace` is the
+    `calls` holds the architecture and number of the calls, and whether they name a directory; `namespace` is the
     path of the user namespace that the step is in.
     """
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         _, listeners, _, _ = socket.recv_fds(line, 1, 1, socket.MSG_CMSG_CLOEXEC)
         home = os.stat(namespace)
-        known = {(arch, number): bool(has_folder) for arch, number, has_folder in calls}
+        known = {(arch, number): bool(has_directory) for arch, number, has_directory in calls}
         poll = select.poll()
         for listener in listeners:
             poll.register(listener, select.POLLIN)
@@ -105,9 +105,9 @@ def _serve(listener: int, known: dict[tuple[int, int], bool], home: os.stat_resu
         return False
 
     trouble = errno.EPERM
-    has_folder = known.get((architecture, number))
-    if has_folder is not None:
-        call = _call(thread, arguments, has_folder=has_folder)
+    has_directory = known.get((architecture, number))
+    if has_directory is not None:
+        call = _call(thread, arguments, has_directory=has_directory)
         try:
             trouble = _make(call, home, is_valid)
         except OSError as error:
@@ -116,17 +116,17 @@ def _serve(listener: int, known: dict[tuple[int, int], bool], home: os.stat_resu
         fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(identity, 0, -trouble, 0)))
 
 
-def _call(thread: int, arguments: list[int], *, has_folder: bool) -> _Call:
-    folder = f"/proc/{thread}/cwd"
-    if has_folder:
+def _call(thread: int, arguments: list[int], *, has_directory: bool) -> _Call:
+    directory = f"/proc/{thread}/cwd"
+    if has_directory:
         number = ctypes.c_int32(arguments[0] & 0xFFFFFFFF).value
         arguments = arguments[1:]
         if number != syscalls.AT_FDCWD:
-            folder = f"/proc/{thread}/fd/{number}"
+            directory = f"/proc/{thread}/fd/{number}"
     address, mode, device = arguments[:3]
     return _Call(
         thread=thread,
-        folder=folder,
+        directory=directory,
         address=address,
         mode=mode & 0xFFFF,
         device=device & 0xFFFFFFFF,
@@ -167,7 +167,7 @@ def _look_at(call: _Call, home: os.stat_result, opened: contextlib.ExitStack) ->
     return _Caller(
         mounts=hold(f"{process}/ns/mnt", os.O_RDONLY),
         root=hold(f"{process}/root", os.O_PATH),
-        folder=hold(call.folder, os.O_PATH),
+        directory=hold(call.directory, os.O_PATH),
         path=_text_at(hold(f"{process}/mem", os.O_RDONLY), call.address),
         uid=int(state["Uid"][3]),
         gid=int(state["Gid"][3]),
@@ -208,7 +208,7 @@ def _be(caller: _Caller, call: _Call) -> NoReturn:
         syscalls.setns(caller.mounts, syscalls.CLONE_NEWNS)
         os.fchdir(caller.root)
         os.chroot(".")
-        os.fchdir(caller.folder)
+        os.fchdir(caller.directory)
         os.setgroups(caller.groups)
         syscalls.setfsgid(caller.gid)
         syscalls.setfsuid(caller.uid)

@@ -57,13 +57,13 @@ class Sandbox:
         self,
         step: Step,
         *,
-        folder: Path,
+        directory: Path,
         on_output: OnOutput,
         cancel: CancelToken,
         talk: Talk = SILENCE,
     ) -> Ended:
-        """See `Runtime.run`; nothing is written to `folder`."""
-        del folder
+        """See `Runtime.run`; nothing is written to `directory`."""
+        del directory
         cancel.check()
         check_ids(step, self._host)
         step = bound_devices(step, self._host)
@@ -104,7 +104,7 @@ class Sandbox:
             return contextlib.nullcontext(DeviceGroup())
         if self._host.rootless:
             return contextlib.nullcontext(DeviceGroup(trouble=NEEDS_ROOT))
-        return self._groups.of(step, cgroup.folders)
+        return self._groups.of(step, cgroup.directories)
 
     def _plan(self, step: Step, cgroup: Cgroup, group: DeviceGroup, talk: Talk) -> bytes:
         config = oci_config(step, self._host, seccomp=False)
@@ -122,7 +122,7 @@ class Sandbox:
             "config": config,
             "nodev": bool(group.trouble),
             "seccomp": "" if step.insecure else compile_filter().hex(),
-            "cgroups": (*cgroup.folders, *group.folders),
+            "cgroups": (*cgroup.directories, *group.directories),
         }
         if step.user_namespace and not (step.insecure or group.trouble):
             plan["seccomp"] = compile_filter(hand_over_nodes=True).hex()

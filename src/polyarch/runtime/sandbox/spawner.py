@@ -87,7 +87,7 @@ class Spawner:
 
 
 def _keep_only(requests: socket.socket) -> socket.socket:
-    """Close all that the engine has open but a socket, which is returned: folders, locks, users' files.
+    """Close all that the engine has open but a socket, which is returned: directories, locks, users' files.
 
     A step inherits what there is, and would get at it by links of /proc. The streams become the
     null device's, as those of the engine may be anything, and `requests` may be one of them.

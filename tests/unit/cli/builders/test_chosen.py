@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildxfiles import folder_of_buildx
+from buildxfiles import directory_of_buildx
 from commands import call
 from polyarch.builders.saved import SavedBuilders
 from polyarch.cli.builders.chosen import working_builder
@@ -33,7 +33,7 @@ def working(environ: dict[str, str], builder: str = "", program: str = "polyarch
 
 
 def test_the_current_one_of_another_driver_is_no_error(tmp_path: Path) -> None:
-    folder_of_buildx(tmp_path)
+    directory_of_buildx(tmp_path)
 
     name, line = working({"HOME": str(tmp_path)})
     assert name == "default"
@@ -44,7 +44,7 @@ def test_the_current_one_of_another_driver_is_no_error(tmp_path: Path) -> None:
 
 
 def test_nor_is_that_of_the_environment(tmp_path: Path) -> None:
-    folder_of_buildx(tmp_path)
+    directory_of_buildx(tmp_path)
     environ = {"HOME": str(tmp_path), "BUILDX_BUILDER": "theirs"}
 
     name, line = working(environ, program="docker buildx")
@@ -54,7 +54,7 @@ def test_nor_is_that_of_the_environment(tmp_path: Path) -> None:
 
 
 def test_one_that_is_named_is(tmp_path: Path) -> None:
-    folder_of_buildx(tmp_path)
+    directory_of_buildx(tmp_path)
 
     with pytest.raises(MachineError, match=r'^builder "theirs" has the driver kubernetes, which'):
         working({"HOME": str(tmp_path)}, builder="theirs")
@@ -74,30 +74,30 @@ def test_one_that_is_named_is(tmp_path: Path) -> None:
     ],
 )
 def test_commands_that_only_look(tmp_path: Path, words: tuple[str, ...], status: int) -> None:
-    folder = folder_of_buildx(tmp_path)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    directory = directory_of_buildx(tmp_path)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     environ = {"HOME": str(tmp_path), "POLYARCH_ROOT": str(tmp_path / "store")}
 
     ended = call(*words, environ=environ)
 
     assert (ended.status, "ERROR: builder" in ended.err) == (status, bool(status)), ended.err
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 
 
 def test_what_create_writes_buildx_does_not_come_across(tmp_path: Path) -> None:
-    folder = folder_of_buildx(tmp_path)
-    environ = {"HOME": str(tmp_path), "BUILDX_CONFIG": str(folder)}
+    directory = directory_of_buildx(tmp_path)
+    environ = {"HOME": str(tmp_path), "BUILDX_CONFIG": str(directory)}
 
     call("create", "--name=ours", "--use", environ=environ)
 
-    assert os.listdir(folder / "instances") == ["theirs"]
-    assert json.loads((folder / "current").read_text())["Name"] == "theirs"
+    assert os.listdir(directory / "instances") == ["theirs"]
+    assert json.loads((directory / "current").read_text())["Name"] == "theirs"
     assert working(environ) == ["ours"]
 
 
 def test_a_builder_of_ours_may_have_the_name_of_one_of_theirs(tmp_path: Path) -> None:
-    folder = folder_of_buildx(tmp_path)
-    theirs = (folder / "instances/theirs").read_bytes()
+    directory = directory_of_buildx(tmp_path)
+    theirs = (directory / "instances/theirs").read_bytes()
     environ = {"HOME": str(tmp_path)}
 
     made = call("create", "--name=theirs", "--use", environ=environ)
@@ -106,15 +106,15 @@ def test_a_builder_of_ours_may_have_the_name_of_one_of_theirs(tmp_path: Path) ->
     assert call("create", "--name=theirs", "--append", environ=environ).status == 0
     assert call("rm", "theirs", environ=environ).status == 0
     assert call("rm", "theirs", environ=environ).status == 1
-    assert (folder / "instances/theirs").read_bytes() == theirs
+    assert (directory / "instances/theirs").read_bytes() == theirs
 
 
 def test_as_the_plugin_it_may_not(tmp_path: Path) -> None:
-    folder = folder_of_buildx(tmp_path)
-    theirs = (folder / "instances/theirs").read_bytes()
+    directory = directory_of_buildx(tmp_path)
+    theirs = (directory / "instances/theirs").read_bytes()
     environ = {"HOME": str(tmp_path), "POLYARCH_PLUGIN": "buildx"}
 
     refused = call("buildx", "create", "--name=theirs", environ=environ)
 
     assert (refused.status, "existing instance for" in refused.err) == (1, True)
-    assert (folder / "instances/theirs").read_bytes() == theirs
+    assert (directory / "instances/theirs").read_bytes() == theirs

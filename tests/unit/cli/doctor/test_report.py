@@ -8,8 +8,8 @@ from polyarch.cli.doctor.report import as_json, as_text
 from polyarch.doctor.check import Check, Grade, Report
 
 GOOD = Check(name="kernel", grade=Grade.OK, text="Linux 6")
-POOR = Check(name="overlayfs", grade=Grade.WARN, text="copies", mend="sudo modprobe overlay")
-BAD = Check(name="runtime", grade=Grade.FAIL, text="none works", mend="sudo apt-get install runc")
+POOR = Check(name="overlayfs", grade=Grade.WARN, text="copies", fix="sudo modprobe overlay")
+BAD = Check(name="runtime", grade=Grade.FAIL, text="none works", fix="sudo apt-get install runc")
 
 
 def test_text() -> None:
@@ -48,7 +48,7 @@ def test_json() -> None:
                 "name": "overlayfs",
                 "status": "warn",
                 "text": "copies",
-                "mend": "sudo modprobe overlay",
+                "fix": "sudo modprobe overlay",
             }
         ],
     }

@@ -58,6 +58,6 @@ def test_names_of_a_processs_own_are_devices() -> None:
     assert not is_device(Path("/no/such/file"))
 
 
-def test_a_folder_cannot_be_written(tmp_path: Path) -> None:
+def test_a_directory_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"^cannot write to a directory$"):
         write_file(str(tmp_path), "text")

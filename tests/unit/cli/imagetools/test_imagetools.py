@@ -128,12 +128,12 @@ def test_a_name_by_digest_gets_no_tag(planted: Registry) -> None:
     assert ("exact", "latest") not in planted.manifests
 
 
-@pytest.mark.parametrize("place", ["HOST/wrong", "oci-layout://FOLDER"])
+@pytest.mark.parametrize("place", ["HOST/wrong", "oci-layout://DIRECTORY"])
 def test_another_digest_than_was_asked_for(planted: Registry, tmp_path: Path, place: str) -> None:
     layout = tmp_path / "layout"
     create("-t", f"oci-layout://{layout}:old", f"{planted.host}/one")
     before = {path: path.stat().st_mtime_ns for path in layout.rglob("*")}
-    target = place.replace("HOST", planted.host).replace("FOLDER", str(layout)) + f"@{ONES}"
+    target = place.replace("HOST", planted.host).replace("DIRECTORY", str(layout)) + f"@{ONES}"
 
     ended = imagetools("create", "--prefer-index=false", "-t", target, f"{planted.host}/one")
 
@@ -168,11 +168,11 @@ def test_a_layout_is_inspected(planted: Registry, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("/layout:v2", "reference oci-layout://FOLDER/layout:v2 not found: not found"),
+        ("/layout:v2", "reference oci-layout://DIRECTORY/layout:v2 not found: not found"),
         (f"/layout@{ONES}", f"content {ONES}: not found"),
         (
             "/none",
-            "could not read FOLDER/none/index.json: open FOLDER/none/index.json: no such file or directory",
+            "could not read DIRECTORY/none/index.json: open DIRECTORY/none/index.json: no such file or directory",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_what_a_layout_does_not_have(
 
     ended = imagetools("inspect", f"oci-layout://{tmp_path}{name}")
 
-    assert last(ended).replace(str(tmp_path), "FOLDER") == f"ERROR: {said}"
+    assert last(ended).replace(str(tmp_path), "DIRECTORY") == f"ERROR: {said}"
 
 
 def test_a_layout_and_a_registry_are_merged(planted: Registry, tmp_path: Path) -> None:

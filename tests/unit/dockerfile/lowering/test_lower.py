@@ -132,7 +132,7 @@ def test_entrypoint_clears_the_base_command_only() -> None:
     }
 
 
-def test_scratch_has_a_path_and_a_folder() -> None:
+def test_scratch_has_a_path_and_a_directory() -> None:
     assert run_config("FROM scratch") == {"Env": [PATH], "WorkingDir": "/"}
 
 
@@ -266,7 +266,7 @@ def test_owners_that_need_no_lookup_or_have_a_place_for_it(text: str) -> None:
     assert lowered(text).vertex.inputs
 
 
-def test_a_document_in_a_folder_is_refused() -> None:
+def test_a_document_in_a_directory_is_refused() -> None:
     with pytest.raises(DockerfileError, match="for the here-document 'a/b': no such directory"):
         lowered("FROM scratch\nCOPY <<a/b /x/\ntext\na/b\n")
 
@@ -456,7 +456,7 @@ def test_an_agent_has_no_source() -> None:
     assert error.value.line == 2
 
 
-def test_a_cache_with_an_owner_is_a_folder_of_where_it_comes_from() -> None:
+def test_a_cache_with_an_owner_is_a_directory_of_where_it_comes_from() -> None:
     text = "FROM base AS x\nFROM base\nRUN --mount=type=cache,target=/c,from=x,uid=5 true\n"
 
     vertex = lowered(text).vertex

@@ -247,7 +247,7 @@ def test_a_trigger_keeps_its_here_document() -> None:
 
 
 def test_a_context_stands_in_for_the_target_and_its_instructions() -> None:
-    image = lowered("FROM base AS x\nRUN one\n", contexts={"x": "/folder"}, target="x")
+    image = lowered("FROM base AS x\nRUN one\n", contexts={"x": "/directory"}, target="x")
     assert history(image) == []
     assert [each.op for each in walk([image.vertex]) if isinstance(each.op, LocalOp)]
     image = lowered(
@@ -282,7 +282,7 @@ def test_the_base_is_normalized() -> None:
     )
 
 
-def test_a_relative_folder_of_the_base_becomes_absolute() -> None:
+def test_a_relative_directory_of_the_base_becomes_absolute() -> None:
     image = lowered("FROM x\nWORKDIR y", images=Whole({"config": {"WorkingDir": "/w/"}}))
     assert image.config.run.working_dir == "/w/y"
     image = lowered("FROM x", images=Whole({"config": {"WorkingDir": "w"}}))
@@ -319,19 +319,19 @@ def made(image: Lowered) -> object:
     return action.path
 
 
-def test_an_absolute_folder_stays_as_it_is_written() -> None:
+def test_an_absolute_directory_stays_as_it_is_written() -> None:
     image = lowered("FROM scratch\nWORKDIR /a/../b//\n")
     assert image.config.run.working_dir == "/a/../b//"
     assert history(image) == ["WORKDIR /a/../b//"]
     assert made(image) == "/b"
 
 
-def test_a_relative_folder_is_cleaned() -> None:
+def test_a_relative_directory_is_cleaned() -> None:
     image = lowered("FROM scratch\nWORKDIR /a/\nWORKDIR ../b/./c/\n")
     assert history(image) == ["WORKDIR /a/", "WORKDIR /b/c"]
 
 
-def test_a_folder_that_expands_to_nothing_is_the_one_before() -> None:
+def test_a_directory_that_expands_to_nothing_is_the_one_before() -> None:
     assert history(lowered("FROM scratch\nWORKDIR $A\nWORKDIR /x\nWORKDIR $A\n")) == [
         "WORKDIR /",
         "WORKDIR /x",
@@ -340,7 +340,7 @@ def test_a_folder_that_expands_to_nothing_is_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("text", ["WORKDIR d:\\\\x", "COPY a d:\\\\x\\\\"])
-def test_a_folder_of_another_drive_is_refused(text: str) -> None:
+def test_a_directory_of_another_drive_is_refused(text: str) -> None:
     windows = Platform(os="windows", architecture="amd64")
     with pytest.raises(DockerfileError, match="not on the system drive") as caught:
         lowered(f"FROM scratch\n{text}\n", windows)

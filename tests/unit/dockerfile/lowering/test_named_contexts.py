@@ -36,12 +36,14 @@ def read(image: Lowered) -> list[str]:
 )
 def test_all_spellings_of_an_image(name: str) -> None:
     assert read(lowered(f"FROM {name}\n", alpine=IMAGE)) == ["base"]
-    assert read(lowered(f"FROM {name}\n", alpine="folder")) == ["alpine"]
-    assert read(lowered(f"FROM scratch\nCOPY --from={name} / /\n", alpine="folder")) == ["alpine"]
+    assert read(lowered(f"FROM {name}\n", alpine="directory")) == ["alpine"]
+    assert read(lowered(f"FROM scratch\nCOPY --from={name} / /\n", alpine="directory")) == [
+        "alpine"
+    ]
 
 
 def test_an_image_of_another_tag_is_another() -> None:
-    assert read(lowered("FROM base\nCOPY --from=onbuild / /\n", onbuild__x="folder")) == [
+    assert read(lowered("FROM base\nCOPY --from=onbuild / /\n", onbuild__x="directory")) == [
         "base",
         "onbuild",
     ]
@@ -51,11 +53,11 @@ def test_an_image_of_another_tag_is_another() -> None:
 def test_a_stage_however_it_is_named(source: str) -> None:
     text = f"FROM base AS one\nRUN x\nFROM scratch\nCOPY --from={source} / /\n"
 
-    assert read(lowered(text, one="folder")) == ["one"]
+    assert read(lowered(text, one="directory")) == ["one"]
 
 
 def test_a_stage_as_base() -> None:
-    assert read(lowered("FROM base AS one\nRUN x\nFROM one\n", one="folder")) == ["one"]
+    assert read(lowered("FROM base AS one\nRUN x\nFROM one\n", one="directory")) == ["one"]
 
 
 def test_a_stage_that_is_the_target() -> None:
@@ -67,7 +69,7 @@ def test_a_stage_that_is_the_target() -> None:
 
 
 def test_one_for_a_platform_goes_first() -> None:
-    contexts = {"alpine": "folder", "alpine__linux_arm64": IMAGE}
+    contexts = {"alpine": "directory", "alpine__linux_arm64": IMAGE}
 
     assert read(lowered("FROM alpine\n", AMD64, **contexts)) == ["alpine"]
     assert read(lowered("FROM alpine\n", ARM64, **contexts)) == ["base"]
@@ -88,8 +90,8 @@ def test_names_that_always_mean_the_same(name: str) -> None:
 
 
 def test_an_image_of_a_layout() -> None:
-    images = {**IMAGES.configs, "oci-layout://folder:tag": {"OnBuild": ["LABEL a=b"]}}
-    options = LowerOptions(build_platform=AMD64, contexts={"x": "oci-layout://folder:tag"})
+    images = {**IMAGES.configs, "oci-layout://directory:tag": {"OnBuild": ["LABEL a=b"]}}
+    options = LowerOptions(build_platform=AMD64, contexts={"x": "oci-layout://directory:tag"})
     dockerfile = parse(SourceText(name="Dockerfile", text="FROM x\n"))
     image = lower(
         dockerfile,
@@ -99,5 +101,5 @@ def test_an_image_of_a_layout() -> None:
         images=type(IMAGES)(images),
     )
 
-    assert read(image) == ["oci-layout://folder:tag"]
+    assert read(image) == ["oci-layout://directory:tag"]
     assert image.config.run.labels == {"a": "b"}

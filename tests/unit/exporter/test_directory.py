@@ -1,4 +1,4 @@
-"""A result in a folder where something lies already: all of it, or the folder as it was."""
+"""A result in a directory where something lies already: all of it, or the directory as it was."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import pytest
 from exports import AMD64, ARM64
 from namespaces import in_mount_namespace
 from polyarch.errors import Cancelled, StoreError
-from polyarch.exporter.folder import FolderOptions, write_files
+from polyarch.exporter.directory import DirectoryOptions, write_files
 from polyarch.exporter.result import FileTree
 from polyarch.progress import CancelToken
 from polyarch.store.trees import remove_tree
 from polyarch.syscalls import mount
 from trees import MTIME, look_at, plant
 
-FLAT = FolderOptions(split=False)
-MIRROR = FolderOptions(split=False, is_mirror=True)
+FLAT = DirectoryOptions(split=False)
+MIRROR = DirectoryOptions(split=False, is_mirror=True)
 
 
 def tree_of(root: Path, files: dict[str, str | None]) -> FileTree:
     return FileTree(platform=AMD64, root=plant(root, files))
 
 
-KINDS = {"folder": {"x/in": "new"}, "file": {"x": "new"}, "link": {"x": "-> elsewhere"}}
+KINDS = {"directory": {"x/in": "new"}, "file": {"x": "new"}, "link": {"x": "-> elsewhere"}}
 
 
-@pytest.mark.parametrize("old", ["folder", "file", "link"])
-@pytest.mark.parametrize("new", ["folder", "file", "link"])
+@pytest.mark.parametrize("old", ["directory", "file", "link"])
+@pytest.mark.parametrize("new", ["directory", "file", "link"])
 def test_whatever_is_in_the_way_is_replaced(tmp_path: Path, old: str, new: str) -> None:
     plant(tmp_path / "out", {**KINDS[old], "own": "mine"})
     tree = tree_of(tmp_path / "tree", dict(KINDS[new]))
@@ -69,7 +69,7 @@ def test_platforms_share_no_file(tmp_path: Path) -> None:
     os.link(tree.root / "a", tree.root / "b")
     trees = [tree, FileTree(platform=ARM64, root=tree.root)]
 
-    write_files(trees, tmp_path / "out", FolderOptions(split=True))
+    write_files(trees, tmp_path / "out", DirectoryOptions(split=True))
 
     files = [
         tmp_path / "out" / each / name for each in ("linux_amd64", "linux_arm64") for name in "ab"
@@ -101,12 +101,12 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert ((out / "d").stat().st_mode & 0o777, (out / "d").stat().st_mtime) == (0o750, MTIME)
 
 
-def test_what_fails_while_it_is_written_leaves_no_folder(tmp_path: Path) -> None:
+def test_what_fails_while_it_is_written_leaves_no_directory(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {"a": "new"})
     token = CancelToken()
     token.cancel()
 
-    options = FolderOptions(split=False, check=token.check)
+    options = DirectoryOptions(split=False, check=token.check)
     with pytest.raises(Cancelled):
         write_files([tree], tmp_path / "no/such/out", options)
 
@@ -123,11 +123,11 @@ def test_a_mirror_holds_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "out/d").stat().st_mtime == MTIME
 
 
-def test_a_mirror_of_platforms_holds_their_folders(tmp_path: Path) -> None:
+def test_a_mirror_of_platforms_holds_their_directories(tmp_path: Path) -> None:
     plant(tmp_path / "out", {"linux_amd64/old": "", "linux_riscv64/f": "", "f": ""})
     tree = tree_of(tmp_path / "tree", {"f": "new"})
 
-    write_files([tree], tmp_path / "out", FolderOptions(split=True, is_mirror=True))
+    write_files([tree], tmp_path / "out", DirectoryOptions(split=True, is_mirror=True))
 
     assert look_at(tmp_path / "out") == {"linux_amd64": None, "linux_amd64/f": "new"}
 
@@ -142,7 +142,7 @@ def test_what_a_killed_build_left_behind_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_folders_of_other_file_systems_are_written_to(tmp_path: Path) -> None:
+def test_directories_of_other_file_systems_are_written_to(tmp_path: Path) -> None:
     out = plant(tmp_path / "out", {"sub": None})
     tree = tree_of(tmp_path / "tree", {"sub/f": "new", "sub/d/e": "new", "sub/l": "-> f"})
 
@@ -155,7 +155,7 @@ def test_folders_of_other_file_systems_are_written_to(tmp_path: Path) -> None:
     in_mount_namespace(write)
 
 
-def test_folders_deeper_than_the_stack_are_written() -> None:
+def test_directories_deeper_than_the_stack_are_written() -> None:
     place = Path(tempfile.mkdtemp())
     tree = tree_of(place / "tree", {})
     deepest = str(tree.root)

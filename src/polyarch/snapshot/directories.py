@@ -25,13 +25,13 @@ from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["FolderSnapshotter", "Folders"]
+__all__ = ["Directories", "DirectorySnapshotter"]
 
 T = TypeVar("T")
 _OVER = "over"
 
 
-class Folders:
+class Directories:
     """The directories of a store's snapshots."""
 
     def __init__(self, store: Store) -> None:
@@ -86,12 +86,12 @@ class Folders:
         return os.path.exists(self._place(snapshot) / "plain")
 
     def start(self) -> Path:
-        """Make a folder in the scratch with an empty layer in it, `fs`, mode 0755."""
-        folder = self.store.temporary("snapshot", many=True)
-        with store_trouble("make a snapshot in", folder):
-            folder.mkdir(mode=0o700)
-            _make_layer(folder / "fs")
-        return folder
+        """Make a directory in the scratch with an empty layer in it, `fs`, mode 0755."""
+        directory = self.store.temporary("snapshot", many=True)
+        with store_trouble("make a snapshot in", directory):
+            directory.mkdir(mode=0o700)
+            _make_layer(directory / "fs")
+        return directory
 
     def start_over(self, parents: Stack, over: SnapshotID | None = None) -> Path:
         """Do as `start`; the layer's root has the mode and owner of that of the topmost parent.
@@ -99,28 +99,28 @@ class Folders:
         The layer goes on that of `over`, if that is given.
         """
         parents = parents if over is None else (*parents, over)
-        folder = self.start()
-        with store_trouble("make a snapshot in", folder):
+        directory = self.start()
+        with store_trouble("make a snapshot in", directory):
             if parents:
                 status = os.stat(self.path(parents[-1]))
-                os.chown(folder / "fs", status.st_uid, status.st_gid)
-                os.chmod(folder / "fs", status.st_mode & 0o7777)
+                os.chown(directory / "fs", status.st_uid, status.st_gid)
+                os.chmod(directory / "fs", status.st_mode & 0o7777)
             else:
-                (folder / "plain").touch()
+                (directory / "plain").touch()
             if over is not None:
-                (folder / _OVER).write_text(over, encoding="ascii")
-        return folder
+                (directory / _OVER).write_text(over, encoding="ascii")
+        return directory
 
-    def publish(self, folder: Path, snapshot: SnapshotID, record: SnapshotRecord | None) -> None:
+    def publish(self, directory: Path, snapshot: SnapshotID, record: SnapshotRecord | None) -> None:
         """Make what `start` has given visible as `snapshot`, or throw it away if that is there.
 
         The snapshot is recorded after that.
         """
         record = record or SnapshotRecord(id=snapshot)
-        with store_trouble("keep the snapshot", folder):
-            (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
+        with store_trouble("keep the snapshot", directory):
+            (directory / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
             try:
-                os.rename(folder, self._place(snapshot))
+                os.rename(directory, self._place(snapshot))
                 is_new = True
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -128,19 +128,19 @@ class Folders:
                 is_new = False
         self.store.snapshots.add(record)
         if not is_new:
-            self.store.discard(folder)
+            self.store.discard(directory)
 
     def unpack(
         self, snapshot: SnapshotID, fill: Callable[[Path], T], record: SnapshotRecord | None
     ) -> T:
         """Make a snapshot of what `fill` writes into a fresh layer."""
-        folder = self.start()
+        directory = self.start()
         try:
-            result = fill(folder / "fs")
+            result = fill(directory / "fs")
         except BaseException:
-            self.store.discard(folder)
+            self.store.discard(directory)
             raise
-        self.publish(folder, snapshot, record)
+        self.publish(directory, snapshot, record)
         return result
 
     def remove(self, snapshot: SnapshotID) -> None:
@@ -155,15 +155,15 @@ class Folders:
     def _place(self, snapshot: SnapshotID) -> Path:
         if not snapshot or "/" in snapshot or snapshot.startswith("."):
             raise InternalError(f"{snapshot!r} can't name a snapshot")
-        return self.store.snapshots_folder / snapshot
+        return self.store.snapshots_directory / snapshot
 
 
-class FolderSnapshotter(ABC):
+class DirectorySnapshotter(ABC):
     """A snapshotter but for how layers are merged into one tree: see `Snapshotter`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._folders = Folders(store)
+        self._directories = Directories(store)
 
     @property
     @abstractmethod
@@ -182,20 +182,20 @@ class FolderSnapshotter(ABC):
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """See Snapshotter."""
-        return self._folders.exists(snapshot)
+        return self._directories.exists(snapshot)
 
     def path(self, snapshot: SnapshotID) -> Path:
         """See Snapshotter."""
-        return self._folders.path(snapshot)
+        return self._directories.path(snapshot)
 
     def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         """See Snapshotter."""
-        return self._folders.paths(snapshot)
+        return self._directories.paths(snapshot)
 
     @contextmanager
     def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
         """See Snapshotter."""
-        paths = self._folders.paths(snapshot)
+        paths = self._directories.paths(snapshot)
         if len(paths) == 1:
             yield paths[0]
             return
@@ -210,15 +210,15 @@ class FolderSnapshotter(ABC):
         record: SnapshotRecord | None = None,
     ) -> T:
         """See Snapshotter."""
-        return self._folders.unpack(snapshot, fill, record)
+        return self._directories.unpack(snapshot, fill, record)
 
     def remove(self, snapshot: SnapshotID) -> None:
         """See Snapshotter."""
-        self._folders.remove(snapshot)
+        self._directories.remove(snapshot)
 
     def usage(self, snapshot: SnapshotID) -> int:
         """See Snapshotter."""
-        return self._folders.usage(snapshot)
+        return self._directories.usage(snapshot)
 
 
 def _make_layer(path: Path) -> None:

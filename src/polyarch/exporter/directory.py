@@ -1,11 +1,11 @@
-"""A result's files in a folder of this machine: all of them, or the folder as it was.
+"""A result's files in a directory of this machine: all of them, or the directory as it was.
 
-What lies in the folder stays, unless the result has something of that name, or the folder is to mirror
-the result. A folder meets a folder: they become one. Anything else makes way, whatever it is, and links
+What lies in the directory stays, unless the result has something of that name, or the directory is to mirror
+the result. A directory meets a directory: they become one. Anything else makes way, whatever it is, and links
 are replaced, never followed. BuildKit's client does so, too, but one file after the other, so that an
 error leaves it halfway.
 
-Here everything is first written into a folder of our own inside the output, on its file system: a full
+Here everything is first written into a directory of our own inside the output, on its file system: a full
 disk, an unreadable file or a cancelled build end there. Only then are things moved to their places
 (`polyarch.exporter.moves`), and moved back if one of the moves fails. A kill during these moves may
 leave some of them undone; nothing is ever half written.
@@ -21,15 +21,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from polyarch.exporter.files import check_same, walk
-from polyarch.exporter.moves import Moves, MovesLost, open_folder
-from polyarch.exporter.outfile import made_folder
+from polyarch.exporter.moves import Moves, MovesLost, open_directory
+from polyarch.exporter.outfile import made_directory
 from polyarch.exporter.result import FileTree
 from polyarch.inroot import get_node
 from polyarch.record import frozen
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import output_trouble
 
-__all__ = ["FolderOptions", "write_files"]
+__all__ = ["DirectoryOptions", "write_files"]
 
 _SECOND = 1_000_000_000
 _PIECE = 16 << 20
@@ -42,10 +42,10 @@ def _nothing() -> None:
 
 
 @frozen
-class FolderOptions:
-    """How files are written into a folder.
+class DirectoryOptions:
+    """How files are written into a directory.
 
-    `split` gives each platform a folder of its own; `epoch` is the time that all files get, in seconds,
+    `split` gives each platform a directory of its own; `epoch` is the time that all files get, in seconds,
     None leaves them their own; `is_mirror` removes what the result doesn't have; `check` raises
     Cancelled when it is time to end.
     """
@@ -56,13 +56,17 @@ class FolderOptions:
     check: Callable[[], None] = _nothing
 
 
-def write_files(trees: Sequence[FileTree], folder: Path, options: FolderOptions) -> None:
-    """Copy the files into `folder`, which is made if it is missing. Names of one file stay that.
+def write_files(trees: Sequence[FileTree], directory: Path, options: DirectoryOptions) -> None:
+    """Copy the files into `directory`, which is made if it is missing. Names of one file stay that.
 
     Everything belongs to whoever asked for it. Raises InputError if two platforms differ in a file and
-    aren't kept apart, StoreError, Cancelled; `folder` is then as it was.
+    aren't kept apart, StoreError, Cancelled; `directory` is then as it was.
     """
-    with output_trouble("write to", folder), _opened(folder) as target, _staged(target) as stage:
+    with (
+        output_trouble("write to", directory),
+        _opened(directory) as target,
+        _staged(target) as stage,
+    ):
         _Writer(stage.new, options).write(trees)
         options.check()
         leave = _is_stage if options.is_mirror else None
@@ -75,10 +79,10 @@ def _is_stage(name: str) -> bool:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    """Open a folder that is made if it is missing, and goes again if the rest fails."""
-    with made_folder(folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _opened(directory: Path) -> Iterator[int]:
+    """Open a directory that is made if it is missing, and goes again if the rest fails."""
+    with made_directory(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield descriptor
         finally:
@@ -86,20 +90,20 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _locked(folder: int) -> Iterator[None]:
-    """Let no other build move anything in the folder; where it can't be locked, hope so."""
+def _locked(directory: int) -> Iterator[None]:
+    """Let no other build move anything in the directory; where it can't be locked, hope so."""
     with suppress(OSError):
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(directory, fcntl.LOCK_EX)
     try:
         yield
     finally:
         with suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_UN)
+            fcntl.flock(directory, fcntl.LOCK_UN)
 
 
 @frozen
 class _Stage:
-    """A folder of our own within the output: what is to come, and what made way."""
+    """A directory of our own within the output: what is to come, and what made way."""
 
     new: int
     old: int
@@ -107,7 +111,7 @@ class _Stage:
 
 @contextmanager
 def _staged(target: int) -> Iterator[_Stage]:
-    """Make a folder of our own in `target`, which goes with all that is in it at the end.
+    """Make a directory of our own in `target`, which goes with all that is in it at the end.
 
     It is locked as long as somebody uses it: so others know those that a kill left behind.
     """
@@ -127,14 +131,14 @@ def _staged(target: int) -> Iterator[_Stage]:
         except MovesLost as error:
             kept = name.replace(_STAGE, _LOST)
             os.rename(name, kept, src_dir_fd=target, dst_dir_fd=target)
-            error.hint = f"what was there is kept in {kept} of that folder"
+            error.hint = f"what was there is kept in {kept} of that directory"
             raise
 
 
 def _open(stack: ExitStack, parent: int, name: str) -> int:
-    folder = open_folder(parent, name)
-    stack.callback(os.close, folder)
-    return folder
+    directory = open_directory(parent, name)
+    stack.callback(os.close, directory)
+    return directory
 
 
 def _sweep(target: int) -> None:
@@ -146,9 +150,9 @@ def _sweep(target: int) -> None:
 
 
 class _Writer:
-    """Writes trees into an empty folder of ours."""
+    """Writes trees into an empty directory of ours."""
 
-    def __init__(self, stage: int, options: FolderOptions) -> None:
+    def __init__(self, stage: int, options: DirectoryOptions) -> None:
         self._stage = stage
         self._options = options
         self._written: dict[str, FileTree] = {}
@@ -157,14 +161,14 @@ class _Writer:
         for tree in trees:
             prefix = ""
             if self._options.split:
-                prefix = f"{tree.folder}/"
-                os.mkdir(tree.folder, mode=0o755, dir_fd=self._stage)
+                prefix = f"{tree.directory}/"
+                os.mkdir(tree.directory, mode=0o755, dir_fd=self._stage)
             self._tree(tree, prefix)
             if prefix and self._options.epoch is not None:
-                self._date(tree.folder, self._options.epoch * _SECOND)
+                self._date(tree.directory, self._options.epoch * _SECOND)
 
     def _tree(self, tree: FileTree, prefix: str) -> None:
-        folders = []
+        directories = []
         names: dict[tuple[int, int], str] = {}
         for path, entry in walk(str(tree.root)):
             self._options.check()
@@ -178,9 +182,9 @@ class _Writer:
                 self._place(entry, name, status, names)
             self._written[name] = tree
             if stat.S_ISDIR(status.st_mode):
-                folders.append((name, status))
-        # Times and modes last: files that come into a folder change the one and need the other.
-        for name, status in reversed(folders):
+                directories.append((name, status))
+        # Times and modes last: files that come into a directory change the one and need the other.
+        for name, status in reversed(directories):
             os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=self._stage)
             self._date(name, status.st_mtime_ns)
 
