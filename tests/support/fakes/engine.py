@@ -41,8 +41,8 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result
-from registry import Registry, opened, serving
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.network.registry import Registry, opened, serving
 
 __all__ = ["BASE", "FakeEngine", "fake_engine", "plant_base"]
 
