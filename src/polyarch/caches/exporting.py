@@ -39,13 +39,17 @@ _STEPS = {"registry": "exporting cache to registry", "local": "exporting cache t
 
 @frozen
 class CacheExporter:
-    """Writes what a solve found out as a cache. `targets` are the results that were asked for."""
+    """Writes what a solve found out as a cache.
+
+    `targets` are the results that were asked for; `imported_places` as in `Imported`.
+    """
 
     store: Store
     snapshotter: Snapshotter
     layers: LayerBlobs
     places: Places
     targets: Sequence[LayerStack]
+    imported_places: Mapping[str, Mapping[int, Sequence[str]]]
     sink: Sink
     cancel: CancelToken
 
@@ -71,7 +75,14 @@ class CacheExporter:
     def _gather(self, facts: Iterable[Facts], choice: CompressionChoice, *, is_max: bool) -> Cache:
         wanted = None if is_max else _snapshots(self.targets)
         finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted)
-        return gather(facts, finder.find, partial(_places, self.store))
+        return gather(facts, finder.find, self.find_places)
+
+    def find_places(self, stack: LayerStack) -> Mapping[int, Sequence[str]]:
+        """Return where large files of other stages are in the topmost layer of a result, by input."""
+        if not stack.layers:
+            return {}
+        top = stack.snapshots[-1]
+        return self.store.copies.find_places(top) or self.imported_places.get(top, {})
 
     def _write(self, entry: CacheEntry, cache: Cache, shown: Step) -> None:
         data = write_cache(cache)
@@ -130,7 +141,7 @@ def inline_cache(
     """
     wanted = _snapshots(exporter.targets)
     finder = _Layers(exporter.layers, exporter.snapshotter, choice, exporter.cancel, wanted, latest)
-    cache = gather(facts, finder.find, partial(_places, exporter.store))
+    cache = gather(facts, finder.find, exporter.find_places)
     return base64.b64encode(write_cache(cache)).decode("ascii")
 
 
@@ -181,10 +192,6 @@ class _Layers:
 
 def _snapshots(stacks: Iterable[LayerStack]) -> frozenset[SnapshotID]:
     return frozenset(name for each in stacks for name in each.snapshots)
-
-
-def _places(store: Store, stack: LayerStack) -> Mapping[int, Sequence[str]]:
-    return store.copies.find_places(stack.snapshots[-1]) if stack.layers else {}
 
 
 def _choice(entry: CacheEntry) -> CompressionChoice:

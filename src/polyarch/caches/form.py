@@ -6,7 +6,7 @@ and nothing that fits, since keys are a builder's own. What ours need beside tha
 `polyarch`, which they pass over; so do we what has no such entry.
 
     layers   blob, parent, annotations (mediaType, diffID, size, createdAt)
-             polyarch: sources (of a base image's layer), created, description, linked
+             polyarch: sources (of a base image's layer), created, description, linked, annotations
     records  digest, layers (one, or none for a result that is only known by name)
              polyarch: keys, identity, step, explain, places
 
@@ -118,9 +118,11 @@ def _layer(layer: CachedLayer, parent: int) -> dict[str, object]:
         ours["sources"] = list(layer.sources)
     else:
         annotations["createdAt"] = time_of(layer.created).rfc3339()
-        ours |= {"created": repr(layer.created), "description": layer.description}
+        ours |= {"created": repr(float(layer.created)), "description": layer.description}
     if layer.is_linked:
         ours["linked"] = True
+    if layer.blob.annotations:
+        ours["annotations"] = dict(layer.blob.annotations)
     fields: dict[str, object] = {"blob": layer.blob.digest, "annotations": annotations, _OURS: ours}
     return fields if parent < 0 else {**fields, "parent": parent}
 
@@ -158,6 +160,7 @@ def _read_layer(entry: Fields) -> CachedLayer:
             media_type=annotations.text("mediaType", required=True),
             digest=parse_digest(entry.text("blob", required=True)),
             size=annotations.number("size", required=True),
+            annotations=ours.text_map("annotations"),
         ),
         diff_id=DiffID(parse_digest(annotations.text("diffID", required=True))),
         created=_seconds(ours),

@@ -35,7 +35,7 @@ from polyarch.exporter.export import (
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.caching import Caching
+from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
@@ -92,13 +92,14 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        caching = Caching(engine=engine, images=images, request=request, cancel=cancel)
-        built = engine.solve(
-            graph, sources, request, cancel, explain=explain, imported=caching.read()
-        )
+        imported = read_caches(images, request, cancel)
+        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
     contexts.save()
     stacks = [result for result in built.results if isinstance(result, LayerStack)]
     results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+    caching = Caching(
+        engine=engine, images=images, request=request, imported=imported, cancel=cancel
+    )
     making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
     export = making.export(announced, results)
     caching.write(results.stacks, built)

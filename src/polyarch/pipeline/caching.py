@@ -1,4 +1,4 @@
-"""The caches of one build: read before it is solved, written when its outputs are there."""
+"""The caches of a build: read before it is solved, written when its outputs are there."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ if TYPE_CHECKING:
     from polyarch.caches.exporting import CacheExporter
     from polyarch.caches.importing import Imported
 
-__all__ = ["Caching"]
+__all__ = ["Caching", "read_caches"]
 
 _INLINE_ARG = "BUILDKIT_INLINE_CACHE"
 """The build argument that asks for an inline cache where `--cache-to` isn't known."""
 
 
+def read_caches(images: ImageSource, request: BuildRequest, cancel: CancelToken) -> Imported | None:
+    """Return the records of all caches that could be read, None if none is asked for. Raises Cancelled."""
+    entries = [entry for entry in request.cache_from if entry.type in CACHES]
+    if not entries or request.no_cache:
+        return None
+    # Most builds have no caches to import or export.
+    from polyarch.caches.importing import import_caches  # noqa: PLC0415
+
+    return import_caches(entries, images.places(cancel), images.sink)
+
+
 @frozen
 class Caching:
-    """Reads and writes what a request says of caches. Most builds have none, and import nothing for it."""
+    """Writes what a request says of caches; `imported` is what was read of others."""
 
     engine: Engine
     images: ImageSource
     request: BuildRequest
+    imported: Imported | None
     cancel: CancelToken
 
     @property
     def _is_inline(self) -> bool:
         asked = any(entry.type == "inline" for entry in self.request.cache_to)
         return asked or find_bool(self.request.build_args.get(_INLINE_ARG, "")) is True
-
-    def read(self) -> Imported | None:
-        """Return the records of all caches that could be read. Raises Cancelled."""
-        entries = [entry for entry in self.request.cache_from if entry.type in CACHES]
-        if not entries or self.request.no_cache:
-            return None
-        from polyarch.caches.importing import import_caches  # noqa: PLC0415 as above
-
-        places = self.images.places(self.cancel)
-        return import_caches(entries, places, self.images.sink)
 
     def with_inline(
         self,
@@ -87,6 +89,7 @@ class Caching:
             layers=self.engine.layers,
             places=self.images.places(self.cancel),
             targets=stacks,
+            imported_places=self.imported.places if self.imported else {},
             sink=self.images.sink,
             cancel=self.cancel,
         )

@@ -92,7 +92,7 @@ def test_nothing_is_told_of_attestations_that_are_off() -> None:
 def test_help_shows_nothing_that_has_no_effect_as_if_it_had(entry: Entry) -> None:
     """A flag that no command reads is hidden, or says so."""
     silent = {"timeout", "keep-daemon", "keep-state", "policy", "print"}
-    planned = {"attest", "sbom", "provenance", "cache-from", "cache-to"}
+    planned = {"attest", "sbom", "provenance"}
 
     for flag in load(entry).flags:
         if flag.name in silent:
