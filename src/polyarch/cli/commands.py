@@ -38,9 +38,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("ls", "builders.ls:LS", "List builder instances"),
     _entry("prune", "cache.commands:PRUNE", "Remove build cache"),
     _entry("rm", "builders.commands:RM", "Remove one or more builder instances"),
-    _entry(
-        "stop", "builders.stop:STOP", "Stop builder instance (of which nothing runs between builds)"
-    ),
+    _entry("stop", "builders.stop:STOP", "Stop builder instance (nothing to do: no daemon runs)"),
     _entry("use", "builders.commands:USE", "Set the current builder instance"),
     _entry("version", "version:VERSION", "Show polyarch version information"),
     _entry("why", "building.why:WHY", "Say why steps of the last build weren't cached"),
@@ -58,7 +56,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),
     _entry("push", "images.transfer:PUSH", "Upload an image to its registry"),
     _entry("rmi", "images.images:RMI", "Remove names of images from the local store"),
-    _entry("run", "images.run:RUN", "Run a program in an image, emulated if need be"),
+    _entry("run", "images.run:RUN", "Run a program in an image, emulated if needed"),
     _entry("tag", "images.images:TAG", "Give an image of the local store another name"),
     _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
     _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),

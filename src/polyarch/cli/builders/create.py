@@ -196,11 +196,11 @@ CREATE = Command(
         Flag(name="builder", hidden=True),
         Flag(
             name="buildkitd-config",
-            help="BuildKit daemon config file (of which max-parallelism counts)",
+            help="BuildKit daemon config file (only max-parallelism is read)",
             completes="files",
         ),
         Flag(name="config", hidden=True),
-        Flag(name="buildkitd-flags", help="BuildKit daemon flags (without effect)"),
+        Flag(name="buildkitd-flags", help="BuildKit daemon flags (ignored: there is no daemon)"),
         Flag(name="driver", help="Driver to use", choices=(LOCAL_DRIVER, "docker-container")),
         Flag(
             name="driver-opt",
