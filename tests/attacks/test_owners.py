@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import User
 from polyarch.inroot import OWNER_XATTR
-from stepping import Stepper
+from tests.support.machine.engines import User
+from tests.support.machine.stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -92,6 +92,8 @@ _NODE_CALLS = {"mknod": 1, "mknodat": 2}
 """Which calls make nodes, and which of their arguments is the mode."""
 _OPEN_CALLS = {"open": 1, "openat": 2}
 """Which calls may make a file, and which of their arguments has the flags."""
+_LIMIT_CALLS = {"getrlimit": 0, "ugetrlimit": 0, "setrlimit": 0, "prlimit64": 1}
+"""Which calls are about limits, and which of their arguments says which."""
 _OWNER_CALLS = """
 chown chown32 lchown lchown32 fchown fchown32 fchownat
 setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32
@@ -102,9 +104,10 @@ stat lstat fstat newfstatat statx stat64 lstat64 fstat64 fstatat64
 creat mkdir mkdirat symlink symlinkat execve execveat
 setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
 """.split()  # noqa: SIM905 a table to read
-"""What has to do with owners, beside those two."""
+"""What has to do with owners, beside those."""
 _KIND = 0o170000
 _O_CREAT = 0o100
+_RLIMIT_LOCKS = 10
 _NEW_NAMESPACES = 0x7E020000
 """The flags of clone that make namespaces: mount, cgroup, UTS, IPC, user, PID, network."""
 
@@ -216,6 +219,7 @@ def _handed(handed: Handed | None, number: Callable[[str], int]) -> dict[int, li
         found = {number(name): _on_node(mode) for name, mode in _NODE_CALLS.items()}
     elif handed is Handed.OWNERS:
         found = {number(name): _on_open(flags) for name, flags in _OPEN_CALLS.items()}
+        found |= {number(name): _on_limit(which) for name, which in _LIMIT_CALLS.items()}
         found |= {number(name): [_give(_LISTENER)] for name in (*_OWNER_CALLS, *_NODE_CALLS)}
     found.pop(-1, None)
     return found
@@ -305,11 +309,16 @@ def _on_open(flags: int) -> list[Instruction]:
     ]
 
 
+def _on_limit(which: int) -> list[Instruction]:
+    locks = (_EQUAL, 0, 1, _RLIMIT_LOCKS)
+    return [_load_argument(which), locks, _give(_LISTENER), _give(_ALLOW)]
+
+
 def handed_calls(handed: Handed) -> list[list[int | str]]:
     """Return the calls that may be handed over here: architecture, number, name and machine of each."""
     names = tuple(_NODE_CALLS)
     if handed is Handed.OWNERS:
-        names = (*names, *_OPEN_CALLS, *_OWNER_CALLS)
+        names = (*names, *_OPEN_CALLS, *_LIMIT_CALLS, *_OWNER_CALLS)
     found: list[list[int | str]] = []
     for each in _SIBLINGS.get(_machine(), (_machine(),)):
         number = _numbers(each)

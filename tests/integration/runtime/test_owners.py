@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import User
 from polyarch.inroot import get_owner
-from stepping import Stepper
+from tests.support.machine.engines import User
+from tests.support.machine.stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

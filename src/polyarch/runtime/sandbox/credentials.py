@@ -5,7 +5,8 @@ knows nothing of it: for that the processes stay what they are, root of their us
 
 What a process is has to be inherited by those that it forks, at once, and kept by exec. There is something that the
 kernel treats just so, which nothing has used since Linux 2.4 and which can be set from outside: the limit of
-file locks (RLIMIT_LOCKS). Its soft value is a number that stands for the credentials.
+file locks (RLIMIT_LOCKS). Its soft value is a number that stands for the credentials. Programs that set all limits
+(sudo does) are told that this one is set, and that there is none.
 
 Source: credentials(7), setresuid(2), setrlimit(2); sys_setuid and its kin in kernel/sys.c of Linux.
 """
@@ -92,6 +93,7 @@ class CredentialsTable:
                 for kind in ("uid", "gid")
             },
             "setgroups": self._set_groups,
+            **dict.fromkeys(("getrlimit", "ugetrlimit", "setrlimit", "prlimit64"), _limit),
         }
         return {**found, **{f"{name}32": handler for name, handler in found.items()}}
 
@@ -196,6 +198,15 @@ def _set_files(before: Ids, wanted: list[int], is_root: bool) -> Ids:
     number = wanted[0]
     may = number >= 0 and (is_root or number in before)
     return before._replace(files=number) if may else before
+
+
+def _limit(call: Call) -> int:
+    """Answer those who ask for our limit, or want to set it: there is none, and none is kept."""
+    old = {"prlimit64": 3, "setrlimit": -1}.get(call.name, 1)
+    if old >= 0 and call.arguments[old]:
+        is_short = call.name != "prlimit64" and call.machine in {"i386", "arm", "s390"}
+        call.write(call.arguments[old], b"\xff" * (8 if is_short else 16))
+    return 0
 
 
 def _limits(call: Call) -> tuple[int, int]:
