@@ -84,7 +84,11 @@ class EngineChecks:
         return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
 
     def _runtime(self, spawner: Spawner, store: Store) -> Check:
-        host = find_host(rootless=self.namespaces.rootless, mapped_ids=self.namespaces.mapped_ids)
+        host = find_host(
+            rootless=self.namespaces.rootless,
+            mapped_ids=self.namespaces.mapped_ids,
+            refused=str(self.namespaces.refused or ""),
+        )
         try:
             runtime = choose_runtime(
                 self.environ.get("POLYARCH_RUNTIME"),

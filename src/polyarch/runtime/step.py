@@ -144,6 +144,8 @@ class Host:
     """Whether only the unified hierarchy of cgroups is there."""
     capabilities: int = (1 << len(CAPABILITIES)) - 1
     """What an insecure step can be given."""
+    refused: str = ""
+    """Why there are no namespaces, neither the engine's nor any for steps; empty if there are."""
 
     @property
     def has_one_id(self) -> bool:

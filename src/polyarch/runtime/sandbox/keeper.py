@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.userns import end_orphans, namespace_trouble
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
@@ -75,6 +75,9 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
+        if plan.get("chroot"):
+            # No PID namespace ends what the step leaves behind: it becomes ours.
+            syscalls.set_child_subreaper()
         alive, _hold_open = os.pipe()
         report, reporter = os.pipe()
         step = syscalls.fork_bare()
@@ -86,6 +89,8 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
             os.close(fd)
         refused = read_report(report)
         status = _wait(step, channel)
+        if plan.get("chroot"):
+            end_orphans()
     return refused, status
 
 
