@@ -74,6 +74,7 @@ def open_programs(
         rootless=namespaces.rootless,
         mapped_ids=namespaces.mapped_ids,
         refused=str(namespaces.refused or ""),
+        covered=not namespaces.pid_namespace,
     )
     facts = Facts(store.root)
     foreign = ForeignSteps(

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch.inroot import get_node, get_owner
+from polyarch.inroot import as_root, get_node, get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -268,7 +268,8 @@ class _LayerWriter:
         first: str | None,
         descriptor: int | None = None,
     ) -> Entry:
-        mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
+        mode, device = status.st_mode, status.st_rdev
+        uid, gid = as_root(status)
         xattrs = NO_XATTRS
         # Most files have no attributes, and asking for each one that isn't there costs an exception.
         if _has_xattrs(source if descriptor is None else descriptor):

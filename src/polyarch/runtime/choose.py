@@ -31,10 +31,10 @@ _DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian has runc, and an ordinary user's PATH has not."""
 
 
-def find_host(*, rootless: bool, mapped_ids: int, refused: str = "") -> Host:
+def find_host(*, rootless: bool, mapped_ids: int, refused: str = "", covered: bool = False) -> Host:
     """Look at what the engine's surroundings allow. To be called in the engine.
 
-    `refused` is why it has no namespaces, if it has none.
+    `refused` is why it has no namespaces, if it has none; `covered` says that parts of /proc are covered.
     """
     effective, _, _ = capget()
     return Host(
@@ -43,6 +43,7 @@ def find_host(*, rootless: bool, mapped_ids: int, refused: str = "") -> Host:
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
         capabilities=effective,
         refused=refused,
+        is_covered=covered,
     )
 
 
@@ -80,6 +81,8 @@ def choose_runtime(
         if not trouble:
             return runtime
         tried.append(f"{name}: {trouble}")
+    if host.is_covered and names is _NAMES and not os.geteuid():
+        return _chroot(host, spawner)
     raise NoRuntime(
         "no container runtime works here (" + "; ".join(tried) + ")",
         hint=_fix(prefer),

@@ -97,7 +97,7 @@ class ForeignSteps:
         self._registered: set[str] = set()
         self._holders: dict[str, Holder] = {}
         self._handlers = -1
-        self._forbidden: NamespaceForbidden | None = None
+        self._forbidden = NamespaceForbidden(host.refused) if host.refused else None
 
     def close(self) -> None:
         """End the holder, or take the handlers back."""
