@@ -32,11 +32,11 @@ def find_place(
             )
         text = "no namespaces and no chroot: all but RUN works"
         return Check(name=title, grade=Grade.WARN, text=text, fix=fix)
-    if not namespaces.pid_namespace and changes_root:
+    if not namespaces.pid_namespace:
         return Check(
             name=title,
             grade=Grade.WARN,
-            text="root of a container that covers parts of /proc: steps are run by chroot, which keeps them from nothing",
+            text="a container that covers parts of /proc: steps see its processes, and aren't kept from them",
             fix="start the container with: --security-opt systempaths=unconfined",
         )
     if not namespaces.rootless:

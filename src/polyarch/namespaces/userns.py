@@ -473,7 +473,7 @@ def forbidden(error: OSError, root: str = "") -> NamespaceForbidden:
         return NamespaceForbidden(
             message,
             hint="a seccomp filter is in force, most likely that of a surrounding container; "
-            "start that with: --security-opt seccomp=unconfined --security-opt systempaths=unconfined",
+            "start that with: --security-opt seccomp=unconfined",
         )
     return NamespaceForbidden(
         message, hint="see whether this works, and what it says: unshare --user --mount true"

@@ -81,8 +81,6 @@ def choose_runtime(
         if not trouble:
             return runtime
         tried.append(f"{name}: {trouble}")
-    if host.is_covered and names is _NAMES and not os.geteuid():
-        return _chroot(host, spawner)
     raise NoRuntime(
         "no container runtime works here (" + "; ".join(tried) + ")",
         hint=_fix(prefer),

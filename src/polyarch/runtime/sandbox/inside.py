@@ -85,7 +85,8 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         # the root has opened before its working directory is.
         close_all_but(0, 1, 2, *lines.descriptors())
         if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
-            syscalls.sethostname(config["hostname"])
+            with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
+                syscalls.sethostname(config["hostname"])
         if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
             _raise_loopback()
         if plan.get("chroot"):

@@ -75,7 +75,8 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
-        if plan.get("chroot"):
+        is_alone = any(each["type"] == "pid" for each in plan["config"]["linux"]["namespaces"])
+        if not is_alone:
             # No PID namespace ends what the step leaves behind: it becomes ours.
             syscalls.set_child_subreaper()
         alive, _hold_open = os.pipe()
@@ -89,7 +90,7 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
             os.close(fd)
         refused = read_report(report)
         status = _wait(step, channel)
-        if plan.get("chroot"):
+        if not is_alone:
             end_orphans()
     return refused, status
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from polyarch.progress import CancelToken
 from polyarch.record import replace
@@ -73,7 +74,7 @@ class Sandbox:
             make_cgroup(step, self._host) as cgroup,
             self._device_group(step, cgroup) as group,
         ):
-            is_kept = bool(step.user_namespace) or self._host.has_one_id
+            is_kept = bool(step.user_namespace) or self._host.has_one_id or self._host.is_covered
             start = Start(
                 plan=self._plan(step, cgroup, group, talk), cgroup=group.opened, is_kept=is_kept
             )
@@ -105,6 +106,8 @@ class Sandbox:
             if mount["type"] == "cgroup":
                 # The older hierarchies have no namespace here: the step sees none of them.
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
+        if self._host.is_covered:
+            _share_processes(config)
         handed = self._handed(step, group)
         if self._host.has_one_id:
             config["process"]["user"]["additionalGids"] = list(step.groups)
@@ -138,3 +141,12 @@ class Sandbox:
         if step.user_namespace and not (step.insecure or group.trouble):
             return Handed.NODES
         return None
+
+
+def _share_processes(config: dict[str, Any]) -> None:
+    """Have a step in a container see that one's processes: what is covered of /proc the kernel shows to nobody."""
+    linux = config["linux"]
+    linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "pid"]
+    for mount in config["mounts"]:
+        if mount["destination"] == "/proc":
+            mount.update(type="none", source="/proc", options=["rbind", *mount["options"]])
