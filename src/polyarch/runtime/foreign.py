@@ -29,6 +29,7 @@ from polyarch.record import frozen
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host
+from polyarch.twins.sets import TwinSet
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
 
@@ -106,8 +107,12 @@ class ForeignSteps:
         for holder in self._holders.values():
             holder.close()
 
-    def prepare(self, platform: Platform) -> Emulation:
-        """Return what a step for `platform` needs. Raises NoEmulator if it can't run here."""
+    def prepare(self, platform: Platform, twins: Sequence[TwinSet] = ()) -> Emulation:
+        """Return what a step for `platform` needs. Raises NoEmulator if it can't run here.
+
+        With `twins`, the programs of these sets run natively; of two that know a program the later one counts.
+        """
+        del twins  # sets can't be made yet
         if self._is_native(platform.architecture):
             return Emulation()
         emulator = self._find(platform.architecture) if platform.os == "linux" else None
