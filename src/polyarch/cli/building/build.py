@@ -14,7 +14,7 @@ from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import left_out
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
-from polyarch.cli.building.settings import ignores_attestations, jobs_of
+from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
@@ -97,10 +97,12 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     ignores = ignores_attestations(chosen.node)
     for line in left_out(asked, context.environ, ignores_attestations=ignores):
         context.warn(line)
+    settings: dict[str, object] = {}
     if not options.given("jobs"):
-        asked = replace(
-            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
-        )
+        settings["jobs"] = jobs_of(chosen.node, context.environ)
+    if not asked.request.emulation:
+        settings["emulation"] = emulation_of(chosen.node, context.environ)
+    asked = replace(asked, request=replace(asked.request, **settings))
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     return asked

@@ -162,6 +162,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         ssh_keys=keys,
         annotations=_annotations(options.values("annotation")),
         jobs=options.number("jobs"),
+        emulation=options.text("emulation"),
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if not allowed.local_delete:
