@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import Gate
 from polyarch.engine.lazy import LazyPrograms
@@ -25,6 +26,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.registry.transport import Transport, open_transport
+from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
@@ -63,11 +65,12 @@ class Sources:
 
 @frozen
 class Built:
-    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did."""
 
     results: tuple[Result, ...]
     report: SolveReport
     explanations: tuple[Explanation, ...]
+    emulated: tuple[EmulatedStep, ...] = ()
 
 
 @frozen
@@ -146,41 +149,45 @@ class Engine:
         `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
         """
         images = sources.images
+        with LateEmulatedSteps(request, self.environ, self.programs, images) as emulated:
 
-        def steps() -> StepRunner:
-            return self.programs.get().step_runner(
-                self.store, self.snapshotter, sources.remote.secrets, images.sink
+            def steps() -> StepRunner:
+                return self.programs.get().step_runner(images, sources.remote.secrets, emulated.get)
+
+            worker = Worker(
+                snapshotter=self.snapshotter,
+                images=images,
+                steps=steps,
+                contexts=sources.contexts,
+                remote=sources.remote,
+                is_native=self.is_native,
+                place=self.store.root,
+                copies=self.store.copies,
             )
-
-        worker = Worker(
-            snapshotter=self.snapshotter,
-            images=images,
-            steps=steps,
-            contexts=sources.contexts,
-            remote=sources.remote,
-            is_native=self.is_native,
-            place=self.store.root,
-            copies=self.store.copies,
-        )
-        records = Records(self.store.database)
-        seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
-        explaining = Explaining(explain or Explain(), request, seen)
-        solver: Solver[Result] = Solver(
-            worker,
-            records,
-            self.store.locks,
-            limits=SlotLimits(jobs=request.jobs),
-            sink=images.sink,
-        )
-        solver.observer = explaining
-        solver.gate = Gate(
-            graph,
-            is_native=self.is_native,
-            foreign=lambda: self.programs.get().foreign,
-            knows=records.knows,
-        )
-        solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+            records = Records(self.store.database)
+            seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
+            explaining = Explaining(explain or Explain(), request, seen)
+            solver: Solver[Result] = Solver(
+                worker,
+                records,
+                self.store.locks,
+                limits=SlotLimits(jobs=request.jobs),
+                sink=images.sink,
+            )
+            solver.observer = explaining
+            solver.gate = Gate(
+                graph,
+                is_native=self.is_native,
+                foreign=lambda: self.programs.get().foreign,
+                knows=records.knows,
+            )
+            solved = solver.solve(graph, cancel)
+            return Built(
+                results=solved.results,
+                report=solved.report,
+                explanations=explaining.solved(),
+                emulated=emulated.checked(),
+            )
 
 
 @contextmanager
