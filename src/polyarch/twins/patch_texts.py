@@ -20,6 +20,7 @@ __all__ = ["replace_path", "replace_texts", "without_run_path"]
 
 _EXECUTE = 1
 _LEA = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
+_PRINTABLE = b"\n\t" + bytes(range(0x20, 0x7F))
 _LEA_SIZE = 7
 _RELATIVE = 8
 """R_X86_64_RELATIVE: a pointer of the program's own."""
@@ -62,7 +63,8 @@ def replace_texts(extended: Extended, texts: Mapping[bytes, bytes]) -> None:
             kept = [found.start() for found in re.finditer(_pointer(address), data)]
             for at in kept:
                 extended.write(at, _pointer(added, is_pattern=False))
-            if data[each.start() - 1] == 0 and not sites and not kept:
+            is_whole = data[each.start() - 1] not in _PRINTABLE
+            if is_whole and not sites and not kept:
                 _overwrite(extended, each.start(), (old, new))
 
 

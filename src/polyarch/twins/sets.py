@@ -39,16 +39,19 @@ from polyarch.twins.patch import (
     patch_program,
 )
 from polyarch.twins.patch_entry import ID_SIZE, Known
+from polyarch.twins.places import (
+    CACHE,
+    EMULATOR,
+    LIBRARIES,
+    LOADER,
+    MOUNTED,
+    MUSL_PATH,
+    TREE,
+)
 from polyarch.twins.rings import SIBLING_PRIORITY
 
-__all__ = ["EMULATOR", "MOUNTED", "TREE", "NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
+__all__ = ["NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
 
-MOUNTED = "/dev/.pa"
-"""Where a step sees the directory of all sets."""
-TREE, EMULATOR = "root", "q"
-"""What is in a set: the tree of twins, and the emulator, which is put there before a step."""
-
-_LOADER, _LIBRARIES, _CACHE, _MUSL_PATH = "l/ld", "lib", "c", "etc/ld-musl-x86_64.path"
 _DOCUMENT = "twins.json"
 _LIBC = "libc.so.6"
 _FORMAT = 1
@@ -148,8 +151,8 @@ class _Set:
         self._files: dict[str, bytes] = {}
         self._top = f"{MOUNTED}/{number}"
         self._around = Surroundings(
-            loader=f"{self._top}/{_LOADER}",
-            cache=f"{self._top}/{_CACHE}",
+            loader=f"{self._top}/{LOADER}",
+            cache=f"{self._top}/{CACHE}",
             emulator=f"{self._top}/{EMULATOR}",
             machine=machine,
         )
@@ -200,7 +203,7 @@ class _Set:
         if _LIBC in libraries:
             libraries |= natives.closure(service_modules(self._roots.foreign))
         loader = read_elf_in(self._roots.native, loaders.pop())
-        self._files[_LOADER] = patch_loader(loader.data, self._around)
+        self._files[LOADER] = patch_loader(loader.data, self._around)
         places = {}
         for name, library in libraries.items():
             self._roots.check_version(library.path)
@@ -209,10 +212,10 @@ class _Set:
             is_libc = name == _LIBC
             data = library.file.data
             patched = patch_libc(data, self._around) if is_libc else patch_library(data)
-            self._files[f"{_LIBRARIES}/{name}"] = patched
-            places[name] = f"{self._top}/{_LIBRARIES}/{name}"
-        self._files[_CACHE] = loader_cache(places)
-        self._files[_MUSL_PATH] = f"{self._top}/{_LIBRARIES}\n".encode()
+            self._files[f"{LIBRARIES}/{name}"] = patched
+            places[name] = f"{self._top}/{LIBRARIES}/{name}"
+        self._files[CACHE] = loader_cache(places)
+        self._files[MUSL_PATH] = f"{self._top}/{LIBRARIES}\n".encode()
 
     def write(self, directory: Path) -> None:
         """Write everything to a new directory. Raises OSError."""

@@ -17,9 +17,12 @@ from polyarch.twins.elffile import ElfFile
 
 __all__ = ["foreign_texts"]
 
-_NATIVE = re.compile(rb"(?<=\0)[\n\t -~]*(?:x86[-_]64|amd64)[\n\t -~]*(?=\0)")
+_NATIVE = re.compile(rb"x86[-_]64|amd64")
+_BEFORE, _AFTER = re.compile(rb"[\n\t -~]*\Z"), re.compile(rb"[\n\t -~]*")
+_LONGEST = 512
+"""Bytes of a text before and after the machine's name; a longer one can't be replaced, and needn't be."""
 _SYSTEM = b"linux-gnu"
-_TRIPLET = re.compile(rb"(?<=\0)([a-z0-9_]+)-[a-z]+-(linux-[a-z]+)(?=\0)")
+_TRIPLET = re.compile(rb"(?<![ -~])([a-z0-9_]+)-[a-z]+-(linux-[a-z]+)(?=\0)")
 _WORDS: tuple[tuple[bytes, bytes], ...] = (
     (rb"x86_64-(?:pc|unknown|alpine)-linux-(?:gnu|musl)", rb"[a-z0-9_]+-[a-z]+-linux-[a-z]+"),
     (rb"x86_64-linux-gnu", rb"[a-z0-9_]+-linux-[a-z]+"),
@@ -68,13 +71,16 @@ def foreign_texts(native: ElfFile, foreign: ElfFile, platform: Platform) -> dict
 
 def _texts(native: ElfFile) -> Iterator[bytes]:
     start, end = native.names
+    data = native.data
     for segment in native.of_kind(PT_LOAD):
-        for each in _NATIVE.finditer(
-            native.data, segment.offset, segment.offset + segment.size + 1
-        ):
+        for each in _NATIVE.finditer(data, segment.offset, segment.offset + segment.size):
+            before = _BEFORE.findall(data[max(0, each.start() - _LONGEST) : each.start()])[0]
+            after = _AFTER.findall(data, each.end(), each.end() + _LONGEST)[0]
+            text = before + each[0] + after
+            is_whole = data[each.end() + len(after)] == 0
             is_name = start <= each.start() < end
-            if not is_name and each[0] != native.interpreter.encode():
-                yield each[0]
+            if is_whole and not is_name and text != native.interpreter.encode():
+                yield text
 
 
 def _loaded(file: ElfFile) -> bytes:
@@ -92,7 +98,7 @@ def _counterpart(text: bytes, theirs: bytes, platform: Platform) -> bytes:
         pattern += re.escape(text[start : each.start()]) + words[(each.lastindex or 1) - 1][1]
         start = each.end()
     pattern += re.escape(text[start:])
-    found = set(re.findall(rb"(?<=\0)" + pattern + rb"(?=\0)", theirs))
+    found = set(re.findall(rb"(?<![\n\t -~])" + pattern + rb"(?=\0)", theirs))
     if len(found) != 1:
         raise MachineError(f"it names the machine: {text.decode()!r}")
     return bytes(found.pop())
