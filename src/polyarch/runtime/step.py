@@ -118,7 +118,7 @@ class Step:
     resources: Resources = field(default_factory=Resources)
     user_namespace: str = ""
     twins: Path | None = None
-    """The directory of sets of native twins that the step sees at `polyarch.twins.sets.MOUNTED`."""
+    """The directory of sets of native twins that the step sees at `polyarch.twins.places.MOUNTED`."""
 
     @property
     def insecure(self) -> bool:

@@ -32,6 +32,7 @@ from polyarch.runtime.sandbox.first import (
 from polyarch.runtime.sandbox.mounting import make_nodes
 from polyarch.runtime.sandbox.nodes import keep_making
 from polyarch.runtime.sandbox.plan import Waited, answer, receive_plan, wait_for
+from polyarch.twins.registration import register_twins
 
 __all__ = ["keep"]
 
@@ -132,7 +133,8 @@ def _join_user_namespace(config: Json) -> None:
     """Join the user namespace that is given; those that are made later belong to it."""
     for each in config["linux"]["namespaces"]:
         if each["type"] == "user":
-            _make_devices(config["linux"]["devices"])
+            if syscalls.in_initial_user_namespace():
+                _make_devices(config["linux"]["devices"])
             fd = os.open(each["path"], os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(fd, syscalls.CLONE_NEWUSER)
             os.close(fd)
@@ -164,9 +166,9 @@ def _hold(plan: Json, channel: socket.socket) -> None:
     if os.read(ready, 1):
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/self/{name}", encoding="ascii") as file:
-                count = sum(int(line.split()[2]) for line in file)
+                ranges = [line.split() for line in file]
             with open(f"/proc/{sleeper}/{name}", "w", encoding="ascii") as file:
-                file.write(f"0 0 {count}")
+                file.write("".join(f"{first} {first} {count}\n" for first, _, count in ranges))
         os.write(mapped_writer, b"+")
     _wait(sleeper, channel)
 
@@ -182,7 +184,8 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
             os._exit(1)
         os.write(ready, b"+")
         os.read(mapped, 1)
-        register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        lines = ((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        register_twins(register_private(lines), plan["twins"])
         told = {"pid": os.getpid()}
     except OSError as error:
         told = {"refused": f"a user namespace can't be made: {namespace_trouble(error)}"}

@@ -31,7 +31,11 @@ class Choice:
 
 def headers_of(sets: tuple[ImageSet, ...]) -> Headers:
     """Return how the programs that have twins begin, with the digests of the whole programs."""
-    return {twin.header: twin.digest for each in sets for twin in each.twins.twins}
+    found: dict[bytes, set[str]] = {}
+    for each in sets:
+        for twin in each.twins.twins:
+            found.setdefault(twin.header, set()).add(twin.digest)
+    return found
 
 
 @frozen

@@ -19,7 +19,7 @@ import io
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from polyarch.pattern import pattern
@@ -30,7 +30,7 @@ from polyarch.worker.emulated.packages import Packages, is_database
 __all__ = ["HEADER_SIZE", "Finding", "Headers", "find_native", "find_unlike"]
 
 HEADER_SIZE = 256
-"""Bytes by which the kernel can tell programs apart."""
+"""Bytes by which the kernel tells programs apart, as far as they have so many."""
 _ELF = b"\x7fELF"
 _ARCHIVE = b"!<arch>\n"
 _X86_64 = 62
@@ -52,8 +52,8 @@ class Finding:
         return f"{self.path} {self.what}"
 
 
-Headers = Mapping[bytes, str]
-"""The beginnings of programs that have twins, and the digests of the whole programs."""
+Headers = Mapping[bytes, Collection[str]]
+"""The beginnings of programs that have twins, and the digests of the whole programs, in hexadecimal."""
 
 
 def find_native(changes: Path, headers: Headers) -> Finding | None:
@@ -140,9 +140,8 @@ def _contains(file: io.BufferedReader, what: re.Pattern[bytes]) -> bool:
 
 
 def _is_unlike(path: Path, start: bytes, headers: Headers) -> bool:
-    digests = [digest for header, digest in headers.items() if start.startswith(header)]
-    if not digests:
+    digests = headers.get(start)
+    if digests is None:
         return False
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    return all(digest.removeprefix("sha256:") != found for digest in digests)
+        return hashlib.file_digest(file, "sha256").hexdigest() not in digests

@@ -144,6 +144,7 @@ class EmulatedSteps:
     def _with_twins(self, work: Work, attempts: Attempts, choice: Choice) -> Iterator[Attempt]:
         twins = [each.twins for each in choice.sets]
         emulation = self._foreign.prepare(work.op.platform, twins)
+        # The emulator was put into the sets by that: before they are put together.
         with (
             self._chooser.sets.directory(choice.sets) as directory,
             attempts.attempt(work, emulation, directory) as tried,
