@@ -168,6 +168,10 @@ class ImageSource:
                 )
             )
 
+    def sibling(self, op: ImageOp, platform: Platform, cancel: CancelToken) -> ImageOp | None:
+        """Return what the index that `op` was chosen from has for another platform: see ImageResolver."""
+        return self.resolver(cancel, pull=False).sibling(op, platform)
+
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
         """Return what resolves names during one build; `pull` asks the registry in any case."""
         return ImageResolver(images=self, cancel=cancel, pull=pull)

@@ -3,8 +3,8 @@
 A set is a snapshot like a layer: it appears whole or not at all, it is leased by the builds that use it, counted
 by `du`, and collected when nobody has used it for as long as others. Its name follows from the manifests of both
 variants, so an image that moves on gets another set. In it is one directory, named by the set's number, which is
-part of the paths that twins have in them; several sets are put together as layers are. An empty snapshot says
-that there is nothing to be had of that pair.
+part of the paths that twins have in them; several sets are put together as layers are. A snapshot without one
+says that there is nothing to be had of that pair.
 
 The native variant is fetched and unpacked like any image, and goes its own way: the set doesn't need it any more.
 """
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from polyarch.digest import hex_of, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -24,21 +24,20 @@ from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import SnapshotRecord
-from polyarch.twins.sets import NoTwins, TwinSet, load_set, make_set
-from polyarch.worker.source_image import ImageSource
+from polyarch.store.store import Store
+from polyarch.twins.sets import FORMAT, NoTwins, TwinSet, load_set, make_set
 
-__all__ = ["ImageSet", "Pair", "TwinSets"]
+__all__ = ["ImageSet", "Pair", "TwinSets", "Variants"]
 
-_VERSION = "1"
-"""Of what a set is made of by the same pair: another one makes all sets anew."""
 _NUMBERS = 9999
 """As a path below which the loader's copy finds its cache it has to be no longer than /etc/ld.so.cache."""
 _HOST = "amd64"
 
 Maker = Callable[[Path, Path, Platform, Path, int], TwinSet | NoTwins]
+Loader = Callable[[Path], TwinSet | None]
 
 
 @frozen
@@ -51,7 +50,7 @@ class Pair:
     @property
     def snapshot(self) -> SnapshotID:
         """The name of the set's snapshot."""
-        parts = (_VERSION, self.foreign.digest, self.native.digest, str(self.foreign.platform))
+        parts = (f"{FORMAT}", self.foreign.digest, self.native.digest, str(self.foreign.platform))
         return SnapshotID(f"twins-{hex_of(sha256(' '.join(parts).encode()))}")
 
     @property
@@ -69,14 +68,41 @@ class ImageSet:
     twins: TwinSet
 
 
+class Variants(Protocol):
+    """Images for this machine and others, and where their layers go; `ImageSource` has them."""
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+
+    @property
+    def snapshotter(self) -> Snapshotter:
+        """Where layers are unpacked."""
+
+    def sibling(self, op: ImageOp, platform: Platform, cancel: CancelToken) -> ImageOp | None:
+        """Return the same image for another platform, if there is one."""
+
+    def missing_bytes(self, stack: LayerStack) -> int:
+        """Return the bytes that `ensure_unpacked` would have to fetch."""
+
+    def ensure_unpacked(self, stack: LayerStack, vertex: Vertex, cancel: CancelToken) -> None:
+        """Fetch and unpack what isn't here."""
+
+
 class TwinSets:
     """The sets of one build's base images; thread-safe. Fetching beside the steps ends with the block."""
 
     def __init__(
-        self, images: ImageSource, *, make: Maker = make_set, machine: Platform | None = None
+        self,
+        images: Variants,
+        *,
+        make: Maker = make_set,
+        load: Loader = load_set,
+        machine: Platform | None = None,
     ) -> None:
         self._images = images
         self._make = make
+        self._load_set = load
         self._machine = machine or host()
         self._lock = threading.Lock()
         self._pairs: dict[str, Pair | None] = {}
@@ -107,8 +133,7 @@ class TwinSets:
     def _find_pair(self, base: ImageOp, cancel: CancelToken) -> Pair | None:
         if self._machine.architecture != _HOST:
             return None
-        resolver = self._images.resolver(cancel, pull=False)
-        native = resolver.sibling(base, self._machine)
+        native = self._images.sibling(base, self._machine, cancel)
         return None if native is None else Pair(foreign=base, native=native)
 
     def is_made(self, pair: Pair) -> bool:
@@ -130,7 +155,7 @@ class TwinSets:
 
     def _load(self, pair: Pair) -> ImageSet | None:
         directory = self._images.snapshotter.path(pair.snapshot) / str(pair.number)
-        found = load_set(directory)
+        found = self._load_set(directory)
         if found is None:
             return None
         return ImageSet(snapshot=pair.snapshot, base=pair.foreign, twins=found)
@@ -181,9 +206,11 @@ class TwinSets:
                 snapshotter.view(foreign.snapshots) as one,
                 snapshotter.view(native.snapshots) as other,
             ):
-                self._make(
-                    one, other, pair.foreign.platform, directory / str(pair.number), pair.number
-                )
+                place = directory / str(pair.number)
+                made = self._make(one, other, pair.foreign.platform, place, pair.number)
+            if isinstance(made, NoTwins):
+                # For those who look: nothing reads it.
+                (directory / "reason").write_text(f"{made.reason}\n", errors="replace")
 
         snapshotter.unpack(pair.snapshot, fill, record)
 
