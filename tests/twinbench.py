@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from polyarch.digest import DiffID, sha256
@@ -11,13 +12,16 @@ from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
+from polyarch.record import replace
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.store import Store
 from polyarch.twins.sets import NoTwins, Twin, TwinSet
 from polyarch.worker.emulated.sets import TwinSets
+from polyarch.worker.exec import Work
+from polyarch.worker.tree import SourceTree
 
-__all__ = ["AMD64", "ARM64", "PROGRAM", "Images", "Sets", "image", "run_on"]
+__all__ = ["AMD64", "ARM64", "PROGRAM", "Images", "Sets", "image", "run_on", "work_of"]
 
 ARM64 = Platform(os="linux", architecture="arm64")
 AMD64 = Platform(os="linux", architecture="amd64")
@@ -52,6 +56,17 @@ def run_on(*bases: ImageOp, command: str = "make", security: str = "sandbox") ->
         security="insecure" if security == "insecure" else "sandbox",
     )
     return make_vertex(op, tuple(map(make_vertex, bases)), name=f"RUN {command}")
+
+
+def work_of(vertex: Vertex, stack: LayerStack, cancel: CancelToken) -> Work:
+    """Return the work of a step that reads none of its sources."""
+    return Work(vertex=vertex, stack=stack, sources=(), reading=_read, cancel=cancel)
+
+
+def _read(
+    result: LayerStack | SourceTree, vertex: Vertex, cancel: CancelToken
+) -> AbstractContextManager[SourceTree]:
+    raise AssertionError(result, vertex, cancel)  # nothing is read
 
 
 class Images:
@@ -94,6 +109,18 @@ class Sets(TwinSets):
         self.made = 0
         self.reason = reason
         super().__init__(images, make=self._make_set, load=self._load_set, machine=AMD64)
+
+    def wait(self) -> None:
+        """Wait for what is made beside the steps."""
+        for thread in self._beside.values():
+            thread.join()
+
+    def renumber(self, number: int) -> None:
+        """Give all sets that are known one number."""
+        self._known = {
+            snapshot: found and replace(found, twins=replace(found.twins, number=number))
+            for snapshot, found in self._known.items()
+        }
 
     def _make_set(
         self, foreign: Path, native: Path, platform: Platform, directory: Path, number: int

@@ -256,4 +256,5 @@ def _receipt(step: EmulatedStep) -> str:
         return f"emulated throughout{cpu}"
     saved = step.saved_seconds
     spared = "" if saved is None else f", {saved:.1f}s less than emulated throughout"
-    return f"{step.natives} programs could run natively{cpu}{spared}"
+    programs = "program" if step.natives == 1 else "programs"
+    return f"{step.natives} {programs} could run natively{cpu}{spared}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -98,9 +97,7 @@ def test_what_is_made_beside_the_steps_is_found_by_later_ones(images: Images) ->
         before = sets.find(pair)
         sets.begin(pair, VERTEX)
         sets.begin(pair, VERTEX)
-        for thread in threading.enumerate():
-            if thread.name == "twins":
-                thread.join()
+        sets.wait()
         found = sets.find(pair)
 
     assert before is None
