@@ -46,6 +46,7 @@ from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
+    from polyarch.caches.importing import Imported
     from polyarch.worker.exec import StepRunner
 
 __all__ = ["Built", "Engine", "Sources", "engine_at"]
@@ -143,51 +144,55 @@ class Engine:
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
+        imported: Imported | None = None,
     ) -> Built:
         """Compute the results of the graph's targets, as `request` says how.
 
-        `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
+        `explain` says who else is to hear why steps ran; `imported` are records of caches. Raises what the
+        first step to fail raises.
         """
         images = sources.images
-        with LateEmulatedSteps(request, self.environ, self.programs, images) as emulated:
+        emulated = LateEmulatedSteps(request, self.environ, self.programs, images)
 
-            def steps() -> StepRunner:
-                return self.programs.get().step_runner(images, sources.remote.secrets, emulated.get)
+        def steps() -> StepRunner:
+            return self.programs.get().step_runner(images, sources.remote.secrets, emulated.get)
 
-            worker = Worker(
-                snapshotter=self.snapshotter,
-                images=images,
-                steps=steps,
-                contexts=sources.contexts,
-                remote=sources.remote,
-                is_native=self.is_native,
-                place=self.store.root,
-                copies=self.store.copies,
-            )
-            records = Records(self.store.database)
-            seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
-            explaining = Explaining(explain or Explain(), request, seen)
-            solver: Solver[Result] = Solver(
-                worker,
-                records,
-                self.store.locks,
-                limits=SlotLimits(jobs=request.jobs),
-                sink=images.sink,
-            )
-            solver.observer = explaining
-            solver.gate = Gate(
-                graph,
-                is_native=self.is_native,
-                foreign=lambda: self.programs.get().foreign,
-                knows=records.knows,
-            )
+        worker = Worker(
+            snapshotter=self.snapshotter,
+            images=images,
+            steps=steps,
+            contexts=sources.contexts,
+            remote=sources.remote,
+            is_native=self.is_native,
+            place=self.store.root,
+            copies=self.store.copies,
+            imported_places=imported.places if imported else {},
+        )
+        records = Records(self.store.database, imported=imported.records if imported else {})
+        seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
+        explaining = Explaining(explain or Explain(), request, seen)
+        solver: Solver[Result] = Solver(
+            worker,
+            records,
+            self.store.locks,
+            limits=SlotLimits(jobs=request.jobs),
+            sink=images.sink,
+        )
+        solver.observer = explaining
+        solver.gate = Gate(
+            graph,
+            is_native=self.is_native,
+            foreign=lambda: self.programs.get().foreign,
+            knows=records.knows,
+        )
+        with emulated:
             solved = solver.solve(graph, cancel)
-            return Built(
-                results=solved.results,
-                report=solved.report,
-                explanations=explaining.solved(),
-                emulated=emulated.checked(),
-            )
+        return Built(
+            results=solved.results,
+            report=solved.report,
+            explanations=explaining.solved(),
+            emulated=emulated.checked(),
+        )
 
 
 @contextmanager

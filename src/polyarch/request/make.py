@@ -14,6 +14,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
+from polyarch.request.caches import check_caches
 from polyarch.request.emulation import read_emulation
 from polyarch.request.files import Files, split_contexts
 from polyarch.request.limits import Resources
@@ -47,6 +48,8 @@ def make_request(
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(several(options.get("tags", ())))
     directories, files = split_contexts({**options.get("build_contexts", {}), "": context})
+    caches = tuple(options.get("cache_from", ())), tuple(options.get("cache_to", ()))
+    check_caches(*caches)
     network = _network(options.get("network", ""))
     allowed = several(options.get("allow", ()))
     if network == "host":
@@ -80,6 +83,8 @@ def make_request(
         jobs=options.get("jobs", 0),
         emulation=_emulation(options.get("emulation", "")),
         mask_secrets=options.get("mask_secrets", True),
+        cache_from=caches[0],
+        cache_to=caches[1],
     )
 
 

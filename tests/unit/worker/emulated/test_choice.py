@@ -16,7 +16,7 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.store.emulated import EmulatedRun, EmulatedRuns, EmulatedStepKey
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.worker.emulated.choice import Choice, Chooser
-from twinbench import AMD64, PROGRAM, Images, Sets, image, run_on, work_of
+from tests.support.fakes.twins import AMD64, PROGRAM, Images, Sets, image, run_on, work_of
 
 DEBIAN, ALPINE = image("debian"), image("alpine")
 KEY = EmulatedStepKey(step="make", base="debian", platform="linux/arm64")

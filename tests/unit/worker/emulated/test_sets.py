@@ -12,7 +12,7 @@ from polyarch.store.gc import collect
 from polyarch.store.policy import Policy
 from polyarch.store.usage import usage
 from polyarch.worker.emulated.sets import ImageSet, Pair
-from twinbench import AMD64, ARM64, Images, Sets, image, run_on
+from tests.support.fakes.twins import AMD64, ARM64, Images, Sets, image, run_on
 
 DEBIAN, NATIVE = image("debian"), image("debian", AMD64)
 VERTEX = run_on(DEBIAN)

@@ -23,7 +23,7 @@ from polyarch.twins.sets import TwinSet
 from polyarch.worker.emulated.choice import Chooser
 from polyarch.worker.emulated.steps import EmulatedSteps
 from polyarch.worker.exec import Attempt, Work
-from twinbench import AMD64, Images, Sets, image, run_on, work_of
+from tests.support.fakes.twins import AMD64, Images, Sets, image, run_on, work_of
 
 DEBIAN = image("debian")
 NATIVE_PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(300)
