@@ -27,9 +27,10 @@ from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
-from polyarch.record import frozen, replace
+from polyarch.record import asdict, frozen, replace
 
 if TYPE_CHECKING:
+    from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -175,9 +176,17 @@ def metadata(result: BuildResult, reference: str) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.emulated:
+        found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
     if result.names:
         found["image.name"] = ",".join(result.names)
     return found
+
+
+def _emulated(step: EmulatedStep) -> dict[str, object]:
+    """Return what the metadata file says of an emulated step; what isn't known is left out."""
+    fields = {**asdict(step), "saved_seconds": step.saved_seconds}
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 def _build_id() -> str:

@@ -28,7 +28,7 @@ from typing import Protocol
 from polyarch.errors import StepFailed
 from polyarch.platforms import Platform
 from polyarch.progress import Sink, StatusEvent
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.request.emulated import EmulatedStep
 from polyarch.request.emulation import EmulationMode
 from polyarch.runtime.foreign import Emulation
@@ -64,6 +64,14 @@ class Foreign(Protocol):
 
     def prepare(self, platform: Platform, twins: Sequence[TwinSet] = ()) -> Emulation:
         """Return what a step for `platform` needs."""
+
+
+@frozen
+class _Twinned:
+    """The sets of a step, and the emulation that knows them."""
+
+    choice: Choice
+    emulation: Emulation
 
 
 class EmulatedSteps:
@@ -119,16 +127,22 @@ class EmulatedSteps:
             if choice.reason:
                 self._remark(work, f"without native programs: {choice.reason}")
             return self._strict(work, attempts, key, known)
+        twins = [each.twins for each in choice.sets]
+        twinned = _Twinned(choice=choice, emulation=self._foreign.prepare(work.op.platform, twins))
+        if twinned.emulation.twins is None:
+            self._remark(work, "without native programs: this machine has no namespace for them")
+            return self._strict(work, attempts, key, known)
         if self._mode is EmulationMode.VERIFY:
-            return self._verified(work, attempts, key, choice)
-        return self._auto(work, attempts, key, choice)
+            return self._verified(work, attempts, key, twinned)
+        return self._auto(work, attempts, key, twinned)
 
     # How it runs.
 
     def _auto(
-        self, work: Work, attempts: Attempts, key: EmulatedStepKey, choice: Choice
+        self, work: Work, attempts: Attempts, key: EmulatedStepKey, twinned: _Twinned
     ) -> SnapshotID:
-        with self._with_twins(work, attempts, choice) as tried:
+        choice = twinned.choice
+        with self._with_twins(work, attempts, twinned) as tried:
             trouble = _trouble(tried, choice)
             if not trouble:
                 snapshot = tried.keep()
@@ -141,13 +155,11 @@ class EmulatedSteps:
         return self._strict(work, attempts, key, EmulatedRun(strict=trouble), again=trouble)
 
     @contextmanager
-    def _with_twins(self, work: Work, attempts: Attempts, choice: Choice) -> Iterator[Attempt]:
-        twins = [each.twins for each in choice.sets]
-        emulation = self._foreign.prepare(work.op.platform, twins)
-        # The emulator was put into the sets by that: before they are put together.
+    def _with_twins(self, work: Work, attempts: Attempts, twinned: _Twinned) -> Iterator[Attempt]:
+        # The emulator was put into the sets when the emulation was prepared: before they are put together.
         with (
-            self._chooser.sets.directory(choice.sets) as directory,
-            attempts.attempt(work, emulation, directory) as tried,
+            self._chooser.sets.directory(twinned.choice.sets) as directory,
+            attempts.attempt(work, twinned.emulation, directory) as tried,
         ):
             yield tried
 
@@ -167,11 +179,11 @@ class EmulatedSteps:
         return snapshot
 
     def _verified(
-        self, work: Work, attempts: Attempts, key: EmulatedStepKey, choice: Choice
+        self, work: Work, attempts: Attempts, key: EmulatedStepKey, twinned: _Twinned
     ) -> SnapshotID:
         """Run both ways, and strictly once more if the results differ; keep a strict one."""
         attempts.forget_caches(work)
-        with self._with_twins(work, attempts, choice) as tried:
+        with self._with_twins(work, attempts, twinned) as tried:
             status, natively = tried.ended.status, list_changes(tried.seal())
         attempts.forget_caches(work)
         strictly: Listing = {}

@@ -50,10 +50,13 @@ class Steps:
         self.images = images
         self.runs = {True: list(natively), False: list(strictly)}
         self.log: list[str] = []
+        self.has_namespaces = True
 
     def prepare(self, platform: Platform, twins: Sequence[TwinSet] = ()) -> Emulation:
         assert platform == DEBIAN.platform
-        return Emulation(how=RunsHow.EMULATOR, emulator="with" if twins else "without")
+        where = twins[0].directory.parent if twins and self.has_namespaces else None
+        emulator = "without" if where is None else "with"
+        return Emulation(how=RunsHow.EMULATOR, emulator=emulator, twins=where)
 
     @contextmanager
     def attempt(
@@ -85,12 +88,14 @@ class Bench:
         self.told: list[str] = []
         self.emulated: tuple[EmulatedStep, ...] = ()
         self.files: dict[str, bytes] = {}
+        self.has_namespaces = True
 
     def build(
         self, mode: EmulationMode, natively: Sequence[Run] = (), strictly: Sequence[Run] = ()
     ) -> list[str]:
         """Run the step; return how it ran, without what caches were emptied where there were none."""
         steps = Steps(self.images, natively, strictly)
+        steps.has_namespaces = self.has_namespaces
         self.told, self.emulated, self.files = [], (), {}
         runs = EmulatedRuns(self.images.store.database)
         with Sets(self.images) as sets:
@@ -191,6 +196,13 @@ def test_a_step_that_fails_both_ways_fails(bench: Bench) -> None:
 def test_a_step_that_can_not_start_is_not_tried_again(bench: Bench) -> None:
     with pytest.raises(StepFailed, match="status 1"):
         bench.build(EmulationMode.AUTO, [Run(files={}, status=1, refused="no such file")])
+
+
+def test_a_machine_without_namespaces_for_twins_emulates(bench: Bench) -> None:
+    bench.has_namespaces = False
+
+    assert bench.build(EmulationMode.AUTO, strictly=[writes()]) == ["without"]
+    assert bench.told[0] == "without native programs: this machine has no namespace for them"
 
 
 def test_verify_finds_nothing_where_both_are_the_same(bench: Bench) -> None:
