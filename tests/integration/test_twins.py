@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -109,9 +110,9 @@ def space(user: User, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def debian(user: User, roots: Mapping[str, Path], space: Path) -> Place:
-    directory = space / "debian"
-    directory.mkdir()
-    return place_of(user, directory, (roots["arm64"], roots["amd64"]), linux("arm64"))
+    return place_of(
+        user, Path(mkdtemp(dir=space)), (roots["arm64"], roots["amd64"]), linux("arm64")
+    )
 
 
 @pytest.fixture(scope="module", params=["arm64", "arm"])
@@ -119,10 +120,10 @@ def busybox(
     request: pytest.FixtureRequest, user: User, roots: Mapping[str, Path], space: Path
 ) -> Place:
     name: str = request.param
-    directory = space / f"busybox-{name}"
-    directory.mkdir()
     pair = (roots[f"busybox {name}"], roots["busybox amd64"])
-    return place_of(user, directory, pair, linux(name, "v7" if name == "arm" else ""))
+    return place_of(
+        user, Path(mkdtemp(dir=space)), pair, linux(name, "v7" if name == "arm" else "")
+    )
 
 
 def test_the_twin_runs_and_not_the_emulator(debian: Place) -> None:
