@@ -31,11 +31,12 @@ from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solver, SolveReport
 from polyarch.store.leases import Lease
+from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
@@ -162,7 +163,8 @@ class Engine:
             place=self.store.root,
             copies=self.store.copies,
         )
-        records = Records(self.store.database)
+        database = self.store.database
+        records = Records(database, Results(database, take_apart))
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 from polyarch.digest import Digest
 from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, Ingredients
+from polyarch.store.results import ResultDatabase, Results, take_over
 
-__all__ = ["Record", "RecordDatabase", "Records"]
+__all__ = ["Record", "Records"]
 
 # Use is noted to rank records for removal, for which minutes don't matter: an unchanged rebuild, again
 # and again, writes nothing.
@@ -37,6 +36,9 @@ CREATE TABLE IF NOT EXISTS records (
 ) WITHOUT ROWID
 """,
 )
+# Records of versions before this index weren't among the results.
+_BY_IDENTITY = "records_identity"
+_INDEX = (f"CREATE INDEX IF NOT EXISTS {_BY_IDENTITY} ON records (identity)",)
 _SELECT = """
 SELECT identity, result, step, explain, created, last_used, uses FROM records WHERE key = ?
 """
@@ -49,21 +51,6 @@ _INSERT = """
 INSERT OR REPLACE INTO records
 (key, identity, result, step, explain, created, last_used, uses) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-
-
-class RecordDatabase(Protocol):
-    """What is needed of a `polyarch.store.database.Database`; used from several threads at once."""
-
-    def ensure(self, schema: Sequence[str], /) -> None:
-        """Make the tables that these statements create, if they aren't there."""
-
-    def execute(
-        self, statement: str, values: Sequence[str | int | float] = (), /
-    ) -> Sequence[Sequence[object]]:
-        """Execute one statement and return its rows. Raises StoreError."""
-
-    def transaction(self) -> AbstractContextManager[object]:
-        """Return a context in which this thread's statements happen all or not at all."""
 
 
 @frozen
@@ -89,12 +76,20 @@ class Record:
 
 
 class Records:
-    """The records in one database. `clock` gives seconds since the epoch."""
+    """The records in one database, which `results` is in, too. `clock` gives seconds since the epoch."""
 
-    def __init__(self, database: RecordDatabase, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: ResultDatabase,
+        results: Results,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
+        self._results = results
         self._clock = clock
         database.ensure(_SCHEMA)
+        take_over(database, _BY_IDENTITY, _INDEX, self._add_results)
 
     def make(self, *, identity: str, result: str, step: str, ingredients: Ingredients) -> Record:
         """Return a record of a result that was computed just now; `save` writes it."""
@@ -121,6 +116,7 @@ class Records:
     def save(self, keys: Iterable[CacheKey], record: Record) -> None:
         """Write `record` under each of `keys`, in place of older ones, all or none."""
         with self._database.transaction():
+            self._results.add(record.result)
             for key in keys:
                 self._database.execute(
                     _INSERT,
@@ -151,10 +147,10 @@ class Records:
         """Remove every record of a result that turned out to be gone."""
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))
 
-    def forget_parts(self, parts: Iterable[str]) -> None:
-        """Remove every record whose result's text contains one of `parts`: snapshots that are gone."""
-        for part in parts:
-            self._database.execute("DELETE FROM records WHERE instr(result, ?) > 0", (part,))
+    def forget_all(self, identities: Iterable[str]) -> None:
+        """Remove every record of the results that have these identities."""
+        for identity in identities:
+            self._database.execute("DELETE FROM records WHERE identity = ?", (identity,))
 
     def touch(self, used: Mapping[CacheKey, Record]) -> None:
         """Note that records, as they were found, were used: in one transaction.
@@ -170,6 +166,10 @@ class Records:
                 self._database.execute(
                     "UPDATE records SET last_used = ?, uses = uses + 1 WHERE key = ?", (now, key)
                 )
+
+    def _add_results(self) -> None:
+        for result in self.results():
+            self._results.add(result)
 
 
 def _record(row: Sequence[object]) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
+from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree, make_records
 from polyarch.errors import (
     Cancelled,
     InternalError,
@@ -25,7 +25,6 @@ from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import CacheKey
-from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
 from polyarch.store.database import Database
@@ -39,7 +38,7 @@ class Site:
         self.database = MemoryDatabase()
         self.now = 1000.0
         self.runner = CountingRunner(contexts=dict(contexts))
-        self.records = Records(self.database, clock=lambda: self.now)
+        self.records = make_records(self.database, lambda: self.now)
         self.locks = ThreadLocks()
         self.events: list[Event] = []
         self.ended: list[str] = []
@@ -502,7 +501,7 @@ def test_builds_of_several_processes_share_one_store(tmp_path: Path, bench: Benc
 
     def build() -> None:
         database = Database(tmp_path / "records.db")
-        solver = Solver(runner, Records(database), Locks(tmp_path / "locks"))
+        solver = Solver(runner, make_records(database), Locks(tmp_path / "locks"))
         solver.solve(Graph(targets=(target,)), CancelToken())
         database.close()
 
@@ -580,7 +579,7 @@ def test_failing_to_note_use_fails_no_build(bench: Bench) -> None:
     site = Site()
     site.database.close()
     site.database = FullDatabase()
-    site.records = Records(site.database, clock=lambda: site.now)
+    site.records = make_records(site.database, lambda: site.now)
     target = bench.run("run", bench.scratch())
     site.solve(target)
     site.now += 1000
