@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.engine.explain import Explain, Explaining, Seen
-from polyarch.engine.gate import Gate
+from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.errors import StoreError
 from polyarch.exporter.export import Engines, is_for_engine
@@ -173,16 +173,19 @@ class Engine:
             self.store.locks,
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
+            observer=explaining,
+            gate=self._gate(graph, records),
         )
-        solver.observer = explaining
-        solver.gate = Gate(
+        solved = solver.solve(graph, cancel)
+        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+
+    def _gate(self, graph: Graph, records: Records) -> EmulatorGate:
+        return EmulatorGate(
             graph,
             is_native=self.is_native,
             foreign=lambda: self.programs.get().foreign,
             knows=records.knows,
         )
-        solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
 
 
 @contextmanager

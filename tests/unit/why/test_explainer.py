@@ -48,8 +48,8 @@ class Site:
         made = Explainer(
             graph, self.history, project, seen=self.seen, forced=forced or Forced(no_cache=True)
         )
-        solver: Solver[Tree] = Solver(self.runner, self.records, ThreadLocks())
-        solver.observer = Watcher(self, made)
+        watcher = Watcher(self, made)
+        solver: Solver[Tree] = Solver(self.runner, self.records, ThreadLocks(), observer=watcher)
         solver.solve(graph, CancelToken())
         return self.reasons()
 
