@@ -48,6 +48,7 @@ from polyarch.solver.runner import Locks, Runner
 from polyarch.solver.slots import SlotKind, SlotLimits, Slots
 from polyarch.solver.state import Machine
 from polyarch.solver.workers import Workers
+from polyarch.threads import caught
 
 __all__ = ["Outcome", "SolveReport", "Solved", "Solver"]
 
@@ -201,11 +202,13 @@ class _Solve(Generic[R]):
         self._take(event)
 
     def _work(self, command: Command, give_back: Callable[[], None]) -> None:
-        try:
-            event = self._hands.carry_out(command)
-        except BaseException as error:  # noqa: BLE001  (else the coordinator would wait for ever)
-            event = Failed(vertex=command.vertex, error=error)
-        self._answers.put((event, give_back))
+        def answer() -> None:
+            self._answers.put((self._hands.carry_out(command), give_back))
+
+        # Without an answer the coordinator would wait for ever.
+        error = caught(answer)
+        if error is not None:
+            self._answers.put((Failed(vertex=command.vertex, error=error), give_back))
 
     def _take(self, event: Event | Failed) -> None:
         if isinstance(event, Failed):
