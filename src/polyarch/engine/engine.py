@@ -12,8 +12,8 @@ from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.errors import StoreError
-from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.outputs import Engines, is_for_engine
 from polyarch.exporter.result import FileTree
 from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
@@ -85,10 +85,9 @@ class Engine:
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
         # Only steps that run are asked about.
-        from polyarch.emulation.facts import Facts  # noqa: PLC0415
-        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+        from polyarch.emulation import facts, probe  # noqa: PLC0415
 
-        return runs_natively(platform.architecture, Facts(self.store.root))
+        return probe.runs_natively(platform.architecture, facts.Facts(self.store.root))
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""

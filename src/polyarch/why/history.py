@@ -9,6 +9,7 @@ that it can be said that there was one.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,12 +17,13 @@ from contextlib import suppress
 from polyarch.digest import Digest, sha256
 from polyarch.record import asdict, frozen
 from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.values import is_address
 from polyarch.snapshot.stack import take_apart
 from polyarch.store.results import ResultDatabase, Results, take_over
 from polyarch.why.listing import FileMark, pack, unpack
-from polyarch.why.trace import Slot, Trace
+from polyarch.why.trace import Slot, Trace, scrubbed
 
-__all__ = ["Explained", "History", "Project", "TraceRow"]
+__all__ = ["Explained", "History", "Project", "TraceRow", "place_of"]
 
 MOST_TRACES = 4000
 GENERATIONS = 4
@@ -71,6 +73,15 @@ class Project:
         """Read what `to_text` wrote. Raises ValueError."""
         context, dockerfile = json.loads(text)
         return Project(context=context, dockerfile=dockerfile)
+
+
+def place_of(value: str) -> str:
+    """Return a build context or a Dockerfile as projects are told apart by it.
+
+    A directory or a file is its path, an address has lost the login that it may hold.
+    """
+    is_path = value not in {"", "-"} and not is_address(value)
+    return os.path.realpath(value) if is_path else scrubbed(value)
 
 
 @frozen
