@@ -62,7 +62,7 @@ class Stack:
 TakeApart = Callable[[str], Iterator[Stack]]
 """Yields the stack that a result's text stands for, the one below it, and so on down to the last part.
 
-Nothing for a text that can't be read. Equal stacks have equal identities, and a record has that of its result.
+Nothing for a text that can't be read. Equal stacks have equal identities.
 """
 
 

@@ -210,11 +210,11 @@ class History:
         self._database.execute("INSERT INTO traces_2 SELECT *, '' FROM traces_1")
         # They are up to 64 MB: a version that is older begins anew.
         self._database.execute("DROP TABLE traces_1")
-        rows = self._database.execute("SELECT DISTINCT result FROM traces_2 WHERE result != ''")
-        for (result,) in rows:
-            identity = self._results.add(str(result))
+        rows = self._database.execute("SELECT rowid, result FROM traces_2 WHERE result != ''")
+        for row, result in rows:
             self._database.execute(
-                "UPDATE traces_2 SET identity = ? WHERE result = ?", (identity, str(result))
+                "UPDATE traces_2 SET identity = ? WHERE rowid = ?",
+                (self._results.add(str(result)), int(str(row))),
             )
 
     # --- explanations ---

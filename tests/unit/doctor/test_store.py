@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes import make_records
 from polyarch.digest import sha256
 from polyarch.doctor.check import Grade
 from polyarch.doctor.store import look_at_store
 from polyarch.errors import StoreError
 from polyarch.solver.key import CacheKey, Ingredients
 from polyarch.store.store import Store
+from tests.support.fakes.solving import make_records
 
 
 @pytest.fixture

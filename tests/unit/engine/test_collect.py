@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fakes import make_records
 from polyarch.digest import sha256
 from polyarch.engine.collect import prune
 from polyarch.snapshot.snapshotter import SnapshotID
@@ -13,6 +12,7 @@ from polyarch.store.policy import Policy
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.why.history import History, Project
+from tests.support.fakes.solving import make_records
 
 OLD = 1_000_000_000.0
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree, make_records
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import FileOp
@@ -17,6 +16,14 @@ from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
+from tests.support.fakes.solving import (
+    Bench,
+    CountingRunner,
+    MemoryDatabase,
+    ThreadLocks,
+    Tree,
+    make_records,
+)
 
 FILES = ("a", "b")
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes import MemoryDatabase, make_records
 from polyarch.digest import sha256
 from polyarch.request.explanation import Explanation
 from polyarch.snapshot.snapshotter import SnapshotID
@@ -20,6 +19,7 @@ from polyarch.store.database import Database
 from polyarch.store.results import Results
 from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.trace import Slot, Trace
+from tests.support.fakes.solving import MemoryDatabase, make_records
 
 APP = Project(context="/app")
 # As versions before the table of results made their tables, and forgot.
@@ -75,7 +75,7 @@ class Kept:
         for number, names in enumerate(stacks):
             whole = stack(*names)
             record = records.make(
-                identity=whole.identity,
+                identity=f"as another machine says: {number}",
                 result=whole.to_json(),
                 step="",
                 ingredients=Ingredients(op=sha256(b""), inputs=()),

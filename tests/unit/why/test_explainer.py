@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, ThreadLocks, Tree, make_records
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StepFailed
 from polyarch.graph.graph import Graph
@@ -21,6 +20,7 @@ from polyarch.store.database import Database
 from polyarch.why.explainer import Explainer, Forced
 from polyarch.why.history import History, Project
 from polyarch.why.seen import Seen
+from tests.support.fakes.solving import Bench, CountingRunner, ThreadLocks, Tree, make_records
 
 HERE = Project(context="/here")
 
