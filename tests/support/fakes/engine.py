@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from polyarch.caches.importing import Imported
 from polyarch.digest import sha256
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
@@ -121,6 +122,7 @@ class FakeEngine(Engine):
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
+        imported: Imported | None = None,
     ) -> Built:
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():
@@ -128,7 +130,9 @@ class FakeEngine(Engine):
             inputs = [results[each] for each in vertex.inputs]
             results[vertex] = self._result(vertex, inputs, sources)
         ran = [each for each in graph.vertices() if isinstance(each.op, ExecOp | FileOp)]
-        report = SolveReport(outcomes={each.digest: Outcome.RAN for each in ran}, identities={})
+        report = SolveReport(
+            outcomes={each.digest: Outcome.RAN for each in ran}, identities={}, facts=lambda: ()
+        )
         return Built(
             results=tuple(results[each] for each in graph.targets), report=report, explanations=()
         )
