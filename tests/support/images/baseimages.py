@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from rootfs import make_rootfs
+from tests.support.images.rootfs import make_rootfs
 
 __all__ = ["push_base"]
 
