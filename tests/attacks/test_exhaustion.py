@@ -25,22 +25,23 @@ from pathlib import Path
 
 import pytest
 
-from engines import SOURCE
-from plants import Member, plant_image, tar_of
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import Cancelled, InvalidLayer
 from polyarch.graph.location import SourceText
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.changes import write_layer
 from polyarch.layer.compress import Compression, compress, decompressed
+from polyarch.layer.hashing import HashingSink
 from polyarch.layer.tar import DIRECTORY, Entry, TarWriter, header
 from polyarch.layer.tarread import Limits, TarReader
 from polyarch.progress import CancelToken, cancellable
 from polyarch.worker.tree import SourceTree, hash_file
 from polyarch.worker.walk import select
-from programs import Person
-from registry import serving
-from servers import RealRegistry
+from tests.support.machine.engines import SOURCE
+from tests.support.machine.programs import Person
+from tests.support.network.plants import Member, plant_image, tar_of
+from tests.support.network.registry import serving
+from tests.support.network.servers import RealRegistry
 
 MEBI = 1 << 20
 _PROCESSOR = 60
@@ -330,7 +331,11 @@ def test_packing_ends_when_it_is_told(
 ) -> None:
     (tmp_path / "nothing").touch()
     os.truncate(tmp_path / "nothing", 1 << 40)
-    with open(os.devnull, "wb") as sink, pytest.raises(Cancelled):
+    with (
+        open(os.devnull, "wb") as nothing,
+        HashingSink(nothing) as sink,
+        pytest.raises(Cancelled),
+    ):
         compress(lambda tar: write_layer(tmp_path, [], tar), sink, kind)
 
 

@@ -43,7 +43,7 @@ from polyarch.worker.unread import Unread, find_difference
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Images", "Remote", "Result", "Worker"]
+__all__ = ["Images", "Remote", "Result", "Worker", "content_inputs"]
 
 Result = LayerStack | SourceTree
 
@@ -60,6 +60,24 @@ class Images(Protocol):
         `vertex` is the step that it is shown under.
         """
 
+    def is_in_reach(self, stack: LayerStack) -> bool:
+        """Return whether the layers that came with caches are here, or where the caches said they are."""
+
+
+def content_inputs(vertex: Vertex) -> frozenset[int]:
+    """Return the indexes of the inputs that a step reads by content: sources of copies and of mounts."""
+    op = vertex.op
+    if isinstance(op, FileOp):
+        copies = (action for action in op.actions if isinstance(action, CopyAction))
+        return frozenset(action.input for action in copies)
+    if isinstance(op, ExecOp):
+        return frozenset(
+            mount.input
+            for mount in op.mounts
+            if isinstance(mount, BindMount | CacheMount) and mount.input is not None
+        )
+    return frozenset()
+
 
 class Remote(Protocol):
     """Where files of other machines come from."""
@@ -73,7 +91,8 @@ class Worker:
     """Implements the solver's Runner.
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
-    `remote` fetches what ADD names of other machines; `copies` knows the last large ones;
+    `remote` fetches what ADD names of other machines; `copies` knows the last large ones, and
+    `imported_places` as much of layers that came with caches;
     `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
@@ -87,6 +106,7 @@ class Worker:
     is_native: Callable[[Platform], bool]
     place: Path
     copies: Copies
+    imported_places: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
     def source_identity(self, vertex: Vertex, /) -> str:
@@ -106,18 +126,8 @@ class Worker:
         return result.identity
 
     def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
-        """Copies read their sources by content, and so do read-only mounts."""
-        op = vertex.op
-        if isinstance(op, FileOp):
-            copies = (action for action in op.actions if isinstance(action, CopyAction))
-            return frozenset(action.input for action in copies)
-        if isinstance(op, ExecOp):
-            return frozenset(
-                mount.input
-                for mount in op.mounts
-                if isinstance(mount, BindMount | CacheMount) and mount.input is not None
-            )
-        return frozenset()
+        """Copies read their sources by content, and so do mounts."""
+        return content_inputs(vertex)
 
     def content(
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
@@ -145,7 +155,8 @@ class Worker:
         """Return whether the large files that a copy has put into `result` are those of `inputs`."""
         assert isinstance(result, LayerStack)
         snapshot = result.snapshots[-1]
-        places = self.copies.find_places(snapshot)
+        places = self.copies.find_places(snapshot) or self.imported_places.get(snapshot, {})
+        self.images.ensure_unpacked(LayerStack(layers=result.layers[-1:]), vertex, cancel)
         for index, source in inputs.items():
             assert isinstance(source, LayerStack)
             seen = self.seen[vertex.digest, index]
@@ -283,7 +294,8 @@ class Worker:
         except (ValueError, KeyError, TypeError):
             return None
         own = (layer.snapshot for layer in tree.layers if layer.blob is None)
-        return tree if all(map(self.snapshotter.exists, own)) else None
+        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree)
+        return tree if is_here else None
 
     def kind(self, vertex: Vertex, /) -> SlotKind:
         """Say which slots running the vertex takes."""
