@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
-from polyarch.engine.gate import Gate
+from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.errors import StoreError
-from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.outputs import Engines, is_for_engine
 from polyarch.exporter.result import FileTree
 from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
@@ -33,11 +33,12 @@ from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solver, SolveReport
 from polyarch.store.leases import Lease
+from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
@@ -88,10 +89,9 @@ class Engine:
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
         # Only steps that run are asked about.
-        from polyarch.emulation.facts import Facts  # noqa: PLC0415
-        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+        from polyarch.emulation import facts, probe  # noqa: PLC0415
 
-        return runs_natively(platform.architecture, Facts(self.store.root))
+        return probe.runs_natively(platform.architecture, facts.Facts(self.store.root))
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -168,7 +168,12 @@ class Engine:
             copies=self.store.copies,
             imported_places=imported.places if imported else {},
         )
-        records = Records(self.store.database, imported=imported.records if imported else {})
+        database = self.store.database
+        records = Records(
+            database,
+            Results(database, take_apart),
+            imported=imported.records if imported else {},
+        )
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(
@@ -177,13 +182,8 @@ class Engine:
             self.store.locks,
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
-        )
-        solver.observer = explaining
-        solver.gate = Gate(
-            graph,
-            is_native=self.is_native,
-            foreign=lambda: self.programs.get().foreign,
-            knows=records.knows,
+            observer=explaining,
+            gate=self._gate(graph, records),
         )
         with emulated:
             solved = solver.solve(graph, cancel)
@@ -192,6 +192,14 @@ class Engine:
             report=solved.report,
             explanations=explaining.solved(),
             emulated=emulated.checked(),
+        )
+
+    def _gate(self, graph: Graph, records: Records) -> EmulatorGate:
+        return EmulatorGate(
+            graph,
+            is_native=self.is_native,
+            foreign=lambda: self.programs.get().foreign,
+            knows=records.knows,
         )
 
 

@@ -32,10 +32,10 @@ _NOBODYS = 0x6000000D
 
 def replace_path(extended: Extended, old: bytes, new: bytes) -> None:
     """Write a path over one that isn't shorter and that the program has once. Raises MachineError."""
-    place = f"\0{old.decode()}\0".encode()
-    if extended.data.count(place) != 1 or len(new) > len(old):
+    places = list(re.finditer(rb"(?<=\0)" + re.escape(old) + rb"\0", extended.data))
+    if len(places) != 1 or len(new) > len(old):
         raise MachineError(f"{old.decode()} can't be replaced by {new.decode()} in the program")
-    extended.write(extended.data.index(place) + 1, new.ljust(len(old), b"\0"))
+    extended.write(places[0].start(), new.ljust(len(old), b"\0"))
 
 
 def replace_texts(extended: Extended, texts: Mapping[bytes, bytes]) -> None:

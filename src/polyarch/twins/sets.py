@@ -7,7 +7,7 @@ a step sees at `MOUNTED`:
               l/ld               the loader
               lib/               libraries, by the names that programs are linked to
               c                  glibc's cache of them; etc/ld-musl-x86_64.path for musl
-              q                  the emulator, for what is no twin's after all
+              qemu               the emulator, for what is no twin's after all
               twins.json         what `load_set` reads
 
 Source: docs/twins.md.
@@ -120,7 +120,8 @@ def make_set(
     except (MachineError, InputError, OSError) as error:
         return NoTwins(reason=str(error))
     if not made.twins:
-        return NoTwins(reason="no program of the image has a native twin")
+        why = "".join(f"; {path}: {reason}" for path, reason in list(made.refused.items())[:1])
+        return NoTwins(reason=f"no program of the image has a native twin{why}")
     aside = directory.with_name(f".{directory.name}.{os.urandom(6).hex()}")
     try:
         made.write(aside)

@@ -77,7 +77,7 @@ def _texts(native: ElfFile) -> Iterator[bytes]:
             before = _BEFORE.findall(data[max(0, each.start() - _LONGEST) : each.start()])[0]
             after = _AFTER.findall(data, each.end(), each.end() + _LONGEST)[0]
             text = before + each[0] + after
-            is_whole = data[each.end() + len(after)] == 0
+            is_whole = data.startswith(b"\0", each.end() + len(after))
             is_name = start <= each.start() < end
             if is_whole and not is_name and text != native.interpreter.encode():
                 yield text

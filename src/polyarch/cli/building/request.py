@@ -39,6 +39,7 @@ from polyarch.record import frozen, replace
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret, is_address
+from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
@@ -244,8 +245,6 @@ def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
     specs = tuple(ssh_flag(options.values("ssh")))
     if specs or not is_address(options.arguments[0]):
         return specs
-    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - directories don't need it
-
     reference = parse_git_reference(options.arguments[0])
     is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
     return (SshSpec(id="default"),) if is_ssh else ()
