@@ -10,11 +10,11 @@ from tempfile import mkdtemp
 
 import pytest
 
-from debianroots import make_debian_root
-from engines import ROOT, User, fresh_user, in_engine
 from polyarch.platforms import Platform, linux
 from polyarch.twins.sets import TwinSet, make_set
-from rootfs import make_rootfs
+from tests.support.images.debianroots import make_debian_root
+from tests.support.images.rootfs import make_rootfs
+from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
