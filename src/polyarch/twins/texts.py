@@ -42,6 +42,7 @@ _STATIC = frozenset(
         b"x86_64",
         b"ld-linux-x86-64.so.2",
         b"../sysdeps/x86_64/dl-machine.h",
+        b"lib/x86_64-linux-gnu",
         b"/lib/x86_64-linux-gnu/",
         b"/usr/lib/x86_64-linux-gnu/",
         b"/usr/lib/x86_64-linux-gnu/gconv",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from emulators import fake_program
 from polyarch.emulation.extended import PT_LOAD, Extended
 from polyarch.errors import MachineError
-from twinprograms import with_note
+from tests.support.machine.emulators import fake_program
+from tests.support.machine.twinprograms import with_note
 
 # mov edi, 7; mov eax, 60; syscall
 EXIT_7 = bytes.fromhex("bf07000000 b83c000000 0f05")

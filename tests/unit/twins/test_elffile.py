@@ -7,7 +7,7 @@ import pytest
 from polyarch.emulation.elf import build_elf
 from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
-from twinprograms import with_note
+from tests.support.machine.twinprograms import with_note
 
 
 def test_a_dynamic_program_of_this_machine() -> None:

@@ -11,7 +11,7 @@ import pytest
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.patch_texts import replace_path, replace_texts
-from twinprograms import with_note
+from tests.support.machine.twinprograms import with_note
 
 # lea rsi, [rip+text]; mov edi, 1; mov edx, 16; mov eax, 1; syscall; xor edi, edi; mov eax, 60; syscall
 LEA = bytes.fromhex("488d35")

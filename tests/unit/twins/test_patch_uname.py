@@ -11,7 +11,7 @@ from polyarch.emulation.elf import build_elf
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.patch_uname import answer_uname
-from twinprograms import with_note
+from tests.support.machine.twinprograms import with_note
 
 # sub rsp, 512; mov rdi, rsp; uname; write(1, rdi+260, 16); exit with what uname returned
 PROGRAM = bytes.fromhex(

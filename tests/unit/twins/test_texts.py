@@ -8,7 +8,7 @@ from polyarch.errors import MachineError
 from polyarch.platforms import linux
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.texts import foreign_texts
-from twinprograms import with_note
+from tests.support.machine.twinprograms import with_note
 
 ARM64, ARM = linux("arm64"), linux("arm", "v7")
 
