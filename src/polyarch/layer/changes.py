@@ -199,7 +199,7 @@ def _capability(path: str, status: os.stat_result) -> bytes | None:
 
 
 def _has_xattrs(file: str | int) -> bool:
-    """Return whether a file or directory has extended attributes, given its path, or itself open."""
+    """Return whether a file has extended attributes, given its path, or itself open."""
     try:
         return bool(os.listxattr(file, follow_symlinks=isinstance(file, int)))
     except OSError:
@@ -290,7 +290,7 @@ class _LayerWriter:
     def _entry(self, path: str, source: str, status: os.stat_result) -> Entry:
         mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
         xattrs = NO_XATTRS
-        if (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and _has_xattrs(source):
+        if _has_xattrs(source):
             mode, device = get_node(source, status)
             uid, gid = get_owner(source, status)
             capability = _capability(source, status)
