@@ -29,7 +29,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
-from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
@@ -43,7 +43,7 @@ from polyarch.worker.unread import Unread, find_difference
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Images", "Remote", "Result", "Worker"]
+__all__ = ["Images", "Remote", "Result", "Worker", "content_inputs"]
 
 Result = LayerStack | SourceTree
 
@@ -62,6 +62,21 @@ class Images(Protocol):
 
     def is_in_reach(self, stack: LayerStack) -> bool:
         """Return whether the layers that came with caches are here, or where the caches said they are."""
+
+
+def content_inputs(vertex: Vertex) -> frozenset[int]:
+    """Return the indexes of the inputs that a step reads by content: sources of copies and of mounts."""
+    op = vertex.op
+    if isinstance(op, FileOp):
+        copies = (action for action in op.actions if isinstance(action, CopyAction))
+        return frozenset(action.input for action in copies)
+    if isinstance(op, ExecOp):
+        return frozenset(
+            mount.input
+            for mount in op.mounts
+            if isinstance(mount, BindMount | CacheMount) and mount.input is not None
+        )
+    return frozenset()
 
 
 class Remote(Protocol):
@@ -111,18 +126,8 @@ class Worker:
         return result.identity
 
     def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
-        """Copies read their sources by content, and so do read-only mounts."""
-        op = vertex.op
-        if isinstance(op, FileOp):
-            copies = (action for action in op.actions if isinstance(action, CopyAction))
-            return frozenset(action.input for action in copies)
-        if isinstance(op, ExecOp):
-            return frozenset(
-                mount.input
-                for mount in op.mounts
-                if isinstance(mount, BindMount | CacheMount) and mount.input is not None
-            )
-        return frozenset()
+        """Copies read their sources by content, and so do mounts."""
+        return content_inputs(vertex)
 
     def content(
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
@@ -206,10 +211,18 @@ class Worker:
         assert isinstance(base, LayerStack)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
-            snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
-            return base.with_layer(snapshot)
+            return base.with_layer(self._exec(vertex, base, inputs, cancel))
         assert isinstance(op, FileOp)
         return self._change(vertex, op, base, inputs, cancel)
+
+    def _exec(
+        self, vertex: Vertex, base: LayerStack, inputs: Sequence[Result], cancel: CancelToken
+    ) -> SnapshotID:
+        # With the rest of what runs programs: builds that run none don't load it.
+        from polyarch.worker.exec import Work  # noqa: PLC0415
+
+        work = Work(vertex=vertex, stack=base, sources=inputs, reading=self.reading, cancel=cancel)
+        return self.steps().run(work)
 
     def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
         op = vertex.op
