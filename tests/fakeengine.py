@@ -130,7 +130,10 @@ class FakeEngine(Engine):
         ran = [each for each in graph.vertices() if isinstance(each.op, ExecOp | FileOp)]
         report = SolveReport(outcomes={each.digest: Outcome.RAN for each in ran}, identities={})
         return Built(
-            results=tuple(results[each] for each in graph.targets), report=report, explanations=()
+            results=tuple(results[each] for each in graph.targets),
+            report=report,
+            explanations=(),
+            emulators={},
         )
 
     def _result(self, vertex: Vertex, inputs: Sequence[Result], sources: Sources) -> Result:

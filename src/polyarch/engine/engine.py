@@ -44,6 +44,8 @@ from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
+    from polyarch.engine.emulators import FetchedEmulators
+    from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
 
 __all__ = ["Built", "Engine", "Sources", "engine_at"]
@@ -63,11 +65,15 @@ class Sources:
 
 @frozen
 class Built:
-    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+    """The results of a graph's targets, in their order, what it took, and why steps ran.
+
+    `emulators` says by what steps were emulated, by platform.
+    """
 
     results: tuple[Result, ...]
     report: SolveReport
     explanations: tuple[Explanation, ...]
+    emulators: Mapping[str, str]
 
 
 @frozen
@@ -88,6 +94,18 @@ class Engine:
         from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
 
         return runs_natively(platform.architecture, Facts(self.store.root))
+
+    def emulators(self, images: ImageSource, cancel: CancelToken) -> FetchedEmulators:
+        """Return what knows which platforms can be emulated, and fetches emulators that are missing."""
+        # Builds with native steps only need none.
+        from polyarch.engine.emulators import FetchedEmulators  # noqa: PLC0415
+
+        return FetchedEmulators(
+            foreign=self.programs.get().foreign,
+            images=images,
+            cancel=cancel,
+            environ=self.environ,
+        )
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -146,10 +164,14 @@ class Engine:
         `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
         """
         images = sources.images
+        emulators: dict[str, str] = {}
+
+        def note_emulation(platform: Platform, emulation: Emulation) -> None:
+            emulators[str(platform)] = emulation.description
 
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
-                self.store, self.snapshotter, sources.remote.secrets, images.sink
+                self.store, self.snapshotter, sources.remote.secrets, images.sink, note_emulation
             )
 
         worker = Worker(
@@ -176,11 +198,16 @@ class Engine:
         solver.gate = Gate(
             graph,
             is_native=self.is_native,
-            foreign=lambda: self.programs.get().foreign,
+            foreign=lambda: self.emulators(images, cancel),
             knows=records.knows,
         )
         solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+        return Built(
+            results=solved.results,
+            report=solved.report,
+            explanations=explaining.solved(),
+            emulators=emulators,
+        )
 
 
 @contextmanager

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.namespaces.userns import EngineNamespaces
+from polyarch.platforms import Platform
 from polyarch.progress import Sink
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import ForeignSteps
+from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
@@ -51,9 +52,14 @@ class Programs:
         return find_devices(spec_directories(self.environ))
 
     def step_runner(
-        self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink
+        self,
+        store: Store,
+        snapshotter: Snapshotter,
+        secrets: Secrets,
+        sink: Sink,
+        note_emulation: Callable[[Platform, Emulation], None],
     ) -> StepRunner:
-        """Return what runs the steps of one build."""
+        """Return what runs the steps of one build; `note_emulation` is told by what they are emulated."""
         return StepRunner(
             snapshotter=snapshotter,
             runtime=self.runtime,
@@ -63,6 +69,7 @@ class Programs:
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
             resolv_conf=host_resolv_conf,
+            note_emulation=note_emulation,
         )
 
 

@@ -119,6 +119,8 @@ def run_image(
     With a terminal all output is its first stream's. Raises NotFound, RegistryError, NoEmulator, InputError.
     """
     image, platform, stack = _pulled(engine, request, sink, cancel)
+    if not engine.is_native(platform):
+        engine.emulators(engine.images(sink), cancel).require(platform)
     with ExitStack() as resources:
         directory = engine.store.temporary("run")
         directory.mkdir()

@@ -29,7 +29,8 @@ class BuildResult:
     `descriptor` is that of the root: the index, or the manifest of a single platform; `config_digest`
     is None for an index; `manifests` are those of the platforms, and `sizes` the bytes of their configs
     and layers, compressed. Without an output that holds an image there are none. `ran` and `cached` count
-    the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
+    the steps; `emulators` says of platforms whose steps were emulated by what: QEMU's version, and the file or image;
+    `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -41,6 +42,7 @@ class BuildResult:
     sizes: Mapping[str, int] = field(default_factory=dict)
     ran: int = 0
     cached: int = 0
+    emulators: Mapping[str, str] = field(default_factory=dict)
     explanations: tuple[Explanation, ...] = ()
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()

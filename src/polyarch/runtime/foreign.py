@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
+from polyarch.emulation.kept import note_use
 from polyarch.emulation.private import entries_to_register, register_more, register_private
 from polyarch.emulation.probe import RunsHow, machine_handler, runs_natively
 from polyarch.emulation.qemu import (
@@ -62,6 +63,11 @@ class Holder:
         self._control.close()
 
 
+def _place(emulator: Emulator) -> str:
+    """Return what tells a program from others for good: an image by its digest, else the file."""
+    return emulator.origin if "@" in emulator.origin else emulator.path
+
+
 @frozen
 class Emulation:
     """What to add to a step so that it runs here; nothing for a native one."""
@@ -71,6 +77,8 @@ class Emulation:
     """The path of the one to join, if any."""
     emulator: str = ""
     """The path of the interpreter."""
+    description: str = ""
+    """What it is, for the build's record: its version, and where it comes from."""
 
 
 class ForeignSteps:
@@ -122,8 +130,16 @@ class ForeignSteps:
                     how=RunsHow.EMULATOR,
                     user_namespace=holder.user_namespace if holder else "",
                     emulator=emulator.path,
+                    description=f"QEMU {emulator.shown_version} ({_place(emulator)})",
                 )
         return self._by_outer_handler(platform, outer)
+
+    def lacks_emulator(self, platform: Platform) -> bool:
+        """Tell whether steps for `platform` would run if only there were an emulator."""
+        if platform.os != "linux" or self._forbidden is not None:
+            return False
+        known = any(each.architecture == platform.architecture for each in HANDLERS)
+        return known and self._find(platform.architecture) is None
 
     def unrunnable(self, platforms: Iterable[Platform]) -> list[Platform]:
         """Return those of `platforms` whose steps can't run here."""
@@ -152,11 +168,8 @@ class ForeignSteps:
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
-        # Native builds don't load what only this needs.
-        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
-
         found = map(self._find, group)
-        emulators = [tuned(each, self._facts) for each in found if each is not None]
+        emulators = [self._used(each) for each in found if each is not None]
         kept = self._kept(outer) if self._handlers < 0 else ()
         entries = entries_to_register(emulators, kept)
         try:
@@ -171,7 +184,16 @@ class ForeignSteps:
         except NamespaceForbidden as error:
             self._forbidden = error
             return
-        self._registered |= set(group) if self._host.rootless else {architecture}
+        there = {each.handler.architecture for each in emulators}
+        self._registered |= there if self._host.rootless else {architecture}
+
+    def _used(self, emulator: Emulator) -> Emulator:
+        """Return the emulator as it is to be registered."""
+        # Native builds don't load what only this needs.
+        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
+
+        note_use(emulator.path)
+        return tuned(emulator, self._facts)
 
     def _find(self, architecture: str) -> Emulator | None:
         return find_emulator(architecture, self._facts, self._environ)
@@ -184,7 +206,7 @@ class ForeignSteps:
             for each in HANDLERS
             if each.magic in there
             and not self._is_native(each.architecture)
-            and find_path(each, self._environ)
+            and find_path(each, self._environ, self._facts.directory)
         ]
 
     def _kept(self, outer: Sequence[Entry]) -> list[Entry]:
@@ -197,7 +219,11 @@ class ForeignSteps:
         entry = machine_handler(platform.architecture, outer)
         if entry is None:
             raise self.no_emulator([platform])
-        return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
+        return Emulation(
+            how=RunsHow.HANDLER,
+            emulator=entry.interpreter,
+            description=f"the machine's handler {entry.name} ({entry.interpreter})",
+        )
 
     def no_emulator(self, platforms: Sequence[Platform]) -> NoEmulator:
         """Return the error that names all of `platforms`, none of which can run here."""

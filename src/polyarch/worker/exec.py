@@ -18,6 +18,7 @@ from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
+from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
@@ -46,7 +47,8 @@ class StepRunner:
     """Runs exec ops.
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
-    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network.
+    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
+    `note_emulation` is told by what a step is emulated.
     """
 
     snapshotter: Snapshotter
@@ -57,6 +59,7 @@ class StepRunner:
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
     resolv_conf: Callable[[Network], str]
+    note_emulation: Callable[[Platform, Emulation], None]
 
     def run(
         self,
@@ -108,6 +111,7 @@ class StepRunner:
     def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
         emulation = self.foreign.prepare(op.platform)
         if emulation.emulator:
+            self.note_emulation(op.platform, emulation)
             # The step's name stays as it is, which is in the image's history.
             now = time.time()
             mark = f"emulated by {os.path.basename(emulation.emulator)}"
