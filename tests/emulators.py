@@ -8,7 +8,7 @@ from pathlib import Path
 from polyarch.emulation.elf import build_elf
 from polyarch.emulation.probe import native_architecture
 
-__all__ = ["fake_program", "fake_qemu"]
+__all__ = ["fake_program", "fake_qemu", "with_loader"]
 
 
 def _amd64(text: bytes, status: int) -> bytes:
@@ -45,3 +45,17 @@ def fake_qemu(path: Path, version: str = "9.1.0", *, status: int = 0) -> Path:
     path.write_bytes(fake_program(text.encode(), status=status))
     path.chmod(0o755)
     return path
+
+
+def with_loader(architecture: str, loader: str) -> bytes:
+    """Return a little-endian 64-bit program for a machine whose dynamic loader is at `loader`."""
+    machine = {"amd64": 62, "arm64": 183}[architecture]
+    path = loader.encode() + b"\0"
+    plain = build_elf(path, bits=64, little_endian=True, machine=machine, flags=0)
+    header, (segment, code) = bytearray(plain[:64]), (plain[64:120], plain[120:])
+    struct.pack_into("<H", header, 56, 2)
+    load = bytearray(segment)
+    size = 64 + 2 * 56 + len(code)
+    struct.pack_into("<QQ", load, 32, size, size)
+    named = struct.pack("<IIQQQQQQ", 3, 4, 176, 0x4000B0, 0x4000B0, len(path), len(path), 1)
+    return bytes(header) + bytes(load) + named + code

@@ -94,7 +94,8 @@ class StepRunner:
                 log.end()
             cancel.check()
             if ended.status != 0:
-                raise _failure(vertex, op, ended, log, directory)
+                failure = _failure(vertex, op, ended, log, directory)
+                raise _explained(failure, op, ended, draft.root)
             snapshot = new_snapshot()
             # Described as BuildKit does: a history without an entry for the layer quotes it.
             shown = f"mount / from exec {' '.join(op.argv)}"
@@ -178,6 +179,26 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
         status=ended.status,
         tail=log.tail(),
     )
+
+
+def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
+    """Add what the program's file tells of why it couldn't be started."""
+    # Few steps fail.
+    from polyarch.emulation.program import (  # noqa: PLC0415
+        Surroundings,
+        find_trouble,
+        find_trouble_in_output,
+    )
+
+    where = Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
+    trouble = (
+        find_trouble(op.argv[0], where)
+        if ended.refused
+        else find_trouble_in_output(failure.tail, where)
+    )
+    if trouble is not None:
+        failure.hint = str(trouble)
+    return failure
 
 
 def _advice(ended: Ended, op: ExecOp) -> str:

@@ -34,7 +34,6 @@ def test_what_is_built_is_read(
         type=2,
         machine=machine,
         flags=flags,
-        static=True,
     )
 
 
