@@ -151,3 +151,66 @@ def test_links_do_not_lead_out_of_the_root(root: Person, registry: RealRegistry)
     ended = build(root, registry, 'RUN ["/p"]')
 
     assert "/p is a script for /usr/bin/qemu-s390x-static, which isn't there" in ended.complaint()
+
+
+# --- what images start ---
+
+WARNS = "ProgramOfAnotherPlatform: "
+
+
+def build_image(
+    who: Person, registry: RealRegistry, *lines: str, platform: str = "linux/amd64"
+) -> Ended:
+    base = f"FROM {registry.host}/library/busybox"
+    text = "\n".join((lines[0], base, "COPY --chmod=755 p /p", *lines[1:]))
+    who.write("Dockerfile", text + "\n")
+    words = (f"--platform={platform}", "--output=type=oci,dest=image.tar", ".")
+    return who.run("build", *words).check()
+
+
+def test_an_entrypoint_for_another_machine_is_warned_of(
+    who: Person, registry: RealRegistry
+) -> None:
+    give(who, "p", probe_program("amd64"))
+
+    platforms = "linux/amd64,linux/arm64"
+    ended = build_image(
+        who, registry, "", 'ENTRYPOINT ["/p", "x"]', 'CMD ["y"]', platform=platforms
+    )
+
+    told = [line for line in ended.err.splitlines() if f"#1 WARN: {WARNS}" in line]
+    assert len(told) == 1
+    assert (
+        "'/p x' doesn't start on linux/arm64: /p is a program for linux/amd64, and this is "
+        "linux/arm64: take the one for this platform"
+    ) in told[0]
+    assert "(line 4)" in told[0]
+
+
+def test_a_command_of_a_stage_below_is_looked_at(root: Person, registry: RealRegistry) -> None:
+    give(root, "p", with_loader("amd64", GLIBC["amd64"]))
+
+    more = ("ENV PATH=/:/bin", 'CMD ["p"]', f"FROM {registry.host}/library/busybox", "RUN true")
+    ended = build_image(root, registry, "", *more)
+    below = build_image(root, registry, "", *more[:2], "RUN true")
+
+    assert WARNS not in ended.err
+    assert f"/p needs the loader {GLIBC['amd64']}, which isn't there" in below.err
+
+
+def test_what_starts_is_not_warned_of(root: Person, registry: RealRegistry) -> None:
+    give(root, "p", probe_program("386"))
+
+    for command in ('CMD ["/p"]', "CMD echo hi", 'ENTRYPOINT ["/not/there/yet"]', "USER 1"):
+        assert WARNS not in build_image(root, registry, "", command).err
+
+
+def test_the_warning_is_silenced_as_checks_are(root: Person, registry: RealRegistry) -> None:
+    give(root, "p", probe_program("arm64"))
+    above = "# check=skip=ProgramOfAnotherPlatform"
+
+    warned = build_image(root, registry, "", 'CMD ["/p"]')
+    whole = build_image(root, registry, above, "RUN true", 'CMD ["/p"]')
+    line = build_image(root, registry, "", "RUN echo", above, 'CMD ["/p"]')
+
+    assert [WARNS in each.err for each in (warned, whole, line)] == [True, False, False]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
@@ -92,11 +92,28 @@ def build_on(
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         built = engine.solve(graph, sources, request, cancel, explain=explain)
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
+        if announced.layers is not None and built.report.count(Outcome.RAN):
+            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+            tell_findings(found, shown, reading.sink)
     contexts.save()
-    stacks = [result for result in built.results if isinstance(result, LayerStack)]
-    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
     making = _Making(engine=engine, images=images, dockers=dockers, cancel=cancel)
     return _result(making.export(announced, results), request, built)
+
+
+def _check_programs(
+    engine: Engine,
+    images: ImageSource,
+    results: _Results,
+    place: tuple[Dockerfile, str],
+    lint: Linter,
+) -> tuple[Finding, ...]:
+    """Look at what the images start, after something was built anew."""
+    # An unchanged build has been told of it.
+    from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
+
+    return check_programs(engine, images, tuple(results.pairs()), place, lint)
 
 
 def _keeping_logs(
