@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from emulatorimages import bare_machine, push_emulators, real_qemu
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.kept import KEPT_SECONDS
 from polyarch.emulation.qemu import find_emulator
-from programs import Person
-from registry import Registry, serving
-from servers import RealRegistry
+from tests.support.images.emulatorimages import bare_machine, push_emulators, real_qemu
+from tests.support.machine.programs import Person
+from tests.support.network.registry import Registry, serving
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from emulators import with_loader
 from polyarch.emulation.probe import probe_program
-from programs import Ended, Person
-from servers import RealRegistry
+from tests.support.machine.emulators import with_loader
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from boxes import boxed
-from engines import interpreter
-from programs import Person
-from servers import RealRegistry
-from soundness import faults, whole_platforms
+from tests.support.images.soundness import faults, whole_platforms
+from tests.support.machine.boxes import boxed
+from tests.support.machine.engines import interpreter
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

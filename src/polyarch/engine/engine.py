@@ -44,6 +44,7 @@ from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
+    from polyarch.caches.importing import Imported
     from polyarch.engine.emulators import FetchedEmulators
     from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
@@ -158,10 +159,12 @@ class Engine:
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
+        imported: Imported | None = None,
     ) -> Built:
         """Compute the results of the graph's targets, as `request` says how.
 
-        `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
+        `explain` says who else is to hear why steps ran; `imported` are records of caches. Raises what the
+        first step to fail raises.
         """
         images = sources.images
         emulators: dict[str, str] = {}
@@ -183,8 +186,9 @@ class Engine:
             is_native=self.is_native,
             place=self.store.root,
             copies=self.store.copies,
+            imported_places=imported.places if imported else {},
         )
-        records = Records(self.store.database)
+        records = Records(self.store.database, imported=imported.records if imported else {})
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(

@@ -35,6 +35,7 @@ from polyarch.exporter.export import (
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
@@ -91,15 +92,21 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        built = engine.solve(graph, sources, request, cancel, explain=explain)
+        imported = read_caches(images, request, cancel)
+        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
         stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
+        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
         if announced.layers is not None and built.report.count(Outcome.RAN):
             found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
             tell_findings(found, shown, reading.sink)
     contexts.save()
-    making = _Making(engine=engine, images=images, dockers=dockers, cancel=cancel)
-    return _result(making.export(announced, results), request, built)
+    caching = Caching(
+        engine=engine, images=images, request=request, imported=imported, cancel=cancel
+    )
+    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
+    export = making.export(announced, results)
+    caching.write(results.stacks, built)
+    return _result(export, request, built)
 
 
 def _check_programs(
@@ -166,10 +173,11 @@ class _Announced:
 
 @frozen
 class _Results:
-    """What was built, one for each platform: what the Dockerfile means for it, and its layers."""
+    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about."""
 
     lowered: tuple[Lowered, ...]
     stacks: tuple[LayerStack, ...]
+    built: Built
 
     @property
     def is_multi_platform(self) -> bool:
@@ -195,6 +203,7 @@ class _Making:
     engine: Engine
     images: ImageSource
     dockers: Engines
+    caching: Caching
     cancel: CancelToken
 
     def export(self, announced: _Announced, results: _Results) -> Export | None:
@@ -239,7 +248,7 @@ class _Making:
 
             made = tuple(
                 assemble(
-                    part.config,
+                    self.caching.with_inline(part, stack, results.built, choice, epoch),
                     layers(part, stack),
                     part.platform,
                     moment=part.epoch,

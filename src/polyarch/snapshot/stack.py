@@ -33,7 +33,8 @@ class LayerRef:
     """One layer: its snapshot, and for an image's layer the blob and the repositories that have it.
 
     `sources` are canonical references of the images that it is known from. `is_linked` says that it was
-    made without looking at the layers below: its archive tells of all that is in it.
+    made without looking at the layers below: its archive tells of all that is in it. `created`, in seconds since
+    the epoch, and `description` are those of a step whose layer came with a cache; None and "" else.
     """
 
     snapshot: SnapshotID
@@ -41,6 +42,13 @@ class LayerRef:
     blob: Descriptor | None = None
     sources: tuple[str, ...] = ()
     is_linked: bool = False
+    created: float | None = None
+    description: str = ""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the layer came with a cache."""
+        return self.blob is not None and self.created is not None
 
 
 @frozen
@@ -100,6 +108,8 @@ def _layer_to_json(layer: LayerRef) -> dict[str, object]:
             "blob": layer.blob.to_json(),
             "sources": list(layer.sources),
         }
+    if layer.created is not None:
+        fields |= {"created": layer.created, "description": layer.description}
     return fields
 
 
@@ -115,4 +125,7 @@ def _layer_from_json(fields: dict[str, object]) -> LayerRef:
         diff_id=DiffID(str(fields["diff_id"])),
         blob=Descriptor.from_json(fields["blob"]),
         sources=tuple(map(str, sources)),
+        is_linked="is_linked" in fields,
+        created=float(str(fields["created"])) if "created" in fields else None,
+        description=str(fields.get("description", "")),
     )

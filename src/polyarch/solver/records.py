@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 from polyarch.digest import Digest
@@ -89,11 +90,23 @@ class Record:
 
 
 class Records:
-    """The records in one database. `clock` gives seconds since the epoch."""
+    """The records in one database. `clock` gives seconds since the epoch.
 
-    def __init__(self, database: RecordDatabase, *, clock: Callable[[], float] = time.time) -> None:
+    `imported` are records of others, which are looked up where the database has none. One that is found is
+    written, too: what it points at is as durable as any image's layer.
+    """
+
+    def __init__(
+        self,
+        database: RecordDatabase,
+        *,
+        clock: Callable[[], float] = time.time,
+        imported: Mapping[CacheKey, Record] = MappingProxyType({}),
+    ) -> None:
         self._database = database
         self._clock = clock
+        # What turns out to be gone is forgotten, here and there.
+        self._imported = dict(imported)
         database.ensure(_SCHEMA)
 
     def make(self, *, identity: str, result: str, step: str, ingredients: Ingredients) -> Record:
@@ -111,12 +124,19 @@ class Records:
     def find(self, key: CacheKey) -> Record | None:
         """Return the record of `key`."""
         rows = self._database.execute(_SELECT, (key,))
-        return _record(rows[0]) if rows else None
+        if rows:
+            return _record(rows[0])
+        record = self._imported.get(key)
+        if record is not None:
+            self.save((key,), record)
+        return record
 
     def find_alike(self, alike: CacheKey) -> Mapping[CacheKey, Record]:
         """Return the records of `candidate_key(alike, ...)` by their keys, the newest first, not too many."""
         rows = self._database.execute(_SELECT_ALIKE, (alike, alike, _MOST_ALIKE))
-        return {CacheKey(str(row[-1])): _record(row[:-1]) for row in rows}
+        found = {CacheKey(str(row[-1])): _record(row[:-1]) for row in rows}
+        more = {key: each for key, each in self._imported.items() if key.startswith(f"{alike}/")}
+        return {**found, **{key: each for key, each in more.items() if key not in found}}
 
     def save(self, keys: Iterable[CacheKey], record: Record) -> None:
         """Write `record` under each of `keys`, in place of older ones, all or none."""
@@ -140,7 +160,9 @@ class Records:
         """Return whether a step with this op has ever given a result that is still recorded."""
         beginning = Ingredients(op=op, inputs=()).to_json().partition(",")[0]
         query = "SELECT 1 FROM records WHERE substr(explain, 1, ?) = ? LIMIT 1"
-        return bool(self._database.execute(query, (len(beginning), beginning)))
+        return bool(self._database.execute(query, (len(beginning), beginning))) or any(
+            record.explain.startswith(beginning) for record in self._imported.values()
+        )
 
     def results(self) -> tuple[str, ...]:
         """Return the texts of all results that there are records of."""
@@ -149,6 +171,10 @@ class Records:
 
     def forget(self, result: str) -> None:
         """Remove every record of a result that turned out to be gone."""
+        imported = self._imported
+        if any(each.result == result for each in imported.values()):
+            # A new one, as other threads may be looking something up.
+            self._imported = {key: each for key, each in imported.items() if each.result != result}
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))
 
     def forget_parts(self, parts: Iterable[str]) -> None:

@@ -67,11 +67,12 @@ class Outcome(StrEnum):
 class SolveReport:
     """What a solve did. Steps have RAN or are CACHED; sources are FETCHED, CACHED or only NAMED.
 
-    `identities` names the result of every vertex.
+    `identities` names the result of every vertex; `facts` gives what was found out about each, inputs first.
     """
 
     outcomes: Mapping[Digest, Outcome]
     identities: Mapping[Digest, str]
+    facts: Callable[[], Iterable[Facts]]
 
     def count(self, outcome: Outcome) -> int:
         """Return how many vertices came by their results this way."""
@@ -181,7 +182,9 @@ class _Solve(Generic[R]):
         finally:
             self._stop()
         results = tuple(self._hands.results[vertex.digest] for vertex in self._graph.targets)
-        report = SolveReport(outcomes=self._outcomes, identities=self._machine.identities())
+        report = SolveReport(
+            outcomes=self._outcomes, identities=self._machine.identities(), facts=self._facts
+        )
         return Solved(results=results, report=report)
 
     def _step(self) -> None:

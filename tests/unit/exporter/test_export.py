@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, Results, make_export
-from layouts import read_archive, read_directory, validate, validate_docker
 from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference, NotFound, RegistryError, StoreError
 from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
@@ -22,8 +20,10 @@ from polyarch.oci.reference import parse
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
 from polyarch.record import replace
 from polyarch.request.values import Output
-from registry import Registry, registry_places, serving
-from trees import look_at, plant
+from tests.support.images.exports import AMD64, ARM64, Results, make_export
+from tests.support.images.layouts import read_archive, read_directory, validate, validate_docker
+from tests.support.images.trees import look_at, plant
+from tests.support.network.registry import Registry, registry_places, serving
 
 
 class Bench:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import FileOp
@@ -18,6 +17,7 @@ from polyarch.progress import CancelToken
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
+from tests.support.fakes.solving import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 
 FILES = ("a", "b")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fakes import MemoryDatabase
 from polyarch.digest import sha256
 from polyarch.record import replace
 from polyarch.solver.key import CacheKey, Ingredients, InputPart, candidate_key
 from polyarch.solver.records import Record, Records
 from polyarch.store.database import Database
+from tests.support.fakes.solving import MemoryDatabase
 
 ONE, TWO = CacheKey("one"), CacheKey("two")
 INGREDIENTS = Ingredients(op=sha256(b"op"), inputs=(InputPart(identity="I"),))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 from polyarch.errors import (
     Cancelled,
     InternalError,
@@ -30,6 +29,7 @@ from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
 from polyarch.store.database import Database
 from polyarch.store.locks import Locks
+from tests.support.fakes.solving import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 
 
 class Site:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StepFailed
 from polyarch.graph.graph import Graph
@@ -22,6 +21,7 @@ from polyarch.store.database import Database
 from polyarch.why.explainer import Explainer, Forced
 from polyarch.why.history import History, Project
 from polyarch.why.seen import Seen
+from tests.support.fakes.solving import Bench, CountingRunner, ThreadLocks, Tree
 
 HERE = Project(context="/here")
 

@@ -19,7 +19,7 @@ from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.request.values import Output
+from polyarch.request.values import CacheEntry, Output
 
 if TYPE_CHECKING:
     from polyarch.images.annotation import Annotation
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Allowed",
     "Attestation",
-    "CacheEntry",
     "Call",
     "SecretSpec",
     "SshSpec",
@@ -46,14 +45,6 @@ __all__ = [
     "ssh_flag",
     "ulimit_flag",
 ]
-
-
-@frozen
-class CacheEntry:
-    """A place to read cache from or write it to; names of attributes are in lower case."""
-
-    type: str
-    attributes: Mapping[str, str]
 
 
 @frozen

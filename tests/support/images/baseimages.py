@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
-from rootfs import make_rootfs
+from tests.support.images.rootfs import make_rootfs
 
 __all__ = ["digest_of", "layer_of", "push_base", "push_image", "put_manifest"]
 

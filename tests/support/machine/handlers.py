@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engines import SOURCE
 from polyarch.emulation.binfmt import HANDLERS
+from tests.support.machine.engines import SOURCE
 
 __all__ = ["Enclave", "architectures_of", "enclave", "handler_lines"]
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from layouts import FoundImage, read_archive, validate
+from tests.support.images.layouts import FoundImage, read_archive, validate
 
 __all__ = ["CONTEXT", "describe"]
 

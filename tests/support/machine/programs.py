@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines import User, interpreter, module_path
+from tests.support.machine.engines import User, interpreter, module_path
 
 __all__ = ["Ended", "Person", "person"]
 

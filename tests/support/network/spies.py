@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyarch.progress import CancelToken
 from polyarch.registry.hosts import Hosts, _Settings
-from web import Asked, Page, WebServer
+from tests.support.network.web import Asked, Page, WebServer
 
 __all__ = ["PASSWORD", "TOKEN", "at_once", "knows", "redirect", "trusting"]
 

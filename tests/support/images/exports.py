@@ -20,8 +20,8 @@ from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
-from registry import registry_places
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.network.registry import registry_places
 
 __all__ = ["AMD64", "ARM64", "CREATED", "Results", "make_export", "store_place"]
 

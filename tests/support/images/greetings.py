@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from programs import Person
+from tests.support.machine.programs import Person
 
 __all__ = ["DOCKERFILE", "GREETINGS", "PLATFORMS", "Greeter", "build_greeter"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import User, command, module_path
+from tests.support.machine.engines import User, command, module_path
 
 __all__ = ["RUNTIMES", "Stepper"]
 

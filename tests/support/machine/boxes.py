@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import Person
+from tests.support.machine.programs import Person
 
 __all__ = ["Box", "boxed", "held_locks", "mounts_below"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers import Enclave
-from programs import Person
+from tests.support.machine.handlers import Enclave
+from tests.support.machine.programs import Person
 
 __all__ = ["Engine", "Podman", "docker_engine"]
 

@@ -33,7 +33,7 @@ __all__ = [
     "module_path",
 ]
 
-SOURCE = Path(__file__).parent.parent / "src"
+SOURCE = Path(__file__).parents[3] / "src"
 _DEPENDENCIES = ("backports", "isal", "rich")
 
 PROLOGUE = """

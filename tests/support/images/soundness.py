@@ -9,11 +9,11 @@ import os
 import urllib.request
 from pathlib import Path
 
-from engines import interpreter
 from polyarch.store.checkup import check
 from polyarch.store.store import Store
-from programs import Person
-from servers import RealRegistry
+from tests.support.machine.engines import interpreter
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 __all__ = ["faults", "whole_platforms"]
 

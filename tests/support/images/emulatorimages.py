@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from baseimages import layer_of, push_image, put_manifest
 from polyarch.emulation.probe import native_architecture
+from tests.support.images.baseimages import layer_of, push_image, put_manifest
 
 __all__ = ["bare_machine", "push_emulators", "real_qemu"]
 

@@ -9,7 +9,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable
 
-from registry import Registry, digest_of
+from tests.support.network.registry import Registry, digest_of
 
 __all__ = ["LAYER", "MANIFEST", "Member", "plant_image", "tar_of"]
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from polyarch.caches.importing import Imported
 from polyarch.digest import sha256
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
@@ -40,8 +41,8 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result
-from registry import Registry, opened, serving
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.network.registry import Registry, opened, serving
 
 __all__ = ["BASE", "FakeEngine", "fake_engine", "plant_base"]
 
@@ -121,6 +122,7 @@ class FakeEngine(Engine):
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
+        imported: Imported | None = None,
     ) -> Built:
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():
@@ -128,7 +130,9 @@ class FakeEngine(Engine):
             inputs = [results[each] for each in vertex.inputs]
             results[vertex] = self._result(vertex, inputs, sources)
         ran = [each for each in graph.vertices() if isinstance(each.op, ExecOp | FileOp)]
-        report = SolveReport(outcomes={each.digest: Outcome.RAN for each in ran}, identities={})
+        report = SolveReport(
+            outcomes={each.digest: Outcome.RAN for each in ran}, identities={}, facts=lambda: ()
+        )
         return Built(
             results=tuple(results[each] for each in graph.targets),
             report=report,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from web import listening
+from tests.support.network.web import listening
 
 __all__ = ["DATE", "GitWeb", "commit", "git_web", "large_file", "new_repository"]
 
