@@ -58,13 +58,15 @@ class Candidate:
 class Emulator:
     """A static QEMU user-mode program. `version` is its major and minor number, (0, 0) if unknown.
 
-    `origin` is what has led to it: a variable, a directory, or the image that it was fetched from.
+    `origin` is what has led to it: a variable, a directory, or the image that it was fetched from; `model` is
+    the CPU that it is to emulate, None for the usual one.
     """
 
     handler: Handler
     path: str
     version: tuple[int, int]
     origin: str = field(default="", compare=False)
+    model: str | None = None
 
     @property
     def shown_version(self) -> str:
@@ -83,6 +85,8 @@ class Emulator:
         Before QEMU 10 the default CPU of aarch64 computes pointer authentication in full, which makes
         programs that use it up to ten times slower; `pauth-impdef`, since 6, takes a cheaper function.
         """
+        if self.model is not None:
+            return self.model
         is_slow = self.handler.architecture == "arm64" and (6, 0) <= self.version < (10, 0)
         return "max,pauth-impdef=on" if is_slow else ""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
+from polyarch.errors import InputError
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.platforms import Platform
 from polyarch.progress import Sink
@@ -26,10 +27,13 @@ from polyarch.worker.secrets import Secrets
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.worker.ladder import Ladder
 
-__all__ = ["Programs", "host_resolv_conf", "open_programs"]
+__all__ = ["HANG_VARIABLE", "Programs", "hang_seconds", "host_resolv_conf", "open_programs"]
 
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+HANG_VARIABLE = "POLYARCH_HANG_SECONDS"
+_HANG_SECONDS = "300"
 _STUB_SERVER = "127.0.0.53"
 
 
@@ -39,6 +43,7 @@ class Programs:
 
     runtime: Runtime
     foreign: ForeignSteps
+    facts: Facts
     environ: Mapping[str, str]
 
     def close(self) -> None:
@@ -70,7 +75,30 @@ class Programs:
             devices=self._devices,
             resolv_conf=host_resolv_conf,
             note_emulation=note_emulation,
+            ladder=lambda: self._ladder(sink),
+            hang_seconds=hang_seconds(self.environ),
         )
+
+    def _ladder(self, sink: Sink) -> Ladder:
+        # Only for emulated steps.
+        from polyarch.worker.ladder import Ladder  # noqa: PLC0415
+
+        return Ladder(foreign=self.foreign, facts=self.facts, environ=self.environ, sink=sink)
+
+
+def hang_seconds(environ: Mapping[str, str]) -> float:
+    """Return for how long nothing may move in an emulated step, 0 for any time. Raises InputError."""
+    text = environ.get(HANG_VARIABLE) or _HANG_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(
+            f"{HANG_VARIABLE}={text} is no number of seconds",
+            hint="write 300, or 0 to let emulated steps stand still for any time",
+        )
+    return seconds
 
 
 def open_programs(
@@ -90,7 +118,7 @@ def open_programs(
         temporary=lambda: store.temporary("probe"),
         environ=environ,
     )
-    return Programs(runtime=runtime, foreign=foreign, environ=environ)
+    return Programs(runtime=runtime, foreign=foreign, facts=facts, environ=environ)
 
 
 def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:

@@ -81,6 +81,16 @@ class Emulation:
     """What it is, for the build's record: its version, and where it comes from."""
 
 
+def _emulation(emulator: Emulator, user_namespace: str) -> Emulation:
+    setting = f", -cpu {emulator.model}" if emulator.model else ""
+    return Emulation(
+        how=RunsHow.EMULATOR,
+        user_namespace=user_namespace,
+        emulator=emulator.path,
+        description=f"QEMU {emulator.shown_version}{setting} ({_place(emulator)})",
+    )
+
+
 class ForeignSteps:
     """Prepares the emulation of steps, once per engine and only when it is needed; thread-safe.
 
@@ -126,13 +136,32 @@ class ForeignSteps:
                     self._register(platform.architecture, outer)
                 holder = self._holders.get(platform.architecture)
             if self._forbidden is None:
-                return Emulation(
-                    how=RunsHow.EMULATOR,
-                    user_namespace=holder.user_namespace if holder else "",
-                    emulator=emulator.path,
-                    description=f"QEMU {emulator.shown_version} ({_place(emulator)})",
-                )
+                return _emulation(emulator, holder.user_namespace if holder else "")
         return self._by_outer_handler(platform, outer)
+
+    def prepare_on(self, platform: Platform, emulator: Emulator) -> Emulation | None:
+        """Return what a step for `platform` needs to be emulated by `emulator`, which isn't the usual one.
+
+        None where it can't be had beside the usual one.
+        """
+        architecture = platform.architecture
+        key = f"{architecture} {emulator.path} {emulator.cpu}"
+        with self._lock:
+            if key not in self._holders:
+                outer = self._outer_entries()
+                usual = [each for each in self._group(architecture, outer) if each != architecture]
+                found = [emulator, *(each for each in map(self._find, usual) if each is not None)]
+                entries = entries_to_register(map(self._used, found), self._kept(outer))
+                try:
+                    self._holders[key] = Holder(self._spawner, entries)
+                except NamespaceForbidden:
+                    return None
+            namespace = self._holders[key].user_namespace
+        return _emulation(emulator, namespace)
+
+    def usual(self, platform: Platform) -> Emulator | None:
+        """Return the emulator that steps for `platform` have if nothing else is said."""
+        return self._find(platform.architecture)
 
     def lacks_emulator(self, platform: Platform) -> bool:
         """Tell whether steps for `platform` would run if only there were an emulator."""
@@ -162,9 +191,7 @@ class ForeignSteps:
 
         No others: finding out how one is to be registered means to run it.
         """
-        family = _FAMILIES.get(architecture, (architecture,))
-        family = tuple(dict.fromkeys((*family, *self._replaced(outer))))
-        group = [each for each in family if not self._is_native(each)]
+        group = self._group(architecture, outer)
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
@@ -186,6 +213,12 @@ class ForeignSteps:
             return
         there = {each.handler.architecture for each in emulators}
         self._registered |= there if self._host.rootless else {architecture}
+
+    def _group(self, architecture: str, outer: Sequence[Entry]) -> list[str]:
+        """Return an architecture, its relatives, and what the machine runs, but for what is native."""
+        family = _FAMILIES.get(architecture, (architecture,))
+        family = tuple(dict.fromkeys((*family, *self._replaced(outer))))
+        return [each for each in family if not self._is_native(each)]
 
     def _used(self, emulator: Emulator) -> Emulator:
         """Return the emulator as it is to be registered."""

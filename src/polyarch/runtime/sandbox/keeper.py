@@ -132,7 +132,8 @@ def _join_user_namespace(config: Json) -> None:
     """Join the user namespace that is given; those that are made later belong to it."""
     for each in config["linux"]["namespaces"]:
         if each["type"] == "user":
-            _make_devices(config["linux"]["devices"])
+            if syscalls.in_initial_user_namespace():
+                _make_devices(config["linux"]["devices"])
             fd = os.open(each["path"], os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(fd, syscalls.CLONE_NEWUSER)
             os.close(fd)
@@ -164,9 +165,9 @@ def _hold(plan: Json, channel: socket.socket) -> None:
     if os.read(ready, 1):
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/self/{name}", encoding="ascii") as file:
-                count = sum(int(line.split()[2]) for line in file)
+                ranges = [line.split() for line in file]
             with open(f"/proc/{sleeper}/{name}", "w", encoding="ascii") as file:
-                file.write(f"0 0 {count}")
+                file.write("".join(f"{first} {first} {count}\n" for first, _, count in ranges))
         os.write(mapped_writer, b"+")
     _wait(sleeper, channel)
 
