@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from polyarch.errors import InputError, MachineError
 from polyarch.record import frozen
@@ -227,8 +228,6 @@ class BinfmtMount:
 
     def find(self, pattern: str) -> tuple[str, ...]:
         """Return the entries that `pattern` names: an architecture, an entry, or a glob of entries."""
-        from fnmatch import fnmatchcase  # noqa: PLC0415 costs what re costs; only `binfmt` needs it
-
         with contextlib.suppress(InputError):
             pattern = get_handler(pattern).entry
         return tuple(

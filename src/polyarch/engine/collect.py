@@ -12,9 +12,11 @@ from contextlib import suppress
 
 from polyarch.emulation.kept import KEPT_SECONDS, all_kept
 from polyarch.record import replace
+from polyarch.snapshot.stack import take_apart
 from polyarch.solver.records import Records
 from polyarch.store.gc import Freed, collect
 from polyarch.store.policy import Policy
+from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
@@ -31,12 +33,14 @@ def prune(
     on_removed: Callable[[Usage], None] = lambda _: None,
 ) -> Freed:
     """Apply the policies as `store.gc.collect` does, and forget what was known of the removed snapshots."""
-    records = Records(store.database)
+    results = Results(store.database, take_apart)
+    records = Records(store.database, results)
     history = History(store.database)
 
     def forget(parts: Sequence[str]) -> None:
-        records.forget_parts(parts)
-        history.forget_parts(parts)
+        gone = results.forget_parts(parts)
+        records.forget_all(gone)
+        history.forget_all(gone)
 
     freed = collect(store, policies, forget=forget, on_removed=on_removed)
     return replace(freed, size=freed.size + _sweep_emulators(store))

@@ -11,7 +11,6 @@ from polyarch.emulation.facts import Facts
 from polyarch.errors import InputError
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.platforms import Platform
-from polyarch.progress import Sink
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
@@ -19,15 +18,15 @@ from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
-from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
+from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.worker.ladder import Ladder
+    from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["HANG_VARIABLE", "Programs", "hang_seconds", "host_resolv_conf", "open_programs"]
 
@@ -58,32 +57,29 @@ class Programs:
 
     def step_runner(
         self,
-        store: Store,
-        snapshotter: Snapshotter,
+        images: ImageSource,
         secrets: Secrets,
-        sink: Sink,
+        emulated: Callable[[], EmulatedSteps],
         note_emulation: Callable[[Platform, Emulation], None],
     ) -> StepRunner:
-        """Return what runs the steps of one build; `note_emulation` is told by what they are emulated."""
+        """Return what runs the steps of one build, on what its images come from.
+
+        `note_emulation` is told by what they are emulated.
+        """
+        store, snapshotter = images.store, images.snapshotter
         return StepRunner(
             snapshotter=snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
             mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
-            sink=sink,
+            sink=images.sink,
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
             resolv_conf=host_resolv_conf,
+            emulated=emulated,
             note_emulation=note_emulation,
-            ladder=lambda: self._ladder(sink),
             hang_seconds=hang_seconds(self.environ),
         )
-
-    def _ladder(self, sink: Sink) -> Ladder:
-        # Only for emulated steps.
-        from polyarch.worker.ladder import Ladder  # noqa: PLC0415
-
-        return Ladder(foreign=self.foreign, facts=self.facts, environ=self.environ, sink=sink)
 
 
 def hang_seconds(environ: Mapping[str, str]) -> float:

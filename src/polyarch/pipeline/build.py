@@ -21,10 +21,11 @@ from polyarch.engine.explain import Explain
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
-from polyarch.exporter.export import (
+from polyarch.exporter.export import Exporter
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
+from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
-    Exporter,
     annotations_of,
     check_outputs,
     epoch_of,
@@ -32,8 +33,8 @@ from polyarch.exporter.export import (
     names_of,
     step_name,
 )
-from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
+from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
@@ -211,17 +212,17 @@ class _Making:
         export = self._assemble(announced, results) if announced.layers else None
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
-        exporter = Exporter(
+        work = Work(
             store=self.engine.store,
             places=self.images.places(self.cancel),
             trees=lambda: self.engine.trees(trees, self.images, self.cancel),
-            remarks=results.remarks(),
             epoch=results.epoch,
             is_split=results.is_multi_platform,
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
         )
+        exporter = Exporter(work=work, remarks=results.remarks())
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
             names = names_of(output)
             exporter.run(output, replace(export, names=names) if export else None, shown)
@@ -271,7 +272,11 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
     ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(
-            ran=ran, cached=cached, emulators=built.emulators, explanations=built.explanations
+            ran=ran,
+            cached=cached,
+            explanations=built.explanations,
+            emulated=built.emulated,
+            emulators=built.emulators,
         )
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
@@ -292,4 +297,5 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
         cached=cached,
         emulators=built.emulators,
         explanations=built.explanations,
+        emulated=built.emulated,
     )

@@ -36,7 +36,7 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.worker.ladder import Ladder
+    from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["Attempt", "StepRunner", "Work"]
 
@@ -98,8 +98,8 @@ class StepRunner:
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
-    `note_emulation` is told by what a step is emulated; `ladder` says by what else it can be; an emulated step
-    in which nothing moves for `hang_seconds` hangs (0: none does).
+    `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
+    nothing moves for `hang_seconds` hangs (0: none does).
     """
 
     snapshotter: Snapshotter
@@ -110,8 +110,8 @@ class StepRunner:
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
     resolv_conf: Callable[[Network], str]
+    emulated: Callable[[], EmulatedSteps]
     note_emulation: Callable[[Platform, Emulation], None]
-    ladder: Callable[[], Ladder]
     hang_seconds: float
 
     def run(self, work: Work) -> SnapshotID:
@@ -120,21 +120,22 @@ class StepRunner:
         Raises StepFailed, NoEmulator, InputError.
         """
         emulation = self.foreign.prepare(work.op.platform)
+        if emulation.how is RunsHow.EMULATOR:
+            self._tell(work.vertex, emulation)
+            return self.emulated().run(work, self)
         if emulation.emulator:
             self._tell(work.vertex, emulation)
-        attempt = (
-            self.ladder().attempt(work, self)
-            if emulation.how is RunsHow.EMULATOR
-            else self.attempt(work, emulation)
-        )
-        with attempt as done:
+        with self.attempt(work, emulation) as done:
             return done.keep()
 
     @contextmanager
-    def attempt(self, work: Work, emulation: Emulation) -> Iterator[Attempt]:
+    def attempt(
+        self, work: Work, emulation: Emulation, twins: Path | None = None
+    ) -> Iterator[Attempt]:
         """Run the step; nothing of it is left when the block ends, unless it was kept.
 
-        Raises InputError, Cancelled.
+        `twins` is the directory of the sets of native twins that the emulation knows. Raises InputError,
+        Cancelled.
         """
         if emulation.emulator:
             self.note_emulation(work.op.platform, emulation)
@@ -147,6 +148,7 @@ class StepRunner:
             )
             mounted.mounts[:0] = self._files(work.op, directory)
             step = self._step(work.op, draft.root, emulation, mounted)
+            step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
             started = time.monotonic()
             ended, trouble = self._watched(step, directory, log, work, emulation)
@@ -178,11 +180,15 @@ class StepRunner:
                 log.end()
             return ended, ""
         # Native steps can do without.
-        from polyarch.worker.emulator_trouble import run_watched  # noqa: PLC0415
+        from polyarch.worker.emulated.watched import run_watched  # noqa: PLC0415
 
         return run_watched(
             self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
         )
+
+    def forget_caches(self, work: Work) -> None:
+        """Empty the caches that a step may have written to, as far as nobody else uses them."""
+        self.mounts.forget_caches(work.vertex, work.sources)
 
     def _log(self, vertex: Vertex) -> StepLog:
         secrets = self.mounts.secrets
@@ -250,7 +256,7 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
         hint=_advice(ended, op)
         or _no_devices(ended, log)
         or _full_disk(scratch)
-        or id_hint(log.tail()),
+        or (id_hint(log.tail()) if ended.had_one_id else ""),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),

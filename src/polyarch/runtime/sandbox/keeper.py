@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from polyarch import syscalls
@@ -29,9 +30,10 @@ from polyarch.runtime.sandbox.first import (
     join_cgroups,
     read_report,
 )
+from polyarch.runtime.sandbox.listening import Handler, keep_listening
 from polyarch.runtime.sandbox.mounting import make_nodes
-from polyarch.runtime.sandbox.nodes import keep_making
-from polyarch.runtime.sandbox.plan import answer, receive_plan
+from polyarch.runtime.sandbox.plan import Waited, answer, receive_plan, wait_for
+from polyarch.twins.registration import register_twins
 
 __all__ = ["keep"]
 
@@ -46,7 +48,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     Without streams, of a holder.
     """
     channel = socket.socket(fileno=control)
-    refused, status = "the sandbox failed", 0
+    refused, ended = "the sandbox failed", Waited()
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != spawner:
@@ -56,21 +58,21 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         if len(streams) < 2:
             _hold(plan, channel)
             os._exit(0)
-        refused, status = _run(plan, channel, streams)
+        refused, ended = _run(plan, channel, streams)
     except Refused as error:
         refused = str(error)
     except OSError as error:
         refused = f"the step's namespaces can't be made: {namespace_trouble(error)}"
     finally:
-        answer(channel, refused, status)
+        answer(channel, refused, ended)
         os._exit(0)
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, int]:
+def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
-        maker = _start_maker(plan, resources)
+        listener = _start_listener(plan, resources)
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
@@ -80,35 +82,46 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         if step == 0:
             _set_badness(spared)
             parent = Parent(alive=alive, reporter=reporter)
-            begin(parent, channel, streams, lambda: plan, maker)
+            begin(parent, channel, streams, lambda: plan, listener)
         for fd in (*streams, alive, reporter):
             os.close(fd)
         refused = read_report(report)
-        status = _wait(step, channel)
-    return refused, status
+        ended = _wait(step, channel)
+    return refused, ended
 
 
-def _start_maker(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
-    """Start what makes nodes of devices for a step that is going to be in a user namespace, if it needs it.
+def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
+    """Start what answers the calls that the step's filter hands over, if it does.
 
     Returns where the step sends its listener to.
     """
-    wanted = plan.get("nodes")
+    wanted = plan.get("handed")
     if wanted is None:
         return None
     ours, theirs = socket.socketpair()
-    maker = syscalls.fork_bare()
-    if maker == 0:
+    process = syscalls.fork_bare()
+    if process == 0:
         close_all_but(0, 1, 2, theirs.fileno())
-        keep_making(theirs, wanted["calls"], wanted["namespace"])
+        keep_listening(theirs, wanted["calls"], _handlers(wanted))
     theirs.close()
 
     def end() -> None:
-        os.kill(maker, signal.SIGKILL)
-        os.waitpid(maker, 0)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
     resources.callback(end)
     return resources.enter_context(ours)
+
+
+def _handlers(wanted: Json) -> Mapping[str, Handler]:
+    # Most steps hand over nothing.
+    if wanted["what"] == "nodes":
+        from polyarch.runtime.sandbox.nodes import node_handlers  # noqa: PLC0415
+
+        return node_handlers(wanted["namespace"])
+    from polyarch.runtime.sandbox.owners import owner_handlers  # noqa: PLC0415
+
+    return owner_handlers(wanted["stat"])
 
 
 def _spare_keeper() -> str:
@@ -183,7 +196,8 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
             os._exit(1)
         os.write(ready, b"+")
         os.read(mapped, 1)
-        register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        lines = ((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        register_twins(register_private(lines), plan["twins"])
         told = {"pid": os.getpid()}
     except OSError as error:
         told = {"refused": f"a user namespace can't be made: {namespace_trouble(error)}"}
@@ -196,7 +210,7 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         os._exit(1)
 
 
-def _wait(step: int, channel: socket.socket) -> int:
+def _wait(step: int, channel: socket.socket) -> Waited:
     """Wait for the step; kill it once the engine has closed its side of the channel."""
     pidfd = os.pidfd_open(step)
     poll = select.poll()
@@ -205,5 +219,4 @@ def _wait(step: int, channel: socket.socket) -> int:
     while pidfd not in {fd for fd, _ in poll.poll()}:
         os.kill(step, signal.SIGKILL)
         poll.unregister(channel)
-    _, status = os.waitpid(step, 0)
-    return os.waitstatus_to_exitcode(status)
+    return wait_for(step)

@@ -9,8 +9,8 @@ from polyarch.errors import Cancelled
 from polyarch.progress import CancelToken
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.step import Step
-from polyarch.worker.crash import CrashWatch
-from polyarch.worker.hang import watching
+from polyarch.worker.emulated.crash import CrashWatch
+from polyarch.worker.emulated.hang import watching
 from polyarch.worker.steplog import StepLog
 
 __all__ = ["run_watched"]

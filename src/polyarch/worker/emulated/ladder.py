@@ -31,6 +31,9 @@ class Attempts(Protocol):
     def attempt(self, work: Work, emulation: Emulation) -> AbstractContextManager[Attempt]:
         """Run the step once."""
 
+    def forget_caches(self, work: Work) -> None:
+        """Empty the caches that the step may have written to."""
+
 
 class Foreign(Protocol):
     """Prepares emulation; `polyarch.runtime.foreign.ForeignSteps` does."""
@@ -38,10 +41,10 @@ class Foreign(Protocol):
     def prepare(self, platform: Platform) -> Emulation:
         """Return what a step for `platform` needs."""
 
-    def prepare_on(self, platform: Platform, emulator: Emulator) -> Emulation | None:
+    def prepare_on(self, platform: Platform, emulator: Emulator, /) -> Emulation | None:
         """Return what it needs to be emulated by another emulator, None where that can't be."""
 
-    def usual(self, platform: Platform) -> Emulator | None:
+    def usual(self, platform: Platform, /) -> Emulator | None:
         """Return the emulator that it has if nothing else is said."""
 
 
@@ -79,6 +82,7 @@ class Ladder:
         while way is not None:
             if tried:
                 self._remark(work, f"run again with {way.name}")
+                attempts.forget_caches(work)
             with attempts.attempt(work, way.emulation) as done:
                 if done.trouble:
                     tried.append(f"with {way.name}: {done.trouble}")
