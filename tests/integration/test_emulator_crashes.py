@@ -23,12 +23,20 @@ SIGNAL = "qemu: uncaught target signal 11 (Segmentation fault)"
 CRASHED = f"the emulator crashed: {SIGNAL}"
 
 
-def build(who: Person, registry: RealRegistry, step: str, program: bytes = CRASHES) -> Ended:
+def build(
+    who: Person,
+    registry: RealRegistry,
+    step: str,
+    program: bytes = CRASHES,
+    *,
+    mode: str = "strict",
+) -> Ended:
     who.write("p", "", 0o755).write_bytes(program)
     base = f"FROM {registry.host}/library/busybox AS s"
     last = "FROM scratch\nCOPY --from=s /o /\n"
     who.write("Dockerfile", f"{base}\nCOPY --chmod=755 p /p\n{step}\n{last}")
-    return who.run("build", "--no-cache", "--platform=linux/arm64", "-o", "out", ".")
+    words = (f"--emulation={mode}", "--platform=linux/arm64", "-o", "out")
+    return who.run("build", "--no-cache", *words, ".")
 
 
 def quick(who: Person) -> Person:
@@ -58,6 +66,19 @@ def test_a_crash_is_tried_with_another_cpu_and_remembered(
     assert " with -cpu cortex-a72, which helped earlier" in again.err
     # The layer is that of the last attempt alone, in both builds.
     assert len(list((who.work / "out").iterdir())) == 2
+
+
+def test_with_native_programs_the_first_rung_is_without(
+    root: Person, registry: RealRegistry
+) -> None:
+    step = "RUN mkdir /o && echo begun && /p"
+
+    ended = build(root, registry, step, CRASHES_WITH_POINTER_AUTHENTICATION, mode="auto").check()
+
+    assert runs(ended) == 3
+    order = ("run again without native programs", "run again with QEMU ", " helped, and is ")
+    places = [ended.err.index(text) for text in order]
+    assert places == sorted(places)
 
 
 def test_a_step_that_crashes_everywhere_tells_of_all_attempts(
