@@ -64,10 +64,17 @@ class LateEmulatedSteps:
         # Builds without an emulated step load none of it.
         from polyarch.store.emulated import EmulatedRuns  # noqa: PLC0415
         from polyarch.worker.emulated.choice import Chooser  # noqa: PLC0415
+        from polyarch.worker.emulated.ladder import Ladder  # noqa: PLC0415
         from polyarch.worker.emulated.sets import TwinSets  # noqa: PLC0415
         from polyarch.worker.emulated.steps import EmulatedSteps  # noqa: PLC0415
 
-        images = self._images
+        images, programs = self._images, self._programs.get()
+        ladder = Ladder(
+            foreign=programs.foreign,
+            facts=programs.facts,
+            environ=programs.environ,
+            sink=images.sink,
+        )
         runs = EmulatedRuns(images.store.database)
         chooser = Chooser(
             sets=self._held.enter_context(TwinSets(images)),
@@ -79,7 +86,8 @@ class LateEmulatedSteps:
             self._mode,
             chooser=chooser,
             runs=runs,
-            foreign=self._programs.get().foreign,
+            foreign=programs.foreign,
+            ladder=ladder,
             sink=images.sink,
         )
 
