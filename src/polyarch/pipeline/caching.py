@@ -66,13 +66,12 @@ class Caching:
         """Return the config of a platform's image, with the cache of its steps if that is asked for."""
         if not self._is_inline:
             return part.config
-        from polyarch.caches.exporting import inline_cache  # noqa: PLC0415 as above
-        from polyarch.caches.importing import INLINE  # noqa: PLC0415
+        from polyarch.caches import exporting, importing  # noqa: PLC0415 as above
 
         mine = {vertex.digest for vertex in Graph(targets=(part.vertex,)).vertices()}
         facts = (each for each in built.report.facts() if each.vertex.digest in mine)
-        cache = inline_cache(facts, self._exporter((stack,)), choice, epoch)
-        return replace(part.config, rest={**part.config.rest, INLINE: cache})
+        cache = exporting.inline_cache(facts, self._exporter((stack,)), choice, epoch)
+        return replace(part.config, rest={**part.config.rest, importing.INLINE: cache})
 
     def write(self, stacks: Sequence[LayerStack], built: Built) -> None:
         """Write all caches but inline ones. Raises Cancelled, and what `ignore-error=false` lets through."""
