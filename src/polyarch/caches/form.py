@@ -123,8 +123,12 @@ def _layer(layer: CachedLayer, parent: int) -> dict[str, object]:
         ours["linked"] = True
     if layer.blob.annotations:
         ours["annotations"] = dict(layer.blob.annotations)
-    fields: dict[str, object] = {"blob": layer.blob.digest, "annotations": annotations, _OURS: ours}
-    return fields if parent < 0 else {**fields, "parent": parent}
+    return {
+        "blob": layer.blob.digest,
+        "parent": parent,
+        "annotations": annotations,
+        _OURS: ours,
+    }
 
 
 def _record(result: CachedResult, top: int) -> dict[str, object]:
@@ -148,7 +152,8 @@ def read_cache(data: bytes) -> Cache:
     fields = read_document(data)
     entries = list(fields.objects("layers"))
     layers = [_read_layer(entry) if _OURS in entry else None for entry in entries]
-    parents = [entry.number("parent") if "parent" in entry else -1 for entry in entries]
+    # Of the lowest layer it is -1; what is left out is Go's 0.
+    parents = [entry.integer("parent") for entry in entries]
     records = (entry for entry in fields.objects("records") if _OURS in entry)
     return Cache(results=tuple(_read_record(entry, layers, parents) for entry in records))
 
