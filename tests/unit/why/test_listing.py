@@ -82,7 +82,7 @@ def test_an_edited_file_is_named_with_both_digests(tree: Path) -> None:
 
 def glanced(root: Path) -> dict[str, FileMark]:
     """List a tree in which large files aren't read."""
-    seen, unread = Seen(roots=[str(root)]), Unread(root=str(root))
+    seen, unread = Seen(roots=[str(root)]), Unread(str(root))
     source = SourceTree(root=root, file_digest=unread.digest)
     digest_of_copy(source, ALL, seen.files.append)
     return list_seen(seen) or {}
