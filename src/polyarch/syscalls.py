@@ -20,6 +20,7 @@ __all__ = [
     "AT_EMPTY_PATH",
     "AT_FDCWD",
     "AT_RECURSIVE",
+    "AT_SYMLINK_NOFOLLOW",
     "BPF_CGROUP_DEVICE",
     "BPF_PROG_TYPE_CGROUP_DEVICE",
     "CLONE_NEWCGROUP",
@@ -87,6 +88,7 @@ __all__ = [
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_RECURSIVE = 0x8000
 
 CLONE_NEWNS = 0x00020000
@@ -156,6 +158,7 @@ _PR_CAP_AMBIENT_RAISE = 2
 _SECCOMP_MODE_FILTER = 2
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_NEW_LISTENER = 1 << 3
+_SECCOMP_WAIT_KILLABLE = 1 << 5
 _CAPABILITY_VERSION_3 = 0x20080522
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
@@ -412,10 +415,14 @@ def clone(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
 def seccomp_listener(number: int, program: bytes) -> int:
     """Load a filter as `seccomp_filter` does; return the descriptor that calls are handed to.
 
-    `number` is seccomp's own.
+    A call that was taken up isn't broken off by signals (Linux 5.19). `number` is seccomp's own.
     """
     pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
-    return _check(_call_seccomp(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER, pointer))
+    flags = _SECCOMP_NEW_LISTENER | _SECCOMP_WAIT_KILLABLE
+    found = _call_seccomp(number, _SECCOMP_SET_MODE_FILTER, flags, pointer)
+    if found < 0:
+        found = _call_seccomp(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER, pointer)
+    return _check(found)
 
 
 def setfsuid(uid: int) -> None:

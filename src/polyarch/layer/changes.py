@@ -195,10 +195,8 @@ def _capability(path: str, status: os.stat_result) -> bytes | None:
         return None
 
 
-def _has_xattrs(file: str | int, status: os.stat_result) -> bool:
+def _has_xattrs(file: str | int) -> bool:
     """Return whether a file has extended attributes, given its path, or itself open."""
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return False
     try:
         return bool(os.listxattr(file, follow_symlinks=isinstance(file, int)))
     except OSError:
@@ -273,7 +271,7 @@ class _LayerWriter:
         mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
         xattrs = NO_XATTRS
         # Most files have no attributes, and asking for each one that isn't there costs an exception.
-        if _has_xattrs(source if descriptor is None else descriptor, status):
+        if _has_xattrs(source if descriptor is None else descriptor):
             mode, device = get_node(source, status)
             uid, gid = get_owner(source, status)
             capability = _capability(source, status)

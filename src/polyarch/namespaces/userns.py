@@ -34,6 +34,7 @@ from polyarch.record import frozen
 __all__ = [
     "EngineNamespaces",
     "IdRange",
+    "count_ids",
     "enter_engine",
     "forbidden",
     "namespace_trouble",
@@ -104,7 +105,7 @@ def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
     if len(os.listdir("/proc/self/task")) > 1:
         raise InternalError("namespaces can't be entered once there are threads")
     try:
-        mapped = _enter_user_namespace() if rootless else _count_ids()
+        mapped = _enter_user_namespace() if rootless else count_ids()
         with_pids = _proc_is_mountable()
         if with_pids:
             syscalls.unshare(syscalls.CLONE_NEWPID)
@@ -161,7 +162,7 @@ def _enter_user_namespace() -> int:
         # Else a member of a group that files deny access to could leave it.
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/gid_map", f"0 {gid} 1\n")
-    return _count_ids()
+    return count_ids()
 
 
 def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
@@ -256,7 +257,8 @@ def _which(name: str) -> str:
     return ""
 
 
-def _count_ids() -> int:
+def count_ids() -> int:
+    """Return how many user ids exist in the caller's user namespace."""
     return sum(int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines())
 
 

@@ -144,3 +144,8 @@ class Host:
     """Whether only the unified hierarchy of cgroups is there."""
     capabilities: int = (1 << len(CAPABILITIES)) - 1
     """What an insecure step can be given."""
+
+    @property
+    def has_one_id(self) -> bool:
+        """Whether files can belong to nobody but the user."""
+        return self.rootless and self.mapped_ids == 1

@@ -169,7 +169,7 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
         hint=_advice(ended, op)
         or _no_devices(ended, log)
         or _full_disk(scratch)
-        or id_hint(log.tail()),
+        or (id_hint(log.tail()) if ended.had_one_id else ""),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),

@@ -50,7 +50,7 @@ def begin(
     channel: socket.socket,
     streams: tuple[int, ...],
     prepare: Callable[[], Json],
-    maker: socket.socket | None = None,
+    listening: socket.socket | None = None,
 ) -> NoReturn:
     """Be the step's first process, and then the step, unless the parent is gone.
 
@@ -58,7 +58,7 @@ def begin(
     reported.
     """
     refusal = "the sandbox failed"
-    lines = Lines(reporter=parent.reporter, engine=channel, maker=maker)
+    lines = Lines(reporter=parent.reporter, engine=channel, listening=listening)
     try:
         close_all_but(0, 1, 2, parent.alive, *streams, *lines.descriptors())
         syscalls.set_parent_death_signal(signal.SIGKILL)

@@ -54,17 +54,17 @@ class Lines:
     """Where the step's first process tells something, each of which is gone before its program starts.
 
     `reporter` takes what refuses the step, and is closed by exec. `engine` gets the other end of the step's
-    terminal, `maker` the listener that is asked for nodes of devices, if there is one.
+    terminal, `listening` the listener of the step's filter, if there is one.
     """
 
     reporter: int
     engine: socket.socket
-    maker: socket.socket | None
+    listening: socket.socket | None
 
     def descriptors(self) -> list[int]:
         """Return all of them."""
-        maker = [] if self.maker is None else [self.maker.fileno()]
-        return [self.reporter, self.engine.fileno(), *maker]
+        listening = [] if self.listening is None else [self.listening.fileno()]
+        return [self.reporter, self.engine.fileno(), *listening]
 
 
 def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
@@ -98,7 +98,7 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         _set_limits(process["rlimits"])
         # Last of all: everything above needs what is given up here.
         os.umask(process["user"].get("umask", 0o022))
-        _drop_privileges(plan, lines.maker)
+        _drop_privileges(plan, lines.listening)
         close_all_but(0, 1, 2, lines.reporter)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
@@ -227,18 +227,18 @@ def _bits(names: Iterable[str]) -> int:
     return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
 
 
-def _load_filter(plan: Json, maker: socket.socket | None) -> None:
+def _load_filter(plan: Json, listening: socket.socket | None) -> None:
     """Load the filter of system calls; hand over its listener if it has one."""
     program = bytes.fromhex(plan["seccomp"])
-    if maker is not None:
-        listener = syscalls.seccomp_listener(plan["nodes"]["listen"], program)
-        socket.send_fds(maker, [b"+"], [listener])
+    if listening is not None:
+        listener = syscalls.seccomp_listener(plan["handed"]["listen"], program)
+        socket.send_fds(listening, [b"+"], [listener])
         os.close(listener)
     elif program:
         syscalls.seccomp_filter(program)
 
 
-def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
+def _drop_privileges(plan: Json, listening: socket.socket | None) -> None:
     """Keep the capabilities of the configuration and no others, and become its user."""
     process = plan["config"]["process"]
     capabilities = process["capabilities"]
@@ -248,7 +248,7 @@ def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
     # Needs CAP_SYS_ADMIN or no_new_privs, and the latter would end all setuid programs.
-    _load_filter(plan, maker)
+    _load_filter(plan, listening)
     if capabilities["ambient"]:
         # Else the change of the user id would take the permitted set, of which ambient ones are a part.
         syscalls.prctl(_PR_SET_KEEPCAPS, 1)

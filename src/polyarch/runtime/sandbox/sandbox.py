@@ -34,7 +34,7 @@ from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.sandbox.devicegroup import DeviceGroup, DeviceGroups
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
-from polyarch.runtime.seccomp import call_number, compile_filter, node_calls
+from polyarch.runtime.seccomp import Handed, call_number, compile_filter, handed_calls
 from polyarch.runtime.step import Host, Step
 
 __all__ = ["Sandbox"]
@@ -65,7 +65,8 @@ class Sandbox:
         """See `Runtime.run`; nothing is written to `directory`."""
         del directory
         cancel.check()
-        check_ids(step, self._host)
+        if not self._host.has_one_id:
+            check_ids(step, self._host)
         step = bound_devices(step, self._host)
         try:
             return self._run(step, on_output, cancel, talk)
@@ -79,7 +80,7 @@ class Sandbox:
             self._device_group(step, cgroup) as group,
         ):
             with contextlib.ExitStack() as resources:
-                is_kept = bool(step.user_namespace)
+                is_kept = bool(step.user_namespace) or self._host.has_one_id
                 control, outputs = self._request(talk, group, resources, is_kept=is_kept)
                 resources.callback(cancel.on_cancel(lambda: _end(control)))
                 send_plan(control, self._plan(step, cgroup, group, talk))
@@ -118,20 +119,39 @@ class Sandbox:
             if mount["type"] == "cgroup":
                 # The older hierarchies have no namespace here: the step sees none of them.
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
+        handed = self._handed(step, group)
+        if self._host.has_one_id:
+            config["process"]["user"]["additionalGids"] = list(step.groups)
+        program = b""
+        if not step.insecure or handed is Handed.OWNERS:
+            program = compile_filter(handed=handed, is_open=step.insecure)
         plan = {
             "config": config,
             "nodev": bool(group.trouble),
-            "seccomp": "" if step.insecure else compile_filter().hex(),
+            "seccomp": program.hex(),
             "cgroups": (*cgroup.directories, *group.directories),
         }
-        if step.user_namespace and not (step.insecure or group.trouble):
-            plan["seccomp"] = compile_filter(hand_over_nodes=True).hex()
-            plan["nodes"] = {
-                "namespace": step.user_namespace,
-                "calls": node_calls(),
+        if handed is not None:
+            plan["handed"] = {
+                "what": handed,
+                "calls": handed_calls(handed),
                 "listen": call_number("seccomp"),
+                "namespace": step.user_namespace,
+                "stat": {
+                    "machine": os.uname().machine,
+                    "newfstatat": call_number("newfstatat"),
+                    "statx": call_number("statx"),
+                },
             }
         return json.dumps(plan).encode()
+
+    def _handed(self, step: Step, group: DeviceGroup) -> Handed | None:
+        """Return which calls of a step somebody outside of it answers."""
+        if self._host.has_one_id:
+            return Handed.OWNERS
+        if step.user_namespace and not (step.insecure or group.trouble):
+            return Handed.NODES
+        return None
 
     def _request(
         self, talk: Talk, group: DeviceGroup, resources: contextlib.ExitStack, *, is_kept: bool
