@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from polyarch.caches.form import CONFIG, Cache, CachedLayer, write_cache
+from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, write_cache
 from polyarch.caches.gather import gather
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
@@ -20,10 +20,11 @@ from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci import media
 from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -31,7 +32,7 @@ from polyarch.solver.facts import Facts
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
 
-__all__ = ["CacheExporter", "inline_cache"]
+__all__ = ["CacheExporter"]
 
 _AT_ONCE = 4
 _STEPS = {"registry": "exporting cache to registry", "local": "exporting cache to client directory"}
@@ -52,6 +53,23 @@ class CacheExporter:
     imported_places: Mapping[str, Mapping[int, Sequence[str]]]
     sink: Sink
     cancel: CancelToken
+
+    def with_inline(
+        self,
+        config: ImageConfig,
+        facts: Iterable[Facts],
+        choice: CompressionChoice,
+        latest: float | None,
+    ) -> ImageConfig:
+        """Return the config of an image with a cache in it, of the layers that the image has.
+
+        `latest`, in seconds since the epoch, is the latest time that they may have.
+        """
+        wanted = _snapshots(self.targets)
+        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted, latest)
+        cache = gather(facts, finder.find, self.find_places)
+        coded = base64.b64encode(write_cache(cache)).decode("ascii")
+        return replace(config, rest={**config.rest, INLINE: coded})
 
     def run(self, entry: CacheEntry, facts: Iterable[Facts]) -> None:
         """Write one cache. What goes wrong is said in its step, and ends the build only if it was told to.
@@ -127,22 +145,6 @@ class CacheExporter:
             return place, entry.attributes.get("tag") or "latest"
         reference = parse_reference(entry.attributes["ref"])
         return self.places.at(str(reference)), reference.tag or "latest"
-
-
-def inline_cache(
-    facts: Iterable[Facts],
-    exporter: CacheExporter,
-    choice: CompressionChoice,
-    latest: float | None,
-) -> str:
-    """Return the cache that goes into the config of an image: of the layers that the image has.
-
-    `latest`, in seconds since the epoch, is the latest time that they may have.
-    """
-    wanted = _snapshots(exporter.targets)
-    finder = _Layers(exporter.layers, exporter.snapshotter, choice, exporter.cancel, wanted, latest)
-    cache = gather(facts, finder.find, exporter.find_places)
-    return base64.b64encode(write_cache(cache)).decode("ascii")
 
 
 class _Layers:

@@ -11,7 +11,7 @@ from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import Graph
 from polyarch.oci.config import ImageConfig
 from polyarch.progress import CancelToken
-from polyarch.record import frozen, replace
+from polyarch.record import frozen
 from polyarch.request.caches import CACHES
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
@@ -66,12 +66,9 @@ class Caching:
         """Return the config of a platform's image, with the cache of its steps if that is asked for."""
         if not self._is_inline:
             return part.config
-        from polyarch.caches import exporting, importing  # noqa: PLC0415 as above
-
         mine = {vertex.digest for vertex in Graph(targets=(part.vertex,)).vertices()}
         facts = (each for each in built.report.facts() if each.vertex.digest in mine)
-        cache = exporting.inline_cache(facts, self._exporter((stack,)), choice, epoch)
-        return replace(part.config, rest={**part.config.rest, importing.INLINE: cache})
+        return self._exporter((stack,)).with_inline(part.config, facts, choice, epoch)
 
     def write(self, stacks: Sequence[LayerStack], built: Built) -> None:
         """Write all caches but inline ones. Raises Cancelled, and what `ignore-error=false` lets through."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from polyarch.builders.values import BuilderNode
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
+from polyarch.paths import read_toml
 
 __all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]
 
@@ -41,15 +42,12 @@ def _number(text: str, origin: str) -> int:
 
 
 def _parallelism(encoded: str) -> int:
-    # For the few builders that have such a file.
-    import tomllib  # noqa: PLC0415
-
     config = b64decode(encoded)
     if _PARALLELISM.encode() not in config:
         return 0
 
     try:
-        document: object = tomllib.loads(config.decode())
+        document: object = read_toml(config.decode())
     except ValueError as error:
         raise InputError(f"{_CONFIG} of the builder can't be read: {error}") from error
     for key in ("worker", "oci", _PARALLELISM):
