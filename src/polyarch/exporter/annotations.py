@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
-from polyarch.platforms import Platform, normalize
-from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import Platform
+from polyarch.platforms import read as read_platform
 from polyarch.record import frozen, replace
 from polyarch.request.annotation import Annotation
 from polyarch.request.values import Output
@@ -81,4 +81,4 @@ def annotated(outputs: Iterable[Output], asked: Iterable[Annotation]) -> tuple[O
 
 
 def _platform(text: str) -> Platform | None:
-    return normalize(parse_platform(text)) if text else None
+    return read_platform(text) if text else None

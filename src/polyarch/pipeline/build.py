@@ -66,6 +66,7 @@ def build_on(
     """
     cancel = cancel or CancelToken()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)

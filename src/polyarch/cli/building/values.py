@@ -14,8 +14,9 @@ from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
 from polyarch.golang.units import ram_in_bytes
 from polyarch.pattern import pattern
-from polyarch.platforms import Platform, format_all, normalize
+from polyarch.platforms import Platform, format_all
 from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import read as read_platform
 from polyarch.record import field, frozen
 from polyarch.request.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
@@ -359,7 +360,7 @@ def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str])
             raise InputError(f"invalid context value: {value}, expected key=value")
         image, mark, platform = name.partition("::")
         try:
-            suffix = mark + format_all(normalize(parse_platform(platform))) if mark else ""
+            suffix = mark + format_all(read_platform(platform)) if mark else ""
             found[familiar(image).removesuffix(":latest") + suffix] = setting
         except InputError as error:
             raise InvalidReference(f"invalid context name {name}: {error}") from error
