@@ -8,11 +8,11 @@ i386 has under numbers of its own besides `socketcall` and `ipc`.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from pathlib import Path
 
 import polyarch.runtime.syscall_numbers as committed
+from polyarch.syscalls import libseccomp_number
 
 __all__ = ["LATER", "numbers_of", "table"]
 
@@ -49,15 +49,9 @@ def numbers_of(name: str) -> tuple[int | None, ...]:
 def _number(name: str, machine: str) -> int | None:
     if name in LATER:
         return LATER[name]
-    found = _library().seccomp_syscall_resolve_name_arch(_TOKENS[machine], name.encode())
+    found = libseccomp_number(_TOKENS[machine], name)
     # What an architecture lacks has a number below zero there, by which libseccomp knows it.
     return found if found >= 0 else _OF_ONE.get((name, machine))
-
-
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL("libseccomp.so.2")
-    library.seccomp_syscall_resolve_name_arch.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
-    return library
 
 
 def table(names: list[str]) -> str:

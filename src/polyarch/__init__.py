@@ -143,13 +143,11 @@ _MODULES = {
 if not TYPE_CHECKING:  # or type checkers would believe in any name
 
     def __getattr__(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 see above
-
         if name == "errors":
-            return import_module("polyarch.errors")
+            return __import__("polyarch.errors", fromlist=["errors"])
         for module, names in _MODULES.items():
             if name in names:
-                value = getattr(import_module(f"polyarch.{module}"), name)
+                value = getattr(__import__(f"polyarch.{module}", fromlist=[name]), name)
                 globals()[name] = value
                 return value
         raise AttributeError(f"module 'polyarch' has no attribute {name!r}")

@@ -62,26 +62,9 @@ class LateEmulatedSteps:
 
     def _make(self) -> EmulatedSteps:
         # Builds without an emulated step load none of it.
-        from polyarch.store.emulated import EmulatedRuns  # noqa: PLC0415
-        from polyarch.worker.emulated.choice import Chooser  # noqa: PLC0415
-        from polyarch.worker.emulated.sets import TwinSets  # noqa: PLC0415
-        from polyarch.worker.emulated.steps import EmulatedSteps  # noqa: PLC0415
+        from polyarch.worker.emulated.opening import open_steps  # noqa: PLC0415
 
-        images = self._images
-        runs = EmulatedRuns(images.store.database)
-        chooser = Chooser(
-            sets=self._held.enter_context(TwinSets(images)),
-            runs=runs,
-            layer=images.snapshotter.layer,
-            pace=lambda: images.pace.bytes_a_second,
-        )
-        return EmulatedSteps(
-            self._mode,
-            chooser=chooser,
-            runs=runs,
-            foreign=self._programs.get().foreign,
-            sink=images.sink,
-        )
+        return open_steps(self._mode, self._images, self._programs.get().foreign, self._held)
 
 
 def _mode(asked: str, environ: Mapping[str, str]) -> EmulationMode:

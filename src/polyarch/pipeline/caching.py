@@ -36,15 +36,14 @@ def read_caches(images: ImageSource, request: BuildRequest, cancel: CancelToken)
     if not entries or request.no_cache:
         return None
     # Most builds have no caches to import or export.
-    from polyarch.caches.importing import import_caches  # noqa: PLC0415
+    from polyarch.caches import importing, places  # noqa: PLC0415
 
-    return import_caches(entries, _places(images, cancel), images.sink)
+    found = _places(places.CachePlaces, images, cancel)
+    return importing.import_caches(entries, found, images.sink)
 
 
-def _places(images: ImageSource, cancel: CancelToken) -> CachePlaces:
-    from polyarch.caches.places import CachePlaces  # noqa: PLC0415 as above
-
-    return CachePlaces(
+def _places(kind: type[CachePlaces], images: ImageSource, cancel: CancelToken) -> CachePlaces:
+    return kind(
         places=images.places(cancel),
         others=images.caches,
         sender=images.transport.sender,
@@ -89,13 +88,13 @@ class Caching:
                 self._exporter(stacks).run(entry, built.report.facts())
 
     def _exporter(self, stacks: Sequence[LayerStack]) -> CacheExporter:
-        from polyarch.caches.exporting import CacheExporter  # noqa: PLC0415 as above
+        from polyarch.caches import exporting, places  # noqa: PLC0415 as above
 
-        return CacheExporter(
+        return exporting.CacheExporter(
             store=self.engine.store,
             snapshotter=self.engine.snapshotter,
             layers=self.engine.layers,
-            places=_places(self.images, self.cancel),
+            places=_places(places.CachePlaces, self.images, self.cancel),
             targets=stacks,
             imported_places=self.imported.places if self.imported else {},
             sink=self.images.sink,
