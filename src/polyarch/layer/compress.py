@@ -34,7 +34,7 @@ from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
 from polyarch.record import frozen
 
-__all__ = ["Compressed", "Compression", "compress", "decompressed", "detect"]
+__all__ = ["Compressed", "Compression", "HashedSink", "compress", "decompressed", "detect"]
 
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
