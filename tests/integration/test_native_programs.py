@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.support.images.baseimages import push_base
+from tests.support.images.debianroots import make_debian_root
 from tests.support.images.soundness import faults
 from tests.support.machine.boxes import boxed, held_locks, mounts_below
 from tests.support.machine.programs import Ended, Person
@@ -46,6 +48,17 @@ RUN cp /bin/busybox /busybox2 && /busybox2 sha256sum /bin/busybox > /sum && /bus
 RUN head -c 20 /bin/busybox > /header; sha256sum /proc/self/exe | cut -c 65- > /name
 """,
 }
+
+
+DEBIAN = r"""
+SHELL ["/bin/bash", "-c"]
+RUN set | grep -v ^PPID > /set; declare -p BASH_VERSINFO HOSTTYPE MACHTYPE OSTYPE > /machine; ulimit -a > /u
+RUN cd /usr/lib && tar czf /lib.tgz --sort=name --mtime=@0 dpkg && tar tf /lib.tgz > /list && xz -k /list && \
+    find . -name '*.so*' | sort > /libraries && grep -c lib /libraries > /count && sed -i s/lib/LIB/ /libraries
+RUN printf 'all: a b\na:\n\techo a > a\nb: a\n\tcp a b\n' > Makefile && make > /log && stat -c '%a %n' /bin/b* > /modes
+RUN for i in {1..5}; do (exit 3) || echo $? $(uname -m) $(nproc --all) $(arch) >> /numbers; done
+RUN install -D -m 4711 /bin/true /opt/true && /opt/true && md5sum /opt/true > /opt/sum && od -c /opt/true | head > /opt/od
+"""
 
 
 def write(who: Person, registry: RealRegistry, steps: str) -> None:
@@ -92,6 +105,52 @@ def test_verify_finds_no_difference(root: Person, registry: RealRegistry, steps:
     ended = build(root, "verify", "--no-cache").check()
 
     assert ended.err.count("emulated throughout") >= 2
+
+
+@pytest.fixture(scope="session")
+def debian(registry: RealRegistry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base image of Debian's packages, glibc and all, for this machine and arm64."""
+    directory = tmp_path_factory.mktemp("debian")
+    for architecture in ("amd64", "arm64"):
+        make_debian_root(directory / architecture, architecture)
+    push_base(registry.host, "library/debian", ("amd64", "arm64"), directory)
+    return f"{registry.host}/library/debian"
+
+
+def test_debian_is_the_same_for_whoever_builds(who: Person, debian: str) -> None:
+    who.write("Dockerfile", f"FROM {debian}\n{DEBIAN}")
+    words = (
+        "build",
+        "--progress=plain",
+        "--platform=linux/arm64",
+        "--no-cache",
+        "--emulation=verify",
+        ".",
+    )
+
+    ended = who.run(*words, seconds=500).check()
+
+    assert ended.err.count("files are the same both ways") >= 4, ended.err
+
+
+def test_a_stage_with_programs_of_two_images(
+    root: Person, debian: str, registry: RealRegistry
+) -> None:
+    lines = (
+        f"FROM {registry.host}/library/busybox AS other",
+        "RUN echo a > /a",
+        f"FROM {debian}",
+        "COPY --from=other /bin/busybox /a /",
+        "RUN for i in 1 2 3; do /busybox sha256sum /a; done > /sums && uname -m > /machine",
+    )
+    root.write("Dockerfile", "\n".join(lines))
+    words = ("build", "--progress=plain", "--platform=linux/arm64", "--no-cache", "-o", "out", ".")
+
+    ended = root.run(*words).check()
+
+    found = re.findall(r"(\d+) programs? ran natively", ended.err)
+    assert int(found[-1]) >= 3, ended.err  # the shell, uname, and at least one of busybox
+    assert (root.work / "out/machine").read_text() == "aarch64\n"
 
 
 def test_a_program_that_copies_itself_is_found_out(who: Person, registry: RealRegistry) -> None:

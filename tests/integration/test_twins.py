@@ -70,12 +70,12 @@ class Place:
         return [str(each["stdout"]).splitlines()[0] for each in self.both(script)]
 
 
-@pytest.fixture(scope="module", params=["root", "many ids", "one id"])
+@pytest.fixture(scope="module", params=["by_root", "by_many", "by_one"])
 def user(request: pytest.FixtureRequest) -> Iterator[User]:
-    if request.param == "root":
+    if request.param == "by_root":
         yield ROOT
     else:
-        with fresh_user(subordinate_ids=request.param == "many ids") as made:
+        with fresh_user(subordinate_ids=request.param == "by_many") as made:
             yield made
 
 
@@ -201,6 +201,41 @@ def test_programs_that_begin_alike_are_told_apart(debian: Place) -> None:
     assert shown.splitlines()[:5] == ["0", "0", "1", "0", "1"]
 
 
+PERL = """
+    print "$^O $^X $]\\n", join(",", @INC), "\\n"; use Config; print "$Config{archname}\\n";
+    use POSIX; print join(" ", (POSIX::uname())[0, 4]), "\\n"; use List::Util "sum"; print sum(1 .. 10), "\\n";
+    use Fcntl; use Socket; print inet_ntoa(INADDR_LOOPBACK), "\\n"; use Cwd; print getcwd, "\\n";
+    use File::Glob; print join(" ", glob("/usr/lib/a*")), "\\n"; print unpack("H*", pack("l!q", 1, 2)), "\\n";
+    eval { require Nope::Mod }; print $@; print sprintf("%.20g", 0.1), "\\n";
+"""
+
+
+def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
+    debian: Place,
+) -> None:
+    shown = debian.shown(f"perl -e '{PERL}'; perl -v; readlink /proc/self/exe")
+
+    assert "linux /usr/bin/perl 5.0" in shown
+    assert "/usr/lib/aarch64-linux-gnu/perl-base" in shown
+    assert "55\n127.0.0.1\n/\n" in shown
+    assert "x86" not in shown
+    emulated, twin = debian.starts("perl -e 'print qx(readlink /proc/$$/exe)'")
+    assert twin == "/usr/bin/perl" != emulated
+
+
+def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
+    shown = debian.shown(
+        "dpkg -l; dpkg-query -S /bin/bash; dpkg --print-foreign-architectures; mkdir -p /tmp/p/DEBIAN;"
+        "printf 'Package: p\\nVersion: 1\\nArchitecture: arm64\\nMaintainer: m\\nDescription: d\\n'"
+        "> /tmp/p/DEBIAN/control; echo x > /tmp/p/file; touch -d @0 /tmp/p/* /tmp/p/DEBIAN /tmp/p/DEBIAN/*;"
+        "touch -d @0 /tmp/p; export SOURCE_DATE_EPOCH=0; dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb;"
+        "sha256sum /tmp/p.deb; dpkg-deb -I /tmp/p.deb; dpkg-deb -c /tmp/p.deb; dpkg -i /tmp/p.deb 2>&1;"
+        "dpkg -s p; sha256sum /var/lib/dpkg/status; dpkg -P p 2>&1; rm -r /tmp/p /tmp/p.deb"
+    )
+
+    assert "Architecture: arm64" in shown
+
+
 def test_a_program_that_was_changed_is_emulated(debian: Place) -> None:
     script = "cp /bin/dash /tmp/mine; {} /tmp/mine -c 'readlink /proc/$$/exe; :'; rm /tmp/mine"
 
@@ -258,7 +293,7 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
 
 def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
     _, ended = debian.both(
-        "touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; chown 1 /proc/$$/exe; :"
+        "touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; chown 0 /proc/$$/exe; :"
     )
 
     lines = str(ended["stderr"]).splitlines()

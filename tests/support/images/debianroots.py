@@ -25,7 +25,16 @@ TOOLS = (
         "tar",
     ),
     *("libacl1", "libattr1", "libc6", "libgmp10", "liblzma5", "libmd0", "libpcre2-8-0"),
-    *("libselinux1", "libtinfo6", "libzstd1", "make", "xz-utils", "zlib1g"),
+    *(
+        "libselinux1",
+        "libtinfo6",
+        "libzstd1",
+        "libcrypt1",
+        "make",
+        "perl-base",
+        "xz-utils",
+        "zlib1g",
+    ),
 )
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _DEBIAN_NAMES = {"arm": "armhf"}

@@ -202,7 +202,10 @@ class EmulatedSteps:
         if status != strict_status:
             self._differs(work, [f"it ended with status {status}, not {strict_status}"])
         elif different := differing(natively, strictly):
-            self._differs(work, sorted(different - self._wavering(work, attempts, strictly)))
+            wavering = self._wavering(work, attempts, strictly)
+            self._differs(work, sorted(different - wavering))
+        else:
+            self._remark(work, f"verified: {len(strictly)} files are the same both ways")
         return snapshot
 
     def _wavering(self, work: Work, attempts: Attempts, strictly: Listing) -> frozenset[str]:

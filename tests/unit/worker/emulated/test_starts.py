@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from polyarch.progress import CancelToken
+from polyarch.twins.places import EMULATOR
 from polyarch.worker.emulated.sets import ImageSet
 from polyarch.worker.emulated.starts import StartsOf
 from tests.support.fakes.twins import AMD64, Images, Sets, image, run_on
@@ -32,7 +33,7 @@ def program(made: ImageSet) -> Path:
 
 
 def emulator(made: ImageSet) -> Path:
-    return made.twins.directory / "q"
+    return made.twins.directory / EMULATOR
 
 
 def test_what_is_handed_on_to_the_emulator_is_left_out(made: ImageSet) -> None:

@@ -209,6 +209,7 @@ def test_verify_finds_nothing_where_both_are_the_same(bench: Bench) -> None:
     ran = bench.build(EmulationMode.VERIFY, [writes(out=b"a")], [writes(out=b"a")])
 
     assert [each for each in ran if each != "caches"] == ["with", "without"]
+    assert bench.told[-1] == "verified: 1 files are the same both ways"
     assert bench.files == {"out": b"a"}
 
 
