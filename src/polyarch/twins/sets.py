@@ -53,11 +53,11 @@ from polyarch.twins.places import (
 )
 from polyarch.twins.rings import SIBLING_PRIORITY
 
-__all__ = ["NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
+__all__ = ["FORMAT", "NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
 
 _DOCUMENT = "twins.json"
 _LIBC = "libc.so.6"
-_FORMAT = 1
+FORMAT = 1
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
@@ -232,7 +232,7 @@ class _Set:
             path.write_bytes(data)
             path.chmod(0o755)
         document = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "platform": _words(self._roots.platform),
             "refused": self.refused,
             "twins": [asdict(each) | {"header": each.header.hex()} for each in self.twins],
@@ -297,7 +297,7 @@ def load_set(directory: Path) -> TwinSet | None:
     """Return the set that was made at `directory`; None if there is none, or one of another version of us."""
     try:
         document = json.loads((directory / _DOCUMENT).read_bytes())
-        if document["format"] != _FORMAT:
+        if document["format"] != FORMAT:
             return None
         system, architecture, variant = document["platform"]
         return TwinSet(

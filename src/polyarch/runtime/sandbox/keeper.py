@@ -32,7 +32,7 @@ from polyarch.runtime.sandbox.first import (
 )
 from polyarch.runtime.sandbox.listening import Handler, keep_listening
 from polyarch.runtime.sandbox.mounting import make_nodes
-from polyarch.runtime.sandbox.plan import answer, receive_plan
+from polyarch.runtime.sandbox.plan import Waited, answer, receive_plan, wait_for
 from polyarch.twins.registration import register_twins
 
 __all__ = ["keep"]
@@ -48,7 +48,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     Without streams, of a holder.
     """
     channel = socket.socket(fileno=control)
-    refused, status = "the sandbox failed", 0
+    refused, ended = "the sandbox failed", Waited()
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != spawner:
@@ -58,17 +58,17 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         if len(streams) < 2:
             _hold(plan, channel)
             os._exit(0)
-        refused, status = _run(plan, channel, streams)
+        refused, ended = _run(plan, channel, streams)
     except Refused as error:
         refused = str(error)
     except OSError as error:
         refused = f"the step's namespaces can't be made: {namespace_trouble(error)}"
     finally:
-        answer(channel, refused, status)
+        answer(channel, refused, ended)
         os._exit(0)
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, int]:
+def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
@@ -86,8 +86,8 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         for fd in (*streams, alive, reporter):
             os.close(fd)
         refused = read_report(report)
-        status = _wait(step, channel)
-    return refused, status
+        ended = _wait(step, channel)
+    return refused, ended
 
 
 def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
@@ -210,7 +210,7 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         os._exit(1)
 
 
-def _wait(step: int, channel: socket.socket) -> int:
+def _wait(step: int, channel: socket.socket) -> Waited:
     """Wait for the step; kill it once the engine has closed its side of the channel."""
     pidfd = os.pidfd_open(step)
     poll = select.poll()
@@ -219,5 +219,4 @@ def _wait(step: int, channel: socket.socket) -> int:
     while pidfd not in {fd for fd, _ in poll.poll()}:
         os.kill(step, signal.SIGKILL)
         poll.unregister(channel)
-    _, status = os.waitpid(step, 0)
-    return os.waitstatus_to_exitcode(status)
+    return wait_for(step)
