@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         StepEvent,
         WarningEvent,
     )
+    from polyarch.request.emulated import EmulatedStep
     from polyarch.request.explanation import Cause, Explanation
     from polyarch.request.limits import Resources, Ulimit
     from polyarch.request.make import make_request
@@ -68,6 +69,7 @@ __all__ = [
     "Cause",
     "Descriptor",
     "Digest",
+    "EmulatedStep",
     "Event",
     "Explanation",
     "LogEvent",
@@ -125,6 +127,7 @@ _MODULES = {
         "StepEvent",
         "WarningEvent",
     ),
+    "request.emulated": ("EmulatedStep",),
     "request.explanation": ("Cause", "Explanation"),
     "request.limits": ("Resources", "Ulimit"),
     "request.make": ("make_request",),
