@@ -85,6 +85,8 @@ class Exporter:
 
     def _name(self, export: Export, shown: Step) -> None:
         source = self.work.source(export, shown)
+        if export.names:
+            self.work.keep_cached(export, shown)
         for name in export.names:
             with shown.part(f"naming to {name}"):
                 source.tag(name.canonical, export.root.descriptor, export.root.data)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from polyarch.caches.exporting import CacheExporter
     from polyarch.caches.importing import Imported
+    from polyarch.caches.places import CachePlaces
 
 __all__ = ["Caching", "read_caches"]
 
@@ -37,7 +38,18 @@ def read_caches(images: ImageSource, request: BuildRequest, cancel: CancelToken)
     # Most builds have no caches to import or export.
     from polyarch.caches.importing import import_caches  # noqa: PLC0415
 
-    return import_caches(entries, images.places(cancel), images.sink)
+    return import_caches(entries, _places(images, cancel), images.sink)
+
+
+def _places(images: ImageSource, cancel: CancelToken) -> CachePlaces:
+    from polyarch.caches.places import CachePlaces  # noqa: PLC0415 as above
+
+    return CachePlaces(
+        places=images.places(cancel),
+        others=images.caches,
+        sender=images.transport.sender,
+        cancel=cancel,
+    )
 
 
 @frozen
@@ -87,7 +99,7 @@ class Caching:
             store=self.engine.store,
             snapshotter=self.engine.snapshotter,
             layers=self.engine.layers,
-            places=self.images.places(self.cancel),
+            places=_places(self.images, self.cancel),
             targets=stacks,
             imported_places=self.imported.places if self.imported else {},
             sink=self.images.sink,

@@ -45,11 +45,12 @@ class Output:
 class CacheEntry:
     """A place to read a cache from or write it to; names of attributes are in lower case.
 
-    `type` is registry, local or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...).
+    `type` is registry, local, gha or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
+    of which one may be a token.
     """
 
     type: str
-    attributes: Mapping[str, str] = field(default_factory=_nothing)
+    attributes: Mapping[str, str] = field(default_factory=_nothing, repr=False)
 
 
 @frozen

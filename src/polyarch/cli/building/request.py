@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.cli.building.proxies import proxy_args
+from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
     Attestation,
@@ -83,8 +84,8 @@ def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
         attestations=_attestations(options),
         build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
         outputs=output_flag(options.values("output")),
-        cache_from=cache_flag(options.values("cache-from")),
-        cache_to=cache_flag(options.values("cache-to")),
+        cache_from=with_runner(cache_flag(options.values("cache-from")), environ),
+        cache_to=with_runner(cache_flag(options.values("cache-to")), environ),
         secrets=secret_flag(options.values("secret")),
         call=_call(options),
     )
