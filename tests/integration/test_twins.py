@@ -70,12 +70,12 @@ class Place:
         return [str(each["stdout"]).splitlines()[0] for each in self.both(script)]
 
 
-@pytest.fixture(scope="module", params=["root", "many ids", "one id"])
+@pytest.fixture(scope="module", params=["by_root", "by_many", "by_one"])
 def user(request: pytest.FixtureRequest) -> Iterator[User]:
-    if request.param == "root":
+    if request.param == "by_root":
         yield ROOT
     else:
-        with fresh_user(subordinate_ids=request.param == "many ids") as made:
+        with fresh_user(subordinate_ids=request.param == "by_many") as made:
             yield made
 
 

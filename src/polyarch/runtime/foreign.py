@@ -132,11 +132,11 @@ class ForeignSteps:
         outer = self._outer_entries()
         if emulator is not None:
             with self._lock:
-                if platform.architecture not in self._registered and self._forbidden is None:
-                    self._register(platform.architecture, outer)
-                holder = self._holders.get(platform.architecture)
-                if twins and self._forbidden is None:
-                    holder = self._holder_with(twins, platform.architecture, outer) or holder
+                holder = self._holder_with(twins, platform.architecture, outer) if twins else None
+                if holder is None:
+                    if platform.architecture not in self._registered and self._forbidden is None:
+                        self._register(platform.architecture, outer)
+                    holder = self._holders.get(platform.architecture)
             if self._forbidden is None:
                 return Emulation(
                     how=RunsHow.EMULATOR,

@@ -50,7 +50,7 @@ def _modules(root: Path) -> Iterator[str]:
         if not _DIRECTORY.fullmatch(name) or (top / name).is_symlink():
             continue
         for kind in sorted(os.listdir(top / name)):
-            if not _OF_PERL.fullmatch(kind):
+            if not _OF_PERL.fullmatch(kind) or (top / name / kind).is_symlink():
                 continue
             for place, _, files in os.walk(top / name / kind):
                 for file in sorted(files):
