@@ -54,13 +54,14 @@ _MOST_INDEXES = 8
 
 
 def _unpacking() -> AbstractContextManager[object]:
-    """Return what lets half as many threads unpack as there are processors, at least one.
+    """Return what lets half as many threads unpack as there are processors, two where there are two.
 
     Unpacking is thousands of short system calls, each of which hands Python's lock to another thread
-    and waits to get it back: more threads than that were slower than one after the other. Each has
-    another thread beside it that decompresses.
+    and waits to get it back: more threads than that aren't quicker. Each has another thread beside it
+    that decompresses.
     """
-    return threading.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+    processors = len(os.sched_getaffinity(0))
+    return threading.Semaphore(min(processors, max(2, processors // 2)))
 
 
 @frozen
