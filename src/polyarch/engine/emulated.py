@@ -16,7 +16,7 @@ from polyarch.worker.source_image import ImageSource
 if TYPE_CHECKING:
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["LateEmulatedSteps"]
+__all__ = ["LateEmulatedSteps", "mode_of"]
 
 
 class LateEmulatedSteps:
@@ -32,7 +32,7 @@ class LateEmulatedSteps:
         programs: LazyPrograms,
         images: ImageSource,
     ) -> None:
-        self._mode = _mode(request.emulation, environ)
+        self._mode = mode_of(request.emulation, environ)
         self._programs = programs
         self._images = images
         self._lock = threading.Lock()
@@ -75,6 +75,7 @@ class LateEmulatedSteps:
         return open_steps(self._mode, self._images, programs.foreign, ladder, self._held)
 
 
-def _mode(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+def mode_of(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+    """Return the mode that a request or else the variable names. Raises InputError."""
     text = asked or environ.get(EMULATION_VARIABLE) or EmulationMode.AUTO
     return read_emulation(text, "--emulation" if asked else EMULATION_VARIABLE)
