@@ -75,6 +75,7 @@ def raw_statx(number: int, descriptor: int, flags: int, mask: int) -> bytearray:
 
 def bpf_load(number: int, kind: int, program: bytes) -> int:
     """Load a BPF program (instructions of 8 bytes each); returns its descriptor. `number` is bpf's own."""
+    # The kernel is given addresses as numbers, so both have to stay referred to until it has read them.
     text, licence = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"GPL")
     load = _ProgramToLoad(
         kind, len(program) // 8, ctypes.addressof(text), ctypes.addressof(licence)
