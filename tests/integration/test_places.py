@@ -123,6 +123,16 @@ def test_what_chroot_cannot_have_is_refused(
     assert f"the step wants {said}" in ended.err
 
 
+def test_chroot_is_for_where_nothing_else_works(root: Person, registry: RealRegistry) -> None:
+    root.environ["POLYARCH_RUNTIME"] = "chroot"
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN true\n")
+
+    ended = root.run("build", ".")
+
+    assert ended.status == 1
+    assert "is for where the kernel refuses namespaces, which it doesn't here" in ended.err
+
+
 def test_doctor_names_the_place(place: tuple[str, Person]) -> None:
     expected = {
         "root": "root: everything works",

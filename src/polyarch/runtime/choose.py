@@ -67,6 +67,11 @@ def choose_runtime(
             hint="use auto, sandbox, crun, runc or chroot",
         )
     names = (prefer,) if prefer and prefer != "auto" else _NAMES
+    if _CHROOT in names and not host.refused:
+        raise InputError(
+            "POLYARCH_RUNTIME=chroot is for where the kernel refuses namespaces, which it doesn't here",
+            hint="unset it, or try auto",
+        )
     if _CHROOT in names or (host.refused and names is _NAMES):
         return _chroot(host, spawner)
     tried = []
