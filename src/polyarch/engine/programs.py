@@ -101,7 +101,12 @@ def open_programs(
     store: Store, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
 ) -> Programs:
     """Find a runtime that works. Raises NoRuntime, InputError for an unknown POLYARCH_RUNTIME."""
-    host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
+    host = find_host(
+        rootless=namespaces.rootless,
+        mapped_ids=namespaces.mapped_ids,
+        refused=str(namespaces.refused or ""),
+        covered=not namespaces.pid_namespace,
+    )
     facts = Facts(store.root)
     foreign = ForeignSteps(
         host=host, spawner=spawner, facts=facts, outer=_outer_binfmt(namespaces), environ=environ

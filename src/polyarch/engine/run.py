@@ -70,7 +70,7 @@ def _pulled(
     images = engine.images(sink)
     resolver = images.resolver(cancel, pull=request.pull)
     name = parse_reference(request.reference)
-    wanted = normalize(request.platform or host())
+    wanted = request.platform or host()
     root = resolver.root(name, wanted)
     image = resolver.resolve(request.reference, wanted)
     found = wanted if is_index(root.media_type) else _platform_of(image)

@@ -41,10 +41,10 @@ from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_read
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output
+from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
 
@@ -66,6 +66,7 @@ def build_on(
     """
     cancel = cancel or CancelToken()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
@@ -163,7 +164,7 @@ class _Announced:
     @staticmethod
     def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
         """Tell of the steps."""
-        wanted = tuple(each for each in outputs if each.type != "cacheonly")
+        wanted = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
         has_image = any(each.type in IMAGE_TYPES for each in wanted)
         return _Announced(
             outputs=wanted,
@@ -282,7 +283,7 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
     # Of several outputs the last one is told of.
     kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
+        descriptor=export.reported(is_layout=kinds[-1] in {OutputType.DOCKER, OutputType.OCI}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={

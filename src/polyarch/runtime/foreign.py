@@ -20,7 +20,7 @@ from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.kept import note_use
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import RunsHow, machine_handler, runs_natively
+from polyarch.emulation.probe import RunsHow, machine_handler, probe_level, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
     find_emulator,
@@ -130,7 +130,7 @@ class ForeignSteps:
         self._registered: set[str] = set()
         self._holders: dict[str, Holder] = {}
         self._handlers = -1
-        self._forbidden: NamespaceForbidden | None = None
+        self._forbidden = NamespaceForbidden(host.refused) if host.refused else None
 
     def close(self) -> None:
         """End the holder, or take the handlers back."""
@@ -298,6 +298,9 @@ class ForeignSteps:
     def _by_outer_handler(self, platform: Platform, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""
         entry = machine_handler(platform.architecture, outer)
+        if entry is None and self._host.refused and probe_level(platform.architecture):
+            # A container doesn't show the machine's handlers; they work all the same.
+            return Emulation(how=RunsHow.HANDLER, emulator="a handler of the machine")
         if entry is None:
             raise self.no_emulator([platform])
         return Emulation(

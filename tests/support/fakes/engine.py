@@ -32,11 +32,12 @@ from polyarch.record import replace
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Request, Response, Transport
+from polyarch.request.explanation import Outcome
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome, SolveReport
+from polyarch.solver.solver import SolveReport
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.worker.tree import SourceTree

@@ -14,6 +14,7 @@ from polyarch.builders.values import BuilderNode
 from polyarch.emulation.kept import IMAGE_VARIABLE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
+from polyarch.paths import read_toml
 from polyarch.request.emulation import EMULATION_VARIABLE, read_emulation
 
 __all__ = [
@@ -61,15 +62,12 @@ def _number(text: str, origin: str) -> int:
 
 
 def _parallelism(encoded: str) -> int:
-    # For the few builders that have such a file.
-    import tomllib  # noqa: PLC0415
-
     config = b64decode(encoded)
     if _PARALLELISM.encode() not in config:
         return 0
 
     try:
-        document: object = tomllib.loads(config.decode())
+        document: object = read_toml(config.decode())
     except ValueError as error:
         raise InputError(f"{_CONFIG} of the builder can't be read: {error}") from error
     for key in ("worker", "oci", _PARALLELISM):

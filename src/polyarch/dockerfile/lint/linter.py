@@ -247,7 +247,7 @@ class Linter:
         self.report(
             rules.INVALID_BASE_IMAGE_PLATFORM,
             f"Base image {name} was pulled with platform {quote(str(normalize(actual)))}, expected "
-            f"{quote(str(normalize(expected)))} for current build",
+            f"{quote(str(expected))} for current build",
             stage.location,
         )
 
