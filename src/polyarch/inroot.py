@@ -21,6 +21,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,8 @@ __all__ = [
     "NODE_XATTR",
     "OWNER_XATTR",
     "PRIVATE_XATTR_PREFIX",
+    "as_root",
+    "follow_links",
     "forget_owner",
     "get_node",
     "get_owner",
@@ -75,6 +78,28 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
     """
     if "\0" in path:
         raise InputError(f"{path!r} can be no path: it holds a NUL")
+
+    def find_link(names: list[str]) -> str | None:
+        try:
+            return os.readlink("/".join((str(root), *names)))
+        except OSError:
+            return None  # no link, or nothing at all
+
+    return root.joinpath(*follow_links(path, find_link, follow_last=follow_last))
+
+
+def follow_links(
+    path: str,
+    find_link: Callable[[list[str]], str | None],
+    *,
+    most: int = _MAX_LINKS,
+    follow_last: bool = True,
+) -> list[str]:
+    """Return the names on the way to what `path` is, from a root that it can't leave, without links.
+
+    `find_link` is given the names on the way to a place, links among them no more but in the last one, and
+    returns what that is a link to, if it is one. Raises InputError for more than `most` links.
+    """
     todo = _parts(path)
     done: list[str] = []
     links = 0
@@ -83,29 +108,22 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
         if part == "..":
             del done[-1:]
             continue
-        target = _link(root, done, part) if todo or follow_last else None
+        target = find_link([*done, part]) if todo or follow_last else None
         if target is None:
             done.append(part)
             continue
         links += 1
-        if links > _MAX_LINKS:
+        if links > most:
             raise InputError(f"too many symbolic links in {path!r}")
         if target.startswith("/"):
             done.clear()
         todo.extend(_parts(target))
-    return root.joinpath(*done)
+    return done
 
 
 def _parts(path: str) -> list[str]:
     """Return the names in a path, the last one first."""
     return [part for part in reversed(path.split("/")) if part not in {"", "."}]
-
-
-def _link(root: Path, directory: list[str], name: str) -> str | None:
-    try:
-        return os.readlink("/".join((str(root), *directory, name)))
-    except OSError:
-        return None  # no link, or nothing at all
 
 
 def open_regular(path: Path | str, *, root: Path | None = None) -> int:
@@ -202,6 +220,18 @@ def forget_owner(path: str | Path | int, *, opened: bool = False) -> None:
         os.removexattr(path, OWNER_XATTR, follow_symlinks=opened or isinstance(path, int))
 
 
+def as_root(status: Status) -> tuple[int, int]:
+    """Return the owner that a file without a record is meant to have.
+
+    In a namespace of the engine's the user is root. Without one, what the user owns is root's all the same.
+    """
+    uid, gid = status.st_uid, status.st_gid
+    user = os.geteuid()
+    if user == 0:
+        return uid, gid
+    return 0 if uid == user else uid, 0 if gid == os.getegid() else gid
+
+
 def is_record(name: bytes, value: bytes) -> bool:
     """Tell whether an extended attribute is one that is kept for a file, and no attribute of its own."""
     if name.startswith(PRIVATE_XATTR_PREFIX.encode()):
@@ -218,7 +248,7 @@ def get_owner(
     open, which is followed.
     """
     status = status if status is not None else os.lstat(path)
-    own = status.st_uid, status.st_gid
+    own = as_root(status)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return _recorded_without(path, opened=opened) or own
     recorded = _recorded(path, OWNER_XATTR, opened=opened)

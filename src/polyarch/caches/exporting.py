@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from polyarch.caches.form import CONFIG, Cache, CachedLayer, write_cache
+from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, write_cache
 from polyarch.caches.gather import gather
 from polyarch.caches.places import CachePlaces
 from polyarch.digest import Digest, sha256
@@ -18,9 +18,10 @@ from polyarch.golang.strconv import find_bool
 from polyarch.images.place import Place
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci import media
+from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink, Step, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -28,7 +29,7 @@ from polyarch.solver.facts import Facts
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
 
-__all__ = ["CacheExporter", "inline_cache"]
+__all__ = ["CacheExporter"]
 
 _AT_ONCE = 4
 _STEPS = {
@@ -53,6 +54,23 @@ class CacheExporter:
     imported_places: Mapping[str, Mapping[int, Sequence[str]]]
     sink: Sink
     cancel: CancelToken
+
+    def with_inline(
+        self,
+        config: ImageConfig,
+        facts: Iterable[Facts],
+        choice: CompressionChoice,
+        latest: float | None,
+    ) -> ImageConfig:
+        """Return the config of an image with a cache in it, of the layers that the image has.
+
+        `latest`, in seconds since the epoch, is the latest time that they may have.
+        """
+        wanted = _snapshots(self.targets)
+        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted, latest)
+        cache = gather(facts, finder.find, self.find_places)
+        coded = base64.b64encode(write_cache(cache)).decode("ascii")
+        return replace(config, rest={**config.rest, INLINE: coded})
 
     def run(self, entry: CacheEntry, facts: Iterable[Facts]) -> None:
         """Write one cache. What goes wrong is said in its step, and ends the build only if it was told to.
@@ -122,22 +140,6 @@ class CacheExporter:
 
         target.take_blob(blob, source, on_bytes)
         shown.status(name, blob.size, blob.size, started=started, is_done=True)
-
-
-def inline_cache(
-    facts: Iterable[Facts],
-    exporter: CacheExporter,
-    choice: CompressionChoice,
-    latest: float | None,
-) -> str:
-    """Return the cache that goes into the config of an image: of the layers that the image has.
-
-    `latest`, in seconds since the epoch, is the latest time that they may have.
-    """
-    wanted = _snapshots(exporter.targets)
-    finder = _Layers(exporter.layers, exporter.snapshotter, choice, exporter.cancel, wanted, latest)
-    cache = gather(facts, finder.find, exporter.find_places)
-    return base64.b64encode(write_cache(cache)).decode("ascii")
 
 
 class _Layers:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from polyarch.caches.form import CONFIG, Cache, CachedLayer, CachedResult, read_cache
+from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, CachedResult, read_cache
 from polyarch.caches.places import CachePlaces, shown
 from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
 from polyarch.images.place import Place, read_blob
@@ -24,10 +24,8 @@ from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Record
 
-__all__ = ["INLINE", "Imported", "import_caches"]
+__all__ = ["Imported", "import_caches"]
 
-INLINE = "moby.buildkit.cache.v0"
-"""The key in an image's config under which the cache lies that came with it, base64."""
 _LIMIT = 64 << 20
 """Bytes of a cache's document: some hundred thousand steps."""
 _MOST_INDEXES = 8

@@ -18,9 +18,9 @@ from polyarch.request.values import CacheEntry
 if TYPE_CHECKING:
     from polyarch.caches.github import GitHubCache
 
-__all__ = ["DEFAULT_SCOPE", "CachePlaces", "shown"]
+__all__ = ["CachePlaces", "shown"]
 
-DEFAULT_SCOPE = "buildkit"
+_SCOPE = "buildkit"
 """What docker buildx calls a cache of GitHub's that nobody has named."""
 
 
@@ -29,7 +29,7 @@ def shown(entry: CacheEntry) -> str:
     if entry.type == "local":
         return f"local:{entry.attributes['src']}"
     if entry.type == "gha":
-        return f"gha:{entry.attributes.get('scope') or DEFAULT_SCOPE}"
+        return f"gha:{entry.attributes.get('scope') or _SCOPE}"
     return parse_reference(entry.attributes["ref"]).canonical
 
 
@@ -80,6 +80,7 @@ class CachePlaces:
             )
         from polyarch.caches.github import open_github  # noqa: PLC0415 for its runners
 
-        cache = open_github(attributes, self.sender, self.cancel)
+        scope = attributes.get("scope") or _SCOPE
+        cache = open_github({**attributes, "scope": scope}, self.sender, self.cancel)
         self.others[cache.name] = cache
         return cache

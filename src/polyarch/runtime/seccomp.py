@@ -95,7 +95,7 @@ _OPEN_CALLS = {"open": 1, "openat": 2}
 """Which calls may make a file, and which of their arguments has the flags."""
 _LIMIT_CALLS = {"getrlimit": 0, "ugetrlimit": 0, "setrlimit": 0, "prlimit64": 1}
 """Which calls are about limits, and which of their arguments says which."""
-_OWNER_CALLS = """
+_OWNERS = """
 chown chown32 lchown lchown32 fchown fchown32 fchownat
 setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32
 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 setgroups setgroups32
@@ -104,7 +104,8 @@ getresgid getresgid32 getgroups getgroups32
 stat lstat fstat newfstatat statx stat64 lstat64 fstat64 fstatat64
 creat mkdir mkdirat symlink symlinkat execve execveat
 setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
-""".split()  # noqa: SIM905 a table to read
+"""
+_OWNER_CALLS = _OWNERS.split()
 """What has to do with owners, beside those."""
 _KIND = 0o170000
 _O_CREAT = 0o100

@@ -175,16 +175,15 @@ class ImageSource:
         assert diff_id is not None
         shown = Step(self.sink, vertex.name, vertex.digest)
         # Imported by builds that unpack something: an unchanged one is done sooner.
-        from polyarch.layer.apply import apply  # noqa: PLC0415
-        from polyarch.layer.compress import decompressed  # noqa: PLC0415
+        from polyarch.layer import apply, compress  # noqa: PLC0415
 
         def fill(directory: Path) -> None:
             with (
                 cancellable(cancel),
                 self.store.blobs.open(blob.digest) as stream,
-                decompressed(stream) as tar,
+                compress.decompressed(stream) as tar,
             ):
-                found = apply(tar, directory)
+                found = apply.apply(tar, directory)
             if found != diff_id:
                 raise IntegrityError(
                     f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",

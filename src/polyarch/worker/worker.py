@@ -140,7 +140,7 @@ class Worker:
             contexts,
             self.reading(source, vertex, cancel) as tree,
         ):
-            unread = Unread(root=str(tree.root))
+            unread = Unread(str(tree.root))
             is_read = not (tree.layers and isinstance(vertex.op, FileOp))
             read = tree if is_read else replace(tree, file_digest=unread.digest)
             seen = Seen(roots=[unread.root], revision=tree.revision, unread=unread.paths)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.userns import end_orphans, namespace_trouble
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
@@ -51,6 +51,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     refused, ended = "the sandbox failed", Waited()
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
+        # It may have ended before its death was to be heard of.
         if os.getppid() != spawner:
             os._exit(1)
         close_all_but(0, 1, 2, control, *streams)
@@ -72,10 +73,16 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
+        # Before the user namespace: what it does for the step it does with the rights that we have out here.
         listener = _start_listener(plan, resources)
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
+        is_alone = any(each["type"] == "pid" for each in plan["config"]["linux"]["namespaces"])
+        if not is_alone:
+            # No PID namespace ends what the step leaves behind: it becomes ours.
+            syscalls.set_child_subreaper()
+        # Nobody writes to it: it is at its end when this process is gone, however that ends.
         alive, _hold_open = os.pipe()
         report, reporter = os.pipe()
         step = syscalls.fork_bare()
@@ -83,10 +90,13 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
             _set_badness(spared)
             parent = Parent(alive=alive, reporter=reporter)
             begin(parent, channel, streams, lambda: plan, listener)
+        # An end that stays open here would keep the reader waiting after the step has ended.
         for fd in (*streams, alive, reporter):
             os.close(fd)
         refused = read_report(report)
         ended = _wait(step, channel)
+        if not is_alone:
+            end_orphans()
     return refused, ended
 
 
