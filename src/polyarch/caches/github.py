@@ -19,7 +19,6 @@ from itertools import islice
 from typing import Protocol
 from urllib.parse import quote, urlencode, urljoin
 
-from polyarch.caches.places import DEFAULT_SCOPE
 from polyarch.digest import Digest, fits
 from polyarch.errors import IntegrityError, NotFound, RemoteError
 from polyarch.golang.json import compact
@@ -31,6 +30,7 @@ from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import Fields, read_document
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
+from polyarch.request.caches import DEFAULT_SCOPE
 
 __all__ = ["GitHubCache", "GitHubService", "open_github"]
 

@@ -13,15 +13,13 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
+from polyarch.request.caches import DEFAULT_SCOPE
 from polyarch.request.values import CacheEntry
 
 if TYPE_CHECKING:
     from polyarch.caches.github import GitHubCache
 
-__all__ = ["DEFAULT_SCOPE", "CachePlaces", "shown"]
-
-DEFAULT_SCOPE = "buildkit"
-"""What docker buildx calls a cache of GitHub's that nobody has named."""
+__all__ = ["CachePlaces", "shown"]
 
 
 def shown(entry: CacheEntry) -> str:
