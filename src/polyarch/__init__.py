@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         WarningEvent,
     )
     from polyarch.request.annotation import Annotation
+    from polyarch.request.emulated import EmulatedStep
     from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
     from polyarch.request.limits import Resources, Ulimit
     from polyarch.request.make import make_request
@@ -71,6 +72,7 @@ __all__ = [
     "CauseKind",
     "Descriptor",
     "Digest",
+    "EmulatedStep",
     "Event",
     "Explanation",
     "LogEvent",
@@ -131,6 +133,7 @@ _MODULES = {
         "WarningEvent",
     ),
     "request.annotation": ("Annotation",),
+    "request.emulated": ("EmulatedStep",),
     "request.explanation": ("Cause", "CauseKind", "Explanation", "Outcome"),
     "request.limits": ("Resources", "Ulimit"),
     "request.make": ("make_request",),

@@ -33,6 +33,7 @@ __all__ = [
     "NODE_XATTR",
     "OWNER_XATTR",
     "PRIVATE_XATTR_PREFIX",
+    "as_root",
     "follow_links",
     "forget_owner",
     "get_node",
@@ -219,6 +220,18 @@ def forget_owner(path: str | Path | int, *, opened: bool = False) -> None:
         os.removexattr(path, OWNER_XATTR, follow_symlinks=opened or isinstance(path, int))
 
 
+def as_root(status: Status) -> tuple[int, int]:
+    """Return the owner that a file without a record is meant to have.
+
+    In a namespace of the engine's the user is root. Without one, what the user owns is root's all the same.
+    """
+    uid, gid = status.st_uid, status.st_gid
+    user = os.geteuid()
+    if user == 0:
+        return uid, gid
+    return 0 if uid == user else uid, 0 if gid == os.getegid() else gid
+
+
 def is_record(name: bytes, value: bytes) -> bool:
     """Tell whether an extended attribute is one that is kept for a file, and no attribute of its own."""
     if name.startswith(PRIVATE_XATTR_PREFIX.encode()):
@@ -235,7 +248,7 @@ def get_owner(
     open, which is followed.
     """
     status = status if status is not None else os.lstat(path)
-    own = status.st_uid, status.st_gid
+    own = as_root(status)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return _recorded_without(path, opened=opened) or own
     recorded = _recorded(path, OWNER_XATTR, opened=opened)

@@ -11,6 +11,7 @@ Source: the manual pages of section 2, and linux/{mount,prctl,capability,seccomp
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -418,7 +419,14 @@ def clone(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
     # Read with CLONE_INTO_CGROUP only.
     arguments.cgroup = cgroup or 0
     size = ctypes.sizeof(arguments)
-    pid = _check(_call_clone3(_SYS_CLONE3, ctypes.byref(arguments), size))
+    try:
+        pid = _check(_call_clone3(_SYS_CLONE3, ctypes.byref(arguments), size))
+    except OSError as error:
+        if error.errno != errno.ENOSYS or flags or cgroup is not None:
+            raise
+        # Docker's filter wants older calls, whose arguments it can look at.
+        pid = fork_bare()
+        return pid, os.pidfd_open(pid) if pid else -1
     return pid, process.value
 
 

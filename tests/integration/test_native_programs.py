@@ -53,7 +53,7 @@ RUN head -c 20 /bin/busybox > /header; sha256sum /proc/self/exe | cut -c 65- > /
 DEBIAN = r"""
 SHELL ["/bin/bash", "-c"]
 RUN set | grep -v ^PPID > /set; declare -p BASH_VERSINFO HOSTTYPE MACHTYPE OSTYPE > /machine; ulimit -a > /u
-RUN cd /usr/lib && tar czf /lib.tgz --sort=name --mtime=@0 dpkg && tar tf /lib.tgz > /list && xz -k /list && \
+RUN cd /usr/lib && tar czf /lib.tgz --sort=name --mtime=@0 -C / var && tar tf /lib.tgz > /list && xz -k /list && \
     find . -name '*.so*' | sort > /libraries && grep -c lib /libraries > /count && sed -i s/lib/LIB/ /libraries
 RUN printf 'all: a b\na:\n\techo a > a\nb: a\n\tcp a b\n' > Makefile && make > /log && stat -c '%a %n' /bin/b* > /modes
 RUN for i in {1..5}; do (exit 3) || echo $? $(uname -m) $(nproc --all) $(arch) >> /numbers; done

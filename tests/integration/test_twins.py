@@ -28,7 +28,7 @@ for twins in ([], [load_set(Path(arguments["set"]))]):
     emulation = foreign.prepare(platform, twins)
     ended.append(run(
         "/bin/sh", "-c", arguments["text"], user_namespace=emulation.user_namespace,
-        twins=emulation.twins, env=("PATH=/usr/bin:/bin", "HOME=/root", *arguments["environ"]),
+        twins=emulation.twins, env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *arguments["environ"]),
     ))
 report(ended)
 """
@@ -228,9 +228,9 @@ def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
         "dpkg -l; dpkg-query -S /bin/bash; dpkg --print-foreign-architectures; mkdir -p /tmp/p/DEBIAN;"
         "printf 'Package: p\\nVersion: 1\\nArchitecture: arm64\\nMaintainer: m\\nDescription: d\\n'"
         "> /tmp/p/DEBIAN/control; echo x > /tmp/p/file; touch -d @0 /tmp/p/* /tmp/p/DEBIAN /tmp/p/DEBIAN/*;"
-        "touch -d @0 /tmp/p; export SOURCE_DATE_EPOCH=0; dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb;"
-        "sha256sum /tmp/p.deb; dpkg-deb -I /tmp/p.deb; dpkg-deb -c /tmp/p.deb; dpkg -i /tmp/p.deb 2>&1;"
-        "dpkg -s p; sha256sum /var/lib/dpkg/status; dpkg -P p 2>&1; rm -r /tmp/p /tmp/p.deb"
+        "touch -d @0 /tmp/p; export SOURCE_DATE_EPOCH=0; dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb 2>&1;"
+        "sha256sum /tmp/p.deb; dpkg-deb -I /tmp/p.deb; dpkg-deb -c /tmp/p.deb; dpkg --force-bad-path -i /tmp/p.deb 2>&1;"
+        "dpkg -s p; sha256sum /var/lib/dpkg/status; dpkg --force-bad-path -P p 2>&1; rm -r /tmp/p /tmp/p.deb"
     )
 
     assert "Architecture: arm64" in shown

@@ -30,7 +30,6 @@ from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import Fields, read_document
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.caches import DEFAULT_SCOPE
 
 __all__ = ["GitHubCache", "GitHubService", "open_github"]
 
@@ -56,13 +55,12 @@ class GitHubService(Protocol):
 
 def open_github(attributes: Mapping[str, str], sender: Sender, cancel: CancelToken) -> GitHubCache:
     """Return the cache that the attributes of `type=gha` name: `url_v2` or `url`, `token`, `scope`."""
-    scope = attributes.get("scope") or DEFAULT_SCOPE
     web = _Web(sender=sender, cancel=cancel, token=attributes.get("token", ""))
     is_new = "url_v2" in attributes and attributes.get("version", "2") != "1"
     service: GitHubService = (
         _Results(web, attributes["url_v2"]) if is_new else _Artifacts(web, attributes["url"])
     )
-    return GitHubCache(service=service, web=web, scope=scope)
+    return GitHubCache(service=service, web=web, scope=attributes["scope"])
 
 
 @frozen

@@ -13,7 +13,6 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.caches import DEFAULT_SCOPE
 from polyarch.request.values import CacheEntry
 
 if TYPE_CHECKING:
@@ -21,13 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CachePlaces", "shown"]
 
+_SCOPE = "buildkit"
+"""What docker buildx calls a cache of GitHub's that nobody has named."""
+
 
 def shown(entry: CacheEntry) -> str:
     """Return what people are told of a cache that is read."""
     if entry.type == "local":
         return f"local:{entry.attributes['src']}"
     if entry.type == "gha":
-        return f"gha:{entry.attributes.get('scope') or DEFAULT_SCOPE}"
+        return f"gha:{entry.attributes.get('scope') or _SCOPE}"
     return parse_reference(entry.attributes["ref"]).canonical
 
 
@@ -78,6 +80,7 @@ class CachePlaces:
             )
         from polyarch.caches.github import open_github  # noqa: PLC0415 for its runners
 
-        cache = open_github(attributes, self.sender, self.cancel)
+        scope = attributes.get("scope") or _SCOPE
+        cache = open_github({**attributes, "scope": scope}, self.sender, self.cancel)
         self.others[cache.name] = cache
         return cache

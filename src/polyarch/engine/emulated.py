@@ -16,7 +16,7 @@ from polyarch.worker.source_image import ImageSource
 if TYPE_CHECKING:
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["LateEmulatedSteps"]
+__all__ = ["LateEmulatedSteps", "mode_of"]
 
 
 class LateEmulatedSteps:
@@ -32,7 +32,7 @@ class LateEmulatedSteps:
         programs: LazyPrograms,
         images: ImageSource,
     ) -> None:
-        self._mode = _mode(request.emulation, environ)
+        self._mode = mode_of(request.emulation, environ)
         self._programs = programs
         self._images = images
         self._lock = threading.Lock()
@@ -62,11 +62,20 @@ class LateEmulatedSteps:
 
     def _make(self) -> EmulatedSteps:
         # Builds without an emulated step load none of it.
+        from polyarch.worker.emulated.ladder import Ladder  # noqa: PLC0415
         from polyarch.worker.emulated.opening import open_steps  # noqa: PLC0415
 
-        return open_steps(self._mode, self._images, self._programs.get().foreign, self._held)
+        programs = self._programs.get()
+        ladder = Ladder(
+            foreign=programs.foreign,
+            facts=programs.facts,
+            environ=programs.environ,
+            sink=self._images.sink,
+        )
+        return open_steps(self._mode, self._images, programs.foreign, ladder, self._held)
 
 
-def _mode(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+def mode_of(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+    """Return the mode that a request or else the variable names. Raises InputError."""
     text = asked or environ.get(EMULATION_VARIABLE) or EmulationMode.AUTO
     return read_emulation(text, "--emulation" if asked else EMULATION_VARIABLE)

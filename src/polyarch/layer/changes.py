@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch.inroot import get_node, get_owner
+from polyarch.inroot import as_root, get_node, get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -275,11 +275,12 @@ class _LayerWriter:
             if _has_xattrs(descriptor):
                 entry = self._entry(path, source, status)
             else:
+                uid, gid = as_root(status)
                 entry = Entry(
                     name=path,
                     mode=stat.S_IMODE(status.st_mode),
-                    uid=status.st_uid,
-                    gid=status.st_gid,
+                    uid=uid,
+                    gid=gid,
                     size=status.st_size,
                     mtime_ns=self._mtime(status),
                 )
@@ -288,7 +289,8 @@ class _LayerWriter:
             os.close(descriptor)
 
     def _entry(self, path: str, source: str, status: os.stat_result) -> Entry:
-        mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
+        mode, device = status.st_mode, status.st_rdev
+        uid, gid = as_root(status)
         xattrs = NO_XATTRS
         if _has_xattrs(source):
             mode, device = get_node(source, status)

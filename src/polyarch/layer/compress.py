@@ -39,8 +39,9 @@ __all__ = ["Compressed", "Compression", "HashedSink", "compress", "decompressed"
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
 _WINDOW = 1 << 15
-_READ = 1 << 18
-_MOST = 1 << 22
+_READ = 1 << 20
+_MOST = 1 << 20
+"""Bytes of a piece, compressed or not: smaller ones are handed from thread to thread more often."""
 _FIRST = 1 << 9
 _SMALL = 1 << 14
 _MAGIC = 6
@@ -345,8 +346,7 @@ class _Streams:
 
     def _read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            for piece in self._pieces(chunk):
-                yield from self._decompressed(piece)
+            yield from self._decompressed(chunk) if self._is_first else self._in_pieces(chunk)
         if not self._decompressor.eof:
             raise EOFError("it is cut short")
 
@@ -364,18 +364,18 @@ class _Streams:
             yield self._decompressor.decompress(data, self._most)
             self._most = _MOST
             data = self._decompressor.unused_data if self._decompressor.eof else b""
+            if len(data) > _SMALL:
+                yield from self._in_pieces(data)
+                return
 
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Give a chunk, in small pieces once there were several streams.
+    def _in_pieces(self, data: bytes) -> Iterator[bytes]:
+        """Decompress what follows the first stream.
 
         What is behind a stream's end is copied for each that ends: that would be the whole chunk thousands
         of times if they are empty.
         """
-        if self._is_first:
-            yield chunk
-            return
-        for at in range(0, len(chunk), _SMALL):
-            yield chunk[at : at + _SMALL]
+        for at in range(0, len(data), _SMALL):
+            yield from self._decompressed(data[at : at + _SMALL])
 
     def _trouble(self, error: Exception) -> InvalidLayer:
         if not self._is_first and detect(self._start) is not self._compression:

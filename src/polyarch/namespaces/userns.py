@@ -35,6 +35,7 @@ __all__ = [
     "EngineNamespaces",
     "IdRange",
     "count_ids",
+    "end_orphans",
     "enter_engine",
     "forbidden",
     "namespace_trouble",
@@ -82,6 +83,8 @@ class EngineNamespaces:
     """How many user ids exist here: 1 if an ordinary user has no subordinate ones."""
     outer_binfmt: int | None
     """A descriptor of the outer binfmt_misc, if one is mounted: the outer /proc is hidden now."""
+    refused: NamespaceForbidden | None = None
+    """Why there are no namespaces at all: the engine is where it was called, as who called it."""
 
 
 def needs_user_namespace() -> bool:
@@ -98,35 +101,59 @@ def needs_user_namespace() -> bool:
 def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
     """Go on as the engine in a child; the calling process only waits, and never returns.
 
-    To be called before any thread starts. `rootless` None means: if it is needed. Raises
-    NamespaceForbidden, in the calling process, with what forbids it and the command that fixes it.
+    To be called before any thread starts. `rootless` None means: if it is needed, and without any namespace where the kernel
+    refuses one, as in most containers. Raises NamespaceForbidden, in the calling process, with what forbids it and
+    the command that fixes it, if one was made and is of no use, or was asked for.
     """
+    may_do_without = rootless is None
     rootless = needs_user_namespace() if rootless is None else rootless
     # The kernel refuses a user namespace to a process with threads, and a fork would take only one of them along.
     if len(os.listdir("/proc/self/task")) > 1:
         raise InternalError("namespaces can't be entered once there are threads")
     try:
         mapped = _enter_user_namespace() if rootless else count_ids()
+    except OSError as error:
+        if not may_do_without:
+            raise forbidden(error) from error
+        return _enter_nothing(forbidden(error))
+    try:
         with_pids = _proc_is_mountable()
         if with_pids:
             syscalls.unshare(syscalls.CLONE_NEWPID)
     except OSError as error:
         raise forbidden(error) from error
-    # What is in these buffers would be written twice, by parent and child.
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    # A signal that comes between the fork and the waiting for it would be lost, and the engine never hear of it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
-    outer_binfmt = (_fork_init if with_pids else _fork_engine)()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    outer_binfmt = _go_on(_fork_init if with_pids else _fork_engine)
     return EngineNamespaces(
         rootless=rootless,
         pid_namespace=with_pids,
         mapped_ids=mapped,
         outer_binfmt=outer_binfmt,
     )
+
+
+def _enter_nothing(reason: NamespaceForbidden) -> EngineNamespaces:
+    """Go on as the engine in a child that has no namespaces of its own."""
+    _go_on(lambda: _fork_engine(with_mounts=False))
+    return EngineNamespaces(
+        rootless=True,
+        pid_namespace=False,
+        mapped_ids=count_ids(),
+        outer_binfmt=None,
+        refused=reason,
+    )
+
+
+def _go_on(fork: Callable[[], int | None]) -> int | None:
+    """Have the engine forked, with what was printed written and signals left to who waits for it."""
+    # What is in these buffers would be written twice, by parent and child.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    # A signal that comes between the fork and the waiting for it would be lost, and the engine never hear of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    outer_binfmt = fork()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return outer_binfmt
 
 
 # --- the user namespace ---
@@ -315,7 +342,7 @@ def _fork_init() -> int | None:
     os._exit(_mind(engine, is_init=True))
 
 
-def _fork_engine() -> int | None:
+def _fork_engine(*, with_mounts: bool = True) -> int | None:
     """Fork the engine without a PID namespace; returns in the engine only."""
     # What an engine leaves behind is found among our children, where no PID namespace ends it.
     syscalls.set_child_subreaper()
@@ -324,13 +351,13 @@ def _fork_engine() -> int | None:
     if engine:
         os.close(alive)
         status = _mind(engine)
-        _end_orphans()
+        end_orphans()
         os._exit(status)
     os.close(hold)
     _die_with(alive)
     os.close(alive)
     try:
-        return _enter_mounts(with_proc=False)
+        return _enter_mounts(with_proc=False) if with_mounts else None
     except OSError as error:
         raise forbidden(error) from error
 
@@ -402,7 +429,7 @@ def _reap(child: int) -> int | None:
             ended = code if code >= 0 else 128 - code
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
     """Kill all children, and those that they leave behind to us, until there are none."""
     while True:
         # What a child that is killed leaves behind becomes ours, so it takes several rounds.

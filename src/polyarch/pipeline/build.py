@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
@@ -96,9 +96,12 @@ def build_on(
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         imported = read_caches(images, request, cancel)
         built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+        if announced.layers is not None and built.report.count(Outcome.RAN):
+            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+            tell_findings(found, shown, reading.sink)
     contexts.save()
-    stacks = [result for result in built.results if isinstance(result, LayerStack)]
-    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
     caching = Caching(
         engine=engine, images=images, request=request, imported=imported, cancel=cancel
     )
@@ -106,6 +109,20 @@ def build_on(
     export = making.export(announced, results)
     caching.write(results.stacks, built)
     return _result(export, request, built)
+
+
+def _check_programs(
+    engine: Engine,
+    images: ImageSource,
+    results: _Results,
+    place: tuple[Dockerfile, str],
+    lint: Linter,
+) -> tuple[Finding, ...]:
+    """Look at what the images start, after something was built anew."""
+    # An unchanged build has been told of it.
+    from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
+
+    return check_programs(engine, images, tuple(results.pairs()), place, lint)
 
 
 def _keeping_logs(
@@ -256,7 +273,11 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
     ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(
-            ran=ran, cached=cached, explanations=built.explanations, emulated=built.emulated
+            ran=ran,
+            cached=cached,
+            explanations=built.explanations,
+            emulated=built.emulated,
+            emulators=built.emulators,
         )
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
@@ -275,6 +296,7 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
         },
         ran=ran,
         cached=cached,
+        emulators=built.emulators,
         explanations=built.explanations,
         emulated=built.emulated,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from polyarch.errors import InputError
 from polyarch.request.values import CacheEntry
 
-__all__ = ["CACHES", "DEFAULT_SCOPE", "check_caches"]
+__all__ = ["CACHES", "check_caches"]
 
 CACHES = frozenset({"registry", "local", "gha"})
 """The types that are read and written on their own; `inline` is written with an image, and read as `registry`."""
@@ -16,8 +16,6 @@ _EXPORTERS = _IMPORTERS | {"inline"}
 # What the client of BuildKit itself can't do without, by type.
 _NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
 _NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
-DEFAULT_SCOPE = "buildkit"
-"""What docker buildx calls a cache of GitHub's that nobody has named."""
 
 
 def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry]) -> None:

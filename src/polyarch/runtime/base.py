@@ -40,7 +40,8 @@ class Ended:
     no_devices: str = ""
     """Why nodes of devices couldn't be made or opened in it; empty if they could."""
     cpu_seconds: float | None = None
-    """What all its processes took of the processors; None if the runtime doesn't know."""
+    """What its processes took of the processors, but for those that outlived the first one; None if the runtime
+    doesn't know."""
     had_one_id: bool = False
     """Whether owners and users but one were refused in it, since there are no other ids."""
 

@@ -266,7 +266,11 @@ class _Maker:
         if self._memory is None:
             self._memory = self._directory / "secrets"
             self._memory.mkdir(mode=0o700)
-            syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
+            try:
+                syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
+            except PermissionError:
+                # Where nothing can be mounted they are put into the root anyway (see `runtime/placing.py`).
+                return self._memory
             self._stack.callback(syscalls.umount2, str(self._memory), syscalls.MNT_DETACH)
         return self._memory
 

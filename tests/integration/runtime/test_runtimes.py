@@ -298,3 +298,12 @@ def test_memory_limit(runtime: str, rootfs_of: RootfsOf) -> None:
     answer = run(ROOT, runtime, rootfs_of(ROOT), f"'sh', '-c', {script!r}, {more}")
 
     assert (answer["status"], answer["oom"]) == (137, True)
+
+
+def test_cpu_seconds_of_all_processes(user: User, rootfs_of: RootfsOf) -> None:
+    busy = "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"
+    script = f"report(run('sh', '-c', '({busy}; true) & wait')['cpu'])"
+
+    cpu = in_engine(user, script, runtime="sandbox", rootfs=str(rootfs_of(user)), cpu=True)
+
+    assert cpu > 0.02

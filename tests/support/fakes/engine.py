@@ -135,7 +135,10 @@ class FakeEngine(Engine):
             outcomes={each.digest: Outcome.RAN for each in ran}, identities={}, facts=lambda: ()
         )
         return Built(
-            results=tuple(results[each] for each in graph.targets), report=report, explanations=()
+            results=tuple(results[each] for each in graph.targets),
+            report=report,
+            explanations=(),
+            emulators={},
         )
 
     def _result(self, vertex: Vertex, inputs: Sequence[Result], sources: Sources) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,16 @@ TOOLS = (
         "sed",
         "tar",
     ),
-    *("libacl1", "libattr1", "libc6", "libgmp10", "liblzma5", "libmd0", "libpcre2-8-0"),
+    *(
+        "libacl1",
+        "libattr1",
+        "libbz2-1.0",
+        "libc6",
+        "libgmp10",
+        "liblzma5",
+        "libmd0",
+        "libpcre2-8-0",
+    ),
     *(
         "libselinux1",
         "libtinfo6",
@@ -48,6 +56,7 @@ def make_debian_root(directory: Path, architecture: str, packages: Sequence[str]
     for name in ("etc", "root", "tmp", "var/lib/dpkg/info"):
         (directory / name).mkdir(parents=True)
     directory.chmod(0o755)
+    (directory / "var/lib/dpkg/info/format").write_text("1\n")
     (directory / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (directory / "etc/group").write_text("root:x:0:\n")
     found = fetch(packages_directory(), architecture, packages)
@@ -74,7 +83,7 @@ def _install(directory: Path, package: Path, architecture: str) -> str:
     ]
     subprocess.run(words, input=archive, check=True)
     listed = subprocess.run(["tar", "-t"], input=archive, check=True, stdout=subprocess.PIPE).stdout
-    paths = [os.path.normpath(line.removeprefix(".")) for line in listed.decode().splitlines()]
+    paths = [line.removeprefix(".").rstrip("/") or "/." for line in listed.decode().splitlines()]
     (directory / f"var/lib/dpkg/info/{name}.list").write_text("\n".join(paths) + "\n")
     first, _, rest = fields.partition("\n")
     return f"{first}\nStatus: install ok installed\n{rest}"

@@ -30,7 +30,7 @@ from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.capability import CAPABILITIES
 from polyarch.runtime.sandbox.descriptors import close_all_but
-from polyarch.runtime.sandbox.mounting import enter_root
+from polyarch.runtime.sandbox.mounting import change_root, enter_root
 from polyarch.runtime.sandbox.program import start_program
 
 __all__ = ["Lines", "become"]
@@ -84,10 +84,15 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         # Twice: what the keeper left open must be gone before the root is looked at, and what looking at
         # the root has opened before its working directory is.
         close_all_but(0, 1, 2, *lines.descriptors())
-        syscalls.sethostname(config["hostname"])
+        if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
+            with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
+                syscalls.sethostname(config["hostname"])
         if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
             _raise_loopback()
-        entered = enter_root(config, nodev=plan["nodev"])
+        if plan.get("chroot"):
+            entered = change_root(config["root"]["path"])
+        else:
+            entered = enter_root(config, nodev=plan["nodev"])
         if process["terminal"]:
             _open_terminal(process, entered.dev, lines.engine)
         elif len(streams) < 3:
@@ -244,7 +249,7 @@ def _drop_privileges(plan: Json, listening: socket.socket | None) -> None:
     capabilities = process["capabilities"]
     user = process["user"]
     # The bounding set first: it can be dropped only with CAP_SETPCAP, which goes below.
-    for number in range(len(CAPABILITIES)):
+    for number in range(len(CAPABILITIES)) if capabilities["bounding"] is not None else ():
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
     # Needs CAP_SYS_ADMIN or no_new_privs, and the latter would end all setuid programs.

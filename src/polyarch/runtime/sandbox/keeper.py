@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.userns import end_orphans, namespace_trouble
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
@@ -78,6 +78,10 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
+        is_alone = any(each["type"] == "pid" for each in plan["config"]["linux"]["namespaces"])
+        if not is_alone:
+            # No PID namespace ends what the step leaves behind: it becomes ours.
+            syscalls.set_child_subreaper()
         # Nobody writes to it: it is at its end when this process is gone, however that ends.
         alive, _hold_open = os.pipe()
         report, reporter = os.pipe()
@@ -91,6 +95,8 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
             os.close(fd)
         refused = read_report(report)
         ended = _wait(step, channel)
+        if not is_alone:
+            end_orphans()
     return refused, ended
 
 

@@ -8,6 +8,7 @@ from polyarch.request.emulation import EmulationMode
 from polyarch.runtime.foreign import ForeignSteps
 from polyarch.store.emulated import EmulatedRuns
 from polyarch.worker.emulated.choice import Chooser
+from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.sets import TwinSets
 from polyarch.worker.emulated.steps import EmulatedSteps
 from polyarch.worker.source_image import ImageSource
@@ -16,7 +17,11 @@ __all__ = ["open_steps"]
 
 
 def open_steps(
-    mode: EmulationMode, images: ImageSource, foreign: ForeignSteps, held: ExitStack
+    mode: EmulationMode,
+    images: ImageSource,
+    foreign: ForeignSteps,
+    ladder: Ladder,
+    held: ExitStack,
 ) -> EmulatedSteps:
     """Return how emulated steps run; what is fetched for them ends with `held`."""
     runs = EmulatedRuns(images.store.database)
@@ -26,4 +31,6 @@ def open_steps(
         layer=images.snapshotter.layer,
         pace=lambda: images.pace.bytes_a_second,
     )
-    return EmulatedSteps(mode, chooser=chooser, runs=runs, foreign=foreign, sink=images.sink)
+    return EmulatedSteps(
+        mode, chooser=chooser, runs=runs, foreign=foreign, ladder=ladder, sink=images.sink
+    )

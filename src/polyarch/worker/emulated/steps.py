@@ -38,6 +38,7 @@ from polyarch.twins.sets import TwinSet
 from polyarch.worker.emulated.bases import find_bases
 from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
 from polyarch.worker.emulated.compare import Listing, differing, list_changes
+from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.scan import find_native
 from polyarch.worker.emulated.starts import StartsOf
 from polyarch.worker.exec import Attempt, Work
@@ -85,12 +86,14 @@ class EmulatedSteps:
         chooser: Chooser,
         runs: EmulatedRuns,
         foreign: Foreign,
+        ladder: Ladder,
         sink: Sink,
     ) -> None:
         self._mode = mode
         self._chooser = chooser
         self._runs = runs
         self._foreign = foreign
+        self._ladder = ladder
         self._sink = sink
         self._starts = StartsOf()
         self._lock = threading.Lock()
@@ -177,7 +180,7 @@ class EmulatedSteps:
         *,
         again: str = "",
     ) -> SnapshotID:
-        with attempts.attempt(work, self._foreign.prepare(work.op.platform)) as done:
+        with self._ladder.attempt(work, attempts) as done:
             snapshot = done.keep()
         self._runs.save(key, replace(known, seconds=done.seconds))
         self._tell(done, key, Choice(), again=again)
@@ -192,7 +195,7 @@ class EmulatedSteps:
             status, natively = tried.ended.status, list_changes(tried.seal())
         attempts.forget_caches(work)
         strictly: Listing = {}
-        with attempts.attempt(work, self._foreign.prepare(work.op.platform)) as done:
+        with self._ladder.attempt(work, attempts) as done:
             strict_status = done.ended.status
             if status == strict_status == 0:
                 strictly = list_changes(done.seal())
