@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import signal
 import sys
 import time
@@ -227,8 +228,6 @@ def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
 
 def subid_names(uid: int) -> tuple[str, ...]:
     """Return what a user may be called in /etc/subuid."""
-    import pwd  # noqa: PLC0415 not needed by root
-
     try:
         return str(uid), pwd.getpwuid(uid).pw_name
     except KeyError:
