@@ -62,17 +62,16 @@ class LateEmulatedSteps:
 
     def _make(self) -> EmulatedSteps:
         # Builds without an emulated step load none of it.
-        from polyarch.worker.emulated.ladder import Ladder  # noqa: PLC0415
-        from polyarch.worker.emulated.opening import open_steps  # noqa: PLC0415
+        from polyarch.worker.emulated import ladder, opening  # noqa: PLC0415
 
         programs = self._programs.get()
-        ladder = Ladder(
+        made = ladder.Ladder(
             foreign=programs.foreign,
             facts=programs.facts,
             environ=programs.environ,
             sink=self._images.sink,
         )
-        return open_steps(self._mode, self._images, programs.foreign, ladder, self._held)
+        return opening.open_steps(self._mode, self._images, programs.foreign, made, self._held)
 
 
 def mode_of(asked: str, environ: Mapping[str, str]) -> EmulationMode:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from polyarch.emulation.program import Surroundings, find_trouble
 from polyarch.engine.engine import Engine
 from polyarch.engine.programs import host_resolv_conf
 from polyarch.errors import InputError, NotFound
@@ -138,9 +139,6 @@ def run_image(
 
 def _reason(step: Step, platform: Platform, root: Path) -> str:
     """Return what the program's file tells of why it couldn't be started, and what to do about it."""
-    # Most programs can be.
-    from polyarch.emulation.program import Surroundings, find_trouble  # noqa: PLC0415
-
     path = next((each[5:] for each in step.env if each.startswith("PATH=")), "")
     where = Surroundings(root=root, platform=platform, cwd=step.cwd, path=path)
     return str(find_trouble(step.argv[0], where) or "")

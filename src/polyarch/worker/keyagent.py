@@ -16,6 +16,7 @@ from typing import Self
 
 from polyarch.errors import InputError, MachineError
 from polyarch.pattern import pattern
+from polyarch.process import base_environment, run
 
 __all__ = ["LARGEST_KEY", "Agents", "read_key"]
 
@@ -65,8 +66,6 @@ class Agents(Mapping[str, str]):
                 os.kill(pid, signal.SIGTERM)
 
     def _start(self, paths: Sequence[str]) -> str:
-        from polyarch.process import base_environment, run  # noqa: PLC0415 for keys only
-
         keys = [(path, read_key(path)) for path in paths]
         directory = self._directory()
         directory.mkdir(mode=0o700)

@@ -31,6 +31,7 @@ from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
+from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
 
@@ -146,9 +147,6 @@ def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
 def _files(path: str) -> Mapping[str, str] | None:
     if not path:
         return None
-    # For those who have such a file.
-    from polyarch.text.toml import normalized  # noqa: PLC0415
-
     what = "buildkit configuration file"
     try:
         text = normalized(Path(path).read_text(encoding="utf-8"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from getpass import getpass
+
 from polyarch.cli.frame.command import Context
 
 __all__ = ["ask", "ask_secret", "confirm"]
@@ -23,6 +25,4 @@ def ask(question: str, context: Context) -> str:
 
 def ask_secret(question: str, context: Context) -> str:
     """Ask for a line that the terminal doesn't show."""
-    from getpass import getpass  # noqa: PLC0415 `login` alone needs it
-
     return getpass(question, context.stderr)
