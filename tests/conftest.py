@@ -18,6 +18,7 @@ from tests.support.images.baseimages import push_base
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user
 from tests.support.machine.programs import Person, person
+from tests.support.network.certificates import make_certificates
 from tests.support.network.servers import RealRegistry, real_registry
 from tools.conformance import LEFT_OUT, find_cases
 
@@ -60,6 +61,14 @@ def user_with_many_ids() -> Iterator[User]:
 def user_with_one_id() -> Iterator[User]:
     with fresh_user(subordinate_ids=False) as user:
         yield user
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a CA of its own, and what it has signed."""
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    return directory
 
 
 @pytest.fixture(params=["root", "many ids", "one id"])

@@ -14,9 +14,10 @@ from polyarch.errors import StoreError
 from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
-from polyarch.store.checkup import Problem, check, repair
+from polyarch.store.checkup import Problem, ProblemKind, check, repair
+from polyarch.store.results import Results
 from polyarch.store.store import Store, is_abandoned
 
 __all__ = ["StoreState", "left_behind", "look_at_store"]
@@ -90,7 +91,11 @@ def _is_of_the_dead(path: Path, root: Path) -> bool:
 def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) -> StoreState:
     """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead."""
     problems = check(store, deep=deep)
-    lost = _lost_results(store) if not any(each.kind == "database" for each in problems) else []
+    lost = (
+        _lost_results(store)
+        if not any(each.kind is ProblemKind.DATABASE for each in problems)
+        else []
+    )
     done = ""
     if fix and (problems or lost):
         with store.locks.exclusive("work", wait=False) as alone:
@@ -101,7 +106,7 @@ def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) 
                 )
             repair(store, problems)
             if lost:
-                cache = Records(store.database)
+                cache = _records(store)
                 for result in lost:
                     cache.forget(result)
         done = f"; {len(problems) + len(lost)} repaired"
@@ -117,9 +122,13 @@ def _lost_results(store: Store) -> list[str]:
     present = set(os.listdir(store.snapshots_directory))
     return [
         result
-        for result in Records(store.database).results()
+        for result in _records(store).results()
         if any(name not in present for name in _own_snapshots(result))
     ]
+
+
+def _records(store: Store) -> Records:
+    return Records(store.database, Results(store.database, take_apart))
 
 
 def _own_snapshots(result: str) -> tuple[SnapshotID, ...]:

@@ -8,12 +8,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
-from polyarch.engine.gate import Gate
+from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.errors import StoreError
-from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.outputs import Engines, is_for_engine
 from polyarch.exporter.result import FileTree
 from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
@@ -23,19 +24,21 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.registry.transport import Transport, open_transport
+from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solver, SolveReport
 from polyarch.store.leases import Lease
+from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
@@ -45,6 +48,8 @@ from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
     from polyarch.caches.importing import Imported
+    from polyarch.engine.emulators import FetchedEmulators
+    from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
 
 __all__ = ["Built", "Engine", "Sources", "engine_at"]
@@ -64,11 +69,16 @@ class Sources:
 
 @frozen
 class Built:
-    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did.
+
+    `emulators` says by what steps were emulated, by platform.
+    """
 
     results: tuple[Result, ...]
     report: SolveReport
     explanations: tuple[Explanation, ...]
+    emulated: tuple[EmulatedStep, ...] = ()
+    emulators: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen
@@ -85,10 +95,21 @@ class Engine:
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
         # Only steps that run are asked about.
-        from polyarch.emulation.facts import Facts  # noqa: PLC0415
-        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+        from polyarch.emulation import facts, probe  # noqa: PLC0415
 
-        return runs_natively(platform.architecture, Facts(self.store.root))
+        return probe.runs_natively(platform.architecture, facts.Facts(self.store.root))
+
+    def emulators(self, images: ImageSource, cancel: CancelToken) -> FetchedEmulators:
+        """Return what knows which platforms can be emulated, and fetches emulators that are missing."""
+        # Builds with native steps only need none.
+        from polyarch.engine.emulators import FetchedEmulators  # noqa: PLC0415
+
+        return FetchedEmulators(
+            foreign=self.programs.get().foreign,
+            images=images,
+            cancel=cancel,
+            environ=self.environ,
+        )
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -149,10 +170,15 @@ class Engine:
         first step to fail raises.
         """
         images = sources.images
+        emulated = LateEmulatedSteps(request, self.environ, self.programs, images)
+        emulators: dict[str, str] = {}
+
+        def note_emulation(platform: Platform, emulation: Emulation) -> None:
+            emulators[str(platform)] = emulation.description
 
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
-                self.store, self.snapshotter, sources.remote.secrets, images.sink
+                images, sources.remote.secrets, emulated.get, note_emulation
             )
 
         worker = Worker(
@@ -166,7 +192,12 @@ class Engine:
             copies=self.store.copies,
             imported_places=imported.places if imported else {},
         )
-        records = Records(self.store.database, imported=imported.records if imported else {})
+        database = self.store.database
+        records = Records(
+            database,
+            Results(database, take_apart),
+            imported=imported.records if imported else {},
+        )
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(
@@ -175,16 +206,28 @@ class Engine:
             self.store.locks,
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
+            observer=explaining,
+            gate=self._gate(graph, records, images, cancel),
         )
-        solver.observer = explaining
-        solver.gate = Gate(
+        with emulated:
+            solved = solver.solve(graph, cancel)
+        return Built(
+            results=solved.results,
+            report=solved.report,
+            explanations=explaining.solved(),
+            emulated=emulated.checked(),
+            emulators=emulators,
+        )
+
+    def _gate(
+        self, graph: Graph, records: Records, images: ImageSource, cancel: CancelToken
+    ) -> EmulatorGate:
+        return EmulatorGate(
             graph,
             is_native=self.is_native,
-            foreign=lambda: self.programs.get().foreign,
+            foreign=lambda: self.emulators(images, cancel),
             knows=records.knows,
         )
-        solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
 
 
 @contextmanager

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
+from polyarch.errors import InputError
 from polyarch.namespaces.userns import EngineNamespaces
-from polyarch.progress import Sink
+from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import ForeignSteps
+from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
-from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
+from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["Programs", "host_resolv_conf", "open_programs"]
+__all__ = ["HANG_VARIABLE", "Programs", "hang_seconds", "host_resolv_conf", "open_programs"]
 
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+HANG_VARIABLE = "POLYARCH_HANG_SECONDS"
+_HANG_SECONDS = "300"
 _STUB_SERVER = "127.0.0.53"
 
 
@@ -38,6 +42,7 @@ class Programs:
 
     runtime: Runtime
     foreign: ForeignSteps
+    facts: Facts
     environ: Mapping[str, str]
 
     def close(self) -> None:
@@ -51,26 +56,57 @@ class Programs:
         return find_devices(spec_directories(self.environ))
 
     def step_runner(
-        self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink
+        self,
+        images: ImageSource,
+        secrets: Secrets,
+        emulated: Callable[[], EmulatedSteps],
+        note_emulation: Callable[[Platform, Emulation], None],
     ) -> StepRunner:
-        """Return what runs the steps of one build."""
+        """Return what runs the steps of one build, on what its images come from.
+
+        `note_emulation` is told by what they are emulated.
+        """
+        store, snapshotter = images.store, images.snapshotter
         return StepRunner(
             snapshotter=snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
             mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
-            sink=sink,
+            sink=images.sink,
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
             resolv_conf=host_resolv_conf,
+            emulated=emulated,
+            note_emulation=note_emulation,
+            hang_seconds=hang_seconds(self.environ),
         )
+
+
+def hang_seconds(environ: Mapping[str, str]) -> float:
+    """Return for how long nothing may move in an emulated step, 0 for any time. Raises InputError."""
+    text = environ.get(HANG_VARIABLE) or _HANG_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(
+            f"{HANG_VARIABLE}={text} is no number of seconds",
+            hint="write 300, or 0 to let emulated steps stand still for any time",
+        )
+    return seconds
 
 
 def open_programs(
     store: Store, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
 ) -> Programs:
     """Find a runtime that works. Raises NoRuntime, InputError for an unknown POLYARCH_RUNTIME."""
-    host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
+    host = find_host(
+        rootless=namespaces.rootless,
+        mapped_ids=namespaces.mapped_ids,
+        refused=str(namespaces.refused or ""),
+        covered=not namespaces.pid_namespace,
+    )
     facts = Facts(store.root)
     foreign = ForeignSteps(
         host=host, spawner=spawner, facts=facts, outer=_outer_binfmt(namespaces), environ=environ
@@ -83,7 +119,7 @@ def open_programs(
         temporary=lambda: store.temporary("probe"),
         environ=environ,
     )
-    return Programs(runtime=runtime, foreign=foreign, environ=environ)
+    return Programs(runtime=runtime, foreign=foreign, facts=facts, environ=environ)
 
 
 def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:

@@ -372,7 +372,7 @@ class Layout:
 
 def _lock(path: Path) -> BinaryIO:
     while True:
-        lock = open(os.open(path, _LOCK_FLAGS, 0o644), "wb")  # noqa: SIM115 the caller closes it
+        lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Who had it before has removed the file, and somebody else may hold a lock on a new one.
         with suppress(FileNotFoundError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
@@ -21,10 +21,11 @@ from polyarch.engine.explain import Explain
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
-from polyarch.exporter.export import (
+from polyarch.exporter.export import Exporter
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
+from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
-    Exporter,
     annotations_of,
     check_outputs,
     epoch_of,
@@ -32,18 +33,18 @@ from polyarch.exporter.export import (
     names_of,
     step_name,
 )
-from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
+from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output
+from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
 
@@ -65,6 +66,7 @@ def build_on(
     """
     cancel = cancel or CancelToken()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
@@ -94,9 +96,12 @@ def build_on(
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         imported = read_caches(images, request, cancel)
         built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+        if announced.layers is not None and built.report.count(Outcome.RAN):
+            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+            tell_findings(found, shown, reading.sink)
     contexts.save()
-    stacks = [result for result in built.results if isinstance(result, LayerStack)]
-    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
     caching = Caching(
         engine=engine, images=images, request=request, imported=imported, cancel=cancel
     )
@@ -104,6 +109,20 @@ def build_on(
     export = making.export(announced, results)
     caching.write(results.stacks, built)
     return _result(export, request, built)
+
+
+def _check_programs(
+    engine: Engine,
+    images: ImageSource,
+    results: _Results,
+    place: tuple[Dockerfile, str],
+    lint: Linter,
+) -> tuple[Finding, ...]:
+    """Look at what the images start, after something was built anew."""
+    # An unchanged build has been told of it.
+    from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
+
+    return check_programs(engine, images, tuple(results.pairs()), place, lint)
 
 
 def _keeping_logs(
@@ -145,7 +164,7 @@ class _Announced:
     @staticmethod
     def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
         """Tell of the steps."""
-        wanted = tuple(each for each in outputs if each.type != "cacheonly")
+        wanted = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
         has_image = any(each.type in IMAGE_TYPES for each in wanted)
         return _Announced(
             outputs=wanted,
@@ -194,17 +213,17 @@ class _Making:
         export = self._assemble(announced, results) if announced.layers else None
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
-        exporter = Exporter(
+        work = Work(
             store=self.engine.store,
             places=self.images.places(self.cancel),
             trees=lambda: self.engine.trees(trees, self.images, self.cancel),
-            remarks=results.remarks(),
             epoch=results.epoch,
             is_split=results.is_multi_platform,
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
         )
+        exporter = Exporter(work=work, remarks=results.remarks())
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
             names = names_of(output)
             exporter.run(output, replace(export, names=names) if export else None, shown)
@@ -253,12 +272,18 @@ class _Making:
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
     ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached, explanations=built.explanations)
+        return BuildResult(
+            ran=ran,
+            cached=cached,
+            explanations=built.explanations,
+            emulated=built.emulated,
+            emulators=built.emulators,
+        )
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
     kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
+        descriptor=export.reported(is_layout=kinds[-1] in {OutputType.DOCKER, OutputType.OCI}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={
@@ -271,5 +296,7 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
         },
         ran=ran,
         cached=cached,
+        emulators=built.emulators,
         explanations=built.explanations,
+        emulated=built.emulated,
     )

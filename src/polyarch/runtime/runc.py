@@ -123,6 +123,7 @@ class OciRuntime:
             refused=refused,
             out_of_memory=out_of_memory,
             no_devices=self._no_devices(step),
+            had_one_id=self._host.has_one_id,
         )
 
     def _no_devices(self, step: Step) -> str:
@@ -139,7 +140,9 @@ class OciRuntime:
 
     def _argv(self, step: Step, command: list[str], words: list[str], directory: Path) -> list[str]:
         argv = [*command, "run", "--bundle", str(directory), *words]
-        return _with_own_devices(step, argv) if step.user_namespace else argv
+        # A user's engine can't make devices, nor could its steps change those of the machine.
+        needs_own = step.user_namespace and not self._host.rootless
+        return _with_own_devices(step, argv) if needs_own else argv
 
     def _run(
         self,

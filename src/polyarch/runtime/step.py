@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
@@ -116,6 +117,8 @@ class Step:
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
     user_namespace: str = ""
+    twins: Path | None = None
+    """The directory of sets of native twins that the step sees at `polyarch.twins.places.MOUNTED`."""
 
     @property
     def insecure(self) -> bool:
@@ -144,3 +147,12 @@ class Host:
     """Whether only the unified hierarchy of cgroups is there."""
     capabilities: int = (1 << len(CAPABILITIES)) - 1
     """What an insecure step can be given."""
+    refused: str = ""
+    """Why there are no namespaces, neither the engine's nor any for steps; empty if there are."""
+    is_covered: bool = False
+    """Whether parts of /proc are covered, as in most containers: then the kernel lets nobody mount another one."""
+
+    @property
+    def has_one_id(self) -> bool:
+        """Whether files can belong to nobody but the user."""
+        return self.rootless and self.mapped_ids == 1

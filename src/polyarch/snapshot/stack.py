@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from polyarch.digest import DiffID, hex_of, sha256
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.results import Stack
 
-__all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff"]
+__all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff", "take_apart"]
 
 
 def new_snapshot() -> SnapshotID:
@@ -82,7 +83,7 @@ class LayerStack:
     @property
     def identity(self) -> str:
         """A name that two trees share only if they are made of the same layers."""
-        return sha256("\n".join(self.snapshots).encode())
+        return _identity(self.snapshots)
 
     def with_layer(self, snapshot: SnapshotID) -> LayerStack:
         """Return this tree with one more layer on top."""
@@ -96,6 +97,24 @@ class LayerStack:
     def from_json(text: str) -> LayerStack:
         """Read what `to_json` wrote; anything else raises ValueError, KeyError or TypeError."""
         return LayerStack(layers=tuple(_layer_from_json(fields) for fields in json.loads(text)))
+
+
+def take_apart(text: str) -> Iterator[Stack]:
+    """Yield the stack that `LayerStack.to_json` wrote, the one below it, and so on: for `Results`."""
+    try:
+        snapshots = [str(fields["snapshot"]) for fields in json.loads(text)]
+    except (ValueError, KeyError, TypeError):
+        return
+    identity = _identity(snapshots)
+    while snapshots:
+        top = snapshots.pop()
+        below = _identity(snapshots)
+        yield Stack(identity=identity, part=top, below=below)
+        identity = below
+
+
+def _identity(snapshots: Sequence[str]) -> str:
+    return sha256("\n".join(snapshots).encode())
 
 
 def _layer_to_json(layer: LayerRef) -> dict[str, object]:

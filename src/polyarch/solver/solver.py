@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -23,6 +22,7 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Outcome
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
@@ -41,26 +41,18 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
-from polyarch.solver.facts import Facts, Observer
+from polyarch.solver.facts import Facts, Gate, Observer, no_gate
 from polyarch.solver.hands import Hands
 from polyarch.solver.records import Records
 from polyarch.solver.runner import Locks, Runner
 from polyarch.solver.slots import SlotKind, SlotLimits, Slots
 from polyarch.solver.state import Machine
 from polyarch.solver.workers import Workers
+from polyarch.threads import caught
 
-__all__ = ["Outcome", "SolveReport", "Solved", "Solver"]
+__all__ = ["SolveReport", "Solved", "Solver"]
 
 R = TypeVar("R")
-
-
-class Outcome(StrEnum):
-    """How a vertex came by its result; a source that nobody had to look into is only NAMED."""
-
-    RAN = "ran"
-    CACHED = "cached"
-    FETCHED = "fetched"
-    NAMED = "named"
 
 
 @frozen
@@ -90,10 +82,7 @@ class Solved(Generic[R]):
 class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
-    `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
-    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called with
-    the steps of which it has become certain that they will run, before anything is fetched for them; what
-    it raises ends the solve.
+    `observer` is told of the steps that run, `gate` is asked before they do.
     `clock` gives seconds since the epoch.
     """
 
@@ -105,7 +94,8 @@ class Solver(Generic[R]):
         *,
         limits: SlotLimits | None = None,
         sink: Sink = ignore_events,
-        on_ran: Callable[[Vertex, R], None] | None = None,
+        observer: Observer | None = None,
+        gate: Gate = no_gate,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runner = runner
@@ -113,9 +103,8 @@ class Solver(Generic[R]):
         self.locks = locks
         self.limits = limits or SlotLimits()
         self.sink = sink
-        self.on_ran = on_ran
-        self.observer: Observer | None = None
-        self.gate: Callable[[Sequence[Vertex]], None] | None = None
+        self.observer = observer
+        self.gate = gate
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -154,7 +143,6 @@ class _Solve(Generic[R]):
             locks=solver.locks,
             announcer=self._announcer,
             cancel=cancel,
-            on_ran=solver.on_ran,
             on_start=None if solver.observer is None else self._tell_start,
         )
         self._slots: Slots[Command] = Slots(solver.limits)
@@ -162,7 +150,7 @@ class _Solve(Generic[R]):
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
         self._outcomes: dict[Digest, Outcome] = {}
-        self._failures: dict[Digest, str] = {}
+        self._failures: dict[Digest, Outcome] = {}
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
@@ -192,7 +180,7 @@ class _Solve(Generic[R]):
         while self._lookups:
             self._take(self._hands.carry_out(self._lookups.popleft()))
         certain = self._machine.take_certain()
-        if certain and self._solver.gate is not None:
+        if certain:
             self._solver.gate(certain)
         ready = list(iter(self._slots.take, None))
         if len(ready) == 1 and not self._busy and not self._slots.waiting:
@@ -208,11 +196,13 @@ class _Solve(Generic[R]):
         self._take(event)
 
     def _work(self, command: Command, give_back: Callable[[], None]) -> None:
-        try:
-            event = self._hands.carry_out(command)
-        except BaseException as error:  # noqa: BLE001  (else the coordinator would wait for ever)
-            event = Failed(vertex=command.vertex, error=error)
-        self._answers.put((event, give_back))
+        def answer() -> None:
+            self._answers.put((self._hands.carry_out(command), give_back))
+
+        # Without an answer the coordinator would wait for ever.
+        error = caught(answer)
+        if error is not None:
+            self._answers.put((Failed(vertex=command.vertex, error=error), give_back))
 
     def _take(self, event: Event | Failed) -> None:
         if isinstance(event, Failed):
@@ -243,7 +233,7 @@ class _Solve(Generic[R]):
     def _end(self, failed: Failed) -> None:
         """Announce the end of a command: an error, unless it was told to end."""
         is_canceled = self._cancel.cancelled
-        self._failures[failed.vertex.digest] = "canceled" if is_canceled else "failed"
+        self._failures[failed.vertex.digest] = Outcome.CANCELED if is_canceled else Outcome.FAILED
         if is_canceled:
             self._announcer.canceled(failed.vertex)
         else:
@@ -262,8 +252,8 @@ class _Solve(Generic[R]):
 
     def _facts(self) -> Iterator[Facts]:
         for vertex in self._graph.vertices():
-            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest, "")
-            yield replace(self._machine.facts(vertex), outcome=str(outcome))
+            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest)
+            yield replace(self._machine.facts(vertex), outcome=outcome)
 
     def _stop(self) -> None:
         """Cancel what is under way, if anything is, and wait for it."""

@@ -9,21 +9,23 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.emulation.probe import RunsHow
 from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
+from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
@@ -34,11 +36,60 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["StepRunner"]
+__all__ = ["Attempt", "StepRunner", "Work"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
+
+
+@frozen
+class Work:
+    """An exec op to be done: `vertex` over `stack`; `sources[i]` is the vertex's input i."""
+
+    vertex: Vertex
+    stack: LayerStack
+    sources: Sequence[LayerStack | SourceTree]
+    reading: Reading
+    cancel: CancelToken
+
+    @property
+    def op(self) -> ExecOp:
+        """What is to be done."""
+        assert isinstance(self.vertex.op, ExecOp)
+        return self.vertex.op
+
+
+@frozen
+class Attempt:
+    """A step that has run to its end; what it changed is thrown away unless it is kept.
+
+    `seconds` is what it took by the clock; `failure` makes the error of a status other than 0; `trouble` is what
+    its emulator did wrong, "" if nothing.
+    """
+
+    work: Work
+    draft: Draft
+    ended: Ended
+    seconds: float
+    failure: Callable[[], StepFailed]
+    trouble: str = ""
+
+    def seal(self) -> Path:
+        """Return the layer of what the step changed; its root is unmounted. May be repeated."""
+        return self.draft.seal()
+
+    def keep(self) -> SnapshotID:
+        """Make what the step changed a snapshot. Raises StepFailed if it didn't end well."""
+        if self.ended.status != 0:
+            raise self.failure()
+        snapshot = new_snapshot()
+        # Described as BuildKit does: a history without an entry for the layer quotes it.
+        shown = f"mount / from exec {' '.join(self.work.op.argv)}"
+        record = SnapshotRecord(id=snapshot, parents=self.work.stack.snapshots, description=shown)
+        self.draft.commit(snapshot, record)
+        return snapshot
 
 
 @frozen
@@ -46,7 +97,9 @@ class StepRunner:
     """Runs exec ops.
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
-    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network.
+    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
+    `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
+    nothing moves for `hang_seconds` hangs (0: none does).
     """
 
     snapshotter: Snapshotter
@@ -57,64 +110,98 @@ class StepRunner:
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
     resolv_conf: Callable[[Network], str]
+    emulated: Callable[[], EmulatedSteps]
+    note_emulation: Callable[[Platform, Emulation], None]
+    hang_seconds: float
 
-    def run(
-        self,
-        vertex: Vertex,
-        stack: LayerStack,
-        sources: Sequence[LayerStack | SourceTree],
-        reading: Reading,
-        cancel: CancelToken,
-    ) -> SnapshotID:
-        """Run the process over `stack` and return the snapshot of what it changed.
+    def run(self, work: Work) -> SnapshotID:
+        """Run the process over the stack and return the snapshot of what it changed.
 
-        `sources[i]` is the vertex's input i. Raises StepFailed, NoEmulator, InputError.
+        Raises StepFailed, NoEmulator, InputError.
         """
-        op = vertex.op
-        assert isinstance(op, ExecOp)
-        emulation = self._emulation(op, vertex)
+        emulation = self.foreign.prepare(work.op.platform)
+        if emulation.how is RunsHow.EMULATOR:
+            self._tell(work.vertex, emulation)
+            return self.emulated().run(work, self)
+        if emulation.emulator:
+            self._tell(work.vertex, emulation)
+        with self.attempt(work, emulation) as done:
+            return done.keep()
+
+    @contextmanager
+    def attempt(
+        self, work: Work, emulation: Emulation, twins: Path | None = None
+    ) -> Iterator[Attempt]:
+        """Run the step; nothing of it is left when the block ends, unless it was kept.
+
+        `twins` is the directory of the sets of native twins that the emulation knows. Raises InputError,
+        Cancelled.
+        """
+        if emulation.emulator:
+            self.note_emulation(work.op.platform, emulation)
         with ExitStack() as resources:
             directory = self.temporary()
             directory.mkdir()
-            draft = resources.enter_context(self.snapshotter.prepare(stack.snapshots))
+            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
             mounted = resources.enter_context(
-                self.mounts.ready(vertex, sources, reading, directory, cancel)
+                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
             )
-            mounted.mounts[:0] = self._files(op, directory)
-            step = self._step(op, draft.root, emulation, mounted)
-            log = self._log(vertex)
+            mounted.mounts[:0] = self._files(work.op, directory)
+            step = self._step(work.op, draft.root, emulation, mounted)
+            step = replace(step, twins=twins) if twins is not None else step
+            log = self._log(work.vertex)
+            started = time.monotonic()
+            ended, trouble = self._watched(step, directory, log, work, emulation)
+            work.cancel.check()
+            yield Attempt(
+                work=work,
+                draft=draft,
+                ended=ended,
+                seconds=time.monotonic() - started,
+                failure=lambda: _explained(
+                    _failure(work.vertex, work.op, ended, log, directory),
+                    work.op,
+                    ended,
+                    draft.root,
+                ),
+                trouble=trouble,
+            )
+
+    def _watched(
+        self, step: Step, directory: Path, log: StepLog, work: Work, emulation: Emulation
+    ) -> tuple[Ended, str]:
+        """Run the step; return how it ended, and what its emulator did wrong."""
+        if not emulation.emulator:
             try:
                 ended = self.runtime.run(
-                    step, directory=directory, on_output=log.write, cancel=cancel
+                    step, directory=directory, on_output=log.write, cancel=work.cancel
                 )
             finally:
                 log.end()
-            cancel.check()
-            if ended.status != 0:
-                raise _failure(vertex, op, ended, log, directory)
-            snapshot = new_snapshot()
-            # Described as BuildKit does: a history without an entry for the layer quotes it.
-            shown = f"mount / from exec {' '.join(op.argv)}"
-            draft.commit(
-                snapshot, SnapshotRecord(id=snapshot, parents=stack.snapshots, description=shown)
-            )
-        return snapshot
+            return ended, ""
+        # Native steps can do without.
+        from polyarch.worker.emulated.watched import run_watched  # noqa: PLC0415
+
+        return run_watched(
+            self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
+        )
+
+    def forget_caches(self, work: Work) -> None:
+        """Empty the caches that a step may have written to, as far as nobody else uses them."""
+        self.mounts.forget_caches(work.vertex, work.sources)
 
     def _log(self, vertex: Vertex) -> StepLog:
         secrets = self.mounts.secrets
         secrets.teach()
         return StepLog(vertex, self.sink, secrets.masker)
 
-    def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
-        emulation = self.foreign.prepare(op.platform)
-        if emulation.emulator:
-            # The step's name stays as it is, which is in the image's history.
-            now = time.time()
-            mark = f"emulated by {os.path.basename(emulation.emulator)}"
-            self.sink(
-                StatusEvent(step=vertex.digest, id=mark, started=now, completed=now, is_remark=True)
-            )
-        return emulation
+    def _tell(self, vertex: Vertex, emulation: Emulation) -> None:
+        # The step's name stays as it is, which is in the image's history.
+        now = time.time()
+        mark = f"emulated by {os.path.basename(emulation.emulator)}"
+        self.sink(
+            StatusEvent(step=vertex.digest, id=mark, started=now, completed=now, is_remark=True)
+        )
 
     def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
         # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
@@ -169,11 +256,31 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
         hint=_advice(ended, op)
         or _no_devices(ended, log)
         or _full_disk(scratch)
-        or id_hint(log.tail()),
+        or (id_hint(log.tail()) if ended.had_one_id else ""),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
     )
+
+
+def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
+    """Add what the program's file tells of why it couldn't be started."""
+    # Few steps fail.
+    from polyarch.emulation.program import (  # noqa: PLC0415
+        Surroundings,
+        find_trouble,
+        find_trouble_in_output,
+    )
+
+    where = Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
+    trouble = (
+        find_trouble(op.argv[0], where)
+        if ended.refused
+        else find_trouble_in_output(failure.tail, where)
+    )
+    if trouble is not None:
+        failure.hint = str(trouble)
+    return failure
 
 
 def _advice(ended: Ended, op: ExecOp) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments
-from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
+from polyarch.oci.base import LAYOUT_SCHEME, BaseImage, is_at_registry
 from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import naming, read_document
@@ -30,7 +33,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, Step, cancellable, step
-from polyarch.record import field, frozen, mutable
+from polyarch.record import field, frozen, mutable, replace
 from polyarch.registry.client import Client
 from polyarch.registry.transport import Transport
 from polyarch.snapshot.snapshotter import Snapshotter
@@ -39,6 +42,7 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
+from polyarch.worker.pace import Pace
 
 __all__ = ["ImageResolver", "ImageSource"]
 
@@ -50,13 +54,14 @@ _MOST_INDEXES = 8
 
 
 def _unpacking() -> AbstractContextManager[object]:
-    """Return what lets half as many threads unpack as there are processors, at least one.
+    """Return what lets half as many threads unpack as there are processors, two where there are two.
 
     Unpacking is thousands of short system calls, each of which hands Python's lock to another thread
-    and waits to get it back: more threads than that were slower than one after the other. Each has
-    another thread beside it that decompresses.
+    and waits to get it back: more threads than that aren't quicker. Each has another thread beside it
+    that decompresses.
     """
-    return threading.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+    processors = len(os.sched_getaffinity(0))
+    return threading.Semaphore(min(processors, max(2, processors // 2)))
 
 
 @frozen
@@ -71,7 +76,11 @@ class ImageSource:
     fetching: AbstractContextManager[object] = field(
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
+    caches: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """Places of caches that are neither registries nor layouts, by the names that their layers remember."""
     reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether the snapshots of all layers that came with images are here."""
@@ -112,8 +121,17 @@ class ImageSource:
 
         Raises RegistryError, IntegrityError, StoreError.
         """
-        tasks = [partial(self._unpack, layer, vertex, cancel) for layer in self._missing(stack)]
+        missing = self._missing(stack)
+        if not missing:
+            return
+        started = time.monotonic()
+        tasks = [partial(self._unpack, layer, vertex, cancel) for layer in missing]
         side_by_side(tasks, _FETCHES_AT_ONCE, name="unpack")
+        self.pace.note(_size(missing), time.monotonic() - started)
+
+    def missing_bytes(self, stack: LayerStack) -> int:
+        """Return the bytes of the layers that `ensure_unpacked` would have to fetch, as they come."""
+        return _size(self._missing(stack))
 
     def _unpack(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         name = f"unpack-{layer.snapshot}"
@@ -125,7 +143,7 @@ class ImageSource:
 
     def places(self, cancel: CancelToken) -> Places:
         """Return where images are."""
-        return Places(Client(self.transport, cancel))
+        return Places(Client(self.transport, cancel), self.caches)
 
     def _fetch(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         fetcher = Fetcher(
@@ -136,7 +154,20 @@ class ImageSource:
             bound=self.fetching,
         )
         assert layer.blob is not None
-        fetcher.ensure(layer.blob, layer.sources)
+        fetcher.ensure(layer.blob, self._sources(layer.blob.digest, layer.sources))
+
+    def _sources(self, digest: Digest, named: Sequence[str]) -> list[str]:
+        """Return where a layer may be, the likeliest first.
+
+        An image of the local store has a name that needn't be at a registry, and layers of base images.
+        """
+        remembered = [f"{host}/{path}" for host, path in self.store.layers.all_sources(digest)]
+        certain = [
+            each
+            for each in named
+            if not is_at_registry(each) or parse_reference(each).repository in remembered
+        ]
+        return list(dict.fromkeys((*certain, *remembered, *named)))
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         blob, diff_id = layer.blob, layer.diff_id
@@ -144,16 +175,15 @@ class ImageSource:
         assert diff_id is not None
         shown = Step(self.sink, vertex.name, vertex.digest)
         # Imported by builds that unpack something: an unchanged one is done sooner.
-        from polyarch.layer.apply import apply  # noqa: PLC0415
-        from polyarch.layer.compress import decompressed  # noqa: PLC0415
+        from polyarch.layer import apply, compress  # noqa: PLC0415
 
         def fill(directory: Path) -> None:
             with (
                 cancellable(cancel),
                 self.store.blobs.open(blob.digest) as stream,
-                decompressed(stream) as tar,
+                compress.decompressed(stream) as tar,
             ):
-                found = apply(tar, directory)
+                found = apply.apply(tar, directory)
             if found != diff_id:
                 raise IntegrityError(
                     f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",
@@ -178,9 +208,17 @@ class ImageSource:
                 )
             )
 
+    def sibling(self, op: ImageOp, platform: Platform, cancel: CancelToken) -> ImageOp | None:
+        """Return what the index that `op` was chosen from has for another platform: see ImageResolver."""
+        return self.resolver(cancel, pull=False).sibling(op, platform)
+
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
         """Return what resolves names during one build; `pull` asks the registry in any case."""
         return ImageResolver(images=self, cancel=cancel, pull=pull)
+
+
+def _size(layers: Iterable[LayerRef]) -> int:
+    return sum(layer.blob.size for layer in layers if layer.blob is not None)
 
 
 @frozen
@@ -215,14 +253,30 @@ class ImageResolver:
         if not _is_name(reference):
             return self._in_layout(reference, platform)
         name = parse_reference(reference)
-        root = self.root(name, platform)
-        origin = _Origin(
+        return self._image(self._origin(name), self.root(name, platform), platform)
+
+    def sibling(self, op: ImageOp, platform: Platform) -> ImageOp | None:
+        """Return what the index that `op` was chosen from has for another platform; None if it has none.
+
+        An image by itself has no sibling, nor has one of a layout on this machine. Raises RegistryError.
+        """
+        if op.root is None or op.root == op.digest or not _is_name(op.reference):
+            return None
+        name = replace(parse_reference(op.reference), digest=op.root)
+        root = self._held(op.root) or self._places.repository(name).resolve()
+        try:
+            image = self._image(self._origin(name), root, platform)
+        except NotFound:
+            return None
+        return ImageOp.of(image, platform)
+
+    def _origin(self, name: Reference) -> _Origin:
+        return _Origin(
             reference=name.canonical,
             shown=name.familiar,
             source=str(name),
             documents=self._kept(self._places.repository(name)),
         )
-        return self._image(origin, root, platform)
 
     def _in_layout(self, address: str, platform: Platform) -> BaseImage:
         from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom needed

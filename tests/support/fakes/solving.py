@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,12 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
+from polyarch.snapshot.stack import take_apart
 from polyarch.solver.key import Content
+from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotKind
+from polyarch.store.database import Database
+from polyarch.store.results import Results
 
 __all__ = [
     "Bench",
@@ -32,6 +37,7 @@ __all__ = [
     "MemoryDatabase",
     "ThreadLocks",
     "Tree",
+    "make_records",
 ]
 
 _LINUX = Platform(os="linux", architecture="amd64")
@@ -73,6 +79,13 @@ class MemoryDatabase:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def make_records(
+    database: MemoryDatabase | Database, clock: Callable[[], float] = time.time
+) -> Records:
+    """Return the records in `database`, beside its results."""
+    return Records(database, Results(database, take_apart), clock=clock)
 
 
 class ThreadLocks:

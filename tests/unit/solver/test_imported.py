@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from polyarch.digest import Digest, sha256
+from polyarch.snapshot.stack import take_apart
 from polyarch.solver.key import CacheKey, Ingredients, candidate_key
 from polyarch.solver.records import Record, Records
+from polyarch.store.results import Results
 from tests.support.fakes.solving import MemoryDatabase
 
 KEY, ALIKE = CacheKey("sha256:key"), CacheKey("sha256:alike")
@@ -18,33 +22,37 @@ def record(result: str, op: Digest = OP) -> Record:
     )
 
 
+def made(database: MemoryDatabase, imported: Mapping[CacheKey, Record] | None = None) -> Records:
+    return Records(database, Results(database, take_apart), imported=imported or {})
+
+
 def test_one_that_is_found_is_written() -> None:
     database = MemoryDatabase()
 
-    assert Records(database, imported={KEY: record("theirs")}).find(KEY) == record("theirs")
-    assert Records(database).find(KEY) == record("theirs")
+    assert made(database, imported={KEY: record("theirs")}).find(KEY) == record("theirs")
+    assert made(database).find(KEY) == record("theirs")
 
 
 def test_the_database_counts_first() -> None:
     database = MemoryDatabase()
-    Records(database).save([KEY], record("ours"))
+    made(database).save([KEY], record("ours"))
 
-    assert Records(database, imported={KEY: record("theirs")}).find(KEY) == record("ours")
+    assert made(database, imported={KEY: record("theirs")}).find(KEY) == record("ours")
 
 
 def test_candidates_come_from_both() -> None:
     database = MemoryDatabase()
     ours, theirs = candidate_key(ALIKE, "ours"), candidate_key(ALIKE, "theirs")
-    Records(database).save([ours], record("ours"))
+    made(database).save([ours], record("ours"))
     imported = {ours: record("other"), theirs: record("theirs"), KEY: record("no candidate")}
 
-    found = Records(database, imported=imported).find_alike(ALIKE)
+    found = made(database, imported=imported).find_alike(ALIKE)
 
     assert found == {ours: record("ours"), theirs: record("theirs")}
 
 
 def test_steps_are_known_by_what_others_made() -> None:
-    records = Records(MemoryDatabase(), imported={KEY: record("theirs")})
+    records = made(MemoryDatabase(), imported={KEY: record("theirs")})
 
     assert records.knows(OP)
     assert not records.knows(sha256(b"another op"))
@@ -52,7 +60,7 @@ def test_steps_are_known_by_what_others_made() -> None:
 
 def test_what_is_gone_is_forgotten() -> None:
     more = CacheKey("sha256:more")
-    records = Records(MemoryDatabase(), imported={KEY: record("gone"), more: record("still there")})
+    records = made(MemoryDatabase(), imported={KEY: record("gone"), more: record("still there")})
     assert records.find(KEY)
 
     records.forget("gone")

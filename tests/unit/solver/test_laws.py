@@ -14,10 +14,17 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
-from polyarch.solver.records import Records
+from polyarch.request.explanation import Outcome
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Outcome, Solved, Solver
-from tests.support.fakes.solving import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
+from polyarch.solver.solver import Solved, Solver
+from tests.support.fakes.solving import (
+    Bench,
+    CountingRunner,
+    MemoryDatabase,
+    ThreadLocks,
+    Tree,
+    make_records,
+)
 
 FILES = ("a", "b")
 
@@ -52,7 +59,7 @@ class World:
         self.runner = CountingRunner(
             contexts=contexts, is_lasting=is_lasting, is_glancing=is_glancing
         )
-        self.records = Records(self.database)
+        self.records = make_records(self.database)
         self.locks = ThreadLocks()
 
     def solve(self, graph: Graph) -> Solved[Tree]:

@@ -22,14 +22,21 @@ from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
-from polyarch.solver.facts import Facts
+from polyarch.request.explanation import Outcome
+from polyarch.solver.facts import Facts, Gate, no_gate
 from polyarch.solver.key import CacheKey
-from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Outcome, Solved, Solver
+from polyarch.solver.solver import Solved, Solver
 from polyarch.store.database import Database
 from polyarch.store.locks import Locks
-from tests.support.fakes.solving import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
+from tests.support.fakes.solving import (
+    Bench,
+    CountingRunner,
+    MemoryDatabase,
+    ThreadLocks,
+    Tree,
+    make_records,
+)
 
 
 class Site:
@@ -39,14 +46,13 @@ class Site:
         self.database = MemoryDatabase()
         self.now = 1000.0
         self.runner = CountingRunner(contexts=dict(contexts))
-        self.records = Records(self.database, clock=lambda: self.now)
+        self.records = make_records(self.database, lambda: self.now)
         self.locks = ThreadLocks()
         self.events: list[Event] = []
-        self.ended: list[str] = []
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
         self.watcher: Watcher | None = None
-        self.gate: Callable[[Sequence[Vertex]], None] | None = None
+        self.gate: Gate = no_gate
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -57,11 +63,10 @@ class Site:
             self.locks,
             limits=self.limits,
             sink=self.events.append,
-            on_ran=lambda vertex, result: self.ended.append(vertex.name),
+            observer=self.watcher,
+            gate=self.gate,
             clock=lambda: self.now,
         )
-        solver.observer = self.watcher
-        solver.gate = self.gate
         return solver.solve(Graph(targets=targets), self.cancel)
 
     def told(self) -> list[tuple[str, str]]:
@@ -102,7 +107,6 @@ def test_every_step_runs_once(site: Site, bench: Bench) -> None:
     assert site.runner.runs == Counter(base=1, left=1, right=1, join=1)
     assert site.runner.fetches == Counter(image=1)
     assert solved.report.count(Outcome.RAN) == 4
-    assert sorted(site.ended) == ["base", "join", "left", "right"]
 
 
 def test_second_solve_runs_nothing_and_loads_the_target_only(site: Site, bench: Bench) -> None:
@@ -502,7 +506,7 @@ def test_builds_of_several_processes_share_one_store(tmp_path: Path, bench: Benc
 
     def build() -> None:
         database = Database(tmp_path / "records.db")
-        solver = Solver(runner, Records(database), Locks(tmp_path / "locks"))
+        solver = Solver(runner, make_records(database), Locks(tmp_path / "locks"))
         solver.solve(Graph(targets=(target,)), CancelToken())
         database.close()
 
@@ -580,7 +584,7 @@ def test_failing_to_note_use_fails_no_build(bench: Bench) -> None:
     site = Site()
     site.database.close()
     site.database = FullDatabase()
-    site.records = Records(site.database, clock=lambda: site.now)
+    site.records = make_records(site.database, lambda: site.now)
     target = bench.run("run", bench.scratch())
     site.solve(target)
     site.now += 1000
@@ -612,7 +616,7 @@ def test_the_gate_is_asked_before_anything_that_steps_need(site: Site, bench: Be
     after = bench.run("after", steps[0])
     asked: list[tuple[set[str], int]] = []
 
-    def gate(certain: Sequence[Vertex]) -> None:
+    def gate(certain: Sequence[Vertex], /) -> None:
         asked.append(({vertex.name for vertex in certain}, sum(site.runner.runs.values())))
         if len(asked) == 1:
             raise NoEmulator("none")
@@ -633,7 +637,7 @@ class Watcher:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.runs_told: list[tuple[str, tuple[str, ...]]] = []
-        self.ends: list[dict[str, str]] = []
+        self.ends: list[dict[str, Outcome | None]] = []
         self.facts: dict[str, Facts] = {}
         self._error = error
 
@@ -659,7 +663,14 @@ def test_an_observer_hears_of_what_runs_and_of_the_end(site: Site, bench: Bench)
     (first, second) = site.watcher.runs_told
     assert (first[0], second[0]) == ("a", "b")
     assert all(first[1])
-    assert site.watcher.ends == [{"image": "fetched", "context": "fetched", "a": "ran", "b": "ran"}]
+    assert site.watcher.ends == [
+        {
+            "image": Outcome.FETCHED,
+            "context": Outcome.FETCHED,
+            "a": Outcome.RAN,
+            "b": Outcome.RAN,
+        }
+    ]
     assert site.watcher.facts["a"].inputs[1].content is not None
     assert len(site.watcher.facts["b"].keys) == 1
 
@@ -685,7 +696,7 @@ def test_an_observer_hears_of_failures(site: Site, bench: Bench) -> None:
         site.solve(bench.run("c", bench.run("b", bench.run("a", bench.scratch()))))
 
     (end,) = site.watcher.ends
-    assert (end["a"], end["b"], end["c"]) == ("ran", "failed", "")
+    assert (end["a"], end["b"], end["c"]) == (Outcome.RAN, Outcome.FAILED, None)
 
 
 def test_trouble_of_an_observer_fails_no_build(site: Site, bench: Bench) -> None:

@@ -25,8 +25,9 @@ from typing import Any
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.step import SHM
 
-__all__ = ["Entered", "enter_root", "make_nodes"]
+__all__ = ["Entered", "change_root", "enter_root", "make_nodes"]
 
 Json = dict[str, Any]
 
@@ -46,9 +47,7 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
-_SYSTEM = frozenset(
-    {"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"}  # noqa: S108 mount points
-)
+_SYSTEM = frozenset({"/proc", "/dev", "/dev/pts", SHM, "/dev/mqueue", "/sys", "/sys/fs/cgroup"})
 _LOCKED = ("ro", "nosuid", "nodev", "noexec")
 _STRAIGHT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _AS_THE_STEP = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
@@ -90,6 +89,15 @@ def enter_root(config: Json, *, nodev: bool) -> Entered:
     syscalls.umount2(".", syscalls.MNT_DETACH)
     os.chdir("/")
     return Entered(root=root, dev=mounts.made["/dev"])
+
+
+def change_root(path: str) -> Entered:
+    """Make a directory the root where nothing can be mounted. Raises OSError."""
+    root = os.open(path, _DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(root)
+    os.chroot(".")
+    dev = syscalls.openat2(root, "dev", _DIRECTORY, resolve=syscalls.RESOLVE_IN_ROOT)
+    return Entered(root=root, dev=dev)
 
 
 class _Mounts:

@@ -16,7 +16,8 @@ import socket
 from typing import Any, NoReturn
 
 from polyarch import syscalls
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.causes import namespace_trouble
+from polyarch.namespaces.userns import count_ids
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.first import (
@@ -32,8 +33,10 @@ from polyarch.runtime.sandbox.plan import (
     KEPT,
     PREPARE,
     WORD_LENGTH,
+    Waited,
     answer,
     receive_plan,
+    wait_for,
 )
 
 __all__ = ["serve"]
@@ -50,6 +53,9 @@ def serve(requests: socket.socket) -> None:
     # A collection would write to every object, and so copy the pages that each step shares with this process;
     # a step's first process is gone before it makes much garbage.
     gc.disable()
+    if count_ids() == 1:
+        # Each step needs it, in a process of its own.
+        import polyarch.runtime.sandbox.owners  # noqa: F401, PLC0415
     gc.freeze()
     server = _Server(requests)
     while server.is_asked:
@@ -134,7 +140,7 @@ class _Server:
             try:
                 pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID, cgroup=cgroup)
             except OSError as error:
-                answer(channel, _no_namespaces(error), 0)
+                answer(channel, _no_namespaces(error), Waited())
                 return
             if pid == 0:
                 try:
@@ -156,7 +162,7 @@ class _Server:
             self._poll.unregister(descriptor)
 
     def _end(self, running: _Running) -> None:
-        _, status = os.waitpid(running.pid, 0)
+        ended = wait_for(running.pid)
         self._forget(running.pidfd)
         os.close(running.pidfd)
         if running.channel is None:
@@ -164,7 +170,7 @@ class _Server:
         self._forget(running.channel.fileno())
         os.close(running.hold)
         with running.channel:
-            answer(running.channel, read_report(running.report), os.waitstatus_to_exitcode(status))
+            answer(running.channel, read_report(running.report), ended)
 
 
 def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoReturn:
