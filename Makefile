@@ -25,7 +25,7 @@ BIN = .venv/bin
 prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
 	&& $(BIN)/python -m compileall -q src
 
-.PHONY: help setup demo test check conformance fuzz torture bench clean
+.PHONY: help setup demo test coverage check conformance fuzz torture bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -44,6 +44,13 @@ demo: ## One Dockerfile, three platforms, one name (DEMO_FLAGS=--online: Docker 
 test: ## Run all tests, as root also those that need it (TEST_FLAGS: more for pytest)
 	$(call prepare,$(TEST_PACKAGES))
 	@tools/run-tests $(TEST_FLAGS)
+
+coverage: ## Run the unit tests, and fail if they take fewer branches than pyproject.toml wants
+	$(call prepare,$(TEST_PACKAGES))
+	@$(BIN)/coverage erase
+	@MEASURE=yes tools/run-tests tests/unit --ignore=tests/unit/tools $(TEST_FLAGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 check: ## Lint, format, types, order of the rooms
 	$(call prepare)
@@ -69,4 +76,4 @@ bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 
 clean: ## Remove what the targets made in this directory
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .coverage build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

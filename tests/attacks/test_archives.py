@@ -293,7 +293,7 @@ def test_the_size_of_a_pax_record_counts_and_not_the_headers(target: Path) -> No
     inner = header(Entry(name="smuggled")) + bytes(512)
     record = b"13 size=1024\n"
     extended = header(Entry(name="x", kind="x", size=len(record))) + record.ljust(512, b"\0")
-    data = extended + header(Entry(name="f", size=0)) + inner + bytes(1024)
+    data = extended + header(Entry(name="f", size=0, mode=0o644)) + inner + bytes(1024)
     apply(io.BytesIO(data), target)
 
     assert files(target) == {"f": inner}

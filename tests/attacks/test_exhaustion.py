@@ -445,7 +445,7 @@ def test_a_bomb_is_told_by_its_limit(root: Person, is_added: bool) -> None:
 def test_as_deep_as_may_be_is_packed_and_copied(tmp_path: Path) -> None:
     packed = io.BytesIO()
     writer = TarWriter(packed)
-    writer.add(Entry(name="d/" * 400 + "f"))
+    writer.add(Entry(name="d/" * 400 + "f", mode=0o644))
     writer.end()
     packed.seek(0)
     apply(packed, tmp_path)

@@ -29,10 +29,15 @@ def make_large(path: Path) -> None:
     os.truncate(path, 1 << 40)
 
 
+def link_to_device(path: Path) -> None:
+    os.mknod(path.parent / "dev", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    path.symlink_to("dev")
+
+
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "FIFO": (os.mkfifo, "a FIFO"),
     "device": (lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5)), "a device"),
-    "link to a device": (lambda path: path.symlink_to("dev"), "a device"),
+    "link to a device": (link_to_device, "a device"),
     "large": (make_large, "larger"),
 }
 
@@ -41,7 +46,6 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 def tree(tmp_path: Path) -> Path:
     directory = tmp_path / "tree"
     (directory / "etc").mkdir(parents=True)
-    os.mknod(directory / "etc/dev", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     return directory
 
 

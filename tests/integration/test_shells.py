@@ -24,7 +24,7 @@ LINES = {
     "polyarch build --progress ra": {"rawjson"},
     "polyarch build --platform=linux/riscv": {"--platform=linux/riscv64"},
     "polyarch build --platform linux/amd64,linux/riscv": {"linux/amd64,linux/riscv64"},
-    "polyarch build fol": {"directory"},
+    "polyarch build dir": {"directory"},
     "polyarch build -f fil": {"file"},
     "polyarch build --iidfile=fil": {"--iidfile=file"},
 }

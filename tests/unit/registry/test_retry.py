@@ -33,7 +33,7 @@ def server() -> Iterator[Registry]:
 
 def client() -> Client:
     transport = Transport(
-        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
+        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/proc/nonexistent"})
     )
     return Client(opened(transport), CancelToken(), pause=at_once)
 

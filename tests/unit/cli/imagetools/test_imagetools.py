@@ -45,7 +45,7 @@ def server() -> Iterator[Registry]:
 
 
 def imagetools(*words: str) -> Printed:
-    return call("imagetools", *words, environ={"DOCKER_CONFIG": "/nonexistent"})
+    return call("imagetools", *words, environ={"DOCKER_CONFIG": "/proc/nonexistent"})
 
 
 def create(*words: str) -> None:
