@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -36,11 +35,14 @@ from polyarch.text.giturl import parse_git_reference
 from polyarch.text.ignore import Matcher, read_patterns
 from polyarch.text.owner import has_names
 from polyarch.text.wildcard import compile_name, split_pattern
+from tests.support.dockerfiles.expansion_model import Refused, expand_simply
+from tests.support.dockerfiles.ignore_model import files_sent, is_ignored
+from tests.support.dockerfiles.ignoring import kept_files
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES
+from tests.support.dockerfiles.printing import check_printing
 from tools.beside import PROJECT, find_beside
 
 __all__ = ["AREAS", "Area", "outcome_of"]
-
-sys.path.insert(0, str(PROJECT / "tests"))
 
 ENV = {
     "a": "xyx",
@@ -82,7 +84,6 @@ def outcome_of(error: PolyarchError) -> str:
 
 
 def _check_lexer(data: bytes) -> str:
-    from printing import check_printing  # noqa: PLC0415 found by the path above only
 
     source = SourceText(name="Dockerfile", text=decode(data))
     for key in ("check", "escape", "syntax"):
@@ -101,7 +102,6 @@ def _check_lexer(data: bytes) -> str:
 
 
 def _check_frontend(data: bytes) -> str:
-    from lowering import AMD64, ARM64, IMAGES  # noqa: PLC0415 found by the path above only
 
     maker = GraphMaker()
     try:
@@ -127,7 +127,6 @@ def _check_expansion(data: bytes) -> str:
 
 
 def _compare_expansion(text: str, escape: str, *, heredoc: bool) -> str:
-    from expansion_model import Refused, expand_simply  # noqa: PLC0415 found by the path above only
 
     try:
         found = expansion(text, ENV, escape=escape, mode=HEREDOC if heredoc else WORD)
@@ -152,8 +151,6 @@ def _same(ours: object, theirs: object) -> None:
 
 
 def _check_ignore(data: bytes) -> str:
-    from ignore_model import files_sent, is_ignored  # noqa: PLC0415 found by the path above only
-    from ignoring import kept_files  # noqa: PLC0415
 
     # Each path is compared with each pattern: of thousands of those, that is the time.
     files = FILES if len(data) < _LONG else FILES[:4]

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from polyarch.request.make import make_request
     from polyarch.request.options import BuildOptions
     from polyarch.request.result import BuildResult, StepTime
-    from polyarch.request.values import BuildRequest, Output, Secret
+    from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret
 
 __version__ = "0.1.0"
 
@@ -63,6 +63,7 @@ __all__ = [
     "BuildRequest",
     "BuildResult",
     "Builder",
+    "CacheEntry",
     "CancelToken",
     "Cause",
     "Descriptor",
@@ -129,7 +130,7 @@ _MODULES = {
     "request.make": ("make_request",),
     "request.options": ("BuildOptions",),
     "request.result": ("BuildResult", "StepTime"),
-    "request.values": ("BuildRequest", "Output", "Secret"),
+    "request.values": ("BuildRequest", "CacheEntry", "Output", "Secret"),
 }
 
 

@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 
+from polyarch import __version__
+
 __all__ = ["main"]
 
 
@@ -13,8 +15,6 @@ def main() -> int:
     """Run the command line; returns its exit status."""
     # What is asked for most often needs none of the program: no import but this module's.
     if sys.argv[1:] == ["version"]:
-        from polyarch import __version__  # noqa: PLC0415
-
         sys.stdout.write(f"github.com/polyarch/polyarch v{__version__}\n")
         return 0
     # By default the collector goes through everything every 700 objects: in vain, while modules are loaded.

@@ -106,15 +106,14 @@ class _StandardFields:
     """
 
     def __get__(self, _instance: object, owner: type) -> object:
-        from dataclasses import field as standard_field  # noqa: PLC0415 what this module saves
-        from dataclasses import make_dataclass  # noqa: PLC0415
+        import dataclasses  # noqa: PLC0415 what this module saves
 
         fields = owner.__record_fields__  # type: ignore[attr-defined]
         specified = [
-            (name, object, standard_field(default=None, compare=each.compare, repr=each.repr))
+            (name, object, dataclasses.field(default=None, compare=each.compare, repr=each.repr))
             for name, each in fields.items()
         ]
-        twin: Any = make_dataclass(owner.__name__, specified, kw_only=True)
+        twin: Any = dataclasses.make_dataclass(owner.__name__, specified, kw_only=True)
         return twin.__dataclass_fields__
 
 

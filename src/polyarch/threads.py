@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-__all__ = ["side_by_side"]
+__all__ = ["caught", "side_by_side"]
 
 Task = Callable[[], None]
 
@@ -28,16 +28,28 @@ def side_by_side(
     called, and those that are under way are waited for. `name` is that of the threads.
     """
     work = _Work(tasks, on_failure)
-    try:
+
+    def begin() -> None:
         for number in range(1, min(at_once, len(work.waiting))):
             threading.Thread(target=work.help, name=f"{name}-{number}").start()
         work.do()
         work.wait()
-    except BaseException as error:  # noqa: BLE001 it is raised below, when nothing works any more
+
+    error = caught(begin)
+    if error is not None:
         work.fail(error)
         work.wait()
     if work.errors:
         raise work.errors[0]
+
+
+def caught(task: Task) -> BaseException | None:
+    """Do a task and return what it raised, for another thread to raise: here it would be lost."""
+    try:
+        task()
+    except BaseException as error:  # noqa: BLE001 see above
+        return error
+    return None
 
 
 class _Work:
@@ -65,11 +77,13 @@ class _Work:
 
     def do(self) -> None:
         """Do one task after another until there are none, or one failed, here or elsewhere."""
-        try:
-            while task := self._next():
-                task()
-        except BaseException as error:  # noqa: BLE001 it is raised where all began
+        error = caught(self._do_all)
+        if error is not None:
             self.fail(error)
+
+    def _do_all(self) -> None:
+        while task := self._next():
+            task()
 
     def _next(self) -> Task | None:
         with self._changed:

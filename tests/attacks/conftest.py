@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_certificates, server_side
-from engines import ROOT, User
 from polyarch.syscalls import capget
-from stepping import RUNTIMES, Stepper
-from web import WebServer, web_server
+from tests.support.machine.engines import ROOT, User
+from tests.support.machine.stepping import RUNTIMES, Stepper
+from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.web import WebServer, web_server
 
 _CAP_SYS_RESOURCE = 24
 _USERS = {"root": "", "many ids": "user_with_many_ids", "one id": "user_with_one_id"}

@@ -19,17 +19,17 @@ from pathlib import Path
 
 import pytest
 
-from engines import ROOT
-from plants import Member, plant_image, tar_of
 from polyarch.errors import InvalidLayer
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tar import Entry, header
 from polyarch.layer.tarread import TarReader
 from polyarch.worker.archive import unpack_archive
-from programs import Person, person
-from registry import serving
-from web import Page, web_server
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Person, person
+from tests.support.network.plants import Member, plant_image, tar_of
+from tests.support.network.registry import serving
+from tests.support.network.web import Page, web_server
 
 TWO = tar_of([("a", {}, b"hello"), ("b", {}, b"world")])
 CUT = TWO[: 3 * 512 + 5]

@@ -17,7 +17,7 @@ from polyarch.errors import InputError
 from polyarch.worker.copy import Copier
 from polyarch.worker.steady import SteadyDirectory
 from polyarch.worker.tree import SourceTree, find_path
-from programs import Person
+from tests.support.machine.programs import Person
 
 Change = Callable[[Path], object]
 

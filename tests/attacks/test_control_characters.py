@@ -12,7 +12,7 @@ from polyarch.cli.display.trace import Trace
 from polyarch.digest import sha256
 from polyarch.progress import StatusEvent, StepEvent, WarningEvent
 from polyarch.text.shown import shown, shown_line
-from programs import Person
+from tests.support.machine.programs import Person
 
 TITLE = "\x1b]0;owned\x07"
 STEP = sha256(b"step")

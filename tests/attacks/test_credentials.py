@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from certificates import server_side
 from polyarch.digest import sha256
 from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
 from polyarch.oci.descriptor import Descriptor
@@ -29,8 +28,9 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
-from spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
-from web import Page, WebServer, web_server
+from tests.support.network.certificates import server_side
+from tests.support.network.spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
+from tests.support.network.web import Page, WebServer, web_server
 
 BASIC = f"Basic {base64.b64encode(f'me:{PASSWORD}'.encode()).decode()}"
 BLOB = b"bytes"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engines import ROOT, User
-from stepping import RUNTIMES, Stepper
+from tests.support.machine.engines import ROOT, User
+from tests.support.machine.stepping import RUNTIMES, Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from plants import CONFIG, MANIFEST, Json, plant_image, tar_of
 from polyarch.http.connection import Connection, ProtocolError
-from programs import Ended, Person
-from registry import Registry, digest_of, serving
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.plants import CONFIG, MANIFEST, Json, plant_image, tar_of
+from tests.support.network.registry import Registry, digest_of, serving
 
 pytestmark = [pytest.mark.root]
 

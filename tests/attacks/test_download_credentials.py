@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from gitweb import GitWeb, git_web, new_repository
 from polyarch.engine.docker import find_engine
 from polyarch.errors import InputError, RemoteError
 from polyarch.graph.op import GitOp, HttpOp
@@ -31,8 +30,9 @@ from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_git import GitSource
 from polyarch.worker.source_http import HttpSource
-from spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
-from web import Page, WebServer
+from tests.support.network.gitweb import GitWeb, git_web, new_repository
+from tests.support.network.spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
+from tests.support.network.web import Page, WebServer
 
 BASIC = f"Basic {base64.b64encode(f'me:{PASSWORD}'.encode()).decode()}"
 REDIRECTS = (301, 302, 303, 307, 308)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import Person
-from web import Page, WebServer, web_server
+from tests.support.machine.programs import Person
+from tests.support.network.web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -25,8 +25,6 @@ from pathlib import Path
 
 import pytest
 
-from engines import SOURCE
-from plants import Member, plant_image, tar_of
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import Cancelled, InvalidLayer
 from polyarch.graph.location import SourceText
@@ -38,9 +36,11 @@ from polyarch.layer.tarread import Limits, TarReader
 from polyarch.progress import CancelToken, cancellable
 from polyarch.worker.tree import SourceTree, hash_file
 from polyarch.worker.walk import select
-from programs import Person
-from registry import serving
-from servers import RealRegistry
+from tests.support.machine.engines import SOURCE
+from tests.support.machine.programs import Person
+from tests.support.network.plants import Member, plant_image, tar_of
+from tests.support.network.registry import serving
+from tests.support.network.servers import RealRegistry
 
 MEBI = 1 << 20
 _PROCESSOR = 60

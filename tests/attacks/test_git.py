@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from gitweb import commit, new_repository
 from polyarch.errors import InputError, PolyarchError
 from polyarch.graph.op import GitOp
 from polyarch.progress import CancelToken
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_git import GitSource, GitTree
-from servers import git_daemon
+from tests.support.network.gitweb import commit, new_repository
+from tests.support.network.servers import git_daemon
 
 VICTIM = "of the host"
 

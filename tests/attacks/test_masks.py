@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stepping import Stepper
+from tests.support.machine.stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from gitweb import DATE, commit, new_repository
-from layouts import read_archive, validate
-from plants import plant_image, tar_of
 from polyarch.errors import InvalidLayer
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.tar import CHARACTER_DEVICE, Entry, TarWriter, header
 from polyarch.layer.tarread import TarReader
-from programs import Person
-from registry import serving
-from servers import git_daemon
+from tests.support.images.layouts import read_archive, validate
+from tests.support.machine.programs import Person
+from tests.support.network.gitweb import DATE, commit, new_repository
+from tests.support.network.plants import plant_image, tar_of
+from tests.support.network.registry import serving
+from tests.support.network.servers import git_daemon
 
 SECOND = 10**9
 TIMES = {

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, Results, make_export
 from polyarch.errors import InputError, StoreError
 from polyarch.exporter.directory import DirectoryOptions, write_files
 from polyarch.exporter.layout import write_directory
 from polyarch.exporter.result import FileTree
-from trees import look_at, plant
+from tests.support.images.exports import AMD64, Results, make_export
+from tests.support.images.trees import look_at, plant
 
 FLAT = DirectoryOptions(split=False)
 OUTSIDE: dict[str, str | None] = {"d/f": "safe", "f": "safe"}

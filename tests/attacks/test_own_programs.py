@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stepping import Stepper
+from tests.support.machine.stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

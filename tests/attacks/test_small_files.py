@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from plants import Member, plant_image, tar_of
 from polyarch.errors import InputError
 from polyarch.inroot import open_regular, read_small
 from polyarch.worker.users import account, owner
-from programs import Person
-from registry import serving
-from servers import RealRegistry
+from tests.support.machine.programs import Person
+from tests.support.network.plants import Member, plant_image, tar_of
+from tests.support.network.registry import serving
+from tests.support.network.servers import RealRegistry
 
 
 def make_large(path: Path) -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from boxes import boxed
-from engines import User, interpreter
 from polyarch.cli.frame.report import report_crash
 from polyarch.errors import StoreError
 from polyarch.store.store import Store
-from programs import Person, person
-from servers import RealRegistry
-from soundness import faults
+from tests.support.images.soundness import faults
+from tests.support.machine.boxes import boxed
+from tests.support.machine.engines import User, interpreter
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

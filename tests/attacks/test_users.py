@@ -12,8 +12,8 @@ import pytest
 
 from polyarch.errors import InputError
 from polyarch.worker.users import Account, Owner, account, owner
-from programs import Person
-from servers import RealRegistry
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 1234:x:0:0::/root:/bin/sh

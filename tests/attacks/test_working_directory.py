@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from stepping import Stepper
+from tests.support.machine.stepping import Stepper
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ignoring import kept_files
 from polyarch.dockerfile.expand.expand import (
     DISPLAY,
     HEREDOC,
@@ -39,6 +38,7 @@ from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.graph.location import SourceText
 from polyarch.record import asdict
 from polyarch.text.ignore import Matcher, clean_path, read_patterns
+from tests.support.dockerfiles.ignoring import kept_files
 
 Json = object
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from handlers import architectures_of
 from polyarch.emulation import qemu
 from polyarch.emulation.binfmt import get_handler
+from tests.support.machine.handlers import architectures_of
 
 
 def elf_binfmt(architecture: str) -> dict[str, str]:

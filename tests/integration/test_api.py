@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import polyarch
-from engines import ROOT
-from processes import below, watching
-from programs import Person, person
-from servers import RealRegistry
+from tests.support.machine.engines import ROOT
+from tests.support.machine.processes import below, watching
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

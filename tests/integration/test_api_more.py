@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import polyarch
-from servers import RealRegistry
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

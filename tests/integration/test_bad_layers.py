@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from plants import Member, plant_image, tar_of
-from programs import Ended, Person
-from registry import Registry, serving
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.plants import Member, plant_image, tar_of
+from tests.support.network.registry import Registry, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from plants import MANIFEST, plant_image, tar_of
-from programs import Ended, Person
-from registry import Registry, digest_of, serving
-from servers import free_port
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.plants import MANIFEST, plant_image, tar_of
+from tests.support.network.registry import Registry, digest_of, serving
+from tests.support.network.servers import free_port
 
 pytestmark = [pytest.mark.root]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import User
-from programs import Ended, Person, person
-from servers import RealRegistry
+from tests.support.machine.engines import User
+from tests.support.machine.programs import Ended, Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import Printed, call
-from engines import User
-from namespaces import in_user_namespace
 from polyarch import syscalls
 from polyarch.emulation.binfmt import BINFMT_DIRECTORY, BinfmtMount
-from programs import Person, person
+from tests.support.machine.commands import Printed, call
+from tests.support.machine.engines import User
+from tests.support.machine.namespaces import in_user_namespace
+from tests.support.machine.programs import Person, person
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from images import describe
-from layouts import read_archive
-from programs import Ended, Person
-from servers import RealRegistry
+from tests.support.images.contents import describe
+from tests.support.images.layouts import read_archive
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

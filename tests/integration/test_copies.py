@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import in_mount_namespace
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.store import Store
 from polyarch.worker.copy import Copier
 from polyarch.worker.tree import SourceTree, find_literal
-from programs import Ended, Person
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.machine.namespaces import in_mount_namespace
+from tests.support.machine.programs import Ended, Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from programs import Person
-from servers import RealRegistry
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import Ended, Person
-from servers import RealRegistry
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

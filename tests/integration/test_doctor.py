@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from engines import User
-from namespaces import in_mount_namespace
 from polyarch import syscalls
 from polyarch.doctor.check import Grade
 from polyarch.doctor.store import left_behind
 from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.store.store import Store
-from programs import Person, person
-from servers import RealRegistry
+from tests.support.machine.engines import User
+from tests.support.machine.namespaces import in_mount_namespace
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from programs import Person
-from servers import RealRegistry
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from buildxfiles import directory_of_buildx
-from programs import Person
-from servers import RealRegistry
+from tests.support.fakes.buildx import directory_of_buildx
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

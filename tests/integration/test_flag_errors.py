@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 
-from programs import Person
+from tests.support.machine.programs import Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import in_mount_namespace
 from polyarch import syscalls
 from polyarch.errors import StoreError
 from polyarch.layer.apply import apply
@@ -18,9 +17,10 @@ from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trouble import FREE_SPACE, full_disk_trouble
-from programs import Person
-from servers import RealRegistry
-from soundness import faults, whole_platforms
+from tests.support.images.soundness import faults, whole_platforms
+from tests.support.machine.namespaces import in_mount_namespace
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = pytest.mark.root
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gitweb import DATE, GitWeb, commit, git_web, large_file, new_repository
-from programs import Person
+from tests.support.machine.programs import Person
+from tests.support.network.gitweb import DATE, GitWeb, commit, git_web, large_file, new_repository
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

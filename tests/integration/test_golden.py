@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from engines import ROOT
-from images import CONTEXT, describe
-from programs import Ended, Person, person
-from servers import RealRegistry
+from tests.support.images.contents import CONTEXT, describe
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Ended, Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from greetings import GREETINGS, build_greeter
-from handlers import Enclave, enclave, handler_lines
-from programs import Person
-from servers import RealRegistry
+from tests.support.images.greetings import GREETINGS, build_greeter
+from tests.support.machine.handlers import Enclave, enclave, handler_lines
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, boxed, held_locks, mounts_below
-from engines import User
-from programs import Person, person
-from servers import RealRegistry
-from soundness import faults, whole_platforms
+from tests.support.images.soundness import faults, whole_platforms
+from tests.support.machine.boxes import Box, boxed, held_locks, mounts_below
+from tests.support.machine.engines import User
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

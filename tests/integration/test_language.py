@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from programs import Person
+from tests.support.machine.programs import Person
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engines import User
 from polyarch.engine.programs import host_resolv_conf
 from polyarch.runtime.step import Network
-from programs import Person, person
-from servers import RealRegistry
+from tests.support.machine.engines import User
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

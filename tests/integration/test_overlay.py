@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import in_mount_namespace, in_user_namespace
 from polyarch.errors import NotFound
 from polyarch.layer.apply import apply
 from polyarch.layer.changes import write_layer
@@ -18,7 +17,8 @@ from polyarch.snapshot.choose import open_snapshotter
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.store.layerform import is_opaque
 from polyarch.store.store import Store
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
+from tests.support.machine.namespaces import in_mount_namespace, in_user_namespace
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from engines import ROOT
-from greetings import GREETINGS, PLATFORMS, Greeter, build_greeter
-from handlers import Enclave, enclave, handler_lines
-from peers import Engine, Podman, docker_engine
-from programs import Person, person
-from servers import RealRegistry
+from tests.support.images.greetings import GREETINGS, PLATFORMS, Greeter, build_greeter
+from tests.support.machine.engines import ROOT
+from tests.support.machine.handlers import Enclave, enclave, handler_lines
+from tests.support.machine.peers import Engine, Podman, docker_engine
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from greetings import DOCKERFILE, GREETINGS, PLATFORMS
-from programs import Ended, Person
-from servers import RealRegistry
+from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

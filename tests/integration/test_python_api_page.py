@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from engines import SOURCE
-from programs import Person
-from servers import RealRegistry
+from tests.support.machine.engines import SOURCE
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_certificates
-from plants import LAYER, plant_image, tar_of
-from programs import Person
-from registry import Registry, digest_of, serving
-from servers import RealRegistry, real_registry
+from tests.support.machine.programs import Person
+from tests.support.network.certificates import make_certificates
+from tests.support.network.plants import LAYER, plant_image, tar_of
+from tests.support.network.registry import Registry, digest_of, serving
+from tests.support.network.servers import RealRegistry, real_registry
 
 pytestmark = [pytest.mark.root]
 

@@ -20,10 +20,10 @@ import pytest
 
 from polyarch.errors import InvalidLayer
 from polyarch.layer.compress import decompressed
-from programs import Ended, Person
-from registry import Registry, serving
-from servers import RealRegistry
-from web import Page, WebServer, web_server
+from tests.support.machine.programs import Ended, Person
+from tests.support.network.registry import Registry, serving
+from tests.support.network.servers import RealRegistry
+from tests.support.network.web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import SOURCE
+from tests.support.machine.engines import SOURCE
 
 pytestmark = pytest.mark.slow
 

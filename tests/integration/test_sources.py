@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from programs import Person
-from servers import git_daemon
-from web import Page, WebServer, web_server
+from tests.support.machine.programs import Person
+from tests.support.network.servers import git_daemon
+from tests.support.network.web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

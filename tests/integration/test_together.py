@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from boxes import boxed
-from engines import interpreter
-from programs import Person
-from servers import RealRegistry
-from soundness import faults, whole_platforms
+from tests.support.images.soundness import faults, whole_platforms
+from tests.support.machine.boxes import boxed
+from tests.support.machine.engines import interpreter
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
@@ -142,13 +142,11 @@ import json, os
 from pathlib import Path
 from polyarch.namespaces.userns import enter_engine
 enter_engine()
-from polyarch.solver.records import Records
-from polyarch.store.gc import collect
+from polyarch.engine.collect import prune
 from polyarch.store.policy import Policy
 from polyarch.store.store import Store
 with Store(Path(os.environ["POLYARCH_ROOT"]), works=False) as store:
-    forget = Records(store.database).forget_parts
-    freed = collect(store, (Policy(all=True),), forget=forget)
+    freed = prune(store, (Policy(all=True),))
 print(json.dumps([each.record.description for each in freed.snapshots]))
 """
 

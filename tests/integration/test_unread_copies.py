@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from layouts import read_archive, validate
-from programs import Person
-from servers import RealRegistry
-from soundness import faults
+from tests.support.images.layouts import read_archive, validate
+from tests.support.images.soundness import faults
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from greetings import DOCKERFILE, GREETINGS, PLATFORMS
-from programs import Person
-from servers import RealRegistry
+from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 

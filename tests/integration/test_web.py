@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from programs import Person
-from web import Page, WebServer, web_server
+from tests.support.machine.programs import Person
+from tests.support.network.web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from baseimages import push_base
-from programs import Person
-from servers import RealRegistry, git_daemon
-from web import Page, web_server
+from tests.support.images.baseimages import push_base
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry, git_daemon
+from tests.support.network.web import Page, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from namespaces import in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import InputError
 from polyarch.inroot import (
@@ -20,7 +19,8 @@ from polyarch.inroot import (
     resolve,
     set_owner,
 )
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.machine.namespaces import in_user_namespace
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import in_mount_namespace, in_user_namespace
 from polyarch.paths import (
     buildx_directory,
     config_directory,
@@ -14,6 +13,7 @@ from polyarch.paths import (
     replacing,
     state_directory,
 )
+from tests.support.machine.namespaces import in_mount_namespace, in_user_namespace
 
 Directory = Callable[[Mapping[str, str]], Path]
 

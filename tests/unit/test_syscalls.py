@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import in_user_namespace
 from polyarch import syscalls
-from trees import plant
+from tests.support.images.trees import plant
+from tests.support.machine.namespaces import in_user_namespace
 
 _PR_GET_PDEATHSIG, _PR_CAPBSET_READ, _PR_GET_CHILD_SUBREAPER = 2, 23, 37
 _CAP_CHOWN, _CAP_NET_RAW = 0, 13

@@ -18,12 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polyarch import syscalls
+from tests.support.images.baseimages import push_base
+from tests.support.network.servers import real_registry
 from tools.torture.areas import AREAS
 from tools.torture.scene import ALL, FEW, Build, Scene
 from tools.torture.tally import Tally
-
-from baseimages import push_base  # isort: skip
-from servers import real_registry  # isort: skip
 
 __all__ = ["main"]
 

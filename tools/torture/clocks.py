@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Person
 from tools.torture.scene import Lost, Scene
 from tools.torture.tally import Tally
-
-from engines import ROOT  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["clocks"]
 

@@ -10,11 +10,10 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Person
 from tools.torture.scene import Build, Scene, complaint
 from tools.torture.tally import Tally
-
-from engines import ROOT  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["contexts"]
 

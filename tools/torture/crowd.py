@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Person
 from tools.torture.scene import Build, Scene, complaint
 from tools.torture.tally import Tally
-
-from engines import ROOT  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["crowd"]
 

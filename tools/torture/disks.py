@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 
 from polyarch import syscalls
+from tests.support.machine.engines import ROOT, User, fresh_user
+from tests.support.machine.programs import Person
 from tools.torture.scene import Lost, Scene, complaint
 from tools.torture.tally import Tally
-
-from engines import ROOT, User, fresh_user  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["disks"]
 

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.machine.boxes import Box, boxed
+from tests.support.machine.engines import ROOT, fresh_user
+from tests.support.machine.programs import Person
 from tools.torture.scene import Build, Lost, Scene
 from tools.torture.tally import Tally
-
-from boxes import Box, boxed  # isort: skip
-from engines import ROOT, fresh_user  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["KINDS", "Killer", "kills"]
 

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import urllib.error
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.beside import PROJECT
-
-sys.path.insert(0, str(PROJECT / "tests"))
-
-from boxes import Box, held_locks, mounts_below
-from engines import ROOT, User
-from programs import Ended, Person, person
-from servers import RealRegistry
-from soundness import faults, whole_platforms
+from tests.support.images.soundness import faults, whole_platforms
+from tests.support.machine.boxes import Box, held_locks, mounts_below
+from tests.support.machine.engines import ROOT, User
+from tests.support.machine.programs import Ended, Person, person
+from tests.support.network.servers import RealRegistry
 
 __all__ = ["ALL", "FEW", "Build", "Lost", "Scene", "complaint"]
 

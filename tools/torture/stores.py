@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from polyarch import syscalls
+from tests.support.machine.engines import ROOT
+from tests.support.machine.programs import Person
 from tools.beside import PROJECT
 from tools.torture.scene import Lost, Scene, complaint
 from tools.torture.tally import Tally
-
-from engines import ROOT  # isort: skip
-from programs import Person  # isort: skip
 
 __all__ = ["stores"]
 

@@ -28,18 +28,17 @@ def shown(progress: Progress | None, sink: Sink, **caption: str) -> Iterator[Sin
         yield sink
         return
     # For those who want to see something only.
-    from polyarch.cli.display.base import Caption  # noqa: PLC0415
-    from polyarch.cli.display.display import open_display  # noqa: PLC0415
+    from polyarch.cli.display import base, display  # noqa: PLC0415
 
-    display = open_display(
-        progress, stream=sys.stderr, environ=os.environ, caption=Caption(**caption)
+    made = display.open_display(
+        progress, stream=sys.stderr, environ=os.environ, caption=base.Caption(**caption)
     )
 
     def both(event: Event) -> None:
-        display(event)
+        made(event)
         sink(event)
 
-    with display:
+    with made:
         yield both
 
 

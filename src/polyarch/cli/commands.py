@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyarch import late
 from polyarch.cli.frame.command import Command
 from polyarch.record import frozen
 
@@ -33,10 +34,10 @@ GROUPS = {
 COMMANDS: tuple[Entry, ...] = (
     _entry("build", "building.build:BUILD", "Start a build", "b"),
     _entry("create", "builders.create:CREATE", "Create a new builder instance"),
-    _entry("du", "cache.commands:DU", "Disk usage"),
+    _entry("du", "cache.du:DU", "Disk usage"),
     _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),
     _entry("ls", "builders.ls:LS", "List builder instances"),
-    _entry("prune", "cache.commands:PRUNE", "Remove build cache"),
+    _entry("prune", "cache.prune:PRUNE", "Remove build cache"),
     _entry("rm", "builders.commands:RM", "Remove one or more builder instances"),
     _entry("stop", "builders.stop:STOP", "Stop builder instance (nothing to do: no daemon runs)"),
     _entry("use", "builders.commands:USE", "Set the current builder instance"),
@@ -86,9 +87,6 @@ def find(words: tuple[str, ...] | list[str]) -> tuple[Entry, int] | None:
 
 def load(entry: Entry) -> Command:
     """Import the module of a command and return its record."""
-    from importlib import import_module  # noqa: PLC0415 one module is imported, not twenty
-
-    module, _, name = entry.at.partition(":")
-    command = getattr(import_module(f"polyarch.cli.{module}"), name)
+    command = late.load(f"cli.{entry.at}")
     assert isinstance(command, Command)
     return command

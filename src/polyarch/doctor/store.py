@@ -14,9 +14,10 @@ from polyarch.errors import StoreError
 from polyarch.namespaces.strays import MountedBelow, mounts_below
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.store.checkup import Problem, check, repair
+from polyarch.store.results import Results
 from polyarch.store.store import Store, is_abandoned
 
 __all__ = ["StoreState", "left_behind", "look_at_store"]
@@ -101,7 +102,7 @@ def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) 
                 )
             repair(store, problems)
             if lost:
-                cache = Records(store.database)
+                cache = _records(store)
                 for result in lost:
                     cache.forget(result)
         done = f"; {len(problems) + len(lost)} repaired"
@@ -117,9 +118,13 @@ def _lost_results(store: Store) -> list[str]:
     present = set(os.listdir(store.snapshots_directory))
     return [
         result
-        for result in Records(store.database).results()
+        for result in _records(store).results()
         if any(name not in present for name in _own_snapshots(result))
     ]
+
+
+def _records(store: Store) -> Records:
+    return Records(store.database, Results(store.database, take_apart))
 
 
 def _own_snapshots(result: str) -> tuple[SnapshotID, ...]:

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from polyarch.errors import InputError, MachineError
 from polyarch.record import frozen
@@ -228,8 +229,6 @@ class BinfmtMount:
 
     def find(self, pattern: str) -> tuple[str, ...]:
         """Return the entries that `pattern` names: an architecture, an entry, or a glob of entries."""
-        from fnmatch import fnmatchcase  # noqa: PLC0415 costs what re costs; only `binfmt` needs it
-
         with contextlib.suppress(InputError):
             pattern = get_handler(pattern).entry
         return tuple(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.engine.explain import Explain, Explaining, Seen
-from polyarch.engine.gate import Gate
+from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.errors import StoreError
-from polyarch.exporter.export import Engines, is_for_engine
 from polyarch.exporter.layers import LayerBlobs
+from polyarch.exporter.outputs import Engines, is_for_engine
 from polyarch.exporter.result import FileTree
 from polyarch.golang.json import compact
 from polyarch.graph.graph import Graph
@@ -31,11 +31,12 @@ from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
-from polyarch.snapshot.stack import LayerStack
+from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Solver, SolveReport
 from polyarch.store.leases import Lease
+from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
@@ -44,6 +45,7 @@ from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
+    from polyarch.caches.importing import Imported
     from polyarch.worker.exec import StepRunner
 
 __all__ = ["Built", "Engine", "Sources", "engine_at"]
@@ -84,10 +86,9 @@ class Engine:
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
         # Only steps that run are asked about.
-        from polyarch.emulation.facts import Facts  # noqa: PLC0415
-        from polyarch.emulation.probe import runs_natively  # noqa: PLC0415
+        from polyarch.emulation import facts, probe  # noqa: PLC0415
 
-        return runs_natively(platform.architecture, Facts(self.store.root))
+        return probe.runs_natively(platform.architecture, facts.Facts(self.store.root))
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -140,10 +141,12 @@ class Engine:
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
+        imported: Imported | None = None,
     ) -> Built:
         """Compute the results of the graph's targets, as `request` says how.
 
-        `explain` says who else is to hear why steps ran. Raises what the first step to fail raises.
+        `explain` says who else is to hear why steps ran; `imported` are records of caches. Raises what the
+        first step to fail raises.
         """
         images = sources.images
 
@@ -161,8 +164,14 @@ class Engine:
             is_native=self.is_native,
             place=self.store.root,
             copies=self.store.copies,
+            imported_places=imported.places if imported else {},
         )
-        records = Records(self.store.database)
+        database = self.store.database
+        records = Records(
+            database,
+            Results(database, take_apart),
+            imported=imported.records if imported else {},
+        )
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
         solver: Solver[Result] = Solver(
@@ -171,16 +180,19 @@ class Engine:
             self.store.locks,
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
+            observer=explaining,
+            gate=self._gate(graph, records),
         )
-        solver.observer = explaining
-        solver.gate = Gate(
+        solved = solver.solve(graph, cancel)
+        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+
+    def _gate(self, graph: Graph, records: Records) -> EmulatorGate:
+        return EmulatorGate(
             graph,
             is_native=self.is_native,
             foreign=lambda: self.programs.get().foreign,
             knows=records.knows,
         )
-        solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
 
 
 @contextmanager

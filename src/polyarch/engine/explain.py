@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.progress import Sink, StatusEvent
 from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
-from polyarch.request.values import BuildRequest, is_address
+from polyarch.request.values import BuildRequest
 from polyarch.solver.facts import Facts
 from polyarch.store.store import Store
 from polyarch.worker.worker import Worker
@@ -24,23 +23,11 @@ from polyarch.worker.worker import Worker
 if TYPE_CHECKING:
     from polyarch.why.explainer import Explainer
 
-__all__ = ["Explain", "Explaining", "Seen", "place_of"]
+__all__ = ["Explain", "Explaining", "Seen"]
 
 
 def _no_number(_step: Digest) -> int:
     return 0
-
-
-def place_of(value: str) -> str:
-    """Return a build context or a Dockerfile as builds are told apart by it.
-
-    A directory or a file is its path, an address has lost the login that it may hold.
-    """
-    # For builds in which a step runs.
-    from polyarch.why.trace import scrubbed  # noqa: PLC0415
-
-    is_path = value not in {"", "-"} and not is_address(value)
-    return os.path.realpath(value) if is_path else scrubbed(value)
 
 
 Tell = Callable[[tuple[Explanation, ...]], None]
@@ -120,20 +107,20 @@ class Explaining:
 
     def _explainer(self) -> Explainer:
         # An unchanged build needs none of it.
-        from polyarch.why.explainer import Explainer, Forced  # noqa: PLC0415
-        from polyarch.why.history import History, Project  # noqa: PLC0415
+        from polyarch.why import explainer, history  # noqa: PLC0415
 
         request = self._request
         with self._lock:
             if self._made is None:
-                project = Project(
-                    context=place_of(request.context), dockerfile=place_of(request.dockerfile)
+                project = history.Project(
+                    context=history.place_of(request.context),
+                    dockerfile=history.place_of(request.dockerfile),
                 )
-                self._made = Explainer(
+                self._made = explainer.Explainer(
                     self._seen.graph,
-                    History(self._seen.store.database),
+                    history.History(self._seen.store.database),
                     project,
                     seen=self._seen.worker.seen,
-                    forced=Forced(no_cache=request.no_cache, pull=request.pull),
+                    forced=explainer.Forced(no_cache=request.no_cache, pull=request.pull),
                 )
         return self._made

@@ -12,7 +12,7 @@ from polyarch.graph.op import ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 
-__all__ = ["Emulators", "Gate"]
+__all__ = ["EmulatorGate", "Emulators"]
 
 
 class Emulators(Protocol):
@@ -25,7 +25,7 @@ class Emulators(Protocol):
         """Return the error that names all of `platforms`, none of which can run here."""
 
 
-class Gate:
+class EmulatorGate:
     """The gate of one solve: called with the steps that will run, before they are begun.
 
     A step that has run before may be cached once more; it is refused when it is certain that it isn't. All
@@ -47,7 +47,7 @@ class Gate:
         self._knows = knows
         self._unrunnable: Mapping[Vertex, Platform] | None = None
 
-    def __call__(self, certain: Sequence[Vertex]) -> None:
+    def __call__(self, certain: Sequence[Vertex], /) -> None:
         """Let steps pass. Raises NoEmulator."""
         is_first = self._unrunnable is None
         if self._unrunnable is None:

@@ -22,6 +22,7 @@ from polyarch.record import frozen, replace
 
 __all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document"]
 
+_NONE = Annotations()
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
@@ -58,7 +59,7 @@ def assemble(
     *,
     moment: int | None = None,
     epoch: int | None = None,
-    annotations: Annotations = Annotations(),  # noqa: B008 - immutable
+    annotations: Annotations = _NONE,
 ) -> ImageResult:
     """Make the image of one platform.
 
@@ -98,7 +99,7 @@ def assemble(
 
 def assemble_index(
     images: Sequence[ImageResult],
-    annotations: Annotations = Annotations(),  # noqa: B008 - immutable
+    annotations: Annotations = _NONE,
 ) -> Document:
     """Make the index of several platforms' images, in the given order."""
     index: JSONObject = {

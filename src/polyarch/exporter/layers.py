@@ -113,7 +113,11 @@ class LayerBlobs:
         layer = stack.layers[number]
         if layer.blob is not None and layer.diff_id is not None:
             return ExportedLayer(
-                descriptor=layer.blob, diff_id=layer.diff_id, sources=layer.sources
+                descriptor=layer.blob,
+                diff_id=layer.diff_id,
+                created=layer.created,
+                sources=layer.sources,
+                description=layer.description,
             )
         record = self.store.snapshots.find(layer.snapshot)
         blob = self._blob(stack, number, choice, cancel)

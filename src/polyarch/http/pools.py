@@ -110,46 +110,18 @@ class Pools:
         return connection
 
     def _secured(self, site: Site, sock: socket.socket) -> Connection:
-        import ssl  # noqa: PLC0415 - see the module
+        from polyarch.http import tls  # noqa: PLC0415 - see the module
 
         host, port = site.address
         if site.proxy:
             target = f"{host}:{port}"
             Connection(sock).tunnel(target, {"Host": target, **_login(site.proxy)})
-        secured = self._context(site.endpoint).wrap_socket(sock, server_hostname=host)
-        # Nothing from the other side may still be a record of TLS, say a ticket for another session.
-        return Connection(secured, says_nothing=ssl.SSLWantReadError)
-
-    def _context(self, endpoint: Endpoint) -> ssl.SSLContext:
         with self._lock:
-            context = self._contexts.get(endpoint)
+            context = self._contexts.get(site.endpoint)
             if context is None:
-                context = self._contexts[endpoint] = self._new_context(endpoint)
-            return context
-
-    def _new_context(self, endpoint: Endpoint) -> ssl.SSLContext:
-        import ssl  # noqa: PLC0415 - see the module
-
-        # Takes $SSL_CERT_FILE and $SSL_CERT_DIR into account by itself.
-        context = ssl.create_default_context()
-        bundle = self._environ.get("REQUESTS_CA_BUNDLE")
-        path: object = bundle
-        try:
-            if bundle:
-                context.load_verify_locations(bundle)
-            for path in endpoint.authorities:
-                context.load_verify_locations(path)
-            for path, key in endpoint.keypairs:
-                context.load_cert_chain(path, key)
-        except OSError as error:
-            raise InputError(
-                f"can't use the certificate {path} for {endpoint.host}: {error}",
-                hint="certificates and keys are files in PEM form",
-            ) from error
-        if endpoint.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+                context = tls.new_context(site.endpoint, self._environ.get("REQUESTS_CA_BUNDLE"))
+                self._contexts[site.endpoint] = context
+        return tls.secured(sock, host, context)
 
 
 def _patience(environ: Mapping[str, str]) -> float:

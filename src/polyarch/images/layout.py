@@ -269,7 +269,7 @@ class Layout:
     def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Copy a blob unless it is here. Raises StoreError, IntegrityError, and what the source raises."""
         with output_trouble("write to", self.directory):
-            if self._has(blob):
+            if self.holds(blob):
                 return
             reader = source.open_blob(blob)
             with self._new(blob) as stream:
@@ -283,7 +283,7 @@ class Layout:
     def put_manifest(self, descriptor: Descriptor, data: bytes, subject: Digest | None) -> None:
         """Keep a manifest or index under its digest; `subject` is what it is about. Raises StoreError."""
         with output_trouble("write to", self.directory):
-            if not self._has(descriptor):
+            if not self.holds(descriptor):
                 with self._new(descriptor) as stream:
                     stream.write(data)
         if subject is not None:
@@ -326,7 +326,7 @@ class Layout:
         with replacing(path) as aside:
             aside.write_bytes(index_json([*kept, *added], document))
 
-    def _has(self, blob: Descriptor) -> bool:
+    def holds(self, blob: Descriptor) -> bool:
         """Return whether a blob is here; one of another size was cut short."""
         with suppress(FileNotFoundError, NotADirectoryError):
             status = self._path(blob.digest).lstat()
@@ -372,7 +372,7 @@ class Layout:
 
 def _lock(path: Path) -> BinaryIO:
     while True:
-        lock = open(os.open(path, _LOCK_FLAGS, 0o644), "wb")  # noqa: SIM115 the caller closes it
+        lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Who had it before has removed the file, and somebody else may hold a lock on a new one.
         with suppress(FileNotFoundError):

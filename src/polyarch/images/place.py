@@ -95,6 +95,9 @@ class Place(Source, Target, Protocol):
     def load(self, target: str) -> tuple[Descriptor, bytes]:
         """Return what a tag or a digest stands for, and its bytes. Raises NotFound."""
 
+    def holds(self, blob: Descriptor) -> bool:
+        """Return whether a blob is here, without reading it."""
+
 
 def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> bytes:
     """Return a blob that is no larger than `limit` bytes, as a config is, verified.

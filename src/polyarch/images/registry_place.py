@@ -61,6 +61,10 @@ class RegistryPlace:
     def _chunks(self, blob: Descriptor) -> Generator[bytes, None, None]:
         yield from self.client.read_blob(self.name, blob)
 
+    def holds(self, blob: Descriptor) -> bool:
+        """Return whether a blob is here. Raises RegistryError."""
+        return self.client.has_blob(self.name, blob.digest)
+
     def origins(self, _digest: Digest) -> Iterable[str]:
         """Give the repository itself."""
         return (self.name,)

@@ -68,6 +68,10 @@ class Watch:
     cancel: CancelToken = field(default_factory=CancelToken)
 
 
+_ALL = Wanted()
+_NOBODY = Watch()
+
+
 def attestation_at(place: Source, subject: Descriptor) -> Descriptor | None:
     """Return the attestation of a manifest at a place. Raises RegistryError, IntegrityError."""
     found = (each for each in place.referrers(subject.digest) if each.artifact_type == _ATTESTATION)
@@ -78,8 +82,8 @@ def copy(
     root: Descriptor,
     source: Source,
     target: Target,
-    wanted: Wanted = Wanted(),  # noqa: B008 - immutable
-    watch: Watch = Watch(),  # noqa: B008 - nobody has its token
+    wanted: Wanted = _ALL,
+    watch: Watch = _NOBODY,
 ) -> tuple[Digest, ...]:
     """Bring a manifest or index, and all that belongs to it, from place to place; return its blobs.
 
@@ -107,7 +111,7 @@ def copy_referrers(
     subject: Digest,
     source: Source,
     target: Target,
-    watch: Watch = Watch(),  # noqa: B008 - nobody has its token
+    watch: Watch = _NOBODY,
 ) -> None:
     """Bring what is about a manifest from place to place. Raises as `copy`."""
     if source.name != target.name:

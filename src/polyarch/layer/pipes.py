@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from polyarch.threads import caught
+
 __all__ = ["InOrder", "ReadAhead"]
 
 _MAX_AHEAD = 8
@@ -72,22 +74,22 @@ class ReadAhead:
         return b""
 
     def _run(self) -> None:
-        try:
-            for data in self._chunks:
-                with self._changed:
-                    while len(self._ready) >= _MAX_AHEAD and not self._stopped:
-                        self._changed.wait()
-                    if self._stopped:
-                        return
-                    if data:
-                        self._ready.append(data)
-                        self._changed.notify_all()
-        except BaseException as error:  # noqa: BLE001 - handed to the reader
+        error = caught(self._read_ahead)
+        with self._changed:
             self._error = error
-        finally:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _read_ahead(self) -> None:
+        for data in self._chunks:
             with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+                while len(self._ready) >= _MAX_AHEAD and not self._stopped:
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                if data:
+                    self._ready.append(data)
+                    self._changed.notify_all()
 
 
 class _Task:
@@ -100,10 +102,10 @@ class _Task:
         self.done = False
 
     def run(self) -> None:
-        try:
-            self.result = self.work()
-        except BaseException as error:  # noqa: BLE001 - handed to the one who collects
-            self.error = error
+        self.error = caught(self._run)
+
+    def _run(self) -> None:
+        self.result = self.work()
 
 
 class InOrder:

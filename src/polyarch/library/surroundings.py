@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
 from polyarch.record import replace
-from polyarch.request.values import BuildRequest, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret, is_address
 
 __all__ = ["settle"]
 
@@ -38,11 +38,20 @@ def settle(request: BuildRequest, directory: str, environ: Mapping[str, str]) ->
             name: value if _SOURCE.match(value) else located(value)
             for name, value in request.build_contexts.items()
         },
+        cache_from=tuple(_in_directory(each, absolute) for each in request.cache_from),
+        cache_to=tuple(_in_directory(each, absolute) for each in request.cache_to),
         outputs=tuple(_settled(each, absolute(each.destination)) for each in request.outputs),
         secrets=tuple(_read(each, absolute(each.path), environ) for each in request.secrets),
         ssh={name: absolute(path) for name, path in request.ssh.items()},
         ssh_keys={name: tuple(map(absolute, paths)) for name, paths in request.ssh_keys.items()},
     )
+
+
+def _in_directory(entry: CacheEntry, absolute: Callable[[str], str]) -> CacheEntry:
+    paths = {
+        key: absolute(path) for key, path in entry.attributes.items() if key in {"src", "dest"}
+    }
+    return replace(entry, attributes={**entry.attributes, **paths})
 
 
 def _settled(output: Output, destination: str) -> Output:

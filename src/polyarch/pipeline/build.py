@@ -21,10 +21,11 @@ from polyarch.engine.explain import Explain
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
-from polyarch.exporter.export import (
+from polyarch.exporter.export import Exporter
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
+from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
-    Exporter,
     annotations_of,
     check_outputs,
     epoch_of,
@@ -32,9 +33,10 @@ from polyarch.exporter.export import (
     names_of,
     step_name,
 )
-from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.result import Export
+from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
@@ -91,12 +93,18 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        built = engine.solve(graph, sources, request, cancel, explain=explain)
+        imported = read_caches(images, request, cancel)
+        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
     contexts.save()
     stacks = [result for result in built.results if isinstance(result, LayerStack)]
-    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks))
-    making = _Making(engine=engine, images=images, dockers=dockers, cancel=cancel)
-    return _result(making.export(announced, results), request, built)
+    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+    caching = Caching(
+        engine=engine, images=images, request=request, imported=imported, cancel=cancel
+    )
+    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
+    export = making.export(announced, results)
+    caching.write(results.stacks, built)
+    return _result(export, request, built)
 
 
 def _keeping_logs(
@@ -149,10 +157,11 @@ class _Announced:
 
 @frozen
 class _Results:
-    """What was built, one for each platform: what the Dockerfile means for it, and its layers."""
+    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about."""
 
     lowered: tuple[Lowered, ...]
     stacks: tuple[LayerStack, ...]
+    built: Built
 
     @property
     def is_multi_platform(self) -> bool:
@@ -178,6 +187,7 @@ class _Making:
     engine: Engine
     images: ImageSource
     dockers: Engines
+    caching: Caching
     cancel: CancelToken
 
     def export(self, announced: _Announced, results: _Results) -> Export | None:
@@ -185,17 +195,17 @@ class _Making:
         export = self._assemble(announced, results) if announced.layers else None
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
-        exporter = Exporter(
+        work = Work(
             store=self.engine.store,
             places=self.images.places(self.cancel),
             trees=lambda: self.engine.trees(trees, self.images, self.cancel),
-            remarks=results.remarks(),
             epoch=results.epoch,
             is_split=results.is_multi_platform,
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
         )
+        exporter = Exporter(work=work, remarks=results.remarks())
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
             names = names_of(output)
             exporter.run(output, replace(export, names=names) if export else None, shown)
@@ -222,7 +232,7 @@ class _Making:
 
             made = tuple(
                 assemble(
-                    part.config,
+                    self.caching.with_inline(part, stack, results.built, choice, epoch),
                     layers(part, stack),
                     part.platform,
                     moment=part.epoch,

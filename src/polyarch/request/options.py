@@ -9,7 +9,7 @@ from typing import TypedDict
 from polyarch.platforms import Platform
 from polyarch.request.files import Files
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.request.values import Output, Secret
+from polyarch.request.values import CacheEntry, Output, Secret
 
 __all__ = ["BuildOptions"]
 
@@ -68,5 +68,9 @@ class BuildOptions(TypedDict, total=False):
     """Files of private keys by id: each id gets an agent that holds them."""
     annotations: Sequence[tuple[str, str, str, str]]
     """Type, platform ("" for all), key, value."""
+    cache_from: Sequence[CacheEntry]
+    """Caches to look results up in that aren't here."""
+    cache_to: Sequence[CacheEntry]
+    """Where to write the cache of this build."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""

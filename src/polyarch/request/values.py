@@ -11,7 +11,7 @@ from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
 
-__all__ = ["BuildRequest", "ContextFile", "Output", "Secret", "is_address"]
+__all__ = ["BuildRequest", "CacheEntry", "ContextFile", "Output", "Secret", "is_address"]
 
 _ADDRESS = pattern(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 
@@ -38,6 +38,17 @@ class Output:
 
     type: str
     destination: str = ""
+    attributes: Mapping[str, str] = field(default_factory=_nothing)
+
+
+@frozen
+class CacheEntry:
+    """A place to read a cache from or write it to; names of attributes are in lower case.
+
+    `type` is registry, local or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...).
+    """
+
+    type: str
     attributes: Mapping[str, str] = field(default_factory=_nothing)
 
 
@@ -103,3 +114,5 @@ class BuildRequest:
     annotations: tuple[tuple[str, str, str, str], ...] = ()
     jobs: int = 0
     mask_secrets: bool = True
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()

@@ -24,7 +24,7 @@ from polyarch.syscalls import libseccomp_number
 
 __all__ = ["call_number", "compile_filter", "node_calls", "oci_profile"]
 
-ALWAYS = """
+_ALWAYS = """
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32
 clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64
 clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2
@@ -65,7 +65,8 @@ tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_getti
 timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64
 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat
 utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
-""".split()  # noqa: SIM905 a table to read, not a list to scroll through
+"""
+ALWAYS = _ALWAYS.split()
 
 _WITH_PTRACE = ("process_vm_readv", "process_vm_writev", "ptrace")
 _OF_MACHINE = {

@@ -7,13 +7,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from polyarch.errors import InputError, NamespaceForbidden
+from polyarch.late import load
 from polyarch.snapshot.directories import DirectorySnapshotter
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
 from polyarch.store.store import Store
 
 __all__ = ["LateSnapshotter", "open_snapshotter"]
 
-_NAMES = ("auto", "overlay", "native")
+# The best comes first. Each is loaded only where something is mounted, and then mostly the other one isn't.
+_KINDS = {
+    "overlay": "snapshot.overlay:OverlaySnapshotter",
+    "native": "snapshot.native:NativeSnapshotter",
+}
 
 
 def open_snapshotter(store: Store, name: str = "auto") -> Snapshotter:
@@ -23,24 +28,17 @@ def open_snapshotter(store: Store, name: str = "auto") -> Snapshotter:
     for an unknown name, NamespaceForbidden if the one that was asked for doesn't work.
     """
     _check(name)
-    if name != "native":
-        # Loaded and tried (2 ms) only where something is mounted, and then mostly the other one isn't.
-        from polyarch.snapshot.overlay import (  # noqa: PLC0415
-            OverlaySnapshotter,
-            find_overlay_mode,
-        )
-
-        mode = find_overlay_mode(store)
-        if mode is not None:
-            return OverlaySnapshotter(store, mode)
-        if name == "overlay":
-            raise NamespaceForbidden(
-                "the kernel refuses overlay mounts here",
-                hint="'polyarch doctor' looks for the cause",
-            )
-    from polyarch.snapshot.native import NativeSnapshotter  # noqa: PLC0415 see above
-
-    return NativeSnapshotter(store)
+    for each in _KINDS if name == "auto" else (name,):
+        kind = load(_KINDS[each])
+        assert isinstance(kind, type)
+        assert issubclass(kind, DirectorySnapshotter)
+        found = kind.open(store)
+        if found is not None:
+            return found
+    raise NamespaceForbidden(
+        "the kernel refuses overlay mounts here",
+        hint="'polyarch doctor' looks for the cause",
+    )
 
 
 class LateSnapshotter(DirectorySnapshotter):
@@ -81,5 +79,5 @@ class LateSnapshotter(DirectorySnapshotter):
 
 
 def _check(name: str) -> None:
-    if name not in _NAMES:
+    if name not in {"auto", *_KINDS}:
         raise InputError(f"unknown snapshotter {name!r}", hint="use 'auto', 'overlay' or 'native'")

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from polyarch.errors import InternalError, NotFound
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
@@ -160,6 +160,11 @@ class Directories:
 
 class DirectorySnapshotter(ABC):
     """A snapshotter but for how layers are merged into one tree: see `Snapshotter`."""
+
+    @classmethod
+    def open(cls, store: Store) -> Self | None:
+        """Return a snapshotter of this kind for `store`, None where this process can't have one."""
+        return cls(store)
 
     def __init__(self, store: Store) -> None:
         self._store = store

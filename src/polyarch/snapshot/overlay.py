@@ -24,16 +24,16 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trouble import FULL, store_error, store_trouble
 
-__all__ = ["OverlaySnapshotter", "find_overlay_mode"]
+__all__ = ["OverlaySnapshotter"]
 
 _MARK = "work/incompat/volatile/dirty"
 """What a volatile mount leaves in its `workdir`. Source: Linux, fs/overlayfs/super.c."""
 
 
-def find_overlay_mode(store: Store) -> OverlayMode | None:
+def _find_mode(store: Store) -> OverlayMode | None:
     """Return the best mode in which overlay mounts work for this process, None if in none.
 
-    Found out by mounting and looking at what a deletion leaves. About 2 ms.
+    Found out by mounting and looking at what a deletion leaves.
     """
     for new_api, userxattr, volatile in product((True, False), repeat=3):
         mode = OverlayMode(userxattr=userxattr, volatile=volatile, new_api=new_api)
@@ -71,6 +71,12 @@ class OverlaySnapshotter(DirectorySnapshotter):
     def __init__(self, store: Store, mode: OverlayMode) -> None:
         super().__init__(store)
         self._mode = mode
+
+    @classmethod
+    def open(cls, store: Store) -> Self | None:
+        """See DirectorySnapshotter. Takes about 2 ms."""
+        mode = _find_mode(store)
+        return None if mode is None else cls(store, mode)
 
     def prepare(
         self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None

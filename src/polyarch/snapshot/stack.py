@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from polyarch.digest import DiffID, hex_of, sha256
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.store.results import Stack
 
-__all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff"]
+__all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff", "take_apart"]
 
 
 def new_snapshot() -> SnapshotID:
@@ -33,7 +34,8 @@ class LayerRef:
     """One layer: its snapshot, and for an image's layer the blob and the repositories that have it.
 
     `sources` are canonical references of the images that it is known from. `is_linked` says that it was
-    made without looking at the layers below: its archive tells of all that is in it.
+    made without looking at the layers below: its archive tells of all that is in it. `created`, in seconds since
+    the epoch, and `description` are those of a step whose layer came with a cache; None and "" else.
     """
 
     snapshot: SnapshotID
@@ -41,6 +43,13 @@ class LayerRef:
     blob: Descriptor | None = None
     sources: tuple[str, ...] = ()
     is_linked: bool = False
+    created: float | None = None
+    description: str = ""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the layer came with a cache."""
+        return self.blob is not None and self.created is not None
 
 
 @frozen
@@ -74,7 +83,7 @@ class LayerStack:
     @property
     def identity(self) -> str:
         """A name that two trees share only if they are made of the same layers."""
-        return sha256("\n".join(self.snapshots).encode())
+        return _identity(self.snapshots)
 
     def with_layer(self, snapshot: SnapshotID) -> LayerStack:
         """Return this tree with one more layer on top."""
@@ -90,6 +99,24 @@ class LayerStack:
         return LayerStack(layers=tuple(_layer_from_json(fields) for fields in json.loads(text)))
 
 
+def take_apart(text: str) -> Iterator[Stack]:
+    """Yield the stack that `LayerStack.to_json` wrote, the one below it, and so on: for `Results`."""
+    try:
+        snapshots = [str(fields["snapshot"]) for fields in json.loads(text)]
+    except (ValueError, KeyError, TypeError):
+        return
+    identity = _identity(snapshots)
+    while snapshots:
+        top = snapshots.pop()
+        below = _identity(snapshots)
+        yield Stack(identity=identity, part=top, below=below)
+        identity = below
+
+
+def _identity(snapshots: Sequence[str]) -> str:
+    return sha256("\n".join(snapshots).encode())
+
+
 def _layer_to_json(layer: LayerRef) -> dict[str, object]:
     fields: dict[str, object] = {"snapshot": layer.snapshot}
     if layer.is_linked:
@@ -100,6 +127,8 @@ def _layer_to_json(layer: LayerRef) -> dict[str, object]:
             "blob": layer.blob.to_json(),
             "sources": list(layer.sources),
         }
+    if layer.created is not None:
+        fields |= {"created": layer.created, "description": layer.description}
     return fields
 
 
@@ -115,4 +144,7 @@ def _layer_from_json(fields: dict[str, object]) -> LayerRef:
         diff_id=DiffID(str(fields["diff_id"])),
         blob=Descriptor.from_json(fields["blob"]),
         sources=tuple(map(str, sources)),
+        is_linked="is_linked" in fields,
+        created=float(str(fields["created"])) if "created" in fields else None,
+        description=str(fields.get("description", "")),
     )

@@ -1,8 +1,8 @@
-"""What a solve found out about single vertices, for those who tell people why a step ran."""
+"""Who a solve tells of its steps: one who explains why they ran, and one who may refuse them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from polyarch.graph.vertex import Vertex
@@ -10,7 +10,7 @@ from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, InputPart
 from polyarch.solver.records import Record
 
-__all__ = ["Facts", "Observer"]
+__all__ = ["Facts", "Gate", "Observer", "no_gate"]
 
 
 @frozen
@@ -41,3 +41,14 @@ class Observer(Protocol):
 
         `steps` are all vertices of the graph, inputs first. Called in the thread that solves.
         """
+
+
+class Gate(Protocol):
+    """Lets steps run, or refuses them."""
+
+    def __call__(self, certain: Sequence[Vertex], /) -> None:
+        """Steps are certain to run; nothing has been fetched for them yet. What it raises ends the solve."""
+
+
+def no_gate(_certain: Sequence[Vertex], /) -> None:
+    """Let all steps run."""

@@ -43,8 +43,8 @@ R = TypeVar("R")
 class Hands(Generic[R]):
     """Carries out single commands of one solve, in any thread.
 
-    `results` holds what is in hand, by vertex; `used` the records that were found. `on_ran` is called
-    as soon as a step was run and recorded, `on_start` just before it runs.
+    `results` holds what is in hand, by vertex; `used` the records that were found. `on_start` is called
+    just before a step runs.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Hands(Generic[R]):
         locks: Locks,
         announcer: Announcer,
         cancel: CancelToken,
-        on_ran: Callable[[Vertex, R], None] | None,
         on_start: Callable[[Vertex], None] | None = None,
     ) -> None:
         self._runner = runner
@@ -63,7 +62,6 @@ class Hands(Generic[R]):
         self._locks = locks
         self._announcer = announcer
         self._cancel = cancel
-        self._on_ran = on_ran
         self._on_start = on_start
         self.results: dict[Digest, R] = {}
         self.used: dict[CacheKey, Record] = {}
@@ -209,8 +207,6 @@ class Hands(Generic[R]):
         record = self._record(command, result, identity) if command.keys else None
         self.results[vertex.digest] = result
         self._announcer.ran(vertex)
-        if self._on_ran is not None:
-            self._on_ran(vertex, result)
         return Ran(vertex=vertex, identity=identity, record=record)
 
     def _record(self, command: Run, result: R, identity: str) -> Record:

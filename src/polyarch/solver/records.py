@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from types import MappingProxyType
 
 from polyarch.digest import Digest
 from polyarch.record import frozen
 from polyarch.solver.key import CacheKey, Ingredients
+from polyarch.store.results import ResultDatabase, Results, take_over
 
-__all__ = ["Record", "RecordDatabase", "Records"]
+__all__ = ["Record", "Records"]
 
 # Use is noted to rank records for removal, for which minutes don't matter: an unchanged rebuild, again
 # and again, writes nothing.
@@ -37,6 +37,13 @@ CREATE TABLE IF NOT EXISTS records (
 ) WITHOUT ROWID
 """,
 )
+# `stack` is the result's identity among the results. That of the record is another one where it came from another
+# machine. Versions that are older leave it out: what they write is forgotten when it is found to be gone.
+_BY_STACK = "records_stack"
+_MORE = (
+    "ALTER TABLE records ADD COLUMN stack TEXT NOT NULL DEFAULT ''",
+    f"CREATE INDEX {_BY_STACK} ON records (stack)",
+)
 _SELECT = """
 SELECT identity, result, step, explain, created, last_used, uses FROM records WHERE key = ?
 """
@@ -47,23 +54,8 @@ WHERE key > ? || '/' AND key < ? || '0' ORDER BY created DESC, key LIMIT ?
 """
 _INSERT = """
 INSERT OR REPLACE INTO records
-(key, identity, result, step, explain, created, last_used, uses) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+(key, identity, result, step, explain, created, last_used, uses, stack) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-
-
-class RecordDatabase(Protocol):
-    """What is needed of a `polyarch.store.database.Database`; used from several threads at once."""
-
-    def ensure(self, schema: Sequence[str], /) -> None:
-        """Make the tables that these statements create, if they aren't there."""
-
-    def execute(
-        self, statement: str, values: Sequence[str | int | float] = (), /
-    ) -> Sequence[Sequence[object]]:
-        """Execute one statement and return its rows. Raises StoreError."""
-
-    def transaction(self) -> AbstractContextManager[object]:
-        """Return a context in which this thread's statements happen all or not at all."""
 
 
 @frozen
@@ -89,12 +81,27 @@ class Record:
 
 
 class Records:
-    """The records in one database. `clock` gives seconds since the epoch."""
+    """The records in one database, which `results` is in, too. `clock` gives seconds since the epoch.
 
-    def __init__(self, database: RecordDatabase, *, clock: Callable[[], float] = time.time) -> None:
+    `imported` are records of others, which are looked up where the database has none. One that is found is
+    written, too: what it points at is as durable as any image's layer.
+    """
+
+    def __init__(
+        self,
+        database: ResultDatabase,
+        results: Results,
+        *,
+        clock: Callable[[], float] = time.time,
+        imported: Mapping[CacheKey, Record] = MappingProxyType({}),
+    ) -> None:
         self._database = database
+        self._results = results
         self._clock = clock
+        # What turns out to be gone is forgotten, here and there.
+        self._imported = dict(imported)
         database.ensure(_SCHEMA)
+        take_over(database, _BY_STACK, _MORE, self._add_results)
 
     def make(self, *, identity: str, result: str, step: str, ingredients: Ingredients) -> Record:
         """Return a record of a result that was computed just now; `save` writes it."""
@@ -111,16 +118,24 @@ class Records:
     def find(self, key: CacheKey) -> Record | None:
         """Return the record of `key`."""
         rows = self._database.execute(_SELECT, (key,))
-        return _record(rows[0]) if rows else None
+        if rows:
+            return _record(rows[0])
+        record = self._imported.get(key)
+        if record is not None:
+            self.save((key,), record)
+        return record
 
     def find_alike(self, alike: CacheKey) -> Mapping[CacheKey, Record]:
         """Return the records of `candidate_key(alike, ...)` by their keys, the newest first, not too many."""
         rows = self._database.execute(_SELECT_ALIKE, (alike, alike, _MOST_ALIKE))
-        return {CacheKey(str(row[-1])): _record(row[:-1]) for row in rows}
+        found = {CacheKey(str(row[-1])): _record(row[:-1]) for row in rows}
+        more = {key: each for key, each in self._imported.items() if key.startswith(f"{alike}/")}
+        return {**found, **{key: each for key, each in more.items() if key not in found}}
 
     def save(self, keys: Iterable[CacheKey], record: Record) -> None:
         """Write `record` under each of `keys`, in place of older ones, all or none."""
         with self._database.transaction():
+            stack = self._results.add(record.result)
             for key in keys:
                 self._database.execute(
                     _INSERT,
@@ -133,6 +148,7 @@ class Records:
                         record.created,
                         record.last_used,
                         record.uses,
+                        stack,
                     ),
                 )
 
@@ -140,7 +156,9 @@ class Records:
         """Return whether a step with this op has ever given a result that is still recorded."""
         beginning = Ingredients(op=op, inputs=()).to_json().partition(",")[0]
         query = "SELECT 1 FROM records WHERE substr(explain, 1, ?) = ? LIMIT 1"
-        return bool(self._database.execute(query, (len(beginning), beginning)))
+        return bool(self._database.execute(query, (len(beginning), beginning))) or any(
+            record.explain.startswith(beginning) for record in self._imported.values()
+        )
 
     def results(self) -> tuple[str, ...]:
         """Return the texts of all results that there are records of."""
@@ -149,12 +167,16 @@ class Records:
 
     def forget(self, result: str) -> None:
         """Remove every record of a result that turned out to be gone."""
+        imported = self._imported
+        if any(each.result == result for each in imported.values()):
+            # A new one, as other threads may be looking something up.
+            self._imported = {key: each for key, each in imported.items() if each.result != result}
         self._database.execute("DELETE FROM records WHERE result = ?", (result,))
 
-    def forget_parts(self, parts: Iterable[str]) -> None:
-        """Remove every record whose result's text contains one of `parts`: snapshots that are gone."""
-        for part in parts:
-            self._database.execute("DELETE FROM records WHERE instr(result, ?) > 0", (part,))
+    def forget_all(self, identities: Iterable[str]) -> None:
+        """Remove every record of the results that have these identities among all results."""
+        for identity in identities:
+            self._database.execute("DELETE FROM records WHERE stack = ?", (identity,))
 
     def touch(self, used: Mapping[CacheKey, Record]) -> None:
         """Note that records, as they were found, were used: in one transaction.
@@ -170,6 +192,11 @@ class Records:
                 self._database.execute(
                     "UPDATE records SET last_used = ?, uses = uses + 1 WHERE key = ?", (now, key)
                 )
+
+    def _add_results(self) -> None:
+        for key, result in self._database.execute("SELECT key, result FROM records"):
+            stack = self._results.add(str(result))
+            self._database.execute("UPDATE records SET stack = ? WHERE key = ?", (stack, str(key)))
 
 
 def _record(row: Sequence[object]) -> Record:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -41,13 +41,14 @@ from polyarch.solver.event import (
     ReadContent,
     Run,
 )
-from polyarch.solver.facts import Facts, Observer
+from polyarch.solver.facts import Facts, Gate, Observer, no_gate
 from polyarch.solver.hands import Hands
 from polyarch.solver.records import Records
 from polyarch.solver.runner import Locks, Runner
 from polyarch.solver.slots import SlotKind, SlotLimits, Slots
 from polyarch.solver.state import Machine
 from polyarch.solver.workers import Workers
+from polyarch.threads import caught
 
 __all__ = ["Outcome", "SolveReport", "Solved", "Solver"]
 
@@ -67,11 +68,12 @@ class Outcome(StrEnum):
 class SolveReport:
     """What a solve did. Steps have RAN or are CACHED; sources are FETCHED, CACHED or only NAMED.
 
-    `identities` names the result of every vertex.
+    `identities` names the result of every vertex; `facts` gives what was found out about each, inputs first.
     """
 
     outcomes: Mapping[Digest, Outcome]
     identities: Mapping[Digest, str]
+    facts: Callable[[], Iterable[Facts]]
 
     def count(self, outcome: Outcome) -> int:
         """Return how many vertices came by their results this way."""
@@ -89,10 +91,7 @@ class Solved(Generic[R]):
 class Solver(Generic[R]):
     """Solves graphs with one runner, one set of records and one set of locks.
 
-    `on_ran` is called in the worker's thread as soon as a step (not a source) was run and recorded.
-    `observer`, where it is set, is told of the steps that run. `gate`, where it is set, is called with
-    the steps of which it has become certain that they will run, before anything is fetched for them; what
-    it raises ends the solve.
+    `observer` is told of the steps that run, `gate` is asked before they do.
     `clock` gives seconds since the epoch.
     """
 
@@ -104,7 +103,8 @@ class Solver(Generic[R]):
         *,
         limits: SlotLimits | None = None,
         sink: Sink = ignore_events,
-        on_ran: Callable[[Vertex, R], None] | None = None,
+        observer: Observer | None = None,
+        gate: Gate = no_gate,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runner = runner
@@ -112,9 +112,8 @@ class Solver(Generic[R]):
         self.locks = locks
         self.limits = limits or SlotLimits()
         self.sink = sink
-        self.on_ran = on_ran
-        self.observer: Observer | None = None
-        self.gate: Callable[[Sequence[Vertex]], None] | None = None
+        self.observer = observer
+        self.gate = gate
         self.clock = clock
 
     def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
@@ -153,7 +152,6 @@ class _Solve(Generic[R]):
             locks=solver.locks,
             announcer=self._announcer,
             cancel=cancel,
-            on_ran=solver.on_ran,
             on_start=None if solver.observer is None else self._tell_start,
         )
         self._slots: Slots[Command] = Slots(solver.limits)
@@ -181,7 +179,9 @@ class _Solve(Generic[R]):
         finally:
             self._stop()
         results = tuple(self._hands.results[vertex.digest] for vertex in self._graph.targets)
-        report = SolveReport(outcomes=self._outcomes, identities=self._machine.identities())
+        report = SolveReport(
+            outcomes=self._outcomes, identities=self._machine.identities(), facts=self._facts
+        )
         return Solved(results=results, report=report)
 
     def _step(self) -> None:
@@ -189,7 +189,7 @@ class _Solve(Generic[R]):
         while self._lookups:
             self._take(self._hands.carry_out(self._lookups.popleft()))
         certain = self._machine.take_certain()
-        if certain and self._solver.gate is not None:
+        if certain:
             self._solver.gate(certain)
         ready = list(iter(self._slots.take, None))
         if len(ready) == 1 and not self._busy and not self._slots.waiting:
@@ -205,11 +205,13 @@ class _Solve(Generic[R]):
         self._take(event)
 
     def _work(self, command: Command, give_back: Callable[[], None]) -> None:
-        try:
-            event = self._hands.carry_out(command)
-        except BaseException as error:  # noqa: BLE001  (else the coordinator would wait for ever)
-            event = Failed(vertex=command.vertex, error=error)
-        self._answers.put((event, give_back))
+        def answer() -> None:
+            self._answers.put((self._hands.carry_out(command), give_back))
+
+        # Without an answer the coordinator would wait for ever.
+        error = caught(answer)
+        if error is not None:
+            self._answers.put((Failed(vertex=command.vertex, error=error), give_back))
 
     def _take(self, event: Event | Failed) -> None:
         if isinstance(event, Failed):

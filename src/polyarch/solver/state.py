@@ -157,6 +157,12 @@ class Machine:
         self._commands: list[Command] = []
         self._under_way = 0
         self._certain: list[Vertex] = []
+        self._advances: Mapping[State, Callable[[_Node], None]] = {
+            State.NEW: self._advance_new,
+            State.CONTENT: self._advance_content,
+            State.INPUTS: self._advance_inputs,
+            State.KNOWN: self._advance_known,
+        }
 
     @property
     def done(self) -> bool:
@@ -212,7 +218,7 @@ class Machine:
         while self._agenda:
             node = self._agenda.popleft()
             self._looked_at[node.vertex.digest] = node
-            _ADVANCE.get(node.state, Machine._rest)(self, node)
+            self._advances.get(node.state, self._rest)(node)
         self._check()
         commands, self._commands = self._commands, []
         return commands
@@ -318,14 +324,6 @@ class Machine:
         self._looked_at.clear()
         if not self._under_way and not self.done:
             raise _bug("nothing goes on at all, but the targets aren't done")
-
-
-_ADVANCE: Mapping[State, Callable[[Machine, _Node], None]] = {
-    State.NEW: Machine._advance_new,  # noqa: SLF001  (the table belongs to the class)
-    State.CONTENT: Machine._advance_content,  # noqa: SLF001
-    State.INPUTS: Machine._advance_inputs,  # noqa: SLF001
-    State.KNOWN: Machine._advance_known,  # noqa: SLF001
-}
 
 
 def _bug(what: str) -> InternalError:

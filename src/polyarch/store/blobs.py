@@ -48,7 +48,7 @@ class BlobWriter:
         self._hash = hasher(expected or sha256(b""))
         with store_trouble("create", temporary):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._file = open(os.open(temporary, flags, 0o600), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+            self._file = os.fdopen(os.open(temporary, flags, 0o600), "wb", buffering=0)
         self.size = 0
 
     @property

@@ -3,7 +3,8 @@
 Tables belong to the module that uses them: it states them in a constant (`CREATE TABLE IF NOT EXISTS`)
 and hands it to `Database.ensure` before its first statement. A table that changes its shape gets a
 new name. That of the old shape stays, for a version that is older, until the file is set aside as damaged
-or removed: it no longer grows.
+or removed: it no longer grows. Where its rows are worth having, they are taken over when the new table is
+made (`polyarch.store.results.take_over`).
 
 The file is in WAL mode, so that readers never wait. `synchronous=NORMAL` may lose the last
 transactions in a power failure, but neither in a crash nor in a kill, and never leaves a damaged file;

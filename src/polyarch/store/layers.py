@@ -24,6 +24,7 @@ SCHEMA = (
     ),
 )
 
+_SELECT = "SELECT digest, diff_id, media_type, size, compression, level FROM layers_1"
 _FRESH = 24 * 3600.0
 _FORGOTTEN = 60 * 24 * 3600.0
 
@@ -59,16 +60,16 @@ class LayerRecords:
 
     def find(self, digest: Digest) -> LayerBlob | None:
         """Return what is known of the blob, or None."""
-        rows = self._rows("WHERE digest = ?", digest)
+        rows = self._rows(_SELECT + " WHERE digest = ?", digest)
         return rows[0] if rows else None
 
     def blobs_of(self, diff_id: DiffID) -> tuple[LayerBlob, ...]:
         """Return all known forms of a layer, by digest."""
-        return self._rows("WHERE diff_id = ? ORDER BY digest", diff_id)
+        return self._rows(_SELECT + " WHERE diff_id = ? ORDER BY digest", diff_id)
 
     def all(self) -> tuple[LayerBlob, ...]:
         """Return everything known, by digest."""
-        return self._rows("ORDER BY digest")
+        return self._rows(_SELECT + " ORDER BY digest")
 
     def forget(self, digests: Iterable[Digest]) -> None:
         """Forget the blobs, and where registries have them."""
@@ -117,10 +118,8 @@ class LayerRecords:
         )
         return tuple((str(host), str(repository)) for host, repository in rows)
 
-    def _rows(self, where: str, *values: str) -> tuple[LayerBlob, ...]:
+    def _rows(self, statement: str, *values: str) -> tuple[LayerBlob, ...]:
         self._database.ensure(SCHEMA)
-        columns = "digest, diff_id, media_type, size, compression, level"
-        statement = f"SELECT {columns} FROM layers_1 {where}"  # noqa: S608 - constants of this class
         return tuple(_layer_blob(row) for row in self._database.execute(statement, values))
 
 

@@ -17,6 +17,7 @@ SCHEMA = (
         " created REAL NOT NULL, updated REAL NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID"
     ),
 )
+_SELECT = "SELECT kind, name, descriptor, created, updated FROM refs_1"
 
 
 class RefKind(StrEnum):
@@ -50,7 +51,7 @@ class Refs:
 
     def find(self, name: str, kind: RefKind = RefKind.IMAGE) -> Ref | None:
         """Return what `name` stands for, or None."""
-        rows = self._rows("WHERE kind = ? AND name = ?", kind, name)
+        rows = self._rows(_SELECT + " WHERE kind = ? AND name = ?", kind, name)
         return _ref(rows[0]) if rows else None
 
     def get(self, name: str, kind: RefKind = RefKind.IMAGE) -> Ref:
@@ -64,7 +65,9 @@ class Refs:
 
     def all(self, kind: RefKind = RefKind.IMAGE) -> tuple[Ref, ...]:
         """Return all names of a kind, sorted."""
-        return tuple(_ref(row) for row in self._rows("WHERE kind = ? ORDER BY name", kind))
+        return tuple(
+            _ref(row) for row in self._rows(_SELECT + " WHERE kind = ? ORDER BY name", kind)
+        )
 
     def set(self, name: str, descriptor: str, kind: RefKind = RefKind.IMAGE) -> None:
         """Let `name` stand for the OCI descriptor, given as JSON. Its blobs should be here already."""
@@ -87,10 +90,9 @@ class Refs:
         statement = "DELETE FROM refs_1 WHERE kind = ? AND name = ? RETURNING name"
         return bool(self._database.execute(statement, (kind, name)))
 
-    def _rows(self, where: str, *values: str) -> list[Row]:
+    def _rows(self, statement: str, *values: str) -> list[Row]:
         self._database.ensure(SCHEMA)
-        columns = "kind, name, descriptor, created, updated"
-        return self._database.execute(f"SELECT {columns} FROM refs_1 {where}", values)  # noqa: S608
+        return self._database.execute(statement, values)
 
 
 def _ref(row: Row) -> Ref:

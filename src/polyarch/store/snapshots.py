@@ -21,6 +21,7 @@ SCHEMA = (
     ),
 )
 
+_SELECT = "SELECT id, parents, diff_id, size, created, last_used, uses, description, type FROM snapshots_1"
 _USE_RESOLUTION = 300.0
 
 
@@ -106,12 +107,12 @@ class SnapshotRecords:
 
     def find(self, snapshot: str) -> SnapshotRecord | None:
         """Return the record, or None."""
-        rows = self._rows("WHERE id = ?", snapshot)
+        rows = self._rows(_SELECT + " WHERE id = ?", snapshot)
         return rows[0] if rows else None
 
     def all(self) -> tuple[SnapshotRecord, ...]:
         """Return every record, by id."""
-        return self._rows("ORDER BY id")
+        return self._rows(_SELECT + " ORDER BY id")
 
     def set_diff_id(self, snapshot: str, diff_id: DiffID) -> None:
         """Remember what the layer's tar was found to be; the snapshot may be unknown."""
@@ -138,7 +139,9 @@ class SnapshotRecords:
         stale = [
             (now, record.id)
             for record in self._rows(
-                "WHERE last_used NOT BETWEEN ? AND ?", now - _USE_RESOLUTION, now + _USE_RESOLUTION
+                _SELECT + " WHERE last_used NOT BETWEEN ? AND ?",
+                now - _USE_RESOLUTION,
+                now + _USE_RESOLUTION,
             )
             if record.id in wanted
         ]
@@ -159,10 +162,8 @@ class SnapshotRecords:
         self._database.ensure(SCHEMA)
         self._database.execute("DELETE FROM snapshots_1 WHERE id = ?", (snapshot,))
 
-    def _rows(self, where: str, *values: str | float) -> tuple[SnapshotRecord, ...]:
+    def _rows(self, statement: str, *values: str | float) -> tuple[SnapshotRecord, ...]:
         self._database.ensure(SCHEMA)
-        columns = "id, parents, diff_id, size, created, last_used, uses, description, type"
-        statement = f"SELECT {columns} FROM snapshots_1 {where}"  # noqa: S608 - our own constants
         return tuple(_record(row) for row in self._database.execute(statement, values))
 
 

@@ -7,6 +7,7 @@ Reading is the standard library's. Source: TOML 1.0; go-toml's documented defaul
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,7 @@ def _value(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - not a number
+    if not math.isfinite(value):
         return str(value)
     text = f"{Decimal(repr(value)):f}" if abs(value) < 1e16 else f"{value:.0f}"
     return text if "." in text else f"{text}.0"

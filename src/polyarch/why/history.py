@@ -9,18 +9,21 @@ that it can be said that there was one.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from typing import Protocol
+from contextlib import suppress
 
 from polyarch.digest import Digest, sha256
 from polyarch.record import asdict, frozen
 from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.values import is_address
+from polyarch.snapshot.stack import take_apart
+from polyarch.store.results import ResultDatabase, Results, take_over
 from polyarch.why.listing import FileMark, pack, unpack
-from polyarch.why.trace import Slot, Trace
+from polyarch.why.trace import Slot, Trace, scrubbed
 
-__all__ = ["Explained", "History", "HistoryDatabase", "Project", "TraceRow"]
+__all__ = ["Explained", "History", "Project", "TraceRow", "place_of"]
 
 MOST_TRACES = 4000
 GENERATIONS = 4
@@ -29,34 +32,29 @@ MOST_BUILDS = 50
 _UNREADABLE = (ValueError, KeyError, TypeError)
 _LONGEST = 60 * 24 * 3600.0
 
+_TRACES = "traces_2"
 _SCHEMA = (
     (
-        "CREATE TABLE IF NOT EXISTS traces_1 (project TEXT NOT NULL, slot TEXT NOT NULL, made TEXT NOT NULL,"
+        "CREATE TABLE IF NOT EXISTS traces_2 (project TEXT NOT NULL, slot TEXT NOT NULL, made TEXT NOT NULL,"
         " op TEXT NOT NULL, body TEXT NOT NULL, listings BLOB, result TEXT NOT NULL,"
-        " written REAL NOT NULL, collected INTEGER NOT NULL, PRIMARY KEY (project, slot, made))"
+        " written REAL NOT NULL, collected INTEGER NOT NULL, identity TEXT NOT NULL,"
+        " PRIMARY KEY (project, slot, made))"
     ),
-    "CREATE INDEX IF NOT EXISTS traces_1_op ON traces_1 (op)",
+    "CREATE INDEX IF NOT EXISTS traces_2_op ON traces_2 (op)",
+    "CREATE INDEX IF NOT EXISTS traces_2_identity ON traces_2 (identity)",
     (
         "CREATE TABLE IF NOT EXISTS explained_1 (project TEXT PRIMARY KEY, ended REAL NOT NULL,"
         " body TEXT NOT NULL) WITHOUT ROWID"
     ),
 )
-_COLUMNS = "project, slot, op, body, result, collected"
-
-
-class HistoryDatabase(Protocol):
-    """What is needed of a `polyarch.store.database.Database`."""
-
-    def ensure(self, schema: Sequence[str], /) -> None:
-        """Make the tables that these statements create, if they aren't there."""
-
-    def execute(
-        self, statement: str, values: Sequence[str | int | float | bytes | None] = (), /
-    ) -> Sequence[Sequence[object]]:
-        """Execute one statement and return its rows. Raises StoreError."""
-
-    def transaction(self) -> AbstractContextManager[object]:
-        """Return a context in which this thread's statements happen all or not at all."""
+_SELECT_PROJECT = (
+    "SELECT project, slot, op, body, result, collected FROM traces_2 WHERE project = ?"
+    " ORDER BY written DESC, slot"
+)
+_SELECT_OP = (
+    "SELECT project, slot, op, body, result, collected FROM traces_2 WHERE op = ?"
+    " ORDER BY written DESC LIMIT 20"
+)
 
 
 @frozen
@@ -75,6 +73,15 @@ class Project:
         """Read what `to_text` wrote. Raises ValueError."""
         context, dockerfile = json.loads(text)
         return Project(context=context, dockerfile=dockerfile)
+
+
+def place_of(value: str) -> str:
+    """Return a build context or a Dockerfile as projects are told apart by it.
+
+    A directory or a file is its path, an address has lost the login that it may hold.
+    """
+    is_path = value not in {"", "-"} and not is_address(value)
+    return os.path.realpath(value) if is_path else scrubbed(value)
 
 
 @frozen
@@ -98,30 +105,27 @@ class Explained:
 class History:
     """The history in one database. `clock` gives seconds since the epoch. Methods raise StoreError."""
 
-    def __init__(
-        self, database: HistoryDatabase, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: ResultDatabase, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        database.ensure(_SCHEMA)
+        self._results = Results(database, take_apart)
+        take_over(database, _TRACES, _SCHEMA, self._move)
 
     # --- traces ---
 
     def traces(self, project: Project) -> tuple[Trace, ...]:
         """Return the traces of a project's steps, the newest first."""
-        statement = f"SELECT {_COLUMNS} FROM traces_1 WHERE project = ? ORDER BY written DESC, slot"  # noqa: S608 ours
-        rows = self._database.execute(statement, (project.to_text(),))
+        rows = self._database.execute(_SELECT_PROJECT, (project.to_text(),))
         return tuple(trace for _, trace in _read(rows))
 
     def equal_ops(self, op: Digest) -> tuple[tuple[Project, Trace], ...]:
         """Return the traces of an op in whatever project, the newest first."""
-        statement = f"SELECT {_COLUMNS} FROM traces_1 WHERE op = ? ORDER BY written DESC LIMIT 20"  # noqa: S608 ours
-        return tuple(_read(self._database.execute(statement, (op,))))
+        return tuple(_read(self._database.execute(_SELECT_OP, (op,))))
 
     def listing(self, project: Project, trace: Trace, index: int) -> dict[str, FileMark] | None:
         """Return the files that a step read of its input `index`; None if they aren't known any more."""
         rows = self._database.execute(
-            "SELECT listings FROM traces_1 WHERE project = ? AND slot = ? AND made = ?",
+            "SELECT listings FROM traces_2 WHERE project = ? AND slot = ? AND made = ?",
             (project.to_text(), trace.slot.to_text(), _digest(trace.to_json())),
         )
         blob = rows[0][0] if rows else None
@@ -134,7 +138,7 @@ class History:
     ) -> None:
         """Write traces, in place of older ones, and what is said of the build that they are of."""
         now = self._clock()
-        statement = "INSERT OR REPLACE INTO traces_1 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
+        statement = "INSERT OR REPLACE INTO traces_2 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
         body = json.dumps([asdict(each) for each in explanations])
         with self._database.transaction():
             for row in rows:
@@ -148,6 +152,7 @@ class History:
                     _write_listings(row.listings),
                     row.result,
                     now,
+                    self._results.add(row.result),
                 )
                 self._database.execute(statement, values)
             self._database.execute(
@@ -159,15 +164,15 @@ class History:
     def _bound(self, now: float) -> None:
         """Drop what is too old or too much: builds, steps, and the listings of steps that ran long ago."""
         execute = self._database.execute
-        execute("DELETE FROM traces_1 WHERE written < ?", (now - _LONGEST,))
+        execute("DELETE FROM traces_2 WHERE written < ?", (now - _LONGEST,))
         execute(
-            "DELETE FROM traces_1 WHERE rowid IN"
-            " (SELECT rowid FROM traces_1 ORDER BY written DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM traces_2 WHERE rowid IN"
+            " (SELECT rowid FROM traces_2 ORDER BY written DESC LIMIT -1 OFFSET ?)",
             (MOST_TRACES,),
         )
         execute(
-            "DELETE FROM traces_1 WHERE rowid IN (SELECT id FROM (SELECT rowid AS id, row_number()"
-            " OVER (PARTITION BY project, slot ORDER BY written DESC) AS age FROM traces_1) WHERE age > ?)",
+            "DELETE FROM traces_2 WHERE rowid IN (SELECT id FROM (SELECT rowid AS id, row_number()"
+            " OVER (PARTITION BY project, slot ORDER BY written DESC) AS age FROM traces_2) WHERE age > ?)",
             (GENERATIONS,),
         )
         execute(
@@ -176,28 +181,41 @@ class History:
             (MOST_BUILDS,),
         )
         execute(
-            "UPDATE traces_1 SET listings = NULL WHERE listings IS NOT NULL AND rowid IN (SELECT id FROM"
+            "UPDATE traces_2 SET listings = NULL WHERE listings IS NOT NULL AND rowid IN (SELECT id FROM"
             " (SELECT rowid AS id, sum(length(listings)) OVER (ORDER BY written DESC, rowid) AS total"
-            " FROM traces_1 WHERE listings IS NOT NULL) WHERE total > ?)",
+            " FROM traces_2 WHERE listings IS NOT NULL) WHERE total > ?)",
             (MOST_LISTED,),
         )
 
     # --- collection ---
 
-    def forget_parts(self, parts: Iterable[str]) -> None:
-        """Forget of what files the results were made that contain one of `parts`: snapshots that are gone.
+    def forget_all(self, identities: Iterable[str]) -> None:
+        """Forget of what files the results were made that have these identities: they are gone.
 
         What was said of a project's build goes with the last of its results.
         """
-        for part in parts:
+        for identity in identities:
             self._database.execute(
-                "UPDATE traces_1 SET listings = NULL, collected = 1 WHERE instr(result, ?) > 0",
-                (part,),
+                "UPDATE traces_2 SET listings = NULL, collected = 1 WHERE identity = ?", (identity,)
             )
         self._database.execute(
             "DELETE FROM explained_1 WHERE project NOT IN"
-            " (SELECT project FROM traces_1 WHERE collected = 0)"
+            " (SELECT project FROM traces_2 WHERE collected = 0)"
         )
+
+    def _move(self) -> None:
+        """Take the traces out of the table that had no identities; it may be missing."""
+        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'traces_1'"):
+            return
+        self._database.execute("INSERT INTO traces_2 SELECT *, '' FROM traces_1")
+        # They are up to 64 MB: a version that is older begins anew.
+        self._database.execute("DROP TABLE traces_1")
+        rows = self._database.execute("SELECT rowid, result FROM traces_2 WHERE result != ''")
+        for row, result in rows:
+            self._database.execute(
+                "UPDATE traces_2 SET identity = ? WHERE rowid = ?",
+                (self._results.add(str(result)), int(str(row))),
+            )
 
     # --- explanations ---
 

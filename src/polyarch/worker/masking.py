@@ -18,6 +18,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import quote_from_bytes
 
 from polyarch.errors import PolyarchError
 from polyarch.pattern import pattern
@@ -84,8 +85,6 @@ def _pieces(text: bytes) -> Iterator[bytes]:
 
 
 def _quoted(text: bytes) -> bytes:
-    from urllib.parse import quote_from_bytes  # noqa: PLC0415 for builds with secrets
-
     return quote_from_bytes(text, safe="").encode()
 
 

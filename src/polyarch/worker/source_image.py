@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.errors import IntegrityError, NotFound
+from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
@@ -71,10 +71,35 @@ class ImageSource:
     fetching: AbstractContextManager[object] = field(
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
+    reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether the snapshots of all layers that came with images are here."""
         return not self._missing(stack)
+
+    def is_in_reach(self, stack: LayerStack) -> bool:
+        """Return whether the layers that came with caches are here, or where the caches said they are.
+
+        A cache may have lost them, which is no reason for a build to fail.
+        """
+        return all(map(self._reaches, (each for each in self._missing(stack) if each.is_cached)))
+
+    def _reaches(self, layer: LayerRef) -> bool:
+        assert layer.blob is not None
+        digest = layer.blob.digest
+        if digest not in self.reached:
+            self.reached[digest] = self.store.blobs.has(digest, size=layer.blob.size) or any(
+                self._holds(source, layer.blob) for source in layer.sources
+            )
+        return self.reached[digest]
+
+    def _holds(self, source: str, blob: Descriptor) -> bool:
+        try:
+            return self.places(CancelToken()).at(source).holds(blob)
+        except Cancelled:
+            raise
+        except PolyarchError:
+            return False
 
     def _missing(self, stack: LayerStack) -> list[LayerRef]:
         by_snapshot = {layer.snapshot: layer for layer in stack.layers if layer.blob is not None}

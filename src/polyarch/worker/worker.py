@@ -60,6 +60,9 @@ class Images(Protocol):
         `vertex` is the step that it is shown under.
         """
 
+    def is_in_reach(self, stack: LayerStack) -> bool:
+        """Return whether the layers that came with caches are here, or where the caches said they are."""
+
 
 class Remote(Protocol):
     """Where files of other machines come from."""
@@ -73,7 +76,8 @@ class Worker:
     """Implements the solver's Runner.
 
     `contexts` are the build contexts by name; `steps` gives what runs processes, once it is needed;
-    `remote` fetches what ADD names of other machines; `copies` knows the last large ones;
+    `remote` fetches what ADD names of other machines; `copies` knows the last large ones, and
+    `imported_places` as much of layers that came with caches;
     `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
     and input.
@@ -87,6 +91,7 @@ class Worker:
     is_native: Callable[[Platform], bool]
     place: Path
     copies: Copies
+    imported_places: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
 
     def source_identity(self, vertex: Vertex, /) -> str:
@@ -145,7 +150,8 @@ class Worker:
         """Return whether the large files that a copy has put into `result` are those of `inputs`."""
         assert isinstance(result, LayerStack)
         snapshot = result.snapshots[-1]
-        places = self.copies.find_places(snapshot)
+        places = self.copies.find_places(snapshot) or self.imported_places.get(snapshot, {})
+        self.images.ensure_unpacked(LayerStack(layers=result.layers[-1:]), vertex, cancel)
         for index, source in inputs.items():
             assert isinstance(source, LayerStack)
             seen = self.seen[vertex.digest, index]
@@ -283,7 +289,8 @@ class Worker:
         except (ValueError, KeyError, TypeError):
             return None
         own = (layer.snapshot for layer in tree.layers if layer.blob is None)
-        return tree if all(map(self.snapshotter.exists, own)) else None
+        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree)
+        return tree if is_here else None
 
     def kind(self, vertex: Vertex, /) -> SlotKind:
         """Say which slots running the vertex takes."""

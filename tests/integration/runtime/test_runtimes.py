@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import ROOT, User, in_engine
+from tests.support.machine.engines import ROOT, User, in_engine
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 RootfsOf = Callable[..., Path]

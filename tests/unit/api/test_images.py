@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 import polyarch
-from exports import AMD64, ARM64, Results, make_export
-from layouts import read_directory, validate
 from polyarch.errors import Cancelled, InputError, InvalidReference, NotFound, RegistryError
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
 from polyarch.oci.reference import parse
 from polyarch.platforms import Platform
-from registry import Registry, serving
+from tests.support.images.exports import AMD64, ARM64, Results, make_export
+from tests.support.images.layouts import read_directory, validate
+from tests.support.network.registry import Registry, serving
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from commands import call
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.complete import Completion, complete
 from polyarch.cli.frame.flags import parse_flags
 from polyarch.cli.helptext import GLOBAL_FLAGS
+from tests.support.machine.commands import call
 
 EACH = pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name.replace(" ", "-"))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import call
 from polyarch.cli.complete import Completion, Directive, complete
 from polyarch.digest import sha256
 from polyarch.request.explanation import Explanation
 from polyarch.store.store import Store
 from polyarch.why.history import History, Project
+from tests.support.machine.commands import call
 
 
 @pytest.fixture

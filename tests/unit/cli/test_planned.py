@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from buildxfiles import directory_of_buildx
-from commands import call
 from polyarch.cli.complete import Completion, complete
 from polyarch.cli.planned import PLANNED
+from tests.support.fakes.buildx import directory_of_buildx
+from tests.support.machine.commands import call
 
 EACH = pytest.mark.parametrize("name", PLANNED)
 

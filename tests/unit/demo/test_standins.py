@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from demo.standins import imports
-from trees import plant
+from tests.support.images.trees import plant
 
 _SOURCES = {
     "fmt/print.go": 'package fmt\n\nimport (\n\t"os"\n\tstd "internal/sort" // why\n)\n',

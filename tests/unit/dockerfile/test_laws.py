@@ -8,9 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockerfiles import dockerfile_texts, expansion_texts
-from expansion_model import Refused, expand_simply
-from lowering import AMD64, ARM64, IMAGES
 from polyarch.dockerfile.expand.expand import HEREDOC, WORD, expand, expansion
 from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.lint.rules import parse_options
@@ -21,6 +18,9 @@ from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import DockerfileError, InputError, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
+from tests.support.dockerfiles.expansion_model import Refused, expand_simply
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES
+from tests.support.dockerfiles.strategies import dockerfile_texts, expansion_texts
 
 ENV = {"a": "xyx", "b": "a/b*c?", "c": "", "é": "one  two\nthree", "1": "aaaa"}
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given, settings
 
-from dockerfiles import dockerfile_texts
 from polyarch.dockerfile.syntax.instruction import Copy, Instruction, Run
 from polyarch.dockerfile.syntax.lexer import Heredoc
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location, SourceText
-from printing import check_printing, parsed, print_dockerfile, print_instruction
+from tests.support.dockerfiles.printing import (
+    check_printing,
+    parsed,
+    print_dockerfile,
+    print_instruction,
+)
+from tests.support.dockerfiles.strategies import dockerfile_texts
 
 PLACE = Location(source=SourceText(name="Dockerfile", text=""), start=1, end=1)
 

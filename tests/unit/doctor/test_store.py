@@ -11,8 +11,8 @@ from polyarch.doctor.check import Grade
 from polyarch.doctor.store import look_at_store
 from polyarch.errors import StoreError
 from polyarch.solver.key import CacheKey, Ingredients
-from polyarch.solver.records import Records
 from polyarch.store.store import Store
+from tests.support.fakes.solving import make_records
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_sound_store_with_leftovers(store: Store) -> None:
     (store.snapshots_directory / "stray/fs").mkdir(parents=True)
-    records = Records(store.database)
+    records = make_records(store.database)
     record = records.make(
         identity="i",
         result='[{"snapshot":"step-gone"}]',

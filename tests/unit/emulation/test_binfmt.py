@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import architectures_of
 from polyarch.emulation.binfmt import (
     HANDLERS,
     BinfmtMount,
@@ -27,6 +26,7 @@ from polyarch.emulation.elf import build_elf, read_elf
 from polyarch.emulation.probe import probe_program
 from polyarch.errors import InputError, MachineError
 from polyarch.record import replace
+from tests.support.machine.handlers import architectures_of
 
 NAMES = st.text("abcz09_-", min_size=1, max_size=10)
 PATHS = st.text("abc/.-_", min_size=1, max_size=12).map(lambda path: f"/{path}")

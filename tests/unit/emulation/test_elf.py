@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulators import fake_program
 from polyarch.emulation.elf import ELF_MAGIC, ElfHeader, build_elf, read_elf, read_elf_file
 from polyarch.errors import MachineError
 from polyarch.process import run
+from tests.support.machine.emulators import fake_program
 
 
 @given(

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulators import fake_qemu
-from namespaces import in_user_namespace
 from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.private import (
     entries_to_register,
@@ -22,6 +20,8 @@ from polyarch.emulation.qemu import Emulator
 from polyarch.errors import InternalError, MachineError
 from polyarch.process import run
 from polyarch.syscalls import in_initial_user_namespace
+from tests.support.machine.emulators import fake_qemu
+from tests.support.machine.namespaces import in_user_namespace
 
 
 def lines(*entries: Entry) -> list[tuple[str, bytes]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from emulators import fake_qemu
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, get_handler
 from polyarch.emulation.elf import read_elf
 from polyarch.emulation.facts import Facts
@@ -22,6 +21,7 @@ from polyarch.emulation.qemu import find_emulator
 from polyarch.platforms import host
 from polyarch.process import run
 from polyarch.record import replace
+from tests.support.machine.emulators import fake_qemu
 
 ARCHITECTURES = [handler.architecture for handler in HANDLERS]
 

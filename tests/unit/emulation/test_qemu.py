@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from emulators import fake_qemu
 from polyarch.emulation.binfmt import HANDLERS, Handler, get_handler
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import (
@@ -18,6 +17,7 @@ from polyarch.emulation.qemu import (
     find_emulator,
     find_path,
 )
+from tests.support.machine.emulators import fake_qemu
 
 NOWHERE = Handler(architecture="none", qemu="nowhere", magic=b"\x7fELF", mask=b"\xff" * 4)
 """One that isn't installed on any machine."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from emulators import fake_program
 from polyarch.emulation.binfmt import get_handler
 from polyarch.emulation.elf import build_elf, read_elf_file
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.qemu import Emulator, find_emulator
 from polyarch.emulation.tuned import tuned, with_cpu
 from polyarch.errors import MachineError
+from tests.support.machine.emulators import fake_program
 
 IMPDEF, QARMA = 1, 0
 

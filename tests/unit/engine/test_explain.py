@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from polyarch.engine.explain import Explain, Explaining, Seen, place_of
+from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.errors import StoreError
 from polyarch.graph.graph import Graph
 from polyarch.progress import ignore_events
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest
 from polyarch.store.store import Store
+from polyarch.why.history import place_of
 
 
 def test_a_directory_is_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

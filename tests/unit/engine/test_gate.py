@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from polyarch.digest import Digest
-from polyarch.engine.gate import Gate
+from polyarch.engine.gate import EmulatorGate
 from polyarch.errors import NoEmulator
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import ExecOp, ScratchOp
@@ -35,11 +35,11 @@ def step(architecture: str, command: str = "true", *, ignore_cache: bool = False
     return make_vertex(op, (make_vertex(ScratchOp()),), name=command, ignore_cache=ignore_cache)
 
 
-def gate(*targets: Vertex, known: tuple[Vertex, ...] = ()) -> tuple[Gate, NoEmulators]:
+def gate(*targets: Vertex, known: tuple[Vertex, ...] = ()) -> tuple[EmulatorGate, NoEmulators]:
     """Return the gate of a graph of which some steps have run before, on an amd64 machine."""
     emulators = NoEmulators()
     ops: set[Digest] = {vertex.cache_digest for vertex in known}
-    made = Gate(
+    made = EmulatorGate(
         Graph(targets=targets),
         is_native=lambda platform: platform.architecture == "amd64",
         foreign=lambda: emulators,

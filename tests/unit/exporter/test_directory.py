@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64
-from namespaces import in_mount_namespace
 from polyarch.errors import Cancelled, StoreError
 from polyarch.exporter.directory import DirectoryOptions, write_files
 from polyarch.exporter.result import FileTree
 from polyarch.progress import CancelToken
 from polyarch.store.trees import remove_tree
 from polyarch.syscalls import mount
-from trees import MTIME, look_at, plant
+from tests.support.images.exports import AMD64, ARM64
+from tests.support.images.trees import MTIME, look_at, plant
+from tests.support.machine.namespaces import in_mount_namespace
 
 FLAT = DirectoryOptions(split=False)
 MIRROR = DirectoryOptions(split=False, is_mirror=True)

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, Results, make_export
-from layouts import read_archive, read_directory, validate, validate_docker
 from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference, NotFound, RegistryError, StoreError
-from polyarch.exporter.export import Exporter, check_outputs, is_true, names_of
+from polyarch.exporter.export import Exporter
+from polyarch.exporter.outputs import check_outputs, is_true, names_of
 from polyarch.exporter.result import Export, FileTree
+from polyarch.exporter.writer import Work
 from polyarch.oci.reference import parse
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
 from polyarch.record import replace
 from polyarch.request.values import Output
-from registry import Registry, registry_places, serving
-from trees import look_at, plant
+from tests.support.images.exports import AMD64, ARM64, Results, make_export
+from tests.support.images.layouts import read_archive, read_directory, validate, validate_docker
+from tests.support.images.trees import look_at, plant
+from tests.support.network.registry import Registry, registry_places, serving
 
 
 class Bench:
@@ -34,13 +36,14 @@ class Bench:
         self.events: list[Event] = []
         self.directory = directory
         self.platforms = [AMD64, ARM64]
-        self.exporter = Exporter(
+        work = Work(
             store=self.results.store,
             places=registry_places(),
             trees=self.trees,
             sink=self.events.append,
             cancel=CancelToken(),
         )
+        self.exporter = Exporter(work=work)
 
     @contextmanager
     def trees(self) -> Iterator[Sequence[FileTree]]:

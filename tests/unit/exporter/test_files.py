@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports import AMD64, ARM64
 from polyarch.errors import InputError
 from polyarch.exporter.directory import DirectoryOptions, write_files
 from polyarch.exporter.files import write_tar
 from polyarch.exporter.result import FileTree
 from polyarch.inroot import OWNER_XATTR
 from polyarch.platforms import Platform
-from trees import MTIME, look_at, plant
+from tests.support.images.exports import AMD64, ARM64
+from tests.support.images.trees import MTIME, look_at, plant
 
 FLAT = DirectoryOptions(split=False)
 NAMES = st.sampled_from(["a", "b", "c.d"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, CREATED, Results
 from polyarch.digest import DiffID, sha256
 from polyarch.errors import InputError
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
@@ -18,6 +17,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerRef, LayerStack
+from tests.support.images.exports import AMD64, CREATED, Results
 
 FILES: dict[str, str | None] = {"bin/sh": "shell", "etc/motd": "hello", "empty": None}
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, CREATED, Results, make_export
-from layouts import read_archive, read_directory, validate, validate_docker
 from polyarch.errors import InputError
 from polyarch.exporter.layout import write_archive, write_directory
 from polyarch.exporter.result import Export
 from polyarch.record import replace
+from tests.support.images.exports import AMD64, ARM64, CREATED, Results, make_export
+from tests.support.images.layouts import read_archive, read_directory, validate, validate_docker
 
 ARM = replace(ARM64, architecture="arm", variant="v7")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import Bench
 from polyarch.digest import sha256
 from polyarch.graph.graph import Graph, GraphMaker, walk
 from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp, ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.platforms import Platform
+from tests.support.fakes.solving import Bench
 
 PLATFORMS = tuple(
     Platform(os="linux", architecture=architecture) for architecture in ("amd64", "arm64")

@@ -10,8 +10,8 @@ from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Sender
 from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
-from spies import at_once
-from web import Page, web_server
+from tests.support.network.spies import at_once
+from tests.support.network.web import Page, web_server
 
 
 @pytest.mark.parametrize(

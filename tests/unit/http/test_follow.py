@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certificates import make_certificates, server_side
 from polyarch.errors import RemoteError
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Call, Reply, Sender
 from polyarch.http.pools import Pools
 from polyarch.http.unreachable import Unreachable
-from spies import redirect
-from web import Page, WebServer, web_server
+from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.spies import redirect
+from tests.support.network.web import Page, WebServer, web_server
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.pools import Pools, Site, proxy_fields, proxy_for
-from registry import Registry, serving
+from tests.support.network.registry import Registry, serving
 
 DOCKER = Endpoint(host="registry.example")
 

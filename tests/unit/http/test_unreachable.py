@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_certificates, server_side
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Call, Sender
 from polyarch.http.pools import Pools
 from polyarch.http.unreachable import Reason, Unreachable, reason_of
-from web import Page, web_server
+from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.web import Page, web_server
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from exports import AMD64, ARM64, Results, make_export, store_place
-from layouts import read_directory, validate
 from polyarch.digest import hex_of, sha256
 from polyarch.errors import InputError, IntegrityError, NotFound, RegistryError
 from polyarch.exporter.layout import write_directory
@@ -30,7 +28,9 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.store.store import Store
-from registry import Registry, registry_places, serving
+from tests.support.images.exports import AMD64, ARM64, Results, make_export, store_place
+from tests.support.images.layouts import read_directory, validate
+from tests.support.network.registry import Registry, registry_places, serving
 
 ARM = replace(ARM64, architecture="arm", variant="v7")
 

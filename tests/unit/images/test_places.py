@@ -14,7 +14,7 @@ from polyarch.images.registry_place import RegistryPlace
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_MANIFEST
 from polyarch.oci.reference import parse
-from registry import Registry, registry_places, serving
+from tests.support.network.registry import Registry, registry_places, serving
 
 MANIFEST = Descriptor(media_type=OCI_MANIFEST, digest=sha256(b"{}"), size=2)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from exports import store_place
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
@@ -17,7 +16,8 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from polyarch.record import replace
 from polyarch.store.store import Store
-from registry import Registry, registry_places, serving
+from tests.support.images.exports import store_place
+from tests.support.network.registry import Registry, registry_places, serving
 
 LAYER = Descriptor(media_type=OCI_LAYER, digest=sha256(b"layer"), size=5)
 

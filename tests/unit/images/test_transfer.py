@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from layouts import read_directory
 from polyarch.digest import sha256
 from polyarch.errors import Cancelled, IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
@@ -21,7 +20,8 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import CancelToken
-from registry import Registry, digest_of, registry_places, serving
+from tests.support.images.layouts import read_directory
+from tests.support.network.registry import Registry, digest_of, registry_places, serving
 
 FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 

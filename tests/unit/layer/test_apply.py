@@ -14,7 +14,7 @@ from polyarch.layer.apply import apply, extract
 from polyarch.layer.changes import write_layer
 from polyarch.layer.tar import DIRECTORY, FIFO, HARD_LINK, SYMLINK, Entry, TarWriter
 from polyarch.store.layerform import is_opaque
-from trees import MTIME, look_at, plant
+from tests.support.images.trees import MTIME, look_at, plant
 
 T = 1_600_000_000 * 10**9 + 5
 

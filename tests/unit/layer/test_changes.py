@@ -8,7 +8,7 @@ import pytest
 from polyarch.layer.changes import layer_changes, write_changes, write_layer
 from polyarch.layer.tarread import TarReader
 from polyarch.store.layerform import make_opaque, make_whiteout
-from trees import MTIME, plant
+from tests.support.images.trees import MTIME, plant
 
 
 def names(upper: Path, *lowers: Path) -> list[str]:

@@ -30,7 +30,7 @@ from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.layerform import make_opaque
 from polyarch.store.store import Store
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
 
 PARTS = st.text("aé=. \n", min_size=1, max_size=4) | st.sampled_from(
     ["n" * 99, "n" * 130, "\udcff"]

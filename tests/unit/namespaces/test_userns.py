@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from namespaces import in_mount_namespace, in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import InternalError
 from polyarch.namespaces import userns
@@ -20,6 +19,7 @@ from polyarch.namespaces.userns import (
     needs_user_namespace,
     parse_subids,
 )
+from tests.support.machine.namespaces import in_mount_namespace, in_user_namespace
 
 RANGES = st.lists(
     st.tuples(st.sampled_from(["a", "b", "1000"]), st.integers(0, 2**32), st.integers(0, 2**17)),

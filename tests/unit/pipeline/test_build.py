@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from fakeengine import BASE, FakeEngine, fake_engine
-from layouts import Found, read_archive, validate
 from polyarch.digest import Digest
 from polyarch.errors import NotFound, PolyarchError, StepFailed
 from polyarch.graph.location import Location
@@ -19,7 +17,9 @@ from polyarch.progress import Event, StepEvent, WarningEvent
 from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
 from polyarch.request.values import Output
-from trees import plant
+from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.images.layouts import Found, read_archive, validate
+from tests.support.images.trees import plant
 
 TWO = ("linux/amd64", "linux/arm64")
 DOCKERFILE = f"""\

@@ -15,7 +15,7 @@ from polyarch.pipeline.contexts import MAX_DOCKERFILE, Contexts, Loader
 from polyarch.pipeline.fetched import Fetcher
 from polyarch.request.values import BuildRequest
 from polyarch.store.store import Store
-from trees import plant
+from tests.support.images.trees import plant
 
 
 def request(context: object, dockerfile: object = "", **more: object) -> BuildRequest:

@@ -18,7 +18,7 @@ from polyarch.store.store import Store
 from polyarch.worker.remote import remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree
-from web import Page, WebServer, web_server
+from tests.support.network.web import Page, WebServer, web_server
 
 if sys.version_info >= (3, 14):
     from compression import zstd

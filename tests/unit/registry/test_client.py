@@ -17,8 +17,8 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts, _Settings
 from polyarch.registry.transport import Transport
-from registry import Registry, digest_of, opened, serving
-from web import Page, web_server
+from tests.support.network.registry import Registry, digest_of, opened, serving
+from tests.support.network.web import Page, web_server
 
 DATA = b"0123456789" * 100
 

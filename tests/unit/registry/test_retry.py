@@ -17,9 +17,9 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Transport
-from registry import Registry, opened, serving
-from spies import at_once
-from web import Page, web_server
+from tests.support.network.registry import Registry, opened, serving
+from tests.support.network.spies import at_once
+from tests.support.network.web import Page, web_server
 
 DATA = b"0123456789" * (1 << 18)
 BLOB = Descriptor(media_type=OCI_LAYER, digest=sha256(DATA), size=len(DATA))

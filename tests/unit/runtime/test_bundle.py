@@ -21,7 +21,7 @@ from polyarch.runtime.bundle import (
     write_bundle,
 )
 from polyarch.runtime.step import Bind, Mount, Step, Tmpfs
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
 
 SYSTEM = ["/proc", "/dev", "/sys"]
 

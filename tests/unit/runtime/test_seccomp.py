@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from namespaces import in_user_namespace
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
 from polyarch.runtime.seccomp import compile_filter, node_calls, oci_profile
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
+from tests.support.machine.namespaces import in_user_namespace
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS

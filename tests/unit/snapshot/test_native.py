@@ -10,7 +10,7 @@ from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.layerform import is_opaque
 from polyarch.store.store import Store
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
 
 BASE, TOP, NEW = SnapshotID("base"), SnapshotID("top"), SnapshotID("new")
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from fakes import Bench
 from polyarch.progress import Event, StatusEvent, StepEvent
 from polyarch.solver.announce import Announcer
+from tests.support.fakes.solving import Bench
 
 
 class Heard:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fakes import Bench
 from polyarch.digest import sha256
 from polyarch.solver.key import (
     CacheKey,
@@ -11,6 +10,7 @@ from polyarch.solver.key import (
     has_lasting_identity,
     slow_key,
 )
+from tests.support.fakes.solving import Bench
 
 A, B = (InputPart(identity=name) for name in "AB")
 READ = InputPart(identity="R", content=sha256(b"read"))

@@ -9,15 +9,21 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
-from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
+from tests.support.fakes.solving import (
+    Bench,
+    CountingRunner,
+    MemoryDatabase,
+    ThreadLocks,
+    Tree,
+    make_records,
+)
 
 FILES = ("a", "b")
 
@@ -52,7 +58,7 @@ class World:
         self.runner = CountingRunner(
             contexts=contexts, is_lasting=is_lasting, is_glancing=is_glancing
         )
-        self.records = Records(self.database)
+        self.records = make_records(self.database)
         self.locks = ThreadLocks()
 
     def solve(self, graph: Graph) -> Solved[Tree]:

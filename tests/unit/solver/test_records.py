@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fakes import MemoryDatabase
 from polyarch.digest import sha256
 from polyarch.record import replace
 from polyarch.solver.key import CacheKey, Ingredients, InputPart, candidate_key
 from polyarch.solver.records import Record, Records
 from polyarch.store.database import Database
+from tests.support.fakes.solving import MemoryDatabase, make_records
 
 ONE, TWO = CacheKey("one"), CacheKey("two")
 INGREDIENTS = Ingredients(op=sha256(b"op"), inputs=(InputPart(identity="I"),))
@@ -37,7 +37,7 @@ def database() -> Iterator[MemoryDatabase]:
 
 @pytest.fixture
 def records(database: MemoryDatabase, clock: Clock) -> Records:
-    return Records(database, clock=clock)
+    return make_records(database, clock)
 
 
 def make(records: Records, result: str = "result") -> Record:
@@ -70,14 +70,14 @@ def test_records_last_in_their_database(records: Records, database: MemoryDataba
     record = make(records)
     records.save([ONE], record)
 
-    assert Records(database).find(ONE) == record
+    assert make_records(database).find(ONE) == record
 
 
 def test_records_are_kept_in_a_file(tmp_path: Path) -> None:
     found: list[Record | None] = []
     for _ in range(2):
         database = Database(tmp_path / "records.db")
-        records = Records(database, clock=Clock())
+        records = make_records(database, Clock())
         found.append(records.find(ONE))
         records.save([ONE], make(records))
         database.close()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, MemoryDatabase, ThreadLocks, Tree
 from polyarch.errors import (
     Cancelled,
     InternalError,
@@ -23,13 +22,20 @@ from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
-from polyarch.solver.facts import Facts
+from polyarch.solver.facts import Facts, Gate, no_gate
 from polyarch.solver.key import CacheKey
-from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import Outcome, Solved, Solver
 from polyarch.store.database import Database
 from polyarch.store.locks import Locks
+from tests.support.fakes.solving import (
+    Bench,
+    CountingRunner,
+    MemoryDatabase,
+    ThreadLocks,
+    Tree,
+    make_records,
+)
 
 
 class Site:
@@ -39,14 +45,13 @@ class Site:
         self.database = MemoryDatabase()
         self.now = 1000.0
         self.runner = CountingRunner(contexts=dict(contexts))
-        self.records = Records(self.database, clock=lambda: self.now)
+        self.records = make_records(self.database, lambda: self.now)
         self.locks = ThreadLocks()
         self.events: list[Event] = []
-        self.ended: list[str] = []
         self.limits = SlotLimits(jobs=2, files=2, hashes=2)
         self.cancel = CancelToken()
         self.watcher: Watcher | None = None
-        self.gate: Callable[[Sequence[Vertex]], None] | None = None
+        self.gate: Gate = no_gate
 
     def solve(self, *targets: Vertex) -> Solved[Tree]:
         self.runner.forget_counts()
@@ -57,11 +62,10 @@ class Site:
             self.locks,
             limits=self.limits,
             sink=self.events.append,
-            on_ran=lambda vertex, result: self.ended.append(vertex.name),
+            observer=self.watcher,
+            gate=self.gate,
             clock=lambda: self.now,
         )
-        solver.observer = self.watcher
-        solver.gate = self.gate
         return solver.solve(Graph(targets=targets), self.cancel)
 
     def told(self) -> list[tuple[str, str]]:
@@ -102,7 +106,6 @@ def test_every_step_runs_once(site: Site, bench: Bench) -> None:
     assert site.runner.runs == Counter(base=1, left=1, right=1, join=1)
     assert site.runner.fetches == Counter(image=1)
     assert solved.report.count(Outcome.RAN) == 4
-    assert sorted(site.ended) == ["base", "join", "left", "right"]
 
 
 def test_second_solve_runs_nothing_and_loads_the_target_only(site: Site, bench: Bench) -> None:
@@ -502,7 +505,7 @@ def test_builds_of_several_processes_share_one_store(tmp_path: Path, bench: Benc
 
     def build() -> None:
         database = Database(tmp_path / "records.db")
-        solver = Solver(runner, Records(database), Locks(tmp_path / "locks"))
+        solver = Solver(runner, make_records(database), Locks(tmp_path / "locks"))
         solver.solve(Graph(targets=(target,)), CancelToken())
         database.close()
 
@@ -580,7 +583,7 @@ def test_failing_to_note_use_fails_no_build(bench: Bench) -> None:
     site = Site()
     site.database.close()
     site.database = FullDatabase()
-    site.records = Records(site.database, clock=lambda: site.now)
+    site.records = make_records(site.database, lambda: site.now)
     target = bench.run("run", bench.scratch())
     site.solve(target)
     site.now += 1000
@@ -612,7 +615,7 @@ def test_the_gate_is_asked_before_anything_that_steps_need(site: Site, bench: Be
     after = bench.run("after", steps[0])
     asked: list[tuple[set[str], int]] = []
 
-    def gate(certain: Sequence[Vertex]) -> None:
+    def gate(certain: Sequence[Vertex], /) -> None:
         asked.append(({vertex.name for vertex in certain}, sum(site.runner.runs.values())))
         if len(asked) == 1:
             raise NoEmulator("none")

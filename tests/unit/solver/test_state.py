@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fakes import Bench, CountingRunner
 from polyarch.digest import sha256
 from polyarch.errors import InternalError
 from polyarch.graph.graph import Graph
@@ -30,6 +29,7 @@ from polyarch.solver.event import (
 from polyarch.solver.key import Content, Ingredients, InputPart, fast_key, slow_key
 from polyarch.solver.records import Record
 from polyarch.solver.state import Machine, State
+from tests.support.fakes.solving import Bench, CountingRunner
 
 DIGEST = sha256(b"content")
 

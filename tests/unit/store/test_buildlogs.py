@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from builds import START, Told
 from polyarch.progress import Event, LogEvent
 from polyarch.store import buildlogs
 from polyarch.store.buildlogs import keeping_logs
+from tests.support.fakes.events import START, Told
 
 
 def keep(directory: Path, *events: Event, now: float = START) -> list[LogEvent]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes import Bench, CountingRunner, ThreadLocks, Tree
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StepFailed
 from polyarch.graph.graph import Graph
@@ -16,12 +15,12 @@ from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.request.explanation import Explanation
 from polyarch.solver.facts import Facts
-from polyarch.solver.records import Records
 from polyarch.solver.solver import Solver
 from polyarch.store.database import Database
 from polyarch.why.explainer import Explainer, Forced
 from polyarch.why.history import History, Project
 from polyarch.why.seen import Seen
+from tests.support.fakes.solving import Bench, CountingRunner, ThreadLocks, Tree, make_records
 
 HERE = Project(context="/here")
 
@@ -32,7 +31,7 @@ class Site:
     def __init__(self, database: Database) -> None:
         self.now = 1000.0
         self.runner = CountingRunner(contexts={"context": {"a": "1"}})
-        self.records = Records(database, clock=lambda: self.now)
+        self.records = make_records(database, lambda: self.now)
         self.history = History(database, clock=lambda: self.now)
         self.seen: dict[tuple[Digest, int], Seen] = {}
         self.started: list[str] = []
@@ -49,8 +48,8 @@ class Site:
         made = Explainer(
             graph, self.history, project, seen=self.seen, forced=forced or Forced(no_cache=True)
         )
-        solver: Solver[Tree] = Solver(self.runner, self.records, ThreadLocks())
-        solver.observer = Watcher(self, made)
+        watcher = Watcher(self, made)
+        solver: Solver[Tree] = Solver(self.runner, self.records, ThreadLocks(), observer=watcher)
         solver.solve(graph, CancelToken())
         return self.reasons()
 

@@ -10,6 +10,8 @@ import pytest
 import polyarch.why.history as history_module
 from polyarch.digest import sha256
 from polyarch.request.explanation import Cause, Explanation
+from polyarch.snapshot.snapshotter import SnapshotID
+from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.database import Database
 from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.trace import Slot, Trace
@@ -47,9 +49,16 @@ def trace(number: int = 1, op: str = "op") -> Trace:
     return Trace(slot=slot, op=sha256(op.encode()), text="COPY a /", form={"made of": op})
 
 
-def keep(history: History, made: Trace, project: Project = APP, result: str = "step-1") -> None:
+def keep(history: History, made: Trace, project: Project = APP, *names: str) -> None:
+    """Keep what a step made; `names` are the snapshots of its result, which it lacks without any."""
+    layers = tuple(LayerRef(snapshot=SnapshotID(name)) for name in names)
+    result = LayerStack(layers=layers).to_json() if names else ""
     row = TraceRow(trace=made, listings={1: LISTING, 2: None}, result=result)
     history.save(project, [row], [EXPLANATION])
+
+
+def identity_of(*names: str) -> str:
+    return LayerStack(layers=tuple(LayerRef(snapshot=SnapshotID(name)) for name in names)).identity
 
 
 def test_what_is_kept_is_found_again(history: History) -> None:
@@ -85,16 +94,16 @@ def test_the_last_few_times_of_a_step_are_kept(history: History) -> None:
 
 
 def test_a_step_without_a_result_has_not_ended(history: History) -> None:
-    keep(history, trace(), result="")
+    keep(history, trace())
 
     assert [each.result for each in history.traces(APP)] == [""]
 
 
 def test_a_collected_result_takes_its_listing_along(history: History) -> None:
-    keep(history, trace(1), result="[step-1]")
-    keep(history, trace(2), result="[step-1, step-2]")
+    keep(history, trace(1), APP, "step-1")
+    keep(history, trace(2), APP, "step-1", "step-2")
 
-    history.forget_parts(["step-2"])
+    history.forget_all([identity_of("step-1", "step-2")])
 
     assert {each.slot.number: each.is_collected for each in history.traces(APP)} == {
         1: False,
@@ -105,10 +114,10 @@ def test_a_collected_result_takes_its_listing_along(history: History) -> None:
 
 
 def test_what_was_said_of_a_build_goes_with_its_last_result(history: History) -> None:
-    keep(history, trace(1), result="step-1")
-    keep(history, trace(2), OTHER, result="step-2")
+    keep(history, trace(1), APP, "step-1")
+    keep(history, trace(2), OTHER, "step-2")
 
-    history.forget_parts(["step-1"])
+    history.forget_all([identity_of("step-1")])
 
     assert [build.project for build in history.builds()] == [OTHER]
 
@@ -151,7 +160,7 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     database = Database(tmp_path / "other.db")
     history = History(database)
     keep(history, trace())
-    database.execute("UPDATE traces_1 SET body = 'no JSON', listings = x'0102'")
+    database.execute("UPDATE traces_2 SET body = 'no JSON', listings = x'0102'")
     database.execute("UPDATE explained_1 SET body = '[1]'")
 
     assert (history.traces(APP), history.builds()) == ((), ())

@@ -16,7 +16,7 @@ from polyarch.errors import NotFound
 from polyarch.graph.op import CopyAction
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
 from polyarch.worker.tree import SourceTree
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
 
 FILES: dict[str, str | None] = {
     "src/a": "1",

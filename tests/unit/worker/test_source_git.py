@@ -14,7 +14,7 @@ from polyarch.progress import CancelToken
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_git import GitSource, GitTree
-from servers import git_daemon
+from tests.support.network.servers import git_daemon
 
 FIRST, SECOND = 1_600_000_000, 1_700_000_000
 

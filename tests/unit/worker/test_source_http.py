@@ -19,7 +19,7 @@ from polyarch.registry.hosts import Hosts
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.source_http import HttpFile, HttpSource
-from web import Page, WebServer, web_server
+from tests.support.network.web import Page, WebServer, web_server
 
 DATED = {"ETag": '"1"', "Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
 

@@ -23,7 +23,7 @@ from polyarch.worker.copy import Copier
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.steady import SteadyDirectory
 from polyarch.worker.tree import SourceTree, find_path, hash_link
-from trees import MTIME, look_at, plant
+from tests.support.images.trees import MTIME, look_at, plant
 
 FILES: dict[str, str | None] = {"a": "1", "d/b": "2", "d/c": "3", "d/l": "-> a", "d/e": None}
 ALL = CopyAction(input=1, sources=(".",), destination="/")

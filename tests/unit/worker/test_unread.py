@@ -18,7 +18,7 @@ from polyarch.worker.contenthash import digest_of_copy
 from polyarch.worker.file import perform
 from polyarch.worker.tree import SMALL_FILE, SourceTree
 from polyarch.worker.unread import Unread, find_difference
-from trees import look_at, plant
+from tests.support.images.trees import look_at, plant
 
 LARGE = SMALL_FILE + 1
 LAST = b"z"

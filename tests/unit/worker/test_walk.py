@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polyarch.text.ignore import Matcher
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.walk import select
-from trees import plant
+from tests.support.images.trees import plant
 
 NAMES = st.sampled_from(["a", "b", "ab", ".c"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)

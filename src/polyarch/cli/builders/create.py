@@ -25,6 +25,7 @@ from polyarch.builders.values import (
 )
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
@@ -59,9 +60,7 @@ def _run(options: Options, context: Context) -> int:
         if options.is_set("use"):
             builders.use(builder.name)
     if options.is_set("bootstrap"):
-        # Only those who ask for it pay for looking what runs here; it is remembered.
-        from polyarch.emulation.advertised import local_platforms  # noqa: PLC0415
-
+        # Looking what runs here takes a while, and is remembered.
         local_platforms(context.environ)
     context.print(builder.name)
     return 0

@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool
+from polyarch.request.caches import CACHES
 
 if TYPE_CHECKING:
     from polyarch.cli.building.request import Asked
-    from polyarch.cli.building.values import Attestation, CacheEntry
+    from polyarch.cli.building.values import Attestation
+    from polyarch.request.values import CacheEntry
 
 __all__ = ["IGNORE_ATTESTATIONS", "left_out"]
 
 IGNORE_ATTESTATIONS = "POLYARCH_IGNORE_ATTESTATIONS"
-_IMPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
-_EXPORTERS = _IMPORTERS | {"inline"}
 _ATTESTATIONS = frozenset({"sbom", "provenance"})
-# What the client of BuildKit itself can't do without, by type.
-_NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
-_NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
 
 
 def left_out(
@@ -44,15 +41,6 @@ def left_out(
 
 def _check_known(asked: Asked) -> None:
     """Refuse kinds that don't exist, in BuildKit's words."""
-    for entry in asked.cache_to:
-        if entry.type not in _EXPORTERS:
-            raise InputError(f'failed to solve: unknown cache exporter: "{entry.type}"')
-        _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
-    for entry in asked.cache_from:
-        # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
-        if entry.type not in _IMPORTERS:
-            raise InputError(f"failed to solve: unknown cache importer: {entry.type}")
-        _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
     for each in asked.attestations:
         if each.type not in _ATTESTATIONS:
             raise InputError(f'failed to solve: unknown attestation type "{each.type}"')
@@ -60,27 +48,25 @@ def _check_known(asked: Asked) -> None:
         raise InputError("--policy can't be carried out yet", hint="build without it")
 
 
-def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:
-    key = needed.get(entry.type)
-    if key is not None and not entry.attributes.get(key):
-        raise InputError(f"{entry.type} cache {role} requires {key}")
-
-
 def _is_on(text: str) -> bool:
     return bool(text) and find_bool(text) is not False
 
 
 def _caches(asked: Asked, environ: Mapping[str, str]) -> list[str]:
+    request = asked.request
     flags = [
         f"{flag} type={entry.type}"
-        for flag, entries in (("--cache-from", asked.cache_from), ("--cache-to", asked.cache_to))
+        for flag, entries in (
+            ("--cache-from", request.cache_from),
+            ("--cache-to", request.cache_to),
+        )
         for entry in entries
-        if _is_active(entry, environ)
+        if entry.type not in CACHES | {"inline"} and _is_active(entry, environ)
     ]
     if not flags:
         return []
     names = ", ".join(dict.fromkeys(flags))
-    return [f"WARNING: {names}: no effect yet, the cache stays on this machine"]
+    return [f"WARNING: {names}: no effect yet, use registry, local or inline"]
 
 
 def _is_active(entry: CacheEntry, environ: Mapping[str, str]) -> bool:

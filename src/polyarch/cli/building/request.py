@@ -11,7 +11,6 @@ from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
     Attestation,
-    CacheEntry,
     Call,
     SecretSpec,
     SshSpec,
@@ -39,7 +38,8 @@ from polyarch.platforms import Platform, parse, parse_list
 from polyarch.record import frozen, replace
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
-from polyarch.request.values import BuildRequest, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret, is_address
+from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
@@ -52,8 +52,6 @@ class Asked:
 
     request: BuildRequest
     call: Call | None = None
-    cache_from: tuple[CacheEntry, ...] = ()
-    cache_to: tuple[CacheEntry, ...] = ()
     attestations: tuple[Attestation, ...] = ()
     policies: tuple[str, ...] = ()
 
@@ -104,8 +102,6 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
     return Asked(
         request=_request(options, flags, context),
         call=flags.call,
-        cache_from=flags.cache_from,
-        cache_to=flags.cache_to,
         attestations=flags.attestations,
         policies=options.values("policy"),
     )
@@ -162,6 +158,8 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         ssh_keys=keys,
         annotations=_annotations(options.values("annotation")),
         jobs=options.number("jobs"),
+        cache_from=flags.cache_from,
+        cache_to=flags.cache_to,
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if not allowed.local_delete:
@@ -246,8 +244,6 @@ def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
     specs = tuple(ssh_flag(options.values("ssh")))
     if specs or not is_address(options.arguments[0]):
         return specs
-    from polyarch.text.giturl import parse_git_reference  # noqa: PLC0415 - directories don't need it
-
     reference = parse_git_reference(options.arguments[0])
     is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
     return (SshSpec(id="default"),) if is_ssh else ()

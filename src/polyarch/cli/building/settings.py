@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 
 from polyarch.builders.values import BuilderNode
@@ -42,7 +43,6 @@ def _number(text: str, origin: str) -> int:
 def _parallelism(encoded: str) -> int:
     # For the few builders that have such a file.
     import tomllib  # noqa: PLC0415
-    from base64 import b64decode  # noqa: PLC0415
 
     config = b64decode(encoded)
     if _PARALLELISM.encode() not in config:

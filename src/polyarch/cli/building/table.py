@@ -29,7 +29,6 @@ _IGNORED = {
 # Scripts set these for every builder, so they are no reason to fail.
 _IGNORED_ARGS = {
     "BUILDKIT_ATTEST_": "attestations can't be made yet",
-    "BUILDKIT_INLINE_CACHE": "the cache can't be exported yet",
 }
 _OFF = frozenset({"", "0", "false", "disabled=true"})
 
@@ -53,8 +52,8 @@ BUILD_FLAGS = (
     Flag(name="attest", kind=Kind.LIST, help='Attestation parameters ("type=sbom") (not yet: refused)'),
     Flag(name="build-arg", kind=Kind.LIST, help="Set build-time variables"),
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
-    Flag(name="cache-from", kind=Kind.LIST, help='External cache sources ("user/app:cache") (not yet: ignored)'),
-    Flag(name="cache-to", kind=Kind.LIST, help='Cache export destinations ("type=local,dest=DIR") (not yet: ignored)'),
+    Flag(name="cache-from", kind=Kind.LIST, help='External cache sources ("user/app:cache")'),
+    Flag(name="cache-to", kind=Kind.LIST, help='Cache export destinations ("type=local,dest=DIR")'),
     Flag(
         name="call",
         default="build",

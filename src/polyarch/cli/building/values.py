@@ -7,27 +7,23 @@ where buildx does. All raise InputError. What a value means to an exporter or a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
 from polyarch.golang.units import ram_in_bytes
+from polyarch.images.annotation import Annotation
 from polyarch.pattern import pattern
 from polyarch.platforms import format_all, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.request.values import Output
-
-if TYPE_CHECKING:
-    from polyarch.images.annotation import Annotation
+from polyarch.request.values import CacheEntry, Output
 
 __all__ = [
     "Allowed",
     "Attestation",
-    "CacheEntry",
     "Call",
     "SecretSpec",
     "SshSpec",
@@ -46,14 +42,6 @@ __all__ = [
     "ssh_flag",
     "ulimit_flag",
 ]
-
-
-@frozen
-class CacheEntry:
-    """A place to read cache from or write it to; names of attributes are in lower case."""
-
-    type: str
-    attributes: Mapping[str, str]
 
 
 @frozen
@@ -236,7 +224,6 @@ def annotation_flag(
     platform; `str` of its result is what the annotation says.
     """
     # Few builds are annotated.
-    from polyarch.images.annotation import Annotation  # noqa: PLC0415
 
     found: dict[tuple[str, str, int], Annotation] = {}
     for value in filter(None, values):

@@ -10,7 +10,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Options
 from polyarch.errors import InputError, NotFound
-from polyarch.why.history import Explained, History, Project
+from polyarch.why.history import Explained, History, Project, place_of
 
 __all__ = ["WHY"]
 
@@ -37,9 +37,6 @@ def _run(options: Options, context: Context) -> int:
 
 def _find(builds: Sequence[Explained], options: Options) -> Explained:
     """Return the newest build of the context and the Dockerfile that were asked for, if any was."""
-    # What these are called is the builds' business; loaded by this command alone.
-    from polyarch.engine.explain import place_of  # noqa: PLC0415
-
     directory, dockerfile = options.text("context"), options.text("file")
     for build in builds:
         project = build.project

@@ -12,7 +12,7 @@ from polyarch.digest import Digest
 from polyarch.progress import Event, LogEvent, StepEvent, WarningEvent
 from polyarch.record import frozen
 
-__all__ = ["Caption", "Display", "Settings", "Terminal"]
+__all__ = ["Caption", "Display", "Settings", "Terminal", "TerminalDisplay"]
 
 
 @frozen
@@ -132,3 +132,11 @@ class Display:
 
     def _end(self, error: BaseException | None) -> None:
         """Show the end; called once, without the lock, after the last `_take`."""
+
+
+class TerminalDisplay(Display):
+    """A display that prints."""
+
+    def __init__(self, settings: Settings, terminal: Terminal) -> None:
+        super().__init__(settings)
+        self._terminal = terminal

@@ -13,14 +13,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from polyarch.cli.display.base import Caption, Display, Settings, Terminal
-from polyarch.cli.display.plain import PlainDisplay
+from polyarch.cli.display.base import Caption, Display, Settings, Terminal, TerminalDisplay
 from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
+from polyarch.late import load
 
 __all__ = ["open_display"]
 
 _MODES = ("auto", "none", "plain", "quiet", "rawjson", "tty")
+# rich is for terminals, json and base64 for programs: 5 ms that others need not pay.
+_SHOWN = {
+    "plain": "cli.display.plain:PlainDisplay",
+    "rawjson": "cli.display.rawjson:RawJsonDisplay",
+    "tty": "cli.display.tty:TtyDisplay",
+}
 
 
 def open_display(
@@ -40,31 +46,18 @@ def open_display(
     """
     settings = Settings(environ=environ, clock=clock, caption=caption, debug=debug)
     terminal = Terminal(stream)
-    match mode:
-        case "" | "auto" if terminal.is_tty:
-            return _tty(settings, terminal)
-        case "" | "auto" | "plain":
-            return PlainDisplay(settings, terminal)
-        case "tty" if terminal.is_tty:
-            return _tty(settings, terminal)
-        case "tty":
-            raise InputError(
-                "failed to get console: provided file is not a console",
-                hint="use --progress=plain where there is no terminal",
-            )
-        case "rawjson":
-            # Neither json nor base64 is paid for by the other modes.
-            from polyarch.cli.display.rawjson import RawJsonDisplay  # noqa: PLC0415
-
-            return RawJsonDisplay(settings, terminal)
-        case "quiet" | "none":
-            return Display(settings)
-        case _:
-            raise InputError(f"invalid progress mode {mode}", hint=hint_for(mode, _MODES))
-
-
-def _tty(settings: Settings, terminal: Terminal) -> Display:
-    # Not paid for by builds in a pipe.
-    from polyarch.cli.display.tty import TtyDisplay  # noqa: PLC0415
-
-    return TtyDisplay(settings, terminal)
+    if mode in {"", "auto"}:
+        mode = "tty" if terminal.is_tty else "plain"
+    if mode in {"quiet", "none"}:
+        return Display(settings)
+    if mode not in _SHOWN:
+        raise InputError(f"invalid progress mode {mode}", hint=hint_for(mode, _MODES))
+    if mode == "tty" and not terminal.is_tty:
+        raise InputError(
+            "failed to get console: provided file is not a console",
+            hint="use --progress=plain where there is no terminal",
+        )
+    kind = load(_SHOWN[mode])
+    assert isinstance(kind, type)
+    assert issubclass(kind, TerminalDisplay)
+    return kind(settings, terminal)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from polyarch.cli.display.base import Display, Settings, Terminal
+from polyarch.cli.display.base import Settings, Terminal, TerminalDisplay
 from polyarch.cli.display.summary import summary
 from polyarch.cli.display.trace import Status, Trace, Vertex, failure_logs, is_cancelled
 from polyarch.digest import Digest
@@ -55,12 +55,11 @@ class _Activity:
     overdue: bool
 
 
-class PlainDisplay(Display):
+class PlainDisplay(TerminalDisplay):
     """Writes each event as lines, at once."""
 
     def __init__(self, settings: Settings, terminal: Terminal) -> None:
-        super().__init__(settings)
-        self._terminal = terminal
+        super().__init__(settings, terminal)
         self._trace = Trace(keep=_FAILURE_LINES)
         self._places: dict[Digest, _Place] = {}
         self._current: Vertex | None = None

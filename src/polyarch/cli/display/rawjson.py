@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from polyarch.cli.display.base import Display, Settings, Terminal
+from polyarch.cli.display.base import TerminalDisplay
 from polyarch.golang.json import compact
 from polyarch.golang.time import time_of
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
@@ -19,12 +19,8 @@ __all__ = ["RawJsonDisplay", "solve_status", "warning_json"]
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
 
 
-class RawJsonDisplay(Display):
+class RawJsonDisplay(TerminalDisplay):
     """Writes each event as a line of JSON, at once."""
-
-    def __init__(self, settings: Settings, terminal: Terminal) -> None:
-        super().__init__(settings)
-        self._terminal = terminal
 
     def _take(self, event: Event) -> None:
         status = solve_status(event, self.settings.clock())

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 
-from polyarch.cli.display.base import Display, Settings, Terminal
+from polyarch.cli.display.base import Settings, Terminal, TerminalDisplay
 from polyarch.cli.display.cells import cell_width
 from polyarch.cli.display.colours import colours
 from polyarch.cli.display.frame import View, draw
@@ -29,12 +29,11 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 
-class TtyDisplay(Display):
+class TtyDisplay(TerminalDisplay):
     """Draws the state of the build."""
 
     def __init__(self, settings: Settings, terminal: Terminal) -> None:
-        super().__init__(settings)
-        self._terminal = terminal
+        super().__init__(settings, terminal)
         self._trace = Trace(keep=None)
         self._colours = colours(settings.environ)
         self._log_lines = _positive(settings.environ, "BUILDKIT_TTY_LOG_LINES", 6)

@@ -11,6 +11,7 @@ from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.cli.frame.report import CommandFailed
+from polyarch.cli.images.terminal import open_talk
 from polyarch.engine.run import ProgramRefused, RunRequest, run_image
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.platforms import parse_list
@@ -118,8 +119,6 @@ def _talk(options: Options, context: Context) -> AbstractContextManager[Talk]:
     interactive, terminal = options.is_set("interactive"), options.is_set("tty")
     if not interactive and not terminal:
         return nullcontext(SILENCE)
-    from polyarch.cli.images.terminal import open_talk  # noqa: PLC0415 most runs have neither
-
     return open_talk(context, interactive=interactive, terminal=terminal)
 
 

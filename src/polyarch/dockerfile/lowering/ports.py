@@ -6,6 +6,8 @@ What stands before the container's port is checked and then forgotten, as BuildK
 
 from __future__ import annotations
 
+import ipaddress  # urllib.parse has loaded it
+
 from polyarch.errors import DockerfileError
 from polyarch.pattern import pattern
 
@@ -42,8 +44,6 @@ def parse_ports(word: str) -> list[str]:
 def _check_address(address: str) -> None:
     if not address:
         return
-    import ipaddress  # noqa: PLC0415 - few Dockerfiles name one
-
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
         # Go knows no zones here.

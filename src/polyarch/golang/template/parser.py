@@ -234,7 +234,7 @@ class _Parser:
             case _:
                 raise error_at(self._source, start, f"unexpected . after term {quote(token.text)}")
 
-    def _term(self, token: Token, context: str) -> Operand:  # noqa: PLR0911 - one per kind
+    def _term(self, token: Token, context: str) -> Operand:
         start, end = token.start, token.end
         match token.kind:
             case "field":
@@ -244,12 +244,8 @@ class _Parser:
             case "variable":
                 self._check_variable(token)
                 return Variable(start=start, end=end, name=token.text, names=())
-            case "word" if token.text in _CONSTANTS:
-                return Literal(start=start, end=end, value=_CONSTANTS[token.text])
-            case "word" if token.text in self._functions:
-                return Function(start=start, end=end, name=token.text)
             case "word":
-                raise self._error(token, f'function "{token.text}" not defined')
+                return self._word(token)
             case "(":
                 pipe = self._pipe("parenthesized pipeline", ")")
                 return Chain(start=start, end=pipe.end + 1, pipe=pipe, names=())
@@ -257,6 +253,13 @@ class _Parser:
                 return Literal(start=start, end=end, value=self._constant(token))
             case _:
                 raise self._error(token, _unexpected(token, context))
+
+    def _word(self, token: Token) -> Operand:
+        if token.text in _CONSTANTS:
+            return Literal(start=token.start, end=token.end, value=_CONSTANTS[token.text])
+        if token.text not in self._functions:
+            raise self._error(token, f'function "{token.text}" not defined')
+        return Function(start=token.start, end=token.end, name=token.text)
 
     def _constant(self, token: Token) -> Value:
         if token.kind == "number":

@@ -6,6 +6,7 @@ further keys is no error. Source: documentation of Go's fmt and text/template.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
@@ -91,31 +92,37 @@ def type_name(value: Value) -> str:
     return "[]interface {}" if is_list(value) else "<nil>"
 
 
-def go_text(value: Value) -> str:  # noqa: PLR0911 - one for each type
+def go_text(value: Value) -> str:
     """Write a value as Go's %v does: `[a b]`, `map[k:v]`, `<nil>`; keys are sorted."""
     match value:
         case GoValue():
             return value.go_text()
         case str():
             return value
-        case None | Missing.MISSING:
-            return "<nil>"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return float_text(value)
         case Mapping():
             items = (f"{key}:{go_text(value[key])}" for key in sorted(value))
             return "map[" + " ".join(items) + "]"
         case Sequence():
             return "[" + " ".join(map(go_text, value)) + "]"
         case _:
+            return _scalar_text(value)
+
+
+def _scalar_text(value: Value) -> str:
+    match value:
+        case None | Missing.MISSING:
+            return "<nil>"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return float_text(value)
+        case _:
             return str(value)
 
 
 def float_text(value: float) -> str:
     """Write a number with as few digits as tell it from all others, as `%v` does."""
-    if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - not a number
+    if not math.isfinite(value):
         return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
     shortest = f"{value!r}".removesuffix(".0")
     exponent = int((shortest if "e" in shortest else f"{value:.16e}").partition("e")[2])

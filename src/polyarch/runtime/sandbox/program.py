@@ -52,7 +52,7 @@ def start_program(
     if not all(each.is_in_root for each in chain):
         with contextlib.suppress(FileNotFoundError):  # of a program of another architecture
             _start_opened(chain, words, environment)
-    os.execve(path, words, environment)  # noqa: S606 no shell is what we want
+    _execute(path, words, environment)
 
 
 def _start_opened(
@@ -61,7 +61,11 @@ def _start_opened(
     """Start the last of a chain of interpreters as the kernel would, but by its descriptor."""
     for script in chain[:-1]:
         words = [*script.interpreter, script.path, *words[1:]]
-    os.execve(chain[-1].opened, words, environment)  # noqa: S606 no shell is what we want
+    _execute(chain[-1].opened, words, environment)
+
+
+def _execute(program: bytes | int, words: list[bytes], environment: Mapping[bytes, bytes]) -> None:
+    os.execve(program, words, environment)  # noqa: S606 no shell is what we want
 
 
 def _look_at(path: bytes, own: os.stat_result) -> _Found:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from buildxfiles import directory_of_buildx
-from commands import call
 from polyarch.builders.saved import SavedBuilders
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Context
 from polyarch.errors import MachineError
+from tests.support.fakes.buildx import directory_of_buildx
+from tests.support.machine.commands import call
 
 
 def working(environ: dict[str, str], builder: str = "", program: str = "polyarch") -> list[str]:

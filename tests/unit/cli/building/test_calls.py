@@ -2,7 +2,6 @@
 
 import pytest
 
-from lowering import AMD64, IMAGES
 from polyarch.cli.building.calls import (
     Answer,
     as_json,
@@ -17,6 +16,7 @@ from polyarch.dockerfile.lowering.outline import outline
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import InputError
 from polyarch.graph.location import SourceText
+from tests.support.dockerfiles.lowering import AMD64, IMAGES
 
 TEXT = """# VER of the base
 ARG VER=base

@@ -7,7 +7,6 @@ import pytest
 from polyarch.cli.building.values import (
     Allowed,
     Attestation,
-    CacheEntry,
     Call,
     SecretSpec,
     SshSpec,
@@ -29,7 +28,7 @@ from polyarch.cli.building.values import (
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
 from polyarch.images.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.request.values import Output
+from polyarch.request.values import CacheEntry, Output
 
 
 def platform(text: str) -> str:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builds import Told
 from polyarch.cli.display.clip import LogClipper
 from polyarch.record import replace
+from tests.support.fakes.events import Told
 
 RUN = Told("RUN x")
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builds import START, Told
 from polyarch.cli.display.base import Caption
 from polyarch.cli.display.cells import cell_width
 from polyarch.cli.display.colours import Colours
 from polyarch.cli.display.frame import Row, View, draw, wrap_rows
 from polyarch.cli.display.trace import Trace
 from polyarch.progress import Event
+from tests.support.fakes.events import START, Told
 
 PLAIN = Colours(run="", cancel="", error="", warning="")
 

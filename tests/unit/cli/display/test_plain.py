@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from builds import START, ByteStream, Clock, Told
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import Cancelled
 from polyarch.progress import Event, StatusEvent
+from tests.support.fakes.events import START, ByteStream, Clock, Told
 
 Play = Callable[..., str]
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 
-from builds import ByteStream, Clock, Told
 from polyarch.cli.display.display import open_display
 from polyarch.progress import Event
+from tests.support.fakes.events import ByteStream, Clock, Told
 
 RUN = Told("[2/2] RUN a && b")
 

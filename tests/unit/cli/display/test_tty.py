@@ -16,10 +16,10 @@ from typing import TextIO
 
 import pytest
 
-from builds import Told
 from polyarch.cli.display.base import Display
 from polyarch.cli.display.display import open_display
 from polyarch.errors import InputError
+from tests.support.fakes.events import Told
 
 RUN = Told("[2/2] RUN make")
 
@@ -180,7 +180,7 @@ def test_an_unknown_mode() -> None:
 def test_rich_is_not_imported_for_a_short_build() -> None:
     program = (
         "import os, sys\n"
-        "from builds import Told\n"
+        "from tests.support.fakes.events import Told\n"
         "from polyarch.cli.display.display import open_display\n"
         "master, slave = os.openpty()\n"
         "with open_display('tty', stream=os.fdopen(slave, 'w'), environ={}) as sink:\n"

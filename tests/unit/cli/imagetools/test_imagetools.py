@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from commands import Printed, call
-from registry import Registry, serving
+from tests.support.machine.commands import Printed, call
+from tests.support.network.registry import Registry, serving
 from tools.imagetools import CALLS, Planter, plant
 
 Json = dict[str, Any]

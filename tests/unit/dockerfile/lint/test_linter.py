@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from lowering import AMD64, ARM64, IMAGES
 from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.lowering.lower import lower
 from polyarch.dockerfile.lowering.lowering import LowerOptions
@@ -14,6 +13,7 @@ from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
 from polyarch.platforms import Platform
 from polyarch.text.ignore import Matcher
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES
 
 
 def checked(

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from lowering import AMD64, IMAGES, Images
 from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.lowering.lower import lower
 from polyarch.dockerfile.lowering.lowering import LowerOptions
@@ -15,6 +14,7 @@ from polyarch.graph.location import SourceText
 from polyarch.oci.base import BaseImage
 from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.dockerfiles.lowering import AMD64, IMAGES, Images
 
 
 def found(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from lowering import AMD64, ARM, ARM64, IMAGES, PATH
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import LowerOptions
@@ -29,6 +28,7 @@ from polyarch.graph.op import (
 )
 from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.dockerfiles.lowering import AMD64, ARM, ARM64, IMAGES, PATH
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lowering import AMD64, ARM64, IMAGES, PATH, Images
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import parse
@@ -17,6 +16,7 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES, PATH, Images
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lowering import AMD64, ARM64, IMAGES
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import parse
@@ -12,6 +11,7 @@ from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import ImageOp, LocalOp
 from polyarch.platforms import Platform
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES
 
 IMAGE = "docker-image://base"
 

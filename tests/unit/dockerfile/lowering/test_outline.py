@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from lowering import AMD64, ARM64, IMAGES, Images
 from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.lowering.outline import Outline, OutlineMount, outline
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import NotFound
 from polyarch.graph.location import SourceText
+from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES, Images
 
 
 def outlined(

@@ -1,0 +1,213 @@
+"""Caches on their way out: to a registry, a directory, or into the config of the image itself."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from polyarch.caches.form import CONFIG, Cache, CachedLayer, write_cache
+from polyarch.caches.gather import gather
+from polyarch.digest import Digest, sha256
+from polyarch.errors import Cancelled, PolyarchError
+from polyarch.exporter.layers import CompressionChoice, LayerBlobs
+from polyarch.golang.json import indented
+from polyarch.golang.strconv import find_bool
+from polyarch.images.place import Place
+from polyarch.images.places import Places
+from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.oci import media
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.record import frozen
+from polyarch.request.values import CacheEntry
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.stack import LayerStack
+from polyarch.solver.facts import Facts
+from polyarch.store.store import Store
+from polyarch.threads import side_by_side
+
+__all__ = ["CacheExporter", "inline_cache"]
+
+_AT_ONCE = 4
+_STEPS = {"registry": "exporting cache to registry", "local": "exporting cache to client directory"}
+
+
+@frozen
+class CacheExporter:
+    """Writes what a solve found out as a cache.
+
+    `targets` are the results that were asked for; `imported_places` as in `Imported`.
+    """
+
+    store: Store
+    snapshotter: Snapshotter
+    layers: LayerBlobs
+    places: Places
+    targets: Sequence[LayerStack]
+    imported_places: Mapping[str, Mapping[int, Sequence[str]]]
+    sink: Sink
+    cancel: CancelToken
+
+    def run(self, entry: CacheEntry, facts: Iterable[Facts]) -> None:
+        """Write one cache. What goes wrong is said in its step, and ends the build only if it was told to.
+
+        Raises Cancelled; with the attribute `ignore-error=false` whatever else went wrong.
+        """
+        try:
+            with step(self.sink, _STEPS[entry.type]) as shown:
+                with shown.part("preparing build cache for export"):
+                    choice = _choice(entry)
+                    cache = self._gather(
+                        facts, choice, is_max=entry.attributes.get("mode") == "max"
+                    )
+                self._write(entry, cache, shown)
+        except Cancelled:
+            raise
+        except PolyarchError:
+            if find_bool(entry.attributes.get("ignore-error", "true")) is False:
+                raise
+
+    def _gather(self, facts: Iterable[Facts], choice: CompressionChoice, *, is_max: bool) -> Cache:
+        wanted = None if is_max else _snapshots(self.targets)
+        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted)
+        return gather(facts, finder.find, self.find_places)
+
+    def find_places(self, stack: LayerStack) -> Mapping[int, Sequence[str]]:
+        """Return where large files of other stages are in the topmost layer of a result, by input."""
+        if not stack.layers:
+            return {}
+        top = stack.snapshots[-1]
+        return self.store.copies.find_places(top) or self.imported_places.get(top, {})
+
+    def _write(self, entry: CacheEntry, cache: Cache, shown: Step) -> None:
+        data = write_cache(cache)
+        config = Descriptor(media_type=CONFIG, digest=sha256(data), size=len(data))
+        manifest = _manifest(entry, config, cache.blobs)
+        for each in (data, manifest[1]):
+            self.store.blobs.put(each, sha256(each))
+        fetcher = Fetcher(store=self.store, places=self.places, cancel=self.cancel, shown=shown)
+        source = StorePlace(fetcher=fetcher, sources=self._sources())
+        target, tag = self._target(entry)
+        tasks = [
+            partial(self._bring, blob, source, target, shown) for blob in (*cache.blobs, config)
+        ]
+        side_by_side(tasks, _AT_ONCE, name="cache")
+        self.cancel.check()
+        with shown.part(f"writing cache image manifest {manifest[0].digest}"):
+            target.tag(tag, *manifest)
+
+    def _sources(self) -> Mapping[Digest, Sequence[str]]:
+        return {
+            layer.blob.digest: layer.sources
+            for stack in self.targets
+            for layer in stack.layers
+            if layer.blob is not None
+        }
+
+    def _bring(self, blob: Descriptor, source: StorePlace, target: Place, shown: Step) -> None:
+        kind = "config" if blob.media_type == CONFIG else "layer"
+        name, started = f"writing {kind} {blob.digest}", time.time()
+
+        def on_bytes(current: int) -> None:
+            self.cancel.check()
+            shown.status(name, current, blob.size, started=started)
+
+        target.take_blob(blob, source, on_bytes)
+        shown.status(name, blob.size, blob.size, started=started, is_done=True)
+
+    def _target(self, entry: CacheEntry) -> tuple[Place, str]:
+        if entry.type == "local":
+            directory = Path(entry.attributes["dest"]).absolute()
+            place = self.places.at(f"{LAYOUT_SCHEME}{directory}")
+            return place, entry.attributes.get("tag") or "latest"
+        reference = parse_reference(entry.attributes["ref"])
+        return self.places.at(str(reference)), reference.tag or "latest"
+
+
+def inline_cache(
+    facts: Iterable[Facts],
+    exporter: CacheExporter,
+    choice: CompressionChoice,
+    latest: float | None,
+) -> str:
+    """Return the cache that goes into the config of an image: of the layers that the image has.
+
+    `latest`, in seconds since the epoch, is the latest time that they may have.
+    """
+    wanted = _snapshots(exporter.targets)
+    finder = _Layers(exporter.layers, exporter.snapshotter, choice, exporter.cancel, wanted, latest)
+    cache = gather(facts, finder.find, exporter.find_places)
+    return base64.b64encode(write_cache(cache)).decode("ascii")
+
+
+class _Layers:
+    """Finds, and makes where need be, the layers of results for a cache.
+
+    `wanted` are the snapshots whose layers are to be in it, None for all.
+    """
+
+    def __init__(
+        self,
+        layers: LayerBlobs,
+        snapshotter: Snapshotter,
+        choice: CompressionChoice,
+        cancel: CancelToken,
+        wanted: frozenset[SnapshotID] | None,
+        latest: float | None = None,
+    ) -> None:
+        self._layers = layers
+        self._snapshotter = snapshotter
+        self._choice = choice
+        self._cancel = cancel
+        self._wanted = wanted
+        self._latest = latest
+
+    def find(self, stack: LayerStack) -> tuple[CachedLayer, ...] | None:
+        """Return the layers of a result; None if it is not to be in the cache, or not here any more."""
+        if self._wanted is not None and not self._wanted.issuperset(stack.snapshots):
+            return None
+        own = (layer.snapshot for layer in stack.layers if layer.blob is None)
+        if not all(map(self._snapshotter.exists, own)):
+            return None
+        return tuple(self._layer(stack, number) for number in range(len(stack.layers)))
+
+    def _layer(self, stack: LayerStack, number: int) -> CachedLayer:
+        made = self._layers.layer(stack, number, self._choice, self._cancel)
+        return CachedLayer(
+            blob=made.descriptor,
+            diff_id=made.diff_id,
+            created=made.created
+            if made.created is None or self._latest is None
+            else min(made.created, self._latest),
+            description=made.description,
+            sources=made.sources if made.created is None else (),
+            is_linked=stack.layers[number].is_linked,
+        )
+
+
+def _snapshots(stacks: Iterable[LayerStack]) -> frozenset[SnapshotID]:
+    return frozenset(name for each in stacks for name in each.snapshots)
+
+
+def _choice(entry: CacheEntry) -> CompressionChoice:
+    kind, level = (entry.attributes.get(key, "") for key in ("compression", "compression-level"))
+    return CompressionChoice.parse(kind, level)
+
+
+def _manifest(
+    entry: CacheEntry, config: Descriptor, layers: Sequence[Descriptor]
+) -> tuple[Descriptor, bytes]:
+    """Return the document that a cache is found by: a manifest, or the index that BuildKit once wrote."""
+    if find_bool(entry.attributes.get("image-manifest", "true")) is False:
+        kind = media.OCI_INDEX
+        fields: dict[str, object] = {"manifests": [each.to_json() for each in (*layers, config)]}
+    else:
+        kind = media.OCI_MANIFEST
+        fields = {"config": config.to_json(), "layers": [each.to_json() for each in layers]}
+    data = indented({"schemaVersion": 2, "mediaType": kind, **fields})
+    return Descriptor(media_type=kind, digest=sha256(data), size=len(data)), data

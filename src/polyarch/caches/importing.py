@@ -1,0 +1,183 @@
+"""From caches at registries, in directories and in images to records that the solver finds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from polyarch.caches.form import CONFIG, Cache, CachedLayer, CachedResult, read_cache
+from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.images.place import Place, read_blob
+from polyarch.images.places import Places
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.fields import naming, read_document
+from polyarch.oci.index import parse_index
+from polyarch.oci.manifest import parse_manifest
+from polyarch.oci.media import is_config, is_index
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.progress import Sink, step
+from polyarch.record import frozen
+from polyarch.request.values import CacheEntry
+from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
+from polyarch.solver.key import CacheKey
+from polyarch.solver.records import Record
+
+__all__ = ["INLINE", "Imported", "import_caches"]
+
+INLINE = "moby.buildkit.cache.v0"
+"""The key in an image's config under which the cache lies that came with it, base64."""
+_LIMIT = 64 << 20
+"""Bytes of a cache's document: some hundred thousand steps."""
+_MOST_INDEXES = 8
+_MOST_IMAGES = 64
+
+
+@frozen
+class Imported:
+    """What was found. `places` are where large files of other stages are, by snapshot and input."""
+
+    records: Mapping[CacheKey, Record]
+    places: Mapping[str, Mapping[int, tuple[str, ...]]]
+
+
+def import_caches(entries: Iterable[CacheEntry], places: Places, sink: Sink) -> Imported:
+    """Read caches, each shown as a step; one that can't be read is said so there, and goes without.
+
+    Of several that know the same step the first one counts. Raises Cancelled.
+    """
+    found = [each for entry in entries for each in _read(entry, places, sink)]
+    found.reverse()
+    return Imported(
+        records={key: record for each in found for key, record in each.records.items()},
+        places={snapshot: paths for each in found for snapshot, paths in each.places.items()},
+    )
+
+
+def _read(entry: CacheEntry, places: Places, sink: Sink) -> list[Imported]:
+    """Return the caches of one entry, none if it can't be read."""
+    try:
+        with step(sink, f"importing cache manifest from {_shown(entry)}"):
+            source, target = _address(entry)
+            place = places.at(source)
+            return [_imported(cache, source) for cache in _caches(place, *place.load(target))]
+    except Cancelled:
+        raise
+    except PolyarchError:
+        return []  # told of by the step; a cache only saves time
+
+
+def _imported(cache: Cache, source: str) -> Imported:
+    """Return the records of a cache whose layers lie at `source`. Raises IntegrityError."""
+    records: dict[CacheKey, Record] = {}
+    places: dict[str, Mapping[int, tuple[str, ...]]] = {}
+    for result in cache.results:
+        record = _record(result, source)
+        records |= dict.fromkeys(map(CacheKey, result.keys), record)
+        if result.layers and result.places:
+            places[snapshot_of_diff(result.layers[-1].diff_id)] = result.places
+    return Imported(records=records, places=places)
+
+
+def _shown(entry: CacheEntry) -> str:
+    if entry.type == "local":
+        return f"local:{entry.attributes['src']}"
+    return parse_reference(entry.attributes["ref"]).canonical
+
+
+def _address(entry: CacheEntry) -> tuple[str, str]:
+    """Return the place of a cache, and the tag or digest that it has there."""
+    if entry.type == "local":
+        directory = Path(entry.attributes["src"]).absolute()
+        target = entry.attributes.get("digest") or entry.attributes.get("tag") or "latest"
+        return f"{LAYOUT_SCHEME}{directory}", target
+    reference = parse_reference(entry.attributes["ref"])
+    return str(reference), reference.digest or reference.tag or "latest"
+
+
+def _caches(place: Place, root: Descriptor, data: bytes, depth: int = 0) -> Iterator[Cache]:
+    """Give the caches of a manifest or index: its own, or those that came with the images it names."""
+    if depth > _MOST_INDEXES:
+        raise IntegrityError("the cache is an index of indexes without end")
+    if not is_index(root.media_type):
+        config = parse_manifest(data).config
+        yield from _config(place, config)
+        return
+    listed = parse_index(data).manifests[:_MOST_IMAGES]
+    own = [each for each in listed if each.media_type == CONFIG]
+    if own:
+        yield from _config(place, own[-1])
+        return
+    for each in listed:
+        if each.media_type and not each.annotations.get("vnd.docker.reference.type"):
+            yield from _caches(place, each, place.manifest(each), depth + 1)
+
+
+def _config(place: Place, config: Descriptor) -> Iterator[Cache]:
+    if config.media_type == CONFIG:
+        data = read_blob(place, config, _LIMIT)
+        with naming("cache", data):
+            yield read_cache(data)
+    elif is_config(config.media_type):
+        data = read_blob(place, config)
+        with naming("config", data):
+            yield from _inline(read_document(data).text(INLINE))
+    else:
+        raise NotFound(
+            f"{config.media_type} at {place.name} is no cache",
+            hint="caches are written by --cache-to",
+        )
+
+
+def _inline(text: str) -> Iterator[Cache]:
+    if not text:
+        raise NotFound(
+            "the image has no cache with it", hint="build it with --cache-to type=inline"
+        )
+    try:
+        data = base64.b64decode(text, validate=True)
+        whole = json.loads(data)
+    except (binascii.Error, ValueError) as error:
+        raise IntegrityError(f"{INLINE} can't be read: {error}") from error
+    # BuildKit has a list of caches there.
+    for each in whole if isinstance(whole, list) else [whole]:
+        yield read_cache(json.dumps(each).encode())
+
+
+def _record(result: CachedResult, source: str) -> Record:
+    if result.layers is None:
+        stored = json.dumps({"only known": result.identity})
+    else:
+        stored = LayerStack(
+            layers=tuple(_layer(layer, source) for layer in result.layers)
+        ).to_json()
+    now = time.time()
+    record = Record(
+        identity=result.identity,
+        result=stored,
+        step=result.step,
+        explain=result.explain,
+        created=now,
+        last_used=now,
+    )
+    try:
+        record.ingredients()
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"the cache tells of {result.step!r} what can't be read") from error
+    return record
+
+
+def _layer(layer: CachedLayer, source: str) -> LayerRef:
+    return LayerRef(
+        snapshot=snapshot_of_diff(layer.diff_id),
+        diff_id=layer.diff_id,
+        blob=layer.blob,
+        sources=layer.sources if layer.created is None else (source,),
+        is_linked=layer.is_linked,
+        created=layer.created,
+        description=layer.description,
+    )

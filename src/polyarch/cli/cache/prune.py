@@ -1,0 +1,119 @@
+"""`prune`: less of the build cache.
+
+It runs in the engine: what steps have made may belong to users that exist only there.
+"""
+
+from __future__ import annotations
+
+import time
+
+from polyarch.cli.cache.filter import parse_filters
+from polyarch.cli.cache.rows import row, row_titles, with_tabs
+from polyarch.cli.cache.shared import TIMEOUT, check_builder
+from polyarch.cli.frame.command import Command, Context
+from polyarch.cli.frame.engine import open_store
+from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.prompt import confirm
+from polyarch.cli.frame.table import align_with_tabs
+from polyarch.engine.collect import prune
+from polyarch.golang.units import human_size
+from polyarch.store.policy import Policy
+from polyarch.store.usage import Usage
+
+__all__ = ["PRUNE"]
+
+
+def _prune(options: Options, context: Context) -> int:
+    wanted = parse_filters(options.values("filter"))
+    everything = options.is_set("all")
+    check_builder(context)
+    kind = "all" if everything else "all dangling"
+    if not options.is_set("force") and not confirm(
+        f"WARNING! This will remove {kind} build cache.", context
+    ):
+        return 0
+    policy = Policy(
+        matches=wanted.matches if wanted.conditions else None,
+        keep_seconds=wanted.seconds,
+        reserved=options.size("reserved-space") or options.size("keep-storage"),
+        max_used=options.size("max-used-space"),
+        min_free=options.size("min-free-space"),
+        all=everything,
+    )
+    rows = _Rows(context, verbose=options.is_set("verbose"))
+    with open_store(context, works=False) as store:
+        freed = prune(store, [policy], on_removed=rows.show)
+    context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))
+    if not freed.complete:
+        context.warn(
+            "WARNING: another polyarch works on the store; what nothing refers to stays until the "
+            "next prune"
+        )
+    return 0
+
+
+class _Rows:
+    """Shows each record as soon as it is gone."""
+
+    def __init__(self, context: Context, *, verbose: bool) -> None:
+        self._context = context
+        self._verbose = verbose
+        self._titles = "" if verbose else f"{row_titles()}\n"
+
+    def show(self, entry: Usage) -> None:
+        now = time.time()
+        if self._verbose:
+            text = with_tabs([entry], now=now)
+        else:
+            text = align_with_tabs(f"{self._titles}{row(entry, now=now)}\n")
+            self._titles = ""
+        self._context.stdout.write(text)
+        self._context.stdout.flush()
+
+
+PRUNE = Command(
+    usage="[OPTIONS]",
+    run=_prune,
+    needs_engine=True,
+    example=(
+        "$ polyarch prune\n"
+        "$ polyarch prune --all --force --filter until=48h\n"
+        "$ polyarch prune --force --max-used-space 10gb"
+    ),
+    description=(
+        "What images of the local store and running builds need is never removed. Sizes are those of\n"
+        "a number with a unit (kb, mb, gb, powers of 1024)."
+    ),
+    flags=(
+        Flag(
+            name="all",
+            short="a",
+            kind=Kind.SWITCH,
+            help="Include internal/frontend images, and layers that images have, too",
+        ),
+        Flag(
+            name="filter",
+            kind=Kind.FILTER,
+            help='Provide filter values (e.g., "until=24h")',
+        ),
+        Flag(name="force", short="f", kind=Kind.SWITCH, help="Do not prompt for confirmation"),
+        Flag(name="keep-storage", kind=Kind.SIZE, hidden=True),
+        Flag(
+            name="max-used-space",
+            kind=Kind.SIZE,
+            help="Maximum amount of disk space allowed to keep for cache",
+        ),
+        Flag(
+            name="min-free-space",
+            kind=Kind.SIZE,
+            help="Target amount of free disk space after pruning",
+        ),
+        Flag(
+            name="reserved-space",
+            kind=Kind.SIZE,
+            help="Amount of disk space always allowed to keep for cache",
+        ),
+        TIMEOUT,
+        Flag(name="verbose", kind=Kind.SWITCH, help="Provide a more verbose output"),
+    ),
+)

@@ -1,0 +1,194 @@
+"""What outputs ask for: their attributes and names, read and checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, Protocol
+
+from polyarch.errors import InputError, InvalidReference
+from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
+from polyarch.golang.strconv import parse_bool, parse_int, quote
+from polyarch.oci.reference import Reference
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.request.values import Output
+from polyarch.text.epoch import parse_epoch
+from polyarch.text.nearest import suggestion
+
+__all__ = [
+    "FILE_TYPES",
+    "IMAGE_TYPES",
+    "Engines",
+    "ImageEngine",
+    "annotations_of",
+    "check_outputs",
+    "epoch_of",
+    "is_for_engine",
+    "is_true",
+    "names_of",
+    "step_name",
+]
+
+_KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
+IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})
+FILE_TYPES = frozenset({"local", "tar"})
+_IMAGE_ATTRIBUTES = frozenset(
+    {
+        "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
+        "registry.insecure", "tar", "attestation-inline", "source-date-epoch", "rewrite-timestamp",
+        "context",
+    }
+)  # fmt: skip
+_FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "source-date-epoch"})
+
+
+class ImageEngine(Protocol):
+    """Docker's engine, as far as it takes images."""
+
+    def holds_indexes(self) -> bool:
+        """Tell whether it keeps images of several platforms under one name."""
+
+    def load(self, archive: BinaryIO, size: int) -> None:
+        """Give it an archive of `size` bytes."""
+
+
+Engines = Mapping[str, ImageEngine]
+"""Docker's engines by context; those of outputs that are to be loaded, where there are any."""
+
+
+def is_for_engine(output: Output) -> bool:
+    """Tell whether an output is for docker's engine, as `--load` is."""
+    return output.type == "docker" and not output.destination
+
+
+def names_of(output: Output) -> tuple[Reference, ...]:
+    """Return the names that an output gives to its image. Raises InvalidReference."""
+    names = map(str.strip, output.attributes.get("name", "").split(","))
+    return tuple(_parse_name(name) for name in names if name)
+
+
+def _parse_name(text: str) -> Reference:
+    try:
+        return parse_reference(text)
+    except InvalidReference as error:
+        message = f"failed to parse ref {quote(text)}: {error}"
+        raise InvalidReference(message, hint=error.hint) from error
+
+
+def is_true(output: Output, key: str, *, default: bool = False) -> bool:
+    """Read a bool attribute. Raises InputError."""
+    text = output.attributes.get(key)
+    if text is None:
+        return default
+    try:
+        return parse_bool(text)
+    except InputError as error:
+        of = "" if key == "platform-split" else "specified "
+        named = f"{key}: {text}" if key == "platform-split" else key
+        message = f"non-bool value {of}for {named}: {error}"
+        raise InputError(message, hint="write true or false") from error
+
+
+def epoch_of(output: Output, epoch: int | None) -> int | None:
+    """Return the latest time, in seconds, of what is new in an output: its own or that of the build.
+
+    Raises InputError.
+    """
+    text = output.attributes.get("source-date-epoch", "")
+    if not text:
+        return epoch
+    try:
+        seconds = parse_int(text)
+    except InputError as error:
+        raise InputError(
+            f"invalid source-date-epoch: {error}", hint="give whole seconds since 1970"
+        ) from error
+    return parse_epoch(str(seconds))
+
+
+def annotations_of(output: Output, platforms: int) -> Annotations:
+    """Return the annotations that an output asks for. Raises InputError, InvalidPlatform."""
+    found = Annotations.parse(output.attributes)
+    if platforms == 1 and (found.find(INDEX) or found.find(INDEX_DESCRIPTOR)):
+        raise InputError(
+            "index annotations not supported for single platform export",
+            hint="annotate the manifest, or build for several platforms",
+        )
+    return found
+
+
+def check_outputs(
+    outputs: Sequence[Output], platforms: int, engines: Engines, *, is_index: bool = False
+) -> None:
+    """Refuse, before anything is built, what can't be exported. Raises InputError.
+
+    `is_index` says that an index is made even of one platform.
+    """
+    for output in outputs:
+        _check(output, platforms)
+        annotations_of(output, 2 if is_index else platforms)
+        if platforms > 1 and is_for_engine(output):
+            engine = engines.get(output.attributes.get("context", ""))
+            if engine is not None and not engine.holds_indexes():
+                raise InputError(
+                    "docker exporter does not currently support exporting manifest lists",
+                    hint="this docker engine keeps images of one platform: build for one, or leave "
+                    "--load out, and all of them stay in polyarch's own store",
+                )
+
+
+def _check(output: Output, platforms: int) -> None:
+    if output.type not in _KNOWN:
+        near = suggestion(output.type, _KNOWN)
+        raise InputError(
+            f"exporter {quote(output.type)} could not be found{near}",
+            hint="use one of " + ", ".join(_KNOWN),
+        )
+    _check_attributes(output)
+    _check_place(output, platforms)
+
+
+def _check_attributes(output: Output) -> None:
+    """Raise InputError for an attribute that isn't known, or can't be what it is."""
+    known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
+    unknown = sorted(
+        name
+        for name in set(output.attributes) - known
+        if not name.startswith("annotation")  # files have nothing to hang them on: as in buildx
+    )
+    if unknown and output.type != "cacheonly":
+        raise InputError(
+            f"the attribute {unknown[0]!r} of output type={output.type} can't be carried out yet",
+            hint="leave it out",
+        )
+    if is_true(output, "rewrite-timestamp") and is_true(output, "unpack"):
+        raise InputError(
+            'exporter option "rewrite-timestamp" conflicts with "unpack"',
+            hint="leave one of them out",
+        )
+    for name in ("oci-mediatypes", "platform-split", "tar"):
+        is_true(output, name)
+    epoch_of(output, None)
+
+
+def _check_place(output: Output, platforms: int) -> None:
+    """Raise InputError if the output can't go where it shall."""
+    names = names_of(output) if output.type in IMAGE_TYPES else ()
+    is_pushed = output.type == "registry" or is_true(output, "push")
+    if is_pushed and not names:
+        raise InputError("tag is needed when pushing to registry", hint="name one with -t")
+    if output.type == "docker" and output.destination and platforms > 1:
+        raise InputError(
+            "docker exporter does not currently support exporting manifest lists",
+            hint="build for one platform, or use type=oci",
+        )
+
+
+def step_name(output: Output) -> str:
+    """Return the name of the step that an output is shown as."""
+    if output.type in FILE_TYPES:
+        target = "client directory" if output.type == "local" else "client tarball"
+    elif output.type in {"oci", "docker"} and not is_for_engine(output):
+        target = f"{output.type} image format"
+    else:
+        target = "image"
+    return f"exporting to {target}"

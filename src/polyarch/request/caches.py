@@ -1,0 +1,37 @@
+"""Which caches there are, and what each can't do without; in BuildKit's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from polyarch.errors import InputError
+from polyarch.request.values import CacheEntry
+
+__all__ = ["CACHES", "check_caches"]
+
+CACHES = frozenset({"registry", "local"})
+"""The types that are read and written on their own; `inline` is written with an image, and read as `registry`."""
+_IMPORTERS = CACHES | {"gha", "s3", "azblob"}
+_EXPORTERS = _IMPORTERS | {"inline"}
+# What the client of BuildKit itself can't do without, by type.
+_NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
+_NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
+
+
+def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry]) -> None:
+    """Raise InputError for kinds that don't exist, and for what lacks something."""
+    for entry in cache_to:
+        if entry.type not in _EXPORTERS:
+            raise InputError(f'failed to solve: unknown cache exporter: "{entry.type}"')
+        _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
+    for entry in cache_from:
+        # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
+        if entry.type not in _IMPORTERS:
+            raise InputError(f"failed to solve: unknown cache importer: {entry.type}")
+        _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
+
+
+def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:
+    key = needed.get(entry.type)
+    if key is not None and not entry.attributes.get(key):
+        raise InputError(f"{entry.type} cache {role} requires {key}")

@@ -1,0 +1,1 @@
+"""Tests, and in `tests.support` what they share."""

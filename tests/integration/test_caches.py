@@ -1,0 +1,205 @@
+"""Caches that a build leaves at a registry, in a directory or in its image: another machine finds all steps there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine.programs import Person
+from tests.support.network.servers import RealRegistry
+
+pytestmark = [pytest.mark.runtime, pytest.mark.root]
+
+# A large file goes from stage to stage: it is in no key, but compared.
+DOCKERFILE = """\
+FROM {base} AS made
+WORKDIR /made
+RUN head -c 100000 /dev/zero > large && echo small > small
+COPY input .
+FROM {base}
+RUN echo first > /first
+COPY --from=made /made /made
+RUN ln -s /first /second && mkdir /empty
+ENV A=1
+RUN --mount=type=bind,from=made,source=/made,target=/m cp /m/small /third
+"""
+STEPS = 7
+PLATFORM = "linux/amd64"
+CACHED = re.compile(r"^#\d+ CACHED$", re.MULTILINE)
+
+
+def write(who: Person, registry: RealRegistry) -> None:
+    who.write("Dockerfile", DOCKERFILE.format(base=f"{registry.host}/library/busybox"))
+    who.write("input", "input\n")
+
+
+def build(who: Person, *words: str, platform: str = PLATFORM) -> tuple[str, str]:
+    """Build; return the image's digest and what was shown."""
+    ended = who.run(
+        "build", f"--platform={platform}", "--progress=plain", "--metadata-file=told", *words, "."
+    ).check()
+    told = json.loads((who.work / "told").read_text())
+    return told.get("containerimage.digest", ""), ended.err
+
+
+def forget(who: Person) -> None:
+    """Make the machine another one: without a store."""
+    shutil.rmtree(who.root)
+
+
+def ran(shown: str) -> list[str]:
+    """Return the steps that weren't cached."""
+    steps = dict(re.findall(r"^#(\d+) \[(?:linux/\S+ )?(.+\d/\d\].*)$", shown, re.MULTILINE))
+    cached = set(re.findall(r"^#(\d+) CACHED$", shown, re.MULTILINE))
+    return [name for number, name in steps.items() if number not in cached and "FROM" not in name]
+
+
+def ways(kind: str, who: Person, registry: RealRegistry, name: str) -> tuple[str, str]:
+    if kind == "local":
+        directory = who.work / "cache"
+        return f"type=local,dest={directory},mode=max", f"type=local,src={directory}"
+    reference = f"{registry.host}/caches/{name}:{kind}"
+    form = ",image-manifest=false" if kind == "index" else ""
+    return f"type=registry,ref={reference},mode=max{form}", reference
+
+
+@pytest.mark.parametrize("kind", ["registry", "index", "local"])
+def test_a_machine_without_a_store_finds_all_steps(
+    who: Person, registry: RealRegistry, kind: str
+) -> None:
+    write(who, registry)
+    to, of = ways(kind, who, registry, who.user.name)
+    pushed = f"{registry.host}/images/{who.user.name}:{kind}"
+    first, shown = build(who, "--cache-to", to, "-t", pushed, "--push")
+    assert len(ran(shown)) == STEPS
+    assert "exporting cache to" in shown
+
+    forget(who)
+    again, shown = build(who, "--cache-from", of, "-t", pushed, "--push")
+
+    assert ran(shown) == []
+    assert "importing cache manifest from" in shown
+    # The image is of the very same layers, and nothing of them had to come here.
+    assert again == first
+    assert not list((who.root / "snapshots").iterdir())
+
+
+def test_the_layers_of_a_cache_are_used_by_steps_above(who: Person, registry: RealRegistry) -> None:
+    write(who, registry)
+    to, of = ways("registry", who, registry, f"{who.user.name}-above")
+    build(who, "--cache-to", to)
+    forget(who)
+    who.write(
+        "Dockerfile", (who.work / "Dockerfile").read_text() + "RUN cat /first /third > /all\n"
+    )
+
+    _, shown = build(who, "--cache-from", of, "-o", "type=local,dest=out")
+
+    assert [name.partition("] ")[2] for name in ran(shown)] == ["RUN cat /first /third > /all"]
+    assert (who.work / "out/all").read_text() == "first\nsmall\n"
+    assert (who.work / "out/made/large").stat().st_size == 100_000
+
+
+def test_a_large_file_that_is_the_same_is_found_by_comparing(
+    who: Person, registry: RealRegistry
+) -> None:
+    write(who, registry)
+    to, of = ways("registry", who, registry, f"{who.user.name}-compared")
+    build(who, "--cache-to", to)
+    forget(who)
+    text = (who.work / "Dockerfile").read_text()
+    who.write("Dockerfile", text.replace("WORKDIR /made\n", "WORKDIR /made\nENV NEW=1\n"))
+
+    _, shown = build(who, "--cache-from", of)
+
+    # What the changed stage makes again is the same, so whatever copies it is found.
+    assert [name.partition("] ")[2][:8] for name in ran(shown)] == ["RUN head", "COPY inp"]
+
+
+def test_the_cache_in_an_image(who: Person, registry: RealRegistry) -> None:
+    write(who, registry)
+    name = f"{registry.host}/images/{who.user.name}:inline"
+    output = f"--output=type=image,name={name},push=true,rewrite-timestamp=true"
+    words = (output, "--build-arg=SOURCE_DATE_EPOCH=1700000000")
+    first, _ = build(who, "--cache-to=type=inline", *words)
+    forget(who)
+    without, _ = build(who, *words)
+    forget(who)
+    second, _ = build(who, "--build-arg=BUILDKIT_INLINE_CACHE=1", *words)
+    assert second == first != without
+    forget(who)
+
+    again, shown = build(who, "--cache-from", name, "--cache-to=type=inline", *words)
+
+    assert ran(shown) == []
+    assert again == first
+
+
+def test_min_has_the_layers_of_the_image_alone(who: Person, registry: RealRegistry) -> None:
+    write(who, registry)
+    directory = who.work / "cache"
+    build(who, "--cache-to", f"type=local,dest={directory}")
+    forget(who)
+
+    _, shown = build(who, "--cache-from", f"type=local,src={directory}")
+
+    assert ran(shown) == []
+    manifest = json.loads(_blob(directory, json.loads((directory / "index.json").read_text())))
+    # Of what is copied out of the other stage there is one layer, and none of that stage's own.
+    assert len(manifest["layers"]) == 4
+
+
+def _blob(directory: Path, index: dict[str, list[dict[str, str]]]) -> str:
+    digest = index["manifests"][0]["digest"]
+    return (directory / "blobs" / digest.replace(":", "/")).read_text()
+
+
+def test_three_platforms_share_a_cache(root: Person, registry: RealRegistry) -> None:
+    write(root, registry)
+    to, of = ways("registry", root, registry, "three")
+    platform = "linux/amd64,linux/arm64,linux/arm/v7"
+    name = f"{registry.host}/images/three"
+    first, _ = build(root, "--cache-to", to, "-t", name, "--push", platform=platform)
+    forget(root)
+
+    again, shown = build(root, "--cache-from", of, "-t", name, "--push", platform=platform)
+
+    assert ran(shown) == []
+    assert again == first
+
+
+def test_a_cache_that_fails_costs_a_line(who: Person, registry: RealRegistry) -> None:
+    write(who, registry)
+    gone, closed = f"{registry.host}/caches/gone", "127.0.0.1:1/caches/closed"
+    to = f"type=registry,ref={closed}"
+
+    _, shown = build(who, "--cache-from", gone, "--cache-from", closed, "--cache-to", to)
+
+    assert len(ran(shown)) == STEPS
+    assert shown.count("ERROR: ") == 3
+    assert f"{gone}:latest: not found" in shown
+    assert "Traceback" not in shown
+    failed = who.run("build", "--cache-to", f"{to},ignore-error=false", ".")
+    assert failed.status == 1
+
+
+def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: RealRegistry) -> None:
+    write(who, registry)
+    to, of = ways("local", who, registry, "")
+    build(who, "--cache-to", to)
+    forget(who)
+    blobs = who.work / "cache/blobs/sha256"
+    index = json.loads((who.work / "cache/index.json").read_text())
+    manifest = json.loads(_blob(who.work / "cache", index))
+    for layer in manifest["layers"]:
+        (blobs / layer["digest"].partition(":")[2]).unlink()
+
+    build(who, "--cache-from", of, "-t", "again")
+
+    assert (
+        who.run("run", "--rm", "again", "cat", "/second", "/third").check().out == "first\nsmall\n"
+    )

@@ -1,0 +1,1 @@
+"""Dockerfiles written by hypothesis, and second implementations of what is done with them."""

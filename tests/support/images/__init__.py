@@ -1,0 +1,1 @@
+"""Images and trees: what builds start from, and what is found in what they made."""

@@ -1,0 +1,1 @@
+"""Users, processes, namespaces, and whole programs run by people."""

@@ -1,0 +1,39 @@
+"""Which caches there are, and what BuildKit says of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from polyarch.errors import InputError
+from polyarch.request.caches import check_caches
+from polyarch.request.values import CacheEntry
+
+
+def entry(kind: str, **attributes: str) -> CacheEntry:
+    return CacheEntry(type=kind, attributes=attributes)
+
+
+@pytest.mark.parametrize(
+    ("to", "of", "message"),
+    [
+        (entry("bogus"), None, 'failed to solve: unknown cache exporter: "bogus"'),
+        (None, entry("bogus"), "failed to solve: unknown cache importer: bogus"),
+        (None, entry("inline"), "failed to solve: unknown cache importer: inline"),
+        (entry("registry"), None, "registry cache exporter requires ref"),
+        (None, entry("registry"), "registry cache importer requires ref"),
+        (entry("local", src="x"), None, "local cache exporter requires dest"),
+        (None, entry("local", dest="x"), "local cache importer requires src"),
+    ],
+)
+def test_kinds_that_nobody_has(to: CacheEntry | None, of: CacheEntry | None, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_caches([of] if of else [], [to] if to else [])
+
+    assert str(caught.value) == message
+
+
+def test_all_that_there_are() -> None:
+    kinds = (entry("gha"), entry("s3"), entry("azblob"), entry("registry", ref="a"))
+    check_caches(
+        (*kinds, entry("local", src="x")), (*kinds, entry("local", dest="x"), entry("inline"))
+    )
