@@ -10,8 +10,7 @@ in a segment of its own, which change what the kernel left on the stack and go t
 
 A `QEMU_CPU` that is in the environment is the image's own, and then nothing is added.
 
-Source: System V ABI, AMD64 supplement, “Initial Stack and Register State”; ELF's program header; the
-copy's segment takes the entry of a note, which nobody reads at run time.
+Source: System V ABI, AMD64 supplement, “Initial Stack and Register State”.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from polyarch.emulation.extended import Extended
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.emulation.probe import probe_program
 from polyarch.emulation.qemu import Emulator
@@ -36,13 +36,6 @@ from polyarch.record import replace
 __all__ = ["tuned", "with_cpu"]
 
 _DAY = 24 * 3600
-_PAGE = 0x1000
-_X86_64 = 62
-_ENTRY, _HEADERS, _COUNT = 24, 32, 56
-"""Where the ELF header says where the program begins, where the program headers are, how many."""
-_SEGMENT = struct.Struct("<IIQQQQQQ")
-_PT_LOAD, _PT_NOTE = 1, 4
-_READ_EXECUTE = 5
 
 # Registers other than rsp and rdx, which holds a function for the end, are free at the beginning.
 _CODE = bytes.fromhex(
@@ -75,31 +68,9 @@ def with_cpu(program: bytes, model: str) -> bytes:
 
     Raises MachineError for a program that can't be changed so.
     """
-    if program[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", program, 18)[0] != _X86_64:
-        raise MachineError("only emulators for x86-64 machines can be given options")
-    entry, table = struct.unpack_from("<QQ", program, _ENTRY)
-    (count,) = struct.unpack_from("<H", program, _COUNT)
-    segments = [_SEGMENT.unpack_from(program, table + i * _SEGMENT.size) for i in range(count)]
-    loads = [each for each in segments if each[0] == _PT_LOAD]
-    note = next((each for each in segments if each[0] == _PT_NOTE), None)
-    if not loads or note is None:
-        raise MachineError("the emulator has no room for another segment")
-    offset = _aligned(len(program))
-    address = _aligned(max(each[3] + each[6] for each in loads)) + _PAGE
-    code = _code(entry - address, model)
-    size = len(code)
-    added = (_PT_LOAD, _READ_EXECUTE, offset, address, address, size, size, _PAGE)
-    segments.remove(note)
-    # Segments to load come in the order of their addresses.
-    segments.insert(segments.index(loads[-1]) + 1, added)
-    out = bytearray(program.ljust(offset, b"\0") + code)
-    struct.pack_into("<Q", out, _ENTRY, address)
-    out[table : table + count * _SEGMENT.size] = b"".join(_SEGMENT.pack(*s) for s in segments)
-    return bytes(out)
-
-
-def _aligned(number: int) -> int:
-    return -(-number // _PAGE) * _PAGE
+    extended = Extended(program)
+    extended.entry = extended.add(_code(extended.entry - extended.next_address, model))
+    return extended.finish()
 
 
 def _code(distance: int, model: str) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
@@ -25,6 +26,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.registry.transport import Transport, open_transport
+from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
 from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
@@ -65,11 +67,12 @@ class Sources:
 
 @frozen
 class Built:
-    """The results of a graph's targets, in their order, what it took, and why steps ran."""
+    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did."""
 
     results: tuple[Result, ...]
     report: SolveReport
     explanations: tuple[Explanation, ...]
+    emulated: tuple[EmulatedStep, ...] = ()
 
 
 @frozen
@@ -149,11 +152,10 @@ class Engine:
         first step to fail raises.
         """
         images = sources.images
+        emulated = LateEmulatedSteps(request, self.environ, self.programs, images)
 
         def steps() -> StepRunner:
-            return self.programs.get().step_runner(
-                self.store, self.snapshotter, sources.remote.secrets, images.sink
-            )
+            return self.programs.get().step_runner(images, sources.remote.secrets, emulated)
 
         worker = Worker(
             snapshotter=self.snapshotter,
@@ -181,15 +183,22 @@ class Engine:
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
             observer=explaining,
-            gate=self._gate(graph, records),
+            gate=self._gate(graph, records, emulated),
         )
-        solved = solver.solve(graph, cancel)
-        return Built(results=solved.results, report=solved.report, explanations=explaining.solved())
+        with emulated:
+            solved = solver.solve(graph, cancel)
+        return Built(
+            results=solved.results,
+            report=solved.report,
+            explanations=explaining.solved(),
+            emulated=emulated.checked(),
+        )
 
-    def _gate(self, graph: Graph, records: Records) -> EmulatorGate:
+    def _gate(self, graph: Graph, records: Records, emulated: LateEmulatedSteps) -> EmulatorGate:
         return EmulatorGate(
             graph,
-            is_native=self.is_native,
+            # A machine needs no emulator of programs.
+            is_native=(lambda _platform: True) if emulated.in_machines else self.is_native,
             foreign=lambda: self.programs.get().foreign,
             knows=records.knows,
         )

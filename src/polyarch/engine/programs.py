@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.namespaces.userns import EngineNamespaces
-from polyarch.progress import Sink
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
@@ -17,14 +16,15 @@ from polyarch.runtime.foreign import ForeignSteps
 from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
-from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import StepMounts
 from polyarch.worker.secrets import Secrets
+from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.engine.emulated import LateEmulatedSteps
 
 __all__ = ["Programs", "host_resolv_conf", "open_programs"]
 
@@ -51,18 +51,21 @@ class Programs:
         return find_devices(spec_directories(self.environ))
 
     def step_runner(
-        self, store: Store, snapshotter: Snapshotter, secrets: Secrets, sink: Sink
+        self, images: ImageSource, secrets: Secrets, emulated: LateEmulatedSteps
     ) -> StepRunner:
-        """Return what runs the steps of one build."""
+        """Return what runs the steps of one build, on what its images come from."""
+        store, snapshotter = images.store, images.snapshotter
         return StepRunner(
             snapshotter=snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
             mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
-            sink=sink,
+            sink=images.sink,
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
             resolv_conf=host_resolv_conf,
+            emulated=emulated.get,
+            machines=emulated.machines if emulated.in_machines else None,
         )
 
 

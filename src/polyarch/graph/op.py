@@ -74,7 +74,8 @@ class ImageOp:
 
     `reference` is the canonical name it was asked for by; `digest` that of the manifest for
     `platform`; `diff_ids` are its layers, base first. `blobs` are their descriptors in the same order, and
-    `source` is where these are to be had: a canonical reference, or the address of a layout.
+    `source` is where these are to be had: a canonical reference, or the address of a layout. `root` is the
+    index that the manifest was chosen from, if there was one: it may have the image for other platforms, too.
     """
 
     reference: str
@@ -83,6 +84,7 @@ class ImageOp:
     diff_ids: tuple[DiffID, ...]
     blobs: tuple[Descriptor, ...] = field(default=(), compare=False, repr=False)
     source: str = field(default="", compare=False)
+    root: Digest | None = field(default=None, compare=False)
 
     @staticmethod
     def of(image: BaseImage, platform: Platform) -> ImageOp:
@@ -94,6 +96,7 @@ class ImageOp:
             diff_ids=image.diff_ids,
             blobs=image.blobs,
             source=image.source,
+            root=image.root,
         )
 
     def definition(self) -> JSONObject:

@@ -254,7 +254,9 @@ class _Making:
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
     ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
-        return BuildResult(ran=ran, cached=cached, explanations=built.explanations)
+        return BuildResult(
+            ran=ran, cached=cached, explanations=built.explanations, emulated=built.emulated
+        )
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
     kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
@@ -273,4 +275,5 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
         ran=ran,
         cached=cached,
         explanations=built.explanations,
+        emulated=built.emulated,
     )

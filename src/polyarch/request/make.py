@@ -15,6 +15,7 @@ from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
 from polyarch.request.caches import check_caches
+from polyarch.request.emulation import read_emulation
 from polyarch.request.files import Files, split_contexts
 from polyarch.request.limits import Resources
 from polyarch.request.outputs import check_places, default_outputs, merge_outputs
@@ -80,6 +81,7 @@ def make_request(
         ssh_keys={name: several(paths) for name, paths in options.get("ssh_keys", {}).items()},
         annotations=tuple(options.get("annotations", ())),
         jobs=options.get("jobs", 0),
+        emulation=_emulation(options.get("emulation", "")),
         mask_secrets=options.get("mask_secrets", True),
         cache_from=caches[0],
         cache_to=caches[1],
@@ -134,6 +136,10 @@ def _network(mode: str) -> str:
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"
+
+
+def _emulation(text: str) -> str:
+    return read_emulation(text, "--emulation").value if text else ""
 
 
 def _outputs(tags: tuple[str, ...], options: BuildOptions) -> tuple[Output, ...]:

@@ -74,3 +74,5 @@ class BuildOptions(TypedDict, total=False):
     """Where to write the cache of this build."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""
+    emulation: str
+    """What of emulated steps runs natively: "auto", "strict" or "verify"; else what POLYARCH_EMULATION says."""

@@ -8,6 +8,7 @@ from polyarch.digest import Digest
 from polyarch.errors import NotFound
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import field, frozen
+from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
 
 __all__ = ["BuildResult", "StepTime"]
@@ -30,6 +31,7 @@ class BuildResult:
     is None for an index; `manifests` are those of the platforms, and `sizes` the bytes of their configs
     and layers, compressed. Without an output that holds an image there are none. `ran` and `cached` count
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
+    `emulated` tells of the emulated steps that ran, as they ended.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -42,6 +44,7 @@ class BuildResult:
     ran: int = 0
     cached: int = 0
     explanations: tuple[Explanation, ...] = ()
+    emulated: tuple[EmulatedStep, ...] = ()
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 
@@ -57,6 +60,11 @@ class BuildResult:
                 hint="without outputs, or with one of type image, oci or docker, there is a digest",
             )
         return self.descriptor.digest
+
+    @property
+    def saved_seconds(self) -> float:
+        """What native programs spared in emulated steps, as far as these ran without any before."""
+        return sum(step.saved_seconds or 0.0 for step in self.emulated)
 
     def __repr__(self) -> str:
         """Say in one line what there is; the rest is in the fields."""

@@ -82,6 +82,7 @@ class BuildRequest:
     the context; `stdin` holds standard input where one of them is "-". `platforms` empty means that of
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
+    `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `annotations` are type, platform ("" for all), key and value.
@@ -113,6 +114,7 @@ class BuildRequest:
     ssh_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     annotations: tuple[tuple[str, str, str, str], ...] = ()
     jobs: int = 0
+    emulation: str = ""
     mask_secrets: bool = True
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()

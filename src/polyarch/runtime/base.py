@@ -39,6 +39,8 @@ class Ended:
     refused: str = ""
     no_devices: str = ""
     """Why nodes of devices couldn't be made or opened in it; empty if they could."""
+    cpu_seconds: float | None = None
+    """What all its processes took of the processors; None if the runtime doesn't know."""
 
 
 class Runtime(Protocol):

@@ -13,6 +13,8 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
@@ -29,6 +31,10 @@ from polyarch.record import frozen
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host
+from polyarch.twins.registration import plan_twins
+
+if TYPE_CHECKING:
+    from polyarch.twins.sets import TwinSet
 
 __all__ = ["Emulation", "ForeignSteps", "Holder"]
 
@@ -44,18 +50,25 @@ _FAMILIES = {
 class Holder:
     """A user namespace with every id mapped to itself and with handlers of its own, while it is open."""
 
-    def __init__(self, spawner: Spawner, entries: Sequence[Entry]) -> None:
-        """Make it. Raises NamespaceForbidden if the kernel has no private handlers."""
+    def __init__(
+        self, spawner: Spawner, entries: Sequence[Entry], twins: Iterable[TwinSet] = ()
+    ) -> None:
+        """Make it, with handlers for native twins before all others.
+
+        Raises NamespaceForbidden if the kernel has no private handlers.
+        """
         self._control, theirs = socket.socketpair()
         with theirs:
             spawner.ask([theirs.fileno()], kept=True)
         lines = [(entry.name, entry.register_line.hex()) for entry in entries]
-        send_plan(self._control, json.dumps({"handlers": lines}).encode())
+        plan = {"handlers": lines, "twins": [plan_twins(each) for each in twins]}
+        send_plan(self._control, json.dumps(plan).encode())
         answer = json.loads(self._control.recv(ANSWER_LIMIT) or b'{"refused": "the holder died"}')
         if refused := answer.get("refused"):
             self._control.close()
             raise NamespaceForbidden(refused, hint=answer.get("hint", ""))
         self.user_namespace = f"/proc/{answer['pid']}/ns/user"
+        self.has_twins = bool(plan["twins"])
 
     def close(self) -> None:
         """End it; steps that have joined the namespace keep it."""
@@ -71,6 +84,8 @@ class Emulation:
     """The path of the one to join, if any."""
     emulator: str = ""
     """The path of the interpreter."""
+    twins: Path | None = None
+    """The directory of sets of native twins that the step has to see, if it has any: see `Step.twins`."""
 
 
 class ForeignSteps:
@@ -106,8 +121,11 @@ class ForeignSteps:
         for holder in self._holders.values():
             holder.close()
 
-    def prepare(self, platform: Platform) -> Emulation:
-        """Return what a step for `platform` needs. Raises NoEmulator if it can't run here."""
+    def prepare(self, platform: Platform, twins: Sequence[TwinSet] = ()) -> Emulation:
+        """Return what a step for `platform` needs. Raises NoEmulator if it can't run here.
+
+        With `twins`, the programs of these sets run natively; of two that know a program the later one counts.
+        """
         if self._is_native(platform.architecture):
             return Emulation()
         emulator = self._find(platform.architecture) if platform.os == "linux" else None
@@ -117,11 +135,14 @@ class ForeignSteps:
                 if platform.architecture not in self._registered and self._forbidden is None:
                     self._register(platform.architecture, outer)
                 holder = self._holders.get(platform.architecture)
+                if twins and self._forbidden is None:
+                    holder = self._holder_with(twins, platform.architecture, outer) or holder
             if self._forbidden is None:
                 return Emulation(
                     how=RunsHow.EMULATOR,
                     user_namespace=holder.user_namespace if holder else "",
                     emulator=emulator.path,
+                    twins=twins[0].directory.parent if holder and holder.has_twins else None,
                 )
         return self._by_outer_handler(platform, outer)
 
@@ -146,19 +167,12 @@ class ForeignSteps:
 
         No others: finding out how one is to be registered means to run it.
         """
-        family = _FAMILIES.get(architecture, (architecture,))
-        family = tuple(dict.fromkeys((*family, *self._replaced(outer))))
-        group = [each for each in family if not self._is_native(each)]
+        group = self._group(architecture, outer)
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
-        # Native builds don't load what only this needs.
-        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
-
-        found = map(self._find, group)
-        emulators = [tuned(each, self._facts) for each in found if each is not None]
         kept = self._kept(outer) if self._handlers < 0 else ()
-        entries = entries_to_register(emulators, kept)
+        entries = entries_to_register(self._emulators(group), kept)
         try:
             if self._host.rootless:
                 lines = [(entry.name, entry.register_line) for entry in entries]
@@ -172,6 +186,42 @@ class ForeignSteps:
             self._forbidden = error
             return
         self._registered |= set(group) if self._host.rootless else {architecture}
+
+    def _group(self, architecture: str, outer: Sequence[Entry]) -> list[str]:
+        """Return an architecture, its relatives, and what the machine runs, but for what is native."""
+        family = _FAMILIES.get(architecture, (architecture,))
+        family = tuple(dict.fromkeys((*family, *self._replaced(outer))))
+        return [each for each in family if not self._is_native(each)]
+
+    def _emulators(self, group: Iterable[str]) -> list[Emulator]:
+        # Native builds don't load what only this needs.
+        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
+
+        return [tuned(each, self._facts) for each in map(self._find, group) if each is not None]
+
+    def _holder_with(
+        self, twins: Sequence[TwinSet], architecture: str, outer: Sequence[Entry]
+    ) -> Holder | None:
+        """Return a namespace that has handlers for twins besides; None where that can't be had.
+
+        Steps without twins never join it. Raises StoreError if the sets can't be written to.
+        """
+        key = f"{architecture} {' '.join(str(each.directory) for each in twins)}"
+        if key not in self._holders:
+            from polyarch.twins.lending import lend_emulator  # noqa: PLC0415 few builds have twins
+
+            emulators = self._emulators(self._group(architecture, outer))
+            entries = entries_to_register(emulators, self._kept(outer))
+            path = next(
+                each.path for each in emulators if each.handler.architecture == architecture
+            )
+            for each in twins:
+                lend_emulator(each, path)
+            try:
+                self._holders[key] = Holder(self._spawner, entries, twins)
+            except NamespaceForbidden:
+                return None
+        return self._holders[key]
 
     def _find(self, architecture: str) -> Emulator | None:
         return find_emulator(architecture, self._facts, self._environ)

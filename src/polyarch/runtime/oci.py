@@ -20,6 +20,7 @@ from polyarch.request.limits import Resources
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
 from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
+from polyarch.twins.places import MOUNTED
 
 __all__ = ["SYSTEM_DIRECTORIES", "base_devices", "bound_devices", "oci_config"]
 
@@ -48,6 +49,8 @@ _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)
 """The devices of every step that are kin to memory (major number 1), and their minor numbers."""
 _INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control")
 _LOCKED = ["nosuid", "nodev", "noexec"]
+_LENT = ("nosuid", "nodev")
+"""Restrictions of programs that are lent to a step."""
 _UNLIMITED = 1 << 64
 
 
@@ -229,6 +232,9 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
 def _mounts(step: Step, host: Host) -> list[Json]:
     """Return all mounts, each place once; one of the step's own stands where the system's would."""
     own = {mount["destination"]: mount for mount in map(_oci_mount, step.mounts)}
+    if step.twins is not None:
+        lent = Bind(source=str(step.twins), target=MOUNTED, read_only=True, flags=_LENT)
+        own = {MOUNTED: _oci_mount(lent), **own}
     system = _system_mounts(step, host)
     return [*(own.pop(each["destination"], each) for each in system), *own.values()]
 

@@ -139,7 +139,9 @@ class OciRuntime:
 
     def _argv(self, step: Step, command: list[str], words: list[str], directory: Path) -> list[str]:
         argv = [*command, "run", "--bundle", str(directory), *words]
-        return _with_own_devices(step, argv) if step.user_namespace else argv
+        # A user's engine can't make devices, nor could its steps change those of the machine.
+        needs_own = step.user_namespace and not self._host.rootless
+        return _with_own_devices(step, argv) if needs_own else argv
 
     def _run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 from polyarch.record import field, frozen
 from polyarch.request.limits import Resources, Ulimit
@@ -116,6 +117,8 @@ class Step:
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
     user_namespace: str = ""
+    twins: Path | None = None
+    """The directory of sets of native twins that the step sees at `polyarch.twins.places.MOUNTED`."""
 
     @property
     def insecure(self) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.emulation.probe import RunsHow
 from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
@@ -23,7 +24,7 @@ from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
@@ -34,11 +35,59 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.runtime.vm.runtime import VirtualMachines, VmRuntime
+    from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["StepRunner"]
+__all__ = ["Attempt", "StepRunner", "Work"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
+
+
+@frozen
+class Work:
+    """An exec op to be done: `vertex` over `stack`; `sources[i]` is the vertex's input i."""
+
+    vertex: Vertex
+    stack: LayerStack
+    sources: Sequence[LayerStack | SourceTree]
+    reading: Reading
+    cancel: CancelToken
+
+    @property
+    def op(self) -> ExecOp:
+        """What is to be done."""
+        assert isinstance(self.vertex.op, ExecOp)
+        return self.vertex.op
+
+
+@frozen
+class Attempt:
+    """A step that has run to its end; what it changed is thrown away unless it is kept.
+
+    `seconds` is what it took by the clock; `failure` makes the error of a status other than 0.
+    """
+
+    work: Work
+    draft: Draft
+    ended: Ended
+    seconds: float
+    failure: Callable[[], StepFailed]
+
+    def seal(self) -> Path:
+        """Return the layer of what the step changed; its root is unmounted. May be repeated."""
+        return self.draft.seal()
+
+    def keep(self) -> SnapshotID:
+        """Make what the step changed a snapshot. Raises StepFailed if it didn't end well."""
+        if self.ended.status != 0:
+            raise self.failure()
+        snapshot = new_snapshot()
+        # Described as BuildKit does: a history without an entry for the layer quotes it.
+        shown = f"mount / from exec {' '.join(self.work.op.argv)}"
+        record = SnapshotRecord(id=snapshot, parents=self.work.stack.snapshots, description=shown)
+        self.draft.commit(snapshot, record)
+        return snapshot
 
 
 @frozen
@@ -46,7 +95,8 @@ class StepRunner:
     """Runs exec ops.
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
-    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network.
+    step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
+    `emulated` says how steps run that are emulated. `machines` are the virtual ones that all steps run in, if so.
     """
 
     snapshotter: Snapshotter
@@ -57,64 +107,85 @@ class StepRunner:
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
     resolv_conf: Callable[[Network], str]
+    emulated: Callable[[], EmulatedSteps]
+    machines: Callable[[], VirtualMachines] | None = None
 
-    def run(
-        self,
-        vertex: Vertex,
-        stack: LayerStack,
-        sources: Sequence[LayerStack | SourceTree],
-        reading: Reading,
-        cancel: CancelToken,
-    ) -> SnapshotID:
-        """Run the process over `stack` and return the snapshot of what it changed.
+    def run(self, work: Work) -> SnapshotID:
+        """Run the process over the stack and return the snapshot of what it changed.
 
-        `sources[i]` is the vertex's input i. Raises StepFailed, NoEmulator, InputError.
+        Raises StepFailed, NoEmulator, InputError.
         """
-        op = vertex.op
-        assert isinstance(op, ExecOp)
-        emulation = self._emulation(op, vertex)
+        if self.machines is not None:
+            return self._run_in_machine(work, self.machines().runtime(work.op.platform))
+        emulation = self.foreign.prepare(work.op.platform)
+        if emulation.how is RunsHow.EMULATOR:
+            self._tell(work.vertex, emulation)
+            return self.emulated().run(work, self)
+        if emulation.emulator:
+            self._tell(work.vertex, emulation)
+        with self.attempt(work, emulation) as done:
+            return done.keep()
+
+    def _run_in_machine(self, work: Work, runtime: VmRuntime) -> SnapshotID:
+        """Run the step in a virtual machine. Raises as `run`, and NoRuntime if there is no machine."""
+        self._remark(work.vertex, runtime.describe())
+        with replace(self, runtime=runtime).attempt(work, Emulation()) as done:
+            return done.keep()
+
+    @contextmanager
+    def attempt(
+        self, work: Work, emulation: Emulation, twins: Path | None = None
+    ) -> Iterator[Attempt]:
+        """Run the step; nothing of it is left when the block ends, unless it was kept.
+
+        `twins` is the directory of the sets of native twins that the emulation knows. Raises InputError,
+        Cancelled.
+        """
         with ExitStack() as resources:
             directory = self.temporary()
             directory.mkdir()
-            draft = resources.enter_context(self.snapshotter.prepare(stack.snapshots))
+            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
             mounted = resources.enter_context(
-                self.mounts.ready(vertex, sources, reading, directory, cancel)
+                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
             )
-            mounted.mounts[:0] = self._files(op, directory)
-            step = self._step(op, draft.root, emulation, mounted)
-            log = self._log(vertex)
+            mounted.mounts[:0] = self._files(work.op, directory)
+            step = self._step(work.op, draft.root, emulation, mounted)
+            step = replace(step, twins=twins) if twins is not None else step
+            log = self._log(work.vertex)
+            started = time.monotonic()
             try:
                 ended = self.runtime.run(
-                    step, directory=directory, on_output=log.write, cancel=cancel
+                    step, directory=directory, on_output=log.write, cancel=work.cancel
                 )
             finally:
                 log.end()
-            cancel.check()
-            if ended.status != 0:
-                raise _failure(vertex, op, ended, log, directory)
-            snapshot = new_snapshot()
-            # Described as BuildKit does: a history without an entry for the layer quotes it.
-            shown = f"mount / from exec {' '.join(op.argv)}"
-            draft.commit(
-                snapshot, SnapshotRecord(id=snapshot, parents=stack.snapshots, description=shown)
+            work.cancel.check()
+            yield Attempt(
+                work=work,
+                draft=draft,
+                ended=ended,
+                seconds=time.monotonic() - started,
+                failure=lambda: _failure(work.vertex, work.op, ended, log, directory),
             )
-        return snapshot
+
+    def forget_caches(self, work: Work) -> None:
+        """Empty the caches that a step may have written to, as far as nobody else uses them."""
+        self.mounts.forget_caches(work.vertex, work.sources)
 
     def _log(self, vertex: Vertex) -> StepLog:
         secrets = self.mounts.secrets
         secrets.teach()
         return StepLog(vertex, self.sink, secrets.masker)
 
-    def _emulation(self, op: ExecOp, vertex: Vertex) -> Emulation:
-        emulation = self.foreign.prepare(op.platform)
-        if emulation.emulator:
-            # The step's name stays as it is, which is in the image's history.
-            now = time.time()
-            mark = f"emulated by {os.path.basename(emulation.emulator)}"
-            self.sink(
-                StatusEvent(step=vertex.digest, id=mark, started=now, completed=now, is_remark=True)
-            )
-        return emulation
+    def _tell(self, vertex: Vertex, emulation: Emulation) -> None:
+        self._remark(vertex, f"emulated by {os.path.basename(emulation.emulator)}")
+
+    def _remark(self, vertex: Vertex, text: str) -> None:
+        # The step's name stays as it is, which is in the image's history.
+        now = time.time()
+        self.sink(
+            StatusEvent(step=vertex.digest, id=text, started=now, completed=now, is_remark=True)
+        )
 
     def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
         # What comes later stands above: proxies of the command line above ENV, as with BuildKit.

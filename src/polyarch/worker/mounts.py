@@ -96,6 +96,42 @@ class StepMounts:
             maker.step.mounts.sort(key=lambda mount: mount.target)
             yield maker.step
 
+    def forget_caches(self, vertex: Vertex, sources: Sequence[LayerStack | SourceTree]) -> None:
+        """Remove the directories of the caches that the vertex's exec may have written to.
+
+        One that is being used, here or in another build, stays as it is. Whoever takes a cache looks
+        whether it is there after its lock is theirs, so the next one begins it anew.
+        """
+        op = vertex.op
+        assert isinstance(op, ExecOp)
+        for mount in op.mounts:
+            if isinstance(mount, CacheMount) and not mount.read_only:
+                identity, number = _identity(mount, sources), 0
+                while self.snapshotter.exists(name := _directory(identity, number)):
+                    self._forget(name)
+                    number += 1
+
+    def _forget(self, name: SnapshotID) -> None:
+        with self.store.locks.exclusive(f"mount-{name}", wait=False) as is_alone:
+            if is_alone:
+                self.store.snapshots.remove(name)
+                self.snapshotter.remove(name)
+
+
+def _identity(mount: CacheMount, sources: Sequence[LayerStack | SourceTree]) -> str:
+    """Return what a cache is known by: its id, and what its first content comes from."""
+    origin = ""
+    if mount.input is not None:
+        source = sources[mount.input]
+        assert isinstance(source, LayerStack)
+        origin = f"{source.identity}:{mount.source}"
+    return hashlib.sha256(f"{mount.id}\0{origin}".encode()).hexdigest()
+
+
+def _directory(identity: str, number: int) -> SnapshotID:
+    """Return the name of a cache's directory; there is a second one if two have it for themselves."""
+    return SnapshotID(f"cache-{identity}" + (f"-{number}" if number else ""))
+
 
 class _Maker:
     """Makes the mounts of one step."""
@@ -150,7 +186,7 @@ class _Maker:
 
     def cache(self, mount: CacheMount) -> None:
         """Bind a cache's directory, which is made if it is new."""
-        snapshot = self._caches[self._identity(mount)]
+        snapshot = self._caches[_identity(mount, self._sources)]
         snapshotter = self._parent.snapshotter
         if not snapshotter.exists(snapshot):
             record = SnapshotRecord(
@@ -181,19 +217,9 @@ class _Maker:
         """
         wanted: dict[str, str] = {}
         for mount in mounts:
-            wanted.setdefault(self._identity(mount), mount.sharing)
+            wanted.setdefault(_identity(mount, self._sources), mount.sharing)
         for identity in sorted(wanted):
             self._caches[identity] = self._claimed(identity, wanted[identity])
-
-    def _identity(self, mount: CacheMount) -> str:
-        return hashlib.sha256(f"{mount.id}\0{self._origin(mount)}".encode()).hexdigest()
-
-    def _origin(self, mount: CacheMount) -> str:
-        if mount.input is None:
-            return ""
-        source = self._sources[mount.input]
-        assert isinstance(source, LayerStack)
-        return f"{source.identity}:{mount.source}"
 
     def _claimed(self, identity: str, sharing: str) -> SnapshotID:
         """Return a directory of a cache, locked: the first that nobody has in another way, else a new one.
@@ -204,7 +230,7 @@ class _Maker:
         take = locks.shared if sharing == "shared" else locks.exclusive
         number = 0
         while True:
-            name = SnapshotID(f"cache-{identity}" + (f"-{number}" if number else ""))
+            name = _directory(identity, number)
             if number and sharing == "locked" and not self._parent.snapshotter.exists(name):
                 number, wait = 0, True
                 continue

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
@@ -30,7 +33,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, Step, cancellable, step
-from polyarch.record import field, frozen, mutable
+from polyarch.record import field, frozen, mutable, replace
 from polyarch.registry.client import Client
 from polyarch.registry.transport import Transport
 from polyarch.snapshot.snapshotter import Snapshotter
@@ -39,6 +42,7 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
+from polyarch.worker.pace import Pace
 
 __all__ = ["ImageResolver", "ImageSource"]
 
@@ -72,6 +76,8 @@ class ImageSource:
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
     reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     def is_unpacked(self, stack: LayerStack) -> bool:
         """Return whether the snapshots of all layers that came with images are here."""
@@ -112,8 +118,17 @@ class ImageSource:
 
         Raises RegistryError, IntegrityError, StoreError.
         """
-        tasks = [partial(self._unpack, layer, vertex, cancel) for layer in self._missing(stack)]
+        missing = self._missing(stack)
+        if not missing:
+            return
+        started = time.monotonic()
+        tasks = [partial(self._unpack, layer, vertex, cancel) for layer in missing]
         side_by_side(tasks, _FETCHES_AT_ONCE, name="unpack")
+        self.pace.note(_size(missing), time.monotonic() - started)
+
+    def missing_bytes(self, stack: LayerStack) -> int:
+        """Return the bytes of the layers that `ensure_unpacked` would have to fetch, as they come."""
+        return _size(self._missing(stack))
 
     def _unpack(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         name = f"unpack-{layer.snapshot}"
@@ -178,9 +193,17 @@ class ImageSource:
                 )
             )
 
+    def sibling(self, op: ImageOp, platform: Platform, cancel: CancelToken) -> ImageOp | None:
+        """Return what the index that `op` was chosen from has for another platform: see ImageResolver."""
+        return self.resolver(cancel, pull=False).sibling(op, platform)
+
     def resolver(self, cancel: CancelToken, *, pull: bool) -> ImageResolver:
         """Return what resolves names during one build; `pull` asks the registry in any case."""
         return ImageResolver(images=self, cancel=cancel, pull=pull)
+
+
+def _size(layers: Iterable[LayerRef]) -> int:
+    return sum(layer.blob.size for layer in layers if layer.blob is not None)
 
 
 @frozen
@@ -215,14 +238,30 @@ class ImageResolver:
         if not _is_name(reference):
             return self._in_layout(reference, platform)
         name = parse_reference(reference)
-        root = self.root(name, platform)
-        origin = _Origin(
+        return self._image(self._origin(name), self.root(name, platform), platform)
+
+    def sibling(self, op: ImageOp, platform: Platform) -> ImageOp | None:
+        """Return what the index that `op` was chosen from has for another platform; None if it has none.
+
+        An image by itself has no sibling, nor has one of a layout on this machine. Raises RegistryError.
+        """
+        if op.root is None or op.root == op.digest or not _is_name(op.reference):
+            return None
+        name = replace(parse_reference(op.reference), digest=op.root)
+        root = self._held(op.root) or self._places.repository(name).resolve()
+        try:
+            image = self._image(self._origin(name), root, platform)
+        except NotFound:
+            return None
+        return ImageOp.of(image, platform)
+
+    def _origin(self, name: Reference) -> _Origin:
+        return _Origin(
             reference=name.canonical,
             shown=name.familiar,
             source=str(name),
             documents=self._kept(self._places.repository(name)),
         )
-        return self._image(origin, root, platform)
 
     def _in_layout(self, address: str, platform: Platform) -> BaseImage:
         from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom needed

@@ -29,7 +29,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
-from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
@@ -206,10 +206,18 @@ class Worker:
         assert isinstance(base, LayerStack)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
-            snapshot = self.steps().run(vertex, base, inputs, self.reading, cancel)
-            return base.with_layer(snapshot)
+            return base.with_layer(self._exec(vertex, base, inputs, cancel))
         assert isinstance(op, FileOp)
         return self._change(vertex, op, base, inputs, cancel)
+
+    def _exec(
+        self, vertex: Vertex, base: LayerStack, inputs: Sequence[Result], cancel: CancelToken
+    ) -> SnapshotID:
+        # With the rest of what runs programs: builds that run none don't load it.
+        from polyarch.worker.exec import Work  # noqa: PLC0415
+
+        work = Work(vertex=vertex, stack=base, sources=inputs, reading=self.reading, cancel=cancel)
+        return self.steps().run(work)
 
     def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
         op = vertex.op

@@ -47,6 +47,7 @@ def typed(*words: str) -> BuildRequest:
             Output(type="image", attributes={"name": "x/y"}),)}),
         (["-o", "out"], {"outputs": [Output(type="local", destination="out")]}),
         (["--network=host"], {"network": "host"}),
+        (["--emulation=strict"], {"emulation": "strict"}),
         (["--allow=network.host", "--network=host"], {"network": "host", "allow": ["network.host"]}),
         (["--no-cache-filter=a", "--no-cache-filter=b"], {"no_cache_filter": ["a", "b"]}),
         (["--no-cache", "--pull"], {"no_cache": True, "pull": True}),

@@ -14,7 +14,7 @@ from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import left_out
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
-from polyarch.cli.building.settings import ignores_attestations, jobs_of
+from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
@@ -27,9 +27,10 @@ from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
-from polyarch.record import frozen, replace
+from polyarch.record import asdict, frozen, replace
 
 if TYPE_CHECKING:
+    from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
 __all__ = ["BUILD", "metadata", "progress_mode"]
@@ -97,10 +98,12 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     ignores = ignores_attestations(chosen.node)
     for line in left_out(asked, context.environ, ignores_attestations=ignores):
         context.warn(line)
+    settings: dict[str, object] = {}
     if not options.given("jobs"):
-        asked = replace(
-            asked, request=replace(asked.request, jobs=jobs_of(chosen.node, context.environ))
-        )
+        settings["jobs"] = jobs_of(chosen.node, context.environ)
+    if not asked.request.emulation:
+        settings["emulation"] = emulation_of(chosen.node, context.environ)
+    asked = replace(asked, request=replace(asked.request, **settings))
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     return asked
@@ -173,9 +176,17 @@ def metadata(result: BuildResult, reference: str) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.emulated:
+        found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
     if result.names:
         found["image.name"] = ",".join(result.names)
     return found
+
+
+def _emulated(step: EmulatedStep) -> dict[str, object]:
+    """Return what the metadata file says of an emulated step; what isn't known is left out."""
+    fields = {**asdict(step), "saved_seconds": step.saved_seconds}
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 def _build_id() -> str:

@@ -158,6 +158,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         ssh_keys=keys,
         annotations=_annotations(options.values("annotation")),
         jobs=options.number("jobs"),
+        emulation=options.text("emulation"),
         cache_from=flags.cache_from,
         cache_to=flags.cache_to,
         mask_secrets=not options.is_set("no-mask-secrets"),

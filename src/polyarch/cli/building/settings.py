@@ -1,6 +1,6 @@
 """What a builder's settings, and the variables beside them, say of how it builds.
 
-`--driver-opt` has two settings of ours: `jobs=NUMBER` and `ignore-attestations=true`. Of the file of
+`--driver-opt` has three settings of ours: `jobs=NUMBER`, `emulation=MODE` and `ignore-attestations=true`. Of the file of
 `--buildkitd-config`, the number of steps at once is heeded: `max-parallelism` of the OCI worker.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from polyarch.builders.values import BuilderNode
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
+from polyarch.request.emulation import EMULATION_VARIABLE, read_emulation
 
-__all__ = ["JOBS_VARIABLE", "ignores_attestations", "jobs_of"]
+__all__ = ["JOBS_VARIABLE", "emulation_of", "ignores_attestations", "jobs_of"]
 
 JOBS_VARIABLE = "POLYARCH_JOBS"
 _CONFIG = "buildkitd.toml"
@@ -30,6 +31,17 @@ def jobs_of(node: BuilderNode, environ: Mapping[str, str]) -> int:
     if text := node.driver_opts.get("jobs"):
         return _number(text, "the driver's option jobs")
     return _parallelism(node.files[_CONFIG]) if _CONFIG in node.files else 0
+
+
+def emulation_of(node: BuilderNode, environ: Mapping[str, str]) -> str:
+    """Return how steps are emulated, "" if nothing is said of it: by the variable, or the builder's settings.
+
+    Raises InputError.
+    """
+    if text := environ.get(EMULATION_VARIABLE):
+        return read_emulation(text, EMULATION_VARIABLE)
+    text = node.driver_opts.get("emulation", "")
+    return read_emulation(text, "the driver's option emulation") if text else ""
 
 
 def _number(text: str, origin: str) -> int:

@@ -62,6 +62,11 @@ BUILD_FLAGS = (
     ),
     Flag(name="cgroup-parent", help="Set the parent cgroup for RUN instructions"),
     Flag(name="check", kind=Kind.SWITCH, help='Shorthand for "--call=check"'),
+    Flag(
+        name="emulation",
+        help="What of emulated steps runs natively: programs that can (auto), nothing (strict), or both, compared (verify)",
+        choices=("auto", "strict", "verify"),
+    ),
     Flag(name="explain", kind=Kind.SWITCH, help="Say of each step that ran why it wasn't cached"),
     Flag(name="file", short="f", help='Name of the Dockerfile (default: "PATH/Dockerfile")', completes="files"),
     Flag(name="iidfile", help="Write the image ID to a file", completes="files"),

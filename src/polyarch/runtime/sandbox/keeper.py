@@ -31,7 +31,8 @@ from polyarch.runtime.sandbox.first import (
 )
 from polyarch.runtime.sandbox.mounting import make_nodes
 from polyarch.runtime.sandbox.nodes import keep_making
-from polyarch.runtime.sandbox.plan import answer, receive_plan
+from polyarch.runtime.sandbox.plan import Waited, answer, receive_plan, wait_for
+from polyarch.twins.registration import register_twins
 
 __all__ = ["keep"]
 
@@ -46,7 +47,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     Without streams, of a holder.
     """
     channel = socket.socket(fileno=control)
-    refused, status = "the sandbox failed", 0
+    refused, ended = "the sandbox failed", Waited()
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != spawner:
@@ -56,17 +57,17 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         if len(streams) < 2:
             _hold(plan, channel)
             os._exit(0)
-        refused, status = _run(plan, channel, streams)
+        refused, ended = _run(plan, channel, streams)
     except Refused as error:
         refused = str(error)
     except OSError as error:
         refused = f"the step's namespaces can't be made: {namespace_trouble(error)}"
     finally:
-        answer(channel, refused, status)
+        answer(channel, refused, ended)
         os._exit(0)
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, int]:
+def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
@@ -84,8 +85,8 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         for fd in (*streams, alive, reporter):
             os.close(fd)
         refused = read_report(report)
-        status = _wait(step, channel)
-    return refused, status
+        ended = _wait(step, channel)
+    return refused, ended
 
 
 def _start_maker(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
@@ -132,7 +133,8 @@ def _join_user_namespace(config: Json) -> None:
     """Join the user namespace that is given; those that are made later belong to it."""
     for each in config["linux"]["namespaces"]:
         if each["type"] == "user":
-            _make_devices(config["linux"]["devices"])
+            if syscalls.in_initial_user_namespace():
+                _make_devices(config["linux"]["devices"])
             fd = os.open(each["path"], os.O_RDONLY | os.O_CLOEXEC)
             syscalls.setns(fd, syscalls.CLONE_NEWUSER)
             os.close(fd)
@@ -164,9 +166,9 @@ def _hold(plan: Json, channel: socket.socket) -> None:
     if os.read(ready, 1):
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/self/{name}", encoding="ascii") as file:
-                count = sum(int(line.split()[2]) for line in file)
+                ranges = [line.split() for line in file]
             with open(f"/proc/{sleeper}/{name}", "w", encoding="ascii") as file:
-                file.write(f"0 0 {count}")
+                file.write("".join(f"{first} {first} {count}\n" for first, _, count in ranges))
         os.write(mapped_writer, b"+")
     _wait(sleeper, channel)
 
@@ -182,7 +184,8 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
             os._exit(1)
         os.write(ready, b"+")
         os.read(mapped, 1)
-        register_private((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        lines = ((name, bytes.fromhex(line)) for name, line in plan["handlers"])
+        register_twins(register_private(lines), plan["twins"])
         told = {"pid": os.getpid()}
     except OSError as error:
         told = {"refused": f"a user namespace can't be made: {namespace_trouble(error)}"}
@@ -195,7 +198,7 @@ def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int
         os._exit(1)
 
 
-def _wait(step: int, channel: socket.socket) -> int:
+def _wait(step: int, channel: socket.socket) -> Waited:
     """Wait for the step; kill it once the engine has closed its side of the channel."""
     pidfd = os.pidfd_open(step)
     poll = select.poll()
@@ -204,5 +207,4 @@ def _wait(step: int, channel: socket.socket) -> int:
     while pidfd not in {fd for fd, _ in poll.poll()}:
         os.kill(step, signal.SIGKILL)
         poll.unregister(channel)
-    _, status = os.waitpid(step, 0)
-    return os.waitstatus_to_exitcode(status)
+    return wait_for(step)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import struct
 from typing import Any
+
+from polyarch.record import frozen
 
 __all__ = [
     "ANSWER_LIMIT",
@@ -21,9 +24,11 @@ __all__ = [
     "PREPARE",
     "STEP",
     "WORD_LENGTH",
+    "Waited",
     "answer",
     "receive_plan",
     "send_plan",
+    "wait_for",
 ]
 
 Json = dict[str, Any]
@@ -55,13 +60,33 @@ def receive_plan(channel: socket.socket) -> Json:
     return plan
 
 
-def answer(channel: socket.socket, refused: str, status: int) -> None:
-    """Tell the engine how a step ended: what refused it, else its status as `waitpid` gives it.
+@frozen
+class Waited:
+    """How a process ended: its status, negative for a signal, and the seconds of CPU that its processes took.
+
+    When the first process of a PID namespace ends, the kernel waits for all others in it, so theirs are
+    counted, too.
+    """
+
+    status: int = 0
+    cpu: float = 0.0
+
+
+def wait_for(process: int) -> Waited:
+    """Wait for a child's end."""
+    _, status, usage = os.wait4(process, 0)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Waited(status=os.waitstatus_to_exitcode(status), cpu=cpu)
+
+
+def answer(channel: socket.socket, refused: str, ended: Waited) -> None:
+    """Tell the engine how a step ended: what refused it, else its status.
 
     Doesn't wait: an answer always finds room, and an engine that is gone needs none.
     """
-    ended: Json = {"refused": refused}
+    told: Json = {"refused": refused}
     if not refused:
-        ended = {"status": status if status >= 0 else 128 - status}
+        status = ended.status
+        told = {"status": status if status >= 0 else 128 - status, "cpu": ended.cpu}
     with contextlib.suppress(OSError):
-        channel.send(json.dumps(ended).encode(), socket.MSG_DONTWAIT)
+        channel.send(json.dumps(told).encode(), socket.MSG_DONTWAIT)

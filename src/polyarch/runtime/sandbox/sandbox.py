@@ -224,4 +224,4 @@ def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
     known = json.loads(answer)
     if refused := known.get("refused", ""):
         return refused_step(refused, on_output)
-    return Ended(status=known["status"], out_of_memory=out_of_memory)
+    return Ended(status=known["status"], out_of_memory=out_of_memory, cpu_seconds=known["cpu"])

@@ -32,8 +32,10 @@ from polyarch.runtime.sandbox.plan import (
     KEPT,
     PREPARE,
     WORD_LENGTH,
+    Waited,
     answer,
     receive_plan,
+    wait_for,
 )
 
 __all__ = ["serve"]
@@ -134,7 +136,7 @@ class _Server:
             try:
                 pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID, cgroup=cgroup)
             except OSError as error:
-                answer(channel, _no_namespaces(error), 0)
+                answer(channel, _no_namespaces(error), Waited())
                 return
             if pid == 0:
                 try:
@@ -156,7 +158,7 @@ class _Server:
             self._poll.unregister(descriptor)
 
     def _end(self, running: _Running) -> None:
-        _, status = os.waitpid(running.pid, 0)
+        ended = wait_for(running.pid)
         self._forget(running.pidfd)
         os.close(running.pidfd)
         if running.channel is None:
@@ -164,7 +166,7 @@ class _Server:
         self._forget(running.channel.fileno())
         os.close(running.hold)
         with running.channel:
-            answer(running.channel, read_report(running.report), os.waitstatus_to_exitcode(status))
+            answer(running.channel, read_report(running.report), ended)
 
 
 def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoReturn:

@@ -51,7 +51,7 @@ def has_kvm(architecture: Architecture, native: str) -> bool:
     return os.access(_KVM, os.R_OK | os.W_OK)
 
 
-def command_line(  # noqa: PLR0913 it is all that QEMU has to know
+def command_line(
     architecture: Architecture,
     bootable: Bootable,
     size: Size,
@@ -75,8 +75,8 @@ def command_line(  # noqa: PLR0913 it is all that QEMU has to know
     for number, channel in enumerate(channels, start=1):
         command += ["-chardev", f"socket,id=port{number},fd={channel}"]
         command += ["-device", f"virtserialport,chardev=port{number},nr={number}"]
-    folder = f"local,id=share,path={_option(share)},security_model=passthrough"
-    command += ["-fsdev", f"{folder},readonly=on,multidevs=remap"]
+    shown = f"local,id=share,path={_option(share)},security_model=passthrough"
+    command += ["-fsdev", f"{shown},readonly=on,multidevs=remap"]
     command += ["-device", f"virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"]
     command += ["-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="]
     command += ["-drive", f"if=none,id=swap,format=raw,cache=unsafe,file={_option(swap)}"]
@@ -96,7 +96,7 @@ class Machine:
     def __init__(
         self, architecture: Architecture, bootable: Bootable, size: Size, *, kvm: bool, place: Path
     ) -> None:
-        """Start it; `place` is an empty directory of this process, in which `share` is what the machine sees.
+        """Start it; `place` is a directory that is made, in which `share` is what the machine sees.
 
         Raises NoRuntime.
         """
@@ -110,6 +110,7 @@ class Machine:
         self._started = threading.Event()
         self._child: Child | None = None
         self._ended = False
+        place.mkdir()
         self.share.mkdir()
         swap = place / "swap"
         with open(swap, "wb") as file:

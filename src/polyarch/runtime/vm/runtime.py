@@ -35,7 +35,7 @@ from polyarch.runtime.vm.machine import Machine, Size, has_kvm
 from polyarch.runtime.vm.steps import ANSWER_BYTES, Answer, Shared, StepPrograms, upper_of
 from polyarch.runtime.vm.surroundings import NAME_SERVER, prepare_machine
 
-__all__ = ["VirtualMachines"]
+__all__ = ["VirtualMachines", "VmRuntime"]
 
 _NARROW = frozenset({"386", "arm"})
 _CHUNK = 65536
@@ -74,7 +74,7 @@ class VirtualMachines:
                 start = lambda: self._start(architecture)  # noqa: E731 one line
                 self._slots[architecture.name] = _Slot(start)
             slot = self._slots[architecture.name]
-        return VmRuntime(slot, narrow=platform.architecture in _NARROW)
+        return VmRuntime(slot, architecture, narrow=platform.architecture in _NARROW)
 
     def _start(self, architecture: Architecture) -> Machine:
         native = native_architecture()
@@ -82,8 +82,14 @@ class VirtualMachines:
         bootable = make_bootable(architecture, source, self._place)
         place = self._temporary()
         place.mkdir(mode=0o700)
-        kvm = has_kvm(architecture, native)
-        machine = Machine(architecture, bootable, _size(self._environ), kvm=kvm, place=place)
+        size = _size(self._environ)
+        machine = None
+        if has_kvm(architecture, native):
+            # It may be there and get nowhere, in a machine that is a virtual one itself.
+            with contextlib.suppress(NoRuntime):
+                machine = Machine(architecture, bootable, size, kvm=True, place=place / "kvm")
+        if machine is None:
+            machine = Machine(architecture, bootable, size, kvm=False, place=place / "tcg")
         try:
             machine.do(prepare_machine(machine.agent))
         except BaseException:
@@ -130,9 +136,15 @@ class VmRuntime:
 
     name = "vm"
 
-    def __init__(self, slot: _Slot, *, narrow: bool) -> None:
+    def __init__(self, slot: _Slot, architecture: Architecture, *, narrow: bool) -> None:
         self._slot = slot
+        self._architecture = architecture
         self._narrow = narrow
+
+    def describe(self) -> str:
+        """Say in one line where steps run."""
+        how = " with KVM" if has_kvm(self._architecture, native_architecture()) else ""
+        return f"in a virtual machine by {self._architecture.program}{how}"
 
     def run(
         self,

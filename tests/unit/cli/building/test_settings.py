@@ -1,4 +1,4 @@
-"""How many steps run at once, and what may be left out: as a builder's settings say."""
+"""How many steps run at once, how they are emulated, and what may be left out: as a builder's settings say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from polyarch.builders.values import BuilderNode
-from polyarch.cli.building.settings import ignores_attestations, jobs_of
+from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of
 from polyarch.errors import InputError
 
 
@@ -50,6 +50,30 @@ def test_the_nearer_setting_holds() -> None:
 def test_settings_that_are_none(chosen: BuilderNode, environ: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         jobs_of(chosen, environ)
+
+    assert str(caught.value).startswith(message)
+
+
+def test_emulation_is_what_the_variable_says_else_the_builder() -> None:
+    chosen = node(emulation="strict")
+
+    assert emulation_of(node(), {}) == ""
+    assert emulation_of(chosen, {}) == "strict"
+    assert emulation_of(chosen, {"POLYARCH_EMULATION": "verify"}) == "verify"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environ", "message"),
+    [
+        (node(emulation="fast"), {}, "the driver's option emulation: there is no emulation"),
+        (node(), {"POLYARCH_EMULATION": "vm"}, "POLYARCH_EMULATION: steps in a virtual machine"),
+    ],
+)
+def test_an_emulation_that_there_is_not(
+    chosen: BuilderNode, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        emulation_of(chosen, environ)
 
     assert str(caught.value).startswith(message)
 

@@ -1,0 +1,31 @@
+"""The emulator beside the twins: for a program that looks like a twin's and isn't, and for LD_PRELOAD and its kin."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from polyarch.errors import StoreError
+from polyarch.paths import replacing
+from polyarch.twins.places import EMULATOR
+from polyarch.twins.sets import TwinSet
+
+__all__ = ["lend_emulator"]
+
+
+def lend_emulator(twin_set: TwinSet, emulator: str) -> None:
+    """Put the emulator at `emulator` into a set, unless it is there. Raises StoreError."""
+    place = twin_set.directory / EMULATOR
+    try:
+        wanted = os.stat(emulator)
+        if place.exists():
+            there = place.stat()
+            same = (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
+            if same and there.st_mode & 0o111:
+                return
+        with replacing(place) as aside:
+            shutil.copyfile(emulator, aside)
+            aside.chmod(0o755)
+            os.utime(aside, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
+    except OSError as error:
+        raise StoreError(f"{place} can't be written: {error.strerror}") from error

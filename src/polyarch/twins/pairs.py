@@ -1,0 +1,142 @@
+"""Two roots of one base image -> the programs that have a native twin: vetted, alike, and of one version.
+
+Roots are read inside of them only, whatever their links say.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from polyarch import inroot
+from polyarch.emulation.binfmt import get_handler
+from polyarch.errors import InputError, MachineError
+from polyarch.platforms import Platform
+from polyarch.record import frozen
+from polyarch.twins.elffile import ElfFile
+from polyarch.twins.libraries import X86_64, Library, NativeLibraries, read_elf_in
+from polyarch.twins.packages import Packages, read_packages
+from polyarch.twins.rings import DIRECTORIES, ring_of
+from polyarch.twins.texts import foreign_texts
+
+__all__ = ["Pair", "Roots", "find_pairs"]
+
+
+@frozen
+class Roots:
+    """A foreign root and the native one of the same base image, with their packages."""
+
+    foreign: Path
+    native: Path
+    platform: Platform
+    foreign_packages: Packages
+    native_packages: Packages
+
+    @staticmethod
+    def of(foreign: Path, native: Path, platform: Platform) -> Roots:
+        """Read what packages two roots have. Raises OSError, InputError."""
+        return Roots(
+            foreign=foreign,
+            native=native,
+            platform=platform,
+            foreign_packages=read_packages(foreign),
+            native_packages=read_packages(native),
+        )
+
+    def check_version(self, path: str, there: str = "") -> None:
+        """Check that a file of the native root is of the version that the foreign root has.
+
+        With `there`, the foreign root must have that file of the same package. Raises MachineError.
+        """
+        if not self.native_packages.kind:
+            return  # roots of one index, so of one build
+        ours = self.native_packages.find(path)
+        if ours is None:
+            raise MachineError(f"{path} belongs to no package")
+        version = self.foreign_packages.versions.get(ours.name)
+        if version != ours.version:
+            raise MachineError(
+                f"{ours.name} is {ours.version} in the native image, and {version or 'not there'}"
+            )
+        if there and self.foreign_packages.find(there) != ours:
+            raise MachineError(f"{there} isn't that of {ours.name}")
+
+
+@frozen
+class Pair:
+    """A foreign program and the native one that may run in its place; `path` is that of both."""
+
+    path: str
+    ring: str
+    foreign: ElfFile
+    native: ElfFile
+    texts: dict[bytes, bytes]
+    """What the native program has to say in the place of what it says."""
+    libraries: dict[str, Library]
+
+
+def find_pairs(roots: Roots) -> tuple[list[Pair], dict[str, str]]:
+    """Return the pairs of two roots, in the order of their paths, and why vetted programs have no twin."""
+    libraries = NativeLibraries(roots.native)
+    found, refused = [], {}
+    for path in _programs(roots.foreign):
+        try:
+            pair = _pair(roots, path, libraries)
+        except (MachineError, InputError, OSError) as error:
+            refused[path] = str(error)
+        else:
+            if pair is not None:
+                found.append(pair)
+    return found, refused
+
+
+def _programs(root: Path) -> Iterator[str]:
+    """Give the paths of all regular files in the directories for programs, each once."""
+    seen = set()
+    for directory in DIRECTORIES:
+        place = inroot.resolve(root, directory)
+        path = f"/{place.relative_to(root)}"
+        if path in seen or not place.is_dir():
+            continue
+        seen.add(path)
+        for entry in sorted(os.scandir(place), key=lambda each: each.name):
+            if entry.is_file(follow_symlinks=False):
+                yield f"{path}/{entry.name}"
+
+
+def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
+    """Return the pair at a path; None if it isn't vetted. Raises MachineError, InputError, OSError."""
+    bits = 64 if get_handler(roots.platform.architecture).magic[4] == 2 else 32
+    ring = ring_of(path, bits=bits)
+    if not ring:
+        return None
+    mode = inroot.resolve(roots.foreign, path).stat().st_mode
+    if mode & (stat.S_ISUID | stat.S_ISGID) or mode & 0o555 != 0o555:
+        raise MachineError("it has special rights")
+    foreign = read_elf_in(roots.foreign, path)
+    if _header_machine(roots.platform) != (foreign.bits, foreign.machine):
+        raise MachineError(f"it is no program for {roots.platform}")
+    native = read_elf_in(roots.native, path)
+    if (native.bits, native.machine) != (64, X86_64):
+        raise MachineError("the native image has no program for x86-64 there")
+    if bool(native.interpreter) != bool(foreign.interpreter):
+        raise MachineError("one of the two is static")
+    roots.check_version(path, path)
+    needed = libraries.closure(native.needed)
+    for library in needed.values():
+        roots.check_version(library.path)
+    return Pair(
+        path=path,
+        ring=ring,
+        foreign=foreign,
+        native=native,
+        texts=foreign_texts(native, foreign, roots.platform),
+        libraries=needed,
+    )
+
+
+def _header_machine(platform: Platform) -> tuple[int, int]:
+    magic = get_handler(platform.architecture).magic
+    return 32 * magic[4], int.from_bytes(magic[18:20], "little" if magic[5] == 1 else "big")

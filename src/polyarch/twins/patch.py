@@ -1,0 +1,82 @@
+"""Native files -> native twins: programs, loaders and libraries, changed so that a foreign step can use them.
+
+Nothing of the native files is lost: each gets a segment more, and a few bytes are others. A loader, and a
+static program, gets the code that makes it start as the foreign program would (`patch_entry`); what calls uname tells
+the foreign machine (`patch_uname`); programs name the foreign machine where they named theirs (`patch_texts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from polyarch.emulation.extended import PT_INTERP, Extended
+from polyarch.errors import MachineError
+from polyarch.record import frozen
+from polyarch.twins.patch_entry import Known, begin_loader, begin_program
+from polyarch.twins.patch_texts import replace_path, replace_texts, without_run_path
+from polyarch.twins.patch_uname import answer_uname
+
+__all__ = ["Surroundings", "patch_libc", "patch_library", "patch_loader", "patch_program"]
+
+GLIBC_CACHE = b"/etc/ld.so.cache"
+
+
+@frozen
+class Surroundings:
+    """What twins find in a step: the paths of their loader, of its cache and of the emulator, and the machine's name."""
+
+    loader: str
+    cache: str
+    emulator: str
+    machine: str
+
+
+def patch_program(
+    program: bytes, known: Sequence[Known], around: Surroundings, texts: Mapping[bytes, bytes]
+) -> bytes:
+    """Return the twin of the foreign programs that are `known`.
+
+    Raises MachineError for a program that can't be changed.
+    """
+    extended = Extended(program)
+    replace_texts(extended, texts)
+    loaders = extended.segments(PT_INTERP)
+    if loaders:
+        _, _, offset, _, _, size, *_ = loaders[0]
+        if len(around.loader) >= size:
+            raise MachineError(f"there is no room for {around.loader} in the program")
+        extended.write(offset, around.loader.encode().ljust(size, b"\0"))
+        without_run_path(extended)
+        begin_program(extended, known)
+    else:
+        if answer_uname(extended, around.machine) == 0:
+            raise MachineError("the program has no call of uname that is known")
+        begin_program(extended, known, emulator=around.emulator)
+    return extended.finish()
+
+
+def patch_loader(loader: bytes, around: Surroundings) -> bytes:
+    """Return glibc's loader, or musl's, which is the libc as well. Raises as `patch_program`."""
+    extended = Extended(loader)
+    if GLIBC_CACHE in loader:
+        replace_path(extended, GLIBC_CACHE, around.cache.encode())
+        answer_uname(extended, around.machine)
+    elif answer_uname(extended, around.machine) == 0:
+        raise MachineError("the loader has no call of uname that is known")
+    begin_loader(extended, around.emulator)
+    return extended.finish()
+
+
+def patch_libc(library: bytes, around: Surroundings) -> bytes:
+    """Return glibc's libc. Raises as `patch_program`, and if it has no call of uname that is known."""
+    extended = Extended(library)
+    if answer_uname(extended, around.machine) == 0:
+        raise MachineError("libc has no call of uname that is known")
+    return extended.finish()
+
+
+def patch_library(library: bytes) -> bytes:
+    """Return another library. Raises MachineError for what is none."""
+    extended = Extended(library)
+    without_run_path(extended)
+    return extended.data

@@ -1,0 +1,103 @@
+"""Texts compiled into a program: the native machine's become the foreign one's, or there is no twin.
+
+The new text is added, and the instructions that load the address of the old one (`lea register, [rip+distance]`)
+are made to load that of the new one, and so are pointers in data, by their relocations. What is found by other means
+is written over; if there is no room for that, the program can't be changed.
+
+Source: Intel's manual, volume 2, LEA; RIP-relative addressing: mod 00, r/m 101.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+
+from polyarch.emulation.extended import PT_DYNAMIC, PT_LOAD, Extended
+from polyarch.errors import MachineError
+
+__all__ = ["replace_path", "replace_texts", "without_run_path"]
+
+_EXECUTE = 1
+_LEA = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
+_PRINTABLE = b"\n\t" + bytes(range(0x20, 0x7F))
+_LEA_SIZE = 7
+_RELATIVE = 8
+"""R_X86_64_RELATIVE: a pointer of the program's own."""
+_DYNAMIC = struct.Struct("<qQ")
+_RUN_PATHS = (15, 29)
+_NOBODYS = 0x6000000D
+"""DT_LOOS: a tag that no loader knows."""
+
+
+def replace_path(extended: Extended, old: bytes, new: bytes) -> None:
+    """Write a path over one that isn't shorter and that the program has once. Raises MachineError."""
+    place = f"\0{old.decode()}\0".encode()
+    if extended.data.count(place) != 1 or len(new) > len(old):
+        raise MachineError(f"{old.decode()} can't be replaced by {new.decode()} in the program")
+    extended.write(extended.data.index(place) + 1, new.ljust(len(old), b"\0"))
+
+
+def replace_texts(extended: Extended, texts: Mapping[bytes, bytes]) -> None:
+    """Replace texts, each up to its NUL, wherever the program takes them.
+
+    A text may also be the end of a longer one, which linkers don't write twice. Raises MachineError for one that
+    the program has for itself and that can't be replaced.
+    """
+    if not texts:
+        return
+    loads: dict[int, list[int]] = {}
+    for at, target in _loads(extended):
+        loads.setdefault(target, []).append(at)
+    for old, new in texts.items():
+        data = extended.data
+        added = extended.add(new + b"\0")
+        for each in re.finditer(re.escape(old) + rb"\0", data):
+            address = extended.find_address(each.start())
+            if address is None:
+                continue
+            sites = loads.get(address, [])
+            for at in sites:
+                distance = added - (extended.address(at) + _LEA_SIZE)
+                extended.write(at + _LEA_SIZE - 4, struct.pack("<i", distance))
+            kept = [found.start() for found in re.finditer(_pointer(address), data)]
+            for at in kept:
+                extended.write(at, _pointer(added, is_pattern=False))
+            is_whole = data[each.start() - 1] not in _PRINTABLE
+            if is_whole and not sites and not kept:
+                _overwrite(extended, each.start(), (old, new))
+
+
+def _pointer(address: int, *, is_pattern: bool = True) -> bytes:
+    """Return a relocation's type and the address that it puts where it is told to."""
+    record = struct.pack("<QQ", _RELATIVE, address)
+    return re.escape(record) if is_pattern else record
+
+
+def _overwrite(extended: Extended, place: int, texts: tuple[bytes, bytes]) -> None:
+    """Write a text over one that is found by other means than an instruction. Raises MachineError."""
+    old, new = texts
+    if len(new) > len(old):
+        raise MachineError(f"{old.decode()!r} of the program can't become {new.decode()!r}")
+    extended.write(place, new.ljust(len(old), b"\0"))
+
+
+def _loads(extended: Extended) -> Iterator[tuple[int, int]]:
+    """Give where in the file an instruction loads an address, and that address."""
+    data = extended.data
+    for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):
+        if not flags & _EXECUTE:
+            continue
+        for each in _LEA.finditer(data, offset, offset + size - 4):
+            (distance,) = struct.unpack_from("<i", data, each.end())
+            yield each.start(), address + each.start() + _LEA_SIZE - offset + distance
+
+
+def without_run_path(extended: Extended) -> None:
+    """Have libraries looked for where the loader is told to, and nowhere in the foreign root."""
+    for _, _, offset, _, _, size, *_ in extended.segments(PT_DYNAMIC):
+        entries = extended.data[offset : offset + size]
+        for at in range(offset, offset + size, _DYNAMIC.size):
+            tag, value = _DYNAMIC.unpack_from(entries, at - offset)
+            if tag in _RUN_PATHS:
+                extended.write(at, _DYNAMIC.pack(_NOBODYS, value))

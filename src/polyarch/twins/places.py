@@ -1,0 +1,16 @@
+"""Where the files of a set of native twins are: in the set, and for a step. See `sets`."""
+
+from __future__ import annotations
+
+__all__ = ["CACHE", "EMULATOR", "LIBRARIES", "LOADER", "MOUNTED", "MUSL_PATH", "TREE"]
+
+MOUNTED = "/dev/.pa"
+"""Where a step sees the directory of all sets."""
+TREE = "root"
+LOADER = "l/ld"
+LIBRARIES = "lib"
+CACHE = "c"
+MUSL_PATH = "etc/ld-musl-x86_64.path"
+"""musl looks for it beside the directory of its loader."""
+EMULATOR = "q"
+"""What runs the programs that are no twin's after all; it is put there before a step."""
