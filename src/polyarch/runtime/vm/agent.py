@@ -52,6 +52,25 @@ class Pump:
     entry: int
 
 
+@frozen
+class _Routine:
+    """A routine: `left` bytes from `at` on are moved, then it goes on at `back`."""
+
+    at: Word
+    left: Word
+    back: Word
+    entry: int | Label
+
+    def add_to(self, program: Program, where: Operand, size: Operand) -> None:
+        """Add to a program: move `size` bytes at `where`."""
+        after = Label()
+        program.set(self.at, where)
+        program.set(self.left, size)
+        program.set(self.back, after)
+        program.jump(self.entry)
+        program.place(after)
+
+
 class Agent:
     """The agent of a machine, and the ways to use it from programs.
 
@@ -76,11 +95,10 @@ class Agent:
         self._lost = Label()
         begin = Label()
         self._resident.jump(begin)
-        self._send = self._transfer("write")
-        receive = self._transfer("read")
+        send, receive = self._transfer("write"), self._transfer("read")
         pumps = [self._pump() for _ in range(2)]
         ready = self._resident.label()
-        self._serve(receive)
+        self._serve(send, receive)
         self._resident.place(self._lost)
         self._resident.call("exit", 1)
         self._resident.place(begin)
@@ -97,19 +115,20 @@ class Agent:
             )
             for source, _, total, entry in pumps
         )
-        send_at, send_left, send_back, send_entry = self._send
-        self._sends = (*map(self._absolute, (send_at, send_left, send_back)), send_entry)
+        self._outside = _Routine(
+            at=self._absolute(send.at),
+            left=self._absolute(send.left),
+            back=self._absolute(send.back),
+            entry=self._resident.where(send.entry) if isinstance(send.entry, Label) else send.entry,
+        )
 
     def _absolute(self, word: Word) -> Word:
         return Word(self._resident.where(word), absolute=True)
 
     # --- the resident program ---
 
-    def _transfer(self, call: str) -> tuple[Word, Word, Word, Label]:
-        """Add a routine that moves bytes through the control port until none is left.
-
-        Returns its variables (where the bytes are, how many, where to go on) and its entry.
-        """
+    def _transfer(self, call: str) -> _Routine:
+        """Add a routine that moves bytes through the control port until none is left."""
         program = self._resident
         at, left, back = program.word(), program.word(), program.word()
         entry, more, some = program.label(), Label(), Label()
@@ -121,7 +140,7 @@ class Agent:
         program.add(at, count, to=at)
         program.add(left, 0, count, to=left)
         program.jump(entry)
-        return at, left, back, entry
+        return _Routine(at=at, left=left, back=back, entry=entry)
 
     def _pump(self) -> tuple[Word, Word, Word, Label]:
         """Add a pump; return its source, its port, its count and its entry."""
@@ -177,24 +196,14 @@ class Agent:
             program.jump(again)
             program.place(done)
 
-    def _serve(self, receive: tuple[Word, Word, Word, Label]) -> None:
-        """Say that the agent is there; then take programs and run them, for ever."""
+    def _serve(self, send: _Routine, receive: _Routine) -> None:
+        """Add: say that the agent is there; then take programs and run them, for ever."""
         program = self._resident
         length = program.word()
-
-        def move(routine: tuple[Word, Word, Word, Label], where: Operand, size: Operand) -> None:
-            at, left, back, entry = routine
-            after = Label()
-            program.set(at, where)
-            program.set(left, size)
-            program.set(back, after)
-            program.jump(entry)
-            program.place(after)
-
-        move(self._send, program.data(AGENT_READY), len(AGENT_READY))
+        send.add_to(program, program.data(AGENT_READY), len(AGENT_READY))
         program.place(self._main)
-        move(receive, length.address, 8)
-        move(receive, _UPLOADED, length)
+        receive.add_to(program, length.address, 8)
+        receive.add_to(program, _UPLOADED, length)
         program.jump(_UPLOADED)
 
     # --- for programs ---
@@ -210,13 +219,7 @@ class Agent:
 
     def send(self, program: Program, where: Operand, size: Operand) -> None:
         """Add: answer with some bytes."""
-        at, left, back, entry = self._sends
-        after = Label()
-        program.set(at, where)
-        program.set(left, size)
-        program.set(back, after)
-        program.jump(self._resident.where(entry))
-        program.place(after)
+        self._outside.add_to(program, where, size)
 
     def start_pump(self, program: Program, number: int, source: Operand) -> Word:
         """Add: start a pump (0: standard output, 1: standard error); return the variable with its process."""

@@ -57,11 +57,10 @@ def open_package(path: Path, scratch: Path) -> Iterator[PackageFiles]:
             while piece := stream.read(_CHUNK):
                 plain.write(piece)
             plain.seek(0)
-            archive = tarfile.open(fileobj=plain, mode="r:")
+            archive = tarfile.TarFile(fileobj=plain)
         except (EOFError, ValueError, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError) as error:
-            raise InputError(
-                f"{path} is no package of Debian's: {error or 'it is cut short'}"
-            ) from error
+            why = str(error) or "it is cut short"
+            raise InputError(f"{path} is no package of Debian's: {why}") from error
         with archive:
             yield PackageFiles(archive)
 

@@ -207,8 +207,8 @@ class StepPrograms:
             self._agent.start_pump(program, number, reader)
             for number, (reader, _) in enumerate(outputs)
         ]
-        for each in (told[1], *(writer for _, writer in outputs)):
-            program.call("close", each)
+        for end in (told[1], *(writer for _, writer in outputs)):
+            program.call("close", end)
         answer = program.data(bytes(ANSWER_BYTES))
         words = [Word(answer.offset + 8 * number) for number in range(6)]
         program.call("read", told[0], answer, 16, result=words[2])
@@ -217,10 +217,10 @@ class StepPrograms:
         for pump in pumps:
             program.call("wait4", pump, 0, _WALL, 0)
         program.set(words[3], Word(status.offset))
-        for word, pump in zip(words[4:], self._agent.pumps, strict=True):
-            program.set(word, pump.total)
-        for each in (told[0], *(reader for reader, _ in outputs)):
-            program.call("close", each)
+        for word, each in zip(words[4:], self._agent.pumps, strict=True):
+            program.set(word, each.total)
+        for end in (told[0], *(reader for reader, _ in outputs)):
+            program.call("close", end)
         self._agent.send(program, answer, ANSWER_BYTES)
         return batch, self._agent.end(program)
 
