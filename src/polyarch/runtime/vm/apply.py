@@ -21,7 +21,7 @@ from polyarch.store.layerform import is_whiteout
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["bring_changes"]
+__all__ = ["Writer", "bring_changes"]
 
 
 def bring_changes(machine: Machine, upper: str, root: str) -> None:
@@ -31,7 +31,7 @@ def bring_changes(machine: Machine, upper: str, root: str) -> None:
     """
     changes = read_changes(machine, upper)
     with store_trouble("write to", root):
-        writer = _Writer(os.fsencode(root))
+        writer = Writer(os.fsencode(root))
         files: list[Change] = []
         names: dict[int, Change] = {}
         for each in changes[1:]:
@@ -48,7 +48,7 @@ def bring_changes(machine: Machine, upper: str, root: str) -> None:
         writer.finish(changes)
 
 
-class _Writer:
+class Writer:
     """Makes files below a root."""
 
     def __init__(self, root: bytes) -> None:

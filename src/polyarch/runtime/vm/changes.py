@@ -3,6 +3,9 @@
 The whole tree is asked for level by level, many files with one program, as each talk takes as long as a hundred
 calls. Contents come last, as they are written to their places.
 
+No flag of open is used that has another number on another architecture (O_DIRECTORY, O_NOFOLLOW): nothing of the
+step runs any more, so what has been looked at stays as it is.
+
 Source: statx(2), getdents64(2), listxattr(2).
 """
 
@@ -25,6 +28,7 @@ _STATX_BYTES = 256
 _MODIFIED = 112
 _DEVICE = 128
 _BASIC = 0x7FF
+"""What statx is asked for and has to know: all of STATX_BASIC_STATS."""
 _ENTRY = struct.Struct("<QqHB")
 _AT_ONCE = 256
 _BUFFER = 1 << 20
@@ -74,9 +78,12 @@ class _Reader:
         """Return where a path is in the machine."""
         return self.top + b"/" + path if path else self.top
 
-    def frame(self) -> bytes:
-        """Return the next answer that has its length in front; empty for a negative one."""
+    def frame(self, path: bytes) -> bytes:
+        """Return the next answer that has its length in front; a negative one is an error with `path`."""
         (length,) = _WORD.unpack(self.machine.receive(_WORD.size))
+        if length < 0:
+            why = os.strerror(-length) if length > -4096 else f"error {length}"
+            raise NoRuntime(f"the virtual machine can't read {os.fsdecode(path)}: {why}")
         if length > _MOST_FRAME:
             raise NoRuntime("the virtual machine answers what can't be")
         return self.machine.receive(length) if length > 0 else b""
@@ -101,7 +108,7 @@ class _Reader:
 
         def add(program: Program) -> None:
             buffer = program.data(bytes(65536))
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_RDONLY | os.O_CLOEXEC
             opened = program.call(
                 "openat", _AT_FDCWD, program.text(self.place(directory)), flags, 0
             )
@@ -116,7 +123,7 @@ class _Reader:
 
         self.ask(add)
         found: list[bytes] = []
-        while frame := self.frame():
+        while frame := self.frame(directory):
             found += _names(frame)
         return sorted(found)
 
@@ -165,8 +172,8 @@ class _Reader:
 
         if links:
             self.ask(add)
-        for _ in links:
-            yield self.frame()
+        for each in links:
+            yield self.frame(each.path)
 
     def _read_xattrs(self, change: Change) -> None:
         path = self.place(change.path)
@@ -185,9 +192,9 @@ class _Reader:
                 self.send_frame(program, buffer, length)
 
         self.ask(add_list)
-        names = [name for name in self.frame().split(b"\0") if name]
+        names = [name for name in self.frame(path).split(b"\0") if name]
         self.ask(add_values)
-        values = [(name, self.frame()) for name in names]
+        values = [(name, self.frame(path)) for name in names]
         change.opaque = (b"trusted.overlay.opaque", b"y") in values
         change.xattrs = tuple(
             each for each in values if not each[0].startswith(b"trusted.overlay.")
@@ -208,6 +215,9 @@ def _names(frame: bytes) -> Iterator[bytes]:
 
 
 def _fill_in(change: Change, status: bytes) -> None:
+    (known,) = struct.unpack_from("<I", status)
+    if known & _BASIC != _BASIC:
+        raise NoRuntime(f"the virtual machine can't read {os.fsdecode(change.path)}")
     fields = struct.unpack_from("<IIQIIIHxxQQ", status)
     change.links, change.uid, change.gid, change.mode = fields[3:7]
     change.inode, change.size = fields[7:9]
@@ -248,11 +258,11 @@ def read_contents(
         some = files[start : start + _AT_ONCE]
         reader.ask(lambda program, some=some: _add_contents(reader, program, some))  # type: ignore[misc]
         for each in some:
-            write(each, _pieces(reader))
+            write(each, _pieces(reader, each.path))
 
 
-def _pieces(reader: _Reader) -> Iterator[bytes]:
-    while piece := reader.frame():
+def _pieces(reader: _Reader, path: bytes) -> Iterator[bytes]:
+    while piece := reader.frame(path):
         yield piece
 
 
@@ -264,7 +274,7 @@ def _add_contents(reader: _Reader, program: Program, files: Sequence[Change]) ->
     buffer = Address(reader.machine.agent.room, absolute=True)
     program.jump(begin)
     program.place(entry)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_CLOEXEC
     opened = program.call("openat", _AT_FDCWD, path, flags, 0)
     again = program.label()
     count = program.call("read", opened, buffer, _BUFFER)
