@@ -6,9 +6,13 @@ A start takes half a minute where the CPU is emulated, too, so that a test does 
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.support.machine.processes import below, watching
 from tests.support.machine.programs import Person
 from tests.support.network.servers import RealRegistry
 from tools.debian import fetch_kernel, packages_directory
@@ -41,7 +45,7 @@ def digest(person: Person, name: str, *flags: str) -> str:
     """Build into the store; return the digest of the result."""
     settings = ("--secret", "id=word,src=word", "--no-cache", "--metadata-file", "told.json")
     output = ("-o", f"type=oci,dest={name}.tar,rewrite-timestamp=true")
-    person.run("build", *settings, *output, *flags, ".").check()
+    person.run("build", *settings, *output, *flags, ".", seconds=400).check()
     told = json.loads((person.work / "told.json").read_text())
     return str(told["containerimage.digest"])
 
@@ -61,3 +65,29 @@ def test_a_step_in_a_machine_makes_the_same_layer(
     expected = digest(root, "usual", "--emulation=strict")
 
     assert digest(root, "machine", "--emulation=vm", "--progress=plain") == expected
+
+
+def name_of(pid: int) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_machine_ends_with_the_build(
+    root: Person, registry: RealRegistry, how: signal.Signals
+) -> None:
+    # A machine that runs this never gets ready.
+    kernel = root.write("vmlinuz", "\0" * 4096)
+    root.environ["POLYARCH_VM_KERNEL"] = f"arm64={kernel}"
+    base = f"--platform=linux/arm64 {registry.host}/library/busybox"
+    root.write("Dockerfile", f"FROM {base}\nRUN id\n")
+    with root.start("build", "--no-cache", "--emulation=vm", ".") as build:
+        machines: list[int] = []
+        while not machines:
+            assert build.poll() is None
+            machines = [pid for pid in below(build.pid) if name_of(pid).startswith("qemu-system")]
+        with watching(machines) as watched:
+            build.send_signal(how)
+
+            assert watched.left_after(60) == []

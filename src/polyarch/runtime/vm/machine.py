@@ -16,6 +16,7 @@ from pathlib import Path
 
 from polyarch.errors import NoRuntime
 from polyarch.process import Child
+from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.runtime.vm.agent import AGENT_READY, Agent
 from polyarch.runtime.vm.architecture import Architecture
@@ -94,11 +95,18 @@ class Machine:
     """A machine: started by its constructor, ended by `close`. Used by one thread at a time."""
 
     def __init__(
-        self, architecture: Architecture, bootable: Bootable, size: Size, *, kvm: bool, place: Path
+        self,
+        architecture: Architecture,
+        bootable: Bootable,
+        size: Size,
+        *,
+        kvm: bool,
+        place: Path,
+        cancel: CancelToken,
     ) -> None:
         """Start it; `place` is a directory that is made, in which `share` is what the machine sees.
 
-        Raises NoRuntime.
+        Raises NoRuntime, Cancelled.
         """
         self.architecture = architecture
         self.agent = Agent(architecture)
@@ -129,12 +137,15 @@ class Machine:
         self._started.wait()
         for _, theirs in pairs:
             theirs.close()
+        forget = cancel.on_cancel(self.kill)
         try:
             self._wait_for_agent()
         except BaseException:
             self.close()
+            cancel.check()
             raise
         finally:
+            forget()
             # QEMU has it open; what is swapped goes with QEMU.
             swap.unlink()
 

@@ -13,6 +13,7 @@ import selectors
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +72,24 @@ class VirtualMachines:
         architecture = machine_architecture(platform.architecture)
         with self._lock:
             if architecture.name not in self._slots:
-                start = lambda: self._start(architecture)  # noqa: E731 one line
-                self._slots[architecture.name] = _Slot(start)
+                self._slots[architecture.name] = _Slot(partial(self._start, architecture))
             slot = self._slots[architecture.name]
         return VmRuntime(slot, architecture, narrow=platform.architecture in _NARROW)
 
-    def _start(self, architecture: Architecture) -> Machine:
+    def _start(self, architecture: Architecture, cancel: CancelToken) -> Machine:
         native = native_architecture()
         source = find_source(architecture, self._environ.get(KERNEL_VARIABLE, ""), native=native)
         bootable = make_bootable(architecture, source, self._place)
         place = self._temporary()
         place.mkdir(mode=0o700)
-        size = _size(self._environ)
+        start = partial(Machine, architecture, bootable, _size(self._environ), cancel=cancel)
         machine = None
         if has_kvm(architecture, native):
             # It may be there and get nowhere, in a machine that is a virtual one itself.
             with contextlib.suppress(NoRuntime):
-                machine = Machine(architecture, bootable, size, kvm=True, place=place / "kvm")
+                machine = start(kvm=True, place=place / "kvm")
         if machine is None:
-            machine = Machine(architecture, bootable, size, kvm=False, place=place / "tcg")
+            machine = start(kvm=False, place=place / "tcg")
         try:
             machine.do(prepare_machine(machine.agent))
         except BaseException:
@@ -101,7 +101,7 @@ class VirtualMachines:
 class _Slot:
     """A place for a machine, and the lock for its use."""
 
-    def __init__(self, start: Callable[[], Machine]) -> None:
+    def __init__(self, start: Callable[[CancelToken], Machine]) -> None:
         self._start = start
         self._lock = threading.Lock()
         self._machine: Machine | None = None
@@ -119,7 +119,7 @@ class _Slot:
             cancel.check()
             if self._machine is None or not self._machine.alive:
                 self.close()
-                self._machine = self._start()
+                self._machine = self._start(cancel)
             forget = cancel.on_cancel(self._machine.kill)
             try:
                 yield self._machine

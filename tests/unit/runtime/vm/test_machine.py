@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import NoRuntime
+from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.runtime.vm.architecture import ARCHITECTURES, Architecture, machine_architecture
 from polyarch.runtime.vm.kernel import Bootable
@@ -23,7 +24,14 @@ def started(architecture: Architecture, directory: Path, size: Size = SMALL) -> 
     for name in ("kernel", "initramfs"):
         (directory / name).write_bytes(b"nothing")
     with pytest.raises(NoRuntime) as caught:
-        Machine(architecture, bootable(directory), size, kvm=False, place=directory / "place")
+        Machine(
+            architecture,
+            bootable(directory),
+            size,
+            kvm=False,
+            place=directory / "place",
+            cancel=CancelToken(),
+        )
     return caught.value
 
 
