@@ -7,6 +7,7 @@ as the process that reports doesn't read the conftests of directories when other
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.images.baseimages import push_base
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user
 from tests.support.machine.programs import Person, person
+from tests.support.network.certificates import make_certificates
 from tests.support.network.servers import RealRegistry, real_registry
 from tools.conformance import LEFT_OUT, find_cases
 
@@ -24,6 +26,10 @@ settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("busy")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell runs what is behind an `&` without it, and programs would inherit that they can't be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -55,6 +61,14 @@ def user_with_many_ids() -> Iterator[User]:
 def user_with_one_id() -> Iterator[User]:
     with fresh_user(subordinate_ids=False) as user:
         yield user
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a CA of its own, and what it has signed."""
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    return directory
 
 
 @pytest.fixture(params=["root", "many ids", "one id"])

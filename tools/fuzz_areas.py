@@ -235,7 +235,7 @@ _FLAGS: dict[str, _Reader] = {
     "secret": lambda text: flags.secret_flag([text]),
     "ssh": lambda text: flags.ssh_flag([text]),
     "attest": lambda text: flags.attest_flag([text]),
-    "annotation": lambda text: flags.annotation_flag([text], parse_platform=parse_platform),
+    "annotation": lambda text: flags.annotation_flag([text]),
     "ulimit": lambda text: flags.ulimit_flag([text]),
     "size": flags.size_flag,
     "resource": lambda text: flags.resource_flag([text]),

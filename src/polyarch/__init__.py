@@ -49,16 +49,19 @@ if TYPE_CHECKING:
         StepEvent,
         WarningEvent,
     )
-    from polyarch.request.explanation import Cause, Explanation
+    from polyarch.request.annotation import Annotation
+    from polyarch.request.emulated import EmulatedStep
+    from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
     from polyarch.request.limits import Resources, Ulimit
     from polyarch.request.make import make_request
     from polyarch.request.options import BuildOptions
     from polyarch.request.result import BuildResult, StepTime
-    from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret
+    from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Annotation",
     "BuildOptions",
     "BuildRequest",
     "BuildResult",
@@ -66,13 +69,17 @@ __all__ = [
     "CacheEntry",
     "CancelToken",
     "Cause",
+    "CauseKind",
     "Descriptor",
     "Digest",
+    "EmulatedStep",
     "Event",
     "Explanation",
     "LogEvent",
     "Merged",
+    "Outcome",
     "Output",
+    "OutputType",
     "Platform",
     "Progress",
     "Reference",
@@ -125,25 +132,25 @@ _MODULES = {
         "StepEvent",
         "WarningEvent",
     ),
-    "request.explanation": ("Cause", "Explanation"),
+    "request.annotation": ("Annotation",),
+    "request.emulated": ("EmulatedStep",),
+    "request.explanation": ("Cause", "CauseKind", "Explanation", "Outcome"),
     "request.limits": ("Resources", "Ulimit"),
     "request.make": ("make_request",),
     "request.options": ("BuildOptions",),
     "request.result": ("BuildResult", "StepTime"),
-    "request.values": ("BuildRequest", "CacheEntry", "Output", "Secret"),
+    "request.values": ("BuildRequest", "CacheEntry", "Output", "OutputType", "Secret"),
 }
 
 
 if not TYPE_CHECKING:  # or type checkers would believe in any name
 
     def __getattr__(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 see above
-
         if name == "errors":
-            return import_module("polyarch.errors")
+            return __import__("polyarch.errors", fromlist=["errors"])
         for module, names in _MODULES.items():
             if name in names:
-                value = getattr(import_module(f"polyarch.{module}"), name)
+                value = getattr(__import__(f"polyarch.{module}", fromlist=[name]), name)
                 globals()[name] = value
                 return value
         raise AttributeError(f"module 'polyarch' has no attribute {name!r}")

@@ -6,8 +6,13 @@ with that root would: absolute ones start at the root, and `..` at the root stay
 Where the user namespace maps a single id, files can't be given other owners. The wanted owner of a
 regular file or directory is then kept in the extended attribute `user.polyarch.owner` ("uid:gid"), and
 what a device node should be in `user.polyarch.node` ("c:major:minor" or "b:...") of an empty regular
-file. Readers of layers and content digests must honour both: `get_owner` and `get_node` do. Symbolic
-links can't carry attributes; theirs are lost.
+file. Readers of layers and content digests must honour both: `get_owner` and `get_node` do.
+
+Symbolic links, FIFOs and sockets can't carry attributes of users. The one that they can carry, and that root of a
+user namespace may set, is `security.capability`, which means nothing for what isn't run: the wanted owner is
+in its 128 bits of capabilities, behind a mark of ours.
+
+Source: xattr(7), capabilities(7), linux/capability.h.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,11 +33,16 @@ __all__ = [
     "NODE_XATTR",
     "OWNER_XATTR",
     "PRIVATE_XATTR_PREFIX",
+    "as_root",
+    "follow_links",
+    "forget_owner",
     "get_node",
     "get_owner",
+    "is_record",
     "make_node",
     "open_regular",
     "read_small",
+    "record_owner",
     "resolve",
     "set_owner",
 ]
@@ -38,6 +50,11 @@ __all__ = [
 PRIVATE_XATTR_PREFIX = "user.polyarch."
 OWNER_XATTR = "user.polyarch.owner"
 NODE_XATTR = "user.polyarch.node"
+
+_CAPABILITY_XATTR = "security.capability"
+_CAPABILITY = struct.Struct("<IIIII")
+"""`struct vfs_cap_data` of revision 2: what it is, and two halves of permitted and inheritable ones."""
+_REVISION, _MARK = 0x02000000, (0x796C6F70, 0x68637261)
 
 _MAX_LINKS = 255
 _KINDS = {
@@ -61,6 +78,28 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
     """
     if "\0" in path:
         raise InputError(f"{path!r} can be no path: it holds a NUL")
+
+    def find_link(names: list[str]) -> str | None:
+        try:
+            return os.readlink("/".join((str(root), *names)))
+        except OSError:
+            return None  # no link, or nothing at all
+
+    return root.joinpath(*follow_links(path, find_link, follow_last=follow_last))
+
+
+def follow_links(
+    path: str,
+    find_link: Callable[[list[str]], str | None],
+    *,
+    most: int = _MAX_LINKS,
+    follow_last: bool = True,
+) -> list[str]:
+    """Return the names on the way to what `path` is, from a root that it can't leave, without links.
+
+    `find_link` is given the names on the way to a place, links among them no more but in the last one, and
+    returns what that is a link to, if it is one. Raises InputError for more than `most` links.
+    """
     todo = _parts(path)
     done: list[str] = []
     links = 0
@@ -69,29 +108,22 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
         if part == "..":
             del done[-1:]
             continue
-        target = _link(root, done, part) if todo or follow_last else None
+        target = find_link([*done, part]) if todo or follow_last else None
         if target is None:
             done.append(part)
             continue
         links += 1
-        if links > _MAX_LINKS:
+        if links > most:
             raise InputError(f"too many symbolic links in {path!r}")
         if target.startswith("/"):
             done.clear()
         todo.extend(_parts(target))
-    return root.joinpath(*done)
+    return done
 
 
 def _parts(path: str) -> list[str]:
     """Return the names in a path, the last one first."""
     return [part for part in reversed(path.split("/")) if part not in {"", "."}]
-
-
-def _link(root: Path, directory: list[str], name: str) -> str | None:
-    try:
-        return os.readlink("/".join((str(root), *directory, name)))
-    except OSError:
-        return None  # no link, or nothing at all
 
 
 def open_regular(path: Path | str, *, root: Path | None = None) -> int:
@@ -154,25 +186,91 @@ def set_owner(path: str | Path | int, uid: int, gid: int, *, fresh: bool = False
     except OSError as error:
         if error.errno not in _UNMAPPED:
             raise
-        _record(path, OWNER_XATTR, f"{uid}:{gid}")
+        record_owner(path, uid, gid)
         return
     if not fresh:
-        with suppress(OSError):
-            os.removexattr(path, OWNER_XATTR, follow_symlinks=isinstance(path, int))
+        forget_owner(path)
 
 
-def get_owner(path: str | Path, status: Status | None = None) -> tuple[int, int]:
+def record_owner(path: str | Path | int, uid: int, gid: int, *, opened: bool = False) -> None:
+    """Record the wanted owner of `path` (itself, if it is a link), which may be an open file. Raises OSError.
+
+    `opened` says that `path` is a link of /proc to what is open, which is followed.
+    """
+    follow = opened or isinstance(path, int)
+    # The second form is for what is neither a regular file nor a directory.
+    other = _CAPABILITY.pack(_REVISION, uid, gid, *_MARK)
+    forms = ((OWNER_XATTR, f"{uid}:{gid}".encode()), (_CAPABILITY_XATTR, other))
+    for name, value in forms:
+        try:
+            os.setxattr(path, name, value, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in _NO_XATTR:
+                raise
+        else:
+            return
+
+
+def forget_owner(path: str | Path | int, *, opened: bool = False) -> None:
+    """Have `path` belong to its real owner again, who has just been set: that took the record of a link away.
+
+    `opened` is as for `record_owner`.
+    """
+    with suppress(OSError):
+        os.removexattr(path, OWNER_XATTR, follow_symlinks=opened or isinstance(path, int))
+
+
+def as_root(status: Status) -> tuple[int, int]:
+    """Return the owner that a file without a record is meant to have.
+
+    In a namespace of the engine's the user is root. Without one, what the user owns is root's all the same.
+    """
+    uid, gid = status.st_uid, status.st_gid
+    user = os.geteuid()
+    if user == 0:
+        return uid, gid
+    return 0 if uid == user else uid, 0 if gid == os.getegid() else gid
+
+
+def is_record(name: bytes, value: bytes) -> bool:
+    """Tell whether an extended attribute is one that is kept for a file, and no attribute of its own."""
+    if name.startswith(PRIVATE_XATTR_PREFIX.encode()):
+        return True
+    return name == _CAPABILITY_XATTR.encode() and _read_capability(value) is not None
+
+
+def get_owner(
+    path: str | Path, status: Status | None = None, *, opened: bool = False
+) -> tuple[int, int]:
     """Return the wanted (uid, gid) of `path`, not following a link.
 
-    `status` is its `os.lstat`, for those who have it already.
+    `status` is its `os.lstat`, for those who have it already. With `opened` the path is a link of /proc to what is
+    open, which is followed.
     """
     status = status if status is not None else os.lstat(path)
-    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-        recorded = _recorded(path, OWNER_XATTR)
-        if recorded is not None:
-            uid, _, gid = recorded.partition(":")
-            return int(uid), int(gid)
-    return status.st_uid, status.st_gid
+    own = as_root(status)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return _recorded_without(path, opened=opened) or own
+    recorded = _recorded(path, OWNER_XATTR, opened=opened)
+    if recorded is None:
+        return own
+    uid, _, gid = recorded.partition(b":")
+    return int(uid), int(gid)
+
+
+def _recorded_without(path: str | Path, *, opened: bool) -> tuple[int, int] | None:
+    """Return the recorded owner of what carries no attributes of users, if there is one."""
+    value = _recorded(path, _CAPABILITY_XATTR, opened=opened)
+    return None if value is None else _read_capability(value)
+
+
+def _read_capability(value: bytes) -> tuple[int, int] | None:
+    """Return the owner that capabilities stand for, if they do."""
+    if len(value) < _CAPABILITY.size:
+        return None
+    # From outside of the namespace it is one of revision 3, with one field more.
+    _, uid, gid, *mark = _CAPABILITY.unpack_from(value)
+    return (uid, gid) if tuple(mark) == _MARK else None
 
 
 def make_node(path: str | Path, mode: int, device: int) -> None:
@@ -195,24 +293,24 @@ def get_node(path: str | Path, status: Status) -> tuple[int, int]:
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         recorded = _recorded(path, NODE_XATTR)
         if recorded is not None:
-            kind, major, minor = recorded.split(":")
-            file_type = stat.S_IFCHR if kind == "c" else stat.S_IFBLK
+            kind, major, minor = recorded.split(b":")
+            file_type = stat.S_IFCHR if kind == b"c" else stat.S_IFBLK
             device = os.makedev(int(major), int(minor))
             return file_type | stat.S_IMODE(status.st_mode), device
     return status.st_mode, status.st_rdev
 
 
-def _record(path: str | Path | int, name: str, value: str) -> None:
+def _record(path: str | Path, name: str, value: str) -> None:
     try:
-        os.setxattr(path, name, value.encode(), follow_symlinks=isinstance(path, int))
+        os.setxattr(path, name, value.encode(), follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_XATTR:
             raise
 
 
-def _recorded(path: str | Path, name: str) -> str | None:
+def _recorded(path: str | Path, name: str, *, opened: bool = False) -> bytes | None:
     try:
-        return os.getxattr(path, name, follow_symlinks=False).decode()
+        return os.getxattr(path, name, follow_symlinks=opened)
     except OSError as error:
         if error.errno not in _NO_XATTR:
             raise

@@ -20,6 +20,7 @@ __all__ = [
     "config_directory",
     "docker_config_directory",
     "is_device",
+    "read_toml",
     "replacing",
     "stands_in_for_buildx",
     "state_directory",
@@ -102,3 +103,11 @@ def builders_directory(environ: Mapping[str, str] = os.environ) -> Path:
 def stands_in_for_buildx(environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether docker calls us as its plugin buildx, whose settings are ours then."""
     return environ.get(PLUGIN_VARIABLE) == "buildx"
+
+
+def read_toml(text: str) -> dict[str, object]:
+    """Return what a file of settings holds. Raises ValueError."""
+    # Most users have none: 3 ms.
+    import tomllib  # noqa: PLC0415
+
+    return tomllib.loads(text)

@@ -2,7 +2,9 @@
 
 The words and the rules are those of containerd, which docker and BuildKit share: `parse` keeps what was
 written (`linux/arm64/v8`), `normalize` gives the one spelling that platforms are compared in
-(`linux/arm64`), `select` orders what an index offers by how well it serves what is wanted.
+(`linux/arm64`). That happens where a platform comes in: texts by `read` and `parse_list`, values of programs
+when a request is made and when a build begins, those of images' documents, which are kept as they are
+written, where they are compared or shown. `select` orders what an index offers by how well it serves what is wanted.
 
 Nothing here defaults to this machine except what is asked to: `parse` completes a lone word ("arm64",
 "windows") from `host()`, and `parse_list` knows the word "local".
@@ -30,6 +32,7 @@ __all__ = [
     "parse",
     "parse_list",
     "rank",
+    "read",
     "select",
 ]
 
@@ -144,13 +147,21 @@ def _complete(platform: Platform, word: str) -> Platform:
     return replace(platform, os=here.os, architecture=name, variant=variant)
 
 
+def read(text: str) -> Platform:
+    """Read a platform and normalise it: how every text comes in that isn't shown as it was written.
+
+    Raises InvalidPlatform.
+    """
+    return normalize(parse(text))
+
+
 def parse_list(values: Iterable[str], *, keep_doubles: bool = False) -> tuple[Platform, ...]:
     """Read the values of `--platform` flags: comma lists, "local"; normalised, doubles dropped.
 
     `keep_doubles` leaves them in. Raises InvalidPlatform.
     """
     words = [word for value in values for word in value.split(",")]
-    found = [host() if word.lower() == "local" else normalize(parse(word)) for word in words]
+    found = [host() if word.lower() == "local" else read(word) for word in words]
     return tuple(found if keep_doubles else {format_all(each): each for each in found}.values())
 
 
@@ -251,7 +262,10 @@ def column(chosen: Iterable[Platform], native: Iterable[Platform]) -> tuple[str,
 
 def only(wanted: Platform) -> tuple[Platform, ...]:
     """Return the platforms whose programs a machine of `wanted` runs natively, best first."""
-    wanted = normalize(wanted)
+    return _only(normalize(wanted))
+
+
+def _only(wanted: Platform) -> tuple[Platform, ...]:
     return tuple(
         replace(wanted, architecture=architecture, variant=variant)
         for architecture, variant in _runs(wanted.architecture, wanted.variant)
@@ -298,7 +312,7 @@ def rank(wanted: Platform, candidate: Platform, *, strict: bool = False) -> tupl
     `strict` accepts only the very platform. Among equals, the one with more features is better.
     """
     wanted, candidate = normalize(wanted), normalize(candidate)
-    accepted = (wanted,) if strict else only(wanted)
+    accepted = (wanted,) if strict else _only(wanted)
     for position, platform in enumerate(accepted):
         if _matches(platform, candidate):
             return position, -len(candidate.os_features)

@@ -11,6 +11,7 @@ Source: the manual pages of section 2, and linux/{mount,prctl,capability,seccomp
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -20,6 +21,7 @@ __all__ = [
     "AT_EMPTY_PATH",
     "AT_FDCWD",
     "AT_RECURSIVE",
+    "AT_SYMLINK_NOFOLLOW",
     "BPF_CGROUP_DEVICE",
     "BPF_PROG_TYPE_CGROUP_DEVICE",
     "CLONE_NEWCGROUP",
@@ -87,6 +89,7 @@ __all__ = [
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_RECURSIVE = 0x8000
 
 CLONE_NEWNS = 0x00020000
@@ -130,6 +133,8 @@ _BPF_PROG_ATTACH = 8
 _CLONE_PIDFD = 0x00001000
 _CLONE_INTO_CGROUP = 1 << 33
 
+# libc has no functions for these (glibc 2.36 has the first of them), and all architectures number them alike:
+# they came after Linux 5.1.
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
@@ -156,12 +161,15 @@ _PR_CAP_AMBIENT_RAISE = 2
 _SECCOMP_MODE_FILTER = 2
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_NEW_LISTENER = 1 << 3
+_SECCOMP_WAIT_KILLABLE = 1 << 5
 _CAPABILITY_VERSION_3 = 0x20080522
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """The inode of the user namespace that exists from the start (PROC_USER_INIT_INO of Linux)."""
 
 Path = str | bytes | os.PathLike[str]
 
+# The one gives up the interpreter's lock for each call, as calls may wait; the other holds it, which forking needs:
+# a child that is made while another thread has it would never get it.
 _libc = ctypes.CDLL(None, use_errno=True)
 _locked = ctypes.PyDLL(None, use_errno=True)
 _LONG, _TEXT, _POINTER = ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
@@ -296,6 +304,7 @@ def pivot_root(new_root: Path, put_old: Path) -> None:
 def sethostname(name: str) -> None:
     """Set the host name of the caller's UTS namespace."""
     encoded = name.encode()
+    # ctypes passes a whole number as a C int, and the upper half of the register would be anything.
     _check(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))))
 
 
@@ -306,6 +315,7 @@ def syncfs(fd: int) -> None:
 
 def prctl(option: int, *arguments: int) -> int:
     """Call prctl with up to four whole numbers, the missing ones being 0."""
+    # What isn't used must be 0: the kernel refuses some options otherwise.
     padded = (*arguments, 0, 0, 0, 0)[:4]
     return _check(_libc.prctl(option, *(ctypes.c_ulong(number) for number in padded)))
 
@@ -335,6 +345,7 @@ def capget() -> tuple[int, int, int]:
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
     _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)))
+    # Version 3 has 64 bits in two structures, of which the first has the lower halves.
     low, high = data
     return (
         low.effective | high.effective << 32,
@@ -365,6 +376,7 @@ def seccomp_filter(program: bytes) -> None:
 
 def bpf_load(number: int, kind: int, program: bytes) -> int:
     """Load a BPF program (instructions of 8 bytes each); returns its descriptor. `number` is bpf's own."""
+    # The kernel is given addresses as numbers, so both have to stay referred to until it has read them.
     text, licence = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"GPL")
     load = _ProgramToLoad(
         kind, len(program) // 8, ctypes.addressof(text), ctypes.addressof(licence)
@@ -402,20 +414,34 @@ def clone(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
     arguments = _CloneArguments()
     arguments.flags = flags | _CLONE_PIDFD | (0 if cgroup is None else _CLONE_INTO_CGROUP)
     arguments.pidfd = ctypes.addressof(process)
+    # Without it nobody hears of the child's end but by its descriptor, and waitpid ignores it.
     arguments.exit_signal = signal.SIGCHLD
+    # Read with CLONE_INTO_CGROUP only.
     arguments.cgroup = cgroup or 0
     size = ctypes.sizeof(arguments)
-    pid = _check(_call_clone3(_SYS_CLONE3, ctypes.byref(arguments), size))
+    try:
+        pid = _check(_call_clone3(_SYS_CLONE3, ctypes.byref(arguments), size))
+    except OSError as error:
+        if error.errno != errno.ENOSYS or flags or cgroup is not None:
+            raise
+        # Docker's filter wants older calls, whose arguments it can look at.
+        pid = fork_bare()
+        return pid, os.pidfd_open(pid) if pid else -1
     return pid, process.value
 
 
 def seccomp_listener(number: int, program: bytes) -> int:
     """Load a filter as `seccomp_filter` does; return the descriptor that calls are handed to.
 
-    `number` is seccomp's own.
+    A call that was taken up isn't broken off by signals (Linux 5.19). `number` is seccomp's own.
     """
     pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
-    return _check(_call_seccomp(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER, pointer))
+    flags = _SECCOMP_NEW_LISTENER | _SECCOMP_WAIT_KILLABLE
+    found = _call_seccomp(number, _SECCOMP_SET_MODE_FILTER, flags, pointer)
+    # Before Linux 5.19 there is no such flag, and the whole call is refused.
+    if found < 0:
+        found = _call_seccomp(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER, pointer)
+    return _check(found)
 
 
 def setfsuid(uid: int) -> None:
@@ -460,6 +486,7 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 
 def move_mount(from_fd: int, target: Path, to_fd: int = AT_FDCWD) -> None:
     """Attach the mount of `from_fd` to `target`, relative to `to_fd`, which it is if empty."""
+    # An empty name stands for the descriptor itself, which the kernel only believes if it is told so.
     name = os.fsencode(target)
     flags = _MOVE_MOUNT_F_EMPTY_PATH | (0 if name else _MOVE_MOUNT_T_EMPTY_PATH)
     _check(_call_move_mount(_SYS_MOVE_MOUNT, from_fd, b"", to_fd, name, flags), target)
@@ -481,6 +508,7 @@ def mount_setattr(
     propagation: int = 0,
 ) -> None:
     """Change the attributes of the mount at `path`, or with AT_RECURSIVE of all below it, too."""
+    # The size tells the kernel which version of the structure this is: it takes older ones for good.
     name, attr = os.fsencode(path), _MOUNT_ATTR.pack(attr_set, attr_clr, propagation, 0)
     _check(
         _call_mount_setattr(_SYS_MOUNT_SETATTR, dir_fd, name, flags, attr, _MOUNT_ATTR.size), path

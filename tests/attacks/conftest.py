@@ -13,7 +13,7 @@ import pytest
 from polyarch.syscalls import capget
 from tests.support.machine.engines import ROOT, User
 from tests.support.machine.stepping import RUNTIMES, Stepper
-from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.certificates import server_side
 from tests.support.network.web import WebServer, web_server
 
 _CAP_SYS_RESOURCE = 24
@@ -50,13 +50,6 @@ def stepper(
 
 
 # --- servers ---
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("certificates")
-    make_certificates(directory)
-    return directory
 
 
 @pytest.fixture

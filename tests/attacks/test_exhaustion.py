@@ -31,6 +31,7 @@ from polyarch.graph.location import SourceText
 from polyarch.layer.apply import apply, extract
 from polyarch.layer.changes import write_layer
 from polyarch.layer.compress import Compression, compress, decompressed
+from polyarch.layer.hashing import HashingSink
 from polyarch.layer.tar import DIRECTORY, Entry, TarWriter, header
 from polyarch.layer.tarread import Limits, TarReader
 from polyarch.progress import CancelToken, cancellable
@@ -330,7 +331,11 @@ def test_packing_ends_when_it_is_told(
 ) -> None:
     (tmp_path / "nothing").touch()
     os.truncate(tmp_path / "nothing", 1 << 40)
-    with open(os.devnull, "wb") as sink, pytest.raises(Cancelled):
+    with (
+        open(os.devnull, "wb") as nothing,
+        HashingSink(nothing) as sink,
+        pytest.raises(Cancelled),
+    ):
         compress(lambda tar: write_layer(tmp_path, [], tar), sink, kind)
 
 

@@ -88,11 +88,7 @@ def test_a_step_and_a_program_get_the_id(
     asked = "RUN id -u >>/tmp/ids; id -g >>/tmp/ids; id -G >>/tmp/ids; echo $HOME >>/tmp/ids"
     lines = (f"FROM {base}", "COPY passwd group /etc/", "USER 1234:1234", asked)
     who.write("Dockerfile", "\n".join(lines))
-    ids = who.run("build", "--platform", platform, "-o", "out", ".")
-    if who.user.name.endswith("one"):
-        assert ids.status == 1  # there is but one id
-        return
-    ids.check()
+    who.run("build", "--platform", platform, "-o", "out", ".").check()
     assert (who.work / "out/tmp/ids").read_text() == "1234\n1234\n1234\n/\n"
 
 

@@ -190,6 +190,7 @@ def _run(item: Run, escape: str) -> dict[str, Json]:
 def _mount(mount: Mount) -> dict[str, Json]:
     fields: dict[str, Json] = asdict(mount)
     fields["from"] = fields.pop("from_name")
+    fields["sharing"] = mount.sharing or ""
     return fields
 
 

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from polyarch.cli.building import values as flags
 from polyarch.golang import units
 from polyarch.golang.csv import csv_fields
-from polyarch.images.annotation import Annotation
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import parse as parse_platform
 
 output_flag = flags.output_flag
 cache_flag = flags.cache_flag
@@ -52,10 +50,19 @@ __all__ = [
 ]
 
 
-def annotation_flag(values: list[str]) -> list[Annotation]:
-    """`--annotation`, sorted as the table has it."""
-    found = flags.annotation_flag(values, parse_platform=parse_platform)
-    return sorted(found, key=lambda a: json.dumps([a.key, a.type, a.platform, a.value]))
+def annotation_flag(values: list[str]) -> list[dict[str, str | None]]:
+    """`--annotation`, in the words of the table and sorted as it is."""
+    found: list[dict[str, str | None]] = [
+        {
+            "type": each.level,
+            "platform": None if each.platform is None else str(each.platform),
+            "key": each.key,
+            "value": each.value,
+        }
+        for each in flags.annotation_flag(values)
+    ]
+    order = ("key", "type", "platform", "value")
+    return sorted(found, key=lambda each: json.dumps([each[name] for name in order]))
 
 
 def build_context_flag(values: list[str]) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -354,6 +355,22 @@ def test_an_interrupt_cancels_and_cleans_up(
 ) -> None:
     with watching(below(program.pid)) as watched:
         program.send_signal(signal.SIGINT)
+        _, complaint = program.communicate(timeout=PATIENCE)
+
+        assert watched.left_after(0.1) == []
+    assert program.returncode == -signal.SIGINT
+    assert complaint.decode().endswith("KeyboardInterrupt\n")
+    assert mounts_of(tmp_path) == []
+
+
+def test_an_interrupt_that_another_thread_gets_is_heeded(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    # The kernel interrupts nothing that the main thread does, as if it had come just before that waits.
+    threads = [int(task.name) for task in Path(f"/proc/{program.pid}/task").iterdir()]
+    other = next(thread for thread in threads if thread != program.pid)
+    with watching(below(program.pid)) as watched:
+        assert ctypes.CDLL(None).tgkill(program.pid, other, signal.SIGINT) == 0
         _, complaint = program.communicate(timeout=PATIENCE)
 
         assert watched.left_after(0.1) == []

@@ -455,25 +455,13 @@ def test_a_link_out_of_the_context_is_followed_inside_of_it(root: Person) -> Non
     assert f'{SOLVE}"/link/x": not found\n' in ended.complaint()
 
 
-def test_a_file_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "mode"), [("private", 0o600), ("private/file", 0o700)])
+def test_what_cannot_be_read(
+    user_with_many_ids: User, tmp_path: Path, path: str, mode: int
+) -> None:
     who = person(user_with_many_ids, tmp_path / "home")
-    os.chown(who.write("private", "1", 0o600), 0, 0)
-    who.write("Dockerfile", "FROM scratch\nCOPY . /\n")
-
-    ended = who.run("build", ".")
-
-    assert ended.status == 1
-    assert ended.complaint() == (
-        excerpt(2, "FROM scratch", "COPY . /", "")
-        + f"{SOLVE}can't read {who.work}/private of the build context: Permission denied\n"
-        "hint: fix its permissions, or leave it out by .dockerignore\n"
-    )
-
-
-def test_a_directory_that_cannot_be_read(user_with_many_ids: User, tmp_path: Path) -> None:
-    who = person(user_with_many_ids, tmp_path / "home")
-    who.write("private/file", "1")
-    (who.work / "private").chmod(0o700)
+    who.write(path, "1")
+    (who.work / "private").chmod(mode)
     os.chown(who.work / "private", 0, 0)
     who.write("Dockerfile", "FROM scratch\nCOPY . /\n")
 

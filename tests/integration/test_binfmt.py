@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_install_runs_what_did_not_run(tmp_path: Path) -> None:
     environ = {"POLYARCH_ROOT": str(tmp_path)}
 
     def work() -> None:
-        fresh = call("binfmt", environ=environ)
+        fresh = call("binfmt", "--json", environ=environ)
         done = call("binfmt", "install", "arm64,linux/s390x", "riscv64", environ=environ)
         again = call("binfmt", "install", "arm64", environ=environ)
 
@@ -157,12 +158,63 @@ def test_no_emulator_and_no_directory(tmp_path: Path) -> None:
 def test_an_ordinary_user_is_told_and_may_look(user_with_one_id: User, tmp_path: Path) -> None:
     who: Person = person(user_with_one_id, tmp_path / "home")
     refused = who.run("binfmt", "install", "arm64")
-    looked = who.run("binfmt", "status")
+    looked = who.run("binfmt", "status", "--json")
 
     assert refused.status == 1
     assert "hint: this needs root: run it with sudo" in refused.err
     assert looked.status == 0
     assert "linux/amd64" in json.loads(looked.out)["supported"]
+
+
+def test_what_would_be_used_and_why(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path / "root"), "PATH": str(tmp_path)}
+    dynamic = tmp_path / "qemu-s390x"
+    shutil.copy("/bin/true", dynamic)
+
+    def work() -> None:
+        for directory in ("/usr/libexec/qemu-binfmt", "/usr/lib/binfmt.d"):
+            if os.path.isdir(directory):
+                syscalls.mount("tmpfs", directory, "tmpfs")
+        shutil.copy("/usr/bin/qemu-aarch64-static", tmp_path / "qemu-aarch64")
+        listed = call("binfmt", environ=environ)
+        printed = call("binfmt", "status", "--json", environ=environ)
+        off = call("binfmt", environ={**environ, "POLYARCH_QEMU_IMAGE": "none"})
+
+        found = {each["platform"]: each for each in json.loads(printed.out)["platforms"]}
+        ways = {each: found[f"linux/{each}"]["how"] for each in ("amd64", "arm64", "s390x")}
+        assert ways == {"amd64": "native", "arm64": "emulator", "s390x": "image"}
+        assert found["linux/arm64"]["why"].startswith("found by $PATH")
+        assert found["linux/arm64"]["program"] == str(tmp_path / "qemu-aarch64")
+        assert found["linux/amd64"]["startMilliseconds"] > 0
+        assert found["linux/arm64"]["startMilliseconds"] > 0
+        assert found["linux/s390x"]["image"] == "docker.io/tonistiigi/binfmt:latest"
+        assert f"{dynamic} is dynamically linked" in found["linux/s390x"]["why"]
+        assert listed.out.startswith("PLATFORM")
+        assert f"emulated   {found['linux/arm64']['startMilliseconds']}"[:10] in listed.out
+        assert "POLYARCH_QEMU_IMAGE=none" in off.out
+
+    in_own_machine(work)
+
+
+def test_a_handler_of_the_machine_is_named(tmp_path: Path) -> None:
+    environ = {"POLYARCH_ROOT": str(tmp_path / "root")}
+
+    def work() -> None:
+        call("binfmt", "install", "arm64", environ=environ)
+        for directory in ("/usr/libexec/qemu-binfmt", "/usr/lib/binfmt.d", "/usr/bin"):
+            if os.path.isdir(directory):
+                syscalls.mount("tmpfs", directory, "tmpfs")
+        listed = call("binfmt", "--json", environ={**environ, "PATH": "/nowhere"})
+
+        platforms = json.loads(listed.out)["platforms"]
+        (way,) = [each for each in platforms if each["platform"] == "linux/arm64"]
+        assert (way["how"], way["why"]) == (
+            "handler",
+            "registered for the whole machine as qemu-aarch64",
+        )
+        assert way["startMilliseconds"] > 0
+
+    in_own_machine(work)
 
 
 def test_versions(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.network.github import TOKEN, github
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -203,3 +204,38 @@ def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: Real
     assert (
         who.run("run", "--rm", "again", "cat", "/second", "/third").check().out == "first\nsmall\n"
     )
+
+
+@pytest.mark.parametrize("version", ["url", "url_v2"])
+def test_the_cache_service_of_github(root: Person, registry: RealRegistry, version: str) -> None:
+    write(root, registry)
+    with github() as service:
+        place = f"type=gha,{version}={service.address},token={TOKEN},scope=main"
+        first, shown = build(root, "--cache-to", f"{place},mode=max")
+        assert "exporting cache to GitHub Actions Cache" in shown
+        kept = len(service.entries)
+        build(root, "--cache-to", f"{place},mode=max")
+        forget(root)
+
+        again, more = build(root, "--cache-from", place, "-t", "again")
+
+        assert (ran(more), again) == ([], first)
+        shown_file = root.run("run", "--rm", "again", "cat", "/third").check().out
+        assert shown_file == "small\n"
+    # What is there isn't sent again: only the cache's name is new.
+    assert len(service.entries) == kept + 1
+    told = [authorization for _, path, authorization in service.log if "/storage/" in path]
+    assert set(told) == {""}
+    assert TOKEN not in shown + more
+
+
+def test_a_cache_service_that_fails_costs_a_line(root: Person, registry: RealRegistry) -> None:
+    write(root, registry)
+    with github() as service:
+        service.fails = True
+        place = f"type=gha,url_v2={service.address},token={TOKEN}"
+        _, shown = build(root, "--cache-from", place, "--cache-to", place)
+
+    assert len(ran(shown)) == STEPS
+    assert shown.count("ERROR: ") == 2, shown
+    assert TOKEN not in shown

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS
+from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS, shown_digests
 from tests.support.machine.programs import Ended, Person
 from tests.support.network.servers import RealRegistry
 
@@ -81,16 +81,9 @@ def test_the_walk_through(docker: Docker, registry: RealRegistry) -> None:
     archive = "type=docker,dest=../image.tar"
     docker("buildx", "build", "--platform=linux/arm64", "-o", archive, ".").check()
 
-    digests = dict(
-        zip(
-            re.findall(r"Platform: +(\S+)", shown),
-            re.findall(r"Name: +\S+@(sha256:\S+)", shown),
-            strict=True,
-        )
-    )
     greetings = {
         platform: docker("buildx", "run", "--rm", f"{name}@{digest}").check().out
-        for platform, digest in digests.items()
+        for platform, digest in shown_digests(shown).items()
     }
     assert greetings == GREETINGS
     with tarfile.open(docker.who.home / "image.tar") as packed:

@@ -206,3 +206,11 @@ class Screen:
 
     def end(self) -> int:
         return self._child.wait(_PATIENCE)
+
+
+def test_an_image_of_which_no_layer_has_been_read(who: Person, registry: RealRegistry) -> None:
+    """Its own name is at no registry: its layers are fetched from where its base came from."""
+    who.write("Dockerfile", f"FROM {registry.host}/library/busybox\nENV A=1\n")
+    who.run("build", "--platform=linux/amd64", "-t", "lazy", ".").check()
+
+    assert who.run("run", "--rm", "lazy", "sh", "-c", "echo $A").check().out == "1\n"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS
+from tests.support.images.greetings import DOCKERFILE, GREETINGS, PLATFORMS, shown_digests
 from tests.support.machine.programs import Person
 from tests.support.network.servers import RealRegistry
 
@@ -25,16 +25,9 @@ def test_each_platform_greets_by_its_digest(who: Person, registry: RealRegistry)
     who.run("build", "-t", name, f"--platform={PLATFORMS}", ".", "--push").check()
     shown = who.run("imagetools", "inspect", name).check().out
 
-    digests = dict(
-        zip(
-            re.findall(r"Platform: +(\S+)", shown),
-            re.findall(r"Name: +\S+@(sha256:\S+)", shown),
-            strict=True,
-        )
-    )
     greetings = {
         platform: who.run("run", "--rm", f"{name}@{digest}").check().out
-        for platform, digest in digests.items()
+        for platform, digest in shown_digests(shown).items()
     }
     assert greetings == GREETINGS
 

@@ -1,5 +1,6 @@
 import os
 import stat
+import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -115,16 +116,31 @@ def test_resolve_without_the_last_link_resolves_its_directory(
 
 def test_an_owner_that_is_not_mapped_is_recorded(tmp_path: Path) -> None:
     plant(tmp_path, {"f": "text", "d": None, "link": "-> f"})
+    names = ("f", "d", "link", "fifo", "socket")
 
     def check() -> None:
-        for name in ("f", "d", "link"):
+        os.mkfifo(tmp_path / "fifo")
+        os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o644)
+        for name in names:
             set_owner(tmp_path / name, 1000, 1001)
-        assert get_owner(tmp_path / "f") == (1000, 1001)
-        assert get_owner(tmp_path / "d") == (1000, 1001)
-        assert get_owner(tmp_path / "link") == (0, 0), "links can't carry attributes"
+        assert {get_owner(tmp_path / name) for name in names} == {(1000, 1001)}
         set_owner(tmp_path / "f", 0, 0)
-        assert get_owner(tmp_path / "f") == (0, 0)
+        set_owner(tmp_path / "link", 0, 0)
+        assert get_owner(tmp_path / "f") == get_owner(tmp_path / "link") == (0, 0)
         assert os.listxattr(tmp_path / "f") == []
+
+    in_user_namespace(check)
+    assert get_owner(tmp_path / "fifo") == (1000, 1001), "it is to be read from outside, too"
+
+
+def test_capabilities_of_a_program_are_no_owner(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("x")
+
+    def check() -> None:
+        value = struct.pack("<IIIII", 0x02000000, 1, 2, 3, 4)
+        os.setxattr(link, "security.capability", value, follow_symlinks=False)
+        assert get_owner(link) == (0, 0)
 
     in_user_namespace(check)
 

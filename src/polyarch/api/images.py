@@ -22,7 +22,6 @@ from polyarch.api.watching import Progress, in_thread, shown
 from polyarch.errors import InputError
 from polyarch.golang.json import compact
 from polyarch.images import local
-from polyarch.images.annotation import Annotation
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.local import StoredImage
 from polyarch.images.merge import Merged
@@ -33,8 +32,9 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.paths import state_directory
 from polyarch.platforms import Platform, host, normalize
-from polyarch.platforms import parse as parse_platform
 from polyarch.progress import CancelToken, Event, Sink, ignore_events
+from polyarch.record import replace
+from polyarch.request.annotation import Annotation
 from polyarch.request.make import read_platforms, several
 from polyarch.store.store import Store
 
@@ -108,7 +108,7 @@ def merge(
     *,
     tags: Sequence[str] = (),
     platforms: Sequence[str | Platform] = (),
-    annotations: Sequence[tuple[str, str, str, str]] = (),
+    annotations: Sequence[Annotation] = (),
     prefer_index: bool = True,
     sink: Sink = ignore_events,
     progress: Progress | None = None,
@@ -118,8 +118,7 @@ def merge(
 
     `sources` are names, addresses `oci-layout://DIRECTORY[:TAG][@DIGEST]`, and digests or descriptors in the only
     place that is named. The result gets the names `tags`, with all that it needs, and signatures and attestations
-    of it; without any, nothing is written. `platforms` keeps those alone. `annotations` are type, platform ("" for all),
-    key and value. A single manifest becomes an index of one unless `prefer_index` is false. As `pull` otherwise.
+    of it; without any, nothing is written. `platforms` keeps those alone. A single manifest becomes an index of one unless `prefer_index` is false. As `pull` otherwise.
 
     Raises InputError for what can't be joined, NotFound, RegistryError, IntegrityError, StoreError, Cancelled.
     """
@@ -127,7 +126,7 @@ def merge(
     asked = Asked(
         sources=parse_sources(map(_text, _listed(sources)), names),
         names=names,
-        annotations=tuple(map(_annotation, annotations)),
+        annotations=tuple(map(_normalized, annotations)),
         platforms=read_platforms(platforms),
         prefer_index=prefer_index,
     )
@@ -181,7 +180,7 @@ async def merge_async(
     *,
     tags: Sequence[str] = (),
     platforms: Sequence[str | Platform] = (),
-    annotations: Sequence[tuple[str, str, str, str]] = (),
+    annotations: Sequence[Annotation] = (),
     prefer_index: bool = True,
     sink: Sink = ignore_events,
     progress: Progress | None = None,
@@ -230,7 +229,5 @@ def _text(source: str | Descriptor) -> str:
     return source if isinstance(source, str) else compact(source.to_json()).decode()
 
 
-def _annotation(given: tuple[str, str, str, str]) -> Annotation:
-    kind, platform, key, value = given
-    named = str(normalize(parse_platform(platform))) if platform else None
-    return Annotation(type=kind, platform=named, key=key, value=value)
+def _normalized(asked: Annotation) -> Annotation:
+    return asked if asked.platform is None else replace(asked, platform=normalize(asked.platform))

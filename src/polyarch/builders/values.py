@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.pattern import pattern
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
 __all__ = [
@@ -68,7 +68,7 @@ class SavedBuilder:
 
 @frozen
 class NodeChange:
-    """What `create` was told of a node; None or empty: nothing."""
+    """What `create` was told of a node; None or empty: nothing. Platforms are normalised."""
 
     name: str = ""
     endpoint: str | None = None
@@ -153,7 +153,7 @@ def _changed(node: BuilderNode, change: NodeChange) -> BuilderNode:
     return replace(
         node,
         endpoint=node.endpoint if change.endpoint is None else change.endpoint,
-        platforms=tuple(map(normalize, change.platforms)) or node.platforms,
+        platforms=change.platforms or node.platforms,
         driver_opts=node.driver_opts if change.driver_opts is None else change.driver_opts,
         flags=node.flags if change.flags is None else change.flags,
         files=node.files if change.files is None else change.files,

@@ -6,24 +6,22 @@ import base64
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
-from polyarch.caches.form import CONFIG, Cache, CachedLayer, write_cache
+from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, write_cache
 from polyarch.caches.gather import gather
+from polyarch.caches.places import CachePlaces
 from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.exporter.layers import CompressionChoice, LayerBlobs
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
 from polyarch.images.place import Place
-from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci import media
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Sink, Step, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -31,10 +29,14 @@ from polyarch.solver.facts import Facts
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
 
-__all__ = ["CacheExporter", "inline_cache"]
+__all__ = ["CacheExporter"]
 
 _AT_ONCE = 4
-_STEPS = {"registry": "exporting cache to registry", "local": "exporting cache to client directory"}
+_STEPS = {
+    "registry": "exporting cache to registry",
+    "local": "exporting cache to client directory",
+    "gha": "exporting cache to GitHub Actions Cache",
+}
 
 
 @frozen
@@ -47,11 +49,28 @@ class CacheExporter:
     store: Store
     snapshotter: Snapshotter
     layers: LayerBlobs
-    places: Places
+    places: CachePlaces
     targets: Sequence[LayerStack]
     imported_places: Mapping[str, Mapping[int, Sequence[str]]]
     sink: Sink
     cancel: CancelToken
+
+    def with_inline(
+        self,
+        config: ImageConfig,
+        facts: Iterable[Facts],
+        choice: CompressionChoice,
+        latest: float | None,
+    ) -> ImageConfig:
+        """Return the config of an image with a cache in it, of the layers that the image has.
+
+        `latest`, in seconds since the epoch, is the latest time that they may have.
+        """
+        wanted = _snapshots(self.targets)
+        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted, latest)
+        cache = gather(facts, finder.find, self.find_places)
+        coded = base64.b64encode(write_cache(cache)).decode("ascii")
+        return replace(config, rest={**config.rest, INLINE: coded})
 
     def run(self, entry: CacheEntry, facts: Iterable[Facts]) -> None:
         """Write one cache. What goes wrong is said in its step, and ends the build only if it was told to.
@@ -90,9 +109,11 @@ class CacheExporter:
         manifest = _manifest(entry, config, cache.blobs)
         for each in (data, manifest[1]):
             self.store.blobs.put(each, sha256(each))
-        fetcher = Fetcher(store=self.store, places=self.places, cancel=self.cancel, shown=shown)
+        fetcher = Fetcher(
+            store=self.store, places=self.places.places, cancel=self.cancel, shown=shown
+        )
         source = StorePlace(fetcher=fetcher, sources=self._sources())
-        target, tag = self._target(entry)
+        target, tag = self.places.to_write(entry)
         tasks = [
             partial(self._bring, blob, source, target, shown) for blob in (*cache.blobs, config)
         ]
@@ -119,30 +140,6 @@ class CacheExporter:
 
         target.take_blob(blob, source, on_bytes)
         shown.status(name, blob.size, blob.size, started=started, is_done=True)
-
-    def _target(self, entry: CacheEntry) -> tuple[Place, str]:
-        if entry.type == "local":
-            directory = Path(entry.attributes["dest"]).absolute()
-            place = self.places.at(f"{LAYOUT_SCHEME}{directory}")
-            return place, entry.attributes.get("tag") or "latest"
-        reference = parse_reference(entry.attributes["ref"])
-        return self.places.at(str(reference)), reference.tag or "latest"
-
-
-def inline_cache(
-    facts: Iterable[Facts],
-    exporter: CacheExporter,
-    choice: CompressionChoice,
-    latest: float | None,
-) -> str:
-    """Return the cache that goes into the config of an image: of the layers that the image has.
-
-    `latest`, in seconds since the epoch, is the latest time that they may have.
-    """
-    wanted = _snapshots(exporter.targets)
-    finder = _Layers(exporter.layers, exporter.snapshotter, choice, exporter.cancel, wanted, latest)
-    cache = gather(facts, finder.find, exporter.find_places)
-    return base64.b64encode(write_cache(cache)).decode("ascii")
 
 
 class _Layers:

@@ -26,7 +26,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields, read_document
 from polyarch.record import field, frozen
 
-__all__ = ["CONFIG", "Cache", "CachedLayer", "CachedResult", "read_cache", "write_cache"]
+__all__ = ["CONFIG", "INLINE", "Cache", "CachedLayer", "CachedResult", "read_cache", "write_cache"]
 
 CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 """The media type of the document."""
@@ -224,3 +224,7 @@ def _stack(
         found.append(layer)
         top = parents[top]
     return tuple(reversed(found))
+
+
+INLINE = "moby.buildkit.cache.v0"
+"""The key in an image's config under which the cache lies that came with it, base64."""

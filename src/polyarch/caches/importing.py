@@ -7,19 +7,16 @@ import binascii
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
-from polyarch.caches.form import CONFIG, Cache, CachedLayer, CachedResult, read_cache
+from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, CachedResult, read_cache
+from polyarch.caches.places import CachePlaces, shown
 from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
 from polyarch.images.place import Place, read_blob
-from polyarch.images.places import Places
-from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_config, is_index
-from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import Sink, step
 from polyarch.record import frozen
 from polyarch.request.values import CacheEntry
@@ -27,10 +24,8 @@ from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Record
 
-__all__ = ["INLINE", "Imported", "import_caches"]
+__all__ = ["Imported", "import_caches"]
 
-INLINE = "moby.buildkit.cache.v0"
-"""The key in an image's config under which the cache lies that came with it, base64."""
 _LIMIT = 64 << 20
 """Bytes of a cache's document: some hundred thousand steps."""
 _MOST_INDEXES = 8
@@ -45,7 +40,7 @@ class Imported:
     places: Mapping[str, Mapping[int, tuple[str, ...]]]
 
 
-def import_caches(entries: Iterable[CacheEntry], places: Places, sink: Sink) -> Imported:
+def import_caches(entries: Iterable[CacheEntry], places: CachePlaces, sink: Sink) -> Imported:
     """Read caches, each shown as a step; one that can't be read is said so there, and goes without.
 
     Of several that know the same step the first one counts. Raises Cancelled.
@@ -58,12 +53,11 @@ def import_caches(entries: Iterable[CacheEntry], places: Places, sink: Sink) -> 
     )
 
 
-def _read(entry: CacheEntry, places: Places, sink: Sink) -> list[Imported]:
+def _read(entry: CacheEntry, places: CachePlaces, sink: Sink) -> list[Imported]:
     """Return the caches of one entry, none if it can't be read."""
     try:
-        with step(sink, f"importing cache manifest from {_shown(entry)}"):
-            source, target = _address(entry)
-            place = places.at(source)
+        with step(sink, f"importing cache manifest from {shown(entry)}"):
+            source, place, target = places.to_read(entry)
             return [_imported(cache, source) for cache in _caches(place, *place.load(target))]
     except Cancelled:
         raise
@@ -81,22 +75,6 @@ def _imported(cache: Cache, source: str) -> Imported:
         if result.layers and result.places:
             places[snapshot_of_diff(result.layers[-1].diff_id)] = result.places
     return Imported(records=records, places=places)
-
-
-def _shown(entry: CacheEntry) -> str:
-    if entry.type == "local":
-        return f"local:{entry.attributes['src']}"
-    return parse_reference(entry.attributes["ref"]).canonical
-
-
-def _address(entry: CacheEntry) -> tuple[str, str]:
-    """Return the place of a cache, and the tag or digest that it has there."""
-    if entry.type == "local":
-        directory = Path(entry.attributes["src"]).absolute()
-        target = entry.attributes.get("digest") or entry.attributes.get("tag") or "latest"
-        return f"{LAYOUT_SCHEME}{directory}", target
-    reference = parse_reference(entry.attributes["ref"])
-    return str(reference), reference.digest or reference.tag or "latest"
 
 
 def _caches(place: Place, root: Descriptor, data: bytes, depth: int = 0) -> Iterator[Cache]:

@@ -34,6 +34,7 @@ from polyarch.cli.helptext import (
 from polyarch.errors import InputError, MachineError
 from polyarch.paths import PLUGIN_VARIABLE
 from polyarch.record import replace
+from polyarch.text.nearest import suggestion
 
 __all__ = ["main"]
 
@@ -217,9 +218,6 @@ def _no_command(words: Sequence[str], context: Context) -> int:
 
 def _near(words: Sequence[str]) -> str:
     """Suggest a command for the last of the words, among those that begin with the others."""
-    # Only for those who mistype.
-    from polyarch.text.nearest import suggestion  # noqa: PLC0415
-
     group = "".join(f"{word} " for word in words[:-1])
     names = [entry.name for entry in COMMANDS if entry.name.startswith(group)]
     return suggestion(words[-1], [name.removeprefix(group) for name in names])

@@ -1,22 +1,26 @@
-"""`binfmt`: emulators for the whole machine, as `tonistiigi/binfmt` shows, installs and removes them.
+"""`binfmt`: what runs the programs of each platform; and emulators for the whole machine.
 
-The group's own form takes that image's flags and, like it, ends with 0 whatever became of each name;
-`install` and `uninstall` end with 1 if a name could not be done.
+The group's own form takes the flags of the image `tonistiigi/binfmt` and, given one of those, says what
+that does and, like it, ends with 0 whatever became of each name; `install` and `uninstall` end with 1 if a name could
+not be done.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.release import RELEASE
+from polyarch.cli.frame.table import align
 from polyarch.emulation.advertised import in_order
-from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, status_json
+from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, status
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.machine import Change, install, mounted, uninstall
+from polyarch.emulation.overview import overview
 from polyarch.emulation.probe import executed
 from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError
@@ -32,6 +36,14 @@ _MOUNT = Flag(
     help="Where binfmt_misc is, or shall be mounted",
     completes="directories",
 )
+_JSON = Flag(name="json", kind=Kind.SWITCH, help="Print JSON")
+_RUNS = {
+    "native": "natively",
+    "emulator": "emulated",
+    "handler": "by a handler",
+    "image": "once fetched",
+    "none": "not",
+}
 
 
 def _facts(context: Context) -> Facts:
@@ -72,18 +84,53 @@ def _tell(context: Context, what: str, change: Change) -> bool:
     return not change.trouble
 
 
-def _show(context: Context, path: str) -> None:
+def _show(
+    context: Context, path: str, show: Callable[[Context, BinfmtMount], None] | None = None
+) -> None:
+    show = show or _print_status
     directory = BinfmtMount(path)
     if directory.mounted or os.geteuid() != 0:
-        _print_status(context, directory)
+        show(context, directory)
         return
     with mounted(path, keep=False) as directory:
-        _print_status(context, directory)
+        show(context, directory)
 
 
 def _print_status(context: Context, directory: BinfmtMount) -> None:
+    context.print(_indented(_machine(context, directory)))
+
+
+def _machine(context: Context, directory: BinfmtMount) -> dict[str, object]:
+    """Return what `tonistiigi/binfmt` says of the machine as it is."""
     supported = [format_all(platform) for platform in in_order(executed(_facts(context)))]
-    context.print(status_json(supported, directory.entries()))
+    return status(supported, directory.entries())
+
+
+def _indented(found: Mapping[str, object]) -> str:
+    return json.dumps(found, indent=2)
+
+
+# --- what builds would use ---
+
+
+def _print_ways_json(context: Context, directory: BinfmtMount) -> None:
+    ways = overview(_facts(context), context.environ, directory)
+    platforms = [way.to_json() for way in ways]
+    context.print(_indented({**_machine(context, directory), "platforms": platforms}))
+
+
+def _print_ways(context: Context, directory: BinfmtMount) -> None:
+    rows = ["PLATFORM\tRUNS\tSTART\tBY\tWHY"]
+    for way in overview(_facts(context), context.environ, directory):
+        start = "-" if way.start is None else f"{way.start * 1000:.1f} ms"
+        by = f"{way.program} {way.version}".strip() or way.image or "-"
+        rows.append(f"{way.platform}\t{_RUNS[way.how]}\t{start}\t{by}\t{way.why}")
+    context.stdout.write(align("".join(f"{row}\n" for row in rows)))
+
+
+def _ways(options: Options, context: Context) -> None:
+    show = _print_ways_json if options.is_set("json") else _print_ways
+    _show(context, options.text("mount"), show)
 
 
 # --- the group's own form ---
@@ -97,7 +144,9 @@ def _binfmt(options: Options, context: Context) -> int:
     remove, add = options.values("uninstall"), options.values("install")
     if remove or add:
         _change(context, path, remove=remove, add=add)
-    _show(context, path)
+        _show(context, path)
+    else:
+        _ways(options, context)
     return 0
 
 
@@ -139,6 +188,7 @@ BINFMT = Command(
             help="Architectures or entries to remove, comma separated",
             completes="emulators",
         ),
+        _JSON,
         _MOUNT,
         Flag(name="version", kind=Kind.SWITCH, help="Show versions"),
     ),
@@ -186,13 +236,17 @@ UNINSTALL = Command(
 
 
 def _status(options: Options, context: Context) -> int:
-    _show(context, options.text("mount"))
+    _ways(options, context)
     return 0
 
 
 STATUS = Command(
     usage="[OPTIONS]",
     run=_status,
-    example="$ polyarch binfmt status",
-    flags=(_MOUNT,),
+    example="$ polyarch binfmt status\n$ polyarch binfmt status --json",
+    description=(
+        "For each platform: what would run its programs in a build, why that, and how long it takes to start,\n"
+        "which is measured. Nothing is fetched for it."
+    ),
+    flags=(_JSON, _MOUNT),
 )

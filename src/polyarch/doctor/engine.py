@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from polyarch.doctor.check import Check, Grade
+from polyarch.doctor.place import find_place
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.private import register_private
 from polyarch.engine.programs import host_resolv_conf
@@ -20,8 +21,11 @@ from polyarch.runtime.foreign import Holder
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import open_snapshotter
 from polyarch.store.store import Store
+from polyarch.syscalls import capget
 
 __all__ = ["EngineChecks"]
+
+_CAP_SYS_CHROOT = 18
 
 
 @frozen
@@ -31,10 +35,13 @@ class EngineChecks:
     environ: Mapping[str, str]
     namespaces: EngineNamespaces
     store: Store | None
+    names: tuple[str, ...] = ()
+    """What an ordinary user is called; none for root."""
 
     def run(self) -> Iterator[Check]:
         """Look at one thing after the other."""
         yield self._namespaces()
+        yield find_place(self.namespaces, names=self.names, changes_root=_may_change_root())
         spawner = Spawner()
         try:
             yield self._private_handlers(spawner)
@@ -46,6 +53,12 @@ class EngineChecks:
         yield self._network()
 
     def _namespaces(self) -> Check:
+        if self.namespaces.refused is not None:
+            return Check(
+                name="namespaces",
+                grade=Grade.WARN,
+                text=f"builds do without: {self.namespaces.refused}",
+            )
         where = "a user namespace" if self.namespaces.rootless else "root's own rights"
         pids = "" if self.namespaces.pid_namespace else ", without a PID namespace"
         ids = self.namespaces.mapped_ids
@@ -57,6 +70,12 @@ class EngineChecks:
 
     def _private_handlers(self, spawner: Spawner) -> Check:
         title = "emulation"
+        if self.namespaces.refused is not None:
+            return Check(
+                name=title,
+                grade=Grade.WARN,
+                text="only by handlers of the whole machine, where it has any",
+            )
         try:
             if self.namespaces.rootless:
                 os.close(register_private(()))
@@ -79,12 +98,17 @@ class EngineChecks:
                 name="overlayfs",
                 grade=Grade.WARN,
                 text=f"{error}: every step copies all files",
-                fix="sudo modprobe overlay",
+                fix="" if self.namespaces.refused is not None else "sudo modprobe overlay",
             )
         return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
 
     def _runtime(self, spawner: Spawner, store: Store) -> Check:
-        host = find_host(rootless=self.namespaces.rootless, mapped_ids=self.namespaces.mapped_ids)
+        host = find_host(
+            rootless=self.namespaces.rootless,
+            mapped_ids=self.namespaces.mapped_ids,
+            refused=str(self.namespaces.refused or ""),
+            covered=not self.namespaces.pid_namespace,
+        )
         try:
             runtime = choose_runtime(
                 self.environ.get("POLYARCH_RUNTIME"),
@@ -95,9 +119,9 @@ class EngineChecks:
                 environ=self.environ,
             )
         except PolyarchError as error:
-            return Check(
-                name="runtime", grade=Grade.FAIL, text=str(error), fix="sudo apt-get install runc"
-            )
+            refused = self.namespaces.refused
+            fix = "sudo apt-get install runc" if refused is None else refused.hint
+            return Check(name="runtime", grade=Grade.FAIL, text=str(error), fix=fix)
         return Check(name="runtime", grade=Grade.OK, text=f"steps are run by {runtime.name}")
 
     def _network(self) -> Check:
@@ -114,3 +138,8 @@ class EngineChecks:
             grade=Grade.OK,
             text=f"steps share the machine's; names are asked of {', '.join(servers)}",
         )
+
+
+def _may_change_root() -> bool:
+    effective, _, _ = capget()
+    return os.geteuid() == 0 and bool(effective >> _CAP_SYS_CHROOT & 1)

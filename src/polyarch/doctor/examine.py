@@ -47,12 +47,12 @@ def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
     state: StoreState | None = None
     try:
         with Store(root, works=False) as store:
-            examined = _engine(environ, namespaces, store)
+            examined = _engine(environ, namespaces, store, names)
             state = look_at_store(store, swept, deep=deep, fix=repairs)
             examined += state.checks
     except StoreError as error:
         failed = Check(name="store", grade=Grade.FAIL, text=str(error), fix=error.hint)
-        examined = [*_engine(environ, namespaces, None), failed]
+        examined = [*_engine(environ, namespaces, None, names), failed]
     return Report(
         checks=(*checks, *examined, *architectures),
         is_sound=state.is_sound if state is not None else None,
@@ -60,8 +60,13 @@ def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
 
 
 def _engine(
-    environ: Mapping[str, str], namespaces: EngineNamespaces | None, store: Store | None
+    environ: Mapping[str, str],
+    namespaces: EngineNamespaces | None,
+    store: Store | None,
+    names: tuple[str, ...],
 ) -> list[Check]:
     if namespaces is None:
         return []
-    return list(EngineChecks(environ=environ, namespaces=namespaces, store=store).run())
+    return list(
+        EngineChecks(environ=environ, namespaces=namespaces, store=store, names=names).run()
+    )

@@ -153,7 +153,7 @@ def _architecture(architecture: str, how: str) -> Check:
 
 def unprivileged_names() -> tuple[str, ...]:
     """Return what /etc/subuid may call the caller, the name last; nothing for who needs no such ids."""
-    if not needs_user_namespace():
+    if os.geteuid() == 0 or not needs_user_namespace():
         return ()
     return subid_names(os.geteuid())
 

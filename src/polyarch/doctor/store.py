@@ -16,7 +16,7 @@ from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
-from polyarch.store.checkup import Problem, check, repair
+from polyarch.store.checkup import Problem, ProblemKind, check, repair
 from polyarch.store.results import Results
 from polyarch.store.store import Store, is_abandoned
 
@@ -91,7 +91,11 @@ def _is_of_the_dead(path: Path, root: Path) -> bool:
 def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) -> StoreState:
     """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead."""
     problems = check(store, deep=deep)
-    lost = _lost_results(store) if not any(each.kind == "database" for each in problems) else []
+    lost = (
+        _lost_results(store)
+        if not any(each.kind is ProblemKind.DATABASE for each in problems)
+        else []
+    )
     done = ""
     if fix and (problems or lost):
         with store.locks.exclusive("work", wait=False) as alone:

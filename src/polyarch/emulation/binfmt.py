@@ -12,7 +12,6 @@ tonistiigi/binfmt registers.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -28,7 +27,7 @@ __all__ = [
     "Handler",
     "get_handler",
     "parse_entry",
-    "status_json",
+    "status",
 ]
 
 BINFMT_DIRECTORY = "/proc/sys/fs/binfmt_misc"
@@ -238,7 +237,7 @@ class BinfmtMount:
         )
 
 
-def status_json(supported: Sequence[str], entries: Iterable[Entry]) -> str:
+def status(supported: Sequence[str], entries: Iterable[Entry]) -> dict[str, object]:
     """Return what `tonistiigi/binfmt` prints: platforms that run here, and enabled entries."""
     emulators = [entry.name for entry in entries if entry.enabled]
-    return json.dumps({"supported": list(supported), "emulators": emulators or None}, indent=2)
+    return {"supported": list(supported), "emulators": emulators or None}

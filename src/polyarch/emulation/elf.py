@@ -18,6 +18,10 @@ ELF_MAGIC = b"\x7fELF"
 
 _HEADERS = {32: "HHIIIIIHHHHHH", 64: "HHIQQQIHHHHHH"}
 """The header behind `e_ident`, by word size; the byte order goes in front."""
+_SEGMENTS = {32: "I8xI8x", 64: "4xQ16xQ16x"}
+"""The offset and the size in a program header, behind its type."""
+_LONGEST = 4096
+"""A path's bytes, its end included."""
 _PT_LOAD = 1
 _PT_INTERP = 3
 _BASE = 0x400000
@@ -32,8 +36,13 @@ class ElfHeader:
     type: int
     machine: int
     flags: int
-    static: bool
-    """Whether no program interpreter (dynamic loader) is named."""
+    interpreter: str = ""
+    """The program interpreter (dynamic loader) that is named, "" for none."""
+
+    @property
+    def static(self) -> bool:
+        """Whether no program interpreter is named."""
+        return not self.interpreter
 
 
 def read_elf(file: BinaryIO, name: str) -> ElfHeader:
@@ -57,18 +66,32 @@ def read_elf(file: BinaryIO, name: str) -> ElfHeader:
     # The offset is whatever 64 bits were written there: more than files can have, and seek takes.
     if entries and table + (entries - 1) * entry_size + 4 > file.seek(0, os.SEEK_END):
         raise MachineError(f"{name} is a damaged ELF file: its program headers are cut short")
-    types = []
+    interpreter = ""
     for number in range(entries):
         file.seek(table + number * entry_size)
-        types.append(struct.unpack(order + "I", file.read(4))[0])
+        if struct.unpack(order + "I", file.read(4))[0] == _PT_INTERP:
+            interpreter = _interpreter(file, struct.Struct(order + _SEGMENTS[bits]), name)
     return ElfHeader(
         bits=bits,
         little_endian=order == "<",
         type=type_,
         machine=machine,
         flags=flags,
-        static=_PT_INTERP not in types,
+        interpreter=interpreter,
     )
+
+
+def _interpreter(file: BinaryIO, layout: struct.Struct, name: str) -> str:
+    """Read the path that the segment names of which the type was read just now."""
+    data = file.read(layout.size)
+    offset, size = layout.unpack(data) if len(data) == layout.size else (0, 0)
+    path = b""
+    if 1 < size <= _LONGEST and offset + size <= file.seek(0, os.SEEK_END):
+        file.seek(offset)
+        path = file.read(size).partition(b"\0")[0]
+    if not path:
+        raise MachineError(f"{name} is a damaged ELF file: its program interpreter has no name")
+    return os.fsdecode(path)
 
 
 def read_elf_file(path: str) -> ElfHeader:

@@ -59,6 +59,22 @@ class Facts:
             self._save()
         return fact
 
+    def find(self, key: str) -> object:
+        """Return the fact called `key`, None if it isn't known."""
+        with self._lock:
+            return self._load().get(f"{os.uname().release} {key}")
+
+    def put(self, key: str, fact: str) -> None:
+        """Keep a fact that was found out elsewhere, in place of what was known; "" forgets it."""
+        whole = f"{os.uname().release} {key}"
+        with self._lock:
+            known = self._load()
+            if fact:
+                known[whole] = fact
+            else:
+                known.pop(whole, None)
+            self._save()
+
     def _load(self) -> dict[str, object]:
         if self._known is None:
             self._known = {}

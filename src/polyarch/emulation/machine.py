@@ -17,7 +17,7 @@ from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import InputError, MachineError, PolyarchError
 from polyarch.platforms import parse
 from polyarch.record import frozen
-from polyarch.syscalls import mount, umount2
+from polyarch.syscalls import MNT_DETACH, mount, umount2
 
 __all__ = ["Change", "install", "mounted", "uninstall"]
 
@@ -57,7 +57,8 @@ def mounted(path: str, *, keep: bool) -> Iterator[BinfmtMount]:
         yield directory
     finally:
         if not keep:
-            umount2(path)
+            # Another process may look at it at this moment.
+            umount2(path, MNT_DETACH)
 
 
 def _hint(path: str) -> str:

@@ -27,6 +27,7 @@ from polyarch.record import frozen
 __all__ = [
     "Runnable",
     "RunsHow",
+    "architecture_of",
     "executed",
     "machine_handler",
     "native_architecture",
@@ -113,6 +114,12 @@ def probe_program(architecture: str) -> bytes:
     return build_elf(
         bytes.fromhex(code), bits=bits, little_endian=little_endian, machine=machine, flags=flags
     )
+
+
+def architecture_of(bits: int, machine: int, *, little: bool) -> str:
+    """Return the architecture of an ELF file by its word size, machine and byte order; "" if unknown."""
+    wanted = (bits, little, machine)
+    return next((name for name, known in _PROGRAMS.items() if known[:3] == wanted), "")
 
 
 def probe_level(architecture: str) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["LateEmulatedSteps"]
+__all__ = ["LateEmulatedSteps", "mode_of"]
 
 
 class LateEmulatedSteps:
@@ -33,7 +33,7 @@ class LateEmulatedSteps:
         programs: LazyPrograms,
         images: ImageSource,
     ) -> None:
-        self._mode = _mode(request.emulation, environ)
+        self._mode = mode_of(request.emulation, environ)
         self._programs = programs
         self._images = images
         self._lock = threading.Lock()
@@ -86,28 +86,20 @@ class LateEmulatedSteps:
 
     def _make(self) -> EmulatedSteps:
         # Builds without an emulated step load none of it.
-        from polyarch.store.emulated import EmulatedRuns  # noqa: PLC0415
-        from polyarch.worker.emulated.choice import Chooser  # noqa: PLC0415
-        from polyarch.worker.emulated.sets import TwinSets  # noqa: PLC0415
-        from polyarch.worker.emulated.steps import EmulatedSteps  # noqa: PLC0415
+        from polyarch.worker.emulated.ladder import Ladder  # noqa: PLC0415
+        from polyarch.worker.emulated.opening import open_steps  # noqa: PLC0415
 
-        images = self._images
-        runs = EmulatedRuns(images.store.database)
-        chooser = Chooser(
-            sets=self._held.enter_context(TwinSets(images)),
-            runs=runs,
-            layer=images.snapshotter.layer,
-            pace=lambda: images.pace.bytes_a_second,
+        programs = self._programs.get()
+        ladder = Ladder(
+            foreign=programs.foreign,
+            facts=programs.facts,
+            environ=programs.environ,
+            sink=self._images.sink,
         )
-        return EmulatedSteps(
-            self._mode,
-            chooser=chooser,
-            runs=runs,
-            foreign=self._programs.get().foreign,
-            sink=images.sink,
-        )
+        return open_steps(self._mode, self._images, programs.foreign, ladder, self._held)
 
 
-def _mode(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+def mode_of(asked: str, environ: Mapping[str, str]) -> EmulationMode:
+    """Return the mode that a request or else the variable names. Raises InputError."""
     text = asked or environ.get(EMULATION_VARIABLE) or EmulationMode.AUTO
     return read_emulation(text, "--emulation" if asked else EMULATION_VARIABLE)

@@ -24,7 +24,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.registry.transport import Transport, open_transport
 from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
@@ -48,6 +48,8 @@ from polyarch.worker.worker import Result, Worker
 
 if TYPE_CHECKING:
     from polyarch.caches.importing import Imported
+    from polyarch.engine.emulators import FetchedEmulators
+    from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
 
 __all__ = ["Built", "Engine", "Sources", "engine_at"]
@@ -67,12 +69,16 @@ class Sources:
 
 @frozen
 class Built:
-    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did."""
+    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did.
+
+    `emulators` says by what steps were emulated, by platform.
+    """
 
     results: tuple[Result, ...]
     report: SolveReport
     explanations: tuple[Explanation, ...]
     emulated: tuple[EmulatedStep, ...] = ()
+    emulators: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen
@@ -92,6 +98,18 @@ class Engine:
         from polyarch.emulation import facts, probe  # noqa: PLC0415
 
         return probe.runs_natively(platform.architecture, facts.Facts(self.store.root))
+
+    def emulators(self, images: ImageSource, cancel: CancelToken) -> FetchedEmulators:
+        """Return what knows which platforms can be emulated, and fetches emulators that are missing."""
+        # Builds with native steps only need none.
+        from polyarch.engine.emulators import FetchedEmulators  # noqa: PLC0415
+
+        return FetchedEmulators(
+            foreign=self.programs.get().foreign,
+            images=images,
+            cancel=cancel,
+            environ=self.environ,
+        )
 
     def images(self, sink: Sink) -> ImageSource:
         """Return where images come from, showing what it does to `sink`."""
@@ -153,9 +171,15 @@ class Engine:
         """
         images = sources.images
         emulated = LateEmulatedSteps(request, self.environ, self.programs, images)
+        emulators: dict[str, str] = {}
+
+        def note_emulation(platform: Platform, emulation: Emulation) -> None:
+            emulators[str(platform)] = emulation.description
 
         def steps() -> StepRunner:
-            return self.programs.get().step_runner(images, sources.remote.secrets, emulated)
+            return self.programs.get().step_runner(
+                images, sources.remote.secrets, emulated, note_emulation
+            )
 
         worker = Worker(
             snapshotter=self.snapshotter,
@@ -183,7 +207,11 @@ class Engine:
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
             observer=explaining,
-            gate=self._gate(graph, records, emulated),
+            gate=(
+                (lambda _steps: None)  # machines need no emulators of programs
+                if emulated.in_machines
+                else self._gate(graph, records, images, cancel)
+            ),
         )
         with emulated:
             solved = solver.solve(graph, cancel)
@@ -192,14 +220,16 @@ class Engine:
             report=solved.report,
             explanations=explaining.solved(),
             emulated=emulated.checked(),
+            emulators=emulators,
         )
 
-    def _gate(self, graph: Graph, records: Records, emulated: LateEmulatedSteps) -> EmulatorGate:
+    def _gate(
+        self, graph: Graph, records: Records, images: ImageSource, cancel: CancelToken
+    ) -> EmulatorGate:
         return EmulatorGate(
             graph,
-            # A machine needs no emulator of programs.
-            is_native=(lambda _platform: True) if emulated.in_machines else self.is_native,
-            foreign=lambda: self.programs.get().foreign,
+            is_native=self.is_native,
+            foreign=lambda: self.emulators(images, cancel),
             knows=records.knows,
         )
 

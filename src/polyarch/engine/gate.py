@@ -16,10 +16,13 @@ __all__ = ["EmulatorGate", "Emulators"]
 
 
 class Emulators(Protocol):
-    """What knows which platforms can be emulated; `polyarch.runtime.foreign` implements it."""
+    """What knows which platforms can be emulated; `polyarch.engine.emulators` implements it."""
 
     def unrunnable(self, platforms: Iterable[Platform], /) -> Sequence[Platform]:
-        """Return those of `platforms` whose steps can't run here."""
+        """Return those of `platforms` whose steps can't run with what is here."""
+
+    def fetch(self, platforms: Iterable[Platform], /) -> Sequence[Platform]:
+        """Fetch what `platforms` lack; return those that can't run even so."""
 
     def no_emulator(self, platforms: Sequence[Platform], /) -> NoEmulator:
         """Return the error that names all of `platforms`, none of which can run here."""
@@ -58,9 +61,24 @@ class EmulatorGate:
             if vertex in certain or (is_first and self._has_to_run(vertex))
         }
         if needed:
-            error = self._foreign().no_emulator(list(dict.fromkeys(needed.values())))
-            error.place = next(iter(needed)).location
+            self._fetch(needed)
+
+    def _fetch(self, needed: Mapping[Vertex, Platform]) -> None:
+        """Get emulators for steps that are certain to run. Raises NoEmulator."""
+        wanted = tuple(dict.fromkeys(needed.values()))
+        foreign = self._foreign()
+        refused = foreign.fetch(wanted)
+        if refused:
+            error = foreign.no_emulator(refused)
+            error.place = next(vertex for vertex in needed if needed[vertex] in refused).location
             raise error
+        assert self._unrunnable is not None
+        left = {each for each in self._unrunnable.values() if each not in wanted}
+        # What was fetched has the emulators of other platforms, too.
+        left &= set(foreign.unrunnable(left))
+        self._unrunnable = {
+            vertex: platform for vertex, platform in self._unrunnable.items() if platform in left
+        }
 
     def _find_unrunnable(self) -> dict[Vertex, Platform]:
         foreign = dict(self._foreign_steps())

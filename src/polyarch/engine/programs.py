@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
+from polyarch.errors import InputError
 from polyarch.namespaces.userns import EngineNamespaces
+from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
-from polyarch.runtime.foreign import ForeignSteps
+from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
     from polyarch.engine.emulated import LateEmulatedSteps
 
-__all__ = ["Programs", "host_resolv_conf", "open_programs"]
+__all__ = ["HANG_VARIABLE", "Programs", "hang_seconds", "host_resolv_conf", "open_programs"]
 
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+HANG_VARIABLE = "POLYARCH_HANG_SECONDS"
+_HANG_SECONDS = "300"
 _STUB_SERVER = "127.0.0.53"
 
 
@@ -38,6 +42,7 @@ class Programs:
 
     runtime: Runtime
     foreign: ForeignSteps
+    facts: Facts
     environ: Mapping[str, str]
 
     def close(self) -> None:
@@ -51,9 +56,16 @@ class Programs:
         return find_devices(spec_directories(self.environ))
 
     def step_runner(
-        self, images: ImageSource, secrets: Secrets, emulated: LateEmulatedSteps
+        self,
+        images: ImageSource,
+        secrets: Secrets,
+        emulated: LateEmulatedSteps,
+        note_emulation: Callable[[Platform, Emulation], None],
     ) -> StepRunner:
-        """Return what runs the steps of one build, on what its images come from."""
+        """Return what runs the steps of one build, on what its images come from.
+
+        `note_emulation` is told by what they are emulated.
+        """
         store, snapshotter = images.store, images.snapshotter
         return StepRunner(
             snapshotter=snapshotter,
@@ -65,15 +77,37 @@ class Programs:
             devices=self._devices,
             resolv_conf=host_resolv_conf,
             emulated=emulated.get,
+            note_emulation=note_emulation,
+            hang_seconds=hang_seconds(self.environ),
             machines=emulated.machines if emulated.in_machines else None,
         )
+
+
+def hang_seconds(environ: Mapping[str, str]) -> float:
+    """Return for how long nothing may move in an emulated step, 0 for any time. Raises InputError."""
+    text = environ.get(HANG_VARIABLE) or _HANG_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(
+            f"{HANG_VARIABLE}={text} is no number of seconds",
+            hint="write 300, or 0 to let emulated steps stand still for any time",
+        )
+    return seconds
 
 
 def open_programs(
     store: Store, namespaces: EngineNamespaces, spawner: Spawner, environ: Mapping[str, str]
 ) -> Programs:
     """Find a runtime that works. Raises NoRuntime, InputError for an unknown POLYARCH_RUNTIME."""
-    host = find_host(rootless=namespaces.rootless, mapped_ids=namespaces.mapped_ids)
+    host = find_host(
+        rootless=namespaces.rootless,
+        mapped_ids=namespaces.mapped_ids,
+        refused=str(namespaces.refused or ""),
+        covered=not namespaces.pid_namespace,
+    )
     facts = Facts(store.root)
     foreign = ForeignSteps(
         host=host, spawner=spawner, facts=facts, outer=_outer_binfmt(namespaces), environ=environ
@@ -86,7 +120,7 @@ def open_programs(
         temporary=lambda: store.temporary("probe"),
         environ=environ,
     )
-    return Programs(runtime=runtime, foreign=foreign, environ=environ)
+    return Programs(runtime=runtime, foreign=foreign, facts=facts, environ=environ)
 
 
 def _outer_binfmt(namespaces: EngineNamespaces) -> BinfmtMount | None:

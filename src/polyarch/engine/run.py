@@ -33,8 +33,8 @@ _HOSTNAME = "polyarch"
 class ProgramRefused(InputError):
     """The program can't be started; the exit status is docker's, and that of shells."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why, hint=hint)
         if "not found" in why or "no such file" in why:
             self.exit_status = 127
         elif "permission denied" in why or "exec format error" in why:
@@ -70,7 +70,7 @@ def _pulled(
     images = engine.images(sink)
     resolver = images.resolver(cancel, pull=request.pull)
     name = parse_reference(request.reference)
-    wanted = normalize(request.platform or host())
+    wanted = request.platform or host()
     root = resolver.root(name, wanted)
     image = resolver.resolve(request.reference, wanted)
     found = wanted if is_index(root.media_type) else _platform_of(image)
@@ -119,6 +119,8 @@ def run_image(
     With a terminal all output is its first stream's. Raises NotFound, RegistryError, NoEmulator, InputError.
     """
     image, platform, stack = _pulled(engine, request, sink, cancel)
+    if not engine.is_native(platform):
+        engine.emulators(engine.images(sink), cancel).require(platform)
     with ExitStack() as resources:
         directory = engine.store.temporary("run")
         directory.mkdir()
@@ -129,9 +131,19 @@ def run_image(
         ended = engine.programs.get().runtime.run(
             step, directory=directory, on_output=on_output, cancel=cancel, talk=talk
         )
-    if ended.refused:
-        raise ProgramRefused(ended.refused)
+        if ended.refused:
+            raise ProgramRefused(ended.refused, _reason(step, platform, draft.root))
     return ended.status
+
+
+def _reason(step: Step, platform: Platform, root: Path) -> str:
+    """Return what the program's file tells of why it couldn't be started, and what to do about it."""
+    # Most programs can be.
+    from polyarch.emulation.program import Surroundings, find_trouble  # noqa: PLC0415
+
+    path = next((each[5:] for each in step.env if each.startswith("PATH=")), "")
+    where = Surroundings(root=root, platform=platform, cwd=step.cwd, path=path)
+    return str(find_trouble(step.argv[0], where) or "")
 
 
 def _step(

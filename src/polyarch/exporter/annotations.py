@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
-from polyarch.platforms import Platform, normalize
-from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import Platform
+from polyarch.platforms import read as read_platform
 from polyarch.record import frozen, replace
+from polyarch.request.annotation import Annotation
 from polyarch.request.values import Output
 
 __all__ = [
@@ -35,14 +36,14 @@ _ATTRIBUTE = pattern(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", re.DOT
 
 @frozen
 class Annotations:
-    """Annotations as level, platform (None: all), key and value; later ones win."""
+    """Annotations with a level, and normalized platforms; later ones win."""
 
-    entries: tuple[tuple[str, Platform | None, str, str], ...] = ()
+    entries: tuple[Annotation, ...] = ()
 
     @staticmethod
     def parse(attributes: Mapping[str, str]) -> Annotations:
         """Read those among an output's attributes. Raises InputError, InvalidPlatform."""
-        entries: list[tuple[str, Platform | None, str, str]] = []
+        entries: list[Annotation] = []
         for name, value in attributes.items():
             match = _ATTRIBUTE.fullmatch(name) if name.startswith("annotation") else None
             if match is None:
@@ -53,27 +54,26 @@ class Annotations:
                     f"unknown annotation type {level!r}",
                     hint="use one of " + ", ".join(sorted(_LEVELS)),
                 )
-            entries.append((level, _platform(match[2] or ""), match[3], value))
+            platform = _platform(match[2] or "")
+            entries.append(Annotation(level=level, platform=platform, key=match[3], value=value))
         return Annotations(entries=tuple(entries))
 
     def find(self, level: str, platform: Platform | None = None) -> dict[str, str]:
         """Return the annotations of one level, sorted by key: those for `platform` and those for all."""
         found = {
-            key: value
-            for each, wanted, key, value in self.entries
-            if each == level and (wanted is None or wanted == platform)
+            each.key: each.value
+            for each in self.entries
+            if each.level == level and each.platform in {None, platform}
         }
         return dict(sorted(found.items()))
 
 
-def annotated(
-    outputs: Iterable[Output], asked: Iterable[tuple[str, str, str, str]]
-) -> tuple[Output, ...]:
-    """Add annotations (level, platform, key and value; "" for manifest and all) to all outputs."""
+def annotated(outputs: Iterable[Output], asked: Iterable[Annotation]) -> tuple[Output, ...]:
+    """Add annotations to all outputs."""
     attributes = {}
-    for level, platform, key, value in asked:
-        place = f"[{platform}]" if platform else ""
-        attributes[f"annotation-{level or MANIFEST}{place}.{key}"] = value
+    for each in asked:
+        place = f"[{each.platform}]" if each.platform else ""
+        attributes[f"annotation-{each.level or MANIFEST}{place}.{each.key}"] = each.value
     return tuple(
         replace(each, attributes={**each.attributes, **attributes}) if attributes else each
         for each in outputs
@@ -81,4 +81,4 @@ def annotated(
 
 
 def _platform(text: str) -> Platform | None:
-    return normalize(parse_platform(text)) if text else None
+    return read_platform(text) if text else None

@@ -16,7 +16,7 @@ from polyarch.images.store_place import remember
 from polyarch.late import load
 from polyarch.progress import Step, cancellable, step
 from polyarch.record import frozen
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 from polyarch.store.trouble import tree_trouble
 
 __all__ = ["Exporter"]
@@ -46,7 +46,7 @@ class Exporter:
             elif export is not None:
                 for document in export.documents:
                     self.work.store.blobs.put(document.data, document.descriptor.digest)
-                if output.type in {"oci", "docker"} and not is_for_engine(output):
+                if output.type in {OutputType.OCI, OutputType.DOCKER} and not is_for_engine(output):
                     self._write(_LAYOUT, output, export, shown)
                 else:
                     self._image(output, export, shown)
@@ -59,7 +59,7 @@ class Exporter:
 
     def _image(self, output: Output, export: Export, shown: Step) -> None:
         """Keep the image in the local store under its names, and push it if that is asked for."""
-        if output.type == "docker":
+        if output.type == OutputType.DOCKER:
             self.work.ensure(export, shown)
         for number, image in enumerate(export.images):
             with shown.part(f"exporting manifest {image.manifest.descriptor.digest}"):
@@ -69,7 +69,7 @@ class Exporter:
         if len(export.images) > 1:
             with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
                 pass
-        if output.type == "registry" or is_true(output, "push"):
+        if output.type == OutputType.REGISTRY or is_true(output, "push"):
             self._write(_REGISTRY, output, export, shown)
         if is_for_engine(output):
             self._write(_ENGINE, output, export, shown)
@@ -85,6 +85,8 @@ class Exporter:
 
     def _name(self, export: Export, shown: Step) -> None:
         source = self.work.source(export, shown)
+        if export.names:
+            self.work.keep_cached(export, shown)
         for name in export.names:
             with shown.part(f"naming to {name}"):
                 source.tag(name.canonical, export.root.descriptor, export.root.data)

@@ -13,7 +13,7 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.progress import Step
 from polyarch.request.outputs import is_mirror
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 
 __all__ = ["FilesWriter"]
 
@@ -26,10 +26,10 @@ class FilesWriter(Writer):
         work = self.work
         with work.trees() as trees:
             split = is_true(output, "platform-split", default=work.is_split or len(trees) > 1)
-            name = "copying files" if output.type == "local" else "sending tarball"
+            name = "copying files" if output.type == OutputType.LOCAL else "sending tarball"
             with shown.part(name) as count:
                 epoch = epoch_of(output, work.epoch)
-                if output.type == "local":
+                if output.type == OutputType.LOCAL:
                     wanted = DirectoryOptions(
                         split=split,
                         epoch=epoch,

@@ -162,8 +162,7 @@ class LayerBlobs:
         self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
     ) -> LayerBlob:
         # Imported by builds that have something new to write.
-        from polyarch.layer.changes import write_layer  # noqa: PLC0415
-        from polyarch.layer.compress import compress  # noqa: PLC0415
+        from polyarch.layer import changes, compress  # noqa: PLC0415
 
         first = number if stack.layers[number].is_linked else 0
         below = stack.snapshots[first:number]
@@ -178,8 +177,10 @@ class LayerBlobs:
             self.store.blobs.writer() as writer,
             self.counted(part, lambda: tree_size(upper, most=_FEW)) as count,
         ):
-            made = compress(
-                lambda sink: write_layer(upper, lowers, CountingSink(sink, count), clamp=clamp),
+            made = compress.compress(
+                lambda sink: changes.write_layer(
+                    upper, lowers, CountingSink(sink, count), clamp=clamp
+                ),
                 writer,
                 choice.kind,
                 choice.level,

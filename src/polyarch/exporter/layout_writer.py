@@ -11,7 +11,7 @@ from polyarch.exporter.outputs import is_true
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.progress import Step
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 
 __all__ = ["LayoutWriter"]
 
@@ -26,7 +26,7 @@ class LayoutWriter(Writer):
             write_directory(export, self.work.source(export, shown), Path(output.destination))
             return
         self.work.ensure(export, shown)
-        blobs, for_docker = self.work.store.blobs, output.type == "docker"
+        blobs, for_docker = self.work.store.blobs, output.type == OutputType.DOCKER
         with shown.part("sending tarball", self.work.size(export)) as count:
             write_output(
                 output.destination,

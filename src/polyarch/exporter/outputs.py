@@ -10,7 +10,7 @@ from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.nearest import suggestion
 
@@ -28,9 +28,9 @@ __all__ = [
     "step_name",
 ]
 
-_KNOWN = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
-IMAGE_TYPES = frozenset({"docker", "image", "oci", "registry"})
-FILE_TYPES = frozenset({"local", "tar"})
+_KNOWN = tuple(OutputType)
+IMAGE_TYPES = frozenset({OutputType.DOCKER, OutputType.IMAGE, OutputType.OCI, OutputType.REGISTRY})
+FILE_TYPES = frozenset({OutputType.LOCAL, OutputType.TAR})
 _IMAGE_ATTRIBUTES = frozenset(
     {
         "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
@@ -57,7 +57,7 @@ Engines = Mapping[str, ImageEngine]
 
 def is_for_engine(output: Output) -> bool:
     """Tell whether an output is for docker's engine, as `--load` is."""
-    return output.type == "docker" and not output.destination
+    return output.type == OutputType.DOCKER and not output.destination
 
 
 def names_of(output: Output) -> tuple[Reference, ...]:
@@ -155,7 +155,7 @@ def _check_attributes(output: Output) -> None:
         for name in set(output.attributes) - known
         if not name.startswith("annotation")  # files have nothing to hang them on: as in buildx
     )
-    if unknown and output.type != "cacheonly":
+    if unknown and output.type != OutputType.CACHEONLY:
         raise InputError(
             f"the attribute {unknown[0]!r} of output type={output.type} can't be carried out yet",
             hint="leave it out",
@@ -173,10 +173,10 @@ def _check_attributes(output: Output) -> None:
 def _check_place(output: Output, platforms: int) -> None:
     """Raise InputError if the output can't go where it shall."""
     names = names_of(output) if output.type in IMAGE_TYPES else ()
-    is_pushed = output.type == "registry" or is_true(output, "push")
+    is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
     if is_pushed and not names:
         raise InputError("tag is needed when pushing to registry", hint="name one with -t")
-    if output.type == "docker" and output.destination and platforms > 1:
+    if output.type == OutputType.DOCKER and output.destination and platforms > 1:
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
@@ -186,8 +186,8 @@ def _check_place(output: Output, platforms: int) -> None:
 def step_name(output: Output) -> str:
     """Return the name of the step that an output is shown as."""
     if output.type in FILE_TYPES:
-        target = "client directory" if output.type == "local" else "client tarball"
-    elif output.type in {"oci", "docker"} and not is_for_engine(output):
+        target = "client directory" if output.type == OutputType.LOCAL else "client tarball"
+    elif output.type in {OutputType.OCI, OutputType.DOCKER} and not is_for_engine(output):
         target = f"{output.type} image format"
     else:
         target = "image"

@@ -10,6 +10,7 @@ from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.oci.base import is_at_registry
 from polyarch.progress import CancelToken, Sink, Step
 from polyarch.record import field, frozen
 from polyarch.request.values import Output
@@ -47,6 +48,14 @@ class Work:
         for image in export.images:
             for layer in image.layers:
                 if layer.sources:
+                    fetcher.ensure(layer.descriptor, layer.sources)
+
+    def keep_cached(self, export: Export, shown: Step) -> None:
+        """Fetch layers that lie in a cache which may not be there, or not for everybody, when the image is used."""
+        fetcher = self.source(export, shown).fetcher
+        for image in export.images:
+            for layer in image.layers:
+                if layer.created is not None and not all(map(is_at_registry, layer.sources)):
                     fetcher.ensure(layer.descriptor, layer.sources)
 
     def size(self, export: Export) -> int:

@@ -16,6 +16,7 @@ The number and meaning of a vertex's inputs follow from its op:
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from polyarch.digest import DiffID, Digest
@@ -45,6 +46,7 @@ __all__ = [
     "Op",
     "ScratchOp",
     "SecretMount",
+    "Sharing",
     "SshMount",
     "TmpfsMount",
 ]
@@ -190,13 +192,21 @@ class BindMount:
     read_only: bool = True
 
 
+class Sharing(StrEnum):
+    """What steps that have a cache mount at the same time see of one another."""
+
+    LOCKED = "locked"
+    PRIVATE = "private"
+    SHARED = "shared"
+
+
 @frozen
 class CacheMount:
     """A directory that outlives the step, by `id`. `input` is where its first content comes from, if any."""
 
     target: str
     id: str
-    sharing: str = "shared"
+    sharing: Sharing = Sharing.SHARED
     read_only: bool = False
     input: int | None = None
     source: str = "/"
@@ -300,7 +310,7 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
     if isinstance(mount, CacheMount):
         form = {"do": form["do"], "target": mount.target, "input": mount.input}
         namespace, _, name = mount.id.partition("/")
-        if namespace and name == mount.target and mount.sharing == "shared":
+        if namespace and name == mount.target and mount.sharing is Sharing.SHARED:
             # As with BuildKit, where the namespace of caches counts as long as nothing else is given.
             form["id"] = mount.id
         return form

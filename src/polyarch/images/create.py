@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from polyarch.errors import InputError
-from polyarch.images.annotation import Annotation
 from polyarch.images.merge import Merged, SourceDocument, merge
 from polyarch.images.names import Name, Source
 from polyarch.images.place import Place, read_blob
@@ -19,6 +18,7 @@ from polyarch.oci.platform import read_platform
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
+from polyarch.request.annotation import Annotation
 
 __all__ = ["Asked", "make", "publish"]
 

@@ -11,7 +11,6 @@ from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
-from polyarch.images.annotation import Annotation
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
@@ -19,6 +18,7 @@ from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
 from polyarch.oci.platform import NOWHERE
 from polyarch.platforms import Platform, normalize, rank
 from polyarch.record import field, frozen, replace
+from polyarch.request.annotation import Annotation
 
 __all__ = ["Attestation", "Merged", "SourceDocument", "merge"]
 
@@ -210,21 +210,21 @@ def _annotated(
     descriptors = list(found)
     index_notes = {}
     for note in notes:
-        if note.type == "index":
+        if note.level == "index":
             index_notes[note.key] = note.value
-        elif note.type == "manifest-descriptor":
+        elif note.level == "manifest-descriptor":
             descriptors = [_noted(each, note) for each in descriptors]
-        elif note.type == "index-descriptor":
-            raise InputError(f"{quote(note.type)} annotations are invalid while creating an image")
+        elif note.level == "index-descriptor":
+            raise InputError(f"{quote(note.level)} annotations are invalid while creating an image")
         else:
-            raise InputError(f"{quote(note.type)} annotations are not supported yet")
+            raise InputError(f"{quote(note.level)} annotations are not supported yet")
     return descriptors, index_notes
 
 
 def _noted(descriptor: Descriptor, note: Annotation) -> Descriptor:
     platform = descriptor.platform
     if note.platform is not None and (
-        platform is None or str(normalize(platform)) != note.platform
+        platform is None or str(normalize(platform)) != str(note.platform)
     ):
         return descriptor
     return replace(descriptor, annotations={**descriptor.annotations, note.key: note.value})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from polyarch.errors import NotFound
 from polyarch.images.place import Place
 from polyarch.images.registry_place import RegistryPlace
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import LAYOUT_SCHEME, is_at_registry
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
@@ -23,10 +25,14 @@ __all__ = ["Places", "open_places"]
 
 
 class Places:
-    """Finds places for one operation, which may be ended by the token of `client`."""
+    """Finds places for one operation, which may be ended by the token of `client`.
 
-    def __init__(self, client: Client) -> None:
+    `others` are neither registries nor layouts, by their names.
+    """
+
+    def __init__(self, client: Client, others: Mapping[str, Place] = MappingProxyType({})) -> None:
         self._client = client
+        self._others = others
         self._layouts: dict[str, Layout] = {}
 
     def repository(self, reference: Reference) -> RegistryPlace:
@@ -36,10 +42,17 @@ class Places:
     def at(self, source: str) -> Place:
         """Return the place that is called so: a reference in its repository, or a layout, `oci-layout://DIRECTORY`.
 
-        Raises InvalidReference.
+        Raises InvalidReference, NotFound.
         """
-        if not source.startswith(LAYOUT_SCHEME):
+        if source in self._others:
+            return self._others[source]
+        if is_at_registry(source):
             return self.repository(parse_reference(source))
+        if not source.startswith(LAYOUT_SCHEME):
+            raise NotFound(
+                f"{source} can't be reached from here",
+                hint="what came from that cache is fetched only by builds that import it",
+            )
         # Few builds have to do with layouts.
         from polyarch.images.layout import Layout  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from polyarch.errors import NotFound, PolyarchError, RemoteError
 from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Source, read_blob
 from polyarch.images.places import Places
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import is_at_registry
 from polyarch.oci.descriptor import Descriptor, check_document
 from polyarch.oci.media import is_config
 from polyarch.oci.reference import Reference
@@ -101,7 +101,7 @@ def remember(store: Store, sources: Mapping[Digest, Iterable[str]]) -> None:
     known: dict[Reference, list[Digest]] = {}
     for digest, places in sources.items():
         for place in places:
-            if not place.startswith(LAYOUT_SCHEME):
+            if is_at_registry(place):
                 known.setdefault(parse_reference(place), []).append(digest)
     for reference, digests in known.items():
         store.layers.add_sources(reference.domain, reference.path, digests)
@@ -150,7 +150,7 @@ class StorePlace:
     def origins(self, digest: Digest) -> Iterable[str]:
         """Give the repositories that are known to have a blob: those of `sources`, then the latest first."""
         for source in self._known(digest):
-            if not source.startswith(LAYOUT_SCHEME):
+            if is_at_registry(source):
                 yield parse_reference(source).repository
 
     def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:

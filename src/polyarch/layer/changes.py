@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyarch.inroot import get_node, get_owner
+from polyarch.inroot import as_root, get_node, get_owner
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -98,6 +98,9 @@ def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
 def _upper_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
     for name, status in _statuses(directory):
         source, path = f"{directory}/{name}", prefix + name
+        if not below and stat.S_ISREG(status.st_mode):
+            yield Change(path, source, status)
+            continue
         old, old_directories = look_up(below, name) if below else (None, ())
         if is_whiteout(status):
             if old is not None:
@@ -195,10 +198,8 @@ def _capability(path: str, status: os.stat_result) -> bytes | None:
         return None
 
 
-def _has_xattrs(file: str | int, status: os.stat_result) -> bool:
+def _has_xattrs(file: str | int) -> bool:
     """Return whether a file has extended attributes, given its path, or itself open."""
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return False
     try:
         return bool(os.listxattr(file, follow_symlinks=isinstance(file, int)))
     except OSError:
@@ -232,56 +233,72 @@ class _LayerWriter:
         self._writer.add(Entry(name=hidden, split=True))
 
     def _add_file(self, change: Change, source: str, status: os.stat_result) -> None:
-        key = (status.st_dev, status.st_ino)
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            first = self._first_names.get(key)
-            if first is not None:
-                self._put(change.path, source, status, first)
-                return
-            if change.linked_only:
-                self._waiting.setdefault(key, []).append(change)
-                return
-            self._first_names[key] = change.path
-        elif change.linked_only:
-            return
-        self._put(change.path, source, status, None)
-        for other in self._waiting.pop(key, ()):
-            self._put(other.path, source, status, change.path)
+            self._add_linked(change, source, status)
+        elif not change.linked_only:
+            self._put(change.path, source, status)
 
-    def _put(self, path: str, source: str, status: os.stat_result, first: str | None) -> None:
-        self._add_parents(path)
-        if stat.S_ISDIR(status.st_mode):
-            self._directories.add(path)
-        if first is not None or not (stat.S_ISREG(status.st_mode) and status.st_size):
-            self._writer.add(self._entry(path, source, status, first))
+    def _add_linked(self, change: Change, source: str, status: os.stat_result) -> None:
+        """Add a file that has other names, here or elsewhere."""
+        key = (status.st_dev, status.st_ino)
+        first = self._first_names.get(key)
+        if first is not None:
+            self._put_link(change.path, source, status, first)
             return
+        if change.linked_only:
+            self._waiting.setdefault(key, []).append(change)
+            return
+        self._first_names[key] = change.path
+        self._put(change.path, source, status)
+        for other in self._waiting.pop(key, ()):
+            self._put_link(other.path, source, status, change.path)
+
+    def _put_link(self, path: str, source: str, status: os.stat_result, first: str) -> None:
+        self._add_parents(path)
+        entry = self._entry(path, source, status)
+        self._writer.add(entry._replace(kind=HARD_LINK, size=0, link=first, major=0, minor=0))
+
+    def _put(self, path: str, source: str, status: os.stat_result) -> None:
+        self._add_parents(path)
+        mode = status.st_mode
+        if stat.S_ISREG(mode) and status.st_size:
+            self._put_content(path, source, status)
+            return
+        if stat.S_ISDIR(mode):
+            self._directories.add(path)
+        self._writer.add(self._entry(path, source, status))
+
+    def _put_content(self, path: str, source: str, status: os.stat_result) -> None:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            entry = self._entry(path, source, status, None, descriptor)
+            # Most files have no attributes, and asking for each one that isn't there costs an exception.
+            if _has_xattrs(descriptor):
+                entry = self._entry(path, source, status)
+            else:
+                uid, gid = as_root(status)
+                entry = Entry(
+                    name=path,
+                    mode=stat.S_IMODE(status.st_mode),
+                    uid=uid,
+                    gid=gid,
+                    size=status.st_size,
+                    mtime_ns=self._mtime(status),
+                )
             self._writer.add_file(entry, descriptor)
         finally:
             os.close(descriptor)
 
-    def _entry(
-        self,
-        path: str,
-        source: str,
-        status: os.stat_result,
-        first: str | None,
-        descriptor: int | None = None,
-    ) -> Entry:
-        mode, device, uid, gid = status.st_mode, status.st_rdev, status.st_uid, status.st_gid
+    def _entry(self, path: str, source: str, status: os.stat_result) -> Entry:
+        mode, device = status.st_mode, status.st_rdev
+        uid, gid = as_root(status)
         xattrs = NO_XATTRS
-        # Most files have no attributes, and asking for each one that isn't there costs an exception.
-        if _has_xattrs(source if descriptor is None else descriptor, status):
+        if _has_xattrs(source):
             mode, device = get_node(source, status)
             uid, gid = get_owner(source, status)
             capability = _capability(source, status)
             xattrs = {_CAPABILITY: capability} if capability is not None else NO_XATTRS
-        kind = HARD_LINK if first is not None else _KINDS[stat.S_IFMT(mode)]
-        mtime = status.st_mtime_ns
+        kind = _KINDS[stat.S_IFMT(mode)]
         is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
-        link = first if first is not None else os.readlink(source) if kind == SYMLINK else ""
         return Entry(
             name=path,
             kind=kind,
@@ -289,19 +306,24 @@ class _LayerWriter:
             uid=uid,
             gid=gid,
             size=status.st_size if kind == FILE else 0,
-            mtime_ns=(self._clamp(mtime) if self._clamp else mtime) // _SECOND * _SECOND,
-            link=link,
+            mtime_ns=self._mtime(status),
+            link=os.readlink(source) if kind == SYMLINK else "",
             major=os.major(device) if is_device else 0,
             minor=os.minor(device) if is_device else 0,
             xattrs=xattrs,
         )
+
+    def _mtime(self, status: os.stat_result) -> int:
+        """Return a time as it is in the archive: clamped, in whole seconds (but given in nanoseconds)."""
+        mtime = status.st_mtime_ns
+        return (self._clamp(mtime) if self._clamp else mtime) // _SECOND * _SECOND
 
     def _add_parents(self, path: str) -> None:
         directory = path.rpartition("/")[0]
         if directory in self._directories:
             return
         source = f"{self._root}/{directory}"
-        self._put(directory, source, os.lstat(source), None)
+        self._put(directory, source, os.lstat(source))
 
 
 _KINDS = {

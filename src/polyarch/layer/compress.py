@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -34,13 +34,14 @@ from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
 from polyarch.record import frozen
 
-__all__ = ["Compressed", "Compression", "compress", "decompressed", "detect"]
+__all__ = ["Compressed", "Compression", "HashedSink", "compress", "decompressed", "detect"]
 
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
 _WINDOW = 1 << 15
-_READ = 1 << 18
-_MOST = 1 << 22
+_READ = 1 << 20
+_MOST = 1 << 20
+"""Bytes of a piece, compressed or not: smaller ones are handed from thread to thread more often."""
 _FIRST = 1 << 9
 _SMALL = 1 << 14
 _MAGIC = 6
@@ -61,6 +62,18 @@ class Compressed:
     uncompressed_size: int
 
 
+class HashedSink(Sink, Protocol):
+    """A sink that knows what it was given so far, as `polyarch.store.blobs.BlobWriter` does."""
+
+    @property
+    def digest(self) -> Digest:
+        """The sha256 digest of it."""
+
+    @property
+    def size(self) -> int:
+        """Its number of bytes."""
+
+
 class _Filter(AbstractContextManager["_Filter"], Protocol):
     def write(self, data: bytes, /) -> object: ...
     def finish(self) -> None: ...
@@ -68,33 +81,31 @@ class _Filter(AbstractContextManager["_Filter"], Protocol):
 
 def compress(
     produce: Callable[[Sink], object],
-    sink: Sink,
+    sink: HashedSink,
     compression: Compression,
     level: int | None = None,
 ) -> Compressed:
     """Let `produce` write a tar into a sink of ours, and hand its compressed bytes on to `sink`.
 
+    Nothing is hashed twice: `sink` knows the digest of what it has got.
     `level` is 0 to 9 for gzip, 0 to 22 for zstd, and counts for nothing else; None is the default.
     Raises InputError for a level or kind that can't be, and what `produce` and `sink` raise.
     """
-    with ExitStack() as stack:
-        blob = stack.enter_context(HashingSink(sink))
-        if compression is Compression.UNCOMPRESSED:
-            produce(blob)
-            return Compressed(
-                digest=blob.digest,
-                diff_id=DiffID(blob.digest),
-                size=blob.size,
-                uncompressed_size=blob.size,
-            )
-        compressor = stack.enter_context(_compressor(compression, level, blob))
-        tar = stack.enter_context(HashingSink(compressor))
+    if compression is Compression.UNCOMPRESSED:
+        produce(sink)
+        return Compressed(
+            digest=sink.digest,
+            diff_id=DiffID(sink.digest),
+            size=sink.size,
+            uncompressed_size=sink.size,
+        )
+    with _compressor(compression, level, sink) as compressor, HashingSink(compressor) as tar:
         produce(tar)
         compressor.finish()
         return Compressed(
-            digest=blob.digest,
+            digest=sink.digest,
             diff_id=DiffID(tar.digest),
-            size=blob.size,
+            size=sink.size,
             uncompressed_size=tar.size,
         )
 
@@ -125,7 +136,7 @@ class _Gzip:
         self._work = InOrder(sink.write)
         self._parts: list[bytes] = []
         self._waiting = 0
-        self._window = b""
+        self._window = memoryview(b"")
         self._checksum = 0
         self._size = 0
         sink.write(_HEADER)
@@ -137,7 +148,7 @@ class _Gzip:
         self._work.__exit__(None, None, None)
 
     def write(self, data: bytes, /) -> None:
-        self._checksum = zlib.crc32(data, self._checksum)
+        self._checksum = self._library.crc32(data, self._checksum)
         self._size += len(data)
         self._parts.append(data)
         self._waiting += len(data)
@@ -147,9 +158,10 @@ class _Gzip:
 
     def _cut(self) -> None:
         data = b"".join(self._parts)
+        view = memoryview(data)
         end = (len(data) - 1) // _CHUNK * _CHUNK
         for start in range(0, end, _CHUNK):
-            chunk, window = data[start : start + _CHUNK], self._window
+            chunk, window = view[start : start + _CHUNK], self._window
             self._work.add(partial(self._deflate, chunk, window, last=False))
             self._window = chunk[-_WINDOW:]
         self._parts = [data[end:]]
@@ -162,7 +174,7 @@ class _Gzip:
         size = self._size & 0xFFFFFFFF
         self._sink.write(self._checksum.to_bytes(4, "little") + size.to_bytes(4, "little"))
 
-    def _deflate(self, data: bytes, window: bytes, *, last: bool) -> bytes:
+    def _deflate(self, data: bytes | memoryview, window: memoryview, *, last: bool) -> bytes:
         library = self._library
         arguments = (self._level, library.DEFLATED, -zlib.MAX_WBITS)
         compressor = (
@@ -334,8 +346,7 @@ class _Streams:
 
     def _read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            for piece in self._pieces(chunk):
-                yield from self._decompressed(piece)
+            yield from self._decompressed(chunk) if self._is_first else self._in_pieces(chunk)
         if not self._decompressor.eof:
             raise EOFError("it is cut short")
 
@@ -353,18 +364,18 @@ class _Streams:
             yield self._decompressor.decompress(data, self._most)
             self._most = _MOST
             data = self._decompressor.unused_data if self._decompressor.eof else b""
+            if len(data) > _SMALL:
+                yield from self._in_pieces(data)
+                return
 
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Give a chunk, in small pieces once there were several streams.
+    def _in_pieces(self, data: bytes) -> Iterator[bytes]:
+        """Decompress what follows the first stream.
 
         What is behind a stream's end is copied for each that ends: that would be the whole chunk thousands
         of times if they are empty.
         """
-        if self._is_first:
-            yield chunk
-            return
-        for at in range(0, len(chunk), _SMALL):
-            yield chunk[at : at + _SMALL]
+        for at in range(0, len(data), _SMALL):
+            yield from self._decompressed(data[at : at + _SMALL])
 
     def _trouble(self, error: Exception) -> InvalidLayer:
         if not self._is_first and detect(self._start) is not self._compression:

@@ -9,12 +9,14 @@ Sources: POSIX.1-2017 pax, "pax Interchange Format"; GNU tar manual, "Basic Tar 
 from __future__ import annotations
 
 import os
+import zlib
 
 from polyarch.errors import InvalidLayer
 from polyarch.pattern import pattern
 
 __all__ = [
     "MAX_SIZE",
+    "byte_sum",
     "decimal",
     "device_number",
     "nanoseconds",
@@ -32,6 +34,15 @@ _NO_ID = _IDS - 1
 _DECIMAL = pattern(rb"[+-]?[0-9]{1,19}")
 _TIME = pattern(rb"([+-]?[0-9]{1,19})(?:\.([0-9]*))?")
 _SPARSE_PAIR = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+
+
+def byte_sum(data: bytes) -> int:
+    """Add up the bytes of a header, or of a part of it: 512 at most.
+
+    The lower half of an Adler-32 is the sum of all bytes and 1, modulo 65521, in a tenth of the time
+    that Python takes to add them; 512 bytes of ASCII can't reach that.
+    """
+    return (zlib.adler32(data) & 0xFFFF) - 1 if data.isascii() else sum(data)
 
 
 def number(text: bytes) -> int:

@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 from polyarch.errors import InvalidLayer
 from polyarch.layer.tar import BLOCK, BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FILE, Entry
 from polyarch.layer.tarfields import (
+    byte_sum,
     decimal,
     device_number,
     nanoseconds,
@@ -388,7 +389,8 @@ def is_archive(block: bytes) -> bool:
         stated = number(block[148:156])
     except InvalidLayer:
         return False
-    return sum(block) - sum(block[148:156]) + 256 == stated or _signed_sum(block) == stated
+    found = byte_sum(block[:BLOCK]) - byte_sum(block[148:156]) + 256
+    return found == stated or _signed_sum(block) == stated
 
 
 def _signed_sum(block: bytes) -> int:

@@ -127,6 +127,5 @@ def _follow(
             sink(event)
     finally:
         channel.end()
-        while channel.receive() is not None:
-            pass
+        channel.drain()  # an exception may have left half a message
     raise engine.gone()

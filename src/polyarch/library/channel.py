@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
+import threading
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +27,8 @@ __all__ = ["Channel", "channel_pair"]
 
 _HEADER = struct.Struct("!I")
 _CHUNK = 1 << 20
+_HEEDED = 500
+"""After how many milliseconds, at the latest, a main thread that waits runs the handlers of signals."""
 
 
 class Channel:
@@ -71,14 +75,24 @@ class Channel:
     def _read(self, size: int) -> bytes | None:
         data = bytearray()
         while len(data) < size:
-            try:
-                part = self._socket.recv(min(size - len(data), _CHUNK))
-            except ConnectionResetError:
-                return None
+            part = self._receive(min(size - len(data), _CHUNK))
             if not part:
                 return None
             data += part
         return bytes(data)
+
+    def _receive(self, size: int) -> bytes:
+        """Wait for some bytes; none if no more will come."""
+        try:
+            _wait_for(self._socket)
+            return self._socket.recv(size)
+        except ConnectionResetError:
+            return b""
+
+    def drain(self) -> None:
+        """Wait until no more will come; what does come is thrown away, even half a message."""
+        while self._receive(_CHUNK):
+            pass
 
     def hand_over(self, end: Channel) -> None:
         """Give the other side an end of another channel; ours is closed. Raises OSError."""
@@ -110,6 +124,21 @@ class Channel:
     def close(self) -> None:
         """Give the descriptor back."""
         self._socket.close()
+
+
+def _wait_for(end: socket.socket) -> None:
+    """Wait until something can be read; in the main thread such that a Ctrl-C is heeded soon.
+
+    Python only notes a signal as it comes, and runs its handler between two instructions of the main thread.
+    If it comes to another thread, or just before the main thread enters the kernel to wait, the kernel
+    interrupts nothing, and the Ctrl-C would be heeded when the next message has come: in a step that prints
+    nothing, never. (`signal.set_wakeup_fd` would tell, but there is one, which belongs to the program.)
+    """
+    if threading.current_thread() is threading.main_thread():
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        while not poll.poll(_HEEDED):
+            pass
 
 
 def channel_pair() -> tuple[Channel, Channel]:

@@ -12,6 +12,7 @@ import binascii
 import functools
 import types
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from polyarch.errors import InternalError
@@ -52,11 +53,17 @@ def _decode(kind: Any, data: Any) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         inner = get_args(kind)[1]
         return {key: _decode(inner, each) for key, each in _checked(data, dict).items()}
+    if issubclass(kind, (bytes, *_PLAIN)):
+        return _decode_scalar(kind, data)
+    return _decode_record(kind, _checked(data, dict))
+
+
+def _decode_scalar(kind: type, data: object) -> object:
     if kind is bytes:
         return _decode_bytes(_checked(data, str))
-    if kind in _PLAIN:
-        return _decode_plain(kind, data)
-    return _decode_record(kind, _checked(data, dict))
+    if issubclass(kind, StrEnum):
+        return _decode_choice(kind, _checked(data, str))
+    return _decode_plain(kind, data)
 
 
 def _decode_optional(kind: Any, data: object) -> Any:
@@ -74,6 +81,13 @@ def _decode_tuple(kinds: tuple[Any, ...], items: list[object]) -> tuple[Any, ...
     if len(items) != len(kinds):
         raise InternalError(f"a message holds {len(items)} values instead of {len(kinds)}")
     return tuple(_decode(kind, each) for kind, each in zip(kinds, items, strict=True))
+
+
+def _decode_choice(kind: type[StrEnum], data: str) -> StrEnum:
+    try:
+        return kind(data)
+    except ValueError as error:
+        raise InternalError(f"a message holds no {kind.__name__}: {data!r}") from error
 
 
 def _decode_bytes(text: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
 from polyarch.record import replace
-from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
 
 __all__ = ["settle"]
 
@@ -55,7 +55,7 @@ def _in_directory(entry: CacheEntry, absolute: Callable[[str], str]) -> CacheEnt
 
 
 def _settled(output: Output, destination: str) -> Output:
-    streams = {"tar", "oci"}
+    streams = {OutputType.TAR, OutputType.OCI}
     if destination == "-" or (output.type in streams and not destination):
         raise InputError(
             f"output type={output.type} needs a destination: an engine has no standard output",

@@ -29,6 +29,7 @@ class MountedBelow:
 def mounts_below(directory: Path, proc: str = "/proc") -> tuple[MountedBelow, ...]:
     """Return all mounts below `directory`, those of the caller first, each once."""
     found: dict[str, int] = dict.fromkeys(_below(directory, f"{proc}/self/mountinfo"), 0)
+    # Hundreds of processes share a mount namespace: one of each is asked.
     seen = {_namespace(f"{proc}/self")}
     for name in sorted(filter(str.isdecimal, os.listdir(proc)), key=int):
         namespace = _namespace(f"{proc}/{name}")
@@ -50,6 +51,7 @@ def _below(directory: Path, mountinfo: str) -> Iterator[str]:
     with suppress(OSError), open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             path = line.split(" ")[4]
+            # The kernel writes these four as octal numbers; a backslash comes last, or it would make others of itself.
             for escape, char in _ESCAPES.items():
                 path = path.replace(escape, char)
             if path.startswith(prefix):

@@ -38,7 +38,8 @@ def find_id_trouble(names: tuple[str, ...]) -> IdTrouble | None:
     ]
     if not all(counts):
         return IdTrouble(
-            text="only your own: steps can't use other users, as most packages' installers want to",
+            text="only your own: which users own files, and which ones processes are, is recorded, "
+            "and what users may do isn't enforced",
             fix=f"sudo {MORE_IDS} {names[-1]}",
         )
     directories = os.environ.get("PATH", os.defpath).split(":")
@@ -52,18 +53,19 @@ def find_id_trouble(names: tuple[str, ...]) -> IdTrouble | None:
 
 
 def id_hint(lines: Iterable[str]) -> str:
-    """Return what to do about a step that ended with these lines for want of user ids; "" otherwise.
+    """Return what to do about a step of runc or crun that ended with these lines for want of user ids; "" otherwise.
 
-    To be called in the engine.
+    To be called in the engine, where there is a single id.
     """
-    maps = [line.split() for line in _read("/proc/self/uid_map").splitlines()]
-    if len(maps) != 1 or maps[0][2] != "1":
-        return ""
     if not any(complaint in line for line in lines for complaint in _COMPLAINTS):
         return ""
-    trouble = find_id_trouble(subid_names(int(maps[0][1])))
+    (line,) = _read("/proc/self/uid_map").splitlines()
+    trouble = find_id_trouble(subid_names(int(line.split()[1])))
     fix = trouble.fix if trouble is not None else "polyarch doctor says more"
-    return f"steps have no user ids but your own here, which chown and su can't do without: {fix}"
+    return (
+        "this runtime has no user ids but your own here, which chown and su can't do without: "
+        f"leave POLYARCH_RUNTIME out, or: {fix}"
+    )
 
 
 def _read(path: str) -> str:

@@ -34,6 +34,8 @@ from polyarch.record import frozen
 __all__ = [
     "EngineNamespaces",
     "IdRange",
+    "count_ids",
+    "end_orphans",
     "enter_engine",
     "forbidden",
     "namespace_trouble",
@@ -81,6 +83,8 @@ class EngineNamespaces:
     """How many user ids exist here: 1 if an ordinary user has no subordinate ones."""
     outer_binfmt: int | None
     """A descriptor of the outer binfmt_misc, if one is mounted: the outer /proc is hidden now."""
+    refused: NamespaceForbidden | None = None
+    """Why there are no namespaces at all: the engine is where it was called, as who called it."""
 
 
 def needs_user_namespace() -> bool:
@@ -97,32 +101,59 @@ def needs_user_namespace() -> bool:
 def enter_engine(*, rootless: bool | None = None) -> EngineNamespaces:
     """Go on as the engine in a child; the calling process only waits, and never returns.
 
-    To be called before any thread starts. `rootless` None means: if it is needed. Raises
-    NamespaceForbidden, in the calling process, with what forbids it and the command that fixes it.
+    To be called before any thread starts. `rootless` None means: if it is needed, and without any namespace where the kernel
+    refuses one, as in most containers. Raises NamespaceForbidden, in the calling process, with what forbids it and
+    the command that fixes it, if one was made and is of no use, or was asked for.
     """
+    may_do_without = rootless is None
     rootless = needs_user_namespace() if rootless is None else rootless
+    # The kernel refuses a user namespace to a process with threads, and a fork would take only one of them along.
     if len(os.listdir("/proc/self/task")) > 1:
         raise InternalError("namespaces can't be entered once there are threads")
     try:
-        mapped = _enter_user_namespace() if rootless else _count_ids()
+        mapped = _enter_user_namespace() if rootless else count_ids()
+    except OSError as error:
+        if not may_do_without:
+            raise forbidden(error) from error
+        return _enter_nothing(forbidden(error))
+    try:
         with_pids = _proc_is_mountable()
         if with_pids:
             syscalls.unshare(syscalls.CLONE_NEWPID)
     except OSError as error:
         raise forbidden(error) from error
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
-    outer_binfmt = (_fork_init if with_pids else _fork_engine)()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    outer_binfmt = _go_on(_fork_init if with_pids else _fork_engine)
     return EngineNamespaces(
         rootless=rootless,
         pid_namespace=with_pids,
         mapped_ids=mapped,
         outer_binfmt=outer_binfmt,
     )
+
+
+def _enter_nothing(reason: NamespaceForbidden) -> EngineNamespaces:
+    """Go on as the engine in a child that has no namespaces of its own."""
+    _go_on(lambda: _fork_engine(with_mounts=False))
+    return EngineNamespaces(
+        rootless=True,
+        pid_namespace=False,
+        mapped_ids=count_ids(),
+        outer_binfmt=None,
+        refused=reason,
+    )
+
+
+def _go_on(fork: Callable[[], int | None]) -> int | None:
+    """Have the engine forked, with what was printed written and signals left to who waits for it."""
+    # What is in these buffers would be written twice, by parent and child.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    # A signal that comes between the fork and the waiting for it would be lost, and the engine never hear of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    outer_binfmt = fork()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return outer_binfmt
 
 
 # --- the user namespace ---
@@ -147,6 +178,7 @@ def parse_subids(text: str, names: Iterable[str]) -> tuple[IdRange, ...]:
 def _enter_user_namespace() -> int:
     """Become root of a new user namespace; return how many user ids are mapped."""
     uid, gid = os.geteuid(), os.getegid()
+    # Whoever maps has to be outside, so it is forked before; it waits for a byte, as there is nothing to map yet.
     helper, go = _start_mapping_helper(uid, gid)
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER)
@@ -161,7 +193,7 @@ def _enter_user_namespace() -> int:
         # Else a member of a group that files deny access to could leave it.
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/gid_map", f"0 {gid} 1\n")
-    return _count_ids()
+    return count_ids()
 
 
 def _start_mapping_helper(uid: int, gid: int) -> tuple[int, int]:
@@ -256,7 +288,8 @@ def _which(name: str) -> str:
     return ""
 
 
-def _count_ids() -> int:
+def count_ids() -> int:
+    """Return how many user ids exist in the caller's user namespace."""
     return sum(int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines())
 
 
@@ -285,6 +318,7 @@ def _fork_init() -> int | None:
     if init:
         os.close(alive)
         os.close(reporter)
+        # At its end without a word once init has closed its side: the mounts are made.
         complaint = os.read(report, 4096)
         if complaint:
             os.waitpid(init, 0)
@@ -308,21 +342,22 @@ def _fork_init() -> int | None:
     os._exit(_mind(engine, is_init=True))
 
 
-def _fork_engine() -> int | None:
+def _fork_engine(*, with_mounts: bool = True) -> int | None:
     """Fork the engine without a PID namespace; returns in the engine only."""
+    # What an engine leaves behind is found among our children, where no PID namespace ends it.
     syscalls.set_child_subreaper()
     alive, hold = os.pipe()
     engine = os.fork()
     if engine:
         os.close(alive)
         status = _mind(engine)
-        _end_orphans()
+        end_orphans()
         os._exit(status)
     os.close(hold)
     _die_with(alive)
     os.close(alive)
     try:
-        return _enter_mounts(with_proc=False)
+        return _enter_mounts(with_proc=False) if with_mounts else None
     except OSError as error:
         raise forbidden(error) from error
 
@@ -330,6 +365,7 @@ def _fork_engine() -> int | None:
 def _die_with(alive: int) -> None:
     """Have the caller killed with its parent, which holds the other end of the pipe `alive`."""
     syscalls.set_parent_death_signal(signal.SIGKILL)
+    # The parent may have ended before the signal was asked for: then the pipe is at its end, else it has nothing.
     os.set_blocking(alive, False)
     try:
         os.read(alive, 1)
@@ -344,6 +380,7 @@ def _enter_mounts(*, with_proc: bool) -> int | None:
     if os.path.exists("/proc/sys/fs/binfmt_misc/status"):
         outer_binfmt = os.open("/proc/sys/fs/binfmt_misc", os.O_PATH | os.O_CLOEXEC)
     syscalls.unshare(syscalls.CLONE_NEWNS)
+    # Not private: a stick that is mounted while we build has to show up, and can be unmounted outside.
     syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
     if with_proc:
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -368,6 +405,7 @@ def _mind(child: int, *, is_init: bool = False) -> int:
             # What is sent to a process and to its group comes twice, and is one wish.
             again = interrupted > 0 and now - interrupted > _SAME
             interrupted = interrupted or now
+        # A second Ctrl-C is meant: who ignores the first is ended. Init leaves that to the process outside.
         if again and not is_init:
             os.kill(child, signal.SIGKILL)
         elif sent_to_us_only:
@@ -391,9 +429,10 @@ def _reap(child: int) -> int | None:
             ended = code if code >= 0 else 128 - code
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
     """Kill all children, and those that they leave behind to us, until there are none."""
     while True:
+        # What a child that is killed leaves behind becomes ours, so it takes several rounds.
         children = _read(f"/proc/self/task/{os.getpid()}/children").split()
         for child in children:
             os.kill(int(child), signal.SIGKILL)

@@ -7,7 +7,14 @@ from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
-__all__ = ["DEFAULT_PATH", "IMAGE_NAME", "LAYOUT_SCHEME", "REF_NAME", "BaseImage"]
+__all__ = [
+    "DEFAULT_PATH",
+    "IMAGE_NAME",
+    "LAYOUT_SCHEME",
+    "REF_NAME",
+    "BaseImage",
+    "is_at_registry",
+]
 
 LAYOUT_SCHEME = "oci-layout://"
 """What the address of an image in a directory of this machine begins with, instead of a name."""
@@ -18,6 +25,11 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are found in an image that says nothing of it, as with BuildKit and Docker."""
+
+
+def is_at_registry(source: str) -> bool:
+    """Tell whether a place of layers is a repository: layouts and services of caches have addresses."""
+    return "://" not in source
 
 
 @frozen

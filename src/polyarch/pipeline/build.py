@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
@@ -41,10 +41,10 @@ from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_read
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output
+from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
 
@@ -66,6 +66,7 @@ def build_on(
     """
     cancel = cancel or CancelToken()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
@@ -95,9 +96,12 @@ def build_on(
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         imported = read_caches(images, request, cancel)
         built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+        if announced.layers is not None and built.report.count(Outcome.RAN):
+            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+            tell_findings(found, shown, reading.sink)
     contexts.save()
-    stacks = [result for result in built.results if isinstance(result, LayerStack)]
-    results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
     caching = Caching(
         engine=engine, images=images, request=request, imported=imported, cancel=cancel
     )
@@ -105,6 +109,20 @@ def build_on(
     export = making.export(announced, results)
     caching.write(results.stacks, built)
     return _result(export, request, built)
+
+
+def _check_programs(
+    engine: Engine,
+    images: ImageSource,
+    results: _Results,
+    place: tuple[Dockerfile, str],
+    lint: Linter,
+) -> tuple[Finding, ...]:
+    """Look at what the images start, after something was built anew."""
+    # An unchanged build has been told of it.
+    from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
+
+    return check_programs(engine, images, tuple(results.pairs()), place, lint)
 
 
 def _keeping_logs(
@@ -146,7 +164,7 @@ class _Announced:
     @staticmethod
     def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
         """Tell of the steps."""
-        wanted = tuple(each for each in outputs if each.type != "cacheonly")
+        wanted = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
         has_image = any(each.type in IMAGE_TYPES for each in wanted)
         return _Announced(
             outputs=wanted,
@@ -255,13 +273,17 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
     ran, cached = built.report.count(Outcome.RAN), built.report.count(Outcome.CACHED)
     if export is None:
         return BuildResult(
-            ran=ran, cached=cached, explanations=built.explanations, emulated=built.emulated
+            ran=ran,
+            cached=cached,
+            explanations=built.explanations,
+            emulated=built.emulated,
+            emulators=built.emulators,
         )
     single = export.images[0] if export.root == export.images[0].manifest else None
     # Of several outputs the last one is told of.
     kinds = [output.type for output in request.outputs if output.type in IMAGE_TYPES]
     return BuildResult(
-        descriptor=export.reported(is_layout=kinds[-1] in {"docker", "oci"}),
+        descriptor=export.reported(is_layout=kinds[-1] in {OutputType.DOCKER, OutputType.OCI}),
         config_digest=single.config.descriptor.digest if single else None,
         names=tuple(map(str, export.names)),
         manifests={
@@ -274,6 +296,7 @@ def _result(export: Export | None, request: BuildRequest, built: Built) -> Build
         },
         ran=ran,
         cached=cached,
+        emulators=built.emulators,
         explanations=built.explanations,
         emulated=built.emulated,
     )

@@ -11,7 +11,7 @@ from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import Graph
 from polyarch.oci.config import ImageConfig
 from polyarch.progress import CancelToken
-from polyarch.record import frozen, replace
+from polyarch.record import frozen
 from polyarch.request.caches import CACHES
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from polyarch.caches.exporting import CacheExporter
     from polyarch.caches.importing import Imported
+    from polyarch.caches.places import CachePlaces
 
 __all__ = ["Caching", "read_caches"]
 
@@ -35,9 +36,19 @@ def read_caches(images: ImageSource, request: BuildRequest, cancel: CancelToken)
     if not entries or request.no_cache:
         return None
     # Most builds have no caches to import or export.
-    from polyarch.caches.importing import import_caches  # noqa: PLC0415
+    from polyarch.caches import importing, places  # noqa: PLC0415
 
-    return import_caches(entries, images.places(cancel), images.sink)
+    found = _places(places.CachePlaces, images, cancel)
+    return importing.import_caches(entries, found, images.sink)
+
+
+def _places(kind: type[CachePlaces], images: ImageSource, cancel: CancelToken) -> CachePlaces:
+    return kind(
+        places=images.places(cancel),
+        others=images.caches,
+        sender=images.transport.sender,
+        cancel=cancel,
+    )
 
 
 @frozen
@@ -66,13 +77,9 @@ class Caching:
         """Return the config of a platform's image, with the cache of its steps if that is asked for."""
         if not self._is_inline:
             return part.config
-        from polyarch.caches.exporting import inline_cache  # noqa: PLC0415 as above
-        from polyarch.caches.importing import INLINE  # noqa: PLC0415
-
         mine = {vertex.digest for vertex in Graph(targets=(part.vertex,)).vertices()}
         facts = (each for each in built.report.facts() if each.vertex.digest in mine)
-        cache = inline_cache(facts, self._exporter((stack,)), choice, epoch)
-        return replace(part.config, rest={**part.config.rest, INLINE: cache})
+        return self._exporter((stack,)).with_inline(part.config, facts, choice, epoch)
 
     def write(self, stacks: Sequence[LayerStack], built: Built) -> None:
         """Write all caches but inline ones. Raises Cancelled, and what `ignore-error=false` lets through."""
@@ -81,13 +88,13 @@ class Caching:
                 self._exporter(stacks).run(entry, built.report.facts())
 
     def _exporter(self, stacks: Sequence[LayerStack]) -> CacheExporter:
-        from polyarch.caches.exporting import CacheExporter  # noqa: PLC0415 as above
+        from polyarch.caches import exporting, places  # noqa: PLC0415 as above
 
-        return CacheExporter(
+        return exporting.CacheExporter(
             store=self.engine.store,
             snapshotter=self.engine.snapshotter,
             layers=self.engine.layers,
-            places=self.images.places(self.cancel),
+            places=_places(places.CachePlaces, self.images, self.cancel),
             targets=stacks,
             imported_places=self.imported.places if self.imported else {},
             sink=self.images.sink,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
-from polyarch.paths import config_directory
+from polyarch.paths import config_directory, read_toml
 from polyarch.record import frozen
 
 __all__ = ["Host", "Hosts", "load_hosts"]
@@ -120,10 +120,10 @@ def _read(path: Path) -> dict[str, _Settings]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}") from error
-    import tomllib  # noqa: PLC0415 - most users have no such file
-
     try:
-        registries = tomllib.loads(data).get("registry", {})
+        registries = read_toml(data).get("registry", {})
+        if not isinstance(registries, dict):
+            raise TypeError("registry is a table of tables")
         return {name: _parse(table) for name, table in registries.items()}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(

@@ -108,6 +108,11 @@ class Transport:
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()
 
+    @property
+    def sender(self) -> Sender:
+        """What sends requests to other services than registries, by the user's same settings."""
+        return self._sender
+
     def __enter__(self) -> Self:
         return self
 

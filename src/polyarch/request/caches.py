@@ -9,9 +9,9 @@ from polyarch.request.values import CacheEntry
 
 __all__ = ["CACHES", "check_caches"]
 
-CACHES = frozenset({"registry", "local"})
+CACHES = frozenset({"registry", "local", "gha"})
 """The types that are read and written on their own; `inline` is written with an image, and read as `registry`."""
-_IMPORTERS = CACHES | {"gha", "s3", "azblob"}
+_IMPORTERS = CACHES | {"s3", "azblob"}
 _EXPORTERS = _IMPORTERS | {"inline"}
 # What the client of BuildKit itself can't do without, by type.
 _NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from polyarch.platforms import Platform
+from polyarch.request.annotation import Annotation
 from polyarch.request.files import Files
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output, Secret
@@ -66,8 +67,7 @@ class BuildOptions(TypedDict, total=False):
     """Sockets of ssh agents by id."""
     ssh_keys: Mapping[str, Sequence[str]]
     """Files of private keys by id: each id gets an agent that holds them."""
-    annotations: Sequence[tuple[str, str, str, str]]
-    """Type, platform ("" for all), key, value."""
+    annotations: Sequence[Annotation]
     cache_from: Sequence[CacheEntry]
     """Caches to look results up in that aren't here."""
     cache_to: Sequence[CacheEntry]

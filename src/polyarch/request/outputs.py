@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.record import replace
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 
 __all__ = ["check_mirrors", "check_places", "default_outputs", "is_mirror", "merge_outputs"]
 
-_NAMED = frozenset({"image", "registry", "oci", "docker"})
+_NAMED = frozenset({OutputType.IMAGE, OutputType.REGISTRY, OutputType.OCI, OutputType.DOCKER})
 
 
 def merge_outputs(
@@ -29,7 +29,7 @@ def merge_outputs(
     if push:
         merged = _with_push(merged)
     if load and not any(map(_is_loaded, merged)):
-        merged.append(Output(type="docker"))
+        merged.append(Output(type=OutputType.DOCKER))
     if tags:
         merged = [_named(each, tags) if each.type in _NAMED else each for each in merged]
     for each in merged:
@@ -44,22 +44,26 @@ def default_outputs(tags: tuple[str, ...], *, needs_digest: bool) -> tuple[Outpu
     Without one nobody could find it, so it isn't even made, unless its digest is asked for.
     """
     if tags:
-        return (_named(Output(type="image"), tags),)
-    return (Output(type="image"),) if needs_digest else ()
+        return (_named(Output(type=OutputType.IMAGE), tags),)
+    return (Output(type=OutputType.IMAGE),) if needs_digest else ()
 
 
 def _with_push(outputs: list[Output]) -> list[Output]:
-    if not any(each.type == "image" for each in outputs):
-        return [*outputs, _pushed(Output(type="image"))]
-    return [_pushed(each) if each.type == "image" else each for each in outputs]
+    if not any(each.type == OutputType.IMAGE for each in outputs):
+        return [*outputs, _pushed(Output(type=OutputType.IMAGE))]
+    return [_pushed(each) if each.type == OutputType.IMAGE else each for each in outputs]
 
 
 def _is_loaded(output: Output) -> bool:
-    return output.type == "docker" and not output.destination
+    return output.type == OutputType.DOCKER and not output.destination
 
 
 def _spelled_out(output: Output) -> Output:
-    return _pushed(replace(output, type="image")) if output.type == "registry" else output
+    return (
+        _pushed(replace(output, type=OutputType.IMAGE))
+        if output.type == OutputType.REGISTRY
+        else output
+    )
 
 
 def _pushed(output: Output) -> Output:
@@ -71,7 +75,7 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
 
 
 def _is_pushed(output: Output) -> bool:
-    if output.type != "image":
+    if output.type != OutputType.IMAGE:
         return False
     try:
         return parse_bool(output.attributes.get("push") or "false")
@@ -83,11 +87,16 @@ def check_places(outputs: Iterable[Output]) -> None:
     """Raise InputError for an output that can't go where it shall, as buildx finds before it builds."""
     is_taken = False
     for output in outputs:
-        if output.type not in {"local", "tar", "oci", "docker"}:
+        if output.type not in {OutputType.LOCAL, OutputType.TAR, OutputType.OCI, OutputType.DOCKER}:
             continue
-        if output.type == "local" or find_bool(output.attributes.get("tar", "true")) is False:
+        if (
+            output.type == OutputType.LOCAL
+            or find_bool(output.attributes.get("tar", "true")) is False
+        ):
             _check_directory(output)
-        elif output.destination == "-" or (not output.destination and output.type != "docker"):
+        elif output.destination == "-" or (
+            not output.destination and output.type != OutputType.DOCKER
+        ):
             _check_stream(output, is_taken=is_taken)
             is_taken = True
         elif output.destination:
@@ -150,7 +159,7 @@ def check_mirrors(outputs: Iterable[Output]) -> None:
     """Raise InputError for an output that removes files (mode=delete) outside of where we stand."""
     here = os.path.realpath(".")
     for output in outputs:
-        if output.type != "local" or not is_mirror(output):
+        if output.type != OutputType.LOCAL or not is_mirror(output):
             continue
         place = os.path.realpath(output.destination)
         if not place.startswith(here.rstrip("/") + "/"):

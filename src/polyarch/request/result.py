@@ -31,7 +31,8 @@ class BuildResult:
     is None for an index; `manifests` are those of the platforms, and `sizes` the bytes of their configs
     and layers, compressed. Without an output that holds an image there are none. `ran` and `cached` count
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
-    `emulated` tells of the emulated steps that ran, as they ended.
+    `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
+    were emulated: QEMU's version, and the file or image.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -43,6 +44,7 @@ class BuildResult:
     sizes: Mapping[str, int] = field(default_factory=dict)
     ran: int = 0
     cached: int = 0
+    emulators: Mapping[str, str] = field(default_factory=dict)
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
     seconds: float = 0.0

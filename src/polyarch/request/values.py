@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 
 from polyarch.pattern import pattern
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
+from polyarch.request.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
 
-__all__ = ["BuildRequest", "CacheEntry", "ContextFile", "Output", "Secret", "is_address"]
+__all__ = [
+    "BuildRequest",
+    "CacheEntry",
+    "ContextFile",
+    "Output",
+    "OutputType",
+    "Secret",
+    "is_address",
+]
 
 _ADDRESS = pattern(r"(?:https?|git|ssh)://|[\w.-]+@[\w.-]+:|github\.com/", re.IGNORECASE)
 
@@ -28,9 +38,21 @@ def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
+class OutputType(StrEnum):
+    """What an output is, spelled as in `--output`."""
+
+    CACHEONLY = "cacheonly"
+    DOCKER = "docker"
+    IMAGE = "image"
+    LOCAL = "local"
+    OCI = "oci"
+    REGISTRY = "registry"
+    TAR = "tar"
+
+
 @frozen
 class Output:
-    """Where a result goes. `type` is image, registry, oci, docker, local, tar or cacheonly.
+    """Where a result goes. `type` is an OutputType, or a text of it; others are refused when a build begins.
 
     `destination` is a path, "-" for standard output or "" for none; `attributes` are the exporter's
     own (features of docker buildx's `--output`).
@@ -45,11 +67,12 @@ class Output:
 class CacheEntry:
     """A place to read a cache from or write it to; names of attributes are in lower case.
 
-    `type` is registry, local or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...).
+    `type` is registry, local, gha or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
+    of which one may be a token.
     """
 
     type: str
-    attributes: Mapping[str, str] = field(default_factory=_nothing)
+    attributes: Mapping[str, str] = field(default_factory=_nothing, repr=False)
 
 
 @frozen
@@ -84,8 +107,7 @@ class BuildRequest:
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
-    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
-    `annotations` are type, platform ("" for all), key and value.
+    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes.
     """
 
     context: str
@@ -112,7 +134,7 @@ class BuildRequest:
     secrets: tuple[Secret, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
     ssh_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    annotations: tuple[tuple[str, str, str, str], ...] = ()
+    annotations: tuple[Annotation, ...] = ()
     jobs: int = 0
     emulation: str = ""
     mask_secrets: bool = True

@@ -40,7 +40,10 @@ class Ended:
     no_devices: str = ""
     """Why nodes of devices couldn't be made or opened in it; empty if they could."""
     cpu_seconds: float | None = None
-    """What all its processes took of the processors; None if the runtime doesn't know."""
+    """What its processes took of the processors, but for those that outlived the first one; None if the runtime
+    doesn't know."""
+    had_one_id: bool = False
+    """Whether owners and users but one were refused in it, since there are no other ids."""
 
 
 class Runtime(Protocol):
@@ -78,7 +81,8 @@ def check_ids(step: Step, host: Host) -> None:
     """Raise NamespaceForbidden if the user or a group of `step` has no id in the engine's namespace."""
     highest = max(step.uid, step.gid, *step.groups)
     if highest >= host.mapped_ids:
+        advice = f"give your user subordinate ids; as root: {MORE_IDS} USER"
         raise NamespaceForbidden(
             f"the step is to run as {step.uid}:{step.gid}, but only {host.mapped_ids} user ids exist",
-            hint=f"give your user subordinate ids; as root: {MORE_IDS} USER",
+            hint=f"leave POLYARCH_RUNTIME out, or {advice}" if host.has_one_id else advice,
         )

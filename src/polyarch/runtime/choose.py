@@ -23,19 +23,27 @@ from polyarch.syscalls import capget
 __all__ = ["choose_runtime", "find_host"]
 
 _PROVEN = 65
+_CAP_SYS_CHROOT = 18
 _NAMES = ("sandbox", "crun", "runc")
+_CHROOT = "chroot"
+"""What is left where there are no namespaces, and of no use elsewhere."""
 _DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian has runc, and an ordinary user's PATH has not."""
 
 
-def find_host(*, rootless: bool, mapped_ids: int) -> Host:
-    """Look at what the engine's surroundings allow. To be called in the engine."""
+def find_host(*, rootless: bool, mapped_ids: int, refused: str = "", covered: bool = False) -> Host:
+    """Look at what the engine's surroundings allow. To be called in the engine.
+
+    `refused` is why it has no namespaces, if it has none; `covered` says that parts of /proc are covered.
+    """
     effective, _, _ = capget()
     return Host(
         rootless=rootless,
         mapped_ids=mapped_ids,
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
         capabilities=effective,
+        refused=refused,
+        is_covered=covered,
     )
 
 
@@ -48,16 +56,19 @@ def choose_runtime(
     temporary: Callable[[], Path],
     environ: Mapping[str, str] = os.environ,
 ) -> Runtime:
-    """Return a runtime that works; `prefer` is sandbox, crun, runc or auto (also None, empty).
+    """Return a runtime that works; `prefer` is sandbox, crun, runc, chroot or auto (also None, empty).
 
     `temporary` names a place for trying them that is removed, with all in it, if this process is killed.
     Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
     """
-    if prefer not in {None, "", "auto", *_NAMES}:
+    if prefer not in {None, "", "auto", _CHROOT, *_NAMES}:
         raise InputError(
-            f"POLYARCH_RUNTIME={prefer}: no such runtime", hint="use auto, sandbox, crun or runc"
+            f"POLYARCH_RUNTIME={prefer}: no such runtime",
+            hint="use auto, sandbox, crun, runc or chroot",
         )
     names = (prefer,) if prefer and prefer != "auto" else _NAMES
+    if _CHROOT in names or (host.refused and names is _NAMES):
+        return _chroot(host, spawner)
     tried = []
     for name in names:
         path = "" if name == "sandbox" else _find(name, environ)
@@ -74,6 +85,20 @@ def choose_runtime(
         "no container runtime works here (" + "; ".join(tried) + ")",
         hint=_fix(prefer),
     )
+
+
+def _chroot(host: Host, spawner: Spawner) -> Runtime:
+    """Return the runtime that needs no namespaces. Raises NoRuntime where it can't be."""
+    if os.geteuid() or not host.capabilities >> _CAP_SYS_CHROOT & 1:
+        raise NoRuntime(
+            f"RUN can't be done here: {host.refused or 'this is no root'}, and without namespaces it takes root "
+            "with the capability SYS_CHROOT",
+            hint="COPY, ADD and all that is about an image's configuration work; for RUN run polyarch as root of "
+            "its container, or have 'polyarch doctor' say how to get namespaces",
+        )
+    from polyarch.runtime.chroot import ChrootRuntime  # noqa: PLC0415 few need it
+
+    return ChrootRuntime(host, spawner)
 
 
 def _oci_runtime(path: str, host: Host) -> Runtime:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount, Entry, get_handler
 from polyarch.emulation.facts import Facts
+from polyarch.emulation.kept import note_use
 from polyarch.emulation.private import entries_to_register, register_more, register_private
-from polyarch.emulation.probe import RunsHow, machine_handler, runs_natively
+from polyarch.emulation.probe import RunsHow, machine_handler, probe_level, runs_natively
 from polyarch.emulation.qemu import (
     Emulator,
     find_emulator,
@@ -27,7 +28,7 @@ from polyarch.emulation.qemu import (
 )
 from polyarch.errors import NamespaceForbidden, NoEmulator
 from polyarch.platforms import Platform
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host
@@ -75,6 +76,11 @@ class Holder:
         self._control.close()
 
 
+def _place(emulator: Emulator) -> str:
+    """Return what tells a program from others for good: an image by its digest, else the file."""
+    return emulator.origin if "@" in emulator.origin else emulator.path
+
+
 @frozen
 class Emulation:
     """What to add to a step so that it runs here; nothing for a native one."""
@@ -84,8 +90,20 @@ class Emulation:
     """The path of the one to join, if any."""
     emulator: str = ""
     """The path of the interpreter."""
+    description: str = ""
+    """What it is, for the build's record: its version, and where it comes from."""
     twins: Path | None = None
     """The directory of sets of native twins that the step has to see, if it has any: see `Step.twins`."""
+
+
+def _emulation(emulator: Emulator, holder: Holder | None) -> Emulation:
+    setting = f", -cpu {emulator.model}" if emulator.model else ""
+    return Emulation(
+        how=RunsHow.EMULATOR,
+        user_namespace=holder.user_namespace if holder else "",
+        emulator=emulator.path,
+        description=f"QEMU {emulator.shown_version}{setting} ({_place(emulator)})",
+    )
 
 
 class ForeignSteps:
@@ -112,7 +130,7 @@ class ForeignSteps:
         self._registered: set[str] = set()
         self._holders: dict[str, Holder] = {}
         self._handlers = -1
-        self._forbidden: NamespaceForbidden | None = None
+        self._forbidden = NamespaceForbidden(host.refused) if host.refused else None
 
     def close(self) -> None:
         """End the holder, or take the handlers back."""
@@ -132,19 +150,47 @@ class ForeignSteps:
         outer = self._outer_entries()
         if emulator is not None:
             with self._lock:
-                if platform.architecture not in self._registered and self._forbidden is None:
-                    self._register(platform.architecture, outer)
-                holder = self._holders.get(platform.architecture)
-                if twins and self._forbidden is None:
-                    holder = self._holder_with(twins, platform.architecture, outer) or holder
+                holder = self._holder_with(twins, platform.architecture, outer) if twins else None
+                if holder is None:
+                    if platform.architecture not in self._registered and self._forbidden is None:
+                        self._register(platform.architecture, outer)
+                    holder = self._holders.get(platform.architecture)
             if self._forbidden is None:
-                return Emulation(
-                    how=RunsHow.EMULATOR,
-                    user_namespace=holder.user_namespace if holder else "",
-                    emulator=emulator.path,
-                    twins=twins[0].directory.parent if holder and holder.has_twins else None,
-                )
+                emulation = _emulation(emulator, holder)
+                has_twins = holder is not None and holder.has_twins
+                return replace(emulation, twins=twins[0].directory.parent if has_twins else None)
         return self._by_outer_handler(platform, outer)
+
+    def prepare_on(self, platform: Platform, emulator: Emulator) -> Emulation | None:
+        """Return what a step for `platform` needs to be emulated by `emulator`, which isn't the usual one.
+
+        None where it can't be had beside the usual one.
+        """
+        architecture = platform.architecture
+        key = f"{architecture} {emulator.path} {emulator.cpu}"
+        with self._lock:
+            if key not in self._holders:
+                outer = self._outer_entries()
+                usual = [each for each in self._group(architecture, outer) if each != architecture]
+                found = [emulator, *(each for each in map(self._find, usual) if each is not None)]
+                entries = entries_to_register(map(self._used, found), self._kept(outer))
+                try:
+                    self._holders[key] = Holder(self._spawner, entries)
+                except NamespaceForbidden:
+                    return None
+            holder = self._holders[key]
+        return _emulation(emulator, holder)
+
+    def usual(self, platform: Platform) -> Emulator | None:
+        """Return the emulator that steps for `platform` have if nothing else is said."""
+        return self._find(platform.architecture)
+
+    def lacks_emulator(self, platform: Platform) -> bool:
+        """Tell whether steps for `platform` would run if only there were an emulator."""
+        if platform.os != "linux" or self._forbidden is not None:
+            return False
+        known = any(each.architecture == platform.architecture for each in HANDLERS)
+        return known and self._find(platform.architecture) is None
 
     def unrunnable(self, platforms: Iterable[Platform]) -> list[Platform]:
         """Return those of `platforms` whose steps can't run here."""
@@ -171,8 +217,9 @@ class ForeignSteps:
         if self._host.rootless:
             # They all share one namespace; of root's, each holder has its own.
             group = [each for each in group if each not in self._registered]
+        emulators = self._emulators(group)
         kept = self._kept(outer) if self._handlers < 0 else ()
-        entries = entries_to_register(self._emulators(group), kept)
+        entries = entries_to_register(emulators, kept)
         try:
             if self._host.rootless:
                 lines = [(entry.name, entry.register_line) for entry in entries]
@@ -185,7 +232,16 @@ class ForeignSteps:
         except NamespaceForbidden as error:
             self._forbidden = error
             return
-        self._registered |= set(group) if self._host.rootless else {architecture}
+        there = {each.handler.architecture for each in emulators}
+        self._registered |= there if self._host.rootless else {architecture}
+
+    def _used(self, emulator: Emulator) -> Emulator:
+        """Return the emulator as it is to be registered."""
+        # Native builds don't load what only this needs.
+        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
+
+        note_use(emulator.path)
+        return tuned(emulator, self._facts)
 
     def _group(self, architecture: str, outer: Sequence[Entry]) -> list[str]:
         """Return an architecture, its relatives, and what the machine runs, but for what is native."""
@@ -194,10 +250,7 @@ class ForeignSteps:
         return [each for each in family if not self._is_native(each)]
 
     def _emulators(self, group: Iterable[str]) -> list[Emulator]:
-        # Native builds don't load what only this needs.
-        from polyarch.emulation.tuned import tuned  # noqa: PLC0415
-
-        return [tuned(each, self._facts) for each in map(self._find, group) if each is not None]
+        return [self._used(each) for each in map(self._find, group) if each is not None]
 
     def _holder_with(
         self, twins: Sequence[TwinSet], architecture: str, outer: Sequence[Entry]
@@ -234,7 +287,7 @@ class ForeignSteps:
             for each in HANDLERS
             if each.magic in there
             and not self._is_native(each.architecture)
-            and find_path(each, self._environ)
+            and find_path(each, self._environ, self._facts.directory)
         ]
 
     def _kept(self, outer: Sequence[Entry]) -> list[Entry]:
@@ -245,9 +298,16 @@ class ForeignSteps:
     def _by_outer_handler(self, platform: Platform, outer: Sequence[Entry]) -> Emulation:
         """Use a handler of the whole machine, if it doesn't need files of the step's root."""
         entry = machine_handler(platform.architecture, outer)
+        if entry is None and self._host.refused and probe_level(platform.architecture):
+            # A container doesn't show the machine's handlers; they work all the same.
+            return Emulation(how=RunsHow.HANDLER, emulator="a handler of the machine")
         if entry is None:
             raise self.no_emulator([platform])
-        return Emulation(how=RunsHow.HANDLER, emulator=entry.interpreter)
+        return Emulation(
+            how=RunsHow.HANDLER,
+            emulator=entry.interpreter,
+            description=f"the machine's handler {entry.name} ({entry.interpreter})",
+        )
 
     def no_emulator(self, platforms: Sequence[Platform]) -> NoEmulator:
         """Return the error that names all of `platforms`, none of which can run here."""

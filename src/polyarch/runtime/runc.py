@@ -123,6 +123,7 @@ class OciRuntime:
             refused=refused,
             out_of_memory=out_of_memory,
             no_devices=self._no_devices(step),
+            had_one_id=self._host.has_one_id,
         )
 
     def _no_devices(self, step: Step) -> str:

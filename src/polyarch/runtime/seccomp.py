@@ -16,13 +16,14 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
 from typing import Any
 
 from polyarch.errors import NoRuntime
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
 from polyarch.syscalls import libseccomp_number
 
-__all__ = ["call_number", "compile_filter", "node_calls", "oci_profile"]
+__all__ = ["Handed", "call_number", "compile_filter", "handed_calls", "oci_profile"]
 
 _ALWAYS = """
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32
@@ -88,9 +89,27 @@ _OF_MACHINE["arm"] = _OF_MACHINE["aarch64"]
 
 _AF_ALG, _AF_VSOCK = 38, 40
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-_NODE_CALLS = (("mknod", 1), ("mknodat", 2))
+_NODE_CALLS = {"mknod": 1, "mknodat": 2}
 """Which calls make nodes, and which of their arguments is the mode."""
+_OPEN_CALLS = {"open": 1, "openat": 2}
+"""Which calls may make a file, and which of their arguments has the flags."""
+_LIMIT_CALLS = {"getrlimit": 0, "ugetrlimit": 0, "setrlimit": 0, "prlimit64": 1}
+"""Which calls are about limits, and which of their arguments says which."""
+_OWNERS = """
+chown chown32 lchown lchown32 fchown fchown32 fchownat
+setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32
+setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 setgroups setgroups32
+getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32
+getresgid getresgid32 getgroups getgroups32
+stat lstat fstat newfstatat statx stat64 lstat64 fstat64 fstatat64
+creat mkdir mkdirat symlink symlinkat execve execveat
+setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
+"""
+_OWNER_CALLS = _OWNERS.split()
+"""What has to do with owners, beside those."""
 _KIND = 0o170000
+_O_CREAT = 0o100
+_RLIMIT_LOCKS = 10
 _NEW_NAMESPACES = 0x7E020000
 """The flags of clone that make namespaces: mount, cgroup, UTS, IPC, user, PID, network."""
 
@@ -131,6 +150,13 @@ Instruction = tuple[int, int, int, int]
 """The operation, how far to jump if true and if false, and the operand."""
 
 
+class Handed(StrEnum):
+    """What a filter hands over to a listener: calls that make nodes of devices, or all that owners are about."""
+
+    NODES = "nodes"
+    OWNERS = "owners"
+
+
 def _machine() -> str:
     return os.uname().machine
 
@@ -167,24 +193,50 @@ def oci_profile(machine: str = "") -> dict[str, Any]:
 
 
 @functools.cache
-def compile_filter(machine: str = "", *, hand_over_nodes: bool = False) -> bytes:
+def compile_filter(
+    machine: str = "", *, handed: Handed | None = None, is_open: bool = False
+) -> bytes:
     """Return the profile as a BPF program for the kernel.
 
-    `hand_over_nodes` has a listener decide on calls that make nodes of devices (see `nodes`). Raises NoRuntime if the numbers of the machine's system calls aren't known here.
+    `handed` is what a listener decides on (see `nodes` and `owners`); with `is_open` all else is allowed. Raises
+    NoRuntime if the numbers of the machine's system calls aren't known here.
     """
     machine = machine or _machine()
     program: list[Instruction] = [(_LOAD, 0, 0, 4)]
     for each in _SIBLINGS.get(machine, (machine,)):
         if each not in _AUDIT:
             raise NoRuntime(f"the system calls of {machine} are not known")
-        block = _block(each, _numbers(each), hand_over_nodes=hand_over_nodes)
+        number = _numbers(each)
+        special = _handed(handed, number)
+        block = _open_block(special) if is_open else _block(each, number, special)
         program += [(_EQUAL, 1, 0, _AUDIT[each]), (_JUMP, 0, 0, len(block)), *block]
     program.append((_RETURN, 0, 0, _KILL))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
+def _handed(handed: Handed | None, number: Callable[[str], int]) -> dict[int, list[Instruction]]:
+    """Return what decides on the calls of one architecture that are handed over, by their numbers."""
+    found: dict[int, list[Instruction]] = {}
+    if handed is Handed.NODES:
+        found = {number(name): _on_node(mode) for name, mode in _NODE_CALLS.items()}
+    elif handed is Handed.OWNERS:
+        found = {number(name): _on_open(flags) for name, flags in _OPEN_CALLS.items()}
+        found |= {number(name): _on_limit(which) for name, which in _LIMIT_CALLS.items()}
+        found |= {number(name): [_give(_LISTENER)] for name in (*_OWNER_CALLS, *_NODE_CALLS)}
+    found.pop(-1, None)
+    return found
+
+
+def _open_block(special: dict[int, list[Instruction]]) -> list[Instruction]:
+    """Hand over calls of one architecture, allow the others."""
+    block = [(_LOAD, 0, 0, 0)]
+    for call, decision in special.items():
+        block += [(_EQUAL, 0, len(decision), call), *decision]
+    return [*block, _give(_ALLOW)]
+
+
 def _block(
-    machine: str, number: Callable[[str], int], *, hand_over_nodes: bool
+    machine: str, number: Callable[[str], int], handed: dict[int, list[Instruction]]
 ) -> list[Instruction]:
     """Decide on the calls of one architecture; never falls through its end."""
     known = sorted({number(name) for name in _allowed(machine)} - {-1})
@@ -194,9 +246,8 @@ def _block(
         number("socket"): _on_socket(),
         number("personality"): _on_personality(),
     }
-    if hand_over_nodes:
-        special |= {number(name): _on_node(mode) for name, mode in _NODE_CALLS}
     special.pop(-1, None)
+    special |= handed
     private = [each for each in known if each >= _ARM_PRIVATE]
     newest = max(*(each for each in known if each < _ARM_PRIVATE), *special)
     block = [(_LOAD, 0, 0, 0)]
@@ -250,13 +301,32 @@ def _on_node(mode: int) -> list[Instruction]:
     ]
 
 
-def node_calls() -> list[list[int]]:
-    """Return the calls that may make nodes here: architecture, number, and 1 if a directory comes first."""
-    found = []
+def _on_open(flags: int) -> list[Instruction]:
+    return [
+        _load_argument(flags),
+        (_AND, 0, 0, _O_CREAT),
+        (_EQUAL, 1, 0, 0),
+        _give(_LISTENER),
+        _give(_ALLOW),
+    ]
+
+
+def _on_limit(which: int) -> list[Instruction]:
+    locks = (_EQUAL, 0, 1, _RLIMIT_LOCKS)
+    return [_load_argument(which), locks, _give(_LISTENER), _give(_ALLOW)]
+
+
+def handed_calls(handed: Handed) -> list[list[int | str]]:
+    """Return the calls that may be handed over here: architecture, number, name and machine of each."""
+    names = tuple(_NODE_CALLS)
+    if handed is Handed.OWNERS:
+        names = (*names, *_OPEN_CALLS, *_LIMIT_CALLS, *_OWNER_CALLS)
+    found: list[list[int | str]] = []
     for each in _SIBLINGS.get(_machine(), (_machine(),)):
         number = _numbers(each)
-        found += [[_AUDIT[each], number(name), mode - 1] for name, mode in _NODE_CALLS]
-    return [each for each in found if each[1] >= 0]
+        numbers = ((number(name), name) for name in names)
+        found += [[_AUDIT[each], call, name, each] for call, name in numbers if call >= 0]
+    return found
 
 
 def _on_personality() -> list[Instruction]:

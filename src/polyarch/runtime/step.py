@@ -147,3 +147,12 @@ class Host:
     """Whether only the unified hierarchy of cgroups is there."""
     capabilities: int = (1 << len(CAPABILITIES)) - 1
     """What an insecure step can be given."""
+    refused: str = ""
+    """Why there are no namespaces, neither the engine's nor any for steps; empty if there are."""
+    is_covered: bool = False
+    """Whether parts of /proc are covered, as in most containers: then the kernel lets nobody mount another one."""
+
+    @property
+    def has_one_id(self) -> bool:
+        """Whether files can belong to nobody but the user."""
+        return self.rootless and self.mapped_ids == 1

@@ -1,6 +1,7 @@
 """The numbers of the system calls in the seccomp profile and of `bpf`, for the two most common machines.
 
-A line is a name and its numbers on x86_64, i386, aarch64 and arm; `-` where there is no such call.
+A line is a name and its numbers on x86_64, i386, aarch64 and arm; `-` where there is no such call. Made by
+`python -m tools.syscalls NAME...`, which adds the names that it is given; a test makes it again.
 Source: syscall_64.tbl, syscall_32.tbl, syscall.tbl of arm, and asm-generic/unistd.h of Linux.
 """
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
+from polyarch.errors import InputError
+from polyarch.inroot import follow_links
 from polyarch.record import replace
 from polyarch.runtime.base import Refused
 from polyarch.runtime.step import Bind, Mount, Step
@@ -45,35 +47,21 @@ def _resolve(
     step: Step, mounts: dict[str, Mount], path: str, *, may_enter_proc: bool = True
 ) -> str:
     """Follow all links in a path of the step, as far as it is there; never those of /proc."""
-    todo = _parts(path)
-    done: list[str] = []
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part == "..":
-            del done[-1:]
-            continue
-        here = "/" + "/".join((*done, part))
-        in_proc = here.startswith("/proc/")
-        if in_proc and not may_enter_proc:
+
+    def find_link(names: list[str]) -> str | None:
+        here = "/" + "/".join(names)
+        if not here.startswith("/proc/"):
+            return _find_link(step, mounts, here)
+        if not may_enter_proc:
             raise Refused(
                 f"the working directory {path} can't be entered: it may not lead through links of /proc"
             )
-        link = None if in_proc else _find_link(step, mounts, here)
-        if link is None:
-            done.append(part)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            raise Refused(f"too many symbolic links in {path!r}")
-        done = [] if link.startswith("/") else done
-        todo += _parts(link)
-    return "/" + "/".join(done)
+        return None
 
-
-def _parts(path: str) -> list[str]:
-    """Return the names in a path, the last one first."""
-    return [part for part in reversed(path.split("/")) if part not in {"", "."}]
+    try:
+        return "/" + "/".join(follow_links(path, find_link, most=_MAX_LINKS))
+    except InputError as error:
+        raise Refused(str(error)) from error
 
 
 def _find_link(step: Step, mounts: dict[str, Mount], path: str) -> str | None:

@@ -36,6 +36,7 @@ def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
                 os.mkdir(target, 0o700)
             _lay_over(entry.path, target, links)
         else:
+            # A layer may put a file where a directory was, and a copy must not be written into a file that others link to.
             remove_tree(target)
             _copy(entry.path, status, target, links)
     copy_metadata(layer, os.lstat(layer), tree)
@@ -52,6 +53,7 @@ def _copy(
     source: str, status: os.stat_result, target: str, links: dict[tuple[int, int], str]
 ) -> None:
     if status.st_nlink > 1:
+        # Names of one file stay names of one file; those of another layer are no links to it.
         first = links.setdefault((status.st_dev, status.st_ino), target)
         if first != target:
             os.link(first, target, follow_symlinks=False)
@@ -86,8 +88,11 @@ def copy_metadata(source: str, status: os.stat_result, target: str) -> None:
     """Give `target` the owner, mode, attributes and times of `source`, whose stat is `status`."""
     os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
     is_link = stat.S_ISLNK(status.st_mode)
+    # Linux has no mode of links.
     if not is_link:
         os.chmod(target, stat.S_IMODE(status.st_mode))
+    # Attributes that this file system or this user can't have are left out: a plain copy is for machines that refuse
+    # most things.
     for name in os.listxattr(source, follow_symlinks=False):
         if not name.startswith(_INTERNAL):
             with suppress(OSError):

@@ -76,6 +76,7 @@ class Directories:
         """Raise NotFound for an OSError in the block if a snapshot was there, and isn't any more."""
         try:
             yield
+        # The kernel says ENOENT for a layer that was pruned, and doesn't say which.
         except OSError:
             for snapshot in stack:
                 self._look_up(snapshot)
@@ -102,6 +103,7 @@ class Directories:
         directory = self.start()
         with store_trouble("make a snapshot in", directory):
             if parents:
+                # A merged root shows those of the topmost layer.
                 status = os.stat(self.path(parents[-1]))
                 os.chown(directory / "fs", status.st_uid, status.st_gid)
                 os.chmod(directory / "fs", status.st_mode & 0o7777)
@@ -118,11 +120,13 @@ class Directories:
         """
         record = record or SnapshotRecord(id=snapshot)
         with store_trouble("keep the snapshot", directory):
+            # Before the rename: a process that is killed right after it leaves a snapshot whose record can be made up for.
             (directory / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
             try:
                 os.rename(directory, self._place(snapshot))
                 is_new = True
             except OSError as error:
+                # A directory that isn't empty is never replaced, so of two builds that made the same the first has won.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 is_new = False

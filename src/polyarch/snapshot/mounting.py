@@ -49,6 +49,7 @@ def mount_overlay(
     # Upper directories become layers elsewhere: nothing in them may refer to this stack. The default
     # of xino, redirect_dir and metacopy depends on how the kernel was built.
     options += [("index", "off"), ("xino", "off")]
+    # With userxattr both are off already, and there are kernels that refuse to have them named.
     if not mode.userxattr:
         options += [("redirect_dir", "off"), ("metacopy", "off")]
     flags = ["userxattr"] if mode.userxattr else []
@@ -73,6 +74,7 @@ def _mount_new(
         for flag in flags:
             syscalls.fsconfig_flag(context, flag)
         syscalls.fsconfig_create(context)
+        # Without an upper directory overlayfs is read-only in any case; the attribute makes mountinfo say so.
         read_only = not any(key == "upperdir" for key, _ in options)
         mounted = syscalls.fsmount(context, syscalls.MOUNT_ATTR_RDONLY if read_only else 0)
     finally:
@@ -89,6 +91,7 @@ def _mount_classic(
     escaped = ":".join(_escaped(lower).replace(":", "\\:") for lower in lowers)
     texts = [f"lowerdir={escaped}", *(f"{key}={_escaped(value)}" for key, value in options), *flags]
     data = ",".join(texts)
+    # mount(2) copies a page of options and cuts the rest off without a word.
     if len(os.fsencode(data)) > _CLASSIC_LIMIT:
         raise OSError(errno.E2BIG, "this kernel takes no stack of so many layers")
     read_only = not any(key == "upperdir" for key, _ in options)
@@ -104,6 +107,7 @@ def unmount(target: Path) -> None:
     try:
         syscalls.umount2(str(target), 0)
     except OSError as error:
+        # A process that a step left behind may still be in there, or a scanner of the machine.
         if error.errno != errno.EBUSY:
             raise
         syscalls.umount2(str(target), syscalls.MNT_DETACH)

@@ -35,6 +35,8 @@ def _find_mode(store: Store) -> OverlayMode | None:
 
     Found out by mounting and looking at what a deletion leaves.
     """
+    # The best comes first: in the classic call a long stack finds no room, `trusted.*` wants the machine's root, and
+    # a kernel before 5.10 knows nothing of `volatile`.
     for new_api, userxattr, volatile in product((True, False), repeat=3):
         mode = OverlayMode(userxattr=userxattr, volatile=volatile, new_api=new_api)
         directory = store.temporary("probe")
@@ -55,6 +57,7 @@ def _works(directory: Path, mode: OverlayMode) -> bool:
     (lower / "file").touch()
     mount_overlay((lower,), merged, mode, upper=upper, work=work)
     try:
+        # Some kernels mount in a user namespace, and then fail to write a whiteout or an opaque directory.
         (merged / "file").unlink()
         (merged / "directory").rmdir()
         (merged / "directory").mkdir()

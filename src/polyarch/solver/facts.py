@@ -7,6 +7,7 @@ from typing import Protocol
 
 from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen
+from polyarch.request.explanation import Outcome
 from polyarch.solver.key import CacheKey, InputPart
 from polyarch.solver.records import Record
 
@@ -18,8 +19,8 @@ class Facts:
     """How far one vertex came.
 
     `identity` is "" while the result has no name; `inputs` is what was seen of its inputs by then, `keys`
-    what it was looked for by; `record` is what was found or, after it ran, written. `outcome` is "ran", "cached", "failed",
-    "canceled", that of a source, or "" for what nothing happened to.
+    what it was looked for by; `record` is what was found or, after it ran, written. `outcome` is
+    None for what nothing happened to.
     """
 
     vertex: Vertex
@@ -27,7 +28,7 @@ class Facts:
     inputs: tuple[InputPart, ...]
     keys: tuple[CacheKey, ...]
     record: Record | None = None
-    outcome: str = ""
+    outcome: Outcome | None = None
 
 
 class Observer(Protocol):

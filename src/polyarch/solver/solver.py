@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -23,6 +22,7 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen, replace
+from polyarch.request.explanation import Outcome
 from polyarch.solver.announce import Announcer
 from polyarch.solver.event import (
     Command,
@@ -50,18 +50,9 @@ from polyarch.solver.state import Machine
 from polyarch.solver.workers import Workers
 from polyarch.threads import caught
 
-__all__ = ["Outcome", "SolveReport", "Solved", "Solver"]
+__all__ = ["SolveReport", "Solved", "Solver"]
 
 R = TypeVar("R")
-
-
-class Outcome(StrEnum):
-    """How a vertex came by its result; a source that nobody had to look into is only NAMED."""
-
-    RAN = "ran"
-    CACHED = "cached"
-    FETCHED = "fetched"
-    NAMED = "named"
 
 
 @frozen
@@ -159,7 +150,7 @@ class _Solve(Generic[R]):
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._busy = 0
         self._outcomes: dict[Digest, Outcome] = {}
-        self._failures: dict[Digest, str] = {}
+        self._failures: dict[Digest, Outcome] = {}
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
@@ -242,7 +233,7 @@ class _Solve(Generic[R]):
     def _end(self, failed: Failed) -> None:
         """Announce the end of a command: an error, unless it was told to end."""
         is_canceled = self._cancel.cancelled
-        self._failures[failed.vertex.digest] = "canceled" if is_canceled else "failed"
+        self._failures[failed.vertex.digest] = Outcome.CANCELED if is_canceled else Outcome.FAILED
         if is_canceled:
             self._announcer.canceled(failed.vertex)
         else:
@@ -261,8 +252,8 @@ class _Solve(Generic[R]):
 
     def _facts(self) -> Iterator[Facts]:
         for vertex in self._graph.vertices():
-            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest, "")
-            yield replace(self._machine.facts(vertex), outcome=str(outcome))
+            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest)
+            yield replace(self._machine.facts(vertex), outcome=outcome)
 
     def _stop(self) -> None:
         """Cancel what is under way, if anything is, and wait for it."""

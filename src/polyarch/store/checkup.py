@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest
@@ -20,17 +21,25 @@ from polyarch.store.refs import RefKind
 from polyarch.store.store import Store, is_abandoned
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["Problem", "check", "debris", "repair"]
+__all__ = ["Problem", "ProblemKind", "check", "debris", "repair"]
+
+
+class ProblemKind(StrEnum):
+    """What something is wrong with."""
+
+    BLOB = "blob"
+    DATABASE = "database"
+    NAME = "name"
+    RECORD = "record"
+    SCRATCH = "scratch"
+    SNAPSHOT = "snapshot"
 
 
 @frozen
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong."""
 
-    `kind` is `blob`, `record`, `snapshot`, `name`, `scratch` or `database`.
-    """
-
-    kind: str
+    kind: ProblemKind
     subject: str
     text: str
     is_fault: bool = True
@@ -48,7 +57,7 @@ def debris(root: Path) -> tuple[str, ...]:
 def check(store: Store, *, deep: bool = False) -> tuple[Problem, ...]:
     """Return what is wrong with the store. With `deep` all blobs are read and hashed."""
     problems = [
-        Problem(kind="database", subject=str(store.database.path), text=text)
+        Problem(kind=ProblemKind.DATABASE, subject=str(store.database.path), text=text)
         for text in store.database.check()
     ]
     if problems:
@@ -70,15 +79,17 @@ def _snapshots(store: Store) -> Iterator[Problem]:
     for name in sorted(recorded - present - leased):
         if not (store.snapshots_directory / name).exists():
             text = f"the snapshot {name} was being removed; the next prune forgets it"
-            yield Problem(kind="record", subject=name, text=text, is_fault=False)
+            yield Problem(kind=ProblemKind.RECORD, subject=name, text=text, is_fault=False)
     for name in sorted(present - recorded - leased):
         text = f"nothing is known of the snapshot {name}; the next prune removes it"
-        yield Problem(kind="snapshot", subject=name, text=text, is_fault=False)
+        yield Problem(kind=ProblemKind.SNAPSHOT, subject=name, text=text, is_fault=False)
     for name in sorted(present - leased):
         path = store.snapshots_directory / name
         if path.exists() and not (path / "fs").is_dir():
             yield Problem(
-                kind="snapshot", subject=name, text=f"the snapshot {name} was made in half"
+                kind=ProblemKind.SNAPSHOT,
+                subject=name,
+                text=f"the snapshot {name} was made in half",
             )
 
 
@@ -96,7 +107,7 @@ def _names(store: Store) -> Iterator[Problem]:
                 missing.append(f"{digest} is damaged")
         if missing:
             text = f"the image {ref.name} can't be used: {', '.join(missing)}"
-            yield Problem(kind="name", subject=ref.name, text=text)
+            yield Problem(kind=ProblemKind.NAME, subject=ref.name, text=text)
 
 
 def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
@@ -106,14 +117,14 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
             parse_digest(digest)
         except InvalidDigest:
             text = f"{digest.replace(':', '/')} in the directory of blobs is none"
-            yield Problem(kind="blob", subject=digest, text=text)
+            yield Problem(kind=ProblemKind.BLOB, subject=digest, text=text)
             continue
         if sizes.get(digest, size) != size:
             text = f"the blob {digest} has {size} bytes instead of {sizes[digest]}"
-            yield Problem(kind="blob", subject=digest, text=text)
+            yield Problem(kind=ProblemKind.BLOB, subject=digest, text=text)
         elif deep and not _is_sound(store.blobs.path(digest), digest):
             text = f"the bytes of {digest} have another digest"
-            yield Problem(kind="blob", subject=digest, text=text)
+            yield Problem(kind=ProblemKind.BLOB, subject=digest, text=text)
 
 
 def _scratch(store: Store) -> Iterator[Problem]:
@@ -121,7 +132,7 @@ def _scratch(store: Store) -> Iterator[Problem]:
     for name in debris(store.root):
         path = store.root / "tmp" / name
         text = f"{path}, of a process that is gone, can't be removed"
-        yield Problem(kind="scratch", subject=name, text=text)
+        yield Problem(kind=ProblemKind.SCRATCH, subject=name, text=text)
 
 
 def repair(store: Store, problems: tuple[Problem, ...]) -> None:
@@ -132,20 +143,21 @@ def repair(store: Store, problems: tuple[Problem, ...]) -> None:
     """
     for problem in problems:
         subject = problem.subject
-        if problem.kind == "blob":
-            store.discard(store.blobs.root / subject.replace(":", "/", 1))
-        elif problem.kind == "record":
-            store.snapshots.remove(subject)
-        elif problem.kind == "snapshot":
-            store.snapshots.remove(subject)
-            store.discard(store.snapshots_directory / subject)
-        elif problem.kind == "name":
-            store.refs.delete(subject)
-        elif problem.kind == "scratch":
-            store.discard(store.root / "tmp" / subject)
-        else:
-            _set_aside(store)
-            return
+        match problem.kind:
+            case ProblemKind.BLOB:
+                store.discard(store.blobs.root / subject.replace(":", "/", 1))
+            case ProblemKind.RECORD:
+                store.snapshots.remove(subject)
+            case ProblemKind.SNAPSHOT:
+                store.snapshots.remove(subject)
+                store.discard(store.snapshots_directory / subject)
+            case ProblemKind.NAME:
+                store.refs.delete(subject)
+            case ProblemKind.SCRATCH:
+                store.discard(store.root / "tmp" / subject)
+            case ProblemKind.DATABASE:
+                _set_aside(store)
+                return
 
 
 def _set_aside(store: Store) -> None:

@@ -61,6 +61,7 @@ class Locks:
             with suppress(OSError):
                 file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
+                    # Whoever opens the file from here on waits, or finds another one in its place when it has the lock.
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if _is_same(file, path):
                         os.unlink(path)
@@ -81,6 +82,7 @@ class Locks:
                 os.close(file)
 
     def _path(self, name: str) -> Path:
+        # A name that says something is worth having in a listing; any other one must not leave the directory.
         plain = _PLAIN.match(name) is not None and name[0] != "."
         return self._root / (name if plain else hashlib.sha256(name.encode()).hexdigest())
 

@@ -19,6 +19,9 @@ __all__ = ["ElfFile", "Segment"]
 _PT_NOTE = 4
 _BUILD_ID = 3
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 1, 5, 10, 14
+_DT_PLTRELSZ, _DT_SYMTAB, _DT_JMPREL = 2, 6, 23
+_RELOCATION = struct.Struct("<QQq")
+_SYMBOL_SIZE = 24
 _LARGEST_NOTES = 1 << 16
 
 
@@ -102,6 +105,22 @@ class ElfFile:
             return 0, 0
         start = self._offset(known[_DT_STRTAB])
         return start, start + known.get(_DT_STRSZ, 0)
+
+    def import_slot(self, name: str) -> int:
+        """Return where in memory the address of a function of another library is put, for x86-64.
+
+        Raises MachineError if the program imports no such function by its table of procedures.
+        """
+        known = dict(self._dynamic())
+        if not {_DT_JMPREL, _DT_PLTRELSZ, _DT_SYMTAB} <= known.keys():
+            raise MachineError(f"{self.name} imports no functions")
+        start, symbols = self._offset(known[_DT_JMPREL]), self._offset(known[_DT_SYMTAB])
+        for at in range(start, start + known[_DT_PLTRELSZ], _RELOCATION.size):
+            slot, info, _ = _RELOCATION.unpack_from(self.data, at)
+            (text,) = struct.unpack_from("<I", self.data, symbols + (info >> 32) * _SYMBOL_SIZE)
+            if self._text(text) == name:
+                return int(slot)
+        raise MachineError(f"{self.name} doesn't import {name}")
 
     def _dynamic(self) -> list[tuple[int, int]]:
         entry = struct.Struct(self._order + ("qQ" if self.bits == 64 else "iI"))

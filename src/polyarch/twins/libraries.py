@@ -5,6 +5,7 @@ Only the directories that loaders search by default are searched, inside the roo
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +28,6 @@ _NATIVE = (
     "/lib",
     "/usr/lib",
 )
-_FOREIGN = re.compile(r"lib(64|32)?|lib/[a-z0-9_]+-linux-[a-z]+")
 _MODULE = re.compile(r"libnss_\w+\.so\.2")
 
 
@@ -89,10 +89,10 @@ class NativeLibraries:
 
 def service_modules(root: Path) -> set[str]:
     """Return the names of the modules by which a root's glibc looks up users and hosts."""
-    found = set()
+    names: list[str] = []
     for top in ("/lib", "/usr/lib", "/lib64", "/usr/lib64"):
         directory = inroot.resolve(root, top)
-        if directory.is_dir():
-            found |= {each.name for each in directory.glob("libnss_*.so.2")}
-            found |= {each.name for each in directory.glob("*-linux-*/libnss_*.so.2")}
-    return {name for name in found if _MODULE.fullmatch(name)}
+        for place in (directory, *directory.glob("*-linux-*")):
+            if place.is_dir() and not place.is_symlink():
+                names += os.listdir(place)
+    return {name for name in names if _MODULE.fullmatch(name)}

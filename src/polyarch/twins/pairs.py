@@ -17,8 +17,9 @@ from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.libraries import X86_64, Library, NativeLibraries, read_elf_in
+from polyarch.twins.modules import find_modules, loads_modules
 from polyarch.twins.packages import Packages, read_packages
-from polyarch.twins.rings import DIRECTORIES, ring_of
+from polyarch.twins.rings import DIRECTORIES, may_grow, ring_of
 from polyarch.twins.texts import foreign_texts
 
 __all__ = ["Pair", "Roots", "find_pairs"]
@@ -75,6 +76,8 @@ class Pair:
     texts: dict[bytes, bytes]
     """What the native program has to say in the place of what it says."""
     libraries: dict[str, Library]
+    modules: dict[str, ElfFile]
+    """What the program loads by itself: native files by the paths of the foreign ones."""
 
 
 def find_pairs(roots: Roots) -> tuple[list[Pair], dict[str, str]]:
@@ -124,7 +127,14 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     if bool(native.interpreter) != bool(foreign.interpreter):
         raise MachineError("one of the two is static")
     roots.check_version(path, path)
-    needed = libraries.closure(native.needed)
+    texts = foreign_texts(native, foreign, roots.platform)
+    if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
+        raise MachineError("what it says of the machine is of another length")
+    modules = find_modules(roots.foreign, roots.native) if loads_modules(path) else {}
+    names = [*native.needed, *(name for each in modules.values() for name in each.needed)]
+    needed = libraries.closure(names)
+    for module in modules.values():
+        roots.check_version(module.name)
     for library in needed.values():
         roots.check_version(library.path)
     return Pair(
@@ -132,8 +142,9 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         ring=ring,
         foreign=foreign,
         native=native,
-        texts=foreign_texts(native, foreign, roots.platform),
+        texts=texts,
         libraries=needed,
+        modules=modules,
     )
 
 

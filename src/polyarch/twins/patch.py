@@ -12,11 +12,20 @@ from collections.abc import Mapping, Sequence
 from polyarch.emulation.extended import PT_INTERP, Extended
 from polyarch.errors import MachineError
 from polyarch.record import frozen
+from polyarch.twins.elffile import ElfFile
+from polyarch.twins.patch_calls import load_below
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_texts import replace_path, replace_texts, without_run_path
 from polyarch.twins.patch_uname import answer_uname
 
-__all__ = ["Surroundings", "patch_libc", "patch_library", "patch_loader", "patch_program"]
+__all__ = [
+    "Changes",
+    "Surroundings",
+    "patch_libc",
+    "patch_library",
+    "patch_loader",
+    "patch_program",
+]
 
 GLIBC_CACHE = b"/etc/ld.so.cache"
 
@@ -31,15 +40,27 @@ class Surroundings:
     machine: str
 
 
+@frozen
+class Changes:
+    """What is other in one twin than in all: its texts, and the directory of modules that it loads, if it does."""
+
+    texts: Mapping[bytes, bytes]
+    modules: str = ""
+    are_counted: bool = False
+    """Whether the program has the lengths of these texts, too."""
+
+
 def patch_program(
-    program: bytes, known: Sequence[Known], around: Surroundings, texts: Mapping[bytes, bytes]
+    program: ElfFile, known: Sequence[Known], around: Surroundings, changes: Changes
 ) -> bytes:
     """Return the twin of the foreign programs that are `known`.
 
     Raises MachineError for a program that can't be changed.
     """
-    extended = Extended(program)
-    replace_texts(extended, texts)
+    extended = Extended(program.data)
+    if changes.modules:
+        load_below(extended, program, changes.modules)
+    replace_texts(extended, changes.texts, are_counted=changes.are_counted)
     loaders = extended.segments(PT_INTERP)
     if loaders:
         _, _, offset, _, _, size, *_ = loaders[0]

@@ -22,6 +22,10 @@ _EXECUTE = 1
 _LEA = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
 _PRINTABLE = b"\n\t" + bytes(range(0x20, 0x7F))
 _LEA_SIZE = 7
+_NEXT_ARGUMENT = {0x3D: b"\xbe", 0x35: b"\xba", 0x15: b"\xb9"}
+"""The register of a `lea`, and the first byte of `mov register, number` for the argument behind it: rdi and esi, ..."""
+_NEAR = 32
+"""Bytes of the instructions that prepare one call."""
 _RELATIVE = 8
 """R_X86_64_RELATIVE: a pointer of the program's own."""
 _DYNAMIC = struct.Struct("<qQ")
@@ -32,14 +36,18 @@ _NOBODYS = 0x6000000D
 
 def replace_path(extended: Extended, old: bytes, new: bytes) -> None:
     """Write a path over one that isn't shorter and that the program has once. Raises MachineError."""
-    place = f"\0{old.decode()}\0".encode()
-    if extended.data.count(place) != 1 or len(new) > len(old):
+    places = list(re.finditer(rb"(?<=\0)" + re.escape(old) + rb"\0", extended.data))
+    if len(places) != 1 or len(new) > len(old):
         raise MachineError(f"{old.decode()} can't be replaced by {new.decode()} in the program")
-    extended.write(extended.data.index(place) + 1, new.ljust(len(old), b"\0"))
+    extended.write(places[0].start(), new.ljust(len(old), b"\0"))
 
 
-def replace_texts(extended: Extended, texts: Mapping[bytes, bytes]) -> None:
+def replace_texts(
+    extended: Extended, texts: Mapping[bytes, bytes], *, are_counted: bool = False
+) -> None:
     """Replace texts, each up to its NUL, wherever the program takes them.
+
+    `are_counted` says that the program hands their lengths on with them, as constants, which are changed, too.
 
     A text may also be the end of a longer one, which linkers don't write twice. Raises MachineError for one that
     the program has for itself and that can't be replaced.
@@ -60,12 +68,28 @@ def replace_texts(extended: Extended, texts: Mapping[bytes, bytes]) -> None:
             for at in sites:
                 distance = added - (extended.address(at) + _LEA_SIZE)
                 extended.write(at + _LEA_SIZE - 4, struct.pack("<i", distance))
+                if are_counted:
+                    _recount(extended, at, (len(old), len(new)))
             kept = [found.start() for found in re.finditer(_pointer(address), data)]
             for at in kept:
                 extended.write(at, _pointer(added, is_pattern=False))
             is_whole = data[each.start() - 1] not in _PRINTABLE
             if is_whole and not sites and not kept:
                 _overwrite(extended, each.start(), (old, new))
+
+
+def _recount(extended: Extended, at: int, lengths: tuple[int, int]) -> None:
+    """Change the length that a function gets behind the text whose address is loaded at a place of the file.
+
+    It's loaded before the text is, not long before, into the register of the next argument.
+    """
+    data = extended.data
+    load = _NEXT_ARGUMENT.get(data[at + 2])
+    if load is None:
+        return
+    found = data.rfind(load + struct.pack("<I", lengths[0]), max(0, at - _NEAR), at)
+    if found >= 0:
+        extended.write(found + 1, struct.pack("<I", lengths[1]))
 
 
 def _pointer(address: int, *, is_pattern: bool = True) -> bytes:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["CACHE", "EMULATOR", "LIBRARIES", "LOADER", "MOUNTED", "MUSL_PATH", "TREE"]
+__all__ = [
+    "CACHE",
+    "EMULATOR",
+    "LIBRARIES",
+    "LOADER",
+    "MODULES",
+    "MOUNTED",
+    "MUSL_PATH",
+    "TREE",
+]
 
 MOUNTED = "/dev/.pa"
 """Where a step sees the directory of all sets."""
 TREE = "root"
 LOADER = "l/ld"
 LIBRARIES = "lib"
+MODULES = "x"
+"""What twins load by themselves, by the paths in the foreign root."""
 CACHE = "c"
 MUSL_PATH = "etc/ld-musl-x86_64.path"
 """musl looks for it beside the directory of its loader."""
-EMULATOR = "q"
+EMULATOR = "qemu"
 """What runs the programs that are no twin's after all; it is put there before a step."""

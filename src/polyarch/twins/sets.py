@@ -6,8 +6,9 @@ a step sees at `MOUNTED`:
     MOUNTED/7/root/usr/bin/tar   the twins, in a tree like the root's
               l/ld               the loader
               lib/               libraries, by the names that programs are linked to
+              x/                 what twins load by themselves: perl's modules
               c                  glibc's cache of them; etc/ld-musl-x86_64.path for musl
-              q                  the emulator, for what is no twin's after all
+              qemu               the emulator, for what is no twin's after all
               twins.json         what `load_set` reads
 
 Source: docs/twins.md.
@@ -32,6 +33,7 @@ from polyarch.twins.loadercache import loader_cache
 from polyarch.twins.machines import find_machine
 from polyarch.twins.pairs import Pair, Roots, find_pairs
 from polyarch.twins.patch import (
+    Changes,
     Surroundings,
     patch_libc,
     patch_library,
@@ -44,6 +46,7 @@ from polyarch.twins.places import (
     EMULATOR,
     LIBRARIES,
     LOADER,
+    MODULES,
     MOUNTED,
     MUSL_PATH,
     TREE,
@@ -120,7 +123,8 @@ def make_set(
     except (MachineError, InputError, OSError) as error:
         return NoTwins(reason=str(error))
     if not made.twins:
-        return NoTwins(reason="no program of the image has a native twin")
+        why = "".join(f"; {path}: {reason}" for path, reason in list(made.refused.items())[:1])
+        return NoTwins(reason=f"no program of the image has a native twin{why}")
     aside = directory.with_name(f".{directory.name}.{os.urandom(6).hex()}")
     try:
         made.write(aside)
@@ -178,18 +182,19 @@ class _Set:
                 if not _known(each).content:
                     raise MachineError(f"{each.path} can't be told from {first.path}")
                 place = f"{TREE}{each.path}"
-                made[place] = patch_program(
-                    each.native.data, [_known(each)], self._around, each.texts
-                )
+                made[place] = self._patched(each, [_known(each)])
                 known.append(_known(each, f"{self._top}/{place}"))
-            made[f"{TREE}{first.path}"] = patch_program(
-                first.native.data, known, self._around, first.texts
-            )
+            made[f"{TREE}{first.path}"] = self._patched(first, known)
         except MachineError as error:
             self.refused |= {each.path: str(error) for each in group}
             return
         self._files |= made
         self.twins += [_twin(each, first) for each in (first, *others)]
+
+    def _patched(self, pair: Pair, known: Sequence[Known]) -> bytes:
+        modules = f"{self._top}/{MODULES}" if pair.modules else ""
+        changes = Changes(texts=pair.texts, modules=modules, are_counted=bool(modules))
+        return patch_program(pair.native, known, self._around, changes)
 
     def _add_libraries(self, pairs: Sequence[Pair]) -> None:
         """Add the loader, what the programs are linked to, and what glibc loads for them. Raises MachineError."""
@@ -203,6 +208,8 @@ class _Set:
         if _LIBC in libraries:
             libraries |= natives.closure(service_modules(self._roots.foreign))
         loader = read_elf_in(self._roots.native, loaders.pop())
+        for path, module in ((p, m) for pair in pairs for p, m in pair.modules.items()):
+            self._files[f"{MODULES}{path}"] = patch_library(module.data)
         self._files[LOADER] = patch_loader(loader.data, self._around)
         places = {}
         for name, library in libraries.items():

@@ -18,7 +18,7 @@ from polyarch.twins.elffile import ElfFile
 __all__ = ["foreign_texts"]
 
 _NATIVE = re.compile(rb"x86[-_]64|amd64")
-_BEFORE, _AFTER = re.compile(rb"[\n\t -~]*\Z"), re.compile(rb"[\n\t -~]*")
+_PRINTABLE = re.compile(rb"[\n\t -~]*")
 _LONGEST = 512
 """Bytes of a text before and after the machine's name; a longer one can't be replaced, and needn't be."""
 _SYSTEM = b"linux-gnu"
@@ -42,6 +42,7 @@ _STATIC = frozenset(
         b"x86_64",
         b"ld-linux-x86-64.so.2",
         b"../sysdeps/x86_64/dl-machine.h",
+        b"lib/x86_64-linux-gnu",
         b"/lib/x86_64-linux-gnu/",
         b"/usr/lib/x86_64-linux-gnu/",
         b"/usr/lib/x86_64-linux-gnu/gconv",
@@ -56,10 +57,13 @@ def foreign_texts(native: ElfFile, foreign: ElfFile, platform: Platform) -> dict
 
     Raises MachineError for a text that has no counterpart.
     """
+    ours = sorted(_texts(native))
+    if not ours and _SYSTEM + b"\0" not in native.data:
+        return {}
     theirs = _loaded(foreign)
     triplet = _TRIPLET.search(theirs)
     texts = {}
-    for text in sorted(_texts(native)):
+    for text in ours:
         if text == b"x86_64" and triplet:
             texts[text] = triplet[1]
         elif native.interpreter or text not in _STATIC:
@@ -74,13 +78,19 @@ def _texts(native: ElfFile) -> Iterator[bytes]:
     data = native.data
     for segment in native.of_kind(PT_LOAD):
         for each in _NATIVE.finditer(data, segment.offset, segment.offset + segment.size):
-            before = _BEFORE.findall(data[max(0, each.start() - _LONGEST) : each.start()])[0]
-            after = _AFTER.findall(data, each.end(), each.end() + _LONGEST)[0]
+            before = _printable(data[max(0, each.start() - _LONGEST) : each.start()][::-1])[::-1]
+            after = _printable(data[each.end() : each.end() + _LONGEST])
             text = before + each[0] + after
-            is_whole = data[each.end() + len(after)] == 0
+            is_whole = data.startswith(b"\0", each.end() + len(after))
             is_name = start <= each.start() < end
             if is_whole and not is_name and text != native.interpreter.encode():
                 yield text
+
+
+def _printable(data: bytes) -> bytes:
+    """Return what `data` begins with of a text."""
+    found = _PRINTABLE.match(data)
+    return found[0] if found else b""
 
 
 def _loaded(file: ElfFile) -> bytes:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from polyarch.request.explanation import Cause
+from polyarch.request.explanation import Cause, CauseKind
 from polyarch.why.trace import Trace
 
 __all__ = ["op_differences"]
@@ -38,17 +38,17 @@ _ACTIONS: Mapping[str, str] = {
 def op_differences(old: Trace, new: Trace) -> Iterator[Cause]:
     """Yield how `new` differs from `old`, inputs aside; nothing if their ops are equal."""
     if old.slot.platform != new.slot.platform:
-        yield Cause(kind="platform", old=old.slot.platform, new=new.slot.platform)
+        yield Cause(kind=CauseKind.PLATFORM, old=old.slot.platform, new=new.slot.platform)
     if old.op == new.op:
         return
     found = list(_differences(old, new))
     yield from found
     if not found and old.form.get("platform") == new.form.get("platform"):
-        yield Cause(kind="content", what="its definition", old="in a part that isn't kept")
+        yield Cause(kind=CauseKind.CONTENT, what="its definition", old="in a part that isn't kept")
 
 
 def _differences(old: Trace, new: Trace) -> Iterator[Cause]:
-    instruction = Cause(kind="instruction", old=old.text, new=new.text)
+    instruction = Cause(kind=CauseKind.INSTRUCTION, old=old.text, new=new.text)
     if old.form.get("type") != new.form.get("type"):
         yield instruction
     elif new.form.get("type") == "exec":
@@ -65,13 +65,19 @@ def _exec_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Ca
             yield instruction
         else:
             yield Cause(
-                kind="option", what="command", old=_words(before["argv"]), new=_words(now["argv"])
+                kind=CauseKind.OPTION,
+                what="command",
+                old=_words(before["argv"]),
+                new=_words(now["argv"]),
             )
     yield from _env_differences(before["env"], now["env"], {*old.arguments, *new.arguments})
     for key, name in _OPTIONS.items():
         if before.get(key) != now.get(key):
             yield Cause(
-                kind="option", what=name, old=_value(before.get(key)), new=_value(now.get(key))
+                kind=CauseKind.OPTION,
+                what=name,
+                old=_value(before.get(key)),
+                new=_value(now.get(key)),
             )
     yield from _mount_differences(before["mounts"], now["mounts"])
 
@@ -82,7 +88,7 @@ def _env_differences(
     before, now = (dict(each.partition("=")[::2] for each in entries) for entries in (old, new))
     for name in dict.fromkeys([*now, *before]):
         if before.get(name) != now.get(name):
-            kind = "argument" if name in arguments else "variable"
+            kind = CauseKind.ARGUMENT if name in arguments else CauseKind.VARIABLE
             values = (_set(before.get(name)), _set(now.get(name)))
             yield Cause(kind=kind, what=name, old=values[0], new=values[1])
 
@@ -97,7 +103,10 @@ def _mount_differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Cause
     for place in dict.fromkeys([*now, *before]):
         if before.get(place) != now.get(place):
             yield Cause(
-                kind="mount", what=place, old=_mount(before.get(place)), new=_mount(now.get(place))
+                kind=CauseKind.MOUNT,
+                what=place,
+                old=_mount(before.get(place)),
+                new=_mount(now.get(place)),
             )
 
 
@@ -130,7 +139,7 @@ def _file_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Ca
                     f"{value:04o}" if key == "mode" and isinstance(value, int) else _value(value)
                     for value in (was[key], is_[key])
                 )
-                yield Cause(kind="option", what=_ACTIONS[key], old=old_value, new=new_value)
+                yield Cause(kind=CauseKind.OPTION, what=_ACTIONS[key], old=old_value, new=new_value)
 
 
 def _words(argv: Sequence[str]) -> str:

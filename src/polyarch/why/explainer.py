@@ -13,7 +13,7 @@ from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.record import frozen, replace
-from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
 from polyarch.solver.facts import Facts
 from polyarch.why.compare import op_differences
 from polyarch.why.history import History, Project, TraceRow
@@ -25,7 +25,8 @@ from polyarch.why.trace import Slot, Trace, TracedInput, make_trace, reads_the_s
 __all__ = ["Explainer", "Forced"]
 
 _MOST_CAUSES = 6
-_RAN = frozenset({"ran", "failed", "canceled"})
+_RAN = frozenset({Outcome.RAN, Outcome.FAILED, Outcome.CANCELED})
+_KEPT = frozenset({Outcome.RAN, Outcome.CACHED, Outcome.FAILED})
 _FactsOf = Callable[[Vertex], Facts]
 
 
@@ -80,8 +81,8 @@ class Explainer:
         """Say why `vertex` runs; `facts` has to know its inputs."""
         with self._lock:
             verdict = self._verdict(vertex, facts)
-        causes = verdict.causes or (Cause(kind="collected"),)
-        return replace(_unexplained(vertex, "ran"), causes=causes, through=verdict.through)
+        causes = verdict.causes or (Cause(kind=CauseKind.COLLECTED),)
+        return replace(_unexplained(vertex, Outcome.RAN), causes=causes, through=verdict.through)
 
     def end(
         self,
@@ -112,8 +113,8 @@ class Explainer:
                 continue
             if facts.outcome in _RAN:
                 yield replace(self.explain(vertex, facts_of), outcome=facts.outcome)
-            elif facts.outcome == "cached":
-                yield _unexplained(vertex, "cached")
+            elif facts.outcome is Outcome.CACHED:
+                yield _unexplained(vertex, Outcome.CACHED)
 
     # --- what is kept ---
 
@@ -121,17 +122,17 @@ class Explainer:
         """Give the row of a step, if there is something new to keep of it."""
         vertex = facts.vertex
         slot = self._nearest.slots.get(vertex.digest)
-        if slot is None or facts.outcome not in {"ran", "cached", "failed"}:
+        if slot is None or facts.outcome not in _KEPT:
             return
         trace = self._trace(facts, slot)
         earlier = self._nearest.at(slot)
         listings = self._listings(facts)
-        if facts.outcome == "failed":
+        if facts.outcome is Outcome.FAILED:
             if not earlier:
                 yield TraceRow(trace=trace, listings=listings)
             return
         is_listed = len(listings) == sum(bool(each.content) for each in trace.inputs)
-        if facts.outcome == "cached" and (trace in earlier or not is_listed):
+        if facts.outcome is Outcome.CACHED and (trace in earlier or not is_listed):
             return
         yield TraceRow(trace=trace, listings=listings, result=trace.result or "-")
 
@@ -163,30 +164,34 @@ class Explainer:
         if slot is None:
             return _SAME
         if vertex.ignore_cache:
-            return _Verdict(causes=(Cause(kind="forced", what=self._forced.flag(slot.stage)),))
+            return _Verdict(
+                causes=(Cause(kind=CauseKind.FORCED, what=self._forced.flag(slot.stage)),)
+            )
         trace = self._trace(facts(vertex), slot)
         found = self._nearest.find(trace)
         if found is None:
             return _Verdict(causes=(self._new(trace),))
         own = tuple(op_differences(found.trace, trace))
-        is_elsewhere = any(cause.kind == "platform" for cause in own)
+        is_elsewhere = any(cause.kind is CauseKind.PLATFORM for cause in own)
         inputs = _SAME if is_elsewhere else self._inputs(vertex, trace, found, facts)
         causes = _distinct((*own, *inputs.causes))
-        if not causes and facts(vertex).outcome != "cached":
+        if not causes and facts(vertex).outcome is not Outcome.CACHED:
             causes = self._unfound(found.trace, trace)
         return _Verdict(causes=causes[:_MOST_CAUSES], through=() if own else inputs.through)
 
     def _new(self, trace: Trace) -> Cause:
         before = self._nearest.in_place_of(trace.slot)
-        return Cause(kind="new", old=f"{before.text} was in its place" if before else "")
+        return Cause(kind=CauseKind.NEW, old=f"{before.text} was in its place" if before else "")
 
     def _unfound(self, old: Trace, new: Trace) -> tuple[Cause, ...]:
         """Say why a step ran though it is made of what it was made of."""
         if not old.result:
-            return (Cause(kind="failed"),)
+            return (Cause(kind=CauseKind.FAILED),)
         if not set(old.keys) & set(new.keys):
-            return (Cause(kind="content", what="one of its inputs", old="which isn't known"),)
-        return (Cause(kind="collected"),)
+            return (
+                Cause(kind=CauseKind.CONTENT, what="one of its inputs", old="which isn't known"),
+            )
+        return (Cause(kind=CauseKind.COLLECTED),)
 
     def _inputs(self, vertex: Vertex, trace: Trace, found: Found, facts: _FactsOf) -> _Verdict:
         causes: list[Cause] = []
@@ -219,8 +224,8 @@ class Explainer:
         if new.kind == "step":
             return self._step(source, parts, facts)
         causes = (_other_source(old, new),)
-        if self._forced.pull and causes[0].kind == "base":
-            causes = (*causes, Cause(kind="forced", what="--pull"))
+        if self._forced.pull and causes[0].kind is CauseKind.BASE:
+            causes = (*causes, Cause(kind=CauseKind.FORCED, what="--pull"))
         return _Verdict(causes=causes)
 
     def _step(
@@ -231,9 +236,9 @@ class Explainer:
         verdict = self._verdict(source, facts)
         causes = verdict.causes
         if not causes:
-            kind = "again" if old.name == new.name else "order"
+            kind = CauseKind.AGAIN if old.name == new.name else CauseKind.ORDER
             causes = (Cause(kind=kind, old=old.name, new=new.name),)
-            if kind == "order":
+            if kind is CauseKind.ORDER:
                 return _Verdict(causes=causes)
         if not source.name:
             # What only stands for a part of the step: its causes are the step's own.
@@ -269,11 +274,13 @@ class Explainer:
                 if found.trace.is_collected
                 else "which file, isn't known"
             )
-            causes += [] if causes else [Cause(kind="content", what=_place(new), old=reason)]
+            causes += (
+                [] if causes else [Cause(kind=CauseKind.CONTENT, what=_place(new), old=reason)]
+            )
             return tuple(causes)
         causes += [_placed(cause, new) for cause in differences(before, listing)]
         return tuple(causes) or (
-            Cause(kind="content", what=_place(new), old="their order or names"),
+            Cause(kind=CauseKind.CONTENT, what=_place(new), old="their order or names"),
         )
 
     def _unlike(
@@ -282,10 +289,10 @@ class Explainer:
         """Say which large file was found to differ from one of the same name and size, if any was."""
         seen = self._seen.get((vertex.digest, index)) or Seen()
         path = seen.unlike.get(found.trace.result)
-        return () if path is None else (_placed(Cause(kind="content", what=path), new),)
+        return () if path is None else (_placed(Cause(kind=CauseKind.CONTENT, what=path), new),)
 
 
-def _unexplained(vertex: Vertex, outcome: str) -> Explanation:
+def _unexplained(vertex: Vertex, outcome: Outcome) -> Explanation:
     place = vertex.location
     return Explanation(
         step=vertex.digest,
@@ -306,12 +313,16 @@ def _distinct(causes: Iterable[Cause]) -> tuple[Cause, ...]:
 
 def _other_source(old: TracedInput, new: TracedInput) -> Cause:
     if old.kind == new.kind == "image" and old.name == new.name:
-        return Cause(kind="base", what=new.name, old=_short(old.version), new=_short(new.version))
-    return Cause(kind="order", old=old.name, new=new.name)
+        return Cause(
+            kind=CauseKind.BASE, what=new.name, old=_short(old.version), new=_short(new.version)
+        )
+    return Cause(kind=CauseKind.ORDER, old=old.name, new=new.name)
 
 
 def _commit(old: TracedInput, new: TracedInput) -> Cause:
-    return Cause(kind="revision", what=_place(new), old=old.version[:12], new=new.version[:12])
+    return Cause(
+        kind=CauseKind.REVISION, what=_place(new), old=old.version[:12], new=new.version[:12]
+    )
 
 
 def _place(part: TracedInput) -> str:
@@ -328,7 +339,7 @@ def _placed(cause: Cause, part: TracedInput) -> Cause:
         return replace(cause, what=part.name)
     if part.kind in {"local", "git"}:
         return cause
-    if cause.kind != "renamed":
+    if cause.kind is not CauseKind.RENAMED:
         return replace(cause, what=f"/{cause.what}")
     return replace(cause, what=f"/{cause.what}", old=f"/{cause.old}", new=f"/{cause.new}")
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from polyarch.digest import Digest, sha256
 from polyarch.record import asdict, frozen
-from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
 from polyarch.request.values import is_address
 from polyarch.snapshot.stack import take_apart
 from polyarch.store.results import ResultDatabase, Results, take_over
@@ -256,12 +256,13 @@ def _explained(row: Sequence[object]) -> Iterator[Explained]:
 
 
 def _explanation(fields: Mapping[str, object]) -> Explanation:
-    """Read an explanation as `asdict` writes it; anything else raises TypeError."""
+    """Read an explanation as `asdict` writes it; anything else raises TypeError, ValueError or KeyError."""
     causes, through = fields["causes"], fields["through"]
     if not isinstance(causes, list) or not isinstance(through, list):
         raise TypeError("an explanation has lists of causes and of steps")
-    made = tuple(Cause(**cause) for cause in causes)
-    return Explanation(**{**fields, "causes": made, "through": tuple(through)})  # type: ignore[arg-type]
+    made = tuple(Cause(**{**cause, "kind": CauseKind(cause["kind"])}) for cause in causes)
+    outcome = Outcome(str(fields["outcome"]))
+    return Explanation(**{**fields, "outcome": outcome, "causes": made, "through": tuple(through)})  # type: ignore[arg-type]
 
 
 def _write_listings(listings: Mapping[int, Mapping[str, FileMark] | None]) -> bytes | None:

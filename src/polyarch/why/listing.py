@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.pattern import pattern
-from polyarch.request.explanation import Cause
+from polyarch.request.explanation import Cause, CauseKind
 from polyarch.why.seen import UNREAD, Seen
 
 __all__ = ["FileMark", "differences", "list_seen", "pack", "unpack"]
@@ -110,11 +110,11 @@ def differences(old: Mapping[str, FileMark], new: Mapping[str, FileMark]) -> Ite
         if path in moved.values():
             continue
         if path in moved:
-            yield Cause(kind="renamed", what=path, old=path, new=moved[path])
+            yield Cause(kind=CauseKind.RENAMED, what=path, old=path, new=moved[path])
         elif path in gone:
-            yield Cause(kind="removed", what=path)
+            yield Cause(kind=CauseKind.REMOVED, what=path)
         elif path in come:
-            yield Cause(kind="added", what=path)
+            yield Cause(kind=CauseKind.ADDED, what=path)
         elif old[path] != new[path]:
             yield _difference(path, old[path], new[path])
 
@@ -137,14 +137,18 @@ _EMPTY = hashlib.sha256().digest()[:8]
 def _difference(path: str, old: FileMark, new: FileMark) -> Cause:
     if old[0] | _UNREAD != new[0] | _UNREAD:
         types = (_TYPES.get(mark[0] & ~_UNREAD, "file of another type") for mark in (old, new))
-        return Cause(kind="type", what=path, **dict(zip(("old", "new"), types, strict=True)))
+        return Cause(
+            kind=CauseKind.TYPE, what=path, **dict(zip(("old", "new"), types, strict=True))
+        )
     if (old[0], old[4]) != (new[0], new[4]):
-        return Cause(kind="changed", what=path, old=_content(old), new=_content(new))
+        return Cause(kind=CauseKind.CHANGED, what=path, old=_content(old), new=_content(new))
     if old[1] != new[1]:
-        return Cause(kind="mode", what=path, old=f"{old[1]:04o}", new=f"{new[1]:04o}")
+        return Cause(kind=CauseKind.MODE, what=path, old=f"{old[1]:04o}", new=f"{new[1]:04o}")
     if old[2:4] != new[2:4]:
-        return Cause(kind="owner", what=path, old=f"{old[2]}:{old[3]}", new=f"{new[2]}:{new[3]}")
-    return Cause(kind="content", what=path, old="its extended attributes")
+        return Cause(
+            kind=CauseKind.OWNER, what=path, old=f"{old[2]}:{old[3]}", new=f"{new[2]}:{new[3]}"
+        )
+    return Cause(kind=CauseKind.CONTENT, what=path, old="its extended attributes")
 
 
 def _content(mark: FileMark) -> str:

@@ -19,6 +19,7 @@ from polyarch.errors import StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
+from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent
 from polyarch.record import frozen, replace
 from polyarch.runtime.base import Ended, Runtime
@@ -65,7 +66,8 @@ class Work:
 class Attempt:
     """A step that has run to its end; what it changed is thrown away unless it is kept.
 
-    `seconds` is what it took by the clock; `failure` makes the error of a status other than 0.
+    `seconds` is what it took by the clock; `failure` makes the error of a status other than 0; `trouble` is what
+    its emulator did wrong, "" if nothing.
     """
 
     work: Work
@@ -73,6 +75,7 @@ class Attempt:
     ended: Ended
     seconds: float
     failure: Callable[[], StepFailed]
+    trouble: str = ""
 
     def seal(self) -> Path:
         """Return the layer of what the step changed; its root is unmounted. May be repeated."""
@@ -96,7 +99,9 @@ class StepRunner:
 
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
-    `emulated` says how steps run that are emulated. `machines` are the virtual ones that all steps run in, if so.
+    `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
+    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones that all steps run in,
+    if so.
     """
 
     snapshotter: Snapshotter
@@ -108,6 +113,8 @@ class StepRunner:
     devices: Callable[[], Devices]
     resolv_conf: Callable[[Network], str]
     emulated: Callable[[], EmulatedSteps]
+    note_emulation: Callable[[Platform, Emulation], None]
+    hang_seconds: float
     machines: Callable[[], VirtualMachines] | None = None
 
     def run(self, work: Work) -> SnapshotID:
@@ -141,6 +148,8 @@ class StepRunner:
         `twins` is the directory of the sets of native twins that the emulation knows. Raises InputError,
         Cancelled.
         """
+        if emulation.emulator:
+            self.note_emulation(work.op.platform, emulation)
         with ExitStack() as resources:
             directory = self.temporary()
             directory.mkdir()
@@ -153,20 +162,40 @@ class StepRunner:
             step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
             started = time.monotonic()
-            try:
-                ended = self.runtime.run(
-                    step, directory=directory, on_output=log.write, cancel=work.cancel
-                )
-            finally:
-                log.end()
+            ended, trouble = self._watched(step, directory, log, work, emulation)
             work.cancel.check()
             yield Attempt(
                 work=work,
                 draft=draft,
                 ended=ended,
                 seconds=time.monotonic() - started,
-                failure=lambda: _failure(work.vertex, work.op, ended, log, directory),
+                failure=lambda: _explained(
+                    _failure(work.vertex, work.op, ended, log, directory),
+                    work.op,
+                    ended,
+                    draft.root,
+                ),
+                trouble=trouble,
             )
+
+    def _watched(
+        self, step: Step, directory: Path, log: StepLog, work: Work, emulation: Emulation
+    ) -> tuple[Ended, str]:
+        """Run the step; return how it ended, and what its emulator did wrong."""
+        if not emulation.emulator:
+            try:
+                ended = self.runtime.run(
+                    step, directory=directory, on_output=log.write, cancel=work.cancel
+                )
+            finally:
+                log.end()
+            return ended, ""
+        # Native steps can do without.
+        from polyarch.worker.emulated.watched import run_watched  # noqa: PLC0415
+
+        return run_watched(
+            self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
+        )
 
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
@@ -240,11 +269,31 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
         hint=_advice(ended, op)
         or _no_devices(ended, log)
         or _full_disk(scratch)
-        or id_hint(log.tail()),
+        or (id_hint(log.tail()) if ended.had_one_id else ""),
         place=vertex.location,
         status=ended.status,
         tail=log.tail(),
     )
+
+
+def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
+    """Add what the program's file tells of why it couldn't be started."""
+    # Few steps fail.
+    from polyarch.emulation.program import (  # noqa: PLC0415
+        Surroundings,
+        find_trouble,
+        find_trouble_in_output,
+    )
+
+    where = Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
+    trouble = (
+        find_trouble(op.argv[0], where)
+        if ended.refused
+        else find_trouble_in_output(failure.tail, where)
+    )
+    if trouble is not None:
+        failure.hint = str(trouble)
+    return failure
 
 
 def _advice(ended: Ended, op: ExecOp) -> str:

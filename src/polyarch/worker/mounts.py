@@ -12,7 +12,15 @@ from typing import Protocol
 
 from polyarch import syscalls
 from polyarch.errors import NotFound
-from polyarch.graph.op import BindMount, CacheMount, ExecOp, SecretMount, SshMount, TmpfsMount
+from polyarch.graph.op import (
+    BindMount,
+    CacheMount,
+    ExecOp,
+    SecretMount,
+    Sharing,
+    SshMount,
+    TmpfsMount,
+)
 from polyarch.graph.vertex import Vertex
 from polyarch.inroot import get_owner, resolve, set_owner
 from polyarch.progress import CancelToken
@@ -215,23 +223,23 @@ class _Maker:
         All steps take them in one order, so that none waits for another that waits for it. A cache that a
         step has twice is locked as it says first.
         """
-        wanted: dict[str, str] = {}
+        wanted: dict[str, Sharing] = {}
         for mount in mounts:
             wanted.setdefault(_identity(mount, self._sources), mount.sharing)
         for identity in sorted(wanted):
             self._caches[identity] = self._claimed(identity, wanted[identity])
 
-    def _claimed(self, identity: str, sharing: str) -> SnapshotID:
+    def _claimed(self, identity: str, sharing: Sharing) -> SnapshotID:
         """Return a directory of a cache, locked: the first that nobody has in another way, else a new one.
 
         Who wants a locked cache waits in place of a new one.
         """
         locks, wait = self._parent.store.locks, False
-        take = locks.shared if sharing == "shared" else locks.exclusive
+        take = locks.shared if sharing is Sharing.SHARED else locks.exclusive
         number = 0
         while True:
             name = _directory(identity, number)
-            if number and sharing == "locked" and not self._parent.snapshotter.exists(name):
+            if number and sharing is Sharing.LOCKED and not self._parent.snapshotter.exists(name):
                 number, wait = 0, True
                 continue
             lock = take(f"mount-{name}", wait=wait, check=self._cancel.check)
@@ -258,7 +266,11 @@ class _Maker:
         if self._memory is None:
             self._memory = self._directory / "secrets"
             self._memory.mkdir(mode=0o700)
-            syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
+            try:
+                syscalls.mount("tmpfs", str(self._memory), "tmpfs", _TMPFS_FLAGS, "mode=700")
+            except PermissionError:
+                # Where nothing can be mounted they are put into the root anyway (see `runtime/placing.py`).
+                return self._memory
             self._stack.callback(syscalls.umount2, str(self._memory), syscalls.MNT_DETACH)
         return self._memory
 

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments
-from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
+from polyarch.oci.base import LAYOUT_SCHEME, BaseImage, is_at_registry
 from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import naming, read_document
@@ -54,13 +54,14 @@ _MOST_INDEXES = 8
 
 
 def _unpacking() -> AbstractContextManager[object]:
-    """Return what lets half as many threads unpack as there are processors, at least one.
+    """Return what lets half as many threads unpack as there are processors, two where there are two.
 
     Unpacking is thousands of short system calls, each of which hands Python's lock to another thread
-    and waits to get it back: more threads than that were slower than one after the other. Each has
-    another thread beside it that decompresses.
+    and waits to get it back: more threads than that aren't quicker. Each has another thread beside it
+    that decompresses.
     """
-    return threading.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+    processors = len(os.sched_getaffinity(0))
+    return threading.Semaphore(min(processors, max(2, processors // 2)))
 
 
 @frozen
@@ -75,6 +76,8 @@ class ImageSource:
     fetching: AbstractContextManager[object] = field(
         default_factory=lambda: threading.Semaphore(_FETCHES_IN_ALL), compare=False
     )
+    caches: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """Places of caches that are neither registries nor layouts, by the names that their layers remember."""
     reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
 
     pace: Pace = field(default_factory=Pace, compare=False)
@@ -140,7 +143,7 @@ class ImageSource:
 
     def places(self, cancel: CancelToken) -> Places:
         """Return where images are."""
-        return Places(Client(self.transport, cancel))
+        return Places(Client(self.transport, cancel), self.caches)
 
     def _fetch(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         fetcher = Fetcher(
@@ -151,7 +154,20 @@ class ImageSource:
             bound=self.fetching,
         )
         assert layer.blob is not None
-        fetcher.ensure(layer.blob, layer.sources)
+        fetcher.ensure(layer.blob, self._sources(layer.blob.digest, layer.sources))
+
+    def _sources(self, digest: Digest, named: Sequence[str]) -> list[str]:
+        """Return where a layer may be, the likeliest first.
+
+        An image of the local store has a name that needn't be at a registry, and layers of base images.
+        """
+        remembered = [f"{host}/{path}" for host, path in self.store.layers.all_sources(digest)]
+        certain = [
+            each
+            for each in named
+            if not is_at_registry(each) or parse_reference(each).repository in remembered
+        ]
+        return list(dict.fromkeys((*certain, *remembered, *named)))
 
     def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
         blob, diff_id = layer.blob, layer.diff_id
@@ -159,16 +175,15 @@ class ImageSource:
         assert diff_id is not None
         shown = Step(self.sink, vertex.name, vertex.digest)
         # Imported by builds that unpack something: an unchanged one is done sooner.
-        from polyarch.layer.apply import apply  # noqa: PLC0415
-        from polyarch.layer.compress import decompressed  # noqa: PLC0415
+        from polyarch.layer import apply, compress  # noqa: PLC0415
 
         def fill(directory: Path) -> None:
             with (
                 cancellable(cancel),
                 self.store.blobs.open(blob.digest) as stream,
-                decompressed(stream) as tar,
+                compress.decompressed(stream) as tar,
             ):
-                found = apply(tar, directory)
+                found = apply.apply(tar, directory)
             if found != diff_id:
                 raise IntegrityError(
                     f"the layer {blob.digest} unpacks to {found}, but its image says {diff_id}",

@@ -19,7 +19,6 @@ from io import FileIO
 
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
-from polyarch.record import field, mutable
 from polyarch.store.layerform import find
 from polyarch.why.seen import UNREAD
 from polyarch.worker.tree import SMALL_FILE, hash_file
@@ -30,12 +29,12 @@ __all__ = ["Unread", "find_difference"]
 _CHUNK = 1 << 17
 
 
-@mutable
 class Unread:
     """The large files of the tree at `root`: their paths in it, in the order in which they were met."""
 
-    root: str
-    paths: list[str] = field(default_factory=list)
+    def __init__(self, root: str) -> None:
+        self.paths: list[str] = []
+        self.root = root
 
     def digest(self, path: str, status: Status) -> bytes:
         """See FileDigest; of a large file it says nothing."""

@@ -43,7 +43,7 @@ from polyarch.worker.unread import Unread, find_difference
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Images", "Remote", "Result", "Worker"]
+__all__ = ["Images", "Remote", "Result", "Worker", "content_inputs"]
 
 Result = LayerStack | SourceTree
 
@@ -62,6 +62,21 @@ class Images(Protocol):
 
     def is_in_reach(self, stack: LayerStack) -> bool:
         """Return whether the layers that came with caches are here, or where the caches said they are."""
+
+
+def content_inputs(vertex: Vertex) -> frozenset[int]:
+    """Return the indexes of the inputs that a step reads by content: sources of copies and of mounts."""
+    op = vertex.op
+    if isinstance(op, FileOp):
+        copies = (action for action in op.actions if isinstance(action, CopyAction))
+        return frozenset(action.input for action in copies)
+    if isinstance(op, ExecOp):
+        return frozenset(
+            mount.input
+            for mount in op.mounts
+            if isinstance(mount, BindMount | CacheMount) and mount.input is not None
+        )
+    return frozenset()
 
 
 class Remote(Protocol):
@@ -111,18 +126,8 @@ class Worker:
         return result.identity
 
     def content_inputs(self, vertex: Vertex, /) -> frozenset[int]:
-        """Copies read their sources by content, and so do read-only mounts."""
-        op = vertex.op
-        if isinstance(op, FileOp):
-            copies = (action for action in op.actions if isinstance(action, CopyAction))
-            return frozenset(action.input for action in copies)
-        if isinstance(op, ExecOp):
-            return frozenset(
-                mount.input
-                for mount in op.mounts
-                if isinstance(mount, BindMount | CacheMount) and mount.input is not None
-            )
-        return frozenset()
+        """Copies read their sources by content, and so do mounts."""
+        return content_inputs(vertex)
 
     def content(
         self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
@@ -135,7 +140,7 @@ class Worker:
             contexts,
             self.reading(source, vertex, cancel) as tree,
         ):
-            unread = Unread(root=str(tree.root))
+            unread = Unread(str(tree.root))
             is_read = not (tree.layers and isinstance(vertex.op, FileOp))
             read = tree if is_read else replace(tree, file_digest=unread.digest)
             seen = Seen(roots=[unread.root], revision=tree.revision, unread=unread.paths)

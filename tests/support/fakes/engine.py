@@ -32,11 +32,12 @@ from polyarch.record import replace
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Request, Response, Transport
+from polyarch.request.explanation import Outcome
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
-from polyarch.solver.solver import Outcome, SolveReport
+from polyarch.solver.solver import SolveReport
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.worker.tree import SourceTree
@@ -134,7 +135,10 @@ class FakeEngine(Engine):
             outcomes={each.digest: Outcome.RAN for each in ran}, identities={}, facts=lambda: ()
         )
         return Built(
-            results=tuple(results[each] for each in graph.targets), report=report, explanations=()
+            results=tuple(results[each] for each in graph.targets),
+            report=report,
+            explanations=(),
+            emulators={},
         )
 
     def _result(self, vertex: Vertex, inputs: Sequence[Result], sources: Sources) -> Result:

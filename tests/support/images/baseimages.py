@@ -10,10 +10,11 @@ import tarfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urljoin
 
 from tests.support.images.rootfs import make_rootfs
 
-__all__ = ["push_base"]
+__all__ = ["digest_of", "layer_of", "push_base", "push_image", "put_manifest"]
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -31,10 +32,10 @@ def push_base(host: str, name: str, architectures: Sequence[str], scratch: Path)
         if not root.exists():
             make_rootfs(root, architecture)
         platform = _platform(architecture)
-        descriptor = _push_image(repository, _layer(root), platform)
+        descriptor = push_image(repository, layer_of(root), platform)
         manifests.append({**descriptor, "platform": platform})
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
-    _put_manifest(repository, "latest", _INDEX, json.dumps(index).encode())
+    put_manifest(repository, "latest", _INDEX, json.dumps(index).encode())
 
 
 def _platform(architecture: str) -> dict[str, str]:
@@ -44,7 +45,7 @@ def _platform(architecture: str) -> dict[str, str]:
     return platform
 
 
-def _layer(root: Path) -> bytes:
+def layer_of(root: Path) -> bytes:
     """Pack `root` as a tar whose bytes depend on its content only."""
 
     def clean(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -60,12 +61,13 @@ def _layer(root: Path) -> bytes:
     return packed.getvalue()
 
 
-def _push_image(repository: str, layer: bytes, platform: dict[str, str]) -> dict[str, object]:
+def push_image(repository: str, layer: bytes, platform: dict[str, str]) -> dict[str, object]:
+    """Push an image of one layer; return its descriptor."""
     config = {
         **platform,
         "created": "2023-11-14T22:13:20Z",
         "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
         "history": [{"created": "2023-11-14T22:13:20Z", "created_by": "base"}],
     }
     manifest = {
@@ -75,25 +77,25 @@ def _push_image(repository: str, layer: bytes, platform: dict[str, str]) -> dict
         "layers": [_push_blob(repository, _LAYER, gzip.compress(layer, 6, mtime=0))],
     }
     data = json.dumps(manifest).encode()
-    _put_manifest(repository, _digest(data), _MANIFEST, data)
-    return {"mediaType": _MANIFEST, "digest": _digest(data), "size": len(data)}
+    put_manifest(repository, digest_of(data), _MANIFEST, data)
+    return {"mediaType": _MANIFEST, "digest": digest_of(data), "size": len(data)}
 
 
 def _push_blob(repository: str, media_type: str, data: bytes) -> dict[str, object]:
     start = urllib.request.Request(f"{repository}/blobs/uploads/", method="POST", data=b"")
     with urllib.request.urlopen(start) as answer:
-        location = answer.headers["Location"]
+        location = urljoin(repository, answer.headers["Location"])
     separator = "&" if "?" in location else "?"
-    url = f"{location}{separator}digest={_digest(data)}"
+    url = f"{location}{separator}digest={digest_of(data)}"
     headers = {"Content-Type": "application/octet-stream"}
     with urllib.request.urlopen(
         urllib.request.Request(url, method="PUT", data=data, headers=headers)
     ):
         pass
-    return {"mediaType": media_type, "digest": _digest(data), "size": len(data)}
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
 
-def _put_manifest(repository: str, target: str, media_type: str, data: bytes) -> None:
+def put_manifest(repository: str, target: str, media_type: str, data: bytes) -> None:
     url = f"{repository}/manifests/{target}"
     headers = {"Content-Type": media_type}
     with urllib.request.urlopen(
@@ -102,5 +104,5 @@ def _put_manifest(repository: str, target: str, media_type: str, data: bytes) ->
         pass
 
 
-def _digest(data: bytes) -> str:
+def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from tests.support.machine.programs import Person
 
-__all__ = ["DOCKERFILE", "GREETINGS", "PLATFORMS", "Greeter", "build_greeter"]
+__all__ = ["DOCKERFILE", "GREETINGS", "PLATFORMS", "Greeter", "build_greeter", "shown_digests"]
 
 DOCKERFILE = """\
 FROM {base} AS builder
@@ -52,3 +53,9 @@ def build_greeter(who: Person, host: str, repository: str) -> Greeter:
     }
     built = json.loads((who.home / "built.json").read_text())
     return Greeter(name=name, digest=built["containerimage.digest"], manifests=manifests)
+
+
+def shown_digests(shown: str) -> dict[str, str]:
+    """Return the digests by platform that `imagetools inspect` shows."""
+    platforms = re.findall(r"Platform: +(\S+)", shown)
+    return dict(zip(platforms, re.findall(r"Name: +\S+@(sha256:\S+)", shown), strict=True))

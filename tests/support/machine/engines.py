@@ -72,6 +72,7 @@ def run(*argv, on_output=None, **more):
         )
     return {
         "status": ended.status, "refused": ended.refused, "oom": ended.out_of_memory,
+        **({"cpu": ended.cpu_seconds} if arguments.get("cpu") else {}),
         "stdout": printed[1].decode(errors="replace"), "stderr": printed[2].decode(errors="replace"),
     }
 def report(value):

@@ -17,6 +17,7 @@ from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
 from polyarch.oci.reference import parse
 from polyarch.platforms import Platform
+from polyarch.request.annotation import Annotation
 from tests.support.images.exports import AMD64, ARM64, Results, make_export
 from tests.support.images.layouts import read_directory, validate
 from tests.support.network.registry import Registry, serving
@@ -218,7 +219,7 @@ def test_images_are_joined_under_names(parts: list[str], server: Registry) -> No
 def test_without_a_name_nothing_is_written(parts: list[str], server: Registry) -> None:
     before = dict(server.manifests)
 
-    made = polyarch.merge(parts, annotations=[("index", "", "a", "b")])
+    made = polyarch.merge(parts, annotations=[Annotation(level="index", key="a", value="b")])
 
     assert json.loads(made.data)["annotations"] == {"a": "b"}
     assert made.descriptor.size == len(made.data)
@@ -227,7 +228,7 @@ def test_without_a_name_nothing_is_written(parts: list[str], server: Registry) -
 
 def test_a_part_may_be_told_by_its_descriptor(parts: list[str], server: Registry) -> None:
     (entry,) = polyarch.merge(parts[0]).entries
-    notes = ("manifest-descriptor", "linux/amd64", "for", "x")
+    notes = Annotation(level="manifest-descriptor", platform=AMD64, key="for", value="x")
 
     made = polyarch.merge([parts[1], entry], annotations=[notes])
 
@@ -264,7 +265,7 @@ def test_what_can_not_be_joined(parts: list[str], server: Registry) -> None:
     with pytest.raises(NotFound, match="none:latest: not found"):
         polyarch.merge([*parts, f"{server.host}/none"])
     with pytest.raises(InputError, match="annotations are not supported yet"):
-        polyarch.merge(parts, annotations=[("manifest", "", "a", "b")])
+        polyarch.merge(parts, annotations=[Annotation(level="manifest", key="a", value="b")])
     with pytest.raises(InputError, match="cannot infer repository"):
         polyarch.merge([*parts, "other", "sha256:" + "1" * 64])
 

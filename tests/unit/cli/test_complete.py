@@ -7,7 +7,7 @@ import pytest
 
 from polyarch.cli.complete import Completion, Directive, complete
 from polyarch.digest import sha256
-from polyarch.request.explanation import Explanation
+from polyarch.request.explanation import Explanation, Outcome
 from polyarch.store.store import Store
 from polyarch.why.history import History, Project
 from tests.support.machine.commands import call
@@ -92,7 +92,7 @@ def test_files_and_directories(environ: dict[str, str], line: str, directive: Di
 
 
 def test_steps_are_lines_of_the_last_build(environ: dict[str, str]) -> None:
-    step = Explanation(step=sha256(b""), name="[2/3] RUN make", outcome="ran", line=12)
+    step = Explanation(step=sha256(b""), name="[2/3] RUN make", outcome=Outcome.RAN, line=12)
     with Store(Path(environ["POLYARCH_ROOT"])) as store:
         History(store.database).save(Project(context="/app"), [], [step])
 

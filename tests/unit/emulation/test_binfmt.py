@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 from pathlib import Path
@@ -20,7 +19,7 @@ from polyarch.emulation.binfmt import (
     Handler,
     get_handler,
     parse_entry,
-    status_json,
+    status,
 )
 from polyarch.emulation.elf import build_elf, read_elf
 from polyarch.emulation.probe import probe_program
@@ -257,8 +256,8 @@ def test_entries_are_found_by_many_names(tmp_path: Path, pattern: str, found: li
 def test_the_status_as_json() -> None:
     members = [qemu("arm"), qemu("arm64", enabled=False)]
 
-    assert json.loads(status_json(["linux/amd64", "linux/arm/v7"], members)) == {
+    assert status(["linux/amd64", "linux/arm/v7"], members) == {
         "supported": ["linux/amd64", "linux/arm/v7"],
         "emulators": ["qemu-arm"],
     }
-    assert json.loads(status_json([], []))["emulators"] is None
+    assert status([], [])["emulators"] is None

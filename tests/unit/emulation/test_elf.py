@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polyarch.emulation.elf import ELF_MAGIC, ElfHeader, build_elf, read_elf, read_elf_file
 from polyarch.errors import MachineError
 from polyarch.process import run
-from tests.support.machine.emulators import fake_program
+from tests.support.machine.emulators import fake_program, with_loader
 
 
 @given(
@@ -34,7 +34,6 @@ def test_what_is_built_is_read(
         type=2,
         machine=machine,
         flags=flags,
-        static=True,
     )
 
 
@@ -98,3 +97,18 @@ def test_what_is_built_runs(tmp_path: Path) -> None:
     completed = run([str(program), "ignored"])
 
     assert (completed.status, completed.stdout) == (7, b"hello\n")
+
+
+def test_the_loader_is_named() -> None:
+    header = read_elf(io.BytesIO(with_loader("arm64", "/lib/ld-linux-aarch64.so.1")), "program")
+
+    assert (header.interpreter, header.static) == ("/lib/ld-linux-aarch64.so.1", False)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 2**63])
+def test_a_loader_without_a_name_is_damage(size: int) -> None:
+    data = bytearray(with_loader("amd64", "/lib/ld.so"))
+    struct.pack_into("<Q", data, 64 + 56 + 32, size)
+
+    with pytest.raises(MachineError, match="its program interpreter has no name"):
+        read_elf(io.BytesIO(bytes(data)), "program")

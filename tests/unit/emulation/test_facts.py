@@ -124,3 +124,12 @@ def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
 
     assert stamps[0] == ""
     assert len(set(stamps)) == 5
+
+
+def test_what_is_put_is_found_until_it_is_forgotten(tmp_path: Path) -> None:
+    facts = Facts(tmp_path)
+    facts.put("rung", "max")
+    known = Facts(tmp_path).find("rung")
+    facts.put("rung", "")
+
+    assert (known, Facts(tmp_path).find("rung"), facts.find("other")) == ("max", None, None)

@@ -16,14 +16,23 @@ from polyarch.platforms import Platform, parse
 
 
 class NoEmulators:
-    """A machine that emulates riscv64 only, and counts how often it is asked."""
+    """A machine that emulates riscv64 only, and counts how often it is asked; what `offered` has can be fetched."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.here = {"riscv64"}
+        self.offered: set[str] = set()
+        self.fetched: list[tuple[str, ...]] = []
 
     def unrunnable(self, platforms: Iterable[Platform], /) -> list[Platform]:
         self.asked += 1
-        return [each for each in platforms if each.architecture != "riscv64"]
+        return [each for each in platforms if each.architecture not in self.here]
+
+    def fetch(self, platforms: Iterable[Platform], /) -> list[Platform]:
+        wanted = list(platforms)
+        self.fetched.append(tuple(each.architecture for each in wanted))
+        self.here |= self.offered
+        return [each for each in wanted if each.architecture not in self.here]
 
     def no_emulator(self, platforms: Sequence[Platform], /) -> NoEmulator:
         return NoEmulator(", ".join(map(str, platforms)))
@@ -79,3 +88,30 @@ def test_nothing_is_left_to_the_cache_that_is_not_asked() -> None:
 
     with pytest.raises(NoEmulator):
         refuses([])
+
+
+def test_what_can_be_fetched_is_fetched_once() -> None:
+    first, second = step("arm64"), step("s390x", "later")
+    passes, emulators = gate(first, second, known=(second,))
+    emulators.offered = {"arm64", "s390x"}
+
+    passes([])
+    passes([second])
+
+    assert emulators.fetched == [("arm64",)]
+
+
+def test_only_what_can_not_be_fetched_either_is_refused() -> None:
+    refuses, emulators = gate(step("arm64"), step("s390x"))
+    emulators.offered = {"arm64"}
+
+    with pytest.raises(NoEmulator, match=r"^linux/s390x$"):
+        refuses([])
+
+
+def test_nothing_is_fetched_for_what_may_be_cached() -> None:
+    foreign = step("arm64")
+    passes, emulators = gate(step("amd64"), foreign, known=(foreign,))
+
+    passes([])
+    assert emulators.fetched == []

@@ -12,6 +12,7 @@ from polyarch.exporter.annotations import (
     annotated,
 )
 from polyarch.platforms import Platform, parse
+from polyarch.request.annotation import Annotation
 from polyarch.request.values import Output
 
 AMD64 = Platform(os="linux", architecture="amd64")
@@ -48,9 +49,17 @@ def test_annotations_that_nobody_knows(name: str) -> None:
 def test_the_request_s_annotations_are_for_all_outputs() -> None:
     outputs = (Output(type="oci"), Output(type="image", attributes={"name": "x"}))
 
-    changed = annotated(outputs, [("", "", "a", "1"), ("index", "linux/arm", "b", "2")])
+    changed = annotated(
+        outputs,
+        [
+            Annotation(key="a", value="1"),
+            Annotation(level="index", platform=parse("linux/arm"), key="b", value="2"),
+        ],
+    )
 
     added = {"annotation-manifest.a": "1", "annotation-index[linux/arm].b": "2"}
     assert [each.attributes for each in changed] == [added, {"name": "x", **added}]
     parsed = Annotations.parse(changed[0].attributes).entries
-    assert parsed[1] == ("index", parse("linux/arm/v7"), "b", "2")
+    assert parsed[1] == Annotation(
+        level="index", platform=parse("linux/arm/v7"), key="b", value="2"
+    )

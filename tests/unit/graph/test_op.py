@@ -26,6 +26,7 @@ from polyarch.graph.op import (
     Op,
     ScratchOp,
     SecretMount,
+    Sharing,
     SshMount,
     TmpfsMount,
 )
@@ -97,7 +98,7 @@ MOUNTS_IN_KEY: list[tuple[ExecMount, dict[str, Any]]] = [
 MOUNTS_NOT_IN_KEY: list[tuple[ExecMount, dict[str, Any]]] = [
     (BindMount(target="/m", input=1), {"source": "/elsewhere"}),
     (CacheMount(target="/m", id="a"), {"id": "b"}),
-    (CacheMount(target="/m", id="a"), {"sharing": "locked"}),
+    (CacheMount(target="/m", id="a"), {"sharing": Sharing.LOCKED}),
     (CacheMount(target="/m", id="a"), {"mode": 0o700, "uid": 1, "gid": 1}),
 ]
 

@@ -14,15 +14,8 @@ from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Call, Sender
 from polyarch.http.pools import Pools
 from polyarch.http.unreachable import Reason, Unreachable, reason_of
-from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.certificates import server_side
 from tests.support.network.web import Page, web_server
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("certificates")
-    make_certificates(directory)
-    return directory
 
 
 @pytest.fixture

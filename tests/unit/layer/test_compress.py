@@ -11,6 +11,7 @@ import pytest
 
 from polyarch.errors import InputError, InvalidLayer
 from polyarch.layer.compress import Compression, compress, decompressed, detect
+from polyarch.layer.hashing import HashingSink
 from polyarch.layer.tar import Sink
 
 NOISE = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(1 << 16))
@@ -27,7 +28,8 @@ def packed(
         for start in range(0, len(data), cut):
             sink.write(data[start : start + cut])
 
-    result = compress(produce, out, compression, level)
+    with HashingSink(out) as sink:
+        result = compress(produce, sink, compression, level)
     assert result.digest == "sha256:" + hashlib.sha256(out.getvalue()).hexdigest()
     assert result.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
     assert (result.size, result.uncompressed_size) == (len(out.getvalue()), len(data))
@@ -141,8 +143,8 @@ def test_a_failing_producer_leaves_no_threads() -> None:
         sink.write(DATA)
         raise KeyError
 
-    with pytest.raises(KeyError):
-        compress(produce, io.BytesIO(), Compression.GZIP)
+    with pytest.raises(KeyError), HashingSink(io.BytesIO()) as out:
+        compress(produce, out, Compression.GZIP)
     assert threading.active_count() == 1
 
 
@@ -152,8 +154,8 @@ def test_a_failing_sink_leaves_no_threads() -> None:
             if len(data) > 10:
                 raise OSError(28, "full")
 
-    with pytest.raises(OSError, match="full"):
-        compress(lambda sink: sink.write(DATA), Full(), Compression.GZIP)
+    with pytest.raises(OSError, match="full"), HashingSink(Full()) as out:
+        compress(lambda sink: sink.write(DATA), out, Compression.GZIP)
     assert threading.active_count() == 1
 
 
@@ -162,8 +164,8 @@ def test_a_failing_sink_leaves_no_threads() -> None:
     [(Compression.GZIP, 10), (Compression.ZSTD, 23), (Compression.XZ, None)],
 )
 def test_what_can_not_be_written(compression: Compression, level: int | None) -> None:
-    with pytest.raises(InputError):
-        compress(lambda _: None, io.BytesIO(), compression, level)
+    with pytest.raises(InputError), HashingSink(io.BytesIO()) as out:
+        compress(lambda _: None, out, compression, level)
 
 
 def test_detect() -> None:

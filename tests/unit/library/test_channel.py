@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +92,40 @@ def test_ending_a_closed_channel_does_nothing() -> None:
     ours.stop()
 
     assert ours.fileno() == -1
+
+
+def test_what_is_drained_may_be_half_a_message() -> None:
+    ours, theirs = channel_pair()
+    with ours:
+        with theirs:
+            theirs._socket.sendall(b"\xff\xff\xff\xff{")
+        ours.drain()
+
+        assert ours.receive() is None
+
+
+def test_a_signal_that_interrupts_no_waiting_is_heeded() -> None:
+    main = threading.main_thread()
+    where = Path(f"/proc/self/task/{main.native_id}/wchan")
+    ours, theirs = channel_pair()
+    is_over = threading.Event()
+    heeded = []
+
+    def interrupt() -> None:
+        while (place := where.read_text()) == "0" or place.startswith("futex"):
+            pass  # the main thread works, or waits for the interpreter
+        # As if it had come just before: the interpreter notes it, and the kernel interrupts nothing.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        heeded.append(is_over.wait(10))
+        theirs.close()
+
+    helper = threading.Thread(target=interrupt)
+    with ours, theirs:
+        try:
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012 the thread is part of it
+                helper.start()
+                ours.receive()
+        finally:
+            is_over.set()
+            helper.join()
+    assert heeded == [True]

@@ -16,7 +16,8 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.record import frozen
-from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.annotation import Annotation
+from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
 from polyarch.request.limits import Ulimit
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, Secret
@@ -64,7 +65,9 @@ requests = st.builds(
         st.builds(Secret, id=texts, path=texts, env=texts, value=st.none() | st.binary(max_size=9))
     ),
     ssh=maps,
-    annotations=tuples(st.tuples(texts, texts, texts, texts)),
+    annotations=tuples(
+        st.builds(Annotation, key=texts, value=texts, level=texts, platform=st.none() | platforms)
+    ),
     jobs=numbers,
 )
 events = st.one_of(
@@ -104,12 +107,14 @@ descriptors = st.builds(
     annotations=maps,
     platform=st.none() | platforms,
 )
-causes = st.builds(Cause, kind=texts, what=texts, old=texts, new=texts, step=texts)
+causes = st.builds(
+    Cause, kind=st.sampled_from(CauseKind), what=texts, old=texts, new=texts, step=texts
+)
 explanations = st.builds(
     Explanation,
     step=digests,
     name=texts,
-    outcome=texts,
+    outcome=st.sampled_from(Outcome),
     number=numbers,
     line=numbers,
     end_line=numbers,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
-from polyarch.runtime.seccomp import compile_filter, node_calls, oci_profile
+from polyarch.runtime.seccomp import Handed, compile_filter, handed_calls, oci_profile
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
 from tests.support.machine.namespaces import in_user_namespace
 
@@ -209,7 +209,7 @@ def test_nodes_of_devices_are_handed_over_and_nothing_else(machine: str, name: s
         assert (machine, name) == ("aarch64", "mknod")
         return
     before = (0,) * (1 if name == "mknod" else 2)
-    program = compile_filter(SIBLINGS[machine], hand_over_nodes=True)
+    program = compile_filter(SIBLINGS[machine], handed=Handed.NODES)
 
     def decided(kind: int) -> int:
         return decide(program, AUDIT[machine], known[name], *before, kind | 0o644)
@@ -220,10 +220,38 @@ def test_nodes_of_devices_are_handed_over_and_nothing_else(machine: str, name: s
     assert decide(program, AUDIT[machine], known["openat"]) == ALLOW
 
 
-def test_calls_that_make_nodes_have_their_numbers() -> None:
-    known = numbers(os.uname().machine)
+@pytest.mark.parametrize("machine", NUMBERS_OF)
+def test_all_that_has_to_do_with_owners_is_handed_over(machine: str) -> None:
+    known = numbers(machine)
+    program = compile_filter(SIBLINGS[machine], handed=Handed.OWNERS)
+    listener = 0x7FC00000
 
-    found = {number: has_directory for _, number, has_directory in node_calls()}
+    over = {
+        name for name, call in known.items() if decide(program, AUDIT[machine], call) == listener
+    }
 
-    assert found[known["mknodat"]] == 1
-    assert found.get(known.get("mknod", -1), 0) == 0
+    assert over >= {"fchown", "fchownat", "setresuid", "getuid", "setgroups", "statx", "execve"}
+    assert over & {"read", "write", "openat", "close", "mmap", "chmod", "rename", "clone"} == set()
+    at = decide(program, AUDIT[machine], known["openat"], 0, 0, os.O_CREAT | os.O_WRONLY)
+    assert at == listener, "a file may be made"
+
+
+def test_an_open_filter_refuses_nothing() -> None:
+    program = compile_filter("x86_64", handed=Handed.OWNERS, is_open=True)
+    known = numbers("x86_64")
+
+    verdicts = {decide(program, AUDIT["x86_64"], call) for call in known.values()}
+
+    assert verdicts == {ALLOW, 0x7FC00000}
+
+
+@pytest.mark.parametrize("handed", list(Handed))
+def test_calls_that_are_handed_over_have_their_numbers(handed: Handed) -> None:
+    machine = os.uname().machine
+    known = numbers(machine)
+
+    found = {name: number for _, number, name, of in handed_calls(handed) if of == machine}
+
+    assert found["mknodat"] == known["mknodat"]
+    assert {found[name] for name in found} <= set(known.values())
+    assert ("fchownat" in found) == (handed is Handed.OWNERS)

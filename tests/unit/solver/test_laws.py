@@ -14,8 +14,9 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
+from polyarch.request.explanation import Outcome
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Outcome, Solved, Solver
+from polyarch.solver.solver import Solved, Solver
 from tests.support.fakes.solving import (
     Bench,
     CountingRunner,

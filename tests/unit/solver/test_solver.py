@@ -22,10 +22,11 @@ from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent
+from polyarch.request.explanation import Outcome
 from polyarch.solver.facts import Facts, Gate, no_gate
 from polyarch.solver.key import CacheKey
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Outcome, Solved, Solver
+from polyarch.solver.solver import Solved, Solver
 from polyarch.store.database import Database
 from polyarch.store.locks import Locks
 from tests.support.fakes.solving import (
@@ -636,7 +637,7 @@ class Watcher:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.runs_told: list[tuple[str, tuple[str, ...]]] = []
-        self.ends: list[dict[str, str]] = []
+        self.ends: list[dict[str, Outcome | None]] = []
         self.facts: dict[str, Facts] = {}
         self._error = error
 
@@ -662,7 +663,14 @@ def test_an_observer_hears_of_what_runs_and_of_the_end(site: Site, bench: Bench)
     (first, second) = site.watcher.runs_told
     assert (first[0], second[0]) == ("a", "b")
     assert all(first[1])
-    assert site.watcher.ends == [{"image": "fetched", "context": "fetched", "a": "ran", "b": "ran"}]
+    assert site.watcher.ends == [
+        {
+            "image": Outcome.FETCHED,
+            "context": Outcome.FETCHED,
+            "a": Outcome.RAN,
+            "b": Outcome.RAN,
+        }
+    ]
     assert site.watcher.facts["a"].inputs[1].content is not None
     assert len(site.watcher.facts["b"].keys) == 1
 
@@ -688,7 +696,7 @@ def test_an_observer_hears_of_failures(site: Site, bench: Bench) -> None:
         site.solve(bench.run("c", bench.run("b", bench.run("a", bench.scratch()))))
 
     (end,) = site.watcher.ends
-    assert (end["a"], end["b"], end["c"]) == ("ran", "failed", "")
+    assert (end["a"], end["b"], end["c"]) == (Outcome.RAN, Outcome.FAILED, None)
 
 
 def test_trouble_of_an_observer_fails_no_build(site: Site, bench: Bench) -> None:

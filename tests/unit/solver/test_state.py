@@ -311,21 +311,18 @@ def test_vertex_that_stands_still_is_a_bug() -> None:
         it.handle(Identified(vertex=image, identity="I"))
 
 
-def test_command_that_got_lost_is_a_bug() -> None:
-    it, _, step = found_step(Bench())
-    it._nodes[step.digest].under_way = 0
-    it._agenda.append(it._nodes[step.digest])
+@pytest.mark.parametrize(
+    ("name", "under_way", "state"),
+    [("step", 0, "loading"), ("base", 1, "known")],
+    ids=["a command that got lost", "a command for a vertex at rest"],
+)
+def test_what_stands_still_is_a_bug(name: str, under_way: int, state: str) -> None:
+    it, *vertices = found_step(Bench())
+    (vertex,) = (each for each in vertices if each.name == name)
+    it._nodes[vertex.digest].under_way = under_way
+    it._agenda.append(it._nodes[vertex.digest])
 
-    with pytest.raises(InternalError, match="nothing goes on for 'step' in state loading"):
-        it._dispatch()
-
-
-def test_command_for_a_vertex_at_rest_is_a_bug() -> None:
-    it, image, _ = found_step(Bench())
-    it._nodes[image.digest].under_way = 1
-    it._agenda.append(it._nodes[image.digest])
-
-    with pytest.raises(InternalError, match="nothing goes on for 'base' in state known"):
+    with pytest.raises(InternalError, match=f"nothing goes on for '{name}' in state {state}"):
         it._dispatch()
 
 

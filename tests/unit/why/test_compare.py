@@ -19,7 +19,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import StepNote, make_vertex
 from polyarch.platforms import parse
 from polyarch.record import replace
-from polyarch.request.explanation import Cause
+from polyarch.request.explanation import Cause, CauseKind
 from polyarch.solver.facts import Facts
 from polyarch.solver.key import InputPart
 from polyarch.why.compare import op_differences
@@ -61,7 +61,7 @@ def test_another_command_is_another_instruction() -> None:
     old, new = trace(RUN, "RUN make"), trace(replace(RUN, argv=("/bin/sh", "-c", "b")), "RUN b")
 
     assert list(op_differences(old, new)) == [
-        Cause(kind="instruction", old="RUN make", new="RUN b")
+        Cause(kind=CauseKind.INSTRUCTION, old="RUN make", new="RUN b")
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_platform_comes_first() -> None:
     )
 
     assert list(op_differences(old, new)) == [
-        Cause(kind="platform", old="linux/amd64", new="linux/arm64")
+        Cause(kind=CauseKind.PLATFORM, old="linux/amd64", new="linux/arm64")
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import polyarch.why.history as history_module
 from polyarch.digest import sha256
-from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.store.database import Database
@@ -20,7 +20,11 @@ APP = Project(context="/app")
 OTHER = Project(context="/other", dockerfile="/other/Dockerfile.test")
 LISTING = {"a": (0o100000, 0o644, 0, 0, b"12345678", bytes(4))}
 EXPLANATION = Explanation(
-    step=sha256(b""), name="RUN a", outcome="ran", causes=(Cause(kind="new"),), through=("RUN b",)
+    step=sha256(b""),
+    name="RUN a",
+    outcome=Outcome.RAN,
+    causes=(Cause(kind=CauseKind.NEW),),
+    through=("RUN b",),
 )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyarch.graph.op import CopyAction
-from polyarch.request.explanation import Cause
+from polyarch.request.explanation import Cause, CauseKind
 from polyarch.why.listing import MOST_FILES, FileMark, differences, list_seen, pack, unpack
 from polyarch.why.seen import Seen
 from polyarch.worker.contenthash import digest_of_copy, digest_of_path
@@ -82,7 +82,7 @@ def test_an_edited_file_is_named_with_both_digests(tree: Path) -> None:
 
 def glanced(root: Path) -> dict[str, FileMark]:
     """List a tree in which large files aren't read."""
-    seen, unread = Seen(roots=[str(root)]), Unread(root=str(root))
+    seen, unread = Seen(roots=[str(root)]), Unread(str(root))
     source = SourceTree(root=root, file_digest=unread.digest)
     digest_of_copy(source, ALL, seen.files.append)
     return list_seen(seen) or {}
@@ -132,13 +132,13 @@ def test_a_touched_file_is_the_same(tree: Path) -> None:
 def test_a_new_file_is_named(tree: Path) -> None:
     (change,) = changes(tree, lambda src: (src / "new.c").write_text("new\n"))
 
-    assert change == Cause(kind="added", what="src/new.c")
+    assert change == Cause(kind=CauseKind.ADDED, what="src/new.c")
 
 
 def test_a_removed_file_is_named(tree: Path) -> None:
     (change,) = changes(tree, lambda src: (src / "main.c").unlink())
 
-    assert change == Cause(kind="removed", what="src/main.c")
+    assert change == Cause(kind=CauseKind.REMOVED, what="src/main.c")
 
 
 def test_a_renamed_file_is_one_change(tree: Path) -> None:
@@ -158,7 +158,7 @@ def test_empty_files_are_not_taken_for_renamed(tree: Path) -> None:
 def test_a_mode_is_told_with_old_and_new(tree: Path) -> None:
     (change,) = changes(tree, lambda src: (src / "main.c").chmod(0o755))
 
-    assert change == Cause(kind="mode", what="src/main.c", old="0644", new="0755")
+    assert change == Cause(kind=CauseKind.MODE, what="src/main.c", old="0644", new="0755")
 
 
 def test_a_link_to_another_place_is_named(tree: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_file_in_place_of_a_directory_is_named(tree: Path) -> None:
 
     (found,) = changes(tree, change)
 
-    assert found == Cause(kind="type", what="src/lib", old="directory", new="file")
+    assert found == Cause(kind=CauseKind.TYPE, what="src/lib", old="directory", new="file")
 
 
 def test_an_owner_is_told_with_old_and_new() -> None:
@@ -190,7 +190,7 @@ def test_an_owner_is_told_with_old_and_new() -> None:
 
     (found,) = differences({"a": mark}, {"a": (*mark[:2], 7, 8, *mark[4:])})
 
-    assert found == Cause(kind="owner", what="a", old="0:0", new="7:8")
+    assert found == Cause(kind=CauseKind.OWNER, what="a", old="0:0", new="7:8")
 
 
 def test_attributes_are_told_of_without_their_values() -> None:
@@ -198,7 +198,7 @@ def test_attributes_are_told_of_without_their_values() -> None:
 
     (found,) = differences({"a": mark}, {"a": (*mark[:5], b"attr")})
 
-    assert found == Cause(kind="content", what="a", old="its extended attributes")
+    assert found == Cause(kind=CauseKind.CONTENT, what="a", old="its extended attributes")
 
 
 def test_too_many_files_are_not_listed() -> None:

@@ -37,7 +37,7 @@ def action(*sources: str, **more: bool) -> CopyAction:
 
 def glance(root: Path, copy: CopyAction) -> tuple[Digest, list[str]]:
     """Return what a key has of `copy`, and the files that it says nothing of but their sizes."""
-    unread = Unread(root=str(root))
+    unread = Unread(str(root))
     return digest_of_copy(SourceTree(root=root, file_digest=unread.digest), copy), unread.paths
 
 
@@ -63,7 +63,7 @@ def end(path: Path) -> None:
 
 def test_a_large_file_is_not_read(tmp_path: Path) -> None:
     status = plant(tmp_path, FILES).joinpath("src/a").stat()
-    unread = Unread(root=str(tmp_path))
+    unread = Unread(str(tmp_path))
 
     unread.digest(f"{tmp_path}/src/gone", status)
 

@@ -204,7 +204,7 @@ CREATE = Command(
         Flag(
             name="driver-opt",
             kind=Kind.LIST,
-            help='Options for the driver ("jobs=4", "emulation=strict")',
+            help='Options for the driver ("jobs=4", "emulation=strict", "qemu-image=NAME")',
         ),
         Flag(
             name="leave", kind=Kind.SWITCH, help="Remove a node from builder instead of changing it"

@@ -14,7 +14,12 @@ from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import left_out
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
-from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of
+from polyarch.cli.building.settings import (
+    emulation_of,
+    ignores_attestations,
+    jobs_of,
+    with_emulators,
+)
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
@@ -65,6 +70,7 @@ def _run(options: Options, context: Context) -> int:
         caption=caption,
         debug=context.debug,
     )
+    context = replace(context, environ=with_emulators(chosen.node, context.environ))
     reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
     with _building():
         asked = _asked_for(options, flags, chosen, context)
@@ -180,6 +186,8 @@ def metadata(result: BuildResult, reference: str) -> dict[str, object]:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
     if result.names:
         found["image.name"] = ",".join(result.names)
+    if result.emulators:
+        found["polyarch.emulators"] = dict(sorted(result.emulators.items()))
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from polyarch.errors import InputError, NotFound
 from polyarch.pattern import pattern
 from polyarch.record import asdict
-from polyarch.request.explanation import Explanation
+from polyarch.request.explanation import Explanation, Outcome
 from polyarch.why.history import Explained
 
 __all__ = ["as_json", "chosen", "explained_lines"]
@@ -23,7 +23,7 @@ def explained_lines(steps: Iterable[Explanation]) -> list[str]:
     lines = []
     for step in steps:
         number = f"#{step.number} " if step.number else ""
-        outcome = "" if step.outcome in {"ran", "cached"} else f" ({step.outcome})"
+        outcome = "" if step.outcome in {Outcome.RAN, Outcome.CACHED} else f" ({step.outcome})"
         lines.append(f"{number}{step.name}{outcome}: {step.text()}")
         lines += [f"    {detail}" for detail in step.details()]
     return lines

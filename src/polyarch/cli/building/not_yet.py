@@ -17,7 +17,6 @@ from polyarch.request.caches import CACHES
 if TYPE_CHECKING:
     from polyarch.cli.building.request import Asked
     from polyarch.cli.building.values import Attestation
-    from polyarch.request.values import CacheEntry
 
 __all__ = ["IGNORE_ATTESTATIONS", "left_out"]
 
@@ -36,7 +35,7 @@ def left_out(
     _check_known(asked)
     ignored = ignores_attestations or _is_on(environ.get(IGNORE_ATTESTATIONS, ""))
     attestations = _attestations(asked.attestations, is_ignored=ignored)
-    return [*_caches(asked, environ), *attestations]
+    return [*_caches(asked), *attestations]
 
 
 def _check_known(asked: Asked) -> None:
@@ -52,7 +51,7 @@ def _is_on(text: str) -> bool:
     return bool(text) and find_bool(text) is not False
 
 
-def _caches(asked: Asked, environ: Mapping[str, str]) -> list[str]:
+def _caches(asked: Asked) -> list[str]:
     request = asked.request
     flags = [
         f"{flag} type={entry.type}"
@@ -61,24 +60,12 @@ def _caches(asked: Asked, environ: Mapping[str, str]) -> list[str]:
             ("--cache-to", request.cache_to),
         )
         for entry in entries
-        if entry.type not in CACHES | {"inline"} and _is_active(entry, environ)
+        if entry.type not in CACHES | {"inline"}
     ]
     if not flags:
         return []
     names = ", ".join(dict.fromkeys(flags))
-    return [f"WARNING: {names}: no effect yet, use registry, local or inline"]
-
-
-def _is_active(entry: CacheEntry, environ: Mapping[str, str]) -> bool:
-    """Tell whether docker buildx would hand the entry on: GitHub's cache is for GitHub's runners."""
-    if entry.type != "gha":
-        return True
-    token = entry.attributes.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN")
-    addresses = (
-        *(entry.attributes.get(key) for key in ("url", "url_v2")),
-        *(environ.get(name) for name in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL")),
-    )
-    return bool(token) and any(addresses)
+    return [f"WARNING: {names}: no effect yet, use registry, local, gha or inline"]
 
 
 def _attestations(wanted: Sequence[Attestation], *, is_ignored: bool) -> list[str]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.cli.building.proxies import proxy_args
+from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
     Attestation,
@@ -34,11 +35,12 @@ from polyarch.cli.frame.flags import Options
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform, parse, parse_list
+from polyarch.platforms import Platform, parse_list
 from polyarch.record import frozen, replace
+from polyarch.request.annotation import Annotation
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
-from polyarch.request.values import BuildRequest, CacheEntry, Output, Secret, is_address
+from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
 from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
@@ -83,12 +85,14 @@ def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
         attestations=_attestations(options),
         build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
         outputs=output_flag(options.values("output")),
-        cache_from=cache_flag(options.values("cache-from")),
-        cache_to=cache_flag(options.values("cache-to")),
+        cache_from=with_runner(cache_flag(options.values("cache-from")), environ),
+        cache_to=with_runner(cache_flag(options.values("cache-to")), environ),
         secrets=secret_flag(options.values("secret")),
         call=_call(options),
     )
-    if options.text("iidfile") and any(each.type in {"local", "tar"} for each in flags.outputs):
+    if options.text("iidfile") and any(
+        each.type in {OutputType.LOCAL, OutputType.TAR} for each in flags.outputs
+    ):
         raise InputError("local and tar exporters are incompatible with image ID file")
     return flags
 
@@ -168,12 +172,11 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     return _with_stdin(request, context)
 
 
-def _annotations(values: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
+def _annotations(values: Sequence[str]) -> tuple[Annotation, ...]:
     try:
-        found = annotation_flag(values, parse_platform=parse)
+        return annotation_flag(values)
     except InputError as error:
         raise InputError(f"parse annotations: {error}", hint=error.hint) from error
-    return tuple((each.type, each.platform or "", each.key, each.value) for each in found)
 
 
 def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:

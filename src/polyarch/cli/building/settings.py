@@ -1,7 +1,8 @@
 """What a builder's settings, and the variables beside them, say of how it builds.
 
-`--driver-opt` has three settings of ours: `jobs=NUMBER`, `emulation=MODE` and `ignore-attestations=true`. Of the file of
-`--buildkitd-config`, the number of steps at once is heeded: `max-parallelism` of the OCI worker.
+`--driver-opt` has four settings of ours: `jobs=NUMBER`, `emulation=MODE`, `ignore-attestations=true`, and
+`qemu-image=ADDRESS`, where emulators are fetched from. Of the file of `--buildkitd-config`, the number of steps at once is
+heeded: `max-parallelism` of the OCI worker.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ from base64 import b64decode
 from collections.abc import Mapping
 
 from polyarch.builders.values import BuilderNode
+from polyarch.emulation.kept import IMAGE_VARIABLE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
+from polyarch.paths import read_toml
 from polyarch.request.emulation import EMULATION_VARIABLE, read_emulation
 
-__all__ = ["JOBS_VARIABLE", "emulation_of", "ignores_attestations", "jobs_of"]
+__all__ = [
+    "JOBS_VARIABLE",
+    "emulation_of",
+    "ignores_attestations",
+    "jobs_of",
+    "with_emulators",
+]
 
 JOBS_VARIABLE = "POLYARCH_JOBS"
 _CONFIG = "buildkitd.toml"
@@ -53,15 +62,12 @@ def _number(text: str, origin: str) -> int:
 
 
 def _parallelism(encoded: str) -> int:
-    # For the few builders that have such a file.
-    import tomllib  # noqa: PLC0415
-
     config = b64decode(encoded)
     if _PARALLELISM.encode() not in config:
         return 0
 
     try:
-        document: object = tomllib.loads(config.decode())
+        document: object = read_toml(config.decode())
     except ValueError as error:
         raise InputError(f"{_CONFIG} of the builder can't be read: {error}") from error
     for key in ("worker", "oci", _PARALLELISM):
@@ -72,3 +78,11 @@ def _parallelism(encoded: str) -> int:
 def ignores_attestations(node: BuilderNode) -> bool:
     """Return whether attestations that are asked for may be left out."""
     return bool(find_bool(node.driver_opts.get("ignore-attestations", "")))
+
+
+def with_emulators(node: BuilderNode, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with the builder's image of emulators in it, where the environment has none."""
+    image = node.driver_opts.get("qemu-image", "")
+    if not image or environ.get(IMAGE_VARIABLE):
+        return environ
+    return {**environ, IMAGE_VARIABLE: image}

@@ -13,13 +13,14 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
 from polyarch.golang.units import ram_in_bytes
-from polyarch.images.annotation import Annotation
 from polyarch.pattern import pattern
-from polyarch.platforms import format_all, normalize
+from polyarch.platforms import Platform, format_all
 from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import read as read_platform
 from polyarch.record import field, frozen
+from polyarch.request.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
-from polyarch.request.values import CacheEntry, Output
+from polyarch.request.values import CacheEntry, Output, OutputType
 
 __all__ = [
     "Allowed",
@@ -95,7 +96,7 @@ def output_flag(values: Iterable[str]) -> tuple[Output, ...]:
 def _output(value: str) -> Output:
     fields = csv_fields(value)
     if fields == [value] and not value.startswith("type="):
-        return Output(type="tar" if value == "-" else "local", destination=value)
+        return Output(type=OutputType.TAR if value == "-" else OutputType.LOCAL, destination=value)
     attributes: dict[str, str] = {}
     for key, setting in map(_pair, fields):
         attributes[key.lower().strip()] = setting
@@ -215,16 +216,11 @@ _ANNOTATION_TYPE = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _ANNOTATION_TYPES = frozenset({"index", "index-descriptor", "manifest", "manifest-descriptor"})
 
 
-def annotation_flag(
-    values: Iterable[str], *, parse_platform: Callable[[str], object]
-) -> tuple[Annotation, ...]:
+def annotation_flag(values: Iterable[str]) -> tuple[Annotation, ...]:
     """Read `--annotation`: `[type[platform],...:]key=value`.
 
-    Later values win over those for the same place without a platform. `parse_platform` reads a
-    platform; `str` of its result is what the annotation says.
+    Later values win over those for the same place without a platform.
     """
-    # Few builds are annotated.
-
     found: dict[tuple[str, str, int], Annotation] = {}
     for value in filter(None, values):
         name, equals, setting = value.partition("=")
@@ -232,18 +228,18 @@ def annotation_flag(
             raise InputError(f"invalid annotation {quote(value)}, expected key=value")
         types, colon, key = name.partition(":")
         if not colon:
-            places: list[tuple[str, str | None]] = [("", None)]
+            places: list[tuple[str, Platform | None]] = [("", None)]
             key = name
         else:
-            places = [_annotation_place(text, parse_platform) for text in types.split(",")]
+            places = [_annotation_place(text) for text in types.split(",")]
         for kind, platform in places:
             # As in buildx, two places with a platform never meet: both are handed on.
             identity = (kind, key, -1 if platform is None else len(found))
-            found[identity] = Annotation(type=kind, platform=platform, key=key, value=setting)
+            found[identity] = Annotation(level=kind, platform=platform, key=key, value=setting)
     return tuple(found.values())
 
 
-def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tuple[str, str | None]:
+def _annotation_place(text: str) -> tuple[str, Platform | None]:
     match = _ANNOTATION_TYPE.match(text)
     if match is None:
         raise InputError(
@@ -257,7 +253,7 @@ def _annotation_place(text: str, parse_platform: Callable[[str], object]) -> tup
     if platform is None:
         return kind, None
     try:
-        return kind, str(parse_platform(platform))
+        return kind, parse_platform(platform)
     except InputError as error:
         raise InputError(f"invalid platform {quote(platform)}: {error}") from error
 
@@ -364,7 +360,7 @@ def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str])
             raise InputError(f"invalid context value: {value}, expected key=value")
         image, mark, platform = name.partition("::")
         try:
-            suffix = mark + format_all(normalize(parse_platform(platform))) if mark else ""
+            suffix = mark + format_all(read_platform(platform)) if mark else ""
             found[familiar(image).removesuffix(":latest") + suffix] = setting
         except InputError as error:
             raise InvalidReference(f"invalid context name {name}: {error}") from error

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from polyarch.cli.building.explained import as_json, chosen, explained_lines
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Options
+from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError, NotFound
 from polyarch.why.history import Explained, History, Project, place_of
 

@@ -19,8 +19,8 @@ from polyarch.cli.cache.rows import (
 )
 from polyarch.cli.cache.shared import TIMEOUT, check_builder
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.store import open_store
 from polyarch.cli.frame.table import parse_format
 from polyarch.errors import InputError
 from polyarch.golang.template.values import Value

@@ -11,9 +11,9 @@ from polyarch.cli.cache.filter import parse_filters
 from polyarch.cli.cache.rows import row, row_titles, with_tabs
 from polyarch.cli.cache.shared import TIMEOUT, check_builder
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.prompt import confirm
+from polyarch.cli.frame.store import open_store
 from polyarch.cli.frame.table import align_with_tabs
 from polyarch.engine.collect import prune
 from polyarch.golang.units import human_size

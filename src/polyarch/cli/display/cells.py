@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["cell_width", "clip_cells"]
 
 
@@ -9,10 +11,7 @@ def cell_width(text: str) -> int:
     """How many cells a text takes: East Asian characters two, combining ones none."""
     if text.isascii():
         return len(text)
-    # rich is only paid for by those who show what isn't ASCII on a terminal.
-    from rich.cells import cell_len  # noqa: PLC0415
-
-    return cell_len(text)
+    return _rich_cells()[0](text)
 
 
 def clip_cells(text: str, width: int) -> str:
@@ -21,6 +20,12 @@ def clip_cells(text: str, width: int) -> str:
         return ""
     if text.isascii():
         return text[:width]
-    from rich.cells import set_cell_size  # noqa: PLC0415
+    measured, cut = _rich_cells()
+    return text if measured(text) <= width else cut(text, width)
 
-    return text if cell_width(text) <= width else set_cell_size(text, width)
+
+def _rich_cells() -> tuple[Callable[[str], int], Callable[[str, int], str]]:
+    # rich is only paid for by those who show what isn't ASCII on a terminal.
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+
+    return cell_len, set_cell_size

@@ -18,7 +18,8 @@ from polyarch.cli.display.cells import cell_width, clip_cells
 from polyarch.cli.display.colours import RESET, Colours
 from polyarch.cli.display.screen import screen_lines
 from polyarch.cli.display.trace import Trace, Vertex, is_cancelled
-from polyarch.record import frozen, mutable
+from polyarch.digest import Digest
+from polyarch.record import frozen
 
 __all__ = ["Row", "View", "draw", "wrap_rows"]
 
@@ -48,9 +49,9 @@ class View:
         return max(_MIN_LOG_LINES, min(self.log_lines, self.height - _MIN_LOG_LINES - 1))
 
 
-@mutable
+@frozen
 class Row:
-    """A line of the picture, and the log below it."""
+    """A line of the picture."""
 
     name: str
     seconds: float
@@ -58,7 +59,6 @@ class Row:
     colour: str = ""
     status: str = ""
     vertex: Vertex | None = None
-    log: Sequence[str] = ()
 
 
 def draw(trace: Trace, view: View, now: float, seen: dict[str, int]) -> list[str]:
@@ -68,16 +68,16 @@ def draw(trace: Trace, view: View, now: float, seen: dict[str, int]) -> list[str
     its place forever only because another one prints more; it is updated.
     """
     rows = list(_rows(trace, view, now))
-    hidden = _add_logs(rows, view, seen)
+    logs = _logs(rows, view, seen)
     if not view.final:
-        rows = wrap_rows(rows, view.height - 2 - hidden)
+        rows = wrap_rows(rows, view.height - 2 - sum(map(len, logs.values())))
     lines = [_header(trace, view, now)]
     for row in rows:
         line = _line(row, view)
         if line is None:
             continue
         lines.append(line)
-        for text in row.log:
+        for text in logs.get(row.vertex.digest, ()) if row.vertex is not None else ():
             shown = clip_cells(_LOG_PREFIX + text, view.width - 1)
             lines.append(f"{_FAINT}{shown}{RESET}")
     return lines
@@ -139,24 +139,21 @@ def _vertex_row(vertex: Vertex, palette: Colours, now: float) -> Row:
     )
 
 
-def _add_logs(rows: Sequence[Row], view: View, seen: dict[str, int]) -> int:
-    """Give the steps with most to tell their logs while there is room; returns the lines used."""
+def _logs(rows: Sequence[Row], view: View, seen: dict[str, int]) -> dict[Digest, Sequence[str]]:
+    """Return the logs of the steps with most to tell, while there is room."""
     open_rows = [row for row in rows if not row.completed]
-    candidates = [
-        (row, row.vertex) for row in open_rows if row.vertex is not None and row.vertex.log_size
-    ]
-    candidates.sort(key=lambda c: c[1].log_size + 50 * seen.get(c[1].digest, 0), reverse=True)
+    candidates = [row.vertex for row in open_rows if row.vertex is not None and row.vertex.log_size]
+    candidates.sort(key=lambda each: each.log_size + 50 * seen.get(each.digest, 0), reverse=True)
     free = view.height - 2 - len(open_rows)
-    used = 0
-    for row, vertex in candidates:
+    logs: dict[Digest, Sequence[str]] = {}
+    for vertex in candidates:
         if free <= view.panel + 3:
             break
         width = view.width - _LOG_MARGIN
-        row.log = screen_lines(bytes(vertex.raw), width=width, height=view.panel)
+        logs[vertex.digest] = screen_lines(bytes(vertex.raw), width=width, height=view.panel)
         seen[vertex.digest] = seen.get(vertex.digest, 0) + 1
-        used += len(row.log)
         free -= view.panel + 3
-    return used
+    return logs
 
 
 def wrap_rows(rows: Sequence[Row], limit: int) -> list[Row]:

@@ -177,8 +177,8 @@ class PlainDisplay(TerminalDisplay):
         place.warnings = len(vertex.warnings)
         self._print_logs(vertex, place)
         self._current = vertex
-        # A cache that is read from elsewhere may go on telling of parts after the step's end.
-        if vertex.completed and not has_open_status:
+        # Parts may be told of after the step's end; those of one that failed stay as they are.
+        if vertex.completed and (vertex.error or not has_open_status):
             self._current = None
             vertex.count = 0
             if vertex.partial:

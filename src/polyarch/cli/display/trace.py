@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from polyarch.digest import Digest
 from polyarch.golang.units import progress_size
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
-from polyarch.record import field, mutable, replace
+from polyarch.record import field, frozen, mutable, replace
 from polyarch.text.shown import shown, shown_line
 
 __all__ = ["Status", "Trace", "Vertex", "failure_logs", "is_cancelled"]
 
 
-@mutable
+@frozen
 class Status:
     """A part of a step, as last heard of at `time`."""
 

@@ -13,9 +13,8 @@ from polyarch.record import replace
 
 if TYPE_CHECKING:
     from polyarch.engine.engine import Engine
-    from polyarch.store.store import Store
 
-__all__ = ["enter", "open_engine", "open_store"]
+__all__ = ["enter", "open_engine"]
 
 
 def enter(context: Context) -> Context:
@@ -28,20 +27,10 @@ def enter(context: Context) -> Context:
 @contextmanager
 def open_engine(context: Context) -> Iterator[Engine]:
     """Open the engine; `context` is one that `enter` returned."""
-    # Listing images needs a store only.
+    # Emulators are installed without it.
     from polyarch.engine.opening import open_engine as open_at  # noqa: PLC0415
 
     assert context.namespaces is not None
     root = state_directory(context.environ)
     with open_at(root, context.namespaces, context.environ) as engine:
         yield engine
-
-
-@contextmanager
-def open_store(context: Context, *, works: bool = True) -> Iterator[Store]:
-    """Open the local store for the rest of the command; see there for `works`."""
-    # Commands that don't touch the store don't pay for it.
-    from polyarch.store.store import Store  # noqa: PLC0415
-
-    with Store(state_directory(context.environ), works=works, ends=True) as store:
-        yield store

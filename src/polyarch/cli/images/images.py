@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.store import open_store
 from polyarch.cli.frame.table import LINE, fitted, parse_format, table_width
 from polyarch.digest import hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound

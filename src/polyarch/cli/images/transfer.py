@@ -9,9 +9,9 @@ from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.engine import open_store
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
 from polyarch.images.local import pull_image, push_image
 from polyarch.images.places import open_places

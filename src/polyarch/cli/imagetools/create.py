@@ -37,7 +37,7 @@ def _asked(options: Options) -> Asked:
     return Asked(
         sources=parse_sources(texts, names),
         names=names,
-        annotations=annotation_flag(options.values("annotation"), parse_platform=parse),
+        annotations=annotation_flag(options.values("annotation")),
         platforms=tuple(_platforms(options.values("platform"))),
         prefer_index=options.is_set("prefer-index"),
     )

@@ -173,6 +173,15 @@ class Linter:
                 )
             names |= {stage.name} - {""}
         self._keywords(stages)
+        rule = rules.EMULATED_BUILD_STAGE
+        if self.options.asks_for(rule) or any(
+            comment_options(stage.comments).asks_for(rule) for stage in stages
+        ):
+            # Few ask for it.
+            from polyarch.dockerfile.lint.crossbuild import find_pinnable  # noqa: PLC0415
+
+            for stage, detail in find_pinnable(stages):
+                self.report(rule, detail, stage.location, stage.comments)
 
     def _keywords(self, stages: Sequence[Stage]) -> None:
         items: list[Stage | Instruction] = []
@@ -238,7 +247,7 @@ class Linter:
         self.report(
             rules.INVALID_BASE_IMAGE_PLATFORM,
             f"Base image {name} was pulled with platform {quote(str(normalize(actual)))}, expected "
-            f"{quote(str(normalize(expected)))} for current build",
+            f"{quote(str(expected))} for current build",
             stage.location,
         )
 

@@ -15,6 +15,7 @@ __all__ = [
     "CONSISTENT_INSTRUCTION_CASING",
     "COPY_IGNORED_FILE",
     "DUPLICATE_STAGE_NAME",
+    "EMULATED_BUILD_STAGE",
     "EXPOSE_INVALID_FORMAT",
     "EXPOSE_PROTO_CASING",
     "FROM_AS_CASING",
@@ -28,6 +29,7 @@ __all__ = [
     "MULTIPLE_INSTRUCTIONS_DISALLOWED",
     "NO_EMPTY_CONTINUATION",
     "NO_OPTIONS",
+    "PROGRAM_OF_ANOTHER_PLATFORM",
     "REDUNDANT_TARGET_PLATFORM",
     "RESERVED_STAGE_NAME",
     "SECRETS_USED_IN_ARG_OR_ENV",
@@ -50,13 +52,14 @@ _COMMENT = pattern(r"check\s*=\s*([^ ]*)", re.IGNORECASE)
 class Rule:
     """A rule: `description` says what it is about, a warning's detail what broke it.
 
-    One that is `experimental` has to be asked for.
+    One that is `experimental` has to be asked for, and by its name if it is `own`: BuildKit doesn't have it.
     """
 
     name: str
     description: str
     has_page: bool = True
     experimental: bool = False
+    own: bool = False
 
     @property
     def url(self) -> str:
@@ -83,7 +86,7 @@ class CheckOptions:
 
     def asks_for(self, rule: Rule) -> bool:
         """Tell whether an experimental rule is to be looked at."""
-        return self.all_experimental or rule.name in self.experimental
+        return (self.all_experimental and not rule.own) or rule.name in self.experimental
 
 
 NO_OPTIONS = CheckOptions()
@@ -254,4 +257,20 @@ EXPOSE_INVALID_FORMAT = Rule(
         "IP address and host-port mapping should not be used in EXPOSE instruction. This will "
         "become an error in a future release"
     ),
+)
+
+PROGRAM_OF_ANOTHER_PLATFORM = Rule(
+    name="ProgramOfAnotherPlatform",
+    description="ENTRYPOINT and CMD should start programs that run on the platform of the image",
+    has_page=False,
+    own=True,
+)
+EMULATED_BUILD_STAGE = Rule(
+    name="EmulatedBuildStage",
+    description=(
+        "Stages whose results don't depend on where they ran should be built on the build platform"
+    ),
+    has_page=False,
+    experimental=True,
+    own=True,
 )

@@ -37,8 +37,8 @@ from polyarch.graph.op import CopyAction, FileOp, ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform, normalize
-from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import Platform
+from polyarch.platforms import read as read_platform
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
@@ -198,7 +198,7 @@ def _parsed_platform(stage: Stage, found: Expansion, lowering: Lowering) -> Plat
             f"empty platform value from expression {stage.platform}{hint}", place=stage.location
         )
     try:
-        return normalize(parse_platform(found.text))
+        return read_platform(found.text)
     except InputError as error:
         raise DockerfileError(
             f"failed to parse platform {stage.platform}: {error}{hint}",
@@ -225,7 +225,7 @@ def _check_defaults(
 
 
 def _finish(state: StageState, lowering: Lowering) -> Lowered:
-    wanted = normalize(lowering.platform) if lowering.options.is_explicit else None
+    wanted = lowering.platform if lowering.options.is_explicit else None
     labels = {**state.run.labels, **lowering.options.labels}
     return Lowered(
         platform=lowering.platform,
@@ -310,7 +310,7 @@ def _expansion(text: str, stage: Stage, lowering: Lowering) -> Expansion:
 
 
 def _from_scratch(stage: Stage, index: int, platform: Platform, lowering: Lowering) -> StageState:
-    config = ImageConfig(platform=normalize(platform), run=RunConfig(working_dir="/"))
+    config = ImageConfig(platform=platform, run=RunConfig(working_dir="/"))
     nothing = lowering.maker.add(ScratchOp())
     return StageState(stage=stage, index=index, platform=platform, vertex=nothing, config=config)
 

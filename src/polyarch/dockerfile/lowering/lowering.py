@@ -21,7 +21,7 @@ from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all, normalize
-from polyarch.platforms import parse as parse_platform
+from polyarch.platforms import read as read_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.text.nearest import nearest
@@ -361,7 +361,7 @@ def _crossing(platform: Platform, variables: Mapping[str, str]) -> str:
 def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None:
     if whole := variables.get("TARGETPLATFORM"):
         try:
-            return normalize(parse_platform(whole))
+            return read_platform(whole)
         except InputError:
             pass
     if not any(f"TARGET{part}" in variables for part in ("OS", "ARCH", "VARIANT")):
@@ -378,7 +378,7 @@ def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None
 def context_name(name: str, platform: Platform, known: Container[str]) -> str | None:
     """Return which of the known named contexts a name means on a platform: one for it goes first."""
     familiar = _familiar(name)
-    keys = (f"{familiar}{_PLATFORM_MARK}{format_all(normalize(platform))}", familiar)
+    keys = (f"{familiar}{_PLATFORM_MARK}{format_all(platform)}", familiar)
     return next((key for key in keys if key in known), None)
 
 

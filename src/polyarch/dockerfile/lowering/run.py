@@ -25,6 +25,7 @@ from polyarch.graph.op import (
     MkdirAction,
     ScratchOp,
     SecretMount,
+    Sharing,
     SshMount,
     TmpfsMount,
 )
@@ -242,7 +243,7 @@ class _MountMaker:
         return CacheMount(
             target=target,
             id=f"{namespace}/{identifier}",
-            sharing=mount.sharing or "shared",
+            sharing=mount.sharing or Sharing.SHARED,
             read_only=mount.read_only,
             input=index,
             source=source,

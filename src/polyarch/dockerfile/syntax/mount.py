@@ -12,6 +12,7 @@ from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import parse_bool, parse_uint, quote
 from polyarch.golang.units import ram_in_bytes
+from polyarch.graph.op import Sharing
 from polyarch.pattern import pattern
 from polyarch.record import frozen
 from polyarch.text.nearest import suggestion
@@ -19,7 +20,7 @@ from polyarch.text.nearest import suggestion
 __all__ = ["Device", "Mount", "mount_from", "parse_device", "parse_mount"]
 
 _TYPES = ("bind", "cache", "secret", "ssh", "tmpfs")
-_SHARINGS = ("locked", "private", "shared")
+_SHARINGS = tuple(Sharing)
 _ALIASES = {
     "src": "source",
     "dst": "target",
@@ -38,8 +39,8 @@ _VARIABLE = pattern(r"\$.")
 class Mount:
     """A mount of one RUN. Texts that weren't given are ""; paths are as written.
 
-    `type` is bind, cache, tmpfs, secret or ssh; `sharing` shared, private or locked; `size` is in bytes,
-    0 for no limit; `mode`, `uid`, `gid` and `env` are None if they weren't given.
+    `type` is bind, cache, tmpfs, secret or ssh; `size` is in bytes, 0 for no limit;
+    `sharing`, `mode`, `uid`, `gid` and `env` are None if they weren't given.
     """
 
     type: str = "bind"
@@ -49,7 +50,7 @@ class Mount:
     read_only: bool = True
     size: int = 0
     id: str = ""
-    sharing: str = ""
+    sharing: Sharing | None = None
     required: bool = False
     env: str | None = None
     mode: int | None = None
@@ -242,7 +243,7 @@ class _Draft:
             read_only=not is_private if self.read_only is None else self.read_only,
             size=self.numbers.get("size", 0),
             id=self.texts.get("id", ""),
-            sharing=self.texts.get("sharing", ""),
+            sharing=Sharing(self.texts["sharing"]) if self.texts.get("sharing") else None,
             required=self.required,
             env=self.texts.get("env"),
             mode=self.numbers.get("mode"),

@@ -52,6 +52,15 @@ if TYPE_CHECKING:
         text: str
         comments: tuple[str, ...]
 
+    class _Transfer(_Common):
+        sources: tuple[str, ...]
+        contents: tuple[Heredoc, ...]
+        destination: str
+        chown: str
+        chmod: str
+        link: bool
+        exclude: tuple[str, ...]
+
 
 __all__ = ["ParsedLine", "parse_instruction"]
 
@@ -256,18 +265,24 @@ def _sources(line: ParsedLine) -> tuple[tuple[str, ...], tuple[Heredoc, ...]]:
     return tuple(sources), tuple(contents)
 
 
+def _transfer(line: ParsedLine, flags: Flags) -> _Transfer:
+    sources, contents = _sources(line)
+    return {
+        **_common(line),
+        "sources": sources,
+        "contents": contents,
+        "destination": line.arguments[-1],
+        "chown": flags.text("chown"),
+        "chmod": flags.text("chmod"),
+        "link": bool(flags.find_bool("link")),
+        "exclude": flags.texts("exclude"),
+    }
+
+
 def _parse_copy(line: ParsedLine) -> Instruction:
     flags = _transfer_flags(line, _COPY_FLAGS)
-    sources, contents = _sources(line)
     return Copy(
-        **_common(line),
-        sources=sources,
-        contents=contents,
-        destination=line.arguments[-1],
-        chown=flags.text("chown"),
-        chmod=flags.text("chmod"),
-        link=bool(flags.find_bool("link")),
-        exclude=flags.texts("exclude"),
+        **_transfer(line, flags),
         from_name=flags.text("from"),
         parents=bool(flags.find_bool("parents")),
     )
@@ -275,16 +290,8 @@ def _parse_copy(line: ParsedLine) -> Instruction:
 
 def _parse_add(line: ParsedLine) -> Instruction:
     flags = _transfer_flags(line, _ADD_FLAGS)
-    sources, contents = _sources(line)
     return Add(
-        **_common(line),
-        sources=sources,
-        contents=contents,
-        destination=line.arguments[-1],
-        chown=flags.text("chown"),
-        chmod=flags.text("chmod"),
-        link=bool(flags.find_bool("link")),
-        exclude=flags.texts("exclude"),
+        **_transfer(line, flags),
         checksum=flags.text("checksum"),
         keep_git_dir=flags.find_bool("keep-git-dir"),
         unpack=flags.find_bool("unpack"),

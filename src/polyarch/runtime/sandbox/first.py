@@ -50,7 +50,7 @@ def begin(
     channel: socket.socket,
     streams: tuple[int, ...],
     prepare: Callable[[], Json],
-    maker: socket.socket | None = None,
+    listening: socket.socket | None = None,
 ) -> NoReturn:
     """Be the step's first process, and then the step, unless the parent is gone.
 
@@ -58,11 +58,13 @@ def begin(
     reported.
     """
     refusal = "the sandbox failed"
-    lines = Lines(reporter=parent.reporter, engine=channel, maker=maker)
+    lines = Lines(reporter=parent.reporter, engine=channel, listening=listening)
     try:
+        # At once: from here on a mistake can lead nowhere.
         close_all_but(0, 1, 2, parent.alive, *streams, *lines.descriptors())
         syscalls.set_parent_death_signal(signal.SIGKILL)
         if not select.select([parent.alive], [], [], 0)[0]:
+            # The spawner ignores these, which an exec hands on; a step is to die of them like any program.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
             become(prepare(), streams, lines)
@@ -89,6 +91,7 @@ def join_cgroups(directories: Iterable[str]) -> None:
     for path in directories:
         try:
             with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
+                # The caller itself; a number could be another process by the time that it is read.
                 file.write("0")
         except OSError as error:
             raise Refused(
@@ -100,4 +103,5 @@ def enter_namespaces(config: Json, *, but: int = 0) -> None:
     """Make the namespaces of a step that have no path, except those in `but` (CLONE_NEW...)."""
     namespaces = config["linux"]["namespaces"]
     wanted = sum(_NAMESPACES.get(each["type"], 0) for each in namespaces)
-    syscalls.unshare(wanted & ~but)
+    if wanted & ~but:  # else the call may be refused all the same
+        syscalls.unshare(wanted & ~but)

@@ -30,7 +30,7 @@ from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.capability import CAPABILITIES
 from polyarch.runtime.sandbox.descriptors import close_all_but
-from polyarch.runtime.sandbox.mounting import enter_root
+from polyarch.runtime.sandbox.mounting import change_root, enter_root
 from polyarch.runtime.sandbox.program import start_program
 
 __all__ = ["Lines", "become"]
@@ -54,17 +54,17 @@ class Lines:
     """Where the step's first process tells something, each of which is gone before its program starts.
 
     `reporter` takes what refuses the step, and is closed by exec. `engine` gets the other end of the step's
-    terminal, `maker` the listener that is asked for nodes of devices, if there is one.
+    terminal, `listening` the listener of the step's filter, if there is one.
     """
 
     reporter: int
     engine: socket.socket
-    maker: socket.socket | None
+    listening: socket.socket | None
 
     def descriptors(self) -> list[int]:
         """Return all of them."""
-        maker = [] if self.maker is None else [self.maker.fileno()]
-        return [self.reporter, self.engine.fileno(), *maker]
+        listening = [] if self.listening is None else [self.listening.fileno()]
+        return [self.reporter, self.engine.fileno(), *listening]
 
 
 def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
@@ -84,10 +84,15 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         # Twice: what the keeper left open must be gone before the root is looked at, and what looking at
         # the root has opened before its working directory is.
         close_all_but(0, 1, 2, *lines.descriptors())
-        syscalls.sethostname(config["hostname"])
+        if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
+            with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
+                syscalls.sethostname(config["hostname"])
         if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
             _raise_loopback()
-        entered = enter_root(config, nodev=plan["nodev"])
+        if plan.get("chroot"):
+            entered = change_root(config["root"]["path"])
+        else:
+            entered = enter_root(config, nodev=plan["nodev"])
         if process["terminal"]:
             _open_terminal(process, entered.dev, lines.engine)
         elif len(streams) < 3:
@@ -98,7 +103,7 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         _set_limits(process["rlimits"])
         # Last of all: everything above needs what is given up here.
         os.umask(process["user"].get("umask", 0o022))
-        _drop_privileges(plan, lines.maker)
+        _drop_privileges(plan, lines.listening)
         close_all_but(0, 1, 2, lines.reporter)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
@@ -227,28 +232,28 @@ def _bits(names: Iterable[str]) -> int:
     return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
 
 
-def _load_filter(plan: Json, maker: socket.socket | None) -> None:
+def _load_filter(plan: Json, listening: socket.socket | None) -> None:
     """Load the filter of system calls; hand over its listener if it has one."""
     program = bytes.fromhex(plan["seccomp"])
-    if maker is not None:
-        listener = syscalls.seccomp_listener(plan["nodes"]["listen"], program)
-        socket.send_fds(maker, [b"+"], [listener])
+    if listening is not None:
+        listener = syscalls.seccomp_listener(plan["handed"]["listen"], program)
+        socket.send_fds(listening, [b"+"], [listener])
         os.close(listener)
     elif program:
         syscalls.seccomp_filter(program)
 
 
-def _drop_privileges(plan: Json, maker: socket.socket | None) -> None:
+def _drop_privileges(plan: Json, listening: socket.socket | None) -> None:
     """Keep the capabilities of the configuration and no others, and become its user."""
     process = plan["config"]["process"]
     capabilities = process["capabilities"]
     user = process["user"]
     # The bounding set first: it can be dropped only with CAP_SETPCAP, which goes below.
-    for number in range(len(CAPABILITIES)):
+    for number in range(len(CAPABILITIES)) if capabilities["bounding"] is not None else ():
         if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
             _drop_bounding(number)
     # Needs CAP_SYS_ADMIN or no_new_privs, and the latter would end all setuid programs.
-    _load_filter(plan, maker)
+    _load_filter(plan, listening)
     if capabilities["ambient"]:
         # Else the change of the user id would take the permitted set, of which ambient ones are a part.
         syscalls.prctl(_PR_SET_KEEPCAPS, 1)

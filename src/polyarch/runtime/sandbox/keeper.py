@@ -14,12 +14,13 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.userns import end_orphans, namespace_trouble
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
@@ -29,8 +30,8 @@ from polyarch.runtime.sandbox.first import (
     join_cgroups,
     read_report,
 )
+from polyarch.runtime.sandbox.listening import Handler, keep_listening
 from polyarch.runtime.sandbox.mounting import make_nodes
-from polyarch.runtime.sandbox.nodes import keep_making
 from polyarch.runtime.sandbox.plan import Waited, answer, receive_plan, wait_for
 from polyarch.twins.registration import register_twins
 
@@ -50,6 +51,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     refused, ended = "the sandbox failed", Waited()
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
+        # It may have ended before its death was to be heard of.
         if os.getppid() != spawner:
             os._exit(1)
         close_all_but(0, 1, 2, control, *streams)
@@ -71,45 +73,65 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
-        maker = _start_maker(plan, resources)
+        # Before the user namespace: what it does for the step it does with the rights that we have out here.
+        listener = _start_listener(plan, resources)
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
+        is_alone = any(each["type"] == "pid" for each in plan["config"]["linux"]["namespaces"])
+        if not is_alone:
+            # No PID namespace ends what the step leaves behind: it becomes ours.
+            syscalls.set_child_subreaper()
+        # Nobody writes to it: it is at its end when this process is gone, however that ends.
         alive, _hold_open = os.pipe()
         report, reporter = os.pipe()
         step = syscalls.fork_bare()
         if step == 0:
             _set_badness(spared)
             parent = Parent(alive=alive, reporter=reporter)
-            begin(parent, channel, streams, lambda: plan, maker)
+            begin(parent, channel, streams, lambda: plan, listener)
+        # An end that stays open here would keep the reader waiting after the step has ended.
         for fd in (*streams, alive, reporter):
             os.close(fd)
         refused = read_report(report)
         ended = _wait(step, channel)
+        if not is_alone:
+            end_orphans()
     return refused, ended
 
 
-def _start_maker(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
-    """Start what makes nodes of devices for a step that is going to be in a user namespace, if it needs it.
+def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
+    """Start what answers the calls that the step's filter hands over, if it does.
 
     Returns where the step sends its listener to.
     """
-    wanted = plan.get("nodes")
+    wanted = plan.get("handed")
     if wanted is None:
         return None
     ours, theirs = socket.socketpair()
-    maker = syscalls.fork_bare()
-    if maker == 0:
+    process = syscalls.fork_bare()
+    if process == 0:
         close_all_but(0, 1, 2, theirs.fileno())
-        keep_making(theirs, wanted["calls"], wanted["namespace"])
+        keep_listening(theirs, wanted["calls"], _handlers(wanted))
     theirs.close()
 
     def end() -> None:
-        os.kill(maker, signal.SIGKILL)
-        os.waitpid(maker, 0)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
     resources.callback(end)
     return resources.enter_context(ours)
+
+
+def _handlers(wanted: Json) -> Mapping[str, Handler]:
+    # Most steps hand over nothing.
+    if wanted["what"] == "nodes":
+        from polyarch.runtime.sandbox.nodes import node_handlers  # noqa: PLC0415
+
+        return node_handlers(wanted["namespace"])
+    from polyarch.runtime.sandbox.owners import owner_handlers  # noqa: PLC0415
+
+    return owner_handlers(wanted["stat"])
 
 
 def _spare_keeper() -> str:

@@ -27,7 +27,7 @@ from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.step import SHM
 
-__all__ = ["Entered", "enter_root", "make_nodes"]
+__all__ = ["Entered", "change_root", "enter_root", "make_nodes"]
 
 Json = dict[str, Any]
 
@@ -89,6 +89,15 @@ def enter_root(config: Json, *, nodev: bool) -> Entered:
     syscalls.umount2(".", syscalls.MNT_DETACH)
     os.chdir("/")
     return Entered(root=root, dev=mounts.made["/dev"])
+
+
+def change_root(path: str) -> Entered:
+    """Make a directory the root where nothing can be mounted. Raises OSError."""
+    root = os.open(path, _DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(root)
+    os.chroot(".")
+    dev = syscalls.openat2(root, "dev", _DIRECTORY, resolve=syscalls.RESOLVE_IN_ROOT)
+    return Entered(root=root, dev=dev)
 
 
 class _Mounts:

@@ -16,40 +16,28 @@ Source: seccomp(2), seccomp_unotify(2).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import os
-import select
-import signal
-import socket
 import stat
-import struct
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.record import frozen
+from polyarch.runtime.sandbox.listening import Call, Handler
 
-__all__ = ["keep_making"]
+__all__ = ["node_handlers"]
 
-_RECEIVE, _SEND, _IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
-_REQUEST = struct.Struct("=QII" + "iIQ6Q")
-"""struct seccomp_notif: id, pid, flags; then the call's number, architecture, place and arguments."""
-_ANSWER = struct.Struct("=QqiI")
-_PATH_LIMIT = 4096
 _CAP_MKNOD = 27
 _FILE_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 4, 9, _CAP_MKNOD))
 """CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD."""
 
 
 @frozen
-class _Call:
-    """A mknod or mknodat of a step's thread: `directory` is where a relative path begins."""
+class _Node:
+    """What is to be made, where the caller is."""
 
-    thread: int
-    directory: str
-    address: int
+    path: bytes
     mode: int
     device: int
 
@@ -61,7 +49,6 @@ class _Caller:
     mounts: int
     root: int
     directory: int
-    path: bytes
     uid: int
     gid: int
     groups: tuple[int, ...]
@@ -69,106 +56,57 @@ class _Caller:
     capabilities: int
 
 
-def keep_making(line: socket.socket, calls: list[list[int]], namespace: str) -> NoReturn:
-    """Be the maker: receive the listener from the step, serve it until the step has ended.
+def node_handlers(namespace: str) -> Mapping[str, Handler]:
+    """Return who makes nodes for the calls of a step; `namespace` is the path of its user namespace.
 
-    `calls` holds the architecture and number of the calls, and whether they name a directory; `namespace` is the
-    path of the user namespace that the step is in.
+    Raises OSError.
     """
-    try:
-        syscalls.set_parent_death_signal(signal.SIGKILL)
-        _, listeners, _, _ = socket.recv_fds(line, 1, 1, socket.MSG_CMSG_CLOEXEC)
-        home = os.stat(namespace)
-        known = {(arch, number): bool(has_directory) for arch, number, has_directory in calls}
-        poll = select.poll()
-        for listener in listeners:
-            poll.register(listener, select.POLLIN)
-            while not poll.poll()[0][1] & select.POLLHUP:
-                _serve(listener, known, home)
-    finally:
-        os._exit(0)
+    home = os.stat(namespace)
+
+    def make(call: Call) -> int:
+        has_directory = call.name == "mknodat"
+        arguments = call.arguments[1:] if has_directory else call.arguments
+        mode, device = arguments[1] & 0xFFFF, arguments[2] & 0xFFFFFFFF
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        directory = "cwd"
+        if has_directory and call.number(0) != syscalls.AT_FDCWD:
+            directory = f"fd/{call.number(0)}"
+        with contextlib.ExitStack() as opened:
+            caller = _look_at(call, directory, home, opened)
+            node = _Node(path=call.text(arguments[0]), mode=mode, device=device)
+            # Only now is it certain that all of this was the caller's, and not a later process's.
+            call.check()
+            child = syscalls.fork_bare()
+            if child == 0:
+                _be(caller, node)
+            _, status = os.waitpid(child, 0)
+        if trouble := os.waitstatus_to_exitcode(status):
+            raise OSError(trouble, os.strerror(trouble))
+        return 0
+
+    return {"mknod": make, "mknodat": make}
 
 
-def _serve(listener: int, known: dict[tuple[int, int], bool], home: os.stat_result) -> None:
-    """Take one call and answer it."""
-    request = bytearray(_REQUEST.size)
-    try:
-        fcntl.ioctl(listener, _RECEIVE, request)
-    except OSError:
-        return  # the caller was killed meanwhile
-    identity, thread, _, number, architecture, _, *arguments = _REQUEST.unpack(request)
+def _look_at(
+    call: Call, directory: str, home: os.stat_result, opened: contextlib.ExitStack
+) -> _Caller:
+    """Find out who calls. Raises OSError, PermissionError for one who may not."""
 
-    def is_valid() -> bool:
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(listener, _IS_VALID, struct.pack("=Q", identity))
-            return True
-        return False
-
-    trouble = errno.EPERM
-    has_directory = known.get((architecture, number))
-    if has_directory is not None:
-        call = _call(thread, arguments, has_directory=has_directory)
-        try:
-            trouble = _make(call, home, is_valid)
-        except OSError as error:
-            trouble = error.errno or errno.EPERM
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(identity, 0, -trouble, 0)))
-
-
-def _call(thread: int, arguments: list[int], *, has_directory: bool) -> _Call:
-    directory = f"/proc/{thread}/cwd"
-    if has_directory:
-        number = ctypes.c_int32(arguments[0] & 0xFFFFFFFF).value
-        arguments = arguments[1:]
-        if number != syscalls.AT_FDCWD:
-            directory = f"/proc/{thread}/fd/{number}"
-    address, mode, device = arguments[:3]
-    return _Call(
-        thread=thread,
-        directory=directory,
-        address=address,
-        mode=mode & 0xFFFF,
-        device=device & 0xFFFFFFFF,
-    )
-
-
-def _make(call: _Call, home: os.stat_result, is_valid: Callable[[], bool]) -> int:
-    """Do what was called for in a process of its own; return 0 or the error. Raises OSError."""
-    if not (stat.S_ISCHR(call.mode) or stat.S_ISBLK(call.mode)):
-        return errno.EPERM
-    with contextlib.ExitStack() as opened:
-        caller = _look_at(call, home, opened)
-        # Only now is it certain that all of this was the caller's, and not a later process's.
-        if caller is None or not is_valid():
-            return errno.EPERM
-        child = syscalls.fork_bare()
-        if child == 0:
-            _be(caller, call)
-        _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
-def _look_at(call: _Call, home: os.stat_result, opened: contextlib.ExitStack) -> _Caller | None:
-    """Find out who calls; None for one who may not. Raises OSError."""
-    process = f"/proc/{call.thread}"
-
-    def hold(path: str, flags: int) -> int:
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
+    def hold(name: str, flags: int = os.O_PATH) -> int:
+        descriptor = call.open(name, flags)
         opened.callback(os.close, descriptor)
         return descriptor
 
-    state = _state(process)
-    namespace = os.stat(f"{process}/ns/user")
+    state = call.state()
     capabilities = int(state["CapEff"][0], 16)
-    is_at_home = (namespace.st_dev, namespace.st_ino) == (home.st_dev, home.st_ino)
+    is_at_home = os.path.samestat(call.status("ns/user"), home)
     if not (is_at_home and capabilities >> _CAP_MKNOD & 1):
-        return None
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
     return _Caller(
-        mounts=hold(f"{process}/ns/mnt", os.O_RDONLY),
-        root=hold(f"{process}/root", os.O_PATH),
-        directory=hold(call.directory, os.O_PATH),
-        path=_text_at(hold(f"{process}/mem", os.O_RDONLY), call.address),
+        mounts=hold("ns/mnt", os.O_RDONLY),
+        root=hold("root"),
+        directory=hold(directory),
         uid=int(state["Uid"][3]),
         gid=int(state["Gid"][3]),
         groups=tuple(int(each) for each in state["Groups"]),
@@ -177,31 +115,7 @@ def _look_at(call: _Call, home: os.stat_result, opened: contextlib.ExitStack) ->
     )
 
 
-def _state(process: str) -> dict[str, list[str]]:
-    with open(f"{process}/status", encoding="utf-8", errors="replace") as file:
-        lines = (line.partition(":") for line in file)
-        return {name: text.split() for name, _, text in lines}
-
-
-def _text_at(memory: int, address: int) -> bytes:
-    """Read a C string from another process. Raises OSError as the kernel does."""
-    text = b""
-    while b"\0" not in text and len(text) < _PATH_LIMIT:
-        # To the end of the page: the next one may not be there.
-        place = address + len(text)
-        try:
-            data = os.pread(memory, min(4096 - place % 4096, _PATH_LIMIT - len(text)), place)
-        except (OSError, OverflowError) as error:
-            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT)) from error
-        if not data:
-            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
-        text += data
-    if b"\0" not in text:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    return text.partition(b"\0")[0]
-
-
-def _be(caller: _Caller, call: _Call) -> NoReturn:
+def _be(caller: _Caller, node: _Node) -> NoReturn:
     """Become the caller as far as files go, make the node, and end with the error, if any."""
     status = errno.EPERM
     try:
@@ -215,7 +129,7 @@ def _be(caller: _Caller, call: _Call) -> NoReturn:
         # An id other than 0 has lost those for files by that.
         syscalls.capset(caller.capabilities, caller.capabilities, 0)
         os.umask(caller.umask)
-        os.mknod(caller.path, call.mode, call.device)
+        os.mknod(node.path, node.mode, node.device)
         status = 0
     except OSError as error:
         status = error.errno or errno.EPERM

@@ -62,10 +62,10 @@ def receive_plan(channel: socket.socket) -> Json:
 
 @frozen
 class Waited:
-    """How a process ended: its status, negative for a signal, and the seconds of CPU that its processes took.
+    """How a process ended: its status, negative for a signal, and the seconds of CPU that it and its descendants took.
 
-    When the first process of a PID namespace ends, the kernel waits for all others in it, so theirs are
-    counted, too.
+    Of the first process of a PID namespace these are all that ended before it: the kernel doesn't add up those that
+    it kills with it.
     """
 
     status: int = 0

@@ -47,6 +47,7 @@ def start_program(
 ) -> None:
     """Replace the process by the program at `path`, or raise OSError; `own` is what it runs by now."""
     chain = [_look_at(path, own)]
+    # Linux goes on through five scripts, and refuses the next.
     while chain[-1].interpreter and len(chain) < _INTERPRETERS:
         chain.append(_look_at(chain[-1].interpreter[0], own))
     if not all(each.is_in_root for each in chain):
@@ -78,6 +79,7 @@ def _look_at(path: bytes, own: os.stat_result) -> _Found:
             raise
         opened, is_in_root = _open(place, os.O_PATH), False
     status = os.fstat(opened)
+    # The machine's Python, by whatever name the image has put it there.
     if os.path.samestat(status, own):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     is_file = stat.S_ISREG(status.st_mode)
@@ -98,6 +100,7 @@ def _interpreter(path: bytes, status: os.stat_result) -> tuple[bytes, ...]:
     """Return what the first line of a script names, with the rest of the line as one argument."""
     try:
         with open(_open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            # Opened by its name a second time, as O_PATH can't be read: on a mount it may be another file by now.
             if not os.path.samestat(os.fstat(file.fileno()), status):
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             line = file.read(_START).partition(b"\n")[0]

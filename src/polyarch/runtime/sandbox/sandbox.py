@@ -7,15 +7,11 @@ No program is started per step but the step's own, which is what makes many smal
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import selectors
-import socket
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.request.talk import SILENCE, Talk
@@ -29,12 +25,11 @@ from polyarch.runtime.base import (
 )
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
-from polyarch.runtime.feed import Feed
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.sandbox.devicegroup import DeviceGroup, DeviceGroups
-from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
+from polyarch.runtime.sandbox.exchange import Start, exchange, how_it_ended
 from polyarch.runtime.sandbox.spawner import Spawner
-from polyarch.runtime.seccomp import call_number, compile_filter, node_calls
+from polyarch.runtime.seccomp import Handed, call_number, compile_filter, handed_calls
 from polyarch.runtime.step import Host, Step
 
 __all__ = ["Sandbox"]
@@ -65,7 +60,8 @@ class Sandbox:
         """See `Runtime.run`; nothing is written to `directory`."""
         del directory
         cancel.check()
-        check_ids(step, self._host)
+        if not self._host.has_one_id:
+            check_ids(step, self._host)
         step = bound_devices(step, self._host)
         try:
             return self._run(step, on_output, cancel, talk)
@@ -78,22 +74,14 @@ class Sandbox:
             make_cgroup(step, self._host) as cgroup,
             self._device_group(step, cgroup) as group,
         ):
-            with contextlib.ExitStack() as resources:
-                is_kept = bool(step.user_namespace)
-                control, outputs = self._request(talk, group, resources, is_kept=is_kept)
-                resources.callback(cancel.on_cancel(lambda: _end(control)))
-                send_plan(control, self._plan(step, cgroup, group, talk))
-
-                def on_terminal(master: int) -> None:
-                    resources.callback(os.close, master)
-                    talk.on_terminal(master)
-                    if talk.stdin is not None:
-                        resources.enter_context(Feed(talk.stdin, os.dup(master)))
-
-                answer = _exchange(control, outputs, on_output, on_terminal)
+            is_kept = bool(step.user_namespace) or self._host.has_one_id or self._host.is_covered
+            start = Start(
+                plan=self._plan(step, cgroup, group, talk), cgroup=group.opened, is_kept=is_kept
+            )
+            answer = exchange(self._spawner, start, on_output, cancel, talk)
             cancel.check()
             out_of_memory = cgroup.out_of_memory()
-        ended = _ended(answer, out_of_memory, on_output)
+        ended = how_it_ended(answer, out_of_memory, on_output)
         return replace(ended, no_devices=group.trouble)
 
     def _device_group(
@@ -118,110 +106,47 @@ class Sandbox:
             if mount["type"] == "cgroup":
                 # The older hierarchies have no namespace here: the step sees none of them.
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
+        if self._host.is_covered:
+            _share_processes(config)
+        handed = self._handed(step, group)
+        if self._host.has_one_id:
+            config["process"]["user"]["additionalGids"] = list(step.groups)
+        program = b""
+        if not step.insecure or handed is Handed.OWNERS:
+            program = compile_filter(handed=handed, is_open=step.insecure)
         plan = {
             "config": config,
             "nodev": bool(group.trouble),
-            "seccomp": "" if step.insecure else compile_filter().hex(),
+            "seccomp": program.hex(),
             "cgroups": (*cgroup.directories, *group.directories),
         }
-        if step.user_namespace and not (step.insecure or group.trouble):
-            plan["seccomp"] = compile_filter(hand_over_nodes=True).hex()
-            plan["nodes"] = {
-                "namespace": step.user_namespace,
-                "calls": node_calls(),
+        if handed is not None:
+            plan["handed"] = {
+                "what": handed,
+                "calls": handed_calls(handed),
                 "listen": call_number("seccomp"),
+                "namespace": step.user_namespace,
+                "stat": {
+                    "machine": os.uname().machine,
+                    "newfstatat": call_number("newfstatat"),
+                    "statx": call_number("statx"),
+                },
             }
         return json.dumps(plan).encode()
 
-    def _request(
-        self, talk: Talk, group: DeviceGroup, resources: contextlib.ExitStack, *, is_kept: bool
-    ) -> tuple[socket.socket, tuple[int, int]]:
-        """Have a step started; return its control socket and the read ends of the two outputs.
-
-        What is ours of them is left to `resources`.
-        """
-        with contextlib.ExitStack() as theirs_only, contextlib.ExitStack() as on_failure:
-            ours, theirs = socket.socketpair()
-            theirs_only.enter_context(theirs)
-            on_failure.enter_context(ours)
-            writers, readers = [], []
-            for _ in ("stdout", "stderr"):
-                reader, writer = os.pipe()
-                theirs_only.callback(os.close, writer)
-                on_failure.callback(os.close, reader)
-                writers.append(writer)
-                readers.append(reader)
-            if talk.stdin is not None and talk.terminal is None:
-                reader, writer = os.pipe()
-                theirs_only.callback(os.close, reader)
-                writers.append(reader)
-                on_failure.enter_context(Feed(talk.stdin, writer))
-            given = [theirs.fileno(), *writers]
-            self._spawner.ask(given, cgroup=group.opened, kept=is_kept)
-            resources.push(on_failure.pop_all())
-        return ours, (readers[0], readers[1])
+    def _handed(self, step: Step, group: DeviceGroup) -> Handed | None:
+        """Return which calls of a step somebody outside of it answers."""
+        if self._host.has_one_id:
+            return Handed.OWNERS
+        if step.user_namespace and not (step.insecure or group.trouble):
+            return Handed.NODES
+        return None
 
 
-def _end(control: socket.socket) -> None:
-    """Have the step killed; the answer can still be read."""
-    try:
-        control.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
-
-
-def _exchange(
-    control: socket.socket,
-    outputs: tuple[int, int],
-    on_output: OnOutput,
-    on_terminal: Callable[[int], None],
-) -> bytes:
-    """Hand over the output until it and the control socket are closed; return the answer.
-
-    Before that the control socket may bring our end of the step's terminal, from which output comes.
-    """
-    answer = b""
-    with selectors.DefaultSelector() as selector:
-        for stream, fd in enumerate(outputs, start=1):
-            selector.register(fd, selectors.EVENT_READ, stream)
-        selector.register(control, selectors.EVENT_READ, 0)
-        while selector.get_map():
-            for key, _ in selector.select():
-                data, terminals = _read(control) if key.data == 0 else (_read_from(key.fd), [])
-                for terminal in terminals:
-                    on_terminal(terminal)
-                    selector.register(terminal, selectors.EVENT_READ, 1)
-                if not data:
-                    selector.unregister(key.fileobj)
-                elif key.data == 0:
-                    answer += data
-                else:
-                    on_output(key.data, data)
-    return answer
-
-
-def _read(control: socket.socket) -> tuple[bytes, list[int]]:
-    try:
-        return socket.recv_fds(control, ANSWER_LIMIT, 1, socket.MSG_CMSG_CLOEXEC)[:2]
-    except ConnectionResetError:
-        return b"", []
-
-
-def _read_from(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, _CHUNK)
-    except OSError as error:
-        if error.errno == errno.EIO:  # nobody has the terminal open any more
-            return b""
-        raise
-
-
-def _ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
-    if not answer.strip() and out_of_memory:
-        return Ended(status=_KILLED, out_of_memory=True)  # with the keeper the step has ended, too
-    if not answer.strip():
-        raise NoRuntime("the process that minds the step was killed")
-    known = json.loads(answer)
-    if refused := known.get("refused", ""):
-        return refused_step(refused, on_output)
-    return Ended(status=known["status"], out_of_memory=out_of_memory, cpu_seconds=known["cpu"])
+def _share_processes(config: dict[str, Any]) -> None:
+    """Have a step in a container see that one's processes: what is covered of /proc the kernel shows to nobody."""
+    linux = config["linux"]
+    linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "pid"]
+    for mount in config["mounts"]:
+        if mount["destination"] == "/proc":
+            mount.update(type="none", source="/proc", options=["rbind", *mount["options"]])

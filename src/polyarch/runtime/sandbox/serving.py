@@ -16,7 +16,7 @@ import socket
 from typing import Any, NoReturn
 
 from polyarch import syscalls
-from polyarch.namespaces.userns import namespace_trouble
+from polyarch.namespaces.userns import count_ids, namespace_trouble
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.first import (
@@ -52,6 +52,9 @@ def serve(requests: socket.socket) -> None:
     # A collection would write to every object, and so copy the pages that each step shares with this process;
     # a step's first process is gone before it makes much garbage.
     gc.disable()
+    if count_ids() == 1:
+        # Each step needs it, in a process of its own.
+        import polyarch.runtime.sandbox.owners  # noqa: F401, PLC0415
     gc.freeze()
     server = _Server(requests)
     while server.is_asked:

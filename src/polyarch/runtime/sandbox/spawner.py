@@ -50,6 +50,7 @@ class Spawner:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 # What the terminal sends is for the engine to decide on.
                 signal.signal(number, signal.SIG_IGN)
+            # An engine that was killed meanwhile has nobody to start steps for. Looked at only: `serve` reads the word.
             if os.getppid() == engine and requests.recv(1, socket.MSG_PEEK):
                 # Loaded (10 ms) on this side only, and only if there are steps.
                 from polyarch.runtime.sandbox.serving import serve  # noqa: PLC0415
@@ -93,6 +94,7 @@ def _keep_only(requests: socket.socket) -> socket.socket:
     null device's, as those of the engine may be anything, and `requests` may be one of them.
     """
     kept = fcntl.fcntl(requests.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    # Its descriptor is closed with all others, or is one of the streams; Python must not close it later.
     requests.detach()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):

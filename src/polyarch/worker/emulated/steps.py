@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +38,9 @@ from polyarch.twins.sets import TwinSet
 from polyarch.worker.emulated.bases import find_bases
 from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
 from polyarch.worker.emulated.compare import Listing, differing, list_changes
+from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.scan import find_native
+from polyarch.worker.emulated.starts import StartsOf
 from polyarch.worker.exec import Attempt, Work
 
 __all__ = ["Attempts", "EmulatedSteps", "Foreign"]
@@ -84,13 +86,16 @@ class EmulatedSteps:
         chooser: Chooser,
         runs: EmulatedRuns,
         foreign: Foreign,
+        ladder: Ladder,
         sink: Sink,
     ) -> None:
         self._mode = mode
         self._chooser = chooser
         self._runs = runs
         self._foreign = foreign
+        self._ladder = ladder
         self._sink = sink
+        self._starts = StartsOf()
         self._lock = threading.Lock()
         self._done: list[EmulatedStep] = []
         self._different: list[str] = []
@@ -142,26 +147,29 @@ class EmulatedSteps:
         self, work: Work, attempts: Attempts, key: EmulatedStepKey, twinned: _Twinned
     ) -> SnapshotID:
         choice = twinned.choice
-        with self._with_twins(work, attempts, twinned) as tried:
+        with self._with_twins(work, attempts, twinned) as (tried, starts):
             trouble = _trouble(tried, choice)
             if not trouble:
                 snapshot = tried.keep()
                 for each in choice.sets:
                     self._runs.save_unlike(snapshot, each.snapshot, "")
-                self._tell(tried, key, choice)
+                self._tell(tried, key, choice, starts=starts)
                 return snapshot
         self._remark(work, f"run again without native programs: {trouble}")
         attempts.forget_caches(work)
         return self._strict(work, attempts, key, EmulatedRun(strict=trouble), again=trouble)
 
     @contextmanager
-    def _with_twins(self, work: Work, attempts: Attempts, twinned: _Twinned) -> Iterator[Attempt]:
+    def _with_twins(
+        self, work: Work, attempts: Attempts, twinned: _Twinned
+    ) -> Iterator[tuple[Attempt, int | None]]:
+        """Run the step with twins, and count how many of them were started."""
+        sets = twinned.choice.sets
         # The emulator was put into the sets when the emulation was prepared: before they are put together.
-        with (
-            self._chooser.sets.directory(twinned.choice.sets) as directory,
-            attempts.attempt(work, twinned.emulation, directory) as tried,
-        ):
-            yield tried
+        with self._chooser.sets.directory(sets) as directory, ExitStack() as attempt:
+            with self._starts.counting(sets, directory) as starts:
+                tried = attempt.enter_context(attempts.attempt(work, twinned.emulation, directory))
+            yield tried, starts.count
 
     def _strict(
         self,
@@ -172,7 +180,7 @@ class EmulatedSteps:
         *,
         again: str = "",
     ) -> SnapshotID:
-        with attempts.attempt(work, self._foreign.prepare(work.op.platform)) as done:
+        with self._ladder.attempt(work, attempts) as done:
             snapshot = done.keep()
         self._runs.save(key, replace(known, seconds=done.seconds))
         self._tell(done, key, Choice(), again=again)
@@ -183,11 +191,11 @@ class EmulatedSteps:
     ) -> SnapshotID:
         """Run both ways, and strictly once more if the results differ; keep a strict one."""
         attempts.forget_caches(work)
-        with self._with_twins(work, attempts, twinned) as tried:
+        with self._with_twins(work, attempts, twinned) as (tried, _):
             status, natively = tried.ended.status, list_changes(tried.seal())
         attempts.forget_caches(work)
         strictly: Listing = {}
-        with attempts.attempt(work, self._foreign.prepare(work.op.platform)) as done:
+        with self._ladder.attempt(work, attempts) as done:
             strict_status = done.ended.status
             if status == strict_status == 0:
                 strictly = list_changes(done.seal())
@@ -197,7 +205,10 @@ class EmulatedSteps:
         if status != strict_status:
             self._differs(work, [f"it ended with status {status}, not {strict_status}"])
         elif different := differing(natively, strictly):
-            self._differs(work, sorted(different - self._wavering(work, attempts, strictly)))
+            wavering = self._wavering(work, attempts, strictly)
+            self._differs(work, sorted(different - wavering))
+        else:
+            self._remark(work, f"verified: {len(strictly)} files are the same both ways")
         return snapshot
 
     def _wavering(self, work: Work, attempts: Attempts, strictly: Listing) -> frozenset[str]:
@@ -218,7 +229,13 @@ class EmulatedSteps:
             self._different += [f"{work.vertex.name}:", *lines]
 
     def _tell(
-        self, done: Attempt, key: EmulatedStepKey, choice: Choice, *, again: str = ""
+        self,
+        done: Attempt,
+        key: EmulatedStepKey,
+        choice: Choice,
+        *,
+        starts: int | None = None,
+        again: str = "",
     ) -> None:
         known = self._runs.find(key)
         step = EmulatedStep(
@@ -226,6 +243,7 @@ class EmulatedSteps:
             platform=key.platform,
             seconds=done.seconds,
             natives=sum(len(each.twins.twins) for each in choice.sets),
+            starts=starts,
             cpu_seconds=done.ended.cpu_seconds,
             emulated_seconds=known.seconds,
             again=again,
@@ -268,5 +286,10 @@ def _receipt(step: EmulatedStep) -> str:
         return f"emulated throughout{cpu}"
     saved = step.saved_seconds
     spared = "" if saved is None else f", {saved:.1f}s less than emulated throughout"
-    programs = "program" if step.natives == 1 else "programs"
-    return f"{step.natives} {programs} could run natively{cpu}{spared}"
+    if step.starts is None:
+        return f"{_programs(step.natives)} could run natively{cpu}{spared}"
+    return f"{_programs(step.starts)} ran natively{cpu}{spared}"
+
+
+def _programs(count: int) -> str:
+    return f"{count} program{'' if count == 1 else 's'}"

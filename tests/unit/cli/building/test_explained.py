@@ -9,11 +9,13 @@ import pytest
 from polyarch.cli.building.explained import as_json, chosen, explained_lines
 from polyarch.digest import sha256
 from polyarch.errors import InputError, NotFound
-from polyarch.request.explanation import Cause, Explanation
+from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
 from polyarch.why.history import Explained, Project
 
 
-def step(number: int, name: str, line: int, *causes: Cause, outcome: str = "ran") -> Explanation:
+def step(
+    number: int, name: str, line: int, *causes: Cause, outcome: Outcome = Outcome.RAN
+) -> Explanation:
     return Explanation(
         step=sha256(name.encode()),
         name=name,
@@ -25,10 +27,10 @@ def step(number: int, name: str, line: int, *causes: Cause, outcome: str = "ran"
     )
 
 
-GONE = Cause(kind="removed", what="a")
+GONE = Cause(kind=CauseKind.REMOVED, what="a")
 COPY = step(5, "[1/3] COPY a /", 2, GONE)
-MAKE = step(6, "[2/3] RUN make", 4, GONE, Cause(kind="removed", what="b"))
-LAST = step(7, "[3/3] RUN make install", 6, outcome="cached")
+MAKE = step(6, "[2/3] RUN make", 4, GONE, Cause(kind=CauseKind.REMOVED, what="b"))
+LAST = step(7, "[3/3] RUN make install", 6, outcome=Outcome.CACHED)
 STEPS = [COPY, MAKE, LAST]
 
 
@@ -74,7 +76,7 @@ def test_each_step_is_a_line_with_details_below() -> None:
 
 
 def test_a_step_that_failed_says_so() -> None:
-    assert explained_lines([step(1, "RUN a", 1, GONE, outcome="failed")]) == [
+    assert explained_lines([step(1, "RUN a", 1, GONE, outcome=Outcome.FAILED)]) == [
         "#1 RUN a (failed): not cached: a is gone"
     ]
 

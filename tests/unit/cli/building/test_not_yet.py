@@ -11,8 +11,6 @@ from polyarch.cli.commands import COMMANDS, Entry, load
 from polyarch.errors import InputError
 from polyarch.request.values import BuildRequest
 
-GITHUB = {"ACTIONS_RUNTIME_TOKEN": "secret", "ACTIONS_RESULTS_URL": "https://results.example/"}
-
 
 def asked(*, to: str = "", of: str = "", attest: tuple[str, ...] = ()) -> Asked:
     return Asked(
@@ -25,28 +23,8 @@ def test_caches_are_told_of_once() -> None:
     wanted = asked(to="type=s3,bucket=b", of="type=azblob,name=x")
 
     assert left_out(wanted, {}) == [
-        "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, use registry, local or inline"
+        "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, use registry, local, gha or inline"
     ]
-
-
-@pytest.mark.parametrize(
-    ("entry", "environ", "is_told"),
-    [
-        ("type=gha", {}, False),
-        ("type=gha,mode=max", {"ACTIONS_RUNTIME_TOKEN": "secret"}, False),
-        ("type=gha,token=secret", {}, False),
-        ("type=gha,token=secret,url_v2=https://x.example/", {}, True),
-        ("type=gha", GITHUB, True),
-        ("type=s3,bucket=b,region=r", {}, True),
-    ],
-)
-def test_the_cache_of_github_is_for_its_runners(
-    entry: str, environ: dict[str, str], is_told: bool
-) -> None:
-    lines = left_out(asked(to=entry, of=entry), environ)
-
-    assert len(lines) == is_told
-    assert "secret" not in "".join(lines)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ from base64 import b64encode
 import pytest
 
 from polyarch.builders.values import BuilderNode
-from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of
+from polyarch.cli.building.settings import (
+    emulation_of,
+    ignores_attestations,
+    jobs_of,
+    with_emulators,
+)
 from polyarch.errors import InputError
 
 
@@ -83,3 +88,16 @@ def test_attestations_may_be_left_out() -> None:
 
     found = [ignores_attestations(node(**{"ignore-attestations": text})) for text in texts]
     assert found == [True, True, False, False]
+
+
+def test_the_image_of_emulators() -> None:
+    builders = (node(), node(**{"qemu-image": "example/qemu"}))
+    environs: tuple[dict[str, str], ...] = ({}, {"POLYARCH_QEMU_IMAGE": "none"})
+
+    found = [
+        with_emulators(builder, environ).get("POLYARCH_QEMU_IMAGE")
+        for builder in builders
+        for environ in environs
+    ]
+
+    assert found == [None, "none", "example/qemu", "none"]

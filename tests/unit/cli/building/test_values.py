@@ -25,26 +25,19 @@ from polyarch.cli.building.values import (
     ssh_flag,
     ulimit_flag,
 )
-from polyarch.errors import InputError, InvalidPlatform, InvalidReference
-from polyarch.images.annotation import Annotation
+from polyarch.errors import InputError, InvalidReference
+from polyarch.platforms import parse
+from polyarch.request.annotation import Annotation
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output
 
-
-def platform(text: str) -> str:
-    if text == "foo":
-        raise InvalidPlatform('"foo": unknown operating system or architecture: invalid argument')
-    return text
+ARM64 = parse("linux/arm64")
 
 
 def familiar(text: str) -> str:
     if not text:
         raise InvalidReference("invalid reference format")
     return text.removeprefix("docker.io/library/")
-
-
-def annotation(values: Iterable[str]) -> tuple[Annotation, ...]:
-    return annotation_flag(values, parse_platform=platform)
 
 
 def contexts(values: Iterable[str]) -> dict[str, str]:
@@ -102,17 +95,17 @@ def test_attest_shorthand() -> None:
 
 
 def test_annotation_later_values_win() -> None:
-    assert annotation(["a=1", "index,manifest[linux/arm64]:b=2", "a=3", ""]) == (
-        Annotation(type="", platform=None, key="a", value="3"),
-        Annotation(type="index", platform=None, key="b", value="2"),
-        Annotation(type="manifest", platform="linux/arm64", key="b", value="2"),
+    assert annotation_flag(["a=1", "index,manifest[linux/arm64]:b=2", "a=3", ""]) == (
+        Annotation(key="a", value="3"),
+        Annotation(level="index", key="b", value="2"),
+        Annotation(level="manifest", platform=ARM64, key="b", value="2"),
     )
 
 
 def test_annotations_with_a_platform_never_replace_one_another() -> None:
-    place = Annotation(type="index", platform="linux/arm64", key="a", value="1")
+    place = Annotation(level="index", platform=ARM64, key="a", value="1")
 
-    assert annotation(["index[linux/arm64],index[linux/arm64]:a=1"]) == (place, place)
+    assert annotation_flag(["index[linux/arm64],index[linux/arm64]:a=1"]) == (place, place)
 
 
 def test_ulimit_is_sorted_and_later_values_win() -> None:
@@ -186,15 +179,15 @@ def test_call() -> None:
             "type=a,disabled=x",
             'invalid value disabled=x: strconv.ParseBool: parsing "x": invalid syntax',
         ),
-        (annotation, "a", 'invalid annotation "a", expected key=value'),
-        (annotation, "x:a=b", 'unknown annotation type "x"'),
+        (annotation_flag, "a", 'invalid annotation "a", expected key=value'),
+        (annotation_flag, "x:a=b", 'unknown annotation type "x"'),
         (
-            annotation,
+            annotation_flag,
             "X:a=b",
             'invalid annotation type "X", expected type and optional platform in square brackets',
         ),
         (
-            annotation,
+            annotation_flag,
             "index[foo]:a=b",
             (
                 'invalid platform "foo": "foo": unknown operating system or architecture:'

@@ -38,7 +38,7 @@ def test_all_choices_are_named_where_none_is_near() -> None:
         (lambda: ulimit_flag(["nofle=1"]), "nofile"),
         (lambda: secret_flag(["id=a,type=fiel"]), "file"),
         (lambda: secret_flag(["id=a,scr=b"]), "src"),
-        (lambda: annotation_flag(["indx:a=b"], parse_platform=str), "index"),
+        (lambda: annotation_flag(["indx:a=b"]), "index"),
         (lambda: resource_flag(["cpu-share=1"]), "cpu-shares"),
         (lambda: allow_flag(["network.hots"]), "network.host"),
         (lambda: open_display("plian", stream=None, environ={}), "plain"),  # type: ignore[arg-type]

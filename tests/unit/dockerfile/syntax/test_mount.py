@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from polyarch.dockerfile.expand.expand import expand
 from polyarch.dockerfile.syntax.mount import Device, Mount, mount_from, parse_device, parse_mount
 from polyarch.errors import DockerfileError
+from polyarch.graph.op import Sharing
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,9 @@ from polyarch.errors import DockerfileError
         ("type=cache,target=/a", Mount(type="cache", target="/a", read_only=False)),
         (
             "TYPE=Cache,target=/a,sharing=LOCKED,id=x,mode=0750,uid=1,gid=2,ro=true",
-            Mount(type="cache", target="/a", sharing="locked", id="x", mode=0o750, uid=1, gid=2),
+            Mount(
+                type="cache", target="/a", sharing=Sharing.LOCKED, id="x", mode=0o750, uid=1, gid=2
+            ),
         ),
         ("type=cache,target=/a,rw=0", Mount(type="cache", target="/a")),
         (

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from polyarch.emulation.facts import Facts
 from polyarch.emulation.probe import RunsHow
+from polyarch.emulation.qemu import Emulator
 from polyarch.errors import StepFailed
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Event, StatusEvent
@@ -21,6 +23,7 @@ from polyarch.snapshot.stack import LayerStack
 from polyarch.store.emulated import EmulatedRuns
 from polyarch.twins.sets import TwinSet
 from polyarch.worker.emulated.choice import Chooser
+from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.steps import EmulatedSteps
 from polyarch.worker.exec import Attempt, Work
 from tests.support.fakes.twins import AMD64, Images, Sets, image, run_on, work_of
@@ -57,6 +60,12 @@ class Steps:
         where = twins[0].directory.parent if twins and self.has_namespaces else None
         emulator = "without" if where is None else "with"
         return Emulation(how=RunsHow.EMULATOR, emulator=emulator, twins=where)
+
+    def prepare_on(self, _platform: Platform, _emulator: Emulator, /) -> None:
+        """No other emulator is here."""
+
+    def usual(self, _platform: Platform, /) -> None:
+        """It has no name."""
 
     @contextmanager
     def attempt(
@@ -102,8 +111,9 @@ class Bench:
             chooser = Chooser(
                 sets=sets, runs=runs, layer=self.images.snapshotter.layer, pace=lambda: 10e6
             )
+            ladder = Ladder(foreign=steps, facts=Facts(None), environ={}, sink=self._take)
             emulated = EmulatedSteps(
-                mode, chooser=chooser, runs=runs, foreign=steps, sink=self._take
+                mode, chooser=chooser, runs=runs, foreign=steps, ladder=ladder, sink=self._take
             )
             work = work_of(run_on(DEBIAN), LayerStack(), CancelToken())
             snapshot = emulated.run(work, steps)
@@ -209,6 +219,7 @@ def test_verify_finds_nothing_where_both_are_the_same(bench: Bench) -> None:
     ran = bench.build(EmulationMode.VERIFY, [writes(out=b"a")], [writes(out=b"a")])
 
     assert [each for each in ran if each != "caches"] == ["with", "without"]
+    assert bench.told[-1] == "verified: 1 files are the same both ways"
     assert bench.files == {"out": b"a"}
 
 

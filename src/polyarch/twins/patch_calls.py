@@ -1,0 +1,99 @@
+"""Modules that a program loads by itself: `dlopen` of a foreign file is made one of its native twin.
+
+perl finds a module's library beside the module's text, in a directory that has both for the foreign machine. Its
+calls of dlopen go to added code, which looks for the same path below a directory of the set, and takes that if it is
+there. A module that isn't there, since the step has installed it, ends the program: perl might go on without it, and
+nobody would see.
+
+Source: System V ABI, AMD64 supplement, “Procedure Linkage Table”.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from polyarch.emulation.extended import PT_LOAD, Extended
+from polyarch.errors import MachineError
+from polyarch.twins.elffile import ElfFile
+from polyarch.twins.patch_entry import jump
+
+__all__ = ["load_below"]
+
+_EXECUTE = 1
+_JUMP = re.compile(rb"\xff\x25....", re.DOTALL)  # jmp [rip+distance]
+_MESSAGE = b"polyarch: this module has no native twin, its step needs emulation\n"
+_CODE = bytes.fromhex(
+    "4885ff"  # test rdi, rdi            no path: the program itself
+    "0f8488000000"  # jz 9f
+    "55"  # push rbp
+    "4889e5"  # mov rbp, rsp
+    "56"  # push rsi
+    "57"  # push rdi
+    "4881ec00100000"  # sub rsp, 4096
+    "fc"  # cld
+    "488d35bc000000"  # lea rsi, [rip+prefix]
+    "4889e7"  # mov rdi, rsp
+    "ac"  # 1: lodsb
+    "aa"  # stosb
+    "84c0"  # test al, al
+    "75fa"  # jnz 1b
+    "48ffcf"  # dec rdi
+    "488b75f0"  # mov rsi, [rbp-16]
+    "b9a00f0000"  # mov ecx, 4000
+    "ac"  # 2: lodsb
+    "aa"  # stosb
+    "84c0"  # test al, al
+    "e0fa"  # loopne 2b
+    "4889e7"  # mov rdi, rsp
+    "31f6"  # xor esi, esi
+    "b815000000"  # mov eax, 21              access
+    "0f05"  # syscall
+    "4889e7"  # mov rdi, rsp
+    "85c0"  # test eax, eax
+    "743a"  # jz 3f
+    "488b7df0"  # mov rdi, [rbp-16]
+    "803f2f"  # cmp byte ptr [rdi], '/'
+    "7531"  # jne 3f
+    "31f6"  # xor esi, esi
+    "b815000000"  # mov eax, 21              access
+    "0f05"  # syscall
+    "85c0"  # test eax, eax
+    "7524"  # jnz 3f
+    "bf02000000"  # mov edi, 2
+    "488d3529000000"  # lea rsi, [rip+message]
+    "ba43000000"  # mov edx, 67              the length of the message
+    "b801000000"  # mov eax, 1               write
+    "0f05"  # syscall
+    "bf7e000000"  # mov edi, 126
+    "b8e7000000"  # mov eax, 231             exit_group
+    "0f05"  # syscall
+    "488b75f8"  # 3: mov rsi, [rbp-8]
+    "e802000000"  # call 9f
+    "c9"  # leave
+    "c3"  # ret
+    "ff25"  # 9: jmp [rip+distance]; the distance to dlopen's address, message and prefix follow
+)
+
+
+def load_below(extended: Extended, program: ElfFile, directory: str) -> None:
+    """Let a program load what is below a directory, under the same path, in the place of what it would load.
+
+    Raises MachineError for a program whose call of dlopen isn't found.
+    """
+    slot = program.import_slot("dlopen")
+    if len(directory) > 64:
+        raise MachineError(f"{directory} is too long a path for modules")
+    data, sites = extended.data, []
+    for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):
+        for each in _JUMP.finditer(data, offset, offset + size) if flags & _EXECUTE else ():
+            (distance,) = struct.unpack_from("<i", data, each.end() - 4)
+            if address + each.end() - offset + distance == slot:
+                sites.append(each.start())
+    if len(sites) != 1:
+        raise MachineError("the program doesn't call dlopen as it is known to")
+    distance = slot - (extended.next_address + len(_CODE) + 4)
+    added = extended.add(
+        _CODE + struct.pack("<i", distance) + _MESSAGE + directory.encode() + b"\0"
+    )
+    extended.write(sites[0], jump(extended.address(sites[0]), added) + b"\x90")  # and a nop

@@ -1,0 +1,310 @@
+"""Native twins in emulated steps: what is written, and what programs see, is as without them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from polyarch.platforms import Platform, linux
+from polyarch.twins.sets import TwinSet, make_set
+from tests.support.images.debianroots import make_debian_root
+from tests.support.images.rootfs import make_rootfs
+from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
+
+pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
+
+RUN_BOTH = """
+from polyarch.platforms import Platform
+from polyarch.twins.sets import load_set
+foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
+platform = Platform(os="linux", architecture=arguments["architecture"])
+ended = []
+for twins in ([], [load_set(Path(arguments["set"]))]):
+    emulation = foreign.prepare(platform, twins)
+    ended.append(run(
+        "/bin/sh", "-c", arguments["text"], user_namespace=emulation.user_namespace,
+        twins=emulation.twins, env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *arguments["environ"]),
+    ))
+report(ended)
+"""
+WHO_RUNS = 'readlink "/proc/$$/exe"; :'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A user with a foreign root and its twins, all the user's own."""
+
+    user: User
+    runtime: str
+    platform: Platform
+    root: Path
+    twins: Path
+
+    def both(self, script: str, *environ: str) -> list[Mapping[str, object]]:
+        """Run a script emulated, and then with twins; return how they ended."""
+        ended: list[Mapping[str, object]] = in_engine(
+            self.user,
+            RUN_BOTH,
+            runtime=self.runtime,
+            rootfs=str(self.root),
+            architecture=self.platform.architecture,
+            set=str(self.twins),
+            text=script,
+            environ=environ,
+        )
+        return ended
+
+    def shown(self, script: str, *environ: str) -> str:
+        """Run a script both ways, and return what it shows, which has to be the same."""
+        emulated, twins = self.both(script, *environ)
+        assert twins == emulated
+        return str(emulated["stdout"])
+
+    def starts(self, script: str) -> list[str]:
+        """Return the programs that really run a script's first line, emulated and with twins."""
+        return [str(each["stdout"]).splitlines()[0] for each in self.both(script)]
+
+
+@pytest.fixture(scope="module", params=["by_root", "by_many", "by_one"])
+def user(request: pytest.FixtureRequest) -> Iterator[User]:
+    if request.param == "by_root":
+        yield ROOT
+    else:
+        with fresh_user(subordinate_ids=request.param == "by_many") as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    directory = tmp_path_factory.mktemp("roots")
+    architectures = ("amd64", "arm64")
+    debian = {each: make_debian_root(directory / each, each) for each in architectures}
+    return debian | {
+        f"busybox {each}": make_rootfs(directory / f"busybox-{each}", each)
+        for each in ("amd64", "arm64", "arm")
+    }
+
+
+def place_of(user: User, directory: Path, roots: tuple[Path, Path], platform: Platform) -> Place:
+    foreign, native = roots
+    sets = directory / "sets"
+    sets.mkdir()
+    made = make_set(foreign, native, platform, sets / "7", 7)
+    assert isinstance(made, TwinSet), made
+    root = directory / "root"
+    subprocess.run(["cp", "-a", foreign, root], check=True)
+    subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", directory], check=True)
+    return Place(user=user, runtime="sandbox", platform=platform, root=root, twins=sets / "7")
+
+
+@pytest.fixture(scope="module")
+def space(user: User, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the user's roots and twins are."""
+    return user.home if user.uid else tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="module")
+def debian(user: User, roots: Mapping[str, Path], space: Path) -> Place:
+    return place_of(
+        user, Path(mkdtemp(dir=space)), (roots["arm64"], roots["amd64"]), linux("arm64")
+    )
+
+
+@pytest.fixture(scope="module", params=["arm64", "arm"])
+def busybox(
+    request: pytest.FixtureRequest, user: User, roots: Mapping[str, Path], space: Path
+) -> Place:
+    name: str = request.param
+    pair = (roots[f"busybox {name}"], roots["busybox amd64"])
+    return place_of(
+        user, Path(mkdtemp(dir=space)), pair, linux(name, "v7" if name == "arm" else "")
+    )
+
+
+def test_the_twin_runs_and_not_the_emulator(debian: Place) -> None:
+    emulated, twin = debian.starts(WHO_RUNS)
+
+    assert emulated != twin
+    assert twin == "/usr/bin/dash"
+
+
+def test_busybox_runs_natively(busybox: Place) -> None:
+    emulated, twin = busybox.starts(WHO_RUNS)
+
+    assert emulated != twin
+    assert twin == "/bin/busybox"
+
+
+MACHINES = {"arm64": "aarch64", "arm": "armv7l"}
+
+
+def test_the_machine_is_the_foreign_one(debian: Place) -> None:
+    script = (
+        "uname -m; arch; uname -a; bash -c 'echo $HOSTTYPE $MACHTYPE $OSTYPE ${BASH_VERSINFO[5]}'"
+    )
+    script += "; bash --version; make --version; dpkg --print-architecture; dpkg --version"
+
+    shown = debian.shown(script)
+
+    assert shown.splitlines()[:2] == ["aarch64", "aarch64"]
+    assert "aarch64 aarch64-unknown-linux-gnu linux-gnu aarch64-unknown-linux-gnu" in shown
+    assert "Built for aarch64-unknown-linux-gnu" in shown
+    assert "x86" not in shown
+    assert "amd64" not in shown
+
+
+def test_the_machine_is_the_foreign_one_for_busybox(busybox: Place) -> None:
+    shown = busybox.shown("uname -m; uname -a")
+
+    assert shown.splitlines()[0] == MACHINES[busybox.platform.architecture]
+
+
+def test_programs_are_read_as_they_are_in_the_image(debian: Place) -> None:
+    debian.shown(
+        "cd /usr/bin; sha256sum * | sort; ls -ln /bin/sh /usr/bin/dash; cat dash | sha256sum"
+    )
+
+
+def test_a_process_finds_itself_as_it_would(debian: Place) -> None:
+    shown = debian.shown(
+        "readlink /proc/self/exe; cat /proc/self/cmdline | tr '\\0' ' '; cat /proc/self/comm;"
+        "ln -s /bin/bash /tmp/named-otherwise; /tmp/named-otherwise -c 'echo $0 $BASH';"
+        "bash -c 'exec -a title bash -c \"echo \\$0; cat /proc/\\$\\$/comm\"'; rm /tmp/named-otherwise"
+    )
+
+    assert shown.splitlines()[0] == "/usr/bin/readlink"
+    assert "cat /proc/self/cmdline cat\n" in shown
+    assert "title" in shown
+
+
+def test_scripts_are_started_with_their_names(debian: Place) -> None:
+    shown = debian.shown(
+        "cd /tmp; printf '#!/bin/bash -e\\necho $0 $# \"$@\"; cat /proc/$$/comm\\n' > script; chmod +x script;"
+        "./script 1 'two words' ''; cp script other; PATH=.:$PATH other; rm script other"
+    )
+
+    assert shown.splitlines() == ["./script 3 1 two words ", "script", "./other 0", "other"]
+
+
+def test_programs_that_begin_alike_are_told_apart(debian: Place) -> None:
+    shown = debian.shown(
+        "true; echo $?; /bin/true; echo $?; /bin/false; echo $?; env true; echo $?; env false; echo $?;"
+        "echo x > /tmp/x; sha224sum /tmp/x; sha256sum /tmp/x; sha384sum /tmp/x; sha512sum /tmp/x;"
+        "cd /tmp; touch a b; dir; ls; vdir -n --time-style=+ x a; arch; uname; rm a b x"
+    )
+
+    assert shown.splitlines()[:5] == ["0", "0", "1", "0", "1"]
+
+
+PERL = """
+    print "$^O $^X $]\\n", join(",", @INC), "\\n"; use Config; print "$Config{archname}\\n";
+    use POSIX; print join(" ", (POSIX::uname())[0, 4]), "\\n"; use List::Util "sum"; print sum(1 .. 10), "\\n";
+    use Fcntl; use Socket; print inet_ntoa(INADDR_LOOPBACK), "\\n"; use Cwd; print getcwd, "\\n";
+    use File::Glob; print join(" ", glob("/usr/lib/a*")), "\\n"; print unpack("H*", pack("l!q", 1, 2)), "\\n";
+    eval { require Nope::Mod }; print $@; print sprintf("%.20g", 0.1), "\\n";
+"""
+
+
+def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
+    debian: Place,
+) -> None:
+    shown = debian.shown(f"perl -e '{PERL}'; perl -v; readlink /proc/self/exe")
+
+    assert "linux /usr/bin/perl 5.0" in shown
+    assert "/usr/lib/aarch64-linux-gnu/perl-base" in shown
+    assert "55\n127.0.0.1\n/\n" in shown
+    assert "x86" not in shown
+    emulated, twin = debian.starts("perl -e 'print qx(readlink /proc/$$/exe)'")
+    assert twin == "/usr/bin/perl" != emulated
+
+
+def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
+    shown = debian.shown(
+        "dpkg -l; dpkg-query -S /bin/bash; dpkg --print-foreign-architectures; mkdir -p /tmp/p/DEBIAN;"
+        "printf 'Package: p\\nVersion: 1\\nArchitecture: arm64\\nMaintainer: m\\nDescription: d\\n'"
+        "> /tmp/p/DEBIAN/control; echo x > /tmp/p/file; touch -d @0 /tmp/p/* /tmp/p/DEBIAN /tmp/p/DEBIAN/*;"
+        "touch -d @0 /tmp/p; export SOURCE_DATE_EPOCH=0; dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb 2>&1;"
+        "sha256sum /tmp/p.deb; dpkg-deb -I /tmp/p.deb; dpkg-deb -c /tmp/p.deb; dpkg --force-bad-path -i /tmp/p.deb 2>&1;"
+        "dpkg -s p; sha256sum /var/lib/dpkg/status; dpkg --force-bad-path -P p 2>&1; rm -r /tmp/p /tmp/p.deb"
+    )
+
+    assert "Architecture: arm64" in shown
+
+
+def test_a_program_that_was_changed_is_emulated(debian: Place) -> None:
+    script = "cp /bin/dash /tmp/mine; {} /tmp/mine -c 'readlink /proc/$$/exe; :'; rm /tmp/mine"
+
+    _, twin = debian.starts(script.format(""))
+    _, emulator = debian.starts(script.format("printf x >> /tmp/mine;"))
+
+    assert (twin, emulator) == ("/usr/bin/dash", "/dev/.pa/7/qemu")
+
+
+def test_what_a_foreign_loader_is_told_is_obeyed(debian: Place) -> None:
+    emulated, twins = debian.both("LD_PRELOAD=/lib/none.so /bin/true; LD_DEBUG=help /bin/true")
+
+    assert twins == emulated
+    assert "/lib/none.so" in str(twins["stderr"])
+    assert "LD_DEBUG" in str(twins["stdout"])
+
+
+def test_the_same_files_are_written(debian: Place) -> None:
+    work = """
+        i=0; while [ $i -lt 15 ]; do
+            x=$(echo "int f$i;" | sed s/f/g/ | cut -d' ' -f2); test -n "$x" || exit 1
+            expr $i + 1 > /dev/null; echo $x >> /tmp/loop; i=$((i+1)); done
+        find /usr/bin /usr/lib -type f | LC_ALL=C sort > /tmp/names
+        tar --sort=name --mtime=@0 -C /usr -cf /tmp/tar bin/bash bin/sed lib/dpkg
+        gzip -nk /tmp/tar; xz -k -1 /tmp/tar; cat /tmp/names | tr a-z A-Z | LC_ALL=C sort -r > /tmp/sorted
+        cp -a /usr/bin/dash /tmp/copy; ln /tmp/copy /tmp/linked; grep -c bin /tmp/names > /tmp/count
+        cd /tmp && sha256sum * | sort; ls -ln --time-style=+ . ; rm -rf /tmp/*
+    """
+
+    shown = debian.shown(work)
+
+    assert "tar.gz" in shown
+
+
+def test_busybox_writes_the_same(busybox: Place) -> None:
+    work = """
+        i=0; while [ $i -lt 15 ]; do echo "int f$i;" | sed s/f/g/ | cut -d' ' -f2 >> /tmp/loop; i=$((i+1)); done
+        sort -r /tmp/loop > /tmp/sorted; tar -cf /tmp/tar -C / bin/busybox; cp /bin/busybox /tmp/copy
+        cd /tmp; sha256sum *; true; echo $?; /bin/false; echo $?; readlink /proc/self/exe; echo $0; rm -f /tmp/*
+    """
+
+    assert "/bin/busybox\n" in busybox.shown(work)
+
+
+@pytest.mark.parametrize(
+    "variable", ["LD_PRELOAD=/none.so", "LD_LIBRARY_PATH=/none", "QEMU_CPU=max"]
+)
+def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
+    debian: Place, variable: str
+) -> None:
+    _, emulator = debian.starts(f"{variable} sh -c 'readlink /proc/$$/exe; :' 2> /dev/null")
+
+    assert emulator == "/dev/.pa/7/qemu"
+
+
+def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
+    _, ended = debian.both(
+        "touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; chown 0 /proc/$$/exe; :"
+    )
+
+    lines = str(ended["stderr"]).splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == ["Read-only file system"] * 3
+
+
+def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:
+    pair = (roots["busybox arm64"], roots["busybox amd64"])
+    place = place_of(ROOT, tmp_path, pair, linux("arm64"))
+    other = Place(
+        user=ROOT, runtime="runc", platform=place.platform, root=place.root, twins=place.twins
+    )
+
+    assert other.starts(WHO_RUNS)[1] == "/bin/busybox"

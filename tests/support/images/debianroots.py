@@ -1,0 +1,95 @@
+"""Roots as Debian's base images are: packages unpacked over a merged /usr, with dpkg's database of them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.debian import fetch, packages_directory
+
+__all__ = ["TOOLS", "make_debian_root"]
+
+TOOLS = (
+    *(
+        "bash",
+        "coreutils",
+        "dash",
+        "debianutils",
+        "dpkg",
+        "findutils",
+        "grep",
+        "gzip",
+        "sed",
+        "tar",
+    ),
+    *(
+        "libacl1",
+        "libattr1",
+        "libbz2-1.0",
+        "libc6",
+        "libgmp10",
+        "liblzma5",
+        "libmd0",
+        "libpcre2-8-0",
+    ),
+    *(
+        "libselinux1",
+        "libtinfo6",
+        "libzstd1",
+        "libcrypt1",
+        "make",
+        "perl-base",
+        "xz-utils",
+        "zlib1g",
+    ),
+)
+_MERGED = ("bin", "sbin", "lib", "lib64")
+_DEBIAN_NAMES = {"arm": "armhf"}
+
+
+def make_debian_root(directory: Path, architecture: str, packages: Sequence[str] = TOOLS) -> Path:
+    """Fill `directory` with packages for Go's `architecture`, without running anything of them."""
+    for name in _MERGED:
+        (directory / "usr" / name).mkdir(parents=True)
+        (directory / name).symlink_to(f"usr/{name}")
+    for name in ("etc", "root", "tmp", "var/lib/dpkg/info"):
+        (directory / name).mkdir(parents=True)
+    directory.chmod(0o755)
+    (directory / "var/lib/dpkg/info/format").write_text("1\n")
+    (directory / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (directory / "etc/group").write_text("root:x:0:\n")
+    found = fetch(packages_directory(), architecture, packages)
+    stanzas = [_install(directory, package, architecture) for package in found]
+    (directory / "var/lib/dpkg/status").write_text("\n".join(stanzas))
+    return directory
+
+
+def _install(directory: Path, package: Path, architecture: str) -> str:
+    """Unpack a package, write the list of its files, and return what the status says of it."""
+    fields = _output("--field", package)
+    kind = f":{_DEBIAN_NAMES.get(architecture, architecture)}"
+    name = f"{package.name.partition('_')[0]}{kind if 'Multi-Arch: same' in fields else ''}"
+    archive = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", package], check=True, stdout=subprocess.PIPE
+    ).stdout
+    words: list[str | Path] = [
+        "tar",
+        "-x",
+        "--keep-directory-symlink",
+        "--exclude=./usr/share",
+        "-C",
+        directory,
+    ]
+    subprocess.run(words, input=archive, check=True)
+    listed = subprocess.run(["tar", "-t"], input=archive, check=True, stdout=subprocess.PIPE).stdout
+    paths = [line.removeprefix(".").rstrip("/") or "/." for line in listed.decode().splitlines()]
+    (directory / f"var/lib/dpkg/info/{name}.list").write_text("\n".join(paths) + "\n")
+    first, _, rest = fields.partition("\n")
+    return f"{first}\nStatus: install ok installed\n{rest}"
+
+
+def _output(option: str, package: Path) -> str:
+    return subprocess.run(
+        ["dpkg-deb", option, package], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout

@@ -1,0 +1,61 @@
+"""Modules in machine code that perl loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from polyarch.errors import MachineError
+from polyarch.twins.modules import find_modules, loads_modules
+
+FOREIGN = "usr/lib/aarch64-linux-gnu"
+NATIVE = "usr/lib/x86_64-linux-gnu"
+
+
+def put(root: Path, path: str) -> None:
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy("/usr/bin/env", place)
+
+
+def test_both_have_the_same_ones(tmp_path: Path) -> None:
+    foreign, native = tmp_path / "foreign", tmp_path / "native"
+    for path in ("perl-base/auto/IO/IO.so", "perl5/5.36/auto/X/X.so", "perl/5.36.0/auto/Y/Y.so"):
+        put(foreign, f"{FOREIGN}/{path}")
+        put(native, f"{NATIVE}/{path}")
+    put(foreign, f"{FOREIGN}/perl-base/text.pm")
+    put(foreign, f"{FOREIGN}/gconv/x.so")
+
+    found = find_modules(foreign, native)
+
+    assert {path: file.name for path, file in found.items()} == {
+        f"/{FOREIGN}/{path}": f"/{NATIVE}/{path}"
+        for path in (
+            "perl-base/auto/IO/IO.so",
+            "perl5/5.36/auto/X/X.so",
+            "perl/5.36.0/auto/Y/Y.so",
+        )
+    }
+
+
+def test_one_that_the_native_root_lacks(tmp_path: Path) -> None:
+    put(tmp_path / "foreign", f"{FOREIGN}/perl-base/auto/IO/IO.so")
+
+    with pytest.raises(MachineError, match=r"has no /usr/lib/x86_64-linux-gnu/perl-base/.*IO.so"):
+        find_modules(tmp_path / "foreign", tmp_path)
+
+
+def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
+    put(tmp_path / "outside", "auto/IO/IO.so")
+    root = tmp_path / "root"
+    (root / FOREIGN).mkdir(parents=True)
+    (root / FOREIGN / "perl").symlink_to(tmp_path / "outside")
+
+    assert find_modules(root, tmp_path) == {}
+
+
+def test_only_perl_does() -> None:
+    assert loads_modules("/usr/bin/perl")
+    assert not loads_modules("/usr/bin/bash")

@@ -1,0 +1,91 @@
+"""perl with modules from elsewhere: this machine's perl, as it calls dlopen like any other."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polyarch.emulation.extended import Extended
+from polyarch.errors import MachineError
+from polyarch.twins.elffile import ElfFile
+from polyarch.twins.patch_calls import load_below
+
+PERL = Path("/usr/bin/perl")
+SCRIPT = (
+    'use List::Util "sum"; print sum(1 .. 10); open my $maps, "/proc/self/maps"; print <$maps>;'
+)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short path."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+def patched(directory: Path) -> Path:
+    modules = directory / "x"
+    program = ElfFile(PERL.read_bytes(), "perl")
+    extended = Extended(program.data)
+    load_below(extended, program, str(modules))
+    path = directory / "perl"
+    path.write_bytes(extended.finish())
+    path.chmod(0o755)
+    return path
+
+
+def module() -> Path:
+    shown = subprocess.run([PERL, "-e", SCRIPT], check=True, capture_output=True, text=True).stdout
+    return Path(next(line.split()[-1] for line in shown.splitlines() if "List/Util" in line))
+
+
+def test_a_module_is_loaded_from_below_the_directory(short: Path) -> None:
+    perl, wanted = patched(short), module()
+    place = short / "x" / wanted.relative_to("/")
+    place.parent.mkdir(parents=True)
+    shutil.copy(wanted, place)
+
+    ended = subprocess.run([perl, "-e", SCRIPT], check=True, capture_output=True, text=True)
+
+    assert ended.stdout.startswith("55")
+    assert f"{place}\n" in ended.stdout
+    assert f" {wanted}\n" not in ended.stdout
+
+
+def test_a_module_that_isnt_there_ends_the_program(short: Path) -> None:
+    script = f"eval {{ {SCRIPT} }}; print 1"
+
+    ended = subprocess.run([patched(short), "-e", script], capture_output=True, check=False)
+
+    assert ended.returncode == 126
+    assert ended.stdout == b""
+    assert ended.stderr == b"polyarch: this module has no native twin, its step needs emulation\n"
+
+
+def test_what_is_nowhere_is_an_error_of_the_loader(short: Path) -> None:
+    script = (
+        'require DynaLoader; DynaLoader::dl_load_file("/none.so") or print DynaLoader::dl_error()'
+    )
+
+    ended = subprocess.run([patched(short), "-e", script], capture_output=True, check=True)
+
+    assert b"/none.so: cannot open shared object file" in ended.stdout
+
+
+def test_a_program_that_loads_nothing() -> None:
+    program = ElfFile(Path("/usr/bin/env").read_bytes(), "env")
+
+    with pytest.raises(MachineError, match="env doesn't import dlopen"):
+        load_below(Extended(program.data), program, "/x")
+
+
+def test_a_directory_has_a_short_path() -> None:
+    program = ElfFile(PERL.read_bytes(), "perl")
+
+    with pytest.raises(MachineError, match="too long a path"):
+        load_below(Extended(program.data), program, "/" + "x" * 64)
