@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machine.engines import User
 from tests.support.machine.processes import below, watching
-from tests.support.machine.programs import Person
+from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 from tools.debian import fetch_kernel, packages_directory
 
@@ -91,3 +92,15 @@ def test_a_machine_ends_with_the_build(
             build.send_signal(how)
 
             assert watched.left_after(60) == []
+
+
+def test_with_one_id_there_is_no_machine(
+    user_with_one_id: User, tmp_path: Path, registry: RealRegistry
+) -> None:
+    who = person(user_with_one_id, tmp_path / "home")
+    base = f"--platform=linux/arm64 {registry.host}/library/busybox"
+    who.write("Dockerfile", f"FROM {base}\nRUN id\n")
+
+    ended = who.run("build", "--no-cache", "--emulation=vm", ".")
+
+    assert "steps in virtual machines need more than one user id" in ended.err

@@ -19,7 +19,8 @@ from typing import Any
 
 from polyarch import syscalls
 from polyarch.emulation.probe import native_architecture
-from polyarch.errors import InputError, NoRuntime
+from polyarch.errors import InputError, NamespaceForbidden, NoRuntime
+from polyarch.namespaces.subids import MORE_IDS
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
 from polyarch.record import frozen, replace
@@ -157,6 +158,7 @@ class VmRuntime:
     ) -> Ended:
         """See `Runtime.run`."""
         cancel.check()
+        _check_owners()
         try:
             _check(step, talk)
             step = _with_name_server(step, directory)
@@ -167,6 +169,21 @@ class VmRuntime:
         except Refused as error:
             return refused_step(str(error), on_output)
         return refused_step(ended.refused, on_output) if ended.refused else ended
+
+
+def _check_owners() -> None:
+    """Raise NamespaceForbidden where a single user id is mapped.
+
+    Other owners are recorded beside the files there (`inroot`), which a machine knows nothing of.
+    """
+    if (
+        sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+        == 1
+    ):
+        raise NamespaceForbidden(
+            "steps in virtual machines need more than one user id",
+            hint=f"give your user subordinate ids; as root: {MORE_IDS} USER",
+        )
 
 
 def _check(step: Step, talk: Talk) -> None:
