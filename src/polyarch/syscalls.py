@@ -1,4 +1,4 @@
-"""The system calls that Python's `os` lacks, and nothing but them; all of ctypes lives here.
+"""The system calls that Python's `os` lacks, and nothing but them; all of ctypes lives here and in `rawcalls`.
 
 A function is called like its system call, takes what the call takes, and turns errno into an `OSError`
 that carries the path. Numbers are used only for calls that are younger than the common numbering of
@@ -22,8 +22,6 @@ __all__ = [
     "AT_FDCWD",
     "AT_RECURSIVE",
     "AT_SYMLINK_NOFOLLOW",
-    "BPF_CGROUP_DEVICE",
-    "BPF_PROG_TYPE_CGROUP_DEVICE",
     "CLONE_NEWCGROUP",
     "CLONE_NEWIPC",
     "CLONE_NEWNET",
@@ -52,8 +50,6 @@ __all__ = [
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
     "RESOLVE_NO_XDEV",
-    "bpf_attach",
-    "bpf_load",
     "capability_bounding_drop",
     "capget",
     "capset",
@@ -125,11 +121,6 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
-BPF_PROG_TYPE_CGROUP_DEVICE = 15
-BPF_CGROUP_DEVICE = 6
-
-_BPF_PROG_LOAD = 5
-_BPF_PROG_ATTACH = 8
 _CLONE_PIDFD = 0x00001000
 _CLONE_INTO_CGROUP = 1 << 33
 
@@ -196,25 +187,6 @@ class _SockFprog(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-class _ProgramToLoad(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_uint32),
-        ("count", ctypes.c_uint32),
-        ("instructions", ctypes.c_uint64),
-        ("license", ctypes.c_uint64),
-        ("rest", ctypes.c_uint64 * 13),
-    )
-
-
-class _ProgramToAttach(ctypes.Structure):
-    _fields_ = (
-        ("target", ctypes.c_uint32),
-        ("program", ctypes.c_uint32),
-        ("type", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-    )
-
-
 class _CloneArguments(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_uint64)
@@ -248,7 +220,6 @@ def _system_call(*types: type, library: ctypes.CDLL = _libc) -> Callable[..., in
     return function
 
 
-_call_bpf = _system_call(_LONG, _LONG, _POINTER, _LONG)
 _call_clone3 = _system_call(_LONG, _POINTER, _LONG, library=_locked)
 _call_seccomp = _system_call(_LONG, _LONG, _LONG, _POINTER)
 _call_fsopen = _system_call(_LONG, _TEXT, _LONG)
@@ -372,26 +343,6 @@ def seccomp_filter(program: bytes) -> None:
     """
     pointer = ctypes.byref(_SockFprog(len(program) // 8, program))
     _check(_libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), pointer, _LONG(0)))
-
-
-def bpf_load(number: int, kind: int, program: bytes) -> int:
-    """Load a BPF program (instructions of 8 bytes each); returns its descriptor. `number` is bpf's own."""
-    # The kernel is given addresses as numbers, so both have to stay referred to until it has read them.
-    text, licence = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"GPL")
-    load = _ProgramToLoad(
-        kind, len(program) // 8, ctypes.addressof(text), ctypes.addressof(licence)
-    )
-    return _bpf(number, _BPF_PROG_LOAD, load)
-
-
-def bpf_attach(number: int, target: int, program: int, kind: int) -> None:
-    """Attach a loaded program to a cgroup that is open as `target`. `number` is bpf's own."""
-    _bpf(number, _BPF_PROG_ATTACH, _ProgramToAttach(target, program, kind, 0))
-
-
-def _bpf(number: int, command: int, attributes: ctypes.Structure) -> int:
-    size = ctypes.sizeof(attributes)
-    return _check(_call_bpf(number, command, ctypes.byref(attributes), size), "bpf")
 
 
 def fork_bare() -> int:

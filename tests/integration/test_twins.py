@@ -255,11 +255,11 @@ def test_what_a_foreign_loader_is_told_is_obeyed(debian: Place) -> None:
 
 def test_the_same_files_are_written(debian: Place) -> None:
     work = """
-        i=0; while [ $i -lt 15 ]; do
+        i=0; while [ $i -lt 5 ]; do
             x=$(echo "int f$i;" | sed s/f/g/ | cut -d' ' -f2); test -n "$x" || exit 1
             expr $i + 1 > /dev/null; echo $x >> /tmp/loop; i=$((i+1)); done
-        find /usr/bin /usr/lib -type f | LC_ALL=C sort > /tmp/names
-        tar --sort=name --mtime=@0 -C /usr -cf /tmp/tar bin/bash bin/sed lib/dpkg
+        find /usr/bin -type f | LC_ALL=C sort > /tmp/names
+        tar --sort=name --mtime=@0 -C /usr -cf /tmp/tar bin/sed lib/dpkg
         gzip -nk /tmp/tar; xz -k -1 /tmp/tar; cat /tmp/names | tr a-z A-Z | LC_ALL=C sort -r > /tmp/sorted
         cp -a /usr/bin/dash /tmp/copy; ln /tmp/copy /tmp/linked; grep -c bin /tmp/names > /tmp/count
         cd /tmp && sha256sum * | sort; ls -ln --time-style=+ . ; rm -rf /tmp/*
@@ -292,12 +292,10 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
 
 
 def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
-    _, ended = debian.both(
-        "touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; chown 0 /proc/$$/exe; :"
-    )
+    _, ended = debian.both("touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; :")
 
     lines = str(ended["stderr"]).splitlines()
-    assert [line.rpartition(": ")[2] for line in lines] == ["Read-only file system"] * 3
+    assert [line.rpartition(": ")[2] for line in lines] == ["Read-only file system"] * 2
 
 
 def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:

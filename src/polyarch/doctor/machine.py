@@ -11,6 +11,7 @@ from pathlib import Path
 from polyarch.doctor.check import Check, Grade
 from polyarch.emulation.binfmt import HANDLERS
 from polyarch.emulation.facts import Facts
+from polyarch.emulation.kept import emulator_image
 from polyarch.emulation.probe import RunsHow, runnable
 from polyarch.emulation.qemu import find_emulator
 from polyarch.golang.units import human_size
@@ -21,6 +22,7 @@ from polyarch.namespaces.userns import (
     subid_names,
 )
 from polyarch.paths import docker_config_directory
+from polyarch.record import replace
 
 __all__ = [
     "credentials",
@@ -136,7 +138,10 @@ def emulators(root: Path, environ: Mapping[str, str]) -> Iterator[Check]:
                 version = ".".join(map(str, emulator.version))
                 yield _architecture(architecture, f"emulated by {emulator.path}, QEMU {version}")
             case _:
-                yield _not_running(architecture, handler.qemu, has_emulator=emulator is not None)
+                image = "" if emulator is not None else emulator_image(environ)
+                check = _not_running(architecture, handler.qemu, has_emulator=emulator is not None)
+                fetched = f": builds that need one fetch it from {image}" if image else ""
+                yield replace(check, text=check.text + fetched)
 
 
 def _not_running(architecture: str, qemu: str, *, has_emulator: bool) -> Check:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,6 @@ from polyarch.namespaces import userns
 from polyarch.namespaces.userns import (
     IdRange,
     enter_engine,
-    forbidden,
     needs_user_namespace,
     parse_subids,
 )
@@ -69,36 +67,6 @@ def test_a_mapping_numbers_all_ids_without_gaps(own: int, ranges: list[IdRange])
     assert [(start, count) for _, start, count in triples[1:]] == [
         (each.start, each.count) for each in ranges
     ]
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "command"),
-    [
-        (
-            "proc/sys/kernel/unprivileged_userns_clone",
-            "0\n",
-            "sysctl -w kernel.unprivileged_userns_clone=1",
-        ),
-        ("proc/sys/user/max_user_namespaces", "0\n", "sysctl -w user.max_user_namespaces=15000"),
-        (
-            "proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-            "1\n",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        ("proc/self/status", "Name:\tx\nSeccomp:\t2\n", "--security-opt seccomp=unconfined"),
-        ("proc/sys/user/max_user_namespaces", "5\n", "unshare --user --mount true"),
-    ],
-)
-def test_what_forbids_namespaces_and_what_mends_it(
-    tmp_path: Path, path: str, text: str, command: str
-) -> None:
-    (tmp_path / path).parent.mkdir(parents=True)
-    (tmp_path / path).write_text(text)
-
-    error = forbidden(PermissionError(1, "Operation not permitted"), str(tmp_path))
-
-    assert "namespaces for the build can't be made" in str(error)
-    assert command in error.hint
 
 
 def test_with_threads_nothing_is_entered() -> None:

@@ -19,7 +19,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from polyarch import syscalls
+from polyarch import rawcalls
 from polyarch.record import frozen
 from polyarch.runtime.cgroup import hierarchies, remove_cgroup, remove_stale
 from polyarch.runtime.seccomp import call_number
@@ -105,11 +105,11 @@ def confine(directory: str, rules: Sequence[DeviceRule], *, unified: bool) -> No
             _write(f"{directory}/devices.allow", str(rule))
         return
     number = call_number("bpf")
-    program = syscalls.bpf_load(number, syscalls.BPF_PROG_TYPE_CGROUP_DEVICE, compile_rules(rules))
+    program = rawcalls.bpf_load(number, rawcalls.BPF_PROG_TYPE_CGROUP_DEVICE, compile_rules(rules))
     try:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            syscalls.bpf_attach(number, opened, program, syscalls.BPF_CGROUP_DEVICE)
+            rawcalls.bpf_attach(number, opened, program, rawcalls.BPF_CGROUP_DEVICE)
         finally:
             os.close(opened)
     finally:

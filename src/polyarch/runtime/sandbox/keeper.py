@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
-from polyarch.namespaces.userns import end_orphans, namespace_trouble
+from polyarch.namespaces.causes import namespace_trouble
+from polyarch.namespaces.userns import end_orphans
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (

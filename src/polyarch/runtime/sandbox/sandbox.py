@@ -112,7 +112,7 @@ class Sandbox:
         if self._host.has_one_id:
             config["process"]["user"]["additionalGids"] = list(step.groups)
         program = b""
-        if not step.insecure or handed is Handed.OWNERS:
+        if not step.insecure or handed is not None:
             program = compile_filter(handed=handed, is_open=step.insecure)
         plan = {
             "config": config,
@@ -138,7 +138,7 @@ class Sandbox:
         """Return which calls of a step somebody outside of it answers."""
         if self._host.has_one_id:
             return Handed.OWNERS
-        if step.user_namespace and not (step.insecure or group.trouble):
+        if step.user_namespace and not group.trouble:
             return Handed.NODES
         return None
 

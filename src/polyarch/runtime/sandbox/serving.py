@@ -16,7 +16,8 @@ import socket
 from typing import Any, NoReturn
 
 from polyarch import syscalls
-from polyarch.namespaces.userns import count_ids, namespace_trouble
+from polyarch.namespaces.causes import namespace_trouble
+from polyarch.namespaces.userns import count_ids
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.sandbox.first import (
