@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["fetch", "packages_directory", "unpack"]
+__all__ = ["fetch", "fetch_kernel", "packages_directory", "unpack"]
 
 _DEBIAN_NAMES = {
     "amd64": "amd64",
@@ -26,6 +26,11 @@ _DEBIAN_NAMES = {
 }
 """Go's name of an architecture -> Debian's."""
 
+_KERNELS = {
+    "amd64": "linux-image-amd64",
+    "arm64": "linux-image-arm64",
+    "ppc64le": "linux-image-powerpc64le",
+}
 _INCOMING = "incoming"
 
 
@@ -54,6 +59,15 @@ def fetch(directory: Path, architecture: str, names: Iterable[str]) -> list[Path
             for package in (directory / _INCOMING).glob("*.deb"):
                 package.rename(directory / package.name)
         return [_find(directory, name)[-1] for name in wanted]
+
+
+def fetch_kernel(directory: Path, architecture: str) -> Path:
+    """Return the package with Debian's kernel for Go's `architecture`; the one of that name only depends on it."""
+    (named,) = fetch(directory, architecture, [_KERNELS[architecture]])
+    words = ["dpkg-deb", "--field", str(named), "Depends"]
+    depends = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    (package,) = fetch(directory, architecture, [depends.split()[0]])
+    return package
 
 
 def unpack(package: Path, directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:

@@ -14,6 +14,7 @@ from polyarch.request.values import BuildRequest
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
+    from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["LateEmulatedSteps", "mode_of"]
@@ -38,6 +39,13 @@ class LateEmulatedSteps:
         self._lock = threading.Lock()
         self._held = ExitStack()
         self._steps: EmulatedSteps | None = None
+        self._environ = environ
+        self._machines: VirtualMachines | None = None
+
+    @property
+    def in_machines(self) -> bool:
+        """Whether steps run in virtual machines, all of them."""
+        return self._mode is EmulationMode.MACHINE
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +60,22 @@ class LateEmulatedSteps:
             if self._steps is None:
                 self._steps = self._make()
             return self._steps
+
+    def machines(self) -> VirtualMachines:
+        """Return the machines in which steps run."""
+        with self._lock:
+            if self._machines is None:
+                # Few builds have any.
+                from polyarch.runtime.vm.runtime import VirtualMachines  # noqa: PLC0415
+
+                store = self._images.store
+                self._machines = VirtualMachines(
+                    place=store.root / "machines",
+                    temporary=lambda: store.temporary("machine"),
+                    environ=self._environ,
+                )
+                self._held.callback(self._machines.close)
+            return self._machines
 
     def checked(self) -> tuple[EmulatedStep, ...]:
         """Return what came of the emulated steps. Raises StepFailed if their results depend on how they ran."""

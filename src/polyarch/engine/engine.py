@@ -178,7 +178,7 @@ class Engine:
 
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
-                images, sources.remote.secrets, emulated.get, note_emulation
+                images, sources.remote.secrets, emulated, note_emulation
             )
 
         worker = Worker(
@@ -207,7 +207,11 @@ class Engine:
             limits=SlotLimits(jobs=request.jobs),
             sink=images.sink,
             observer=explaining,
-            gate=self._gate(graph, records, images, cancel),
+            gate=(
+                (lambda _steps: None)  # machines need no emulators of programs
+                if emulated.in_machines
+                else self._gate(graph, records, images, cancel)
+            ),
         )
         with emulated:
             solved = solver.solve(graph, cancel)

@@ -26,7 +26,7 @@ from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.worker.emulated.steps import EmulatedSteps
+    from polyarch.engine.emulated import LateEmulatedSteps
 
 __all__ = ["HANG_VARIABLE", "Programs", "hang_seconds", "host_resolv_conf", "open_programs"]
 
@@ -59,7 +59,7 @@ class Programs:
         self,
         images: ImageSource,
         secrets: Secrets,
-        emulated: Callable[[], EmulatedSteps],
+        emulated: LateEmulatedSteps,
         note_emulation: Callable[[Platform, Emulation], None],
     ) -> StepRunner:
         """Return what runs the steps of one build, on what its images come from.
@@ -76,9 +76,10 @@ class Programs:
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
             resolv_conf=host_resolv_conf,
-            emulated=emulated,
+            emulated=emulated.get,
             note_emulation=note_emulation,
             hang_seconds=hang_seconds(self.environ),
+            machines=emulated.machines if emulated.in_machines else None,
         )
 
 

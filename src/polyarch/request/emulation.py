@@ -11,7 +11,6 @@ from polyarch.text.nearest import suggestion
 __all__ = ["EMULATION_VARIABLE", "EmulationMode", "read_emulation"]
 
 EMULATION_VARIABLE = "POLYARCH_EMULATION"
-_MACHINE = "vm"
 
 
 class EmulationMode(StrEnum):
@@ -23,20 +22,17 @@ class EmulationMode(StrEnum):
     """Nothing."""
     VERIFY = "verify"
     """Steps run both ways, and their results are compared."""
+    MACHINE = "vm"
+    """No program is emulated on its own: every step runs in a virtual machine of its architecture."""
 
 
 def read_emulation(text: str, origin: str) -> EmulationMode:
     """Return the mode that `text` names; `origin` is where it stands, for errors. Raises InputError."""
-    if text == _MACHINE:
-        raise InputError(
-            f"{origin}: steps in a virtual machine aren't there yet",
-            hint="auto, strict and verify emulate programs one by one",
-        )
     try:
         return EmulationMode(text)
     except ValueError:
         near = suggestion(text, tuple(EmulationMode))
         raise InputError(
             f"{origin}: there is no emulation {quote(text)}{near}",
-            hint="auto, strict or verify",
+            hint="auto, strict, verify or vm",
         ) from None

@@ -5,6 +5,7 @@
     snapshots/ID/fs     unpacked layers                                   (snapshot.*)
     state.db            records                                           (store.database)
     emulators/HEX/      emulators with options of their own                   (emulation.tuned)
+    machines/HEX/       kernels of virtual machines, made ready                  (runtime.vm.kernel)
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
     logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)

@@ -36,6 +36,7 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.runtime.vm.runtime import VirtualMachines, VmRuntime
     from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["Attempt", "StepRunner", "Work"]
@@ -99,7 +100,8 @@ class StepRunner:
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
-    nothing moves for `hang_seconds` hangs (0: none does).
+    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones that all steps run in,
+    if so.
     """
 
     snapshotter: Snapshotter
@@ -113,12 +115,15 @@ class StepRunner:
     emulated: Callable[[], EmulatedSteps]
     note_emulation: Callable[[Platform, Emulation], None]
     hang_seconds: float
+    machines: Callable[[], VirtualMachines] | None = None
 
     def run(self, work: Work) -> SnapshotID:
         """Run the process over the stack and return the snapshot of what it changed.
 
         Raises StepFailed, NoEmulator, InputError.
         """
+        if self.machines is not None:
+            return self._run_in_machine(work, self.machines().runtime(work.op.platform))
         emulation = self.foreign.prepare(work.op.platform)
         if emulation.how is RunsHow.EMULATOR:
             self._tell(work.vertex, emulation)
@@ -126,6 +131,12 @@ class StepRunner:
         if emulation.emulator:
             self._tell(work.vertex, emulation)
         with self.attempt(work, emulation) as done:
+            return done.keep()
+
+    def _run_in_machine(self, work: Work, runtime: VmRuntime) -> SnapshotID:
+        """Run the step in a virtual machine. Raises as `run`, and NoRuntime if there is no machine."""
+        self._remark(work.vertex, runtime.describe())
+        with replace(self, runtime=runtime).attempt(work, Emulation()) as done:
             return done.keep()
 
     @contextmanager
@@ -196,11 +207,13 @@ class StepRunner:
         return StepLog(vertex, self.sink, secrets.masker)
 
     def _tell(self, vertex: Vertex, emulation: Emulation) -> None:
+        self._remark(vertex, f"emulated by {os.path.basename(emulation.emulator)}")
+
+    def _remark(self, vertex: Vertex, text: str) -> None:
         # The step's name stays as it is, which is in the image's history.
         now = time.time()
-        mark = f"emulated by {os.path.basename(emulation.emulator)}"
         self.sink(
-            StatusEvent(step=vertex.digest, id=mark, started=now, completed=now, is_remark=True)
+            StatusEvent(step=vertex.digest, id=text, started=now, completed=now, is_remark=True)
         )
 
     def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:

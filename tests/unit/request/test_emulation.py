@@ -23,14 +23,9 @@ def test_nothing_said_is_left_to_the_engine() -> None:
     ("text", "message", "hint"),
     [
         (
-            "vm",
-            "--emulation: steps in a virtual machine aren't there yet",
-            "auto, strict and verify emulate programs one by one",
-        ),
-        (
             "strikt",
             '--emulation: there is no emulation "strikt" (did you mean strict?)',
-            "auto, strict or verify",
+            "auto, strict, verify or vm",
         ),
     ],
 )

@@ -64,8 +64,8 @@ BUILD_FLAGS = (
     Flag(name="check", kind=Kind.SWITCH, help='Shorthand for "--call=check"'),
     Flag(
         name="emulation",
-        help="What of emulated steps runs natively: programs that can (auto), nothing (strict), or both, compared (verify)",
-        choices=("auto", "strict", "verify"),
+        help="What of emulated steps runs natively: programs that can (auto), nothing (strict), or both, compared (verify); or run all steps in virtual machines (vm)",
+        choices=("auto", "strict", "verify", "vm"),
     ),
     Flag(name="explain", kind=Kind.SWITCH, help="Say of each step that ran why it wasn't cached"),
     Flag(name="file", short="f", help='Name of the Dockerfile (default: "PATH/Dockerfile")', completes="files"),

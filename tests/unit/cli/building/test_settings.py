@@ -71,7 +71,7 @@ def test_emulation_is_what_the_variable_says_else_the_builder() -> None:
     ("chosen", "environ", "message"),
     [
         (node(emulation="fast"), {}, "the driver's option emulation: there is no emulation"),
-        (node(), {"POLYARCH_EMULATION": "vm"}, "POLYARCH_EMULATION: steps in a virtual machine"),
+        (node(), {"POLYARCH_EMULATION": "wm"}, "POLYARCH_EMULATION: there is no emulation"),
     ],
 )
 def test_an_emulation_that_there_is_not(
