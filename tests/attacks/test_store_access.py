@@ -192,7 +192,10 @@ def test_steps_of_all_users_work_in_it(
 ) -> None:
     who = person(user, tmp_path / "home")
     who.environ.update(POLYARCH_RUNTIME=runtime, POLYARCH_SNAPSHOTTER=snapshotter)
-    who.write("Dockerfile", dockerfile(registry))
+    text = dockerfile(registry)
+    if runtime == "runc" and user.name.endswith("one"):  # only the sandbox has other users there
+        text = text.replace(AS_NOBODY, "")
+    who.write("Dockerfile", text)
     who.write("data", "data")
 
     who.run("build", "--progress=plain", "-t", "app", ".").check()

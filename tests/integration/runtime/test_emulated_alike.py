@@ -41,7 +41,7 @@ PROBES = {
     "attributes": "chmod 1777 a; stat -c %a a; touch /proc/x; ls /proc/self/fd | wc -l",
     "mounts": "cut -d' ' -f2-4 /proc/mounts | grep -v binfmt",
     "groups of control": "cat /proc/self/cgroup | wc -l; ls /sys/fs/cgroup | wc -l",
-    "processes": "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm",
+    "processes": "cat /proc/1/comm; kill -0 99999; ps | grep -c [s]leep",
     "machine": "uname -m; grep -c ^processor /proc/cpuinfo; head -c 20 /proc/version",
     "program": "readlink /proc/self/exe; tr '\\0' ' ' </proc/self/cmdline",
     "clock": "date -s @0 2>&1 | head -1; cat /proc/uptime >/dev/null && echo up",
