@@ -323,19 +323,20 @@ def test_an_unknown_runtime(root: Person, registry: RealRegistry) -> None:
 
     assert ended.status == 1
     assert ended.complaint().endswith(
-        "POLYARCH_RUNTIME=rkt: no such runtime\nhint: use auto, sandbox, crun or runc\n"
+        "POLYARCH_RUNTIME=rkt: no such runtime\nhint: use auto, sandbox, crun, runc or chroot\n"
     )
 
 
 def test_user_namespaces_are_forbidden(root: Person) -> None:
-    root.write("Dockerfile", "FROM scratch\n")
+    """What needs none is built; a step says what forbids them, and what to do."""
     setup = "echo 0 > /proc/sys/user/max_user_namespaces\n"
     drop = 'set -- setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    built_elsewhere(root, setup + drop, ".", unshare="-Urm").check()
 
+    root.write("Dockerfile", 'FROM scratch\nCOPY Dockerfile /\nRUN ["/it"]\n')
     ended = built_elsewhere(root, setup + drop, ".", unshare="-Urm")
 
     assert ended.status == 1
-    assert ended.complaint() == (
-        "ERROR: namespaces for the build can't be made: the limit of namespaces is reached\n"
-        "hint: user.max_user_namespaces is 0; run as root: sysctl -w user.max_user_namespaces=15000\n"
-    )
+    assert "the limit of namespaces is reached" in ended.complaint()
+    assert "sysctl -w user.max_user_namespaces=15000" in ended.complaint()

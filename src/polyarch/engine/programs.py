@@ -106,6 +106,7 @@ def open_programs(
         rootless=namespaces.rootless,
         mapped_ids=namespaces.mapped_ids,
         refused=str(namespaces.refused or ""),
+        lift=namespaces.refused.hint if namespaces.refused else "",
         covered=not namespaces.pid_namespace,
     )
     facts = Facts(store.root)

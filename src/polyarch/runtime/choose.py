@@ -31,10 +31,12 @@ _DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian has runc, and an ordinary user's PATH has not."""
 
 
-def find_host(*, rootless: bool, mapped_ids: int, refused: str = "", covered: bool = False) -> Host:
+def find_host(
+    *, rootless: bool, mapped_ids: int, refused: str = "", lift: str = "", covered: bool = False
+) -> Host:
     """Look at what the engine's surroundings allow. To be called in the engine.
 
-    `refused` is why it has no namespaces, if it has none; `covered` says that parts of /proc are covered.
+    `refused` is why it has no namespaces, if it has none, and `lift` what to do about it; `covered` says that parts of /proc are covered.
     """
     effective, _, _ = capget()
     return Host(
@@ -43,6 +45,7 @@ def find_host(*, rootless: bool, mapped_ids: int, refused: str = "", covered: bo
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
         capabilities=effective,
         refused=refused,
+        lift=lift,
         is_covered=covered,
     )
 
@@ -99,7 +102,7 @@ def _chroot(host: Host, spawner: Spawner) -> Runtime:
             f"RUN can't be done here: {host.refused or 'this is no root'}, and without namespaces it takes root "
             "with the capability SYS_CHROOT",
             hint="COPY, ADD and all that is about an image's configuration work; for RUN run polyarch as root of "
-            "its container, or have 'polyarch doctor' say how to get namespaces",
+            f"its container, or get namespaces: {host.lift or 'polyarch doctor says how'}",
         )
     from polyarch.runtime.chroot import ChrootRuntime  # noqa: PLC0415 few need it
 

@@ -149,6 +149,8 @@ class Host:
     """What an insecure step can be given."""
     refused: str = ""
     """Why there are no namespaces, neither the engine's nor any for steps; empty if there are."""
+    lift: str = ""
+    """What would give them."""
     is_covered: bool = False
     """Whether parts of /proc are covered, as in most containers: then the kernel lets nobody mount another one."""
 
