@@ -46,9 +46,9 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
         (("--cache-to=type=gha", "--cache-from=type=gha"), {}, ""),
         (("--provenance=false", "--sbom=false"), {}, ""),
         (
-            ("--cache-to=type=inline", "--cache-from=user/app"),
+            ("--cache-to=type=s3,bucket=b", "--cache-from=type=azblob,name=n"),
             {},
-            "WARNING: --cache-from type=registry, --cache-to type=inline: no effect yet, ",
+            "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, ",
         ),
         (
             ("--provenance=mode=max", "--sbom=true"),
