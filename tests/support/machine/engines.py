@@ -96,7 +96,9 @@ ROOT = User(name="root", uid=0, gid=0, home=Path("/root"))
 @contextlib.contextmanager
 def fresh_user(*, subordinate_ids: bool) -> Iterator[User]:
     """Make an ordinary user for the time of the block."""
-    name = f"polyarch-test-{os.getpid()}-{'many' if subordinate_ids else 'one'}"
+    # Several of one process are there at once, and a killed one's may be there still.
+    unique = f"{os.getpid()}-{os.urandom(2).hex()}"
+    name = f"polyarch-test-{unique}-{'many' if subordinate_ids else 'one'}"
     # Only users that aren't of the system's are given subordinate ids.
     kind = [] if subordinate_ids else ["--system"]
     subprocess.run(["useradd", *kind, "--create-home", "--user-group", name], check=True)
