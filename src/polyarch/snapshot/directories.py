@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
-from polyarch.errors import InternalError, NotFound
+from polyarch.errors import InternalError, NotFound, StoreError
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.recover import RECORD_NAME
 from polyarch.store.snapshots import SnapshotRecord
@@ -130,7 +130,13 @@ class Directories:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 is_new = False
-        self.store.snapshots.add(record)
+        try:
+            self.store.snapshots.add(record)
+        except StoreError:
+            # A full disk may have had room for the one and not for the other: what nothing is known of is in the way.
+            if is_new:
+                self.remove(snapshot)
+            raise
         if not is_new:
             self.store.discard(directory)
 
