@@ -15,8 +15,8 @@ from polyarch.errors import Cancelled, PolyarchError
 from polyarch.exporter.layers import CompressionChoice, LayerBlobs
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.images.place import Place
 from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.images.transfer import Watch, bring
 from polyarch.oci import media
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
@@ -27,11 +27,9 @@ from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.solver.facts import Facts
 from polyarch.store.store import Store
-from polyarch.threads import side_by_side
 
 __all__ = ["CacheExporter"]
 
-_AT_ONCE = 4
 _STEPS = {
     "registry": "exporting cache to registry",
     "local": "exporting cache to client directory",
@@ -114,10 +112,8 @@ class CacheExporter:
         )
         source = StorePlace(fetcher=fetcher, sources=self._sources())
         target, tag = self.places.to_write(entry)
-        tasks = [
-            partial(self._bring, blob, source, target, shown) for blob in (*cache.blobs, config)
-        ]
-        side_by_side(tasks, _AT_ONCE, name="cache")
+        watch = Watch(blob=partial(_show, shown, time.time()), cancel=self.cancel)
+        bring((*cache.blobs, config), source, target, watch)
         self.cancel.check()
         with shown.part(f"writing cache image manifest {manifest[0].digest}"):
             target.tag(tag, *manifest)
@@ -130,16 +126,12 @@ class CacheExporter:
             if layer.blob is not None
         }
 
-    def _bring(self, blob: Descriptor, source: StorePlace, target: Place, shown: Step) -> None:
-        kind = "config" if blob.media_type == CONFIG else "layer"
-        name, started = f"writing {kind} {blob.digest}", time.time()
 
-        def on_bytes(current: int) -> None:
-            self.cancel.check()
-            shown.status(name, current, blob.size, started=started)
-
-        target.take_blob(blob, source, on_bytes)
-        shown.status(name, blob.size, blob.size, started=started, is_done=True)
+def _show(shown: Step, started: float, blob: Descriptor, current: int) -> None:
+    kind = "config" if blob.media_type == CONFIG else "layer"
+    is_done = current == blob.size
+    name = f"writing {kind} {blob.digest}"
+    shown.status(name, current, blob.size, started=started, is_done=is_done)
 
 
 class _Layers:

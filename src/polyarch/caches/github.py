@@ -22,9 +22,10 @@ from urllib.parse import quote, urlencode, urljoin
 from polyarch.digest import Digest, fits
 from polyarch.errors import IntegrityError, NotFound, RemoteError
 from polyarch.golang.json import compact
+from polyarch.http.download import refusal
 from polyarch.http.follow import Call, Reply, Sender
 from polyarch.http.origin import shown
-from polyarch.http.retry import Attempts, passes, told_wait
+from polyarch.http.retry import Attempts
 from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import Fields, read_document
@@ -84,7 +85,7 @@ class _Web:
     @contextmanager
     def sent(self, call: Call) -> Iterator[Reply]:
         """Send a call, and once more what may pass; give the answer. Raises RemoteError, Cancelled."""
-        reply = Attempts(self.cancel).answer(lambda: self.sender.send(call), _refusal)
+        reply = Attempts(self.cancel).answer(lambda: self.sender.send(call), refusal)
         try:
             yield reply
         except OSError as error:
@@ -98,16 +99,6 @@ class _Web:
             status = reply.status
         if not 200 <= status < 300:
             raise RemoteError(f"{shown(call.url)} says {status}", status=status)
-
-
-def _refusal(reply: Reply) -> RemoteError:
-    reply.close()
-    return RemoteError(
-        f"{shown(reply.url)} says {reply.status}",
-        status=reply.status,
-        temporary=passes(reply.status),
-        wait=told_wait(reply.fields.get("Retry-After")),
-    )
 
 
 class _Results:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
 from polyarch.images.places import Places
@@ -44,23 +45,28 @@ class Work:
 
     def ensure(self, export: Export, shown: Step) -> None:
         """Fetch the base layers that aren't in the store yet."""
-        fetcher = self.source(export, shown).fetcher
-        for image in export.images:
-            for layer in image.layers:
-                if layer.sources:
-                    fetcher.ensure(layer.descriptor, layer.sources)
+        self._fetch(export, shown, lambda layer: bool(layer.sources))
 
     def keep_cached(self, export: Export, shown: Step) -> None:
         """Fetch layers that lie in a cache which may not be there, or not for everybody, when the image is used."""
+        self._fetch(export, shown, _is_fleeting)
+
+    def _fetch(
+        self, export: Export, shown: Step, is_wanted: Callable[[ExportedLayer], bool]
+    ) -> None:
         fetcher = self.source(export, shown).fetcher
-        for image in export.images:
-            for layer in image.layers:
-                if layer.created is not None and not all(map(is_at_registry, layer.sources)):
-                    fetcher.ensure(layer.descriptor, layer.sources)
+        for layer in (each for image in export.images for each in image.layers):
+            if is_wanted(layer):
+                fetcher.ensure(layer.descriptor, layer.sources)
 
     def size(self, export: Export) -> int:
         """Return how many bytes the blobs of an export have."""
         return sum(map(self.store.blobs.size, export.digests))
+
+
+def _is_fleeting(layer: ExportedLayer) -> bool:
+    """Whether a layer came with a cache that isn't at a registry."""
+    return layer.created is not None and not all(map(is_at_registry, layer.sources))
 
 
 class Writer(ABC):

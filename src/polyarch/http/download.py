@@ -13,7 +13,7 @@ from polyarch.http.unreachable import Unreachable
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 
-__all__ = ["Getter"]
+__all__ = ["Getter", "refusal"]
 
 
 @frozen
@@ -53,10 +53,11 @@ class Getter:
                     temporary=error.temporary,
                 ) from error
 
-        return Attempts(self.cancel, self.pause).answer(send, _refusal)
+        return Attempts(self.cancel, self.pause).answer(send, refusal)
 
 
-def _refusal(reply: Reply) -> RemoteError:
+def refusal(reply: Reply) -> RemoteError:
+    """Close an answer that isn't wanted; return the error that it stands for."""
     reply.close()
     return RemoteError(
         f"{shown(reply.url)} says {reply.status}",

@@ -26,7 +26,7 @@ from polyarch.progress import CancelToken
 from polyarch.record import field, frozen
 from polyarch.threads import side_by_side
 
-__all__ = ["Wanted", "Watch", "attestation_at", "copy", "copy_referrers"]
+__all__ = ["Wanted", "Watch", "attestation_at", "bring", "copy", "copy_referrers"]
 
 _ATTESTATION = "application/vnd.docker.attestation.manifest.v1+json"
 _COPIED = frozenset(
@@ -120,6 +120,25 @@ def copy_referrers(
         plan.carry_out(target)
 
 
+def bring(blobs: Iterable[Descriptor], source: Source, target: Target, watch: Watch) -> None:
+    """Bring blobs side by side; the first error ends the others, at their next piece at the latest.
+
+    Raises as `copy`.
+    """
+    ended = CancelToken()
+
+    def bring_one(blob: Descriptor) -> None:
+        def on_bytes(current: int) -> None:
+            ended.check()
+            watch.cancel.check()
+            watch.blob(blob, current)
+
+        target.take_blob(blob, source, on_bytes)
+
+    tasks = [partial(bring_one, blob) for blob in blobs]
+    side_by_side(tasks, _AT_ONCE, name="copy", on_failure=ended.cancel)
+
+
 class _Plan:
     """What is to be copied, found out before anything is: documents after what they need, blobs once."""
 
@@ -130,7 +149,6 @@ class _Plan:
         self._wanted = wanted
         self._watch = watch
         self._seen: set[Digest] = set()
-        self._ended = CancelToken()
 
     def add(self, descriptor: Descriptor, depth: int = 0) -> None:
         """Add a manifest or index with all that belongs to it."""
@@ -173,21 +191,8 @@ class _Plan:
         with ExitStack() as spans:
             for descriptor, _ in self.documents.values():
                 spans.enter_context(self._watch.manifest(descriptor))
-            self._bring_blobs(target)
+            bring(self.blobs.values(), self._source, target, self._watch)
             for digest, (descriptor, data) in self.documents.items():
                 if digest != last:
                     self._watch.cancel.check()
                     target.put_manifest(descriptor, data, subject_of(data))
-
-    def _bring_blobs(self, target: Target) -> None:
-        """Bring the blobs side by side; the first error ends the others, at their next piece at the latest."""
-        tasks = [partial(self._bring, blob, target) for blob in self.blobs.values()]
-        side_by_side(tasks, _AT_ONCE, name="copy", on_failure=self._ended.cancel)
-
-    def _bring(self, blob: Descriptor, target: Target) -> None:
-        def on_bytes(current: int) -> None:
-            self._ended.check()
-            self._watch.cancel.check()
-            self._watch.blob(blob, current)
-
-        target.take_blob(blob, self._source, on_bytes)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.errors import IntegrityError, NotFound, PolyarchError
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
@@ -105,8 +105,6 @@ class ImageSource:
     def _holds(self, source: str, blob: Descriptor) -> bool:
         try:
             return self.places(CancelToken()).at(source).holds(blob)
-        except Cancelled:
-            raise
         except PolyarchError:
             return False
 
