@@ -63,5 +63,5 @@ def refusal(reply: Reply) -> RemoteError:
         f"{shown(reply.url)} says {reply.status}",
         status=reply.status,
         temporary=passes(reply.status),
-        wait=told_wait(reply.fields.get("Retry-After")),
+        wait=told_wait(reply.fields),
     )

@@ -57,6 +57,13 @@ class _HasStatus(Protocol):
         """Its status."""
 
 
+class _Fields(Protocol):
+    """The header fields of an answer."""
+
+    def get(self, name: str, default: str = "", /) -> str:
+        """Return the value of a field."""
+
+
 _Answer = TypeVar("_Answer", bound=_HasStatus)
 
 
@@ -139,12 +146,22 @@ class Attempts:
         return self._limit - self._used
 
 
-def told_wait(retry_after: str) -> float:
+def told_wait(fields: _Fields) -> float:
     """Return the seconds of a `Retry-After` field, a moment to half a minute; 0.0 if it doesn't tell.
 
-    Its other form, a date, isn't read: who limits requests sends seconds, and a date is as good as the
-    clocks of two machines agree.
+    Its other form, a date, is taken from the server's own `Date`: the clocks of two machines rarely agree.
     """
-    if not retry_after.isdecimal():
+    told = fields.get("Retry-After")
+    if told.isdecimal() and len(told) < 10:
+        seconds = float(told)
+    elif told and (now := fields.get("Date")):
+        # Few answers have a date in this place, and loading what reads it takes 10 ms.
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
+        try:
+            seconds = (parsedate_to_datetime(told) - parsedate_to_datetime(now)).total_seconds()
+        except (ValueError, TypeError):
+            return 0.0
+    else:
         return 0.0
-    return max(_MOMENT, min(float(retry_after), _LONGEST_WAIT))
+    return max(_MOMENT, min(seconds, _LONGEST_WAIT))

@@ -17,7 +17,7 @@ from polyarch.errors import RegistryError
 from polyarch.http.origin import basic, shown
 from polyarch.pattern import pattern
 from polyarch.record import field, frozen
-from polyarch.registry.credentials import Credential
+from polyarch.registry.credentials import ANONYMOUS, Credential
 
 __all__ = ["Authorizer", "Challenge", "TokenFetch", "merge_scopes", "parse_challenges"]
 
@@ -71,8 +71,13 @@ def merge_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 class Authorizer:
     """The headers that open one registry; remembers which way in it wanted, and its tokens."""
 
-    def __init__(self, host: str, credential: Callable[[], Credential], fetch: TokenFetch) -> None:
-        """`credential` is only called when the registry wants to know."""
+    def __init__(
+        self, host: str, credential: Callable[[bool], Credential], fetch: TokenFetch
+    ) -> None:
+        """`credential` is only called when the registry wants to know, with True if it refused the last one.
+
+        What helpers give out may last for minutes only, less than a push.
+        """
         self._host = host
         self._credential = credential
         self._fetch = fetch
@@ -97,18 +102,30 @@ class Authorizer:
             for challenge in challenges:
                 if challenge.scheme == "bearer" and "realm" in challenge.parameters:
                     return f"Bearer {self._token(challenge.parameters, merge_scopes(scopes))}"
-                if challenge.scheme == "basic" and not refused:
-                    self._basic = _basic(self._credential())
-                    return self._basic
+                if challenge.scheme == "basic":
+                    return self._answer_basic(refused)
         return ""
+
+    def _answer_basic(self, refused: str) -> str:
+        if refused and refused != self._basic:
+            return ""
+        found = _basic(self._credential(bool(refused)))
+        if found == refused:
+            return ""
+        self._basic = found
+        return found
 
     def _token(self, parameters: Mapping[str, str], scopes: tuple[str, ...]) -> str:
         offered = parameters.get("scope", "").split()
         wanted = merge_scopes((*scopes, *offered))
-        credential = self._credential()
+        credential = self._credential(False)
         if credential.registry_token:
             return credential.registry_token
         status, body = self._ask(parameters, wanted, credential)
+        if status in {400, 401, 403} and credential != ANONYMOUS:
+            renewed = self._credential(True)
+            if renewed != credential:
+                status, body = self._ask(parameters, wanted, renewed)
         if status != 200:
             raise RegistryError(
                 f"failed to authorize at {shown(parameters['realm'])}: status {status}",

@@ -7,8 +7,8 @@ attempts (see `http.retry`), whatever it is made of. No `GET /v2/` comes first: 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
@@ -23,11 +23,11 @@ from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
+from polyarch.registry.upload import PIECE, STORED, Blob, Upload
 
 __all__ = ["Client"]
 
 _ANY_MANIFEST = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}, */*"
-_STORED = frozenset({200, 201, 202, 204})
 _HEADS = 4
 _PROGRESS = 1 << 20
 """An attempt at a blob that brought as many bytes was worth it: the next one counts as the first."""
@@ -38,11 +38,18 @@ class Client:
     """Speaks to registries. Safe to use from many threads."""
 
     def __init__(
-        self, transport: Transport, cancel: CancelToken, *, pause: Pause = pause_unless_cancelled
+        self,
+        transport: Transport,
+        cancel: CancelToken,
+        *,
+        pause: Pause = pause_unless_cancelled,
+        piece: int = PIECE,
     ) -> None:
+        """`piece` is how many bytes of a broken upload go in one request."""
         self._transport = transport
         self._cancel = cancel
         self._pause = pause
+        self._piece = piece
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
 
@@ -159,30 +166,33 @@ class Client:
         return response.status == 201
 
     def upload_blob(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
-        """Upload a blob of `size` bytes in one piece. Raises RegistryError."""
-        self._attempts().run(lambda: self._upload(repository, digest, size, open_body))
+        """Upload a blob of `size` bytes; one that breaks off goes on where it broke. Raises RegistryError.
 
-    def _upload(self, repository: str, digest: Digest, size: int, open_body: OpenBody) -> None:
+        As with blobs that are read, an attempt that got on starts a new count.
+        """
+        begin = self._request("POST", repository, "blobs/uploads/", pushes=True)
         what = f"upload the blob {digest} to {repository}"
-        start = self._request("POST", repository, "blobs/uploads/", pushes=True)
-        response = self._once(start, what, {202})
-        response.close()
-        location = urljoin(response.url, response.headers.get("Location", ""))
-        join = "&" if "?" in location else "?"
-        put = replace(
-            start,
-            method="PUT",
-            path=f"{location}{join}{urlencode({'digest': digest})}",
-            headers={"Content-Type": "application/octet-stream"},
-            open_body=open_body,
-            size=size,
-        )
-        self._once(put, what, _STORED).close()
+        blob = Blob(digest=digest, size=size, open_body=open_body)
+        attempts = self._attempts()
+
+        def send(request: Request, good: Collection[int]) -> Response:
+            return self._once(request, what, good)
+
+        with closing(Upload(send, begin, blob, self._piece)) as upload:
+            while True:
+                attempts.begin()
+                try:
+                    upload.attempt()
+                    return
+                except RemoteError as error:
+                    if upload.gets_on():
+                        attempts.renew()
+                    attempts.wait(error)
 
     def put_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> Digest:
         """Store a manifest or index under a tag or its digest. Raises RegistryError."""
         request = self._put(repository, target, data, media_type)
-        self._expect(request, f"put the manifest {target} into {repository}", _STORED).close()
+        self._expect(request, f"put the manifest {target} into {repository}", STORED).close()
         return sha256(data)
 
     def _put(self, repository: str, target: str, data: bytes, media_type: str) -> Request:
@@ -203,7 +213,7 @@ class Client:
         """
         request = self._put(repository, referrer.digest, data, referrer.media_type)
         what = f"put the manifest {referrer.digest} into {repository}"
-        response = self._expect(request, what, _STORED)
+        response = self._expect(request, what, STORED)
         response.close()
         if response.headers.get("OCI-Subject"):
             return
@@ -284,10 +294,10 @@ class Client:
 
         return attempts.run(once)
 
-    def _expect(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
+    def _expect(self, request: Request, what: str, good: Collection[int]) -> Response:
         return self._attempts().run(lambda: self._once(request, what, good))
 
-    def _once(self, request: Request, what: str, good: set[int] | frozenset[int]) -> Response:
+    def _once(self, request: Request, what: str, good: Collection[int]) -> Response:
         response = self._transport.send(request)
         if response.status not in good:
             raise refusal(response, request, what)

@@ -57,7 +57,7 @@ def _run_helper(program: str, host: bytes) -> Completed:
 
 
 class Credentials:
-    """Credentials by host; each host is looked up once."""
+    """Credentials by host; each host is looked up once, and again when a registry refuses what was found."""
 
     def __init__(
         self, environ: Mapping[str, str] = os.environ, run_helper: RunHelper = _run_helper
@@ -68,10 +68,15 @@ class Credentials:
         self._config: Json | None = None
         self._lock = threading.Lock()
 
-    def find(self, host: str) -> Credential:
-        """Return who the user is at `host` (with its port). Raises InputError, MachineError."""
+    def find(self, host: str, *, again: bool = False) -> Credential:
+        """Return who the user is at `host` (with its port), by the files and helpers of now if `again`.
+
+        Raises InputError, MachineError.
+        """
         with self._lock:
-            if host not in self._found:
+            if again:
+                self._config = None
+            if again or host not in self._found:
                 self._found[host] = self._look_up(host)
             return self._found[host]
 

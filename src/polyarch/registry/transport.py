@@ -180,7 +180,7 @@ class Transport:
             if found is None:
                 found = self._authorizers[host.name] = Authorizer(
                     host.name,
-                    lambda: self._credentials.find(host.name),
+                    lambda again: self._credentials.find(host.name, again=again),
                     lambda *request: self._fetch_token(host, *request),
                 )
             return found
@@ -206,7 +206,7 @@ class Transport:
                 f"failed to authorize at {shown(url)}: status {response.status}",
                 status=response.status,
                 temporary=True,
-                wait=told_wait(response.headers.get("Retry-After")),
+                wait=told_wait(response.headers),
             )
         return response.status, response.read()
 
@@ -334,7 +334,7 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         status=response.status,
         codes=codes,
         temporary=passes(response.status),
-        wait=told_wait(response.headers.get("Retry-After")),
+        wait=told_wait(response.headers),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polyarch.errors import RegistryError
+from polyarch.http.connection import Fields
 from polyarch.http.retry import Attempts, told_wait
 from polyarch.progress import CancelToken
 
@@ -44,4 +45,14 @@ def test_waiting() -> None:
     ],
 )
 def test_retry_after(text: str, seconds: float) -> None:
-    assert told_wait(text) == seconds
+    assert told_wait(Fields(pairs=(("retry-after", text),))) == seconds
+
+
+@pytest.mark.parametrize(
+    ("then", "seconds"), [("10:00:07", 7.0), ("09:00:00", 0.05), ("11:00:00", 30.0), ("noon", 0.0)]
+)
+def test_retry_after_a_date_is_by_the_clock_of_the_server(then: str, seconds: float) -> None:
+    day = "Wed, 21 Oct 2015"
+    fields = (("date", f"{day} 10:00:00 GMT"), ("retry-after", f"{day} {then} GMT"))
+
+    assert told_wait(Fields(pairs=fields)) == seconds
