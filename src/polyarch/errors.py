@@ -1,6 +1,6 @@
 """Every error that leaves the program, as a tree, by whose fault it is.
 
-    PolyarchError               exit status 1 unless said otherwise
+    PolyarchError               exit status 1 unless said otherwise; `retryable`: the same again may do later
     ├── InputError              the user's: a value, a file or a flag that can't be used
     │   ├── DockerfileError     ... with the place in the Dockerfile
     │   ├── InvalidReference, InvalidPlatform, InvalidDigest
@@ -9,7 +9,7 @@
     │   ├── NoRuntime, NoEmulator, NamespaceForbidden
     │   └── StoreError          the store can't be read or written (a full disk, say)
     ├── RemoteError             another machine's, with the status of HTTP; `temporary`: trying again may help
-    │   └── RegistryError       ... with the codes of the distribution spec
+    │   └── RegistryError       ... with the codes of the distribution spec (69, 76 or 77, see the class)
     ├── StepFailed              a step of the build ended with a status other than 0
     ├── IntegrityError          bytes that aren't what their digest says
     │   └── InvalidLayer        an archive that can't be unpacked safely
@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Protocol
 
 __all__ = [
+    "REMOTE_STATUSES",
     "Cancelled",
     "ContextNotFound",
     "DockerfileError",
@@ -69,6 +70,11 @@ class PolyarchError(Exception):
         super().__init__(message)
         self.hint = hint
         self.place = place
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command may do a little later."""
+        return False
 
     @property
     def line(self) -> int | None:
@@ -146,9 +152,26 @@ class RemoteError(PolyarchError):
         self.temporary = temporary
         self.wait = wait
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command may do a little later, as `temporary` has it."""
+        return self.temporary
+
+
+_NO_ANSWER = 69
+_WRONG_ANSWER = 76
+_NO_ENTRY = 77
+REMOTE_STATUSES = frozenset({_NO_ANSWER, _WRONG_ANSWER, _NO_ENTRY})
+"""Exit statuses of what went wrong at a registry, as `sysexits.h` has them for a service that isn't available, for
+protocols and for lacking rights."""
+
 
 class RegistryError(RemoteError):
-    """A registry's refusal, with the codes of the distribution spec that it gave."""
+    """A registry's refusal, with the codes of the distribution spec that it gave.
+
+    Programs are told by the exit status who has to do something: 77 who the user is isn't enough, 69 the registry
+    can't be reached, 76 it answers, but not with what was asked for.
+    """
 
     def __init__(
         self,
@@ -162,6 +185,9 @@ class RegistryError(RemoteError):
     ) -> None:
         super().__init__(message, hint=hint, status=status, temporary=temporary, wait=wait)
         self.codes = codes
+        self.exit_status = _NO_ANSWER if not status else _WRONG_ANSWER
+        if status in {401, 403}:
+            self.exit_status = _NO_ENTRY
 
 
 class StepFailed(PolyarchError):

@@ -40,7 +40,8 @@ __all__ = [
 class StepEvent:
     """A step (a vertex of the graph) was announced, started or ended.
 
-    Sent again with more fields set as the step goes on; `completed` is set in the last one.
+    Sent again with more fields set as the step goes on; `completed` is set in the last one. `retryable` says of an
+    error that the same build may do a little later.
     """
 
     step: Digest
@@ -50,6 +51,7 @@ class StepEvent:
     completed: float | None = None
     cached: bool = False
     error: str = ""
+    retryable: bool = False
 
 
 @frozen
@@ -207,17 +209,26 @@ def step(sink: Sink, name: str, digest: Digest | None = None) -> Iterator[Step]:
     started = time.time()
     digest = digest or sha256(f"{name} {started!r}".encode())
     sink(StepEvent(step=digest, name=name, started=started))
-    error = ""
+    error, retryable = "", False
     try:
         yield Step(sink, name, digest)
     except Cancelled:
         error = "canceled"
         raise
     except PolyarchError as failure:
-        error = str(failure)
+        error, retryable = str(failure), failure.retryable
         raise
     finally:
-        sink(StepEvent(step=digest, name=name, started=started, completed=time.time(), error=error))
+        sink(
+            StepEvent(
+                step=digest,
+                name=name,
+                started=started,
+                completed=time.time(),
+                error=error,
+                retryable=retryable,
+            )
+        )
 
 
 class CancelToken:

@@ -41,7 +41,7 @@ def test_nobody_listens(root: Person) -> None:
     ended = root.run("pull", f"{host}/app")
 
     assert (ended.status, ended.complaint()) == (
-        1,
+        69,
         (
             f"ERROR: can't reach the registry at {host}: [Errno 111] Connection refused\n"
             "hint: check the name, the network and the proxy settings\n"
@@ -52,7 +52,7 @@ def test_nobody_listens(root: Person) -> None:
 def test_a_name_that_does_not_resolve(root: Person) -> None:
     ended = root.run("pull", "registry.invalid/app")
 
-    assert ended.status == 1
+    assert ended.status == 69
     assert ended.complaint().startswith(
         "ERROR: can't reach the registry at registry.invalid: [Errno -"
     )
@@ -69,7 +69,7 @@ def test_who_takes_calls_but_never_answers(root: Person) -> None:
         root.environ["POLYARCH_REGISTRY_TIMEOUT"] = "1"
         ended = root.run("pull", f"{host}/app")
 
-    assert ended.status == 1
+    assert ended.status == 69
     assert ended.complaint() == (
         f"ERROR: can't reach the registry at {host}: timed out\n"
         "hint: check the name, the network and the proxy settings\n"
@@ -88,11 +88,11 @@ def test_a_wrong_password(root: Person, server: Registry, token: str) -> None:
 
     for words in ((), ("--debug",)):
         ended = root.run("pull", *words, f"{server.host}/app", seconds=30)
-        assert ended.status == 1
+        assert ended.status == 77
         assert f"polyarch login {server.host}\n" in ended.err
         assert wrong not in ended.err + ended.out
     refused = log_in(root, server, password=wrong)
-    assert refused.status == 1
+    assert refused.status == 77
     assert "hint: " in refused.err
     assert wrong not in refused.err + refused.out
 
@@ -102,12 +102,12 @@ def test_login_opens_and_logout_closes(root: Person, server: Registry, token: st
     plant_image(server, "app", LAYER_TAR)
     server.users, server.token = {"me": PASSWORD}, token
 
-    assert pull(root, server).status == 1
+    assert pull(root, server).status == 77
     assert log_in(root, server).check().out == "Login Succeeded\n"
     pull(root, server).check()
     out = root.run("logout", server.host).check().out
     assert out == f"Removing login credentials for {server.host}\n"
-    assert pull(root, server).status == 1
+    assert pull(root, server).status == 77
     assert PASSWORD not in (root.home / ".docker/config.json").read_text()
 
 
@@ -119,7 +119,7 @@ def test_a_login_at_a_registry_that_fails(root: Person, server: Registry) -> Non
 
     ended = log_in(root, server)
 
-    assert ended.status == 1
+    assert ended.status == 76
     assert f"can't log in at {server.host}: GET http://{server.host}/v2/ says 503" in ended.err
     assert len(server.failures["GET /v2/"]) == 4
 
@@ -130,7 +130,7 @@ def test_nobody_may(root: Person, server: Registry) -> None:
     ended = pull(root, server)
 
     assert (ended.status, ended.complaint()) == (
-        1,
+        77,
         (
             "ERROR: pull access denied, repository does not exist or may require authorization: "
             f"can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 403: "
@@ -161,7 +161,7 @@ def test_too_many_requests_for_good(root: Person, server: Registry) -> None:
     ended = pull(root, server)
 
     assert (ended.status, ended.complaint()) == (
-        1,
+        76,
         (
             f"ERROR: can't get the manifest of {server.host}/app: GET {manifest_of(server)} says 429: "
             "UNKNOWN: as asked\nhint: the registry limits how often it is asked: log in, or wait\n"

@@ -88,7 +88,7 @@ def _decode(data: dict[str, Any]) -> Exception:
     error = kind(message, hint=str(data["hint"]))
     if data["place"] is not None:
         error.place = ShownPlace(line=int(data["place"]["line"]), shown=str(data["place"]["shown"]))
-    if data["exit_status"] != kind.exit_status:
+    if data["exit_status"] != error.exit_status:
         error.exit_status = int(data["exit_status"])
     # What the class has of its own tells by its default what it is made of.
     for name, default in tuple(vars(error).items()):

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 
 from polyarch.digest import Digest
+from polyarch.errors import PolyarchError
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import Sink, StatusEvent, StepEvent
+from polyarch.record import replace
 
 __all__ = ["Announcer"]
 
@@ -33,7 +35,7 @@ class Announcer:
     def announced(self, vertex: Vertex) -> None:
         """There is this vertex; whoever counts steps knows of all of them before the first begins."""
         if not _is_silent(vertex):
-            self._send(vertex, None)
+            self._sink(_event(vertex, None))
 
     def skipped(self, vertex: Vertex) -> None:
         """The solve ended well; nobody needed to look at `vertex`, unless somebody did."""
@@ -50,7 +52,7 @@ class Announcer:
             now = self._clock()
             self._started[vertex.digest] = vertex, now
             self._seen.add(vertex.digest)
-        self._send(vertex, now)
+        self._sink(_event(vertex, now))
 
     def found(self, vertex: Vertex) -> None:
         """An earlier result stands in for `vertex`, and so for sources of it that nobody asked for."""
@@ -65,7 +67,8 @@ class Announcer:
 
     def failed(self, vertex: Vertex, error: BaseException) -> None:
         """The work on `vertex` ended with an error."""
-        self._complete(vertex, error=str(error) or type(error).__name__)
+        retryable = isinstance(error, PolyarchError) and error.retryable
+        self._complete(vertex, error=str(error) or type(error).__name__, retryable=retryable)
 
     def canceled(self, vertex: Vertex) -> None:
         """The work on `vertex`, if it had begun, won't be ended."""
@@ -91,35 +94,27 @@ class Announcer:
             now = self._clock()
             self._sink(StatusEvent(step=vertex.digest, id=_WAITING, started=since, completed=now))
 
-    def _complete(self, vertex: Vertex, *, cached: bool = False, error: str = "") -> None:
+    def _complete(
+        self, vertex: Vertex, *, cached: bool = False, error: str = "", retryable: bool = False
+    ) -> None:
         if _is_silent(vertex):
             return
         now = self._clock()
         with self._lock:
             self._seen.add(vertex.digest)
             _, started = self._started.pop(vertex.digest, (vertex, now))
-        self._send(vertex, started, completed=now, cached=cached, error=error)
+        event = _event(vertex, started)
+        ended = replace(event, completed=now, cached=cached, error=error, retryable=retryable)
+        self._sink(ended)
 
-    def _send(
-        self,
-        vertex: Vertex,
-        started: float | None,
-        *,
-        completed: float | None = None,
-        cached: bool = False,
-        error: str = "",
-    ) -> None:
-        self._sink(
-            StepEvent(
-                step=vertex.digest,
-                name=vertex.name,
-                inputs=tuple(source.digest for source in vertex.inputs),
-                started=started,
-                completed=completed,
-                cached=cached,
-                error=error,
-            )
-        )
+
+def _event(vertex: Vertex, started: float | None) -> StepEvent:
+    return StepEvent(
+        step=vertex.digest,
+        name=vertex.name,
+        inputs=tuple(source.digest for source in vertex.inputs),
+        started=started,
+    )
 
 
 def _is_silent(vertex: Vertex) -> bool:

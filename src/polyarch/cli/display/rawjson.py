@@ -49,6 +49,8 @@ def _vertex(event: StepEvent) -> dict[str, Value]:
         completed=_time(event.completed),
         cached=event.cached,
         error=event.error,
+        # Not of BuildKit, whose programs pass over it.
+        retryable=event.retryable,
     )
 
 

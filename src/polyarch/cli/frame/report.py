@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from polyarch.errors import Cancelled, InternalError, PolyarchError
-from polyarch.paths import state_directory
+from polyarch.errors import REMOTE_STATUSES, Cancelled, InternalError, PolyarchError
+from polyarch.paths import stands_in_for_buildx, state_directory
 from polyarch.text.shown import shown
 
 __all__ = ["CommandFailed", "WrongCall", "report", "report_crash"]
@@ -53,6 +53,8 @@ def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, 
     if error.hint:
         stderr.write(f"hint: {shown(error.hint)}\n")
     stderr.write(f"ERROR: {shown(str(error))}\n")
+    if error.exit_status in REMOTE_STATUSES and stands_in_for_buildx(environ):
+        return 1  # which is all that callers of buildx know
     return error.exit_status
 
 

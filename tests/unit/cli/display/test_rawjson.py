@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from polyarch.cli.display.display import open_display
-from polyarch.progress import Event
+from polyarch.progress import Event, StepEvent
 from tests.support.fakes.events import ByteStream, Clock, Told
 
 RUN = Told("[2/2] RUN a && b")
@@ -29,6 +29,12 @@ def test_vertex() -> None:
             '"error":"x"}]}'
         ),
     ]
+
+
+def test_an_error_that_may_pass() -> None:
+    event = StepEvent(step=RUN.digest, name="a", error="says 503", retryable=True)
+
+    assert [json.loads(line)["vertexes"][0]["retryable"] for line in lines(event)] == [True]
 
 
 def test_status() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from polyarch.cli.frame.report import CommandFailed, WrongCall, report
-from polyarch.errors import Cancelled, DockerfileError, InputError, PolyarchError
+from polyarch.errors import Cancelled, DockerfileError, InputError, PolyarchError, RegistryError
 from polyarch.graph.location import Location, SourceText
 
 PLACE = Location(source=SourceText(name="Dockerfile", text="FROM scratch\nFOO\n"), start=2, end=2)
@@ -48,3 +48,13 @@ def test_of_several_errors_the_last_line_is_one(*, debug: bool) -> None:
     report(both, stream, {}, debug=debug)
 
     assert stream.getvalue().endswith("hint: b\nERROR: two\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "ends_with"), [(0, 69), (401, 77), (403, 77), (429, 76), (503, 76)]
+)
+def test_what_went_wrong_at_a_registry_is_told_apart(status: int, ends_with: int) -> None:
+    error = CommandFailed("failed: ", RegistryError("no", status=status))
+
+    assert report(error, io.StringIO(), {}, debug=False) == ends_with
+    assert report(error, io.StringIO(), {"POLYARCH_PLUGIN": "buildx"}, debug=False) == 1
