@@ -74,7 +74,7 @@ def test_without_a_password(root: Person, guarded: RealRegistry) -> None:
     root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
     ended = root.run("build", "-t", f"{guarded.host}/nobody", "--push", ".")
 
-    assert ended.status == 1
+    assert ended.status == 77
     assert "push access denied, repository does not exist or may require authorization" in (
         ended.complaint()
     )
@@ -95,7 +95,7 @@ def test_login_by_standard_input(root: Person, guarded: RealRegistry) -> None:
 def test_login_with_a_wrong_password(root: Person, guarded: RealRegistry) -> None:
     ended = root.run("login", "-u", USER, "-p", "wrong-password", guarded.host)
 
-    assert ended.status == 1
+    assert ended.status == 77
     assert ended.complaint() == (
         f"ERROR: Get http://{guarded.host}/v2/: unauthorized: status 401\n"
         "hint: check the user and the password\n"
@@ -116,6 +116,29 @@ def test_a_credential_helper(who: Person, guarded: RealRegistry, key: str) -> No
     assert PASSWORD not in (who.home / ".docker/config.json").read_text()
     assert (who.home / "helper.log").read_text().split() == ["store", "get", "erase"]
     assert not (who.home / "secret.json").exists()
+
+
+def test_explained_settings(root: Person, guarded: RealRegistry) -> None:
+    config(root, auths={guarded.host: auth(USER, PASSWORD)})
+    settings(root, guarded.host, "http = true", 'ca = ["/ca.pem"]')
+    name = f"{guarded.host}/you/app"
+
+    text = root.run("registry", "explain", name).check().out
+    record = json.loads(root.run("registry", "explain", "--format", "json", name).check().out)
+
+    asked = f"http://{guarded.host}/v2/you/app"
+    path = f"{root.home}/.docker/config.json"
+    assert text == (
+        f"{name} is asked for at\n"
+        f"1. {asked}\n"
+        f"   decided by:          {root.home}/.config/polyarch/registries.toml\n"
+        "   TLS:                 none\n"
+        "   CAs:                 /ca.pem\n"
+        f"   user:                {USER}, known from {path}\n"
+    )
+    (host,) = record["Hosts"]
+    assert (host["URL"], host["User"], host["CredentialsFrom"]) == (asked, USER, path)
+    assert PASSWORD not in text + json.dumps(record)
 
 
 def test_a_helper_that_is_missing(root: Person, guarded: RealRegistry) -> None:
@@ -181,7 +204,7 @@ def test_a_cached_build_whose_registry_and_mirror_are_gone(
 
     ended = root.run("build", "-o", "out", ".")
 
-    assert ended.status == 1
+    assert ended.status == 69
     assert f"can't reach the registry at {name}: " in ended.err
     assert f"; its mirror {programmed.host} said 503 before" in ended.err
 
@@ -265,7 +288,7 @@ def test_https_where_http_was_expected(root: Person, secure: tuple[RealRegistry,
     host = secure[0].host
     ended = root.run("pull", f"{host}/app")
 
-    assert ended.status == 1
+    assert ended.status == 76
     assert ended.complaint() == (
         f"ERROR: can't get the manifest of {host}/app: "
         f"GET http://{host}/v2/app/manifests/latest says 400\n"
@@ -278,7 +301,7 @@ def test_http_where_https_was_expected(root: Person, registry: RealRegistry) -> 
     settings(root, registry.host, "http = false")
     ended = root.run("pull", f"{registry.host}/library/busybox")
 
-    assert ended.status == 1
+    assert ended.status == 69
     assert ended.complaint().startswith(f"ERROR: can't reach the registry at {registry.host}: [SSL")
     assert ended.complaint().endswith(
         f'hint: it speaks plain HTTP: set http = true for [registry."{registry.host}"] '
@@ -291,7 +314,7 @@ def test_an_unknown_authority(root: Person, secure: tuple[RealRegistry, Path]) -
     settings(root, host, "http = false")
     ended = root.run("pull", f"{host}/app")
 
-    assert ended.status == 1
+    assert ended.status == 69
     assert "CERTIFICATE_VERIFY_FAILED" in ended.complaint()
     assert ended.complaint().endswith(
         f"hint: trust its CA: put it into /etc/docker/certs.d/{host}/ca.crt, or name it by "

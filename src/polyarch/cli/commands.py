@@ -29,6 +29,7 @@ GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
     "history": "Commands to work on build records",
     "imagetools": "Commands to work on images in registry",
+    "registry": "Say how registries are asked",
     "plugin": "Make polyarch a plugin of docker's command line, or stand in for programs",
 }
 
@@ -72,6 +73,11 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),
     _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),
     _entry("push", "images.transfer:PUSH", "Upload an image to its registry"),
+    _entry(
+        "registry explain",
+        "images.explain:EXPLAIN",
+        "Say which files decide how a registry is asked for an image",
+    ),
     _entry("rmi", "images.images:RMI", "Remove names of images from the local store"),
     _entry("run", "images.run:RUN", "Run a program in an image, emulated if needed"),
     _entry("tag", "images.images:TAG", "Give an image of the local store another name"),

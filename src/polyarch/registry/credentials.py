@@ -1,7 +1,8 @@
 """Who the user is at a registry: what `docker login` has left, read when a registry asks for it.
 
-Sources, the first that knows wins: `$DOCKER_AUTH_CONFIG`, the credential helper of the host or the one
-for all hosts (programs `docker-credential-X`), the texts in `config.json`.
+Sources, the first that knows wins: `$DOCKER_AUTH_CONFIG`; in Docker's `config.json` the credential helper of the host or
+the one for all hosts (programs `docker-credential-X`), and the texts there; the `auth.json` of podman, buildah
+and skopeo, which is of the same form: `$REGISTRY_AUTH_FILE`, that of the session, that of the user.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyarch.errors import InputError, MachineError
-from polyarch.paths import docker_config_directory
-from polyarch.record import field, frozen
+from polyarch.paths import config_directory, docker_config_directory
+from polyarch.record import field, frozen, replace
 
 __all__ = ["ANONYMOUS", "HUB_HOSTS", "HUB_KEY", "Credential", "Credentials", "RunHelper"]
 
@@ -43,6 +44,8 @@ class Credential:
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+    source: str = field(default="", compare=False)
+    """The variable, file or program that knew."""
 
 
 ANONYMOUS = Credential()
@@ -83,16 +86,33 @@ class Credentials:
     def _look_up(self, host: str) -> Credential:
         key = HUB_KEY if host in HUB_HOSTS else host
         if text := self._environ.get("DOCKER_AUTH_CONFIG"):
-            found = _from_auths(_object(text, "$DOCKER_AUTH_CONFIG"), key)
+            source = "$DOCKER_AUTH_CONFIG"
+            found = _from_auths(_object(text, source), key)
+            if found is not None:
+                return replace(found, source=source)
+        path = docker_config_directory(self._environ) / "config.json"
+        if self._config is None:
+            self._config = _read(path)
+        found = self._from(self._config, key, path)
+        if found is not None:
+            return found
+        # For containers' programs Docker Hub is a registry like others.
+        own = "docker.io" if key == HUB_KEY else key
+        for path in _auth_files(self._environ):
+            found = self._from(_read(path), own, path)
             if found is not None:
                 return found
-        if self._config is None:
-            self._config = _read(docker_config_directory(self._environ) / "config.json")
-        config = self._config
+        return ANONYMOUS
+
+    def _from(self, config: Json, key: str, path: Path) -> Credential | None:
         helper = config.get("credHelpers", {}).get(key) or config.get("credsStore")
         if helper:
-            return self._ask(f"docker-credential-{helper}", key)
-        return _from_auths(config, key) or ANONYMOUS
+            program = f"docker-credential-{helper}"
+            asked = self._ask(program, key)
+            source = f"{program}, which {path} names"
+            return replace(asked, source=source) if asked != ANONYMOUS else None
+        found = _from_auths(config, key)
+        return None if found is None else replace(found, source=str(path))
 
     def _ask(self, program: str, key: str) -> Credential:
         done = self._run_helper(program, key.encode())
@@ -108,6 +128,15 @@ class Credentials:
         if user == _NO_USER:
             return Credential(identity_token=secret)
         return Credential(user=user, password=secret)
+
+
+def _auth_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return where containers' programs keep credentials. Source: containers-auth.json(5)."""
+    if named := environ.get("REGISTRY_AUTH_FILE"):
+        return [Path(named)]
+    directories = [Path(environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}")]
+    directories.append(config_directory(environ).parent)
+    return [directory / "containers" / "auth.json" for directory in directories]
 
 
 def _read(path: Path) -> Json:

@@ -1,8 +1,13 @@
 """Which machines serve a registry's name, and how they are spoken to: mirrors, plain HTTP, CAs.
 
 The settings are those of BuildKit's `buildkitd.toml`, `[registry."docker.io"]` with `mirrors`, `http`,
-`insecure`, `ca`, `keypair` and `tlsconfigdir`. They are read from `registries.toml` in polyarch's
-configuration directory and, for those who come from BuildKit, from `buildkitd.toml`; the former wins.
+`insecure`, `ca`, `keypair` and `tlsconfigdir`. For each registry the last of these counts that names it:
+
+    daemon.json        Docker's `registry-mirrors` and `insecure-registries`
+    buildkitd.toml     BuildKit's, for those who come from there
+    registries.toml    in polyarch's configuration directory
+
+Variables come on top (see `_with_variables`), and what Docker's `certs.d` holds for a machine is added in any case.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from pathlib import Path
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_directory, read_toml
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 
 __all__ = ["Host", "Hosts", "load_hosts"]
 
@@ -23,6 +28,7 @@ _ALL = "*"
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
+_DOCKER_DAEMON = Path("/etc/docker/daemon.json")
 _KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
 
 
@@ -38,6 +44,8 @@ class Host:
     prefix: str = ""
     namespace: str = ""
     plain: bool = False
+    sources: tuple[str, ...] = field(default=(), compare=False)
+    """The files and variables that decided that, the first first."""
 
     @property
     def name(self) -> str:
@@ -53,6 +61,7 @@ class _Settings:
     authorities: tuple[Path, ...] = ()
     keypairs: tuple[tuple[Path, Path], ...] = ()
     directories: tuple[Path, ...] = ()
+    sources: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Hosts:
@@ -75,6 +84,11 @@ class Hosts:
                 found.append(self._host(host, prefix, domain))
         return (*found, self._host(domain, "", ""))
 
+    def mirrors_from(self, domain: str) -> tuple[str, ...]:
+        """Return the files and variables that say which mirrors a registry has."""
+        found = self._of(domain)
+        return found.sources if found.mirrors else ()
+
     def endpoint(self, name: str) -> Endpoint:
         """Return how a machine is spoken to that is named by itself, and not for a registry."""
         return self._host(name, "", "").endpoint
@@ -85,10 +99,13 @@ class Hosts:
     def _host(self, name: str, prefix: str, namespace: str) -> Host:
         settings = self._of(name)
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
+        sources = list(settings.sources)
         for directory in (self._certificates / name, *settings.directories):
             more, pairs = _certificates(directory)
             authorities += more
             keypairs += pairs
+            if more or pairs:
+                sources.append(str(directory))
         endpoint = Endpoint(
             host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
             insecure=settings.insecure,
@@ -103,16 +120,19 @@ class Hosts:
             plain=(is_loopback(name) and not authorities and not keypairs)
             if settings.http is None
             else settings.http,
+            sources=tuple(sources),
         )
 
 
 def load_hosts(
-    environ: Mapping[str, str] = os.environ, certificates: Path = _DOCKER_CERTIFICATES
+    environ: Mapping[str, str] = os.environ,
+    certificates: Path = _DOCKER_CERTIFICATES,
+    daemon: Path = _DOCKER_DAEMON,
 ) -> Hosts:
     """Read the settings of this user. Raises InputError naming the file."""
     own = config_directory(environ)
     buildkit = Path("/etc/buildkit") if os.geteuid() == 0 else own.parent / "buildkit"
-    settings: dict[str, _Settings] = {}
+    settings = _read_daemon(daemon)
     for path in (buildkit / "buildkitd.toml", own / "registries.toml"):
         settings.update(_read(path))
     return Hosts(_with_variables(settings, environ), certificates)
@@ -133,12 +153,17 @@ def _with_variables(
     if authorities:
         found.setdefault(_ALL, _Settings())
         for name, each in found.items():
-            found[name] = replace(each, authorities=(*each.authorities, *authorities))
+            more = (*each.authorities, *authorities)
+            sources = (*each.sources, "$POLYARCH_REGISTRY_CA")
+            found[name] = replace(each, authorities=more, sources=sources)
     for name in insecure:
-        found[name] = replace(found.get(name, found.get(_ALL, _Settings())), insecure=True)
+        known = found.get(name, found.get(_ALL, _Settings()))
+        sources = (*known.sources, "$POLYARCH_INSECURE_REGISTRIES")
+        found[name] = replace(known, insecure=True, sources=sources)
     if mirrors:
         hub = found.get(_DOCKER_HUB, found.get(_ALL, _Settings()))
-        found[_DOCKER_HUB] = replace(hub, mirrors=(*mirrors, *hub.mirrors))
+        sources = (*hub.sources, "$POLYARCH_REGISTRY_MIRRORS")
+        found[_DOCKER_HUB] = replace(hub, mirrors=(*mirrors, *hub.mirrors), sources=sources)
     return found
 
 
@@ -157,12 +182,44 @@ def _read(path: Path) -> dict[str, _Settings]:
         registries = read_toml(data).get("registry", {})
         if not isinstance(registries, dict):
             raise TypeError("registry is a table of tables")
-        return {name: _parse(table) for name, table in registries.items()}
+        parsed = {name: _parse(table) for name, table in registries.items()}
+        return {name: replace(each, sources=(str(path),)) for name, each in parsed.items()}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(
             f"{path}: {error}",
             hint='a registry is set up by [registry."HOST"] with ' + ", ".join(sorted(_KEYS)),
         ) from error
+
+
+def _read_daemon(path: Path) -> dict[str, _Settings]:
+    """Return what the configuration of Docker's engine says of registries.
+
+    Its mirrors are of Docker Hub. An insecure registry is spoken to in TLS that nobody checks, else in plain HTTP.
+    Networks among them (`10.0.0.0/8`) aren't names, and are passed over. Raises InputError naming the file.
+    """
+    try:
+        data = path.read_text(encoding="utf-8")
+    except OSError:
+        return {}  # the usual case; and a file that only the engine may read is for the engine
+    # Only machines with an engine pay for it.
+    import json  # noqa: PLC0415
+
+    try:
+        config = json.loads(data or "{}")
+        mirrors = _texts(config, "registry-mirrors")
+        insecure = [each for each in _texts(config, "insecure-registries") if "/" not in each]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    source = (str(path),)
+    found = {name: _Settings(http=True, insecure=True, sources=source) for name in insecure}
+    hosts = [mirror.partition("://") for mirror in mirrors]
+    for scheme, _, host in hosts:
+        if scheme == "http":
+            found.setdefault(host.partition("/")[0], _Settings(http=True, sources=source))
+    if mirrors:
+        names = tuple(host.rstrip("/") or scheme for scheme, _, host in hosts)
+        found[_DOCKER_HUB] = _Settings(mirrors=names, sources=source)
+    return found
 
 
 def _parse(table: Mapping[str, object]) -> _Settings:

@@ -76,3 +76,38 @@ def test_variables_stand_in_for_a_file(tmp_path: Path) -> None:
         "registry-1.docker.io",
     ]
     assert everywhere.endpoint("any.example").insecure
+
+
+def test_settings_of_the_engine_come_first(tmp_path: Path) -> None:
+    daemon = tmp_path / "daemon.json"
+    daemon.write_text(
+        '{"registry-mirrors": ["https://m.example/", "http://plain.example:5000"],'
+        ' "insecure-registries": ["old.example", "10.0.0.0/8"]}'
+    )
+    (tmp_path / "polyarch").mkdir()
+    (tmp_path / "polyarch/registries.toml").write_text('[registry."old.example"]\nhttp = false\n')
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+
+    hosts = load_hosts(environ, tmp_path, daemon)
+    (tmp_path / "polyarch/registries.toml").unlink()
+    without = load_hosts(environ, tmp_path, daemon)
+
+    assert hosts.serving("docker.io", mirrors=True) == (
+        Host(endpoint=Endpoint(host="m.example"), namespace="docker.io"),
+        Host(endpoint=Endpoint(host="plain.example:5000"), namespace="docker.io", plain=True),
+        Host(endpoint=Endpoint(host="registry-1.docker.io")),
+    )
+    assert hosts.mirrors_from("docker.io") == (str(daemon),)
+    assert not hosts.endpoint("old.example").insecure
+    assert without.serving("old.example", mirrors=False) == (
+        Host(endpoint=Endpoint(host="old.example", insecure=True), plain=True),
+    )
+    assert hosts.serving("10.0.0.0", mirrors=False) == (Host(endpoint=Endpoint(host="10.0.0.0")),)
+
+
+def test_damaged_settings_of_the_engine_name_the_file(tmp_path: Path) -> None:
+    daemon = tmp_path / "daemon.json"
+    daemon.write_text('{"registry-mirrors": "m.example"}')
+
+    with pytest.raises(InputError, match=r"daemon\.json: registry-mirrors is a list of texts"):
+        load_hosts({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path, daemon)
