@@ -15,6 +15,7 @@ from polyarch.twins.sets import TwinSet, make_set
 from tests.support.images.debianroots import make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
+from tests.support.machine.twinprograms import make_toolchain
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
@@ -84,6 +85,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     directory = tmp_path_factory.mktemp("roots")
     architectures = ("amd64", "arm64")
     debian = {each: make_debian_root(directory / each, each) for each in architectures}
+    for each in architectures:
+        make_toolchain(debian[each] / "usr/local/go", each)
     return debian | {
         f"busybox {each}": make_rootfs(directory / f"busybox-{each}", each)
         for each in ("amd64", "arm64", "arm")
@@ -221,6 +224,18 @@ def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     assert "x86" not in shown
     emulated, twin = debian.starts("perl -e 'print qx(readlink /proc/$$/exe)'")
     assert twin == "/usr/bin/perl" != emulated
+
+
+def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:
+    emulated, twin = debian.both(
+        "cd /usr/local/go/pkg/tool/linux_arm64; GOARCH=arm64 ./compile; env -i X= GOARCH=arm ./compile;"
+        "./compile; GOARCH= ./compile; XGOARCH=arm64 ./compile; GOARCH=arm64 LD_DEBUG=x ./compile; ../../../bin/gofmt"
+    )
+
+    foreign = "compile go1.99.1 runs on arm64\n"
+    native = "compile go1.99.1 runs on amd64\n"
+    assert emulated["stdout"] == 6 * foreign + "gofmt go1.99.1 runs on arm64\n"
+    assert twin["stdout"] == 2 * native + 4 * foreign + "gofmt go1.99.1 runs on amd64\n"
 
 
 def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:

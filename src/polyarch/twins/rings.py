@@ -2,7 +2,7 @@
 
 (a) is what shell scripts start: shells, text tools, archivers, digests. (b) is what package managers start. What isn't
 here isn't replaced, and what is here is replaced only if the two roots have the same version of it and everything in it
-that names a machine can be exchanged. Left out, with the reasons:
+that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left out, with the reasons:
 
 - What prints `long double`s, of which CPUs have different ones: coreutils' printf, seq, numfmt, od.
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
