@@ -65,7 +65,7 @@ class Ladder:
     ) -> None:
         self._foreign = foreign
         self._facts = facts
-        self._environ = environ
+        self.environ = environ
         self._sink = sink
 
     @contextmanager
@@ -104,7 +104,7 @@ class Ladder:
         known = self._facts.find(key)
         seen: list[str] = []
         if usual is not None and isinstance(known, str):
-            rung = find_rung(known, usual, self._facts, self._environ)
+            rung = find_rung(known, usual, self._facts, self.environ)
             emulation = self._foreign.prepare_on(platform, rung) if rung is not None else None
             if rung is not None and emulation is not None:
                 self._remark(work, f"by {_shown(rung)}, which helped earlier")
@@ -114,7 +114,7 @@ class Ladder:
         yield _Way(name=shown, emulation=self._foreign.prepare(platform), rung="")
         if usual is None:
             return
-        for rung in rungs(usual, self._facts, self._environ):
+        for rung in rungs(usual, self._facts, self.environ):
             if rung_name(rung) in seen:
                 continue
             emulation = self._foreign.prepare_on(platform, rung)
