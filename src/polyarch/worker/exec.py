@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.runtime.vm.runtime import VirtualMachines, VmRuntime
+    from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["Attempt", "StepRunner", "Work"]
@@ -100,8 +100,8 @@ class StepRunner:
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
-    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones that all steps run in,
-    if so.
+    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
+    if `in_machines` says so.
     """
 
     snapshotter: Snapshotter
@@ -115,15 +115,17 @@ class StepRunner:
     emulated: Callable[[], EmulatedSteps]
     note_emulation: Callable[[Platform, Emulation], None]
     hang_seconds: float
-    machines: Callable[[], VirtualMachines] | None = None
+    machines: Callable[[], VirtualMachines]
+    in_machines: bool = False
 
     def run(self, work: Work) -> SnapshotID:
         """Run the process over the stack and return the snapshot of what it changed.
 
         Raises StepFailed, NoEmulator, InputError.
         """
-        if self.machines is not None:
-            return self._run_in_machine(work, self.machines().runtime(work.op.platform))
+        if self.in_machines:
+            with self.attempt_in_machine(work) as done:
+                return done.keep()
         emulation = self.foreign.prepare(work.op.platform)
         if emulation.how is RunsHow.EMULATOR:
             self._tell(work.vertex, emulation)
@@ -133,11 +135,15 @@ class StepRunner:
         with self.attempt(work, emulation) as done:
             return done.keep()
 
-    def _run_in_machine(self, work: Work, runtime: VmRuntime) -> SnapshotID:
-        """Run the step in a virtual machine. Raises as `run`, and NoRuntime if there is no machine."""
+    def attempt_in_machine(self, work: Work) -> AbstractContextManager[Attempt]:
+        """Run the step in a virtual machine. Raises as `attempt`, and MachineError if there is no machine."""
+        runtime = self.machines().runtime(work.op.platform)
         self._remark(work.vertex, runtime.describe())
-        with replace(self, runtime=runtime).attempt(work, Emulation()) as done:
-            return done.keep()
+        return replace(self, runtime=runtime).attempt(work, Emulation())
+
+    def lacks_machine(self, platform: Platform) -> str:
+        """Say why no step for `platform` can run in a virtual machine; "" if one may."""
+        return self.machines().lacking(platform)
 
     @contextmanager
     def attempt(
