@@ -21,7 +21,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
@@ -36,6 +36,7 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
+    from polyarch.emulation.program import Surroundings
     from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
@@ -117,6 +118,8 @@ class StepRunner:
     hang_seconds: float
     machines: Callable[[], VirtualMachines]
     in_machines: bool = False
+    foreseen: set[str] = field(default_factory=set)
+    """The vertices of which it is told why their programs can't be started."""
 
     def run(self, work: Work) -> SnapshotID:
         """Run the process over the stack and return the snapshot of what it changed.
@@ -164,6 +167,7 @@ class StepRunner:
                 self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
             )
             mounted.mounts[:0] = self._files(work.op, directory)
+            self._foresee(work, draft.root, mounted.mounts)
             step = self._step(work.op, draft.root, emulation, mounted)
             step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
@@ -183,6 +187,22 @@ class StepRunner:
                 ),
                 trouble=trouble,
             )
+
+    def _foresee(self, work: Work, root: Path, mounts: Sequence[Mount]) -> None:
+        """Tell what will keep the step's program from being started, once."""
+        # Nothing of it is needed where nothing runs.
+        from polyarch.worker.foresight import foresee  # noqa: PLC0415
+
+        op = work.op
+        trouble = foresee(
+            op,
+            _where(op, root),
+            mounts,
+            lambda architecture: self.foreign.may_run(architecture, op.platform),
+        )
+        if trouble is not None and work.vertex.digest not in self.foreseen:
+            self.foreseen.add(work.vertex.digest)
+            self._remark(work.vertex, str(trouble))
 
     def _watched(
         self, step: Step, directory: Path, log: StepLog, work: Work, emulation: Emulation
@@ -285,13 +305,9 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
 def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
     """Add what the program's file tells of why it couldn't be started."""
     # Few steps fail.
-    from polyarch.emulation.program import (  # noqa: PLC0415
-        Surroundings,
-        find_trouble,
-        find_trouble_in_output,
-    )
+    from polyarch.emulation.program import find_trouble, find_trouble_in_output  # noqa: PLC0415
 
-    where = Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
+    where = _where(op, root)
     trouble = (
         find_trouble(op.argv[0], where)
         if ended.refused
@@ -300,6 +316,13 @@ def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> Ste
     if trouble is not None:
         failure.hint = str(trouble)
     return failure
+
+
+def _where(op: ExecOp, root: Path) -> Surroundings:
+    """Return where the programs of a step are looked for."""
+    from polyarch.emulation.program import Surroundings  # noqa: PLC0415 as above
+
+    return Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
 
 
 def _advice(ended: Ended, op: ExecOp) -> str:
