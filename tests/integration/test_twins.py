@@ -27,6 +27,8 @@ platform = Platform(os="linux", architecture=arguments["architecture"])
 ended = []
 for twins in ([], [load_set(Path(arguments["set"]))]):
     emulation = foreign.prepare(platform, twins)
+    if twins and arguments["cpuinfo"]:
+        Path(arguments["set"], "cpuinfo").write_text(arguments["cpuinfo"])
     ended.append(run(
         "/bin/sh", "-c", arguments["text"], user_namespace=emulation.user_namespace,
         twins=emulation.twins, env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *arguments["environ"]),
@@ -46,8 +48,8 @@ class Place:
     root: Path
     twins: Path
 
-    def both(self, script: str, *environ: str) -> list[Mapping[str, object]]:
-        """Run a script emulated, and then with twins; return how they ended."""
+    def both(self, script: str, *environ: str, cpuinfo: str = "") -> list[Mapping[str, object]]:
+        """Run a script emulated, and then with twins, as if an emulator showed `cpuinfo`; return how they ended."""
         ended: list[Mapping[str, object]] = in_engine(
             self.user,
             RUN_BOTH,
@@ -57,6 +59,7 @@ class Place:
             set=str(self.twins),
             text=script,
             environ=environ,
+            cpuinfo=cpuinfo,
         )
         return ended
 
@@ -306,6 +309,15 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
     assert emulator == "/dev/.pa/7/qemu"
 
 
+def test_twins_see_the_cpu_that_an_emulator_shows(busybox: Place) -> None:
+    script = "cat /proc/cpuinfo; echo x > /proc/cpuinfo"
+
+    _, ended = busybox.both(script, cpuinfo="an emulator's\n")
+
+    assert ended["stdout"] == "an emulator's\n"
+    assert "Read-only file system" in str(ended["stderr"])
+
+
 def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
     _, ended = debian.both("touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; :")
 
@@ -321,3 +333,5 @@ def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:
     )
 
     assert other.starts(WHO_RUNS)[1] == "/bin/busybox"
+    shown = other.both("cat /proc/cpuinfo", cpuinfo="an emulator's")[1]
+    assert shown["stdout"] == "an emulator's"

@@ -274,15 +274,19 @@ class ForeignSteps:
         """
         key = f"{architecture} {' '.join(str(each.directory) for each in twins)}"
         if key not in self._holders:
-            from polyarch.twins.lending import lend_emulator  # noqa: PLC0415 few builds have twins
+            # Few builds have twins.
+            from polyarch.emulation.cpuinfo import find_shown  # noqa: PLC0415
+            from polyarch.twins.lending import lend_cpuinfo, lend_emulator  # noqa: PLC0415
 
             emulators = self._emulators(self._group(architecture, outer))
             entries = entries_to_register(emulators, self._kept(outer))
             path = next(
                 each.path for each in emulators if each.handler.architecture == architecture
             )
+            shown = find_shown(path, architecture)
             for each in twins:
                 lend_emulator(each, path)
+                lend_cpuinfo(each, shown)
             try:
                 self._holders[key] = Holder(self._spawner, entries, twins)
             except NamespaceForbidden:
