@@ -128,7 +128,7 @@ def _programs(root: Path) -> Iterator[str]:
 def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     """Return the pair at a path; None if it isn't vetted. Raises MachineError, InputError, OSError."""
     bits = 64 if get_handler(roots.platform.architecture).magic[4] == 2 else 32
-    ring = ring_of(path, bits=bits)
+    ring = ring_of(path, architecture=roots.platform.architecture, bits=bits)
     if not ring:
         return None
     foreign, native = _read_both(roots, path, path)
