@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
@@ -60,7 +61,11 @@ class StoredImage:
 
 def list_images(store: Store) -> tuple[StoredImage, ...]:
     """Return all images of the local store, by name."""
-    return tuple(stored_image(store, parse_reference(ref.name)) for ref in store.refs.all())
+    found = []
+    for ref in store.refs.all():
+        with suppress(NotFound):  # a pushed one may be collected meanwhile
+            found.append(stored_image(store, parse_reference(ref.name)))
+    return tuple(found)
 
 
 def stored_image(store: Store, name: Reference) -> StoredImage:

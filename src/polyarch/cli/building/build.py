@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
@@ -31,7 +32,7 @@ from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.paths import is_device
+from polyarch.paths import is_device, state_directory
 from polyarch.record import asdict, frozen, replace
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def _run(options: Options, context: Context) -> int:
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
             builders.note_build(reference, asked.request.context, asked.request.dockerfile)
-            result = _solve(asked, context, display, explain=options.is_set("explain"))
+            collecting = _collecting(chosen.node, context)
+            result = _solve(
+                asked, context, display, explain=options.is_set("explain"), collecting=collecting
+            )
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -115,8 +119,21 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
-def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
+def _collecting(node: BuilderNode, context: Context) -> str:
+    """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
+    settings = settings_of(node, context.environ)
+    if settings:
+        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 most users have none
+
+        collecting_for(state_directory(context.environ), settings)
+    return settings
+
+
+def _solve(
+    asked: Asked, context: Context, display: Display, *, explain: bool, collecting: str
+) -> BuildResult:
     with open_engine(context) as engine:
+        engine.background.use(collecting)
         # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
         from polyarch.cli.building.solving import solve  # noqa: PLC0415
 
