@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
+from polyarch.golang.json import compact
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -31,7 +32,9 @@ from polyarch.store.store import Store
 
 __all__ = [
     "StoredImage",
+    "keep_image",
     "list_images",
+    "manifests_of",
     "pull_image",
     "push",
     "push_image",
@@ -75,7 +78,7 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
     platforms: list[Platform] = []
     sizes: dict[Digest, int] = {root.digest: root.size}
     created = ""
-    for descriptor, manifest in _manifests(store, root):
+    for descriptor, manifest in manifests_of(store, root):
         sizes[descriptor.digest] = descriptor.size
         config = None
         if manifest is not None:
@@ -99,7 +102,7 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
     )
 
 
-def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
+def manifests_of(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
     """Give the manifests of an image, None for those that aren't here."""
     followed: set[Digest] = set()
     todo = [root]
@@ -128,6 +131,11 @@ def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
 
 
 # --- names ---
+
+
+def keep_image(store: Store, name: Reference, root: Descriptor) -> None:
+    """Let a name stand for an image whose documents are in the store; it stays until somebody removes it."""
+    store.refs.set(name.canonical, compact(root.to_json()).decode())
 
 
 def tag_image(store: Store, name: Reference, other: Reference) -> None:
@@ -210,7 +218,7 @@ def push_image(
     ref = store.refs.get(name.canonical)
     root = Descriptor.from_json(json.loads(ref.descriptor))
     blobs: list[Digest] = []
-    for descriptor, manifest in _manifests(store, root):
+    for descriptor, manifest in manifests_of(store, root):
         if manifest is None:
             raise NotFound(
                 f"{name.familiar} isn't here for all of its platforms: {descriptor.digest} is missing",
