@@ -11,7 +11,7 @@ __all__ = ["VERSION"]
 
 def _run(options: Options, context: Context) -> int:
     del options
-    context.print(version_line())
+    context.print(version_line(context.environ))
     return 0
 
 

@@ -107,7 +107,9 @@ class BuildRequest:
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
-    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes.
+    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
+    `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
+    that is made up.
     """
 
     context: str
@@ -140,3 +142,5 @@ class BuildRequest:
     mask_secrets: bool = True
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
+    vcs: Mapping[str, str] = field(default_factory=_nothing)
+    ref: str = ""
