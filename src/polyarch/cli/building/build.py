@@ -165,6 +165,10 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
     digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         _write_id(path, digest)
+    if options.text("if-changed") or options.text("dotenv-file"):
+        from polyarch.cli.building.changed import write_changed  # noqa: PLC0415 rarely asked for
+
+        write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
         found = metadata(result)
         if display.warnings and _wants_warnings(context):
@@ -196,6 +200,8 @@ def metadata(result: BuildResult) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.changed is not None:
+        found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
     if result.names:
