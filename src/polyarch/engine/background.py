@@ -122,8 +122,9 @@ def _start(line: bytes) -> _Process:
 def _mind(theirs: int) -> None:
     from polyarch.process import Child, base_environment  # noqa: PLC0415 unchanged builds start nothing
 
-    path = os.environ.get("PYTHONPATH")
-    environ = base_environment(**({"PYTHONPATH": path} if path else {}))
+    # The places that this process imports from, whatever it was that has found them.
+    places = [place for place in sys.path if os.path.isabs(place)]
+    environ = base_environment(PYTHONPATH=os.pathsep.join(places))
     try:
         child = Child(
             [sys.executable, "-P", "-m", "polyarch.engine.collector"], env=environ, stdin=theirs

@@ -77,9 +77,7 @@ def _run(options: Options, context: Context) -> int:
         if asked.call is None:
             builders.note_build(asked.request.ref, local_state(asked.request))
             collecting = _collecting(chosen.node, context)
-            result = _solve(
-                asked, context, display, explain=options.is_set("explain"), collecting=collecting
-            )
+            result = _solve(asked, context, display, options, collecting)
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -129,14 +127,17 @@ def _collecting(node: BuilderNode, context: Context) -> str:
 
 
 def _solve(
-    asked: Asked, context: Context, display: Display, *, explain: bool, collecting: str
+    asked: Asked, context: Context, display: Display, options: Options, collecting: str
 ) -> BuildResult:
     with open_engine(context) as engine:
         engine.background.use(collecting)
         # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
-        from polyarch.cli.building.solving import solve  # noqa: PLC0415
+        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
 
-        return solve(engine, asked.request, context, display, explain=explain)
+        wishes = Wishes(
+            explains=options.is_set("explain"), verifies=options.is_set("verify-reproducible")
+        )
+        return solve(engine, asked.request, context, display, wishes)
 
 
 def progress_mode(options: Options, context: Context) -> str:

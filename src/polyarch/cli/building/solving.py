@@ -12,31 +12,52 @@ from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["solve"]
+__all__ = ["Wishes", "solve"]
+
+
+@frozen
+class Wishes:
+    """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced."""
+
+    explains: bool = False
+    verifies: bool = False
 
 
 def solve(
-    engine: Engine, request: BuildRequest, context: Context, display: Display, *, explain: bool
+    engine: Engine, request: BuildRequest, context: Context, display: Display, wishes: Wishes
 ) -> BuildResult:
-    """Carry out a request; with `explain` it is said below all progress why steps ran."""
+    """Carry out a request, with what else is to be said of it."""
     told: list[tuple[Explanation, ...]] = []
+    said: list[str] = []
     with ExitStack() as stack:
-        if explain:
+        stack.callback(_say, said, context)
+        if wishes.explains:
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
         stack.enter_context(solving())
+        if wishes.verifies:
+            # Twice as long as a build takes: nobody waits for a module.
+            from polyarch.cli.building.reproducible import check_reproducible  # noqa: PLC0415
+
+            check_reproducible(engine, request, display, cancel, said.append)
         return recorded_build(
             engine,
             request,
             sink=display,
             cancel=cancel,
-            explain=Explain(live=explain, number=display.number, tell=told.append),
+            explain=Explain(live=wishes.explains, number=display.number, tell=told.append),
         )
+
+
+def _say(lines: Sequence[str], context: Context) -> None:
+    for line in lines:
+        context.warn(line)
 
 
 def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:

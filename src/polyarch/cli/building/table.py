@@ -127,6 +127,11 @@ BUILD_FLAGS = (
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),
     Flag(name="ulimit", kind=Kind.ULIMIT, check=_check_ulimit, help="Ulimit options"),
+    Flag(
+        name="verify-reproducible",
+        kind=Kind.SWITCH,
+        help="Build twice, say what differs and why, and export only if nothing does",
+    ),
     *_RESOURCES,
     *_SILENT,
     Flag(name="isolation", hidden=True),
