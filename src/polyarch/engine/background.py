@@ -18,7 +18,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from polyarch.engine.due import is_due
 from polyarch.errors import PolyarchError
 from polyarch.record import frozen
 from polyarch.store.store import Store
@@ -81,7 +80,9 @@ class Background:
         if self._looked is not None and now - self._looked < _LOOK_SECONDS:
             return False
         self._looked = now
-        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 unchanged builds need none
+        # Unchanged builds need none of it.
+        from polyarch.engine.due import is_due  # noqa: PLC0415
+        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415
 
         return is_due(
             self._store, collecting_for(self._store.root, self._text()).policies, share=share
