@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from polyarch.paths import STANDIN_VARIABLE
+from polyarch.release import version_line
 
 __all__ = ["main"]
 
@@ -14,10 +14,8 @@ __all__ = ["main"]
 def main() -> int:
     """Run the command line; returns its exit status."""
     # What is asked for most often needs none of the program.
-    if sys.argv[1:] == ["version"] and STANDIN_VARIABLE not in os.environ:
-        from polyarch.cli.frame.release import version_line  # noqa: PLC0415
-
-        sys.stdout.write(version_line(os.environ) + "\n")
+    if sys.argv[1:] == ["version"] and "POLYARCH_STANDIN" not in os.environ:
+        sys.stdout.write(version_line(stands_in=False) + "\n")
         return 0
     # By default the collector goes through everything every 700 objects: in vain, while modules are loaded.
     gc.set_threshold(50_000)

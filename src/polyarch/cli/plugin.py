@@ -19,7 +19,6 @@ from pathlib import Path
 import polyarch
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import BUILDX_RELEASE, RELEASE
 from polyarch.cli.frame.table import align
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.paths import (
@@ -30,6 +29,7 @@ from polyarch.paths import (
     stands_in_for_buildx,
 )
 from polyarch.record import frozen
+from polyarch.release import BUILDX_RELEASE, RELEASE
 
 __all__ = ["INSTALL", "LS", "UNINSTALL", "metadata", "script"]
 

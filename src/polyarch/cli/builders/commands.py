@@ -14,7 +14,6 @@ from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.prompt import confirm
-from polyarch.cli.frame.release import BUILDKIT_RELEASE
 from polyarch.cli.frame.table import align
 from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound, PolyarchError
@@ -23,6 +22,7 @@ from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.paths import state_directory
 from polyarch.platforms import Platform, column
+from polyarch.release import BUILDKIT_RELEASE
 from polyarch.store.gcsettings import collecting_for
 from polyarch.store.policy import Policy
 

@@ -9,12 +9,12 @@ from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.commands import UNSUPPORTED
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import BUILDKIT_RELEASE
 from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
 from polyarch.emulation.advertised import local_platforms
 from polyarch.golang.template.values import Value
 from polyarch.platforms import Platform, column, parse
 from polyarch.record import frozen
+from polyarch.release import BUILDKIT_RELEASE
 
 __all__ = ["LS", "Listing", "truncate_platforms"]
 

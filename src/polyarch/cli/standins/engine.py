@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from polyarch import __version__
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import BUILDX_RELEASE
 from polyarch.cli.frame.store import open_store
 from polyarch.cli.frame.table import parse_format
 from polyarch.errors import NotFound
@@ -19,6 +18,7 @@ from polyarch.golang.template.values import Value
 from polyarch.images.local import list_images
 from polyarch.paths import state_directory
 from polyarch.platforms import host
+from polyarch.release import BUILDX_RELEASE
 
 __all__ = ["CONTEXT_INSPECT", "CONTEXT_LS", "CONTEXT_SHOW", "INFO", "VERSION"]
 
