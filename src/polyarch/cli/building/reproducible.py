@@ -63,10 +63,15 @@ def check_reproducible(
         tell(line)
     if lines:
         raise PolyarchError(
-            f"the build isn't reproducible: {len(layers)} layers and {len(fields)} fields of the config differ",
+            f"the build isn't reproducible: {_count(len(layers), 'layer')} and "
+            f"{_count(len(fields), 'field')} of the config differ",
             hint="what differs first is told above; nothing was exported",
         )
     tell("The build is reproducible: a second one, from an empty store, is the same.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _wait(cancel: CancelToken) -> None:
