@@ -8,6 +8,7 @@ name is a directory, a link or a file by the last layer that has it, and what li
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from polyarch.emulation.program import Surroundings, find_trouble
@@ -119,16 +120,17 @@ class ProgramFiles:
         root.mkdir(parents=True)
         made = {""}
         for name in sorted(self._files, key=lambda each: (each.count("/"), each)):
-            parent = name.rpartition("/")[0]
-            if not self._make(parent, root, made):
-                continue
             each, path = self._files[name], root / name
-            if each.kind == DIRECTORY:
-                self._make(name, root, made)
-            elif each.kind == SYMLINK and each.link:
-                path.symlink_to(each.link)
-            elif each.kind == FILE:
-                _plant(path, each)
+            # What no file system here can have isn't what the image starts.
+            with suppress(OSError, ValueError):
+                if each.kind == DIRECTORY:
+                    self._make(name, root, made)
+                elif not self._make(name.rpartition("/")[0], root, made):
+                    continue
+                elif each.kind == SYMLINK and each.link:
+                    path.symlink_to(each.link)
+                elif each.kind == FILE:
+                    _plant(path, each)
 
     def _make(self, name: str, root: Path, made: set[str]) -> bool:
         """Make a directory with those above it; tell whether it is one."""
@@ -154,8 +156,8 @@ def _plant(path: Path, file: _File) -> None:
 
 
 def _name(text: str) -> str | None:
-    """Return a relative name without steps; None for one that would lead out, or is the root."""
+    """Return a relative name without steps; None for one that would lead out, is the root, or can't be a name."""
     parts = [part for part in text.split("/") if part not in {"", "."}]
-    if not parts or ".." in parts:
+    if not parts or ".." in parts or "\0" in text:
         return None
     return "/".join(parts)
