@@ -72,6 +72,8 @@ class BuildOptions(TypedDict, total=False):
     """Caches to look results up in that aren't here."""
     cache_to: Sequence[CacheEntry]
     """Where to write the cache of this build."""
+    if_changed: str
+    """The name of an image: nothing is pushed if the result is what it stands for (`BuildResult.changed`)."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""
     emulation: str

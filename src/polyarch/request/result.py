@@ -34,6 +34,7 @@ class BuildResult:
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image.
     `ref` is the build's name in the history, BUILDER/NODE/ID.
+    `changed` says whether the result is another one than that of the request's `if_changed`; None if it had none.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -49,6 +50,7 @@ class BuildResult:
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
     ref: str = ""
+    changed: bool | None = None
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

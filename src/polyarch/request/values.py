@@ -109,7 +109,7 @@ class BuildRequest:
     `mask_secrets` keeps secrets out of what is shown of steps' output;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
-    that is made up.
+    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
     """
 
     context: str
@@ -144,3 +144,4 @@ class BuildRequest:
     cache_to: tuple[CacheEntry, ...] = ()
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""
+    if_changed: str = ""
