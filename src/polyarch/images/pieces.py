@@ -1,0 +1,325 @@
+"""Archives in pieces at a registry or in a layout: large ones, of which mostly a little changes.
+
+An archive is cut where its content says (`layer/cutting.py`), and each piece is a blob of its own, compressed. A manifest
+lists them, with a tag made of what the archive is called by: to any registry it is an image with many layers. A
+piece that is there already isn't sent again. Which are there is asked of the registry, unless an older archive in pieces
+says so: then it is believed until the registry refuses the manifest, for which it looks at all that is in it.
+
+As a place of images it gives the blobs of layers that lie there in pieces: compressed anew, if they are asked for by
+the digest of their compressed form. That is the same only where the same library compresses, which
+`compression_here` tells; a step that reads a layer asks for the archive, by its diff ID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+
+from polyarch.digest import DiffID, Digest, parse_digest, sha256
+from polyarch.errors import IntegrityError, NotFound, RegistryError
+from polyarch.golang.json import compact
+from polyarch.images.place import BlobReader, OnBytes, Place, Source, read_blob
+from polyarch.layer.compress import compress_piece, compressing, decompress_piece
+from polyarch.layer.cutting import COARSE, FINE, Cutter
+from polyarch.layer.hashing import HashingSink
+from polyarch.layer.kinds import Compression
+from polyarch.layer.pipes import InOrder
+from polyarch.layer.tar import Sink
+from polyarch.oci import media
+from polyarch.oci.base import PIECES
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.fields import read_document
+from polyarch.oci.manifest import parse_manifest
+from polyarch.record import frozen
+
+__all__ = [
+    "Memory",
+    "Piece",
+    "PieceList",
+    "PiecedPlace",
+    "compression_here",
+    "find_pieces",
+    "put_document",
+    "put_pieces",
+    "tag_of",
+]
+
+_FIELD = "polyarch.pieces"
+_SENT_AT_ONCE = 4
+_FETCHED_AT_ONCE = 4
+_MOST_OF_PIECE = 16 << 20
+_COARSE_FROM = 2 << 30
+"""Bytes of an archive from which on it is cut into larger pieces: a manifest mustn't have too many."""
+
+
+@frozen
+class Piece:
+    """A piece: its blob, and what it is before it is compressed (digest, hexadecimal; bytes)."""
+
+    blob: Descriptor
+    raw: str
+    size: int
+
+
+@frozen
+class PieceList:
+    """An archive in pieces, in their order; `size` is that of the archive."""
+
+    diff_id: DiffID
+    size: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def known(self) -> Mapping[str, Piece]:
+        """The pieces by what they are."""
+        return {piece.raw: piece for piece in self.pieces}
+
+
+class Memory:
+    """Blobs in memory, as the source of a copy."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.name = "memory"
+
+    def manifest(self, descriptor: Descriptor) -> bytes:
+        """Raise NotFound."""
+        raise NotFound(f"{descriptor.digest} is no manifest")
+
+    def open_blob(self, _blob: Descriptor) -> BlobReader:
+        """Return the one blob that there is."""
+        return BlobReader(chunks=self._chunks)
+
+    def _chunks(self) -> Generator[bytes, None, None]:
+        yield self._data
+
+    def origins(self, _digest: Digest) -> Iterable[str]:
+        """Give nothing."""
+        return ()
+
+    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
+        """Return nothing."""
+        return ()
+
+
+@cache
+def compression_here(kind: Compression) -> str:
+    """Return a name for what this machine makes of an archive by default: equal names, equal bytes."""
+    sample = b"".join(hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(512))
+    made = hashlib.sha256(b"".join(compressing([sample], kind))).hexdigest()
+    return f"{kind}-{made[:16]}"
+
+
+def tag_of(kind: str, digest: str) -> str:
+    """Return the tag of what is found by a digest."""
+    return f"{kind}-{digest.partition(':')[2]}"
+
+
+def find_pieces(place: Place, tag: str) -> PieceList | None:
+    """Return an archive in pieces by its tag, None if there is none. Raises RegistryError, IntegrityError."""
+    try:
+        _, data = place.load(tag)
+    except NotFound:
+        return None
+    manifest = parse_manifest(data)
+    fields = read_document(read_blob(place, manifest.config)).object(_FIELD)
+    raws, sizes = fields.texts("raw"), fields.numbers("sizes")
+    if not len(raws) == len(sizes) == len(manifest.layers):
+        raise IntegrityError(f"{place.name}:{tag} has other pieces than it says")
+    listed = zip(manifest.layers, raws, sizes, strict=True)
+    return PieceList(
+        diff_id=DiffID(parse_digest(fields.text("diffID", required=True))),
+        size=fields.number("size", required=True),
+        pieces=tuple(Piece(blob=blob, raw=raw, size=size) for blob, raw, size in listed),
+    )
+
+
+def put_pieces(
+    place: Place,
+    tags: Sequence[str],
+    produce: Callable[[Sink], object],
+    *,
+    size: int,
+    hint: str,
+    on_bytes: OnBytes,
+) -> PieceList:
+    """Put what `produce` writes to a place in pieces, under all `tags`, unless it is there.
+
+    `size` is about how large it is; `hint` is a tag under which the latest archive of its kind is found, and this one
+    afterwards. `on_bytes` is told of bytes that were sent, from several threads. Raises RegistryError, StoreError, and
+    what `produce` raises.
+    """
+    older = find_pieces(place, hint)
+    sender = _Sender(place, older.known if older else {}, on_bytes)
+    try:
+        return sender.put((*tags, hint), produce, size)
+    except RegistryError as error:
+        if older is None or error.temporary or error.status not in {400, 404}:
+            raise
+        # What the older archive had isn't there any more.
+        return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size)
+
+
+class _Sender:
+    """Sends what is new of an archive; `known` are pieces that are there."""
+
+    def __init__(self, place: Place, known: Mapping[str, Piece], on_bytes: OnBytes) -> None:
+        self._place = place
+        self._known = known
+        self._on_bytes = on_bytes
+
+    def put(self, tags: Sequence[str], produce: Callable[[Sink], object], size: int) -> PieceList:
+        """Send the pieces, and what lists them."""
+        pieces: list[Piece] = []
+        with InOrder(pieces.append, threads=_SENT_AT_ONCE) as work:
+            cutter = Cutter(
+                COARSE if size > _COARSE_FROM else FINE,
+                lambda piece: work.add(partial(self._piece, piece)),
+            )
+            with HashingSink(cutter) as archive:
+                produce(archive)
+                cutter.finish()
+                work.finish()
+                diff_id, total = DiffID(archive.digest), archive.size
+        made = PieceList(diff_id=diff_id, size=total, pieces=tuple(pieces))
+        put_document(self._place, (*tags, tag_of("layer", diff_id)), _document(made), _blobs(made))
+        return made
+
+    def _piece(self, data: bytes) -> Piece:
+        raw = hashlib.sha256(data).hexdigest()
+        known = self._known.get(raw)
+        if known is not None:
+            return known
+        frame = compress_piece(data)
+        blob = Descriptor(media_type=media.OCI_LAYER_ZSTD, digest=sha256(frame), size=len(frame))
+        if not self._place.holds(blob):
+            self._place.take_blob(blob, Memory(frame), lambda _bytes: None)
+            self._on_bytes(len(frame))
+        return Piece(blob=blob, raw=raw, size=len(data))
+
+
+def _document(made: PieceList) -> Mapping[str, object]:
+    return {
+        _FIELD: {
+            "diffID": made.diff_id,
+            "size": made.size,
+            "raw": [piece.raw for piece in made.pieces],
+            "sizes": [piece.size for piece in made.pieces],
+        }
+    }
+
+
+def _blobs(made: PieceList) -> Sequence[Descriptor]:
+    return [piece.blob for piece in made.pieces]
+
+
+def put_document(
+    place: Place,
+    tags: Iterable[str],
+    fields: Mapping[str, object],
+    blobs: Sequence[Descriptor],
+    annotations: Mapping[str, str] | None = None,
+) -> None:
+    """Put an image manifest that lists blobs, with a config that has more fields than an image's. Raises RegistryError."""
+    usual = {
+        "architecture": "unknown",
+        "os": "unknown",
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    data = compact({**usual, **fields})
+    config = Descriptor(media_type=media.OCI_CONFIG, digest=sha256(data), size=len(data))
+    place.take_blob(config, Memory(data), lambda _bytes: None)
+    listed: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": media.OCI_MANIFEST,
+        "config": config.to_json(),
+        "layers": [each.to_json() for each in blobs],
+    }
+    if annotations:
+        listed["annotations"] = dict(annotations)
+    document = compact(listed)
+    descriptor = Descriptor(
+        media_type=media.OCI_MANIFEST, digest=sha256(document), size=len(document)
+    )
+    for tag in dict.fromkeys(tags):
+        place.tag(tag, descriptor, document)
+
+
+@frozen
+class PiecedPlace:
+    """A place where layers lie in pieces, to be read as if they lay there whole."""
+
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return f"{PIECES}{self.place.name}"
+
+    def open_blob(self, blob: Descriptor) -> BlobReader:
+        """Return a blob to be read: an archive, or a compressed one. Raises NotFound, RegistryError."""
+        found = self._list(blob.digest)
+        is_archive = blob.digest == Digest(found.diff_id)
+        kind = Compression.GZIP if blob.media_type == media.OCI_LAYER_GZIP else Compression.ZSTD
+        return BlobReader(
+            chunks=lambda: self._chunks(found, Compression.UNCOMPRESSED if is_archive else kind)
+        )
+
+    def _chunks(self, found: PieceList, kind: Compression) -> Generator[bytes, None, None]:
+        yield from compressing(self._read(found), kind)
+
+    def _list(self, digest: Digest) -> PieceList:
+        found = find_pieces(self.place, tag_of("layer", digest))
+        if found is None:
+            raise NotFound(f"{self.place.name} doesn't have {digest} in pieces")
+        return found
+
+    def _read(self, found: PieceList) -> Iterator[bytes]:
+        ready: list[bytes] = []
+        with InOrder(ready.append, threads=_FETCHED_AT_ONCE) as work:
+            for piece in found.pieces:
+                work.add(partial(self._piece, piece))
+                yield from ready
+                ready.clear()
+            work.finish()
+            yield from ready
+
+    def _piece(self, piece: Piece) -> bytes:
+        return decompress_piece(read_blob(self.place, piece.blob, _MOST_OF_PIECE), _MOST_OF_PIECE)
+
+    def holds(self, blob: Descriptor) -> bool:
+        """Return whether a layer is here. Raises RegistryError, IntegrityError."""
+        return find_pieces(self.place, tag_of("layer", blob.digest)) is not None
+
+    def load(self, target: str) -> tuple[Descriptor, bytes]:
+        """Return what the place itself has."""
+        return self.place.load(target)
+
+    def manifest(self, descriptor: Descriptor) -> bytes:
+        """Return what the place itself has."""
+        return self.place.manifest(descriptor)
+
+    def origins(self, _digest: Digest) -> Iterable[str]:
+        """Return nothing: what lies in pieces can't be mounted."""
+        return ()
+
+    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
+        """Return nothing."""
+        return ()
+
+    def is_whole(self, _digest: Digest) -> bool:
+        """Return False: images don't lie here."""
+        return False
+
+    def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
+        """Have the place itself take it."""
+        self.place.take_blob(blob, source, on_bytes)
+
+    def put_manifest(self, descriptor: Descriptor, data: bytes, subject: Digest | None) -> None:
+        """Have the place itself keep it."""
+        self.place.put_manifest(descriptor, data, subject)
+
+    def tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
+        """Have the place itself keep it."""
+        self.place.tag(tag, descriptor, data)
