@@ -239,3 +239,35 @@ def test_a_cache_service_that_fails_costs_a_line(root: Person, registry: RealReg
     assert len(ran(shown)) == STEPS
     assert shown.count("ERROR: ") == 2, shown
     assert TOKEN not in shown
+
+
+def steps(registry: RealRegistry, name: str) -> str:
+    return f"type=steps,ref={registry.host}/caches/{name}-steps"
+
+
+def used(who: Person) -> dict[str, int]:
+    """Return what the caches of single steps were good for, as the metadata tell."""
+    (told,) = json.loads((who.work / "told").read_text())["polyarch.caches"]
+    return dict(told)
+
+
+def test_single_steps_are_found_by_a_machine_without_a_store(
+    who: Person, registry: RealRegistry
+) -> None:
+    write(who, registry)
+    place = steps(registry, who.user.name)
+    pushed = f"{registry.host}/images/{who.user.name}:steps"
+    words = ("--cache-from", place, "--cache-to", place, "-t", pushed, "--push")
+    first, shown = build(who, *words)
+    assert len(ran(shown)) == STEPS
+    assert used(who)["pushed"] == STEPS, shown
+    build(who, *words)
+    assert used(who)["pushed"] == 0
+
+    forget(who)
+    again, shown = build(who, *words)
+
+    assert (ran(shown), again) == ([], first)
+    assert used(who)["found"] == STEPS
+    assert used(who)["pushed"] == 0
+    assert not list((who.root / "snapshots").iterdir())

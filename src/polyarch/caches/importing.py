@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, CachedResult, read_cache
 from polyarch.caches.places import CachePlaces, shown
+from polyarch.digest import Digest
 from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
 from polyarch.images.place import Place, read_blob
+from polyarch.oci.base import PIECES
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
-from polyarch.oci.media import is_config, is_index
+from polyarch.oci.media import OCI_LAYER, is_config, is_index
 from polyarch.progress import Sink, step
 from polyarch.record import frozen
 from polyarch.request.values import CacheEntry
@@ -24,7 +26,7 @@ from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Record
 
-__all__ = ["Imported", "import_caches"]
+__all__ = ["Imported", "import_caches", "record_of"]
 
 _LIMIT = 64 << 20
 """Bytes of a cache's document: some hundred thousand steps."""
@@ -70,7 +72,7 @@ def _imported(cache: Cache, source: str) -> Imported:
     records: dict[CacheKey, Record] = {}
     places: dict[str, Mapping[int, tuple[str, ...]]] = {}
     for result in cache.results:
-        record = _record(result, source)
+        record = record_of(result, source)
         records |= dict.fromkeys(map(CacheKey, result.keys), record)
         if result.layers and result.places:
             places[snapshot_of_diff(result.layers[-1].diff_id)] = result.places
@@ -126,7 +128,8 @@ def _inline(text: str) -> Iterator[Cache]:
         yield read_cache(json.dumps(each).encode())
 
 
-def _record(result: CachedResult, source: str) -> Record:
+def record_of(result: CachedResult, source: str) -> Record:
+    """Return the record of a result whose layers lie at `source`. Raises IntegrityError."""
     if result.layers is None:
         stored = json.dumps({"only known": result.identity})
     else:
@@ -150,10 +153,21 @@ def _record(result: CachedResult, source: str) -> Record:
 
 
 def _layer(layer: CachedLayer, source: str) -> LayerRef:
+    blob = layer.blob
+    if layer.is_in_pieces:
+        source = f"{PIECES}{source}"
+        # Only imported where there are layers in pieces.
+        from polyarch.images.pieces import compression_of  # noqa: PLC0415
+
+        if compression_of(blob.media_type) != layer.compression:
+            # Here its blob would be another one; as an archive it is the same everywhere.
+            blob = Descriptor(
+                media_type=OCI_LAYER, digest=Digest(layer.diff_id), size=layer.archive
+            )
     return LayerRef(
         snapshot=snapshot_of_diff(layer.diff_id),
         diff_id=layer.diff_id,
-        blob=layer.blob,
+        blob=blob,
         sources=layer.sources if layer.created is None else (source,),
         is_linked=layer.is_linked,
         created=layer.created,

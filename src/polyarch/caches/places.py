@@ -27,7 +27,7 @@ _SCOPE = "buildkit"
 def shown(entry: CacheEntry) -> str:
     """Return what people are told of a cache that is read."""
     if entry.type == "local":
-        return f"local:{entry.attributes['src']}"
+        return f"local:{entry.attributes.get('src') or entry.attributes['dest']}"
     if entry.type == "gha":
         return f"gha:{entry.attributes.get('scope') or _SCOPE}"
     return parse_reference(entry.attributes["ref"]).canonical

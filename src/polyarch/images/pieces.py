@@ -7,7 +7,7 @@ says so: then it is believed until the registry refuses the manifest, for which 
 
 As a place of images it gives the blobs of layers that lie there in pieces: compressed anew, if they are asked for by
 the digest of their compressed form. That is the same only where the same library compresses, which
-`compression_here` tells; a step that reads a layer asks for the archive, by its diff ID.
+`compression_of` tells; a step that reads a layer asks for the archive, by its diff ID.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "Piece",
     "PieceList",
     "PiecedPlace",
-    "compression_here",
+    "compression_of",
     "find_pieces",
     "put_document",
     "put_pieces",
@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 _FIELD = "polyarch.pieces"
+_KINDS = {
+    media.OCI_LAYER_GZIP: Compression.GZIP,
+    media.OCI_LAYER_ZSTD: Compression.ZSTD,
+}
 _SENT_AT_ONCE = 4
 _FETCHED_AT_ONCE = 4
 _MOST_OF_PIECE = 16 << 20
@@ -103,9 +107,13 @@ class Memory:
         return ()
 
 
+def compression_of(media_type: str) -> str:
+    """Return a name for what is made here of an archive, by default, for a layer of this type: equal names, equal bytes."""
+    return _compression_here(_KINDS.get(media_type, Compression.UNCOMPRESSED))
+
+
 @cache
-def compression_here(kind: Compression) -> str:
-    """Return a name for what this machine makes of an archive by default: equal names, equal bytes."""
+def _compression_here(kind: Compression) -> str:
     sample = b"".join(hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(512))
     made = hashlib.sha256(b"".join(compressing([sample], kind))).hexdigest()
     return f"{kind}-{made[:16]}"
@@ -261,7 +269,7 @@ class PiecedPlace:
         """Return a blob to be read: an archive, or a compressed one. Raises NotFound, RegistryError."""
         found = self._list(blob.digest)
         is_archive = blob.digest == Digest(found.diff_id)
-        kind = Compression.GZIP if blob.media_type == media.OCI_LAYER_GZIP else Compression.ZSTD
+        kind = _KINDS.get(blob.media_type, Compression.UNCOMPRESSED)
         return BlobReader(
             chunks=lambda: self._chunks(found, Compression.UNCOMPRESSED if is_archive else kind)
         )

@@ -36,7 +36,7 @@ from polyarch.exporter.outputs import (
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
@@ -94,21 +94,26 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.export(announced, results)
-    caching.write(results.stacks, built)
-    return _result(export, request, built)
+        with open_caches(engine, images, request, graph, cancel) as session:
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
+            stacks = [result for result in built.results if isinstance(result, LayerStack)]
+            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            making = _Making(
+                engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel
+            )
+            export = making.export(announced, results)
+            uses = caching.write(results.stacks, built, graph)
+    return replace(_result(export, request, built), caches=uses)
 
 
 def _check_programs(

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from polyarch.errors import InputError
 from polyarch.request.values import CacheEntry
 
-__all__ = ["CACHES", "check_caches"]
+__all__ = ["CACHES", "STEPS", "check_caches"]
 
 CACHES = frozenset({"registry", "local", "gha"})
-"""The types that are read and written on their own; `inline` is written with an image, and read as `registry`."""
-_IMPORTERS = CACHES | {"s3", "azblob"}
+"""The types that are read and written as a whole; `inline` is written with an image, and read as `registry`."""
+STEPS = "steps"
+"""The type whose records are read and written one by one, while the build goes on."""
+_IMPORTERS = CACHES | {STEPS, "s3", "azblob"}
 _EXPORTERS = _IMPORTERS | {"inline"}
 # What the client of BuildKit itself can't do without, by type.
-_NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
-_NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
+_NEEDED_BY_IMPORTERS = {STEPS: "ref", "registry": "ref", "local": "src"}
+_NEEDED_BY_EXPORTERS = {STEPS: "ref", "registry": "ref", "local": "dest"}
 
 
 def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry]) -> None:

@@ -72,6 +72,8 @@ class BuildOptions(TypedDict, total=False):
     """Caches to look results up in that aren't here."""
     cache_to: Sequence[CacheEntry]
     """Where to write the cache of this build."""
+    cache_budget: float | None
+    """Seconds that a build waits for caches of single steps, in all; else a minute."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""
     emulation: str

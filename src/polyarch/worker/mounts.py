@@ -35,7 +35,7 @@ from polyarch.worker.copy import Copier
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree, find_path
 
-__all__ = ["MountedStep", "Reading", "StepMounts"]
+__all__ = ["KeptMounts", "MountedStep", "Reading", "StepMounts", "cache_directory"]
 
 _LOCKED = ("nosuid", "nodev", "noexec")
 _TMPFS_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
@@ -62,13 +62,21 @@ class MountedStep:
     defaults: dict[str, str] = field(default_factory=dict)
 
 
+class KeptMounts(Protocol):
+    """Has the content of cache mounts of other machines."""
+
+    def fill(self, identifier: str, directory: Path, /) -> bool:
+        """Put the content of a cache into a new directory, which stays empty if nobody has it; return whether one has."""
+
+
 @frozen
 class StepMounts:
-    """Makes the mounts of steps ready."""
+    """Makes the mounts of steps ready. `kept` has what new caches begin with, if anything has."""
 
     store: Store
     snapshotter: Snapshotter
     secrets: Secrets
+    kept: KeptMounts | None = None
 
     @contextmanager
     def ready(
@@ -126,6 +134,11 @@ class StepMounts:
                 self.snapshotter.remove(name)
 
 
+def cache_directory(identifier: str) -> SnapshotID:
+    """Return the name of the directory of a cache whose first content comes from nowhere else."""
+    return _directory(_digest(identifier, ""), 0)
+
+
 def _identity(mount: CacheMount, sources: Sequence[LayerStack | SourceTree]) -> str:
     """Return what a cache is known by: its id, and what its first content comes from."""
     origin = ""
@@ -133,7 +146,11 @@ def _identity(mount: CacheMount, sources: Sequence[LayerStack | SourceTree]) -> 
         source = sources[mount.input]
         assert isinstance(source, LayerStack)
         origin = f"{source.identity}:{mount.source}"
-    return hashlib.sha256(f"{mount.id}\0{origin}".encode()).hexdigest()
+    return _digest(mount.id, origin)
+
+
+def _digest(identifier: str, origin: str) -> str:
+    return hashlib.sha256(f"{identifier}\0{origin}".encode()).hexdigest()
 
 
 def _directory(identity: str, number: int) -> SnapshotID:
@@ -250,6 +267,9 @@ class _Maker:
     def _fill(self, directory: Path, mount: CacheMount) -> None:
         """Make the first content of a cache: nothing, or a part of an input's tree with its owner and mode."""
         if mount.input is None:
+            kept = self._parent.kept
+            if kept is not None:
+                kept.fill(mount.id, directory)
             set_owner(directory, mount.uid, mount.gid)
             directory.chmod(mount.mode)
             return

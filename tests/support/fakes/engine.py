@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from polyarch.caches.importing import Imported
+from polyarch.caches.session import CacheSession
 from polyarch.digest import sha256
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
@@ -123,7 +123,7 @@ class FakeEngine(Engine):
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
-        imported: Imported | None = None,
+        caches: CacheSession | None = None,
     ) -> Built:
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():

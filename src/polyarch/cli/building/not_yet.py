@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool
-from polyarch.request.caches import CACHES
+from polyarch.request.caches import CACHES, STEPS
 
 if TYPE_CHECKING:
     from polyarch.cli.building.request import Asked
@@ -60,12 +60,12 @@ def _caches(asked: Asked) -> list[str]:
             ("--cache-to", request.cache_to),
         )
         for entry in entries
-        if entry.type not in CACHES | {"inline"}
+        if entry.type not in CACHES | {STEPS, "inline"}
     ]
     if not flags:
         return []
     names = ", ".join(dict.fromkeys(flags))
-    return [f"WARNING: {names}: no effect yet, use registry, local, gha or inline"]
+    return [f"WARNING: {names}: no effect yet, use steps, registry, local, gha or inline"]
 
 
 def _attestations(wanted: Sequence[Attestation], *, is_ignored: bool) -> list[str]:

@@ -1,0 +1,174 @@
+"""The content of cache mounts, kept beside a cache: written at the end of a build, read when a step first mounts one.
+
+The last that was written counts, whole; what several machines put into a cache at the same time isn't merged. A mount
+whose first content comes from an image or a stage (`from=`) isn't kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from polyarch.digest import Digest
+from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.golang.units import human_size, ram_in_bytes
+from polyarch.graph.graph import Graph
+from polyarch.graph.op import CacheMount, ExecOp
+from polyarch.images.pieces import PiecedPlace, find_pieces, put_pieces
+from polyarch.images.place import Place
+from polyarch.layer.apply import apply
+from polyarch.layer.changes import write_layer
+from polyarch.layer.pipes import ReadAhead
+from polyarch.layer.tar import Sink
+from polyarch.oci import media
+from polyarch.oci.descriptor import Descriptor
+from polyarch.progress import CancelToken, Step, cancellable, step
+from polyarch.progress import Sink as EventSink
+from polyarch.record import frozen
+from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.store.store import Store
+from polyarch.store.trees import remove_tree, tree_size
+from polyarch.store.trouble import tree_trouble
+from polyarch.worker.mounts import cache_directory
+
+__all__ = ["KeptAt", "MountLimits", "SavedMounts", "mounts_of"]
+
+_ALL = "all"
+_USUAL_LIMIT = 2 << 30
+
+
+@frozen
+class MountLimits:
+    """Which cache mounts go along, and how many bytes each may have on the disk."""
+
+    limits: Mapping[str, int]
+
+    @staticmethod
+    def parse(text: str) -> MountLimits:
+        """Read `ID[=SIZE]`, several with `;` or `,` between, where the id `all` means any. Raises InputError."""
+        limits: dict[str, int] = {}
+        for each in filter(None, text.replace(";", ",").split(",")):
+            name, equals, size = each.partition("=")
+            try:
+                limits[name.strip()] = ram_in_bytes(size) if equals else _USUAL_LIMIT
+            except InputError as error:
+                raise InputError(
+                    f"cache-mounts={text}: {error}",
+                    hint="write ids of cache mounts, or all, each with a size if need be: all=500mb",
+                ) from error
+        return MountLimits(limits=limits)
+
+    def find(self, identifier: str) -> int | None:
+        """Return the limit of a mount, None if it doesn't go along."""
+        return self.limits.get(identifier, self.limits.get(_ALL))
+
+
+def mounts_of(graph: Graph) -> tuple[str, ...]:
+    """Return the ids of the cache mounts that steps of a graph may write to, without those that begin with an input's files."""
+    found = (
+        mount.id
+        for vertex in graph.vertices()
+        if isinstance(vertex.op, ExecOp)
+        for mount in vertex.op.mounts
+        if isinstance(mount, CacheMount) and mount.input is None and not mount.read_only
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _tag(identifier: str) -> str:
+    return f"mount-{hashlib.sha256(identifier.encode()).hexdigest()}"
+
+
+@frozen
+class KeptAt:
+    """The mounts that caches have: asked for when one is made anew here."""
+
+    places: Sequence[tuple[Place, MountLimits]]
+    sink: EventSink
+    cancel: CancelToken
+
+    def fill(self, identifier: str, directory: Path) -> bool:
+        """See `worker.mounts.KeptMounts`. Raises Cancelled."""
+        wanted = [place for place, limits in self.places if limits.find(identifier) is not None]
+        return any(self._fill_from(place, identifier, directory) for place in wanted)
+
+    def _fill_from(self, place: Place, identifier: str, directory: Path) -> bool:
+        try:
+            with step(self.sink, f"importing cache mount {identifier} from {place.name}"):
+                return self._unpack(place, identifier, directory)
+        except Cancelled:
+            raise
+        except PolyarchError:
+            # It was told of by the step. The cache begins empty.
+            for each in directory.iterdir():
+                remove_tree(each)
+            return False
+
+    def _unpack(self, place: Place, identifier: str, directory: Path) -> bool:
+        listed = find_pieces(place, _tag(identifier))
+        if listed is None:
+            return False
+        archive = Descriptor(
+            media_type=media.OCI_LAYER, digest=Digest(listed.diff_id), size=listed.size
+        )
+        with (
+            cancellable(self.cancel),
+            closing(PiecedPlace(place=place).open_blob(archive).chunks()) as chunks,
+            ReadAhead(chunks) as stream,
+        ):
+            apply(stream, directory)
+        return True
+
+
+@frozen
+class SavedMounts:
+    """Writes the content of cache mounts to a place."""
+
+    store: Store
+    snapshotter: Snapshotter
+    place: Place
+    limits: MountLimits
+    cancel: CancelToken
+
+    def save(self, identifiers: Iterable[str], shown: Step) -> None:
+        """Write those that go along. Raises RemoteError, StoreError, Cancelled."""
+        for identifier in identifiers:
+            limit = self.limits.find(identifier)
+            snapshot = cache_directory(identifier)
+            if limit is None or not self.snapshotter.exists(snapshot):
+                continue
+            name = f"mount-{snapshot}"
+            with self.store.locks.exclusive(name, wait=False) as is_alone:
+                if is_alone:
+                    self._save(identifier, limit, shown)
+                else:
+                    shown.warn(f"cache mount {identifier} is in use, and was left out")
+
+    def _save(self, identifier: str, limit: int, shown: Step) -> None:
+        with self.snapshotter.layer(cache_directory(identifier)) as root:
+            size = tree_size(root)
+            if size > limit:
+                shown.warn(
+                    f"cache mount {identifier} has {human_size(size)}, more than the "
+                    f"{human_size(limit)} that it may have, and was left out"
+                )
+                return
+
+            def produce(sink: Sink) -> None:
+                write_layer(root, (), sink)
+
+            with (
+                cancellable(self.cancel),
+                tree_trouble(),
+                shown.part(f"writing cache mount {identifier}") as count,
+            ):
+                put_pieces(
+                    self.place,
+                    [],
+                    produce,
+                    size=size,
+                    hint=_tag(identifier),
+                    on_bytes=count,
+                )
