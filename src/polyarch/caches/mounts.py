@@ -1,21 +1,19 @@
 """The content of cache mounts, kept beside a cache: written at the end of a build, read when a step first mounts one.
 
-The last that was written counts, whole; what several machines put into a cache at the same time isn't merged. A mount
-whose first content comes from an image or a stage (`from=`) isn't kept.
+The last that was written counts, whole; what several machines put into a cache at the same time isn't merged. Written are
+those of steps that ran. A mount whose first content comes from an image or a stage (`from=`) isn't kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.golang.units import human_size, ram_in_bytes
-from polyarch.graph.graph import Graph
-from polyarch.graph.op import CacheMount, ExecOp
 from polyarch.images.pieces import PiecedPlace, find_pieces, put_pieces
 from polyarch.images.place import Place
 from polyarch.layer.apply import apply
@@ -26,14 +24,13 @@ from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Step, cancellable, step
 from polyarch.progress import Sink as EventSink
-from polyarch.record import frozen
-from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.record import field, frozen
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree, tree_size
 from polyarch.store.trouble import tree_trouble
-from polyarch.worker.mounts import cache_directory
 
-__all__ = ["KeptAt", "MountLimits", "SavedMounts", "mounts_of"]
+__all__ = ["KeptAt", "MountLimits", "SavedMounts"]
 
 _ALL = "all"
 _USUAL_LIMIT = 2 << 30
@@ -52,7 +49,7 @@ class MountLimits:
         for each in filter(None, text.replace(";", ",").split(",")):
             name, equals, size = each.partition("=")
             try:
-                limits[name.strip()] = ram_in_bytes(size) if equals else _USUAL_LIMIT
+                limits[name.strip().lstrip("/")] = ram_in_bytes(size) if equals else _USUAL_LIMIT
             except InputError as error:
                 raise InputError(
                     f"cache-mounts={text}: {error}",
@@ -62,19 +59,13 @@ class MountLimits:
 
     def find(self, identifier: str) -> int | None:
         """Return the limit of a mount, None if it doesn't go along."""
-        return self.limits.get(identifier, self.limits.get(_ALL))
+        name = _called(identifier).lstrip("/")
+        return self.limits.get(name, self.limits.get(_ALL))
 
 
-def mounts_of(graph: Graph) -> tuple[str, ...]:
-    """Return the ids of the cache mounts that steps of a graph may write to, without those that begin with an input's files."""
-    found = (
-        mount.id
-        for vertex in graph.vertices()
-        if isinstance(vertex.op, ExecOp)
-        for mount in vertex.op.mounts
-        if isinstance(mount, CacheMount) and mount.input is None and not mount.read_only
-    )
-    return tuple(dict.fromkeys(found))
+def _called(identifier: str) -> str:
+    """Return what people call a mount: in its op, an id is a path, as with BuildKit."""
+    return identifier.removeprefix("/")
 
 
 def _tag(identifier: str) -> str:
@@ -83,11 +74,16 @@ def _tag(identifier: str) -> str:
 
 @frozen
 class KeptAt:
-    """The mounts that caches have: asked for when one is made anew here."""
+    """The mounts that caches have: asked for when one is made anew here. `used` are those of steps that ran, by id."""
 
     places: Sequence[tuple[Place, MountLimits]]
     sink: EventSink
     cancel: CancelToken
+    used: dict[str, SnapshotID] = field(default_factory=dict)
+
+    def mounted(self, identifier: str, snapshot: SnapshotID) -> None:
+        """See `worker.mounts.KeptMounts`."""
+        self.used.setdefault(identifier, snapshot)
 
     def fill(self, identifier: str, directory: Path) -> bool:
         """See `worker.mounts.KeptMounts`. Raises Cancelled."""
@@ -96,7 +92,7 @@ class KeptAt:
 
     def _fill_from(self, place: Place, identifier: str, directory: Path) -> bool:
         try:
-            with step(self.sink, f"importing cache mount {identifier} from {place.name}"):
+            with step(self.sink, f"importing cache mount {_called(identifier)} from {place.name}"):
                 return self._unpack(place, identifier, directory)
         except Cancelled:
             raise
@@ -132,26 +128,25 @@ class SavedMounts:
     limits: MountLimits
     cancel: CancelToken
 
-    def save(self, identifiers: Iterable[str], shown: Step) -> None:
+    def save(self, used: Mapping[str, SnapshotID], shown: Step) -> None:
         """Write those that go along. Raises RemoteError, StoreError, Cancelled."""
-        for identifier in identifiers:
+        for identifier, snapshot in used.items():
             limit = self.limits.find(identifier)
-            snapshot = cache_directory(identifier)
             if limit is None or not self.snapshotter.exists(snapshot):
                 continue
             name = f"mount-{snapshot}"
             with self.store.locks.exclusive(name, wait=False) as is_alone:
                 if is_alone:
-                    self._save(identifier, limit, shown)
+                    self._save(identifier, snapshot, limit, shown)
                 else:
-                    shown.warn(f"cache mount {identifier} is in use, and was left out")
+                    shown.remark(f"cache mount {_called(identifier)} is in use, and was left out")
 
-    def _save(self, identifier: str, limit: int, shown: Step) -> None:
-        with self.snapshotter.layer(cache_directory(identifier)) as root:
+    def _save(self, identifier: str, snapshot: SnapshotID, limit: int, shown: Step) -> None:
+        with self.snapshotter.layer(snapshot) as root:
             size = tree_size(root)
             if size > limit:
-                shown.warn(
-                    f"cache mount {identifier} has {human_size(size)}, more than the "
+                shown.remark(
+                    f"cache mount {_called(identifier)} has {human_size(size)}, more than the "
                     f"{human_size(limit)} that it may have, and was left out"
                 )
                 return
@@ -162,7 +157,7 @@ class SavedMounts:
             with (
                 cancellable(self.cancel),
                 tree_trouble(),
-                shown.part(f"writing cache mount {identifier}") as count,
+                shown.part(f"writing cache mount {_called(identifier)}") as count,
             ):
                 put_pieces(
                     self.place,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.caches.importing import Imported, import_caches
 from polyarch.caches.layerpush import LayerPush
-from polyarch.caches.mounts import KeptAt, MountLimits, SavedMounts, mounts_of
+from polyarch.caches.mounts import KeptAt, MountLimits, SavedMounts
 from polyarch.caches.places import CachePlaces, shown
 from polyarch.caches.pushing import Pusher
 from polyarch.caches.session import USUAL_BUDGET, CacheSession, StepAddress, diff_ids_of
@@ -26,6 +26,7 @@ from polyarch.progress import CancelToken, Step, ignore_events, step
 from polyarch.registry.client import Client
 from polyarch.request.caches import CACHES, STEPS
 from polyarch.request.values import BuildRequest, CacheEntry
+from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.worker import content_inputs
@@ -176,10 +177,15 @@ class _Opening:
         found: list[tuple[Place, MountLimits]] = []
         for entry in self._request.cache_from:
             text = entry.attributes.get(_MOUNTS, "all" if entry.type == STEPS else "")
-            if text and (entry.type in CACHES or entry.type == STEPS):
+            if (
+                text
+                and not self._request.no_cache
+                and (entry.type in CACHES or entry.type == STEPS)
+            ):
                 place = _places(self._images, self._cancel, _impatient).to_read(entry)[1]
                 found.append((place, MountLimits.parse(text)))
-        if not found or self._request.no_cache:
+        is_written = any(_MOUNTS in entry.attributes for entry in self._request.cache_to)
+        if not found and not is_written:
             return None
         return KeptAt(places=found, sink=self._images.sink, cancel=self._cancel)
 
@@ -188,12 +194,11 @@ def save_mounts(
     layers: LayerBlobs,
     images: ImageSource,
     request: BuildRequest,
-    graph: Graph,
+    used: Mapping[str, SnapshotID],
     cancel: CancelToken,
 ) -> None:
-    """Write cache mounts to the caches that are to have them. Raises Cancelled, and what `ignore-error=false` lets through."""
-    identifiers = mounts_of(graph)
-    for entry in request.cache_to if identifiers else ():
+    """Write cache mounts that were used to the caches that are to have them. Raises Cancelled, and what `ignore-error=false` lets through."""
+    for entry in request.cache_to:
         if not entry.attributes.get(_MOUNTS):
             continue
         saved = SavedMounts(
@@ -205,7 +210,7 @@ def save_mounts(
         )
         try:
             with step(images.sink, f"exporting cache mounts to {shown(entry)}") as told:
-                saved.save(identifiers, told)
+                saved.save(used, told)
         except Cancelled:
             raise
         except PolyarchError:

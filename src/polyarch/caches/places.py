@@ -13,6 +13,7 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
+from polyarch.request.caches import STEPS
 from polyarch.request.values import CacheEntry
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def shown(entry: CacheEntry) -> str:
         return f"local:{entry.attributes.get('src') or entry.attributes['dest']}"
     if entry.type == "gha":
         return f"gha:{entry.attributes.get('scope') or _SCOPE}"
-    return parse_reference(entry.attributes["ref"]).canonical
+    reference = parse_reference(entry.attributes["ref"])
+    # Records of single steps have tags of their own.
+    return reference.repository if entry.type == STEPS else reference.canonical
 
 
 @frozen
@@ -56,7 +59,7 @@ class CachePlaces:
             target = attributes.get("digest") or attributes.get("tag") or "latest"
             return source, self.places.at(source), target
         reference = parse_reference(attributes["ref"])
-        source = str(reference)
+        source = reference.repository if entry.type == STEPS else str(reference)
         return source, self.places.at(source), reference.digest or reference.tag or "latest"
 
     def to_write(self, entry: CacheEntry) -> tuple[Place, str]:

@@ -14,7 +14,7 @@ from polyarch.caches.steps import StepCache
 from polyarch.digest import DiffID
 from polyarch.errors import PolyarchError, RemoteError
 from polyarch.golang.units import human_size
-from polyarch.progress import CancelToken, Sink, StatusEvent, Step, step
+from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen
 from polyarch.request.result import CacheUse
 from polyarch.snapshot.stack import LayerStack
@@ -116,7 +116,7 @@ def _finish(
         try:
             with step(sink, f"exporting steps to {address.shown}") as shown:
                 pushed = address.pusher.finish(seconds, check)
-                _tell_pushed(pushed, shown, sink)
+                _tell_pushed(pushed, shown)
         except RemoteError as error:
             failure = error
     address.token.cancel()
@@ -142,9 +142,9 @@ def _told_gain(address: StepAddress, sink: Sink) -> Gain:
             if gain.steps:
                 spared = f", {gain.seconds:.1f}s of work spared" if gain.seconds else ""
                 size = f", layers of {human_size(gain.size)}" if gain.size else ""
-                _remark(sink, shown, f"{_steps(gain.steps)} found{spared}{size}")
+                shown.remark(f"{_steps(gain.steps)} found{spared}{size}")
             elif not gain.trouble:
-                _remark(sink, shown, "no step found")
+                shown.remark("no step found")
             if gain.trouble:
                 raise RemoteError(gain.trouble)
     except RemoteError:
@@ -152,9 +152,9 @@ def _told_gain(address: StepAddress, sink: Sink) -> Gain:
     return gain
 
 
-def _tell_pushed(pushed: Pushed, shown: Step, sink: Sink) -> None:
+def _tell_pushed(pushed: Pushed, shown: Step) -> None:
     size = f", {human_size(pushed.size)}" if pushed.size else ""
-    _remark(sink, shown, f"{_steps(pushed.steps)} pushed{size}")
+    shown.remark(f"{_steps(pushed.steps)} pushed{size}")
     if pushed.trouble:
         left = f" ({_steps(pushed.left)} left out)" if pushed.left else ""
         raise RemoteError(f"{pushed.trouble}{left}")
@@ -162,8 +162,3 @@ def _tell_pushed(pushed: Pushed, shown: Step, sink: Sink) -> None:
 
 def _steps(number: int) -> str:
     return "1 step" if number == 1 else f"{number} steps"
-
-
-def _remark(sink: Sink, shown: Step, text: str) -> None:
-    now = time.time()
-    sink(StatusEvent(step=shown.digest, id=text, started=now, completed=now, is_remark=True))

@@ -112,7 +112,7 @@ def build_on(
                 engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel
             )
             export = making.export(announced, results)
-            uses = caching.write(results.stacks, built, graph)
+            uses = caching.write(results.stacks, built)
     return replace(_result(export, request, built), caches=uses)
 
 

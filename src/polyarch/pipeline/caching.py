@@ -89,9 +89,7 @@ class Caching:
         facts = (each for each in built.report.facts() if each.vertex.digest in mine)
         return self._exporter((stack,)).with_inline(part.config, facts, choice, epoch)
 
-    def write(
-        self, stacks: Sequence[LayerStack], built: Built, graph: Graph
-    ) -> tuple[CacheUse, ...]:
+    def write(self, stacks: Sequence[LayerStack], built: Built) -> tuple[CacheUse, ...]:
         """Write all caches but inline ones, and return what those of single steps were good for.
 
         Raises Cancelled, and what `ignore-error=false` lets through.
@@ -99,7 +97,7 @@ class Caching:
         for entry in self.request.cache_to:
             if entry.type in CACHES:
                 self._exporter(stacks).run(entry, built.report.facts())
-        self._save_mounts(graph)
+        self._save_mounts()
         return self.finish()
 
     @contextmanager
@@ -119,12 +117,13 @@ class Caching:
             return ()
         return self.session.finish(self.request.cache_budget, self.images.sink, self.cancel.check)
 
-    def _save_mounts(self, graph: Graph) -> None:
-        if not any("cache-mounts" in entry.attributes for entry in self.request.cache_to):
+    def _save_mounts(self) -> None:
+        mounts = self.session.mounts if self.session else None
+        if mounts is None or not mounts.used:
             return
         from polyarch.caches.opening import save_mounts  # noqa: PLC0415 as above
 
-        save_mounts(self.engine.layers, self.images, self.request, graph, self.cancel)
+        save_mounts(self.engine.layers, self.images, self.request, mounts.used, self.cancel)
 
     def _exporter(self, stacks: Sequence[LayerStack]) -> CacheExporter:
         from polyarch.caches.exporting import CacheExporter  # noqa: PLC0415 as above
