@@ -83,6 +83,10 @@ def _caches(place: Place, root: Descriptor, data: bytes, depth: int = 0) -> Iter
     """Give the caches of a manifest or index: its own, or those that came with the images it names."""
     if depth > _MOST_INDEXES:
         raise IntegrityError("the cache is an index of indexes without end")
+    if root.media_type == CONFIG:
+        with naming("cache", data):
+            yield read_cache(data)
+        return
     if not is_index(root.media_type):
         config = parse_manifest(data).config
         yield from _config(place, config)
