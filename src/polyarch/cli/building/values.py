@@ -34,6 +34,7 @@ __all__ = [
     "annotation_flag",
     "attest_flag",
     "attest_shorthand",
+    "budget_flag",
     "build_context_flag",
     "cache_flag",
     "call_flag",
