@@ -80,9 +80,11 @@ class CachedResult:
 
 @frozen
 class Cache:
-    """All results of a cache."""
+    """All results of a cache. What another builder has put there: results, and blobs."""
 
     results: tuple[CachedResult, ...]
+    other_results: int = 0
+    other_blobs: tuple[Digest, ...] = ()
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -167,14 +169,19 @@ def _record(result: CachedResult, top: int) -> dict[str, object]:
 
 
 def read_cache(data: bytes) -> Cache:
-    """Read a document; what another builder wrote for itself is left out. Raises IntegrityError."""
+    """Read a document; what another builder wrote for itself is only counted. Raises IntegrityError."""
     fields = read_document(data)
     entries = list(fields.objects("layers"))
     layers = [_read_layer(entry) if _OURS in entry else None for entry in entries]
     # Of the lowest layer it is -1; what is left out is Go's 0.
     parents = [entry.integer("parent") for entry in entries]
-    records = (entry for entry in fields.objects("records") if _OURS in entry)
-    return Cache(results=tuple(_read_record(entry, layers, parents) for entry in records))
+    records = list(fields.objects("records"))
+    others = [entry.text("blob", required=True) for entry in entries if _OURS not in entry]
+    return Cache(
+        results=tuple(_read_record(each, layers, parents) for each in records if _OURS in each),
+        other_results=sum("layers" in each and _OURS not in each for each in records),
+        other_blobs=tuple(map(parse_digest, others)),
+    )
 
 
 def _read_layer(entry: Fields) -> CachedLayer:

@@ -19,8 +19,8 @@ from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import OCI_LAYER, is_config, is_index
-from polyarch.progress import Sink, step
-from polyarch.record import frozen
+from polyarch.progress import Sink, Step, step
+from polyarch.record import field, frozen
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
 from polyarch.solver.key import CacheKey
@@ -36,10 +36,15 @@ _MOST_IMAGES = 64
 
 @frozen
 class Imported:
-    """What was found. `places` are where large files of other stages are, by snapshot and input."""
+    """What was found.
+
+    `places` are where large files of other stages are, by snapshot and input; `blobs` are the places of those that
+    another builder has put into its cache: layers of base images are among them.
+    """
 
     records: Mapping[CacheKey, Record]
     places: Mapping[str, Mapping[int, tuple[str, ...]]]
+    blobs: Mapping[Digest, str] = field(default_factory=dict)
 
 
 def import_caches(entries: Iterable[CacheEntry], places: CachePlaces, sink: Sink) -> Imported:
@@ -52,19 +57,34 @@ def import_caches(entries: Iterable[CacheEntry], places: CachePlaces, sink: Sink
     return Imported(
         records={key: record for each in found for key, record in each.records.items()},
         places={snapshot: paths for each in found for snapshot, paths in each.places.items()},
+        blobs={digest: source for each in found for digest, source in each.blobs.items()},
     )
 
 
 def _read(entry: CacheEntry, places: CachePlaces, sink: Sink) -> list[Imported]:
     """Return the caches of one entry, none if it can't be read."""
     try:
-        with step(sink, f"importing cache manifest from {shown(entry)}"):
+        with step(sink, f"importing cache manifest from {shown(entry)}") as told:
             source, place, target = places.to_read(entry)
-            return [_imported(cache, source) for cache in _caches(place, *place.load(target))]
+            found = list(_caches(place, *place.load(target)))
+            _tell_others(found, told)
+            return [_imported(cache, source) for cache in found]
     except Cancelled:
         raise
     except PolyarchError:
         return []  # told of by the step; a cache only saves time
+
+
+def _tell_others(caches: Iterable[Cache], told: Step) -> None:
+    """Say what of another builder's cache is of use: nobody else knows what its keys are made of."""
+    others = [cache for cache in caches if cache.other_results or cache.other_blobs]
+    if others:
+        results = sum(cache.other_results for cache in others)
+        blobs = len({digest for cache in others for digest in cache.other_blobs})
+        told.remark(
+            f"another builder's cache: {results} results with keys of its own, {blobs} layers, "
+            "which are used where base images have them"
+        )
 
 
 def _imported(cache: Cache, source: str) -> Imported:
@@ -76,7 +96,9 @@ def _imported(cache: Cache, source: str) -> Imported:
         records |= dict.fromkeys(map(CacheKey, result.keys), record)
         if result.layers and result.places:
             places[snapshot_of_diff(result.layers[-1].diff_id)] = result.places
-    return Imported(records=records, places=places)
+    return Imported(
+        records=records, places=places, blobs=dict.fromkeys(cache.other_blobs, source)
+    )
 
 
 def _caches(place: Place, root: Descriptor, data: bytes, depth: int = 0) -> Iterator[Cache]:

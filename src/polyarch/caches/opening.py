@@ -69,6 +69,8 @@ def open_session(
     """
     opening = _Opening(layers, images, request, cancel)
     imported = opening.imported()
+    if imported is not None:
+        images.elsewhere.update(imported.blobs)
     places: dict[str, Mapping[int, tuple[str, ...]]] = dict(imported.places) if imported else {}
     addresses = opening.addresses(places)
     cache = (

@@ -82,6 +82,8 @@ class ImageSource:
     )
     caches: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
     """Places of caches that are neither registries nor layouts, by the names that their layers remember."""
+    elsewhere: dict[Digest, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where else blobs are, beside where their images have them: in caches of other builders."""
     reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
 
     pace: Pace = field(default_factory=Pace, compare=False)
@@ -182,7 +184,8 @@ class ImageSource:
             for each in named
             if not is_at_registry(each) or parse_reference(each).repository in remembered
         ]
-        return list(dict.fromkeys((*certain, *remembered, *named)))
+        last = [self.elsewhere[digest]] if digest in self.elsewhere else []
+        return list(dict.fromkeys((*certain, *remembered, *named, *last)))
 
     def _extract(
         self, layer: LayerRef, vertex: Vertex, cancel: CancelToken, pieces: Place | None
