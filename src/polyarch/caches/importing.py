@@ -96,9 +96,7 @@ def _imported(cache: Cache, source: str) -> Imported:
         records |= dict.fromkeys(map(CacheKey, result.keys), record)
         if result.layers and result.places:
             places[snapshot_of_diff(result.layers[-1].diff_id)] = result.places
-    return Imported(
-        records=records, places=places, blobs=dict.fromkeys(cache.other_blobs, source)
-    )
+    return Imported(records=records, places=places, blobs=dict.fromkeys(cache.other_blobs, source))
 
 
 def _caches(place: Place, root: Descriptor, data: bytes, depth: int = 0) -> Iterator[Cache]:

@@ -1,9 +1,10 @@
 """Archives in pieces at a registry or in a layout: large ones, of which mostly a little changes.
 
-An archive is cut where its content says (`layer/cutting.py`), and each piece is a blob of its own, compressed. A manifest
-lists them, with a tag made of what the archive is called by: to any registry it is an image with many layers. A
-piece that is there already isn't sent again. Which are there is asked of the registry, unless an older archive in pieces
-says so: then it is believed until the registry refuses the manifest, for which it looks at all that is in it.
+An archive is cut where its content says (`layer/cutting.py`). Each piece is compressed, and those that are new are put
+one behind the other into *packs* of some megabytes, which are blobs: pieces can be small without a request for each. A
+manifest lists the packs, and its config what is where in them; its tag is made of what the archive is called by. To any
+registry it is an image with many layers. Which pieces are there already is said by an older archive, which is believed
+until the registry refuses the manifest, for which it looks at all that is in it.
 
 As a place of images it gives the blobs of layers that lie there in pieces: compressed anew, if they are asked for by
 the digest of their compressed form. That is the same only where the same library compresses, which
@@ -52,16 +53,26 @@ _KINDS = {
 }
 _SENT_AT_ONCE = 4
 _FETCHED_AT_ONCE = 4
+_PACK = 4 << 20
+"""Bytes from which on a pack is full."""
 _MOST_OF_PIECE = 16 << 20
+_MOST_OF_PACK = 32 << 20
+_MOST_OF_LIST = 64 << 20
+_KEPT = 16
+"""Packs in memory while an archive is read: as many as are fetched ahead, and some to come back to."""
+_RAW = 32
+"""Digits of a digest by which a piece is told from others."""
 _COARSE_FROM = 2 << 30
 """Bytes of an archive from which on it is cut into larger pieces: a manifest mustn't have too many."""
 
 
 @frozen
 class Piece:
-    """A piece: its blob, and what it is before it is compressed (digest, hexadecimal; bytes)."""
+    """A piece: in which pack it is, and where; what it is uncompressed (the beginning of a digest; bytes)."""
 
-    blob: Descriptor
+    pack: Descriptor
+    start: int
+    length: int
     raw: str
     size: int
 
@@ -79,6 +90,11 @@ class PieceList:
         """The pieces by what they are."""
         return {piece.raw: piece for piece in self.pieces}
 
+    @property
+    def packs(self) -> tuple[Descriptor, ...]:
+        """The packs, each once, as they are first needed."""
+        return tuple({piece.pack.digest: piece.pack for piece in self.pieces}.values())
+
 
 class Memory:
     """Blobs in memory, as the source of a copy."""
@@ -86,6 +102,7 @@ class Memory:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.name = "memory"
+        self.is_read = False
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Raise NotFound."""
@@ -96,6 +113,7 @@ class Memory:
         return BlobReader(chunks=self._chunks)
 
     def _chunks(self) -> Generator[bytes, None, None]:
+        self.is_read = True
         yield self._data
 
     def origins(self, _digest: Digest) -> Iterable[str]:
@@ -131,15 +149,20 @@ def find_pieces(place: Place, tag: str) -> PieceList | None:
     except NotFound:
         return None
     manifest = parse_manifest(data)
-    fields = read_document(read_blob(place, manifest.config)).object(_FIELD)
-    raws, sizes = fields.texts("raw"), fields.numbers("sizes")
-    if not len(raws) == len(sizes) == len(manifest.layers):
-        raise IntegrityError(f"{place.name}:{tag} has other pieces than it says")
-    listed = zip(manifest.layers, raws, sizes, strict=True)
+    fields = read_document(read_blob(place, manifest.config, _MOST_OF_LIST)).object(_FIELD)
+    columns = [fields.numbers(name) for name in ("packs", "starts", "lengths", "sizes")]
+    packs = dict(enumerate(manifest.layers))
+    try:
+        pieces = tuple(
+            Piece(pack=packs[pack], start=start, length=length, raw=raw, size=size)
+            for raw, pack, start, length, size in zip(fields.texts("raw"), *columns, strict=True)
+        )
+    except (ValueError, KeyError) as error:
+        raise IntegrityError(f"{place.name}:{tag} has other pieces than it says") from error
     return PieceList(
         diff_id=DiffID(parse_digest(fields.text("diffID", required=True))),
         size=fields.number("size", required=True),
-        pieces=tuple(Piece(blob=blob, raw=raw, size=size) for blob, raw, size in listed),
+        pieces=pieces,
     )
 
 
@@ -169,6 +192,24 @@ def put_pieces(
         return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size)
 
 
+@frozen
+class _Cut:
+    """A piece that was cut: compressed, unless it is known."""
+
+    raw: str
+    size: int
+    frame: bytes = b""
+
+
+@frozen
+class _Spot:
+    """Where a new piece is, before its pack has a digest: the number of the pack, and where in it."""
+
+    pack: int
+    start: int
+    length: int
+
+
 class _Sender:
     """Sends what is new of an archive; `known` are pieces that are there."""
 
@@ -176,50 +217,88 @@ class _Sender:
         self._place = place
         self._known = known
         self._on_bytes = on_bytes
+        self._packs: list[Descriptor] = []
+        self._pack = bytearray()
+        self._full = 0
+        self._cuts: list[_Cut] = []
+        self._new: dict[str, _Spot] = {}
 
     def put(self, tags: Sequence[str], produce: Callable[[Sink], object], size: int) -> PieceList:
         """Send the pieces, and what lists them."""
-        pieces: list[Piece] = []
-        with InOrder(pieces.append, threads=_SENT_AT_ONCE) as work:
+        sending: InOrder[Descriptor] = InOrder(self._packs.append, threads=_SENT_AT_ONCE)
+        cutting: InOrder[_Cut] = InOrder(lambda cut: self._take(cut, sending))
+        with sending, cutting:
             cutter = Cutter(
                 COARSE if size > _COARSE_FROM else FINE,
-                lambda piece: work.add(partial(self._piece, piece)),
+                lambda piece: cutting.add(partial(self._cut, piece)),
             )
             with HashingSink(cutter) as archive:
                 produce(archive)
                 cutter.finish()
-                work.finish()
+                cutting.finish()
+                self._send(sending)
+                sending.finish()
                 diff_id, total = DiffID(archive.digest), archive.size
-        made = PieceList(diff_id=diff_id, size=total, pieces=tuple(pieces))
-        put_document(self._place, (*tags, tag_of("layer", diff_id)), _document(made), _blobs(made))
+        made = PieceList(diff_id=diff_id, size=total, pieces=tuple(map(self._piece, self._cuts)))
+        put_document(self._place, (*tags, tag_of("layer", diff_id)), _document(made), made.packs)
         return made
 
-    def _piece(self, data: bytes) -> Piece:
-        raw = hashlib.sha256(data).hexdigest()
-        known = self._known.get(raw)
-        if known is not None:
-            return known
-        frame = compress_piece(data)
-        blob = Descriptor(media_type=media.OCI_LAYER_ZSTD, digest=sha256(frame), size=len(frame))
-        if not self._place.holds(blob):
-            self._place.take_blob(blob, Memory(frame), lambda _bytes: None)
-            self._on_bytes(len(frame))
-        return Piece(blob=blob, raw=raw, size=len(data))
+    def _cut(self, data: bytes) -> _Cut:
+        raw = hashlib.sha256(data).hexdigest()[:_RAW]
+        is_known = raw in self._known or raw in self._new
+        return _Cut(raw=raw, size=len(data), frame=b"" if is_known else compress_piece(data))
+
+    def _take(self, cut: _Cut, sending: InOrder[Descriptor]) -> None:
+        self._cuts.append(_Cut(raw=cut.raw, size=cut.size))
+        if cut.raw in self._known or cut.raw in self._new:
+            return
+        if len(self._pack) >= _PACK:
+            self._send(sending)
+        self._new[cut.raw] = _Spot(pack=self._full, start=len(self._pack), length=len(cut.frame))
+        self._pack += cut.frame
+
+    def _send(self, sending: InOrder[Descriptor]) -> None:
+        """Have the pack that is full, or the last one, sent; the next one begins empty."""
+        if self._pack:
+            data = bytes(self._pack)
+            self._pack.clear()
+            self._full += 1
+            sending.add(lambda: self._upload(data))
+
+    def _upload(self, data: bytes) -> Descriptor:
+        blob = Descriptor(media_type=media.OCI_LAYER_ZSTD, digest=sha256(data), size=len(data))
+        memory = Memory(data)
+        self._place.take_blob(blob, memory, lambda _bytes: None)
+        if memory.is_read:
+            self._on_bytes(len(data))
+        return blob
+
+    def _piece(self, cut: _Cut) -> Piece:
+        if cut.raw in self._known:
+            return self._known[cut.raw]
+        spot = self._new[cut.raw]
+        return Piece(
+            pack=self._packs[spot.pack],
+            start=spot.start,
+            length=spot.length,
+            raw=cut.raw,
+            size=cut.size,
+        )
 
 
 def _document(made: PieceList) -> Mapping[str, object]:
+    numbers = {blob.digest: number for number, blob in enumerate(made.packs)}
     return {
         _FIELD: {
             "diffID": made.diff_id,
             "size": made.size,
             "raw": [piece.raw for piece in made.pieces],
+            "packs": [numbers[piece.pack.digest] for piece in made.pieces],
+            "starts": [piece.start for piece in made.pieces],
+            "lengths": [piece.length for piece in made.pieces],
             "sizes": [piece.size for piece in made.pieces],
         }
     }
-
-
-def _blobs(made: PieceList) -> Sequence[Descriptor]:
-    return [piece.blob for piece in made.pieces]
 
 
 def put_document(
@@ -254,6 +333,34 @@ def put_document(
         place.tag(tag, descriptor, document)
 
 
+class _Packs:
+    """The packs that were fetched last."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._kept: dict[Digest, bytes] = {}
+
+    def fetch(self, pack: Descriptor) -> tuple[Digest, bytes]:
+        """Return a pack, with its digest. Raises NotFound, RemoteError, IntegrityError."""
+        return pack.digest, read_blob(self._place, pack, _MOST_OF_PACK)
+
+    def keep(self, fetched: tuple[Digest, bytes]) -> None:
+        """Keep what was fetched in place of what was kept longest."""
+        digest, data = fetched
+        self._kept[digest] = data
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def has(self, pack: Descriptor) -> bool:
+        """Return whether a pack is kept."""
+        return pack.digest in self._kept
+
+    def piece(self, piece: Piece) -> bytes:
+        """Return a piece of a pack that is kept. Raises InvalidLayer."""
+        frame = self._kept[piece.pack.digest][piece.start : piece.start + piece.length]
+        return decompress_piece(frame, _MOST_OF_PIECE)
+
+
 @frozen
 class PiecedPlace:
     """A place where layers lie in pieces, to be read as if they lay there whole."""
@@ -284,17 +391,18 @@ class PiecedPlace:
         return found
 
     def _read(self, found: PieceList) -> Iterator[bytes]:
-        ready: list[bytes] = []
-        with InOrder(ready.append, threads=_FETCHED_AT_ONCE) as work:
+        """Give the pieces; packs are fetched ahead, in the order in which they are first needed."""
+        packs = _Packs(self.place)
+        with InOrder(packs.keep, threads=_FETCHED_AT_ONCE) as work:
+            ahead = iter(found.packs)
             for piece in found.pieces:
-                work.add(partial(self._piece, piece))
-                yield from ready
-                ready.clear()
-            work.finish()
-            yield from ready
-
-    def _piece(self, piece: Piece) -> bytes:
-        return decompress_piece(read_blob(self.place, piece.blob, _MOST_OF_PIECE), _MOST_OF_PIECE)
+                while not packs.has(piece.pack) and (following := next(ahead, None)):
+                    work.add(partial(packs.fetch, following))
+                if not packs.has(piece.pack):
+                    work.finish()
+                if not packs.has(piece.pack):  # it was kept, and has made way for others
+                    packs.keep(packs.fetch(piece.pack))
+                yield packs.piece(piece)
 
     def holds(self, blob: Descriptor) -> bool:
         """Return whether a layer is here. Raises RegistryError, IntegrityError."""

@@ -27,10 +27,10 @@ class Grain:
     most: int
 
 
-FINE = Grain(length=6, least=64 << 10, most=1 << 20)
-"""Into some 300 KiB each."""
-COARSE = Grain(length=7, least=512 << 10, most=8 << 20)
-"""Into some 2.5 MiB each, for streams of many gigabytes."""
+FINE = Grain(length=5, least=64 << 10, most=512 << 10)
+"""Into some 100 KiB each."""
+COARSE = Grain(length=6, least=256 << 10, most=4 << 20)
+"""Into some 500 KiB each, for streams of many gigabytes."""
 
 
 class Cutter:
