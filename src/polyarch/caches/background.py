@@ -7,11 +7,9 @@ daemons: what one of them hangs in ends with the process.
 from __future__ import annotations
 
 import heapq
-import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from polyarch.threads import caught
@@ -19,7 +17,6 @@ from polyarch.threads import caught
 __all__ = ["Answer", "Background"]
 
 T = TypeVar("T")
-_NICE = 10
 
 
 class Answer(Generic[T]):
@@ -51,14 +48,10 @@ class Answer(Generic[T]):
 
 
 class Background:
-    """Does work in up to `threads` threads, which are begun when there is some.
+    """Does work in up to `threads` threads, which are begun when there is some."""
 
-    With `is_modest` they leave the processors to whatever else wants them.
-    """
-
-    def __init__(self, threads: int, *, is_modest: bool = False) -> None:
+    def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._is_modest = is_modest
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -108,9 +101,6 @@ class Background:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        if self._is_modest:
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             with self._changed:
                 self._idle += 1

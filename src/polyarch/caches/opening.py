@@ -16,6 +16,7 @@ from polyarch.caches.stepstore import StepStore
 from polyarch.digest import sha256
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.exporter.layers import CompressionChoice, LayerBlobs
+from polyarch.exporter.outputs import IMAGE_TYPES
 from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import Graph
 from polyarch.http.retry import Pause, pause_unless_cancelled
@@ -164,6 +165,7 @@ class _Opening:
             StorePlace(fetcher=fetcher),
             store.place,
             CompressionChoice.parse(kind, level),
+            needs_blobs=any(each.type in IMAGE_TYPES for each in self._request.outputs),
         )
 
         def find_places(stack: LayerStack) -> Mapping[int, Sequence[str]]:

@@ -69,7 +69,8 @@ class Pusher:
         layers.on_bytes = self.sent
         self._find_places = find_places
         self._cancel = cancel
-        self._background = Background(_AT_ONCE, is_modest=True)
+        self._background = Background(_AT_ONCE)
+        layers.on_progress = self._background.progress
         self._lock = threading.Lock()
         self._steps = 0
         self._size = 0

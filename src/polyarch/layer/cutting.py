@@ -2,7 +2,7 @@
 
 A cut is behind a certain sequence of low bits of bytes, which is about as likely in texts as in programs and in what is
 compressed; zeros and other runs without it are cut at a fixed length. Searching is done by `bytes.translate` and
-`bytes.find`, at some 400 MB a second, where a rolling hash in Python would be a hundred times slower.
+`bytes.find`, at some 500 MB a second, where a rolling hash in Python would be a hundred times slower.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from polyarch.record import frozen
 
 __all__ = ["COARSE", "FINE", "Cutter", "Grain"]
 
-_BITS = 7
-_CODES = bytes(value & _BITS for value in range(256))
-_SEQUENCE = bytes((1, 4, 3, 7, 4, 1, 6))
+_CODES = bytes(value & 15 for value in range(256))
+_SEQUENCE = bytes((1, 4, 5, 3, 9))
 
 
 @frozen
@@ -27,10 +26,10 @@ class Grain:
     most: int
 
 
-FINE = Grain(length=5, least=64 << 10, most=512 << 10)
-"""Into some 100 KiB each."""
-COARSE = Grain(length=6, least=256 << 10, most=4 << 20)
-"""Into some 500 KiB each, for streams of many gigabytes."""
+FINE = Grain(length=4, least=64 << 10, most=512 << 10)
+"""Into some 130 KiB each."""
+COARSE = Grain(length=5, least=256 << 10, most=8 << 20)
+"""Into some 1.2 MiB each, for streams of many gigabytes."""
 
 
 class Cutter:
@@ -66,7 +65,7 @@ class Cutter:
         # Looked at in parts, as most pieces end long before the longest one would.
         for start in range(least, most, 4 * least):
             end = min(start + 4 * least + length - 1, most)
-            codes = bytes(self._waiting[start:end]).translate(_CODES)
+            codes = self._waiting[start:end].translate(_CODES)
             found = codes.find(self._sequence)
             if found >= 0:
                 return start + found + length

@@ -248,6 +248,7 @@ class _Making:
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
 
             def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                self._unpack(part, stack, choice)
                 counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
                 return replace(self.engine.layers, counted=counted).export(
                     stack, choice, self.cancel
@@ -272,6 +273,12 @@ class _Making:
             created=time.time() if epoch is None else epoch,
             annotations=annotations.find(INDEX_DESCRIPTOR),
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

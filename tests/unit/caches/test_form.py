@@ -62,7 +62,7 @@ def test_other_builders_find_a_cache_config_of_theirs() -> None:
     written = json.loads(write_cache(CACHE))
 
     layers, records = written["layers"], written["records"]
-    assert [each["parent"] for each in layers] == [-1, 0, 1, -1]
+    assert [each["parent"] for each in layers] == [-1, 0, 1, -1, 0]
     assert layers[1]["annotations"] == {
         "createdAt": "1970-01-01T00:00:01.5Z",
         "diffID": ONE.diff_id,
