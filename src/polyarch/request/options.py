@@ -73,7 +73,7 @@ class BuildOptions(TypedDict, total=False):
     cache_to: Sequence[CacheEntry]
     """Where to write the cache of this build."""
     cache_budget: float | None
-    """Seconds that a build waits for caches of single steps, in all; else a minute."""
+    """Seconds that a build waits for caches of single steps, in all; else as long as they get on."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""
     emulation: str

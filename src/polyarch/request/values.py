@@ -107,7 +107,7 @@ class BuildRequest:
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
-    for caches of single steps, None for the usual;
+    for caches of single steps, None for as long as they get on;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes.
     """
 
