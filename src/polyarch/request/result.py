@@ -51,6 +51,7 @@ class BuildResult:
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image. `caches` tells what caches of single steps were good for.
+    `ref` is the build's name in the history, BUILDER/NODE/ID.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -66,6 +67,7 @@ class BuildResult:
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
     caches: tuple[CacheUse, ...] = ()
+    ref: str = ""
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

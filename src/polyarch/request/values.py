@@ -108,7 +108,9 @@ class BuildRequest:
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
     for caches of single steps, None for as long as they get on;
-    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes.
+    `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
+    `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
+    that is made up.
     """
 
     context: str
@@ -142,3 +144,5 @@ class BuildRequest:
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
     cache_budget: float | None = None
+    vcs: Mapping[str, str] = field(default_factory=_nothing)
+    ref: str = ""

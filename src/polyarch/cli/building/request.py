@@ -42,6 +42,7 @@ from polyarch.request.annotation import Annotation
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
+from polyarch.request.vcs import with_git
 from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
@@ -171,7 +172,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     )
     if not allowed.local_delete:
         check_mirrors(request.outputs)
-    return _with_stdin(request, context)
+    return with_git(_with_stdin(request, context), context.environ)
 
 
 def _annotations(values: Sequence[str]) -> tuple[Annotation, ...]:
