@@ -57,6 +57,7 @@ class Background:
         self._number = 0
         self._idle = 0
         self._begun = 0
+        self._running = 0
         self._moved = time.monotonic()
         self._stopped = False
 
@@ -84,7 +85,7 @@ class Background:
         deadline = time.monotonic() + seconds
         self.progress()
         with self._changed:
-            while left := len(self._waiting) + self._begun - self._idle:
+            while left := len(self._waiting) + self._running:
                 check()
                 now = time.monotonic()
                 until = min(deadline, self._moved + patience)
@@ -113,5 +114,9 @@ class Background:
                     self._changed.notify_all()
                     return
                 work = heapq.heappop(self._waiting)[2]
+                self._running += 1
             work()
             self.progress()
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()

@@ -9,7 +9,7 @@ from polyarch.caches.layerpush import LayerPush
 from polyarch.caches.mounts import KeptAt, MountLimits, SavedMounts
 from polyarch.caches.places import CachePlaces, shown
 from polyarch.caches.pushing import Pusher
-from polyarch.caches.session import USUAL_BUDGET, CacheSession, StepAddress, diff_ids_of
+from polyarch.caches.session import LOOKUP_BUDGET, CacheSession, StepAddress, diff_ids_of
 from polyarch.caches.stepreader import StepReader
 from polyarch.caches.steps import StepCache
 from polyarch.caches.stepstore import StepStore
@@ -124,7 +124,7 @@ class _Opening:
         token = CancelToken()
         self._cancel.on_cancel(token.cancel)
         budget = self._request.cache_budget
-        seconds = USUAL_BUDGET if budget is None else budget
+        seconds = LOOKUP_BUDGET if budget is None else budget
         reader = None
         if read is not None and not self._request.no_cache:
             store = self._store(read, token, _impatient)

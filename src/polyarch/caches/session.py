@@ -23,10 +23,12 @@ from polyarch.solver.key import CacheKey
 from polyarch.solver.records import Record
 from polyarch.store.snapshots import SnapshotRecords
 
-__all__ = ["USUAL_BUDGET", "CacheSession", "StepAddress", "diff_ids_of"]
+__all__ = ["LOOKUP_BUDGET", "CacheSession", "StepAddress", "diff_ids_of"]
 
-USUAL_BUDGET = 60.0
-"""Seconds that a build waits for caches of single steps, in all."""
+LOOKUP_BUDGET = 60.0
+"""Seconds that a build waits for what is looked up, in all, unless it is told how long."""
+_NO_LIMIT = 24 * 3600.0
+"""Seconds for pushing the rest, unless told: what doesn't get on is given up long before."""
 
 
 def diff_ids_of(snapshots: SnapshotRecords) -> Callable[[LayerStack], Sequence[DiffID] | None]:
@@ -86,11 +88,11 @@ class CacheSession:
     ) -> tuple[CacheUse, ...]:
         """Wait for what is being pushed, tell what the addresses were good for, and return it.
 
-        `budget` is the seconds that this may take, None for the usual.
+        `budget` is the seconds that this may take, None for as long as something gets on.
 
         Raises what `check` raises, and RemoteError if an address that is needed couldn't be written.
         """
-        deadline = time.monotonic() + (USUAL_BUDGET if budget is None else budget)
+        deadline = time.monotonic() + (_NO_LIMIT if budget is None else budget)
         return tuple(
             _finish(each, max(0.0, deadline - time.monotonic()), sink, check)
             for each in self._addresses

@@ -31,6 +31,8 @@ __all__ = ["Caching", "open_caches"]
 
 _INLINE_ARG = "BUILDKIT_INLINE_CACHE"
 """The build argument that asks for an inline cache where `--cache-to` isn't known."""
+_AFTER_FAILURE = 5.0
+"""Seconds that an error waits for what the steps before have made to be pushed."""
 
 
 @contextmanager
@@ -108,14 +110,19 @@ class Caching:
         except PolyarchError:
             if not self.cancel.cancelled:
                 with suppress(RemoteError):
-                    self.finish()
+                    self.finish(_AFTER_FAILURE)
             raise
 
-    def finish(self) -> tuple[CacheUse, ...]:
-        """Wait for what caches of single steps are still pushing, and tell what they were good for."""
+    def finish(self, most: float | None = None) -> tuple[CacheUse, ...]:
+        """Wait for what caches of single steps are still pushing, and tell what they were good for.
+
+        `most` is for how many seconds, unless the request says that.
+        """
         if self.session is None:
             return ()
-        return self.session.finish(self.request.cache_budget, self.images.sink, self.cancel.check)
+        asked = self.request.cache_budget
+        seconds = most if asked is None else asked
+        return self.session.finish(seconds, self.images.sink, self.cancel.check)
 
     def _save_mounts(self) -> None:
         mounts = self.session.mounts if self.session else None

@@ -54,7 +54,7 @@ BUILD_FLAGS = (
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
     Flag(
         name="cache-budget",
-        help="Seconds that the build waits for caches of single steps, in all (default: 60)",
+        help="Seconds that the build waits for caches of single steps at its end (default: as long as they get on)",
     ),
     Flag(name="cache-from", kind=Kind.LIST, help='External cache sources ("user/app:cache")'),
     Flag(
