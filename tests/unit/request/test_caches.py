@@ -9,6 +9,12 @@ from polyarch.request.caches import check_caches
 from polyarch.request.values import CacheEntry
 
 
+NO_BUCKET = (
+    "failed to solve: failed to configure s3 cache exporter: "
+    "bucket ($AWS_BUCKET) not set for s3 cache"
+)
+
+
 def entry(kind: str, **attributes: str) -> CacheEntry:
     return CacheEntry(type=kind, attributes=attributes)
 
@@ -22,12 +28,7 @@ def entry(kind: str, **attributes: str) -> CacheEntry:
         (entry("registry"), None, "registry cache exporter requires ref"),
         (None, entry("registry"), "registry cache importer requires ref"),
         (entry("local", src="x"), None, "local cache exporter requires dest"),
-        (
-            entry("s3"),
-            None,
-            "failed to solve: failed to configure s3 cache exporter: "
-            "bucket ($AWS_BUCKET) not set for s3 cache",
-        ),
+        (entry("s3"), None, NO_BUCKET),
     ],
 )
 def test_kinds_that_nobody_has(to: CacheEntry | None, of: CacheEntry | None, message: str) -> None:
