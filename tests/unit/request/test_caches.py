@@ -8,7 +8,6 @@ from polyarch.errors import InputError
 from polyarch.request.caches import check_caches
 from polyarch.request.values import CacheEntry
 
-
 NO_BUCKET = (
     "failed to solve: failed to configure s3 cache exporter: "
     "bucket ($AWS_BUCKET) not set for s3 cache"
