@@ -19,6 +19,7 @@ from polyarch.request.files import Files
 from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
+from polyarch.request.vcs import with_git
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -39,7 +40,7 @@ def build(
     **options: Unpack[BuildOptions],
 ) -> BuildResult:
     """Build an image with an engine of its own. See `Builder.build`; several builds share a Builder."""
-    request = make_request(context, **options)
+    request = _request(context, options)
     with Builder() as builder:
         return builder.run(request, sink=sink, progress=progress, cancel=cancel)
 
@@ -53,7 +54,7 @@ async def build_async(
     **options: Unpack[BuildOptions],
 ) -> BuildResult:
     """Build as `build` does, in a thread; cancelling the task cancels the build and waits for its end."""
-    request = make_request(context, **options)
+    request = _request(context, options)
 
     def work(token: CancelToken) -> BuildResult:
         with Builder() as builder:
@@ -82,7 +83,7 @@ class Builder(EngineBuilder):
 
         As `run` otherwise.
         """
-        request = make_request(context, **options)
+        request = _request(context, options)
         return self.run(request, sink=sink, progress=progress, cancel=cancel)
 
     def run(
@@ -116,6 +117,10 @@ class Builder(EngineBuilder):
 
         Cancelling the task cancels the build, and waits for its end.
         """
-        request = make_request(context, **options)
+        request = _request(context, options)
         run = partial(self.run, request, sink=sink, progress=progress)
         return await in_thread(lambda token: run(cancel=token), cancel)
+
+
+def _request(context: Context, options: BuildOptions) -> BuildRequest:
+    return with_git(make_request(context, **options), os.environ)

@@ -11,7 +11,7 @@ __all__ = ["COMMANDS", "GROUPS", "Entry", "find", "load"]
 
 @frozen
 class Entry:
-    """A command's name (two words for a command of a group) and where its `Command` stands."""
+    """A command's name (several words for a command of a group) and where its `Command` stands."""
 
     name: str
     at: str
@@ -27,8 +27,10 @@ def _entry(name: str, at: str, summary: str, *aliases: str, hidden: bool = False
 
 GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
+    "history": "Commands to work on build records",
+    "image": "Commands to work on images of the local store",
     "imagetools": "Commands to work on images in registry",
-    "plugin": "Make polyarch a plugin of docker's command line",
+    "plugin": "Make polyarch a plugin of docker's command line, or stand in for programs",
 }
 
 COMMANDS: tuple[Entry, ...] = (
@@ -44,6 +46,21 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("version", "version:VERSION", "Show polyarch version information"),
     _entry("why", "building.why:WHY", "Say why steps of the last build weren't cached"),
     _entry(
+        "history export",
+        "history.moves:EXPORT",
+        "Export build records into Docker Desktop bundle",
+    ),
+    _entry("history import", "history.moves:IMPORT", "Import build records of another machine"),
+    _entry("history inspect", "history.inspect:INSPECT", "Inspect a build record"),
+    _entry(
+        "history inspect attachment",
+        "history.inspect:ATTACHMENT",
+        "Inspect a build record attachment",
+    ),
+    _entry("history logs", "history.moves:LOGS", "Print the logs of a build record"),
+    _entry("history ls", "history.ls:LS", "List build records"),
+    _entry("history rm", "history.moves:RM", "Remove build records"),
+    _entry(
         "imagetools create", "imagetools.create:CREATE", "Create a new image based on source images"
     ),
     _entry(
@@ -52,13 +69,17 @@ COMMANDS: tuple[Entry, ...] = (
         "Show details of an image in the registry",
     ),
     _entry("images", "images.images:IMAGES", "List images of the local store"),
+    _entry("image prune", "images.prune:PRUNE", "Remove images that a registry has, or all"),
+    _entry("load", "images.archives:LOAD", "Load images from an archive or STDIN"),
     _entry("login", "images.login:LOGIN", "Sign in to a registry"),
     _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),
     _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),
     _entry("push", "images.transfer:PUSH", "Upload an image to its registry"),
     _entry("rmi", "images.images:RMI", "Remove names of images from the local store"),
+    _entry("save", "images.archives:SAVE", "Save images to an archive"),
     _entry("run", "images.run:RUN", "Run a program in an image, emulated if needed"),
     _entry("tag", "images.images:TAG", "Give an image of the local store another name"),
+    _entry("verify", "images.verify:VERIFY", "Recompute all that an image claims"),
     _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
     _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),
     _entry(
@@ -69,15 +90,19 @@ COMMANDS: tuple[Entry, ...] = (
     _entry(
         "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to fix the rest"
     ),
-    _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
-    _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),
-    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the docker CLI plugin"),
+    _entry(
+        "plugin install",
+        "plugin:INSTALL",
+        "Install the docker CLI plugin, or a program that stands in",
+    ),
+    _entry("plugin ls", "plugin:LS", "List the plugins and programs that are polyarch"),
+    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the plugin or program"),
 )
 
 
 def find(words: tuple[str, ...] | list[str]) -> tuple[Entry, int] | None:
     """Return the command that the first words name, and how many words that took."""
-    for count in (2, 1):
+    for count in (3, 2, 1):
         name = " ".join(words[:count])
         for entry in COMMANDS:
             if len(words) >= count and (entry.name == name or name in entry.aliases):

@@ -31,6 +31,8 @@ __all__ = ["make_request", "read_platforms", "several"]
 
 # Fields of the request have keywords of their names; these go into its outputs.
 _WISHES = frozenset({"push", "load", "needs_digest"})
+_INNER = frozenset({"context_files", "ref", "vcs"})
+"""Fields that are found out, not asked for."""
 
 
 def make_request(
@@ -40,7 +42,7 @@ def make_request(
 
     `context` is a directory, files by name, or "-" for none. Paths stay as they are.
     """
-    known = BuildRequest.__annotations__.keys() - {"context_files"} | _WISHES
+    known = BuildRequest.__annotations__.keys() - _INNER | _WISHES
     unknown = options.keys() - known
     if unknown:
         raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
@@ -85,6 +87,8 @@ def make_request(
         mask_secrets=options.get("mask_secrets", True),
         cache_from=caches[0],
         cache_to=caches[1],
+        if_changed=options.get("if_changed", ""),
+        cache_budget=options.get("cache_budget"),
     )
 
 

@@ -18,6 +18,7 @@ from polyarch.platforms import Platform
 from polyarch.request.limits import Ulimit
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest, Output, Secret
+from polyarch.request.vcs import with_git
 
 ARM64 = Platform(os="linux", architecture="arm64")
 
@@ -60,7 +61,9 @@ def typed(*words: str) -> BuildRequest:
     ],
 )  # fmt: skip
 def test_flags_and_keywords_make_the_same_request(words: list[str], options: Any) -> None:
-    assert typed(*words, ".") == make_request(".", needs_digest=False, **options)
+    asked = make_request(".", needs_digest=False, **options)
+
+    assert typed(*words, ".") == with_git(asked, {})
 
 
 def test_an_image_without_a_name_is_made_for_its_digest() -> None:

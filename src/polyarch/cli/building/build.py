@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
@@ -31,8 +31,9 @@ from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.paths import is_device
+from polyarch.paths import is_device, state_directory
 from polyarch.record import asdict, frozen, replace
+from polyarch.request.ref import local_state, new_ref
 
 if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
@@ -71,12 +72,11 @@ def _run(options: Options, context: Context) -> int:
         debug=context.debug,
     )
     context = replace(context, environ=with_emulators(chosen.node, context.environ))
-    reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
     with _building():
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
-            builders.note_build(reference, asked.request.context, asked.request.dockerfile)
-            result = _solve(asked, context, display, explain=options.is_set("explain"))
+            builders.note_build(asked.request.ref, local_state(asked.request))
+            result = _solve(asked, chosen, context, display, options)
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -84,7 +84,7 @@ def _run(options: Options, context: Context) -> int:
             answer = ask(asked.request, asked.call, context, display)
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
-    _write_results(result, reference, options, (context, display))
+    _write_results(result, options, (context, display))
     return 0
 
 
@@ -104,7 +104,7 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     ignores = ignores_attestations(chosen.node)
     for line in left_out(asked, context.environ, ignores_attestations=ignores):
         context.warn(line)
-    settings: dict[str, object] = {}
+    settings: dict[str, object] = {"ref": new_ref(chosen.builder.name, chosen.node.name)}
     if not options.given("jobs"):
         settings["jobs"] = jobs_of(chosen.node, context.environ)
     if not asked.request.emulation:
@@ -115,12 +115,31 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
-def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
-    with open_engine(context) as engine:
-        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
-        from polyarch.cli.building.solving import solve  # noqa: PLC0415
+def _collecting(node: BuilderNode, context: Context) -> str:
+    """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
+    settings = settings_of(node, context.environ)
+    if settings:
+        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 most users have none
 
-        return solve(engine, asked.request, context, display, explain=explain)
+        collecting_for(state_directory(context.environ), settings)
+    return settings
+
+
+def _solve(
+    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
+) -> BuildResult:
+    collecting = _collecting(chosen.node, context)
+    with open_engine(context) as engine:
+        engine.background.use(collecting)
+        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
+        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
+
+        wishes = Wishes(
+            explains=options.is_set("explain"),
+            verifies=options.is_set("verify-reproducible"),
+            builder=chosen.builder if chosen.builder.is_remote else None,
+        )
+        return solve(engine, asked.request, context, display, wishes)
 
 
 def progress_mode(options: Options, context: Context) -> str:
@@ -136,7 +155,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, may_be_remote=True)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 
@@ -144,15 +163,17 @@ def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
 # --- results ---
 
 
-def _write_results(
-    result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
-) -> None:
+def _write_results(result: BuildResult, options: Options, shown: tuple[Context, Display]) -> None:
     context, display = shown
     digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         _write_id(path, digest)
+    if options.text("if-changed") or options.text("dotenv-file"):
+        from polyarch.cli.building.changed import write_changed  # noqa: PLC0415 rarely asked for
+
+        write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
-        found = metadata(result, reference)
+        found = metadata(result)
         if display.warnings and _wants_warnings(context):
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
@@ -174,16 +195,20 @@ def _wants_warnings(context: Context) -> bool:
     return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
-def metadata(result: BuildResult, reference: str) -> dict[str, object]:
-    """Return what the metadata file holds; `reference` is builder/node/build."""
-    found: dict[str, object] = {"buildx.build.ref": reference}
+def metadata(result: BuildResult) -> dict[str, object]:
+    """Return what the metadata file holds."""
+    found: dict[str, object] = {"buildx.build.ref": result.ref}
     if result.config_digest is not None:
         found["containerimage.config.digest"] = result.config_digest
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.changed is not None:
+        found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
+    if result.caches:
+        found["polyarch.caches"] = [asdict(each) for each in result.caches]
     if result.names:
         found["image.name"] = ",".join(result.names)
     if result.emulators:
@@ -195,16 +220,6 @@ def _emulated(step: EmulatedStep) -> dict[str, object]:
     """Return what the metadata file says of an emulated step; what isn't known is left out."""
     fields = {**asdict(step), "saved_seconds": step.saved_seconds}
     return {name: value for name, value in fields.items() if value is not None and value != ""}
-
-
-def _build_id() -> str:
-    """Return a name for this build as buildx makes them: 25 letters and digits."""
-    number = int.from_bytes(os.urandom(17))
-    digits = []
-    for _ in range(25):
-        number, digit = divmod(number, 36)
-        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
-    return "".join(digits)
 
 
 def _remove(path: str) -> None:

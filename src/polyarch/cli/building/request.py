@@ -20,6 +20,7 @@ from polyarch.cli.building.values import (
     annotation_flag,
     attest_flag,
     attest_shorthand,
+    budget_flag,
     build_context_flag,
     cache_flag,
     call_flag,
@@ -41,6 +42,7 @@ from polyarch.request.annotation import Annotation
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
+from polyarch.request.vcs import with_git
 from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
@@ -137,6 +139,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
+        if_changed=options.text("if-changed"),
         platforms=_platforms(options, context.environ),
         tags=options.values("tag"),
         target=options.text("target"),
@@ -165,11 +168,12 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         emulation=options.text("emulation"),
         cache_from=flags.cache_from,
         cache_to=flags.cache_to,
+        cache_budget=budget_flag(options.text("cache-budget")),
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if not allowed.local_delete:
         check_mirrors(request.outputs)
-    return _with_stdin(request, context)
+    return with_git(_with_stdin(request, context), context.environ)
 
 
 def _annotations(values: Sequence[str]) -> tuple[Annotation, ...]:
