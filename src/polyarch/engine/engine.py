@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.background import Background
 from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
@@ -91,6 +92,7 @@ class Engine:
     layers: LayerBlobs
     transport: Transport
     environ: Mapping[str, str]
+    background: Background
 
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
@@ -259,6 +261,9 @@ def engine_at(
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
+        background = Background(store, environ)
+        stack.callback(background.finish)
+        store.blobs.on_large = background.grew
         stack.callback(spawner.close)
         programs = LazyPrograms(
             store=store, namespaces=namespaces, spawner=spawner, environ=environ
@@ -267,7 +272,7 @@ def engine_at(
         lease = stack.enter_context(store.leases.hold())
         stack.callback(_note_use, store, lease)
         chosen = LateSnapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
-        snapshotter = LeasedSnapshotter(chosen, lease)
+        snapshotter = LeasedSnapshotter(chosen, lease, background.grew)
         transport = stack.enter_context(open_transport(environ))
         yield Engine(
             store=store,
@@ -276,6 +281,7 @@ def engine_at(
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             transport=transport,
             environ=environ,
+            background=background,
         )
 
 

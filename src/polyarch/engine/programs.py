@@ -80,7 +80,8 @@ class Programs:
             emulated=emulated.get,
             note_emulation=note_emulation,
             hang_seconds=hang_seconds(self.environ),
-            machines=emulated.machines if emulated.in_machines else None,
+            machines=emulated.machines,
+            in_machines=emulated.in_machines,
         )
 
 

@@ -52,6 +52,7 @@ class BuildResult:
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image. `caches` tells what caches of single steps were good for.
     `ref` is the build's name in the history, BUILDER/NODE/ID.
+    `changed` says whether the result is another one than that of the request's `if_changed`; None if it had none.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -66,8 +67,9 @@ class BuildResult:
     emulators: Mapping[str, str] = field(default_factory=dict)
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
-    caches: tuple[CacheUse, ...] = ()
     ref: str = ""
+    changed: bool | None = None
+    caches: tuple[CacheUse, ...] = ()
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

@@ -107,10 +107,10 @@ class BuildRequest:
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
-    for caches of single steps, None for as long as they get on;
+    for caches of single steps, None for the usual;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
-    that is made up.
+    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
     """
 
     context: str
@@ -146,3 +146,4 @@ class BuildRequest:
     cache_budget: float | None = None
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""
+    if_changed: str = ""

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from polyarch.caches.session import CacheSession
 from polyarch.digest import sha256
+from polyarch.engine.background import Background
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
 from polyarch.errors import NotFound, StepFailed
@@ -201,4 +202,5 @@ def fake_engine(directory: Path) -> Iterator[FakeEngine]:
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             transport=opened(_Hosted(registry.host)),
             environ={},
+            background=Background(store, {}),
         )

@@ -139,6 +139,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
+        if_changed=options.text("if-changed"),
         platforms=_platforms(options, context.environ),
         tags=options.values("tag"),
         target=options.text("target"),
