@@ -44,7 +44,7 @@ from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.worker import Result, Worker
+from polyarch.worker.worker import Made, Result, Worker, pass_over
 
 if TYPE_CHECKING:
     from polyarch.caches.importing import Imported
@@ -59,12 +59,14 @@ __all__ = ["Built", "Engine", "Sources", "engine_at"]
 class Sources:
     """Where the sources of a graph come from: build contexts by name, images, and other machines.
 
-    `remote` has the secrets of the request, those of its steps, too.
+    `remote` has the secrets of the request, those of its steps, too. `made` is told of each result as its step ends,
+    from any thread.
     """
 
     contexts: Mapping[str, SourceTree]
     images: ImageSource
     remote: RemoteSources
+    made: Made = pass_over
 
 
 @frozen
@@ -191,6 +193,7 @@ class Engine:
             place=self.store.root,
             copies=self.store.copies,
             imported_places=imported.places if imported else {},
+            made=sources.made,
         )
         database = self.store.database
         records = Records(

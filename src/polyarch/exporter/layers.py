@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from polyarch.layer.tar import Sink
     from polyarch.layer.tarread import Source
 
-__all__ = ["CompressionChoice", "ExportedLayer", "LayerBlobs"]
+__all__ = ["REWRITTEN", "CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
 _FEW = 2000
 """Files up to which the size of a layer is shown: with more, to add it up takes a fifth of what writing takes."""
 _CHUNK = 1 << 20
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_REWRITTEN = "buildkit/rewritten-timestamp"
+REWRITTEN = "buildkit/rewritten-timestamp"
+"""An annotation of a layer whose files' times were cut off, in seconds."""
 _MEDIA_TYPES = {
     Compression.UNCOMPRESSED: media.OCI_LAYER,
     Compression.GZIP: media.OCI_LAYER_GZIP,
@@ -145,7 +146,7 @@ class LayerBlobs:
             return self._of_image(layer, layer.blob, layer.diff_id, choice, cancel)
         record = self.store.snapshots.find(layer.snapshot)
         blob = self._blob(stack, number, choice, cancel)
-        noted = {} if choice.latest is None else {_REWRITTEN: str(choice.latest)}
+        noted = {} if choice.latest is None else {REWRITTEN: str(choice.latest)}
         return ExportedLayer(
             descriptor=_descriptor(blob, noted),
             diff_id=blob.diff_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyarch.exporter.naming import pushed_names
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.images.local import push
@@ -14,8 +15,9 @@ __all__ = ["RegistryWriter"]
 class RegistryWriter(Writer):
     """Pushes."""
 
-    def write(self, _output: Output, export: Export | None, shown: Step) -> None:
+    def write(self, output: Output, export: Export | None, shown: Step) -> None:
         """See Writer."""
         assert export is not None
-        for name in export.names:
-            push(self.work.source(export, shown), export.root.descriptor, export.blobs, name)
+        root = export.root.descriptor
+        for name in pushed_names(output, export.names, root.digest):
+            push(self.work.source(export, shown), root, export.blobs, name)

@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
@@ -18,28 +18,24 @@ from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
+from polyarch.exporter.ahead import Ahead, vertices_of_layers
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
-from polyarch.exporter.layers import CompressionChoice, ExportedLayer
-from polyarch.exporter.outputs import (
-    IMAGE_TYPES,
-    Engines,
-    annotations_of,
-    check_outputs,
-    epoch_of,
-    is_true,
-    names_of,
-    step_name,
-)
+from polyarch.exporter.forms import Form, check_forms, form_of
+from polyarch.exporter.layers import ExportedLayer
+from polyarch.exporter.naming import image_names
+from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.images.store_place import Fetcher
+from polyarch.oci.reference import Reference
 from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
+from polyarch.progress import CancelToken, Sink, Step, announce, ignore_events, step
 from polyarch.record import frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
@@ -71,6 +67,7 @@ def build_on(
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
     check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
+    check_forms(request.outputs, is_index=options.is_multi_platform)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -93,22 +90,42 @@ def build_on(
             tell_findings(lint.findings, shown, reading.sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
-        sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.export(announced, results)
-    caching.write(results.stacks, built)
+        with _ahead(engine, graph, request.outputs, options) as ahead:
+            sources = Sources(
+                contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
+            )
+            imported = read_caches(images, request, cancel)
+            built = engine.solve(
+                graph, sources, request, cancel, explain=explain, imported=imported
+            )
+            stacks = [result for result in built.results if isinstance(result, LayerStack)]
+            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            caching = Caching(
+                engine=engine, images=images, request=request, imported=imported, cancel=cancel
+            )
+            making = _Making(
+                engine=engine,
+                images=images,
+                dockers=dockers,
+                caching=caching,
+                ahead=ahead,
+                cancel=cancel,
+            )
+            export = making.export(announced, results)
+            caching.write(results.stacks, built)
     return _result(export, request, built)
+
+
+def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
+    """Return what compresses the layers of images while the build goes on."""
+    images = [each for each in outputs if each.type in IMAGE_TYPES]
+    forms = [form_of(each, options.epoch, is_index=options.is_multi_platform) for each in images]
+    wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
+    return Ahead(engine.layers, (form.choice for form in forms), wanted)
 
 
 def _check_programs(
@@ -206,11 +223,12 @@ class _Making:
     images: ImageSource
     dockers: Engines
     caching: Caching
+    ahead: Ahead
     cancel: CancelToken
 
     def export(self, announced: _Announced, results: _Results) -> Export | None:
         """Make all outputs; return the image, if one was wanted."""
-        export = self._assemble(announced, results) if announced.layers else None
+        made = self._exports(announced, results) if announced.layers else {}
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -224,48 +242,64 @@ class _Making:
             engines=self.dockers,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
+        names: list[Reference] = []
+        export = None
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
-            names = names_of(output)
-            exporter.run(output, replace(export, names=names) if export else None, shown)
-        return export
+            mine = None
+            if output.type in IMAGE_TYPES:
+                mine = export = made[self._form(output, results)]
+                mine = replace(mine, names=image_names(output, mine.root.descriptor.digest))
+                names += mine.names
+            exporter.run(output, mine, shown)
+        # Of several outputs the last one is told of, under all their names.
+        return replace(export, names=tuple(dict.fromkeys(names))) if export else None
 
-    def _assemble(self, announced: _Announced, results: _Results) -> Export:
-        outputs = announced.outputs
-        # Layers are made once: in the form that the first output with an image asks for.
-        output = next(each for each in outputs if each.type in IMAGE_TYPES)
-        epoch = epoch_of(output, results.epoch)
-        choice = CompressionChoice.parse(
-            output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
-        )
-        if is_true(output, "rewrite-timestamp"):
-            choice = replace(choice, latest=epoch)
-        annotations = annotations_of(output, 2 if results.is_multi_platform else 1)
+    def _form(self, output: Output, results: _Results) -> Form:
+        return form_of(output, results.epoch, is_index=results.is_multi_platform)
+
+    def _exports(self, announced: _Announced, results: _Results) -> dict[Form, Export]:
+        """Make an image for each form that is wanted; layers that two have in common are made once."""
+        forms = [
+            self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
+        ]
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
+            self.ahead.finish()
+            return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
 
-            def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
-                counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
-                return replace(self.engine.layers, counted=counted).export(
-                    stack, choice, self.cancel
-                )
+    def _assemble(self, form: Form, results: _Results, shown: Step) -> Export:
+        fetcher = Fetcher(
+            store=self.engine.store,
+            places=self.images.places(self.cancel),
+            cancel=self.cancel,
+            shown=shown,
+        )
 
-            made = tuple(
-                assemble(
-                    self.caching.with_inline(part, stack, results.built, choice, epoch),
-                    layers(part, stack),
-                    part.platform,
-                    moment=part.epoch,
-                    epoch=epoch,
-                    annotations=annotations,
-                )
-                for part, stack in results.pairs()
+        def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+            counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
+            blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
+            return blobs.export(stack, form.choice, self.cancel)
+
+        made = tuple(
+            assemble(
+                self.caching.with_inline(part, stack, results.built, form.choice, form.epoch),
+                layers(part, stack),
+                part.platform,
+                moment=part.epoch,
+                epoch=form.epoch,
+                annotations=form.annotations,
+                types=form.types,
             )
+            for part, stack in results.pairs()
+        )
         is_index = results.is_multi_platform
         return Export(
-            root=assemble_index(made, annotations) if is_index else made[0].manifest,
+            root=assemble_index(made, form.annotations, form.types)
+            if is_index
+            else made[0].manifest,
             images=made,
-            names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
-            created=time.time() if epoch is None else epoch,
-            annotations=annotations.find(INDEX_DESCRIPTOR),
+            names=(),
+            created=time.time() if form.epoch is None else form.epoch,
+            annotations=form.annotations.find(INDEX_DESCRIPTOR),
         )
 
 
