@@ -124,14 +124,16 @@ class Engine:
         return remote_sources(self.store, secrets)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
-        """Return docker's engines that outputs are to be loaded into, as far as there are any.
+        """Return what outputs are to be loaded into by docker's contexts, as far as there is anything.
+
+        Podman is asked where no engine of docker's listens and nobody has chosen one.
 
         Raises MachineError if one that the user chose doesn't listen.
         """
         wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
         if not wanted:
             return {}
-        from polyarch.engine.docker import find_engine  # noqa: PLC0415 only for --load
+        from polyarch.engine.loading import find_engine  # noqa: PLC0415 only for --load
 
         found = {context: find_engine(self.environ, context) for context in wanted}
         return {context: engine for context, engine in found.items() if engine is not None}

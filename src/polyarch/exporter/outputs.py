@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 from polyarch.errors import InputError, InvalidReference
@@ -10,6 +11,7 @@ from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
 from polyarch.request.values import Output, OutputType
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.nearest import suggestion
@@ -17,6 +19,7 @@ from polyarch.text.nearest import suggestion
 __all__ = [
     "FILE_TYPES",
     "IMAGE_TYPES",
+    "EngineKind",
     "Engines",
     "ImageEngine",
     "annotations_of",
@@ -59,18 +62,39 @@ _BOOLS = _TRUE_IF_EMPTY | {
 }
 
 
+class EngineKind(StrEnum):
+    """What an engine keeps under one name."""
+
+    INDEXES = "indexes"
+    """An index as it is: docker with containerd's store."""
+    SINGLE = "single"
+    """The image of one platform: docker without it."""
+    LISTS = "lists"
+    """A manifest list that is made of images which are there: podman."""
+
+
 class ImageEngine(Protocol):
-    """Docker's engine, as far as it takes images."""
+    """What images are loaded into: docker's engine, or podman."""
 
-    def holds_indexes(self) -> bool:
-        """Tell whether it keeps images of several platforms under one name."""
+    @property
+    def name(self) -> str:
+        """What people call it, its kind first."""
 
-    def load(self, archive: BinaryIO, size: int) -> None:
-        """Give it an archive of `size` bytes."""
+    def kind(self) -> EngineKind:
+        """Tell what it keeps under one name."""
+
+    def platform(self) -> Platform:
+        """Return what it runs by itself."""
+
+    def load(self, archive: BinaryIO, size: int) -> str:
+        """Give it an archive of `size` bytes; return the ID of the image, "" where it names several by itself."""
+
+    def give_names(self, names: Sequence[Reference], images: Sequence[str]) -> None:
+        """Let names stand for images that it has, by their IDs."""
 
 
 Engines = Mapping[str, ImageEngine]
-"""Docker's engines by context; those of outputs that are to be loaded, where there are any."""
+"""Engines by docker's contexts; those of outputs that are to be loaded, where there are any."""
 
 
 def is_for_engine(output: Output) -> bool:
@@ -136,9 +160,7 @@ def annotations_of(output: Output, platforms: int) -> Annotations:
     return found
 
 
-def check_outputs(
-    outputs: Sequence[Output], platforms: int, engines: Engines, *, is_index: bool = False
-) -> None:
+def check_outputs(outputs: Sequence[Output], platforms: int, *, is_index: bool = False) -> None:
     """Refuse, before anything is built, what can't be exported. Raises InputError.
 
     `is_index` says that an index is made even of one platform.
@@ -146,14 +168,6 @@ def check_outputs(
     for output in outputs:
         _check(output, platforms)
         annotations_of(output, 2 if is_index else platforms)
-        if platforms > 1 and is_for_engine(output):
-            engine = engines.get(output.attributes.get("context", ""))
-            if engine is not None and not engine.holds_indexes():
-                raise InputError(
-                    "docker exporter does not currently support exporting manifest lists",
-                    hint="this docker engine keeps images of one platform: build for one, or leave "
-                    "--load out, and all of them stay in polyarch's own store",
-                )
 
 
 def _check(output: Output, platforms: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from polyarch.exporter.naming import pushed_names
+from polyarch.exporter.outputs import is_true
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.images.local import push
 from polyarch.progress import Step
+from polyarch.record import replace
 from polyarch.request.values import Output
 
 __all__ = ["RegistryWriter"]
@@ -19,5 +23,9 @@ class RegistryWriter(Writer):
         """See Writer."""
         assert export is not None
         root = export.root.descriptor
+        is_trusting = is_true(output, "registry.insecure")
         for name in pushed_names(output, export.names, root.digest):
-            push(self.work.source(export, shown), root, export.blobs, name)
+            places = self.work.places
+            with places.trusting(name.domain) if is_trusting else nullcontext(places) as those:
+                source = replace(self.work, places=those).source(export, shown)
+                push(source, root, export.blobs, name)

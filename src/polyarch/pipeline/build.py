@@ -66,7 +66,7 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
+    check_outputs(request.outputs, len(platforms), is_index=options.is_multi_platform)
     check_forms(request.outputs, is_index=options.is_multi_platform)
     with (
         _keeping_logs(engine, request, sink) as keeping,

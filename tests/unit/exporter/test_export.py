@@ -115,7 +115,7 @@ def output(text: str, **attributes: str) -> Output:
     ids=str,
 )
 def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
-    check_outputs(outputs, platforms, {})
+    check_outputs(outputs, platforms)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
 )
 def test_what_is_refused_before_the_build(outputs: list[Output], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_outputs(outputs, 2, {})
+        check_outputs(outputs, 2)
 
     assert str(caught.value) == message
 
 
 def test_a_wrong_name_is_refused_before_the_build() -> None:
     with pytest.raises(InvalidReference):
-        check_outputs([output("image", name="App")], 1, {})
+        check_outputs([output("image", name="App")], 1)
 
 
 def test_names_are_a_list() -> None:
