@@ -68,6 +68,7 @@ COMMANDS: tuple[Entry, ...] = (
         "Show details of an image in the registry",
     ),
     _entry("images", "images.images:IMAGES", "List images of the local store"),
+    _entry("join", "imagetools.join:JOIN", "Make one image of parts that were built elsewhere"),
     _entry("login", "images.login:LOGIN", "Sign in to a registry"),
     _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),
     _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),

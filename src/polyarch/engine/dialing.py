@@ -113,12 +113,13 @@ def _endpoint(address: Address, host: str) -> Endpoint:
 @contextmanager
 def _ssh(address: Address) -> Iterator[Connection]:
     """Speak with the engine of another machine, by the docker program that is there."""
+    words = _ssh_words(address)
     ours, theirs = socket.socketpair()
     ours.settimeout(_PATIENCE)
     # Its end is waited for by whoever has started it, so it can be no child of a thread that goes on.
     with theirs:
         child = subprocess.Popen(
-            _ssh_words(address),
+            words,
             env=_ssh_environment(address.environ),
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
