@@ -25,7 +25,7 @@ from polyarch.oci.reference import Reference
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 
-__all__ = ["write_archive", "write_directory", "write_docker_archive"]
+__all__ = ["named_entry", "write_archive", "write_directory", "write_docker_archive"]
 
 
 def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: bool) -> None:
@@ -74,10 +74,10 @@ def write_directory(export: Export, source: StorePlace, directory: Path) -> None
         layout = Layout(directory)
         watch = Watch(cancel=source.fetcher.cancel)
         copy(export.root.descriptor, source, layout, watch=watch)
-        layout.list_entries(map(_named, export.entries()))
+        layout.list_entries(map(named_entry, export.entries()))
 
 
-def _named(entry: Descriptor) -> Descriptor:
+def named_entry(entry: Descriptor) -> Descriptor:
     """Give a result without a name the tag `latest`, as it must be found again in the directory."""
     if REF_NAME in entry.annotations:
         return entry

@@ -14,25 +14,29 @@ from polyarch.digest import Digest
 from polyarch.exporter.assemble import Document, ImageResult
 from polyarch.exporter.engine_writer import EngineWriter
 from polyarch.exporter.layers import ExportedLayer
-from polyarch.exporter.outfile import write_output
+from polyarch.exporter.layout import named_entry
+from polyarch.exporter.outfile import made_directory, write_output
 from polyarch.exporter.result import Export, FileTree
 from polyarch.exporter.writer import Work
 from polyarch.images.archive import write_archive
 from polyarch.images.create import Asked, Bringing, publish
-from polyarch.images.layout import LayoutAddress, blob_path
+from polyarch.images.layout import Layout, blob_path
 from polyarch.images.merge import Merged
-from polyarch.images.names import LayoutName, RegistryName
+from polyarch.images.names import RegistryName
+from polyarch.images.place import Target
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform, normalize
-from polyarch.progress import CancelToken, Sink, step
+from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
 from polyarch.request.values import Output, OutputType
 from polyarch.store.store import Store
+from polyarch.store.trouble import output_trouble
 
 __all__ = ["Joined"]
 
@@ -51,14 +55,18 @@ class Joined:
     def push(self) -> None:
         """Push it under its names. Raises RegistryError, NotFound, IntegrityError, Cancelled."""
         names = tuple(RegistryName(reference=name) for name in self.names)
-        self._publish(replace(self.asked, names=names))
+        asked = replace(self.asked, names=names)
+        publish(asked, self.merged, self.places, self.sink, self.cancel)
 
     def write_directory(self, directory: Path) -> None:
-        """Add it to a layout under the tags of its names. Raises as `push`, StoreError."""
-        tags = list(dict.fromkeys(name.tag or "latest" for name in self.names)) or ["latest"]
-        addresses = (LayoutAddress(directory=directory.absolute(), tag=tag) for tag in tags)
-        names = tuple(LayoutName(address=each) for each in addresses)
-        self._publish(replace(self.asked, names=names))
+        """Add it to a layout under its names. Raises as `push`, StoreError."""
+        layout = self.places.at(f"{LAYOUT_SCHEME}{directory.absolute()}")
+        assert isinstance(layout, Layout)
+        merged = self.merged
+        with output_trouble("write to", directory), made_directory(directory):
+            self._bring(layout, f"exporting to {directory}")
+            layout.put_manifest(merged.descriptor, merged.data, None)
+            layout.list_entries(map(named_entry, self._export([]).entries()))
 
     def write_file(self, destination: str) -> None:
         """Write it as an archive, "-" for standard output. Raises as `write_directory`."""
@@ -67,7 +75,7 @@ class Joined:
             directory = Path(name)
             self.write_directory(directory)
             blobs = _LayoutFiles(directory)
-            entries = self._export([], ()).entries()
+            entries = self._export([]).entries()
             write_output(
                 destination, lambda sink: write_archive(entries, blobs.all(), blobs, sink, {})
             )
@@ -78,8 +86,7 @@ class Joined:
         with step(self.sink, "importing to the local store") as shown:
             fetcher = Fetcher(store=store, places=self.places, cancel=self.cancel, shown=shown)
             place = StorePlace(fetcher=fetcher)
-            bringing = Bringing(target=place, places=self.places, shown=shown, cancel=self.cancel)
-            bringing.all(self.merged, self.asked.sources)
+            self._bring_to(place, shown)
             for name in self.names:
                 with shown.part(f"naming to {name}"):
                     place.tag(name.canonical, root, self.merged.data)
@@ -94,7 +101,7 @@ class Joined:
         engine = find_engine(environ)
         self.keep(store)
         images = [_image(store, each) for each in self.merged.images]
-        export = self._export(images, self.names)
+        export = self._export(images)
         store.blobs.put(export.root.data, export.root.descriptor.digest)
         work = Work(
             store=store,
@@ -107,14 +114,17 @@ class Joined:
         with step(self.sink, "exporting to image") as shown:
             EngineWriter(work).write(Output(type=OutputType.DOCKER), export, shown)
 
-    def _publish(self, asked: Asked) -> None:
-        publish(asked, self.merged, self.places, self.sink, self.cancel)
+    def _bring(self, target: Target, name: str) -> None:
+        with step(self.sink, name) as shown:
+            self._bring_to(target, shown)
 
-    def _export(self, images: Sequence[ImageResult], names: tuple[Reference, ...]) -> Export:
+    def _bring_to(self, target: Target, shown: Step) -> None:
+        bringing = Bringing(target=target, places=self.places, shown=shown, cancel=self.cancel)
+        bringing.all(self.merged, self.asked.sources)
+
+    def _export(self, images: Sequence[ImageResult]) -> Export:
         root = Document(descriptor=self.merged.descriptor, data=self.merged.data)
-        return Export(
-            root=root, images=tuple(images), names=names or self.names, created=time.time()
-        )
+        return Export(root=root, images=tuple(images), names=self.names, created=time.time())
 
 
 @contextmanager
