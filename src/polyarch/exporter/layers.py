@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from polyarch.digest import DiffID
+from polyarch.digest import DiffID, Digest
 from polyarch.errors import InputError, IntegrityError, NotFound
 from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.golang.strconv import parse_int
@@ -142,16 +142,38 @@ class LayerBlobs:
     ) -> ExportedLayer:
         """Return one layer of a stack."""
         layer = stack.layers[number]
-        if layer.blob is not None and layer.diff_id is not None:
+        if layer.blob is not None and layer.diff_id is not None and not self.needs(layer, choice):
             return self._of_image(layer, layer.blob, layer.diff_id, choice, cancel)
+        return self._exported(layer, self._blob(stack, number, choice, cancel), choice)
+
+    def needs(self, layer: LayerRef, choice: CompressionChoice) -> bool:
+        """Whether a layer has to be compressed here that came with a cache as an archive: it has to be unpacked before."""
+        if layer.blob is None or layer.diff_id is None:
+            return False
+        is_archive = layer.is_cached and layer.blob.digest == Digest(layer.diff_id)
+        return is_archive and choice.kind is not Compression.UNCOMPRESSED
+
+    def find(
+        self, stack: LayerStack, number: int, choice: CompressionChoice
+    ) -> ExportedLayer | None:
+        """Return one layer of a stack if it needn't be written any more."""
+        layer = stack.layers[number]
+        if layer.blob is not None and not self.needs(layer, choice):
+            return self.layer(stack, number, choice, CancelToken())
+        blob = self._find(layer, choice)
+        return None if blob is None else self._exported(layer, blob, choice)
+
+    def _exported(
+        self, layer: LayerRef, blob: LayerBlob, choice: CompressionChoice
+    ) -> ExportedLayer:
         record = self.store.snapshots.find(layer.snapshot)
-        blob = self._blob(stack, number, choice, cancel)
+        made = record.created if record else 0.0
         noted = {} if choice.latest is None else {REWRITTEN: str(choice.latest)}
         return ExportedLayer(
             descriptor=_descriptor(blob, noted),
             diff_id=blob.diff_id,
-            created=record.created if record else 0.0,
-            description=record.description if record else "",
+            created=made if layer.created is None else layer.created,
+            description=layer.description or (record.description if record else ""),
         )
 
     def _of_image(

@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
@@ -24,7 +24,7 @@ from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
 from polyarch.exporter.forms import Form, check_forms, form_of
-from polyarch.exporter.layers import ExportedLayer
+from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.naming import image_names
 from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_name
 from polyarch.exporter.result import Export
@@ -32,7 +32,8 @@ from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.images.store_place import Fetcher
 from polyarch.oci.reference import Reference
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, Step, announce, ignore_events, step
@@ -66,6 +67,7 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
+    check_wish(request)
     check_outputs(request.outputs, len(platforms), is_index=options.is_multi_platform)
     check_forms(request.outputs, is_index=options.is_multi_platform)
     with (
@@ -90,23 +92,26 @@ def build_on(
             tell_findings(lint.findings, shown, reading.sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
-        with _ahead(engine, graph, request.outputs, options) as ahead:
+        with (
+            _ahead(engine, graph, request.outputs, options) as ahead,
+            open_caches(engine, images, request, graph, cancel) as session,
+        ):
             sources = Sources(
                 contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
             )
-            imported = read_caches(images, request, cancel)
-            built = engine.solve(
-                graph, sources, request, cancel, explain=explain, imported=imported
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
             )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
             stacks = [result for result in built.results if isinstance(result, LayerStack)]
             results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
             if announced.layers is not None and built.report.count(Outcome.RAN):
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             contexts.save()
-            caching = Caching(
-                engine=engine, images=images, request=request, imported=imported, cancel=cancel
-            )
             making = _Making(
                 engine=engine,
                 images=images,
@@ -115,9 +120,12 @@ def build_on(
                 ahead=ahead,
                 cancel=cancel,
             )
-            export = making.export(announced, results)
-            caching.write(results.stacks, built)
-    return _result(export, request, built)
+            made = making.exports(announced, results)
+            export = making.told(made, announced, results)
+            changed = find_change(request, export, engine.store, images.places(cancel))
+            making.write(announced, results, made, is_new=changed is not False)
+            uses = caching.write(results.stacks, built)
+    return replace(_result(export, request, built), caches=uses, changed=changed)
 
 
 def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
@@ -226,9 +234,15 @@ class _Making:
     ahead: Ahead
     cancel: CancelToken
 
-    def export(self, announced: _Announced, results: _Results) -> Export | None:
-        """Make all outputs; return the image, if one was wanted."""
-        made = self._exports(announced, results) if announced.layers else {}
+    def write(
+        self,
+        announced: _Announced,
+        results: _Results,
+        made: Mapping[Form, Export],
+        *,
+        is_new: bool,
+    ) -> None:
+        """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -242,29 +256,42 @@ class _Making:
             engines=self.dockers,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
-        names: list[Reference] = []
-        export = None
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
-            mine = None
-            if output.type in IMAGE_TYPES:
-                mine = export = made[self._form(output, results)]
-                mine = replace(mine, names=image_names(output, mine.root.descriptor.digest))
-                names += mine.names
+            if not is_new and is_pushed(output):
+                with (
+                    step(self.images.sink, step_name(output), shown) as skipped,
+                    skipped.part(f"nothing to push: {self.caching.request.if_changed} is this"),
+                ):
+                    continue
+            mine = self._named(made, output, results) if output.type in IMAGE_TYPES else None
             exporter.run(output, mine, shown)
-        # Of several outputs the last one is told of, under all their names.
-        return replace(export, names=tuple(dict.fromkeys(names))) if export else None
 
     def _form(self, output: Output, results: _Results) -> Form:
         return form_of(output, results.epoch, is_index=results.is_multi_platform)
 
-    def _exports(self, announced: _Announced, results: _Results) -> dict[Form, Export]:
+    def _named(self, made: Mapping[Form, Export], output: Output, results: _Results) -> Export:
+        export = made[self._form(output, results)]
+        return replace(export, names=image_names(output, export.root.descriptor.digest))
+
+    def exports(self, announced: _Announced, results: _Results) -> dict[Form, Export]:
         """Make an image for each form that is wanted; layers that two have in common are made once."""
+        if not announced.layers:
+            return {}
         forms = [
             self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
         ]
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
             self.ahead.finish()
             return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
+
+    def told(
+        self, made: Mapping[Form, Export], announced: _Announced, results: _Results
+    ) -> Export | None:
+        """Return the image that callers are told of: that of the last output with one, under the names of all."""
+        outputs = [each for each in announced.outputs if each.type in IMAGE_TYPES]
+        found = [self._named(made, each, results) for each in outputs]
+        names: list[Reference] = [name for each in found for name in each.names]
+        return replace(found[-1], names=tuple(dict.fromkeys(names))) if found else None
 
     def _assemble(self, form: Form, results: _Results, shown: Step) -> Export:
         fetcher = Fetcher(
@@ -275,6 +302,7 @@ class _Making:
         )
 
         def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+            self._unpack(part, stack, form.choice)
             counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
             return blobs.export(stack, form.choice, self.cancel)
@@ -301,6 +329,12 @@ class _Making:
             created=time.time() if form.epoch is None else form.epoch,
             annotations=form.annotations.find(INDEX_DESCRIPTOR),
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
