@@ -40,12 +40,12 @@ def solve(
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
-        stack.enter_context(solving())
         if wishes.verifies:
             # Twice as long as a build takes: nobody waits for a module.
             from polyarch.cli.building.reproducible import check_reproducible  # noqa: PLC0415
 
             check_reproducible(engine, request, display, cancel, said.append)
+        stack.enter_context(solving())
         return recorded_build(
             engine,
             request,
