@@ -76,8 +76,7 @@ def _run(options: Options, context: Context) -> int:
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
             builders.note_build(asked.request.ref, local_state(asked.request))
-            collecting = _collecting(chosen.node, context)
-            result = _solve(asked, context, display, options, collecting)
+            result = _solve(asked, chosen, context, display, options)
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -116,6 +115,31 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
+def _solve(
+    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
+) -> BuildResult:
+    collecting = _collecting(chosen.node, context)
+    is_remote = chosen.builder.is_remote
+    verifies = options.is_set("verify-reproducible")
+    if is_remote and (verifies or asked.request.if_changed):
+        flag = "--verify-reproducible" if verifies else "--if-changed"
+        raise InputError(
+            f"{flag} isn't supported yet by builders of other machines",
+            hint="build on this machine: --builder default",
+        )
+    with open_engine(context) as engine:
+        engine.background.use(collecting)
+        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
+        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
+
+        wishes = Wishes(
+            explains=options.is_set("explain"),
+            verifies=verifies,
+            builder=chosen.builder if is_remote else None,
+        )
+        return solve(engine, asked.request, context, display, wishes)
+
+
 def _collecting(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
@@ -124,20 +148,6 @@ def _collecting(node: BuilderNode, context: Context) -> str:
 
         collecting_for(state_directory(context.environ), settings)
     return settings
-
-
-def _solve(
-    asked: Asked, context: Context, display: Display, options: Options, collecting: str
-) -> BuildResult:
-    with open_engine(context) as engine:
-        engine.background.use(collecting)
-        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
-        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
-
-        wishes = Wishes(
-            explains=options.is_set("explain"), verifies=options.is_set("verify-reproducible")
-        )
-        return solve(engine, asked.request, context, display, wishes)
 
 
 def progress_mode(options: Options, context: Context) -> str:
@@ -153,7 +163,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, may_be_remote=True)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 

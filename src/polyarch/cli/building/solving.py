@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from polyarch.builders.values import SavedBuilder
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -22,10 +23,14 @@ __all__ = ["Wishes", "solve"]
 
 @frozen
 class Wishes:
-    """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced."""
+    """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced.
+
+    `builder` has other nodes than this machine.
+    """
 
     explains: bool = False
     verifies: bool = False
+    builder: SavedBuilder | None = None
 
 
 def solve(
@@ -46,13 +51,18 @@ def solve(
 
             check_reproducible(engine, request, display, cancel, said.append)
         stack.enter_context(solving())
-        return recorded_build(
-            engine,
-            request,
-            sink=display,
-            cancel=cancel,
-            explain=Explain(live=wishes.explains, number=display.number, tell=told.append),
-        )
+        explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
+        if wishes.builder is not None:
+            # gRPC, and what it is made of.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
+
+            return build_on_nodes(
+                engine, wishes.builder, request, sink=display, cancel=cancel, explain=explaining
+            )
+        return recorded_build(engine, request, sink=display, cancel=cancel, explain=explaining)
 
 
 def _say(lines: Sequence[str], context: Context) -> None:
