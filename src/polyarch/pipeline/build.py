@@ -36,7 +36,7 @@ from polyarch.exporter.outputs import (
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
@@ -96,23 +96,28 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.assemble(announced, results)
-    changed = find_change(request, export, engine.store, images.places(cancel))
-    making.write(announced, results, export, is_new=changed is not False)
-    caching.write(results.stacks, built)
-    return replace(_result(export, request, built), changed=changed)
+        with open_caches(engine, images, request, graph, cancel) as session:
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
+            stacks = [result for result in built.results if isinstance(result, LayerStack)]
+            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            making = _Making(
+                engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel
+            )
+            export = making.assemble(announced, results)
+            changed = find_change(request, export, engine.store, images.places(cancel))
+            making.write(announced, results, export, is_new=changed is not False)
+            uses = caching.write(results.stacks, built)
+    return replace(_result(export, request, built), caches=uses, changed=changed)
 
 
 def _check_programs(
@@ -257,6 +262,7 @@ class _Making:
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
 
             def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                self._unpack(part, stack, choice)
                 counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
                 return replace(self.engine.layers, counted=counted).export(
                     stack, choice, self.cancel
@@ -281,6 +287,12 @@ class _Making:
             created=time.time() if epoch is None else epoch,
             annotations=annotations.find(INDEX_DESCRIPTOR),
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

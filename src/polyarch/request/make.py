@@ -88,6 +88,7 @@ def make_request(
         cache_from=caches[0],
         cache_to=caches[1],
         if_changed=options.get("if_changed", ""),
+        cache_budget=options.get("cache_budget"),
     )
 
 

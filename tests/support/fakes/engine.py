@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from polyarch.caches.importing import Imported
+from polyarch.caches.session import CacheSession
 from polyarch.digest import sha256
 from polyarch.engine.background import Background
 from polyarch.engine.engine import Built, Engine, Sources
@@ -124,7 +124,7 @@ class FakeEngine(Engine):
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
-        imported: Imported | None = None,
+        caches: CacheSession | None = None,
     ) -> Built:
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():

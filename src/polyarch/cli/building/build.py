@@ -215,6 +215,8 @@ def metadata(result: BuildResult) -> dict[str, object]:
         found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
+    if result.caches:
+        found["polyarch.caches"] = [asdict(each) for each in result.caches]
     if result.names:
         found["image.name"] = ",".join(result.names)
     if result.emulators:

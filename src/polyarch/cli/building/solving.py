@@ -25,7 +25,7 @@ __all__ = ["Wishes", "solve"]
 class Wishes:
     """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced.
 
-    `builder` has other nodes than this machine.
+    `builder` has other nodes than this machine, if it isn't None.
     """
 
     explains: bool = False

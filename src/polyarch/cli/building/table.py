@@ -52,8 +52,16 @@ BUILD_FLAGS = (
     Flag(name="attest", kind=Kind.LIST, help='Attestation parameters ("type=sbom") (not yet: refused)'),
     Flag(name="build-arg", kind=Kind.LIST, help="Set build-time variables"),
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
+    Flag(
+        name="cache-budget",
+        help="Seconds that the build waits for caches of single steps at its end (default: as long as they get on)",
+    ),
     Flag(name="cache-from", kind=Kind.LIST, help='External cache sources ("user/app:cache")'),
-    Flag(name="cache-to", kind=Kind.LIST, help='Cache export destinations ("type=local,dest=DIR")'),
+    Flag(
+        name="cache-to",
+        kind=Kind.LIST,
+        help='Cache export destinations ("type=steps,ref=NAME", "type=local,dest=DIR")',
+    ),
     Flag(
         name="call",
         default="build",
