@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
@@ -52,6 +52,12 @@ class Client:
         self._piece = piece
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
+
+    @contextmanager
+    def trusting(self, domain: str) -> Iterator[Client]:
+        """Give a client that believes a registry, whatever it speaks and whatever certificate it shows."""
+        with self._transport.trusting(domain) as transport:
+            yield Client(transport, self._cancel, pause=self._pause, piece=self._piece)
 
     def log_in(self, domain: str) -> None:
         """Ask a registry for its front page, as somebody whom it has to know. Raises RegistryError."""
