@@ -9,7 +9,8 @@
     │   ├── NoRuntime, NoEmulator, NamespaceForbidden
     │   └── StoreError          the store can't be read or written (a full disk, say)
     ├── RemoteError             another machine's, with the status of HTTP; `temporary`: trying again may help
-    │   └── RegistryError       ... with the codes of the distribution spec (69, 76 or 77, see the class)
+    │   └── RegistryError       ... with the codes of the distribution spec (76, or 77 for who may not)
+    │       └── Unanswered      ... which didn't answer at all (69)
     ├── StepFailed              a step of the build ended with a status other than 0
     ├── IntegrityError          bytes that aren't what their digest says
     │   └── InvalidLayer        an archive that can't be unpacked safely
@@ -47,6 +48,7 @@ __all__ = [
     "RemoteError",
     "StepFailed",
     "StoreError",
+    "Unanswered",
 ]
 
 
@@ -173,6 +175,8 @@ class RegistryError(RemoteError):
     can't be reached, 76 it answers, but not with what was asked for.
     """
 
+    exit_status = _WRONG_ANSWER
+
     def __init__(
         self,
         message: str,
@@ -185,9 +189,14 @@ class RegistryError(RemoteError):
     ) -> None:
         super().__init__(message, hint=hint, status=status, temporary=temporary, wait=wait)
         self.codes = codes
-        self.exit_status = _NO_ANSWER if not status else _WRONG_ANSWER
         if status in {401, 403}:
             self.exit_status = _NO_ENTRY
+
+
+class Unanswered(RegistryError):
+    """A registry can't be reached, or hung up."""
+
+    exit_status = _NO_ANSWER
 
 
 class StepFailed(PolyarchError):

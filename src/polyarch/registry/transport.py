@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Self
 from urllib.parse import urlencode
 
-from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError
+from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError, Unanswered
 from polyarch.http.follow import Call, OpenBody, Reply, Sender
 from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
@@ -87,7 +87,7 @@ class Response:
         try:
             yield from self._reply.stream(_CHUNK)
         except OSError as error:
-            raise RegistryError(f"{shown(self.url)} broke off: {error}", temporary=True) from error
+            raise Unanswered(f"{shown(self.url)} broke off: {error}", temporary=True) from error
 
     def close(self) -> None:
         """Drop the rest of the body, and the connection if there is a lot of it."""
@@ -152,7 +152,7 @@ class Transport:
         except RegistryError as error:
             if not tried:
                 raise
-            raise RegistryError(
+            raise type(error)(
                 "; ".join((str(error), *tried)),
                 hint=error.hint,
                 status=error.status,
@@ -298,7 +298,7 @@ def _unreachable(domain: str, error: Unreachable) -> RegistryError:
         )
     elif error.reason is Reason.NO_TLS:
         hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
-    return RegistryError(
+    return Unanswered(
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,

@@ -277,6 +277,8 @@ class Lowering:
                 error.args = (f"{error} (did you mean {near}?)",)
             if near in stages:
                 error.hint = "no stage has that name, so it was taken for an image"
+                # Whatever a registry said to that, it is the Dockerfile's mistake.
+                error.exit_status = PolyarchError.exit_status
             raise
 
     def add_image(

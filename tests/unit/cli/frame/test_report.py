@@ -7,7 +7,14 @@ import io
 import pytest
 
 from polyarch.cli.frame.report import CommandFailed, WrongCall, report
-from polyarch.errors import Cancelled, DockerfileError, InputError, PolyarchError, RegistryError
+from polyarch.errors import (
+    Cancelled,
+    DockerfileError,
+    InputError,
+    PolyarchError,
+    RegistryError,
+    Unanswered,
+)
 from polyarch.graph.location import Location, SourceText
 
 PLACE = Location(source=SourceText(name="Dockerfile", text="FROM scratch\nFOO\n"), start=2, end=2)
@@ -51,10 +58,17 @@ def test_of_several_errors_the_last_line_is_one(*, debug: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "ends_with"), [(0, 69), (401, 77), (403, 77), (429, 76), (503, 76)]
+    ("wrong", "ends_with"),
+    [
+        (Unanswered("no"), 69),
+        (RegistryError("no"), 76),
+        (RegistryError("no", status=401), 77),
+        (RegistryError("no", status=403), 77),
+        (RegistryError("no", status=503), 76),
+    ],
 )
-def test_what_went_wrong_at_a_registry_is_told_apart(status: int, ends_with: int) -> None:
-    error = CommandFailed("failed: ", RegistryError("no", status=status))
+def test_what_went_wrong_at_a_registry_is_told_apart(wrong: RegistryError, ends_with: int) -> None:
+    error = CommandFailed("failed: ", wrong)
 
     assert report(error, io.StringIO(), {}, debug=False) == ends_with
     assert report(error, io.StringIO(), {"POLYARCH_PLUGIN": "buildx"}, debug=False) == 1
