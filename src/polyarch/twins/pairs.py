@@ -25,7 +25,7 @@ from polyarch.twins.packages import Packages, read_packages
 from polyarch.twins.rings import DIRECTORIES, may_grow, ring_of
 from polyarch.twins.texts import foreign_texts
 
-__all__ = ["Pair", "Roots", "find_pairs"]
+__all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
 
 
 class NoPackage(MachineError):
