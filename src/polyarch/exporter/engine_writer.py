@@ -9,6 +9,7 @@ from polyarch.exporter.layout import write_archive
 from polyarch.exporter.outfile import Whole
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
+from polyarch.oci.media import is_index
 from polyarch.progress import Step
 from polyarch.request.values import Output
 from polyarch.store.trouble import store_trouble
@@ -35,7 +36,7 @@ class EngineWriter(Writer):
             path.open("w+b", buffering=0) as archive,
         ):
             path.unlink()
-            is_single = len(export.images) == 1
+            is_single = not is_index(export.root.descriptor.media_type)
             sink = CountingSink(Whole(archive.fileno()), count)
             write_archive(export, store.blobs, sink, for_docker=is_single)
             archive.seek(0)

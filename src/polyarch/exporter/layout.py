@@ -19,6 +19,7 @@ from polyarch.images.transfer import Watch, copy
 from polyarch.layer.tar import Sink
 from polyarch.oci.base import REF_NAME
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import is_index
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 
@@ -32,11 +33,12 @@ def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: b
     Raises InputError if there are more.
     """
     more = {"manifest.json": _docker_manifest(export)} if for_docker else {}
-    archive.write_archive(export.entries(), export.digests, blobs, sink, more)
+    entries = [*export.entries(), *export.referrer_entries()]
+    archive.write_archive(entries, export.digests, blobs, sink, more)
 
 
 def _docker_manifest(export: Export) -> bytes:
-    if len(export.images) > 1:
+    if is_index(export.root.descriptor.media_type):
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
@@ -59,7 +61,8 @@ def write_directory(export: Export, source: StorePlace, directory: Path) -> None
     with output_trouble("write to", directory), made_directory(directory):
         layout = Layout(directory)
         watch = Watch(cancel=source.fetcher.cancel)
-        copy(export.root.descriptor, source, layout, watch=watch)
+        for each in (export.root, *export.referrers):
+            copy(each.descriptor, source, layout, watch=watch)
         layout.list_entries(map(_named, export.entries()))
 
 

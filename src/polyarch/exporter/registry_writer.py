@@ -18,4 +18,6 @@ class RegistryWriter(Writer):
         """See Writer."""
         assert export is not None
         for name in export.names:
-            push(self.work.source(export, shown), export.root.descriptor, export.blobs, name)
+            referrers = [each.descriptor for each in export.referrers]
+            source = self.work.source(export, shown)
+            push(source, export.root.descriptor, export.blobs, name, referrers)

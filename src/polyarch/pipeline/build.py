@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from polyarch.attest.options import read_options
 from polyarch.digest import Digest
 from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
@@ -18,14 +19,16 @@ from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
-from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
-from polyarch.exporter.assemble import assemble, assemble_index
+from polyarch.exporter.annotations import annotated
+from polyarch.exporter.assemble import assemble
+from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
+    Forms,
     annotations_of,
     check_outputs,
     epoch_of,
@@ -36,6 +39,7 @@ from polyarch.exporter.outputs import (
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.pipeline.attesting import Attesting, Noted, Said, with_arguments
 from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
@@ -65,12 +69,22 @@ def build_on(
     were built.
     """
     cancel = cancel or CancelToken()
+    started = time.time_ns()
     request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    request = with_arguments(request)
+    attestations = read_options(request.attestations)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
+    is_listed = request.attest_as == "index"
+    forms = Forms(
+        platforms=len(platforms),
+        is_index=options.is_multi_platform,
+        is_attested=is_listed and attestations.is_for_files,
+        is_attested_inline=is_listed and attestations.provenance is not None,
+    )
+    check_outputs(request.outputs, forms, dockers)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -86,7 +100,7 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
-        resolver = images.resolver(cancel, pull=request.pull)
+        resolver = Noted(images=images.resolver(cancel, pull=request.pull))
         try:
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
@@ -105,10 +119,27 @@ def build_on(
     caching = Caching(
         engine=engine, images=images, request=request, imported=imported, cancel=cancel
     )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.export(announced, results)
+    attesting = Attesting(
+        request=request,
+        options=attestations,
+        database=engine.store.database,
+        dockerfile=dockerfile.source,
+        contexts=contexts,
+        resolved=resolver.resolved,
+        pins=reading.remote.pins,
+        started=started,
+    )
+    making = _Making(
+        engine=engine,
+        images=images,
+        dockers=dockers,
+        caching=caching,
+        attesting=attesting,
+        cancel=cancel,
+    )
+    export, said = making.export(announced, results)
     caching.write(results.stacks, built)
-    return _result(export, request, built)
+    return replace(_result(export, request, built), provenance=said.told)
 
 
 def _check_programs(
@@ -206,11 +237,17 @@ class _Making:
     images: ImageSource
     dockers: Engines
     caching: Caching
+    attesting: Attesting
     cancel: CancelToken
 
-    def export(self, announced: _Announced, results: _Results) -> Export | None:
-        """Make all outputs; return the image, if one was wanted."""
-        export = self._assemble(announced, results) if announced.layers else None
+    def export(self, announced: _Announced, results: _Results) -> tuple[Export | None, Said]:
+        """Make all outputs; return the image, if one was wanted, and what is said of it."""
+        made = self._assemble(announced, results) if announced.layers else None
+        said = Said()
+        if self.attesting.is_wanted:
+            is_cached = not results.built.report.count(Outcome.RAN)
+            images = made.images if made else ()
+            said = self.attesting.say(results.lowered, images, is_cached=is_cached)
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -222,14 +259,22 @@ class _Making:
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
+            predicates=said.predicates,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
+        export = None
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
-            names = names_of(output)
-            exporter.run(output, replace(export, names=names) if export else None, shown)
-        return export
+            mine = None
+            if made is not None and output.type in IMAGE_TYPES:
+                mine = export = made.export(output, said.predicates)
+            exporter.run(output, mine, shown)
+        if export is not None:
+            # Of several outputs the last one is told of, under all their names.
+            names = (name for output in announced.outputs for name in names_of(output))
+            export = replace(export, names=tuple(dict.fromkeys(names)))
+        return export, said
 
-    def _assemble(self, announced: _Announced, results: _Results) -> Export:
+    def _assemble(self, announced: _Announced, results: _Results) -> Assembled:
         outputs = announced.outputs
         # Layers are made once: in the form that the first output with an image asks for.
         output = next(each for each in outputs if each.type in IMAGE_TYPES)
@@ -239,7 +284,7 @@ class _Making:
         )
         if is_true(output, "rewrite-timestamp"):
             choice = replace(choice, latest=epoch)
-        annotations = annotations_of(output, 2 if results.is_multi_platform else 1)
+        annotations = annotations_of(output, is_index=True)  # it was checked before
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
 
             def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
@@ -259,13 +304,12 @@ class _Making:
                 )
                 for part, stack in results.pairs()
             )
-        is_index = results.is_multi_platform
-        return Export(
-            root=assemble_index(made, annotations) if is_index else made[0].manifest,
+        return Assembled(
             images=made,
-            names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
+            is_index=results.is_multi_platform,
             created=time.time() if epoch is None else epoch,
-            annotations=annotations.find(INDEX_DESCRIPTOR),
+            annotations=annotations,
+            has_referrers=self.attesting.request.attest_as == "referrers",
         )
 
 

@@ -33,6 +33,7 @@ class BuildResult:
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image.
+    `provenance` has, where that was asked for, the predicate of SLSA v0.2 in JSON by platform, by "" where there is one.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -47,6 +48,7 @@ class BuildResult:
     emulators: Mapping[str, str] = field(default_factory=dict)
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

@@ -11,6 +11,7 @@ from polyarch.pattern import pattern
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
 
 __all__ = [
@@ -108,6 +109,8 @@ class BuildRequest:
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
     `mask_secrets` keeps secrets out of what is shown of steps' output;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
+    `attestations` are those that are wanted, each type once; `attest_as` is index or referrers; `result_provenance` is min
+    or max for the result to hold the provenance, whether it is attested or not;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
     that is made up.
     """
@@ -142,5 +145,8 @@ class BuildRequest:
     mask_secrets: bool = True
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    attest_as: str = "index"
+    result_provenance: str = ""
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.building.settings import (
     emulation_of,
-    ignores_attestations,
     jobs_of,
     with_emulators,
 )
@@ -101,8 +101,7 @@ def _building() -> Iterator[None]:
 
 def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
     asked = read_request(options, flags, context)
-    ignores = ignores_attestations(chosen.node)
-    for line in left_out(asked, context.environ, ignores_attestations=ignores):
+    for line in left_out(asked):
         context.warn(line)
     settings: dict[str, object] = {}
     if not options.given("jobs"):
@@ -184,6 +183,9 @@ def metadata(result: BuildResult, reference: str) -> dict[str, object]:
         found["containerimage.digest"] = result.descriptor.digest
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
+    for platform, provenance in result.provenance.items():
+        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
+        found[name] = json.loads(provenance)
     if result.names:
         found["image.name"] = ",".join(result.names)
     if result.emulators:
