@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from polyarch.attest.definition import Definition, Hiding
+from polyarch.attest.definition import Definition
 from polyarch.attest.invocations import Invocation
 from polyarch.attest.options import ProvenanceOptions
 from polyarch.attest.parameters import BUILD_ARG, VCS, Parameters
 from polyarch.attest.sources import Remote, Sources, digest_set
+from polyarch.attest.steps import Hiding
 from polyarch.errors import InputError
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import JSONObject
@@ -22,7 +23,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["SLSA_02", "SLSA_1", "Facts", "older", "predicate", "predicate_type"]
+__all__ = ["SLSA_02", "SLSA_1", "Facts", "newest", "older", "predicate", "predicate_type"]
 
 SLSA_1 = "https://slsa.dev/provenance/v1"
 SLSA_02 = "https://slsa.dev/provenance/v0.2"
@@ -87,7 +88,7 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
         graph = Definition.of(facts.target, facts.hiding, facts.remote)
         internal = {"buildConfig": graph.build_config(), **internal}
         beside |= _beside(graph, facts)
-    definition["internalParameters"] = _sorted(internal)
+    definition["internalParameters"] = internal
     metadata["buildkit_metadata"] = beside
     if is_complete and not facts.sources.uses_network:
         metadata["buildkit_hermetic"] = True
@@ -99,6 +100,13 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
         metadata["buildkit_reproducible"] = True
     details = {"builder": {"id": options.builder_id}, "metadata": metadata}
     return {"buildDefinition": definition, "runDetails": details}
+
+
+def newest(predicate: JSONObject) -> JSONObject:
+    """Return the predicate of SLSA v1 in the order in which BuildKit writes it."""
+    definition = _part(predicate, "buildDefinition")
+    internal = _sorted(definition["internalParameters"])
+    return {**predicate, "buildDefinition": {**definition, "internalParameters": internal}}
 
 
 def _sorted(value: object) -> object:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from polyarch.attest import provenance
-from polyarch.attest.definition import Hiding
 from polyarch.attest.invocations import NOBODY, Invocation, Invocations, run_name
 from polyarch.attest.options import AttestOptions, ProvenanceOptions
 from polyarch.attest.parameters import hidden_values, parameters
 from polyarch.attest.sources import Remote, Resolved, find_sources, for_platform
 from polyarch.attest.statement import Predicate
+from polyarch.attest.steps import Hiding
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.exporter.assemble import ImageResult
@@ -27,6 +28,9 @@ from polyarch.record import field, frozen, replace
 from polyarch.request.attestation import PROVENANCE, SBOM, Attestation
 from polyarch.request.values import BuildRequest
 from polyarch.store.database import Database
+
+if TYPE_CHECKING:
+    from polyarch.attest.sbom.scan import Scan
 
 __all__ = ["Attesting", "Noted", "with_arguments"]
 
@@ -86,9 +90,16 @@ class Attesting:
         return bool(self.options.provenance or self.options.sbom or self.request.result_provenance)
 
     def say(
-        self, results: Sequence[Lowered], images: Sequence[ImageResult], *, is_cached: bool
+        self,
+        results: Sequence[Lowered],
+        images: Sequence[ImageResult],
+        scans: Sequence[Mapping[str, Scan]],
+        *,
+        is_cached: bool,
     ) -> Said:
         """Return what there is to say of each platform's result; `images` are those of the same order, if there are any.
+
+        `scans` are what was found in each result, and beside it by name, if that is to be said.
 
         Raises InputError, StoreError.
         """
@@ -103,8 +114,11 @@ class Attesting:
         invocation = invocations.settle(contents, run, is_cached=is_cached, epoch=epoch)
         return Said(
             predicates={
-                part.platform: self._predicates(each, invocation)
-                for part, each in zip(results, facts, strict=True)
+                part.platform: (
+                    *(self._lists(scans[number], invocation) if scans else ()),
+                    *self._predicates(facts[number], invocation),
+                )
+                for number, part in enumerate(results)
             },
             told={
                 str(part.platform) if results[0].is_multi_platform else "": self._told(
@@ -116,6 +130,13 @@ class Attesting:
             invocation=invocation,
         )
 
+    def _lists(self, scans: Mapping[str, Scan], invocation: Invocation) -> tuple[Predicate, ...]:
+        from polyarch.attest.sbom.documents import sbom_predicates  # noqa: PLC0415 few ask for them
+
+        assert self.options.sbom is not None
+        seconds = invocation.started // 1_000_000_000
+        return tuple(sbom_predicates(scans, self.options.sbom, seconds))
+
     def _predicates(self, facts: provenance.Facts, invocation: Invocation) -> tuple[Predicate, ...]:
         options = self.options.provenance
         if options is None:
@@ -125,7 +146,7 @@ class Attesting:
         return (
             Predicate(
                 type=provenance.predicate_type(options),
-                content=provenance.older(made) if is_old else made,
+                content=provenance.older(made) if is_old else provenance.newest(made),
                 filename=options.filename,
                 inline_only=options.inline_only,
             ),

@@ -7,8 +7,9 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from polyarch.attest.options import read_options
 from polyarch.digest import Digest
@@ -39,18 +40,29 @@ from polyarch.exporter.outputs import (
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Attesting, Noted, Said, with_arguments
 from polyarch.pipeline.caching import Caching, read_caches
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
-from polyarch.record import frozen, replace
+from polyarch.progress import (
+    CancelToken,
+    Sink,
+    announce,
+    cancellable,
+    ignore_events,
+    step,
+)
+from polyarch.record import field, frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.attest.sbom.scan import Scan
 
 __all__ = ["build_on"]
 
@@ -105,13 +117,12 @@ def build_on(
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
-        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        graph = Graph(targets=_targets(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         imported = read_caches(images, request, cancel)
         built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+        results = _Results.of(lowered, graph, built)
         if announced.layers is not None and built.report.count(Outcome.RAN):
             found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
             tell_findings(found, shown, reading.sink)
@@ -181,6 +192,12 @@ def _lower(
     ]
 
 
+def _targets(lowered: Sequence[Lowered], *, has_scans: bool) -> tuple[Vertex, ...]:
+    """Return what is to be solved: the results, and what is looked into beside them."""
+    beside = [vertex for part in lowered for vertex in part.scanned.values() if has_scans]
+    return (*(each.vertex for each in lowered), *dict.fromkeys(beside))
+
+
 @frozen
 class _Announced:
     """The outputs for which something is made, and the steps that show it, told of before the solve.
@@ -206,11 +223,27 @@ class _Announced:
 
 @frozen
 class _Results:
-    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about."""
+    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about.
+
+    `beside` are the layers of what is looked into, but no result.
+    """
 
     lowered: tuple[Lowered, ...]
     stacks: tuple[LayerStack, ...]
     built: Built
+    beside: Mapping[Vertex, LayerStack] = field(default_factory=dict)
+
+    @staticmethod
+    def of(lowered: Sequence[Lowered], graph: Graph, built: Built) -> _Results:
+        """Tell the results of a graph from what is beside them."""
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        count = len(lowered)
+        return _Results(
+            lowered=tuple(lowered),
+            stacks=tuple(stacks[:count]),
+            built=built,
+            beside=dict(zip(graph.targets[count:], stacks[count:], strict=True)),
+        )
 
     @property
     def is_multi_platform(self) -> bool:
@@ -247,7 +280,8 @@ class _Making:
         if self.attesting.is_wanted:
             is_cached = not results.built.report.count(Outcome.RAN)
             images = made.images if made else ()
-            said = self.attesting.say(results.lowered, images, is_cached=is_cached)
+            scans = self._scans(results) if self.attesting.options.sbom else ()
+            said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -273,6 +307,24 @@ class _Making:
             names = (name for output in announced.outputs for name in names_of(output))
             export = replace(export, names=tuple(dict.fromkeys(names)))
         return export, said
+
+    def _scans(self, results: _Results) -> list[dict[str, Scan]]:
+        """Find the software in each result, and in what is beside it by name."""
+        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
+
+        found = []
+        with step(self.images.sink, "[internal] list software"), cancellable(self.cancel):
+            for part, stack in results.pairs():
+                trees = {"": (stack, part.vertex)}
+                for name, vertex in part.scanned.items():
+                    trees[name] = (results.beside[vertex], vertex)
+                mine = {}
+                for name, tree in trees.items():
+                    opened = self.engine.trees({part.platform: tree}, self.images, self.cancel)
+                    with opened as (files,):
+                        mine[name] = scan(files.root)
+                found.append(mine)
+        return found
 
     def _assemble(self, announced: _Announced, results: _Results) -> Assembled:
         outputs = announced.outputs
