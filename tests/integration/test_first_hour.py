@@ -50,11 +50,6 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
             {},
             "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, ",
         ),
-        (
-            ("--provenance=mode=max", "--sbom=true"),
-            {"POLYARCH_IGNORE_ATTESTATIONS": "1"},
-            "WARNING: attestations (provenance, sbom): left out, ",
-        ),
     ],
 )
 def test_what_a_build_goes_on_without(

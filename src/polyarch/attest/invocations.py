@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from polyarch.digest import Digest, hex_of, sha256
 from polyarch.golang.time import time_of
 from polyarch.record import frozen
+from polyarch.request.ref import build_id
 from polyarch.store.database import Database
 
-__all__ = ["NOBODY", "Invocation", "Invocations", "run_name"]
+__all__ = ["NOBODY", "Invocation", "Invocations"]
 
 _SCHEMA = (
     (
@@ -26,8 +27,6 @@ _SCHEMA = (
 _KEPT_SECONDS = 90 * 24 * 3600.0
 _FRESH_SECONDS = 24 * 3600.0
 """Within so long a further use isn't noted, so that an unchanged build, again, writes nothing."""
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_LENGTH = 25
 _NANOSECONDS = 1_000_000_000
 
 
@@ -72,7 +71,7 @@ class Invocations:
         if epoch is not None:
             moment = epoch * _NANOSECONDS
             return Invocation(
-                id=run_name(int(hex_of(content), 16)), started=moment, finished=moment
+                id=build_id(int(hex_of(content), 16)), started=moment, finished=moment
             )
         self._database.ensure(_SCHEMA)
         known = self._find(content) if is_cached else None
@@ -105,12 +104,3 @@ class Invocations:
             )
             outdated = "DELETE FROM invocations_1 WHERE used < ?"
             self._database.execute(outdated, (now - _KEPT_SECONDS,))
-
-
-def run_name(number: int) -> str:
-    """Return a name in BuildKit's form that follows from a number of 130 bits or more."""
-    digits = []
-    for _ in range(_LENGTH):
-        number, digit = divmod(number, len(_DIGITS))
-        digits.append(_DIGITS[digit])
-    return "".join(digits)

@@ -36,7 +36,6 @@ from polyarch.paths import (
     stands_in_for_buildx,
 )
 from polyarch.record import replace
-from polyarch.request.values import is_address
 from polyarch.store.trees import remove_tree
 
 __all__ = ["SavedBuilders", "docker_endpoint"]
@@ -251,20 +250,14 @@ class SavedBuilders:
         with contextlib.suppress(MachineError):
             self._write(self.directory / "activity" / name, text.encode())
 
-    def note_build(self, reference: str, context: str, dockerfile: str) -> None:
-        """Remember what a build is of; losing that is no error.
+    def note_build(self, reference: str, state: Mapping[str, str]) -> None:
+        """Remember what a build is of (`polyarch.request.ref`); losing that is no error.
 
-        `reference` is builder/node/build; the others are as the user gave them.
+        `reference` is builder/node/build.
         """
-        if not all(part.strip(".") for part in reference.split("/")):
-            return
-        if not is_address(context) and context != "-":
-            context = os.path.abspath(context)
-            if dockerfile and dockerfile != "-" and not is_address(dockerfile):
-                dockerfile = os.path.abspath(dockerfile)
-        state = {"Target": "default", "LocalPath": context, "DockerfilePath": dockerfile}
-        with contextlib.suppress(MachineError):
-            self._write(self._references / reference, compact(state), mode=0o644)
+        if all(part.strip(".") for part in reference.split("/")):
+            with contextlib.suppress(MachineError):
+                self._write(self._references / reference, compact(dict(state)), mode=0o644)
 
     def _refuse_foreign(self, builder: SavedBuilder) -> None:
         if builder.is_foreign:

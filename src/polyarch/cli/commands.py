@@ -11,7 +11,7 @@ __all__ = ["COMMANDS", "GROUPS", "Entry", "find", "load"]
 
 @frozen
 class Entry:
-    """A command's name (two words for a command of a group) and where its `Command` stands."""
+    """A command's name (several words for a command of a group) and where its `Command` stands."""
 
     name: str
     at: str
@@ -27,6 +27,7 @@ def _entry(name: str, at: str, summary: str, *aliases: str, hidden: bool = False
 
 GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
+    "history": "Commands to work on build records",
     "imagetools": "Commands to work on images in registry",
     "plugin": "Make polyarch a plugin of docker's command line",
 }
@@ -43,6 +44,21 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("use", "builders.commands:USE", "Set the current builder instance"),
     _entry("version", "version:VERSION", "Show polyarch version information"),
     _entry("why", "building.why:WHY", "Say why steps of the last build weren't cached"),
+    _entry(
+        "history export",
+        "history.moves:EXPORT",
+        "Export build records into Docker Desktop bundle",
+    ),
+    _entry("history import", "history.moves:IMPORT", "Import build records of another machine"),
+    _entry("history inspect", "history.inspect:INSPECT", "Inspect a build record"),
+    _entry(
+        "history inspect attachment",
+        "history.inspect:ATTACHMENT",
+        "Inspect a build record attachment",
+    ),
+    _entry("history logs", "history.moves:LOGS", "Print the logs of a build record"),
+    _entry("history ls", "history.ls:LS", "List build records"),
+    _entry("history rm", "history.moves:RM", "Remove build records"),
     _entry(
         "imagetools create", "imagetools.create:CREATE", "Create a new image based on source images"
     ),
@@ -77,7 +93,7 @@ COMMANDS: tuple[Entry, ...] = (
 
 def find(words: tuple[str, ...] | list[str]) -> tuple[Entry, int] | None:
     """Return the command that the first words name, and how many words that took."""
-    for count in (2, 1):
+    for count in (3, 2, 1):
         name = " ".join(words[:count])
         for entry in COMMANDS:
             if len(words) >= count and (entry.name == name or name in entry.aliases):

@@ -27,10 +27,6 @@ PLANNED: Mapping[str, tuple[str, str]] = {
         "dial-stdio isn't there: no BuildKit daemon runs that one could talk to",
         "build with {0} build, or with the Python library",
     ),
-    "history": (
-        "history isn't there yet, it is planned: builds aren't recorded so far",
-        "{0} why tells of the last build, {0} build --metadata-file FILE keeps what it made",
-    ),
     "install": (
         "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",
         "make polyarch that plugin: polyarch plugin install",

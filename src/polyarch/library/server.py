@@ -20,7 +20,7 @@ from polyarch.library.codec import decode
 from polyarch.library.messages import READY, error_message, event_message, result_message
 from polyarch.namespaces.userns import enter_engine
 from polyarch.paths import state_directory
-from polyarch.pipeline.build import build_on
+from polyarch.pipeline.recorded import recorded_build
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
@@ -102,7 +102,7 @@ def _answer(
 
     try:
         request = decode(BuildRequest, message.get("request"))
-        return result_message(build_on(engine, request, sink=tell, cancel=cancel))
+        return result_message(recorded_build(engine, request, sink=tell, cancel=cancel))
     except Exception as error:  # noqa: BLE001 a thread ends here; the caller raises it
         return error_message(error)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from polyarch.attest import provenance
-from polyarch.attest.invocations import NOBODY, Invocation, Invocations, run_name
+from polyarch.attest.invocations import NOBODY, Invocation, Invocations
 from polyarch.attest.options import AttestOptions, ProvenanceOptions
 from polyarch.attest.parameters import hidden_values, parameters
 from polyarch.attest.sources import Remote, Resolved, find_sources, for_platform
@@ -26,13 +26,14 @@ from polyarch.pipeline.contexts import Contexts
 from polyarch.platforms import Platform, host, normalize
 from polyarch.record import field, frozen, replace
 from polyarch.request.attestation import PROVENANCE, SBOM, Attestation
+from polyarch.request.ref import build_id
 from polyarch.request.values import BuildRequest
 from polyarch.store.database import Database
 
 if TYPE_CHECKING:
     from polyarch.attest.sbom.scan import Scan
 
-__all__ = ["Attesting", "Noted", "with_arguments"]
+__all__ = ["Attesting", "Noted", "Said", "with_arguments"]
 
 _ARGUMENT = "BUILDKIT_ATTEST_"
 _FULL = ProvenanceOptions(mode="max")
@@ -104,7 +105,7 @@ class Attesting:
         Raises InputError, StoreError.
         """
         facts = [self._facts(part, results, image) for part, image in _paired(results, images)]
-        name = run_name(int.from_bytes(os.urandom(17)))
+        name = build_id(int.from_bytes(os.urandom(17)))
         run = Invocation(id=name, started=self.started, finished=time.time_ns())
         asked = self.options.provenance or _FULL
         contents = [compact(provenance.predicate(each, asked, NOBODY)) for each in facts]

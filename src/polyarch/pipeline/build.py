@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from polyarch.attest.options import read_options
+from polyarch.attest.options import AttestOptions, read_options
 from polyarch.digest import Digest
 from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
@@ -89,13 +89,7 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    is_listed = request.attest_as == "index"
-    forms = Forms(
-        platforms=len(platforms),
-        is_index=options.is_multi_platform,
-        is_attested=is_listed and attestations.is_for_files,
-        is_attested_inline=is_listed and attestations.provenance is not None,
-    )
+    forms = _forms(request, attestations, options, len(platforms))
     check_outputs(request.outputs, forms, dockers)
     with (
         _keeping_logs(engine, request, sink) as keeping,
@@ -127,30 +121,41 @@ def build_on(
             found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
             tell_findings(found, shown, reading.sink)
     contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    attesting = Attesting(
-        request=request,
-        options=attestations,
-        database=engine.store.database,
-        dockerfile=dockerfile.source,
-        contexts=contexts,
-        resolved=resolver.resolved,
-        pins=reading.remote.pins,
-        started=started,
-    )
     making = _Making(
         engine=engine,
         images=images,
         dockers=dockers,
-        caching=caching,
-        attesting=attesting,
+        caching=Caching(
+            engine=engine, images=images, request=request, imported=imported, cancel=cancel
+        ),
+        attesting=Attesting(
+            request=request,
+            options=attestations,
+            database=engine.store.database,
+            dockerfile=dockerfile.source,
+            contexts=contexts,
+            resolved=resolver.resolved,
+            pins=reading.remote.pins,
+            started=started,
+        ),
         cancel=cancel,
     )
     export, said = making.export(announced, results)
-    caching.write(results.stacks, built)
+    making.caching.write(results.stacks, built)
     return replace(_result(export, request, built), provenance=said.told)
+
+
+def _forms(
+    request: BuildRequest, attestations: AttestOptions, options: LowerOptions, platforms: int
+) -> Forms:
+    """Return what outputs have to be able to hold."""
+    is_listed = request.attest_as == "index"
+    return Forms(
+        platforms=platforms,
+        is_index=options.is_multi_platform,
+        is_attested=is_listed and attestations.is_for_files,
+        is_attested_inline=is_listed and attestations.provenance is not None,
+    )
 
 
 def _check_programs(

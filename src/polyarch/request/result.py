@@ -34,6 +34,7 @@ class BuildResult:
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image.
     `provenance` has, where that was asked for, the predicate of SLSA v0.2 in JSON by platform, by "" where there is one.
+    `ref` is the build's name in the history, BUILDER/NODE/ID.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -49,6 +50,7 @@ class BuildResult:
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    ref: str = ""
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

@@ -25,7 +25,7 @@ from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
 from polyarch.request.values import BuildRequest, is_address
 
-__all__ = ["with_git"]
+__all__ = ["remote_of", "with_git"]
 
 _COMMIT = pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _CREDENTIALS = pattern(r"^([a-z][a-z0-9+.-]*://)[^/@:]*(:[^/@]*)?@")
@@ -78,6 +78,12 @@ def with_git(request: BuildRequest, environ: Mapping[str, str]) -> BuildRequest:
         "vcs:localdir:dockerfile": tree.below(os.path.dirname(os.path.realpath(file))),
     }
     return replace(request, vcs={name: value for name, value in found.items() if value})
+
+
+def remote_of(directory: str) -> str:
+    """Return the address of the remote of the working tree that a directory is in, "" if there is none."""
+    tree = _find_tree(os.path.realpath(directory))
+    return tree.remote() if tree is not None else ""
 
 
 @frozen

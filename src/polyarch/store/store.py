@@ -8,6 +8,7 @@
     machines/HEX/       kernels of virtual machines, made ready                  (runtime.vm.kernel)
     locks/NAME          locks with names                                  (store.locks)
     locks/work          held, shared, by all who may add something
+    history/REF.*       records of the last builds                       (history.recording)
     logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
     tmp/NAME/           scratch of one living process, who holds an flock on the directory
 

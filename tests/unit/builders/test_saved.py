@@ -17,6 +17,8 @@ from polyarch.builders.saved import SavedBuilders, docker_endpoint
 from polyarch.builders.values import BuilderNode, SavedBuilder, default_builder
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
 from polyarch.platforms import Platform
+from polyarch.request.ref import local_state
+from polyarch.request.values import BuildRequest
 
 TEXT = st.text("abc-=.,é ", max_size=6)
 NAMES = st.text("abc-", min_size=1, max_size=6).map(lambda text: f"n{text}")
@@ -399,7 +401,9 @@ def test_what_a_build_is_of_is_kept_as_buildx_keeps_it(
 ) -> None:
     monkeypatch.chdir("/")
 
-    saved.note_build("default/default0/abc", context, dockerfile)
+    saved.note_build(
+        "default/default0/abc", local_state(BuildRequest(context=context, dockerfile=dockerfile))
+    )
 
     path = tmp_path / ".docker/buildx/refs/default/default0/abc"
     assert path.read_text() == '{"Target":"default",' + kept + "}"
@@ -410,8 +414,8 @@ def test_what_a_build_is_of_is_kept_as_buildx_keeps_it(
 def test_builds_of_a_builder_are_forgotten_with_it(saved: SavedBuilders, tmp_path: Path) -> None:
     builder = SavedBuilder(name="mine", driver="polyarch", nodes=(), dynamic=False)
     saved.save(builder)
-    saved.note_build("mine/mine0/abc", ".", "")
-    saved.note_build("default/default/abc", ".", "")
+    saved.note_build("mine/mine0/abc", {"Target": "default"})
+    saved.note_build("default/default/abc", {"Target": "default"})
 
     saved.remove(builder)
 
@@ -422,7 +426,7 @@ def test_builds_of_a_builder_are_forgotten_with_it(saved: SavedBuilders, tmp_pat
 def test_a_name_that_leads_elsewhere_is_not_noted(
     saved: SavedBuilders, tmp_path: Path, name: str
 ) -> None:
-    saved.note_build(f"default/{name}/abc", ".", "")
+    saved.note_build(f"default/{name}/abc", {"Target": "default"})
 
     assert not (tmp_path / ".docker/buildx/refs").exists()
 
@@ -431,6 +435,6 @@ def test_a_directory_that_can_not_be_written_is_no_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     saved = SavedBuilders(environment(tmp_path, BUILDX_CONFIG=str(tmp_path / "file")))
 
-    saved.note_build("default/default/abc", ".", "")
+    saved.note_build("default/default/abc", {"Target": "default"})
 
     assert os.listdir(tmp_path) == ["file"]

@@ -27,7 +27,7 @@ def wants(file: File) -> bool:
 
 def find_packages(tree: Tree, file: File, release: Release) -> Iterator[Package]:
     """Give the packages that are listed and there."""
-    for fields in stanzas(tree.text(file.path)):
+    for fields in _stanzas(tree.text(file.path)):
         name, version = fields.get("Package", ""), fields.get("Version", "")
         if not name or not version or fields.get("Status", "").rpartition(" ")[2] in _GONE:
             continue
@@ -46,7 +46,7 @@ def find_packages(tree: Tree, file: File, release: Release) -> Iterator[Package]
         )
 
 
-def stanzas(text: str) -> Iterator[dict[str, str]]:
+def _stanzas(text: str) -> Iterator[dict[str, str]]:
     """Give the paragraphs of a control file; of a field with several lines, the first."""
     fields: dict[str, str] = {}
     for line in [*text.splitlines(), ""]:

@@ -12,7 +12,7 @@ from polyarch.attest.sbom.release import Release, read_release
 from polyarch.attest.sbom.tree import File, Tree
 from polyarch.record import frozen
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Cataloguer", "Scan", "scan"]
 
 
 class Cataloguer(Protocol):

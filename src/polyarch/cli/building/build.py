@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
 from polyarch.paths import is_device
 from polyarch.record import asdict, frozen, replace
+from polyarch.request.ref import local_state, new_ref
 
 if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
@@ -71,11 +71,10 @@ def _run(options: Options, context: Context) -> int:
         debug=context.debug,
     )
     context = replace(context, environ=with_emulators(chosen.node, context.environ))
-    reference = f"{chosen.builder.name}/{chosen.node.name}/{_build_id()}"
     with _building():
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
-            builders.note_build(reference, asked.request.context, asked.request.dockerfile)
+            builders.note_build(asked.request.ref, local_state(asked.request))
             result = _solve(asked, context, display, explain=options.is_set("explain"))
         else:
             # For those who ask only.
@@ -84,7 +83,7 @@ def _run(options: Options, context: Context) -> int:
             answer = ask(asked.request, asked.call, context, display)
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
-    _write_results(result, reference, options, (context, display))
+    _write_results(result, options, (context, display))
     return 0
 
 
@@ -103,7 +102,7 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     asked = read_request(options, flags, context)
     for line in left_out(asked):
         context.warn(line)
-    settings: dict[str, object] = {}
+    settings: dict[str, object] = {"ref": new_ref(chosen.builder.name, chosen.node.name)}
     if not options.given("jobs"):
         settings["jobs"] = jobs_of(chosen.node, context.environ)
     if not asked.request.emulation:
@@ -143,15 +142,13 @@ def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
 # --- results ---
 
 
-def _write_results(
-    result: BuildResult, reference: str, options: Options, shown: tuple[Context, Display]
-) -> None:
+def _write_results(result: BuildResult, options: Options, shown: tuple[Context, Display]) -> None:
     context, display = shown
     digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         _write_id(path, digest)
     if path := options.text("metadata-file"):
-        found = metadata(result, reference)
+        found = metadata(result)
         if display.warnings and _wants_warnings(context):
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
@@ -173,9 +170,9 @@ def _wants_warnings(context: Context) -> bool:
     return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
-def metadata(result: BuildResult, reference: str) -> dict[str, object]:
-    """Return what the metadata file holds; `reference` is builder/node/build."""
-    found: dict[str, object] = {"buildx.build.ref": reference}
+def metadata(result: BuildResult) -> dict[str, object]:
+    """Return what the metadata file holds."""
+    found: dict[str, object] = {"buildx.build.ref": result.ref}
     if result.config_digest is not None:
         found["containerimage.config.digest"] = result.config_digest
     if result.descriptor is not None:
@@ -197,16 +194,6 @@ def _emulated(step: EmulatedStep) -> dict[str, object]:
     """Return what the metadata file says of an emulated step; what isn't known is left out."""
     fields = {**asdict(step), "saved_seconds": step.saved_seconds}
     return {name: value for name, value in fields.items() if value is not None and value != ""}
-
-
-def _build_id() -> str:
-    """Return a name for this build as buildx makes them: 25 letters and digits."""
-    number = int.from_bytes(os.urandom(17))
-    digits = []
-    for _ in range(25):
-        number, digit = divmod(number, 36)
-        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
-    return "".join(digits)
 
 
 def _remove(path: str) -> None:

@@ -11,7 +11,7 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
-from polyarch.pipeline.build import build_on
+from polyarch.pipeline.recorded import recorded_build
 from polyarch.request.explanation import Explanation
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
@@ -30,7 +30,7 @@ def solve(
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
         stack.enter_context(solving())
-        return build_on(
+        return recorded_build(
             engine,
             request,
             sink=display,

@@ -1,0 +1,1 @@
+"""`history`: records of builds, listed, shown, printed again, removed, and taken to other machines."""

@@ -1,0 +1,211 @@
+"""The events of a build as BuildKit keeps them: its logs, in files and in archives.
+
+    size (4 bytes, little-endian)  StatusResponse      one after the other
+
+Source: BuildKit's `control.proto`, and `ImportStatus` of its history, which writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from polyarch.digest import Digest
+from polyarch.errors import IntegrityError
+from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
+from polyarch.wire import Value, field, fields
+
+__all__ = ["events_of", "packed"]
+
+_SIZE = 4
+_MICRO = 1_000_000
+
+
+def packed(event: Event, now: float) -> bytes:
+    """Return an event with its size before it; `now` is when it came, in seconds since the epoch."""
+    match event:
+        case StepEvent():
+            message = field(1, _vertex(event))
+        case StatusEvent():
+            message = field(2, _status(event, now))
+        case LogEvent():
+            message = field(3, _log(event))
+        case WarningEvent():
+            message = field(4, _warning(event))
+    return len(message).to_bytes(_SIZE, "little") + message
+
+
+def _vertex(event: StepEvent) -> bytes:
+    return b"".join(
+        (
+            field(1, event.step),
+            *(field(2, each) for each in event.inputs),
+            field(3, event.name),
+            field(4, event.cached),
+            _time(5, event.started),
+            _time(6, event.completed),
+            field(7, event.error),
+        )
+    )
+
+
+def _status(event: StatusEvent, now: float) -> bytes:
+    return b"".join(
+        (
+            field(1, event.id),
+            field(2, event.step),
+            field(4, event.current),
+            field(5, event.total),
+            _time(6, now),
+            _time(7, event.started),
+            _time(8, event.completed),
+        )
+    )
+
+
+def _log(event: LogEvent) -> bytes:
+    return (
+        field(1, event.step) + _time(2, event.time) + field(3, event.stream) + field(4, event.data)
+    )
+
+
+def _warning(event: WarningEvent) -> bytes:
+    lines = range(event.line, max(event.line, event.last_line) + 1) if event.line else ()
+    source = field(1, event.filename) + field(2, event.source) + field(4, "Dockerfile")
+    return b"".join(
+        (
+            field(1, event.step),
+            field(2, 1),
+            field(3, event.short),
+            *(field(4, each) for each in event.detail),
+            field(5, event.url),
+            field(6, source if event.filename else b""),
+            *(field(7, field(1, field(1, line)) + field(2, field(1, line))) for line in lines),
+        )
+    )
+
+
+def _time(number: int, seconds: float | None) -> bytes:
+    if seconds is None:
+        return b""
+    whole, part = divmod(round(seconds * _MICRO), _MICRO)
+    return field(number, field(1, whole) + field(2, part * 1000))
+
+
+# --- reading ---
+
+
+def events_of(data: bytes) -> Iterator[tuple[float, Event]]:
+    """Give the events that are kept in `data`, each with the time when it came, 0 if that isn't known.
+
+    A last one that is cut off, as a kill leaves it, is left out. Raises IntegrityError for what is no event.
+    """
+    at = 0
+    while len(data) - at >= _SIZE:
+        start = at + _SIZE
+        at = start + int.from_bytes(data[at:start], "little")
+        if at > len(data):
+            return
+        for number, value in fields(data[start:at]):
+            read = _READERS.get(number)
+            if read is not None:
+                message = _Message(value)
+                event = read(message)
+                yield _came(event, message), event
+
+
+def _came(event: Event, message: _Message) -> float:
+    match event:
+        case StepEvent():
+            return event.completed or event.started or 0.0
+        case StatusEvent():
+            return message.time(6) or 0.0
+        case LogEvent():
+            return event.time
+        case WarningEvent():
+            return 0.0
+
+
+class _Message:
+    """A message that is read: the first or all values of its fields."""
+
+    def __init__(self, data: Value) -> None:
+        if isinstance(data, int):
+            raise IntegrityError("a message has a number in the place of another message")
+        self._fields: dict[int, list[Value]] = {}
+        for number, value in fields(data):
+            self._fields.setdefault(number, []).append(value)
+
+    def texts(self, number: int) -> tuple[str, ...]:
+        return tuple(each.decode("utf-8", "replace") for each in self.all_bytes(number))
+
+    def text(self, number: int) -> str:
+        return next(iter(self.texts(number)), "")
+
+    def all_bytes(self, number: int) -> list[bytes]:
+        return [each for each in self._fields.get(number, ()) if isinstance(each, bytes)]
+
+    def integer(self, number: int) -> int:
+        found = [each for each in self._fields.get(number, ()) if isinstance(each, int)]
+        value = found[-1] if found else 0
+        return value - (1 << 64) if value >= 1 << 63 else value
+
+    def messages(self, number: int) -> list[_Message]:
+        return [_Message(each) for each in self.all_bytes(number)]
+
+    def time(self, number: int) -> float | None:
+        found = self.messages(number)
+        return found[-1].integer(1) + found[-1].integer(2) / 1_000_000_000 if found else None
+
+
+def _read_vertex(message: _Message) -> Event:
+    return StepEvent(
+        step=Digest(message.text(1)),
+        name=message.text(3),
+        inputs=tuple(map(Digest, message.texts(2))),
+        started=message.time(5),
+        completed=message.time(6),
+        cached=bool(message.integer(4)),
+        error=message.text(7),
+    )
+
+
+def _read_status(message: _Message) -> Event:
+    return StatusEvent(
+        step=Digest(message.text(2)),
+        id=message.text(1),
+        current=message.integer(4),
+        total=message.integer(5),
+        started=message.time(7),
+        completed=message.time(8),
+    )
+
+
+def _read_log(message: _Message) -> Event:
+    return LogEvent(
+        step=Digest(message.text(1)),
+        stream=message.integer(3),
+        data=b"".join(message.all_bytes(4)),
+        time=message.time(2) or 0.0,
+    )
+
+
+def _read_warning(message: _Message) -> Event:
+    source = next(iter(message.messages(6)), _Message(b""))
+    lines = [
+        position.integer(1)
+        for each in message.messages(7)
+        for position in (*each.messages(1), *each.messages(2))
+    ]
+    return WarningEvent(
+        step=Digest(message.text(1)),
+        short=message.text(3),
+        detail=message.texts(4),
+        url=message.text(5),
+        line=min(lines, default=0),
+        last_line=max(lines, default=0),
+        filename=source.text(1),
+        source=source.text(2),
+    )
+
+
+_READERS = {1: _read_vertex, 2: _read_status, 3: _read_log, 4: _read_warning}
