@@ -81,15 +81,6 @@ def test_what_it_does_not_go_on_without(root: Person, words: tuple[str, ...], er
     assert refused.err.count("\n") == 1
 
 
-def test_a_builder_may_say_that_attestations_can_be_left_out(root: Person) -> None:
-    root.write("Dockerfile", FILES_ONLY)
-    root.run("create", "--use", "--driver-opt=ignore-attestations=true").check()
-
-    ended = root.run("build", "-o", "out", "--provenance=true", ".").check()
-
-    assert "WARNING: attestations (provenance): left out" in ended.err
-
-
 def test_steps_that_wait_run_at_once_and_natives_do_not_wait_for_emulated_ones(
     root: Person, registry: RealRegistry
 ) -> None:

@@ -23,10 +23,10 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["SLSA_02", "SLSA_1", "Facts", "newest", "older", "predicate", "predicate_type"]
+__all__ = ["Facts", "newest", "older", "predicate", "predicate_type"]
 
-SLSA_1 = "https://slsa.dev/provenance/v1"
-SLSA_02 = "https://slsa.dev/provenance/v0.2"
+_SLSA_1 = "https://slsa.dev/provenance/v1"
+_SLSA_02 = "https://slsa.dev/provenance/v0.2"
 _BUILD_TYPE_1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
 _BUILD_TYPE_02 = "https://mobyproject.org/buildkit@v1"
 _DOCKERFILE_VERSION = "1.26.0"
@@ -56,7 +56,7 @@ class Facts:
 
 def predicate_type(options: ProvenanceOptions) -> str:
     """Return the type of the predicate that is made."""
-    return SLSA_02 if options.version == "v0.2" else SLSA_1
+    return _SLSA_02 if options.version == "v0.2" else _SLSA_1
 
 
 def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) -> JSONObject:

@@ -35,6 +35,7 @@ from polyarch.text.secretname import looks_secret, without_login
 __all__ = ["Hiding", "Inputs", "actions_form", "exec_form", "full", "platform_form"]
 
 _NONE = -1
+_WILDCARDS = frozenset("*?[")
 _HOSTNAME = "buildkitsandbox"
 """What a step's machine is called that nobody gave a name."""
 _NANOSECONDS = 1_000_000_000
@@ -120,7 +121,7 @@ def exec_form(op: ExecOp, inputs: Inputs, hiding: Hiding) -> JSONObject:
     }
     mounts = [full({"input": inputs.index(0), "dest": "/"})]
     variables = []
-    for mount in sorted(op.mounts, key=_mount_order):
+    for mount in sorted((*op.mounts, *_memory(op)), key=_mount_order):
         if isinstance(mount, SecretMount) and mount.env:
             fields = {"ID": mount.id, "name": mount.env, "optional": not mount.required}
             variables.append(full(fields))
@@ -204,6 +205,11 @@ def _agent(op: ExecOp) -> list[str]:
     return [f"SSH_AUTH_SOCK={sockets[0]}"] if sockets else []
 
 
+def _memory(op: ExecOp) -> list[ExecMount]:
+    """Return the mount of shared memory, if a step has another size of that than usual."""
+    return [TmpfsMount(target="/dev/shm", size=op.shm_size)] if op.shm_size else []  # noqa: S108 the step's
+
+
 def _mount_order(mount: ExecMount) -> tuple[int, str]:
     """Return what mounts are sorted by in LLB: by their targets, then secrets and agents as they are given."""
     if isinstance(mount, SecretMount | SshMount):
@@ -273,10 +279,11 @@ def _access(mount: SecretMount | SshMount) -> JSONObject:
 def _copies(action: CopyAction) -> list[JSONObject]:
     """Return a copy for each source."""
     mode = _octal(action.mode, _NONE)
+    is_symbolic = bool(action.mode) and mode == _NONE
     common: JSONObject = {
         "dest": action.destination,
-        "mode": mode,
-        "modeStr": action.mode if action.mode and mode == _NONE else "",
+        "mode": 0 if is_symbolic else mode,
+        "modeStr": action.mode if is_symbolic else "",
         "attemptUnpackDockerCompatibility": action.unpack,
         "createDestPath": True,
         "exclude_patterns": list(action.exclude),
@@ -286,7 +293,8 @@ def _copies(action: CopyAction) -> list[JSONObject]:
         common |= dict.fromkeys(flags, True)
     if action.parents:
         patterns = [source.lstrip("/") for source in action.sources]
-        return [{"src": "/", **common, "include_patterns": patterns}]
+        required = [f"/{each}" for each in patterns if not _WILDCARDS & set(each)]
+        return [{"src": "/", **common, "include_patterns": patterns, "required_paths": required}]
     return [{"src": f"/{source.strip('/')}", **common} for source in action.sources]
 
 
