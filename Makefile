@@ -11,7 +11,10 @@ REGISTRY_PACKAGES = docker-registry ca-certificates
 DEMO_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) docker.io
 # Programs that others wrote have to take what we make; shells have to take our completion.
 TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo buildah crun fuse-overlayfs slirp4netns \
-	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm
+	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm \
+	$(NODE_PACKAGES)
+# The package of docker's actions runs in Node; Debian's is old, so that one which is there comes first.
+NODE_PACKAGES = $(shell command -v node npm >/dev/null || echo nodejs npm)
 CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
 BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
 

@@ -29,7 +29,7 @@ GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
     "history": "Commands to work on build records",
     "imagetools": "Commands to work on images in registry",
-    "plugin": "Make polyarch a plugin of docker's command line",
+    "plugin": "Make polyarch a plugin of docker's command line, or stand in for programs",
 }
 
 COMMANDS: tuple[Entry, ...] = (
@@ -85,9 +85,13 @@ COMMANDS: tuple[Entry, ...] = (
     _entry(
         "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to fix the rest"
     ),
-    _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
-    _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),
-    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the docker CLI plugin"),
+    _entry(
+        "plugin install",
+        "plugin:INSTALL",
+        "Install the docker CLI plugin, or a program that stands in",
+    ),
+    _entry("plugin ls", "plugin:LS", "List the plugins and programs that are polyarch"),
+    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the plugin or program"),
 )
 
 

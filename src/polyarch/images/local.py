@@ -30,6 +30,7 @@ from polyarch.store.store import Store
 
 __all__ = [
     "StoredImage",
+    "image_parts",
     "list_images",
     "pull_image",
     "push",
@@ -110,6 +111,16 @@ def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Man
             # A manifest may be there for two platforms; an index twice would only make a long way longer.
             followed.add(descriptor.digest)
             todo = [*parse_index(data).manifests, *todo]
+
+
+def image_parts(
+    store: Store, root: Descriptor
+) -> Iterator[tuple[Descriptor, Manifest, ImageConfig]]:
+    """Give the manifests of an image that are here with their configs: one for each platform."""
+    for descriptor, manifest in _manifests(store, root):
+        config = _config(store, manifest) if manifest is not None else None
+        if manifest is not None and config is not None and config.platform.os != NOWHERE.os:
+            yield descriptor, manifest, config
 
 
 def _config(store: Store, manifest: Manifest) -> ImageConfig | None:

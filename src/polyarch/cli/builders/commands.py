@@ -13,7 +13,6 @@ from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.prompt import confirm
-from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import align
 from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound, PolyarchError
@@ -22,6 +21,7 @@ from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.paths import state_directory
 from polyarch.platforms import Platform, column
+from polyarch.release import BUILDKIT_RELEASE
 from polyarch.store.policy import Policy, default_policies
 from polyarch.store.snapshots import RecordType
 
@@ -30,6 +30,13 @@ __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
 # In the order in which BuildKit names them.
 _TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
+_FEATURES = (
+    "Cache export",
+    "Direct push",
+    "Docker exporter",
+    "Multi-platform build",
+    "OCI exporter",
+)
 _TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
 
 # --- inspect ---
@@ -103,12 +110,12 @@ def _node(
     if node.flags:
         lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
     if local:
-        lines.append(f"BuildKit version:\t{RELEASE}")
+        lines.append(f"BuildKit version:\t{BUILDKIT_RELEASE}")
     shown = column(node.platforms, platforms)
     if shown:
         lines.append(f"Platforms:\t{', '.join(shown)}")
     if local and debug:
-        lines += ["Features:", " Cache export:\tfalse", " Multi-platform build:\ttrue"]
+        lines += ["Features:", *(f" {feature}:\ttrue" for feature in _FEATURES)]
     if local:
         lines += ["Labels:", *(f" {key}:\t{value}" for key, value in _labels())]
         lines += devices

@@ -9,12 +9,12 @@ from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.commands import UNSUPPORTED
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
 from polyarch.emulation.advertised import local_platforms
 from polyarch.golang.template.values import Value
 from polyarch.platforms import Platform, column, parse
 from polyarch.record import frozen
+from polyarch.release import BUILDKIT_RELEASE
 
 __all__ = ["LS", "Listing", "truncate_platforms"]
 
@@ -97,7 +97,7 @@ class Listing:
         if builder.is_local:
             shown = column(node.platforms, self.platforms)
             fields["Platforms"] = [text.removesuffix("*") for text in shown]
-            fields["Version"] = RELEASE
+            fields["Version"] = BUILDKIT_RELEASE
         fields["Status"] = _status(builder)
         return fields
 
@@ -124,7 +124,7 @@ class Listing:
             "DriverEndpoint": indent + node.endpoint,
             "LastActivity": "",
             "Status": _status(builder),
-            "Buildkit": RELEASE if builder.is_local else "",
+            "Buildkit": BUILDKIT_RELEASE if builder.is_local else "",
             "Platforms": truncate_platforms(shown, groups) if self.truncate else ", ".join(shown),
             "Error": "",
             "Builder": self._object(builder),

@@ -17,7 +17,7 @@ from polyarch.golang.units import human_duration, human_size
 from polyarch.images.local import StoredImage, list_images, remove_image, tag_image
 from polyarch.oci.reference import parse as parse_reference
 
-__all__ = ["IMAGES", "RMI", "TAG", "image_record", "matching"]
+__all__ = ["IMAGES", "RMI", "TAG", "created_seconds", "image_record", "matching"]
 
 _DEFAULT = "{{.Name}}\t{{.Tag}}\t{{.Digest}}\t{{.Platforms}}\t{{.Created}}\t{{.Size}}"
 _TITLES = {
@@ -34,7 +34,7 @@ _SHORT = 12
 def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str, Value]:
     """Return a row of the listing; `now` is in seconds since the epoch."""
     digest = image.root.digest
-    created = _seconds(image)
+    created = created_seconds(image)
     return {
         "Name": image.name.familiar_name,
         "Tag": image.name.tag or "<none>",
@@ -75,7 +75,8 @@ def _json_record(image: StoredImage) -> dict[str, Value]:
     }
 
 
-def _seconds(image: StoredImage) -> float:
+def created_seconds(image: StoredImage) -> float:
+    """Return when an image was made, else when it got its name, in seconds since the epoch."""
     try:
         return datetime.fromisoformat(image.created).timestamp()
     except ValueError:
