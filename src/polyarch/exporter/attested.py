@@ -43,6 +43,12 @@ class Attested:
         """The digest of the image's manifest."""
         return self.manifest.descriptor.annotations[_DIGEST]
 
+    def as_referrer(self) -> Document:
+        """Return the manifest with the descriptor that it has outside of the index."""
+        plain = self.manifest.descriptor
+        descriptor = replace(plain, annotations={}, platform=None, artifact_type=ATTESTATION)
+        return replace(self.manifest, descriptor=descriptor)
+
 
 def attest(
     image: Descriptor,

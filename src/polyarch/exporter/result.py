@@ -40,7 +40,9 @@ class Export:
     @property
     def referrers(self) -> tuple[Document, ...]:
         """The manifests that are found by what they are about alone."""
-        return tuple(each.manifest for each in self.attested) if self.has_referrers else ()
+        if not self.has_referrers:
+            return ()
+        return tuple(each.as_referrer() for each in self.attested)
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -101,9 +103,8 @@ class Export:
     def referrer_entries(self) -> list[Descriptor]:
         """Return the descriptors in a layout's `index.json` of what is found by what it is about alone."""
         return [
-            replace(each.manifest.descriptor, annotations={SUBJECT: subject}, platform=None)
-            for each in self.attested
-            if self.has_referrers and (subject := each.subject)
+            replace(document.descriptor, annotations={SUBJECT: each.subject})
+            for each, document in zip(self.attested, self.referrers, strict=False)
         ]
 
 
