@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
 
 
-@pytest.mark.parametrize("driver", ["docker-container", "remote", "kubernetes"])
+@pytest.mark.parametrize("driver", ["docker-container", "kubernetes"])
 def test_a_current_builder_of_another_driver(root: Person, driver: str) -> None:
     directory_of_buildx(root.home, driver)
     root.write("Dockerfile", FILES_ONLY)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from polyarch.record import field, frozen
 
-__all__ = ["DEFAULT_PROVENANCE", "PROVENANCE", "SBOM", "Attestation", "chosen"]
+__all__ = ["DEFAULT_PROVENANCE", "PROVENANCE", "SBOM", "Attestation", "attest_attributes", "chosen"]
 
 PROVENANCE = "provenance"
 SBOM = "sbom"
@@ -37,3 +37,17 @@ def chosen(attestations: Iterable[Attestation]) -> tuple[Attestation, ...]:
     """Return what is to be attested, each type once: later ones win."""
     by_type = {each.type: each for each in attestations}
     return tuple(each for each in by_type.values() if not each.disabled)
+
+
+def attest_attributes(attestations: Iterable[Attestation]) -> dict[str, str]:
+    """Return what is to be attested in the words in which daemons are asked for it: `attest:sbom`."""
+    return {
+        f"attest:{each.type}": ",".join(_field(*pair) for pair in each.attributes.items())
+        for each in attestations
+        if not each.disabled
+    }
+
+
+def _field(name: str, value: str) -> str:
+    text = f"{name}={value}"
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n') else text

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.request.attestation import DEFAULT_PROVENANCE, Attestation, chosen
+from polyarch.request.attestation import (
+    DEFAULT_PROVENANCE,
+    Attestation,
+    attest_attributes,
+    chosen,
+)
 from polyarch.request.make import make_request
 
 
@@ -29,3 +34,14 @@ def test_where_attestations_are_kept() -> None:
         InputError, match=r'can\'t be stored as "referrer" \(did you mean referrers\?\)'
     ):
         make_request(".", attest_as="referrer")
+
+
+def test_daemons_are_asked_in_their_words() -> None:
+    listed = Attestation(type="sbom", attributes={"generator": "a,b", "x": "1"})
+    off = Attestation(type="sbom", disabled=True)
+
+    assert attest_attributes([DEFAULT_PROVENANCE, listed]) == {
+        "attest:provenance": "mode=min,inline-only=true",
+        "attest:sbom": '"generator=a,b",x=1',
+    }
+    assert attest_attributes([off]) == {}

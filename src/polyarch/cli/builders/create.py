@@ -2,7 +2,8 @@
 
 polyarch builds on this machine itself, so a builder is little more than a name for settings. The driver
 docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: it is
-taken for the local one, with a warning. Drivers for other machines are refused.
+taken for the local one, with a warning. BuildKit daemons that run already are reached by the driver remote; drivers
+that would start some on another machine are refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from polyarch.builders.values import (
     DEFAULT_NAME,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
+    REMOTE_DRIVER,
     NodeChange,
     SavedBuilder,
     check_name,
@@ -36,7 +38,7 @@ from polyarch.text.toml import normalized
 __all__ = ["CREATE"]
 
 _STAND_INS = frozenset({"docker-container"})
-_REMOTE = frozenset({"remote", "kubernetes", "cloud"})
+_REMOTE = frozenset({"kubernetes", "cloud"})
 _LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
 
 
@@ -90,6 +92,8 @@ def _asked(options: Options, context: Context) -> _Asked:
         raise InputError("append requires a builder name")
     endpoint = options.arguments[0] if options.arguments else ""
     driver = _driver(options.text("driver"), endpoint, context)
+    if driver == REMOTE_DRIVER or (append and _is_remote(name, context)):
+        return _asked_remote(options, check_name(name) if name else "", endpoint)
     flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
     if flags or options.text("config"):
         _warn(
@@ -108,6 +112,33 @@ def _asked(options: Options, context: Context) -> _Asked:
     return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
 
 
+def _is_remote(name: str, context: Context) -> bool:
+    known = SavedBuilders(context.environ).find(name)
+    return known is not None and known.is_remote
+
+
+def _asked_remote(options: Options, name: str, endpoint: str) -> _Asked:
+    """Return what is asked for of a BuildKit daemon, or of this machine among such. Raises InputError."""
+    driver_opts = _driver_opts(options.values("driver-opt")) or {}
+    if endpoint != LOCAL_ENDPOINT:
+        # Only for builders of this driver.
+        from polyarch.buildkit.address import parse_target  # noqa: PLC0415
+
+        if not endpoint:
+            raise InputError(
+                "the remote driver requires an endpoint", hint="give its address: tcp://HOST:PORT"
+            )
+        parse_target(endpoint, driver_opts)
+    change = NodeChange(
+        name=options.text("node"),
+        endpoint=endpoint,
+        platforms=parse_list(options.values("platform")),
+        driver_opts=driver_opts or None,
+        append=options.is_set("append"),
+    )
+    return _Asked(name=name, change=change, driver=REMOTE_DRIVER)
+
+
 def _warn(context: Context, text: str) -> None:
     """Print a warning, but not into what a program reads as the builder's name.
 
@@ -120,15 +151,22 @@ def _warn(context: Context, text: str) -> None:
 def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver == "docker":
         raise InputError('additional instances of driver "docker" cannot be created')
-    if driver in _REMOTE or (endpoint not in _LOCAL_ENDPOINTS and not driver):
-        what = f"the driver {driver}" if driver else f"the endpoint {endpoint}"
+    if driver in _REMOTE:
         raise InputError(
-            f"{what} is for another machine, which polyarch can't build on yet",
+            f"the driver {driver} is for another machine, which polyarch can't build on yet",
+            hint="without --driver and endpoint, the builder is on this machine; a BuildKit daemon "
+            "that runs already is reached by --driver remote ADDRESS",
+        )
+    if not driver and "://" in endpoint:
+        return REMOTE_DRIVER
+    if not driver and endpoint not in _LOCAL_ENDPOINTS:
+        raise InputError(
+            f"the endpoint {endpoint} is for another machine, which polyarch can't build on yet",
             hint="without --driver and endpoint, the builder is on this machine",
         )
     if driver in _STAND_INS:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
-    elif driver not in {"", LOCAL_DRIVER}:
+    elif driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER}:
         raise InputError(f"failed to find driver {quote(driver)}")
     return LOCAL_DRIVER if driver in _STAND_INS else driver
 
@@ -167,7 +205,8 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
             raise NotFound(f"failed to find instance {quote(name)} for append")
-        return with_node(SavedBuilder(name=name), asked.change)
+        driver = asked.driver or LOCAL_DRIVER
+        return with_node(SavedBuilder(name=name, driver=driver), asked.change)
     if not asked.change.name and not asked.change.append:
         raise InputError(
             f"existing instance for {quote(name)} but no append mode, specify the node name to make "
@@ -198,7 +237,11 @@ CREATE = Command(
         ),
         Flag(name="config", hidden=True),
         Flag(name="buildkitd-flags", help="BuildKit daemon flags (ignored: there is no daemon)"),
-        Flag(name="driver", help="Driver to use", choices=(LOCAL_DRIVER, "docker-container")),
+        Flag(
+            name="driver",
+            help="Driver to use",
+            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER),
+        ),
         Flag(
             name="driver-opt",
             kind=Kind.LIST,

@@ -75,7 +75,9 @@ def _run(options: Options, context: Context) -> int:
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
             builders.note_build(asked.request.ref, local_state(asked.request))
-            result = _solve(asked, context, display, explain=options.is_set("explain"))
+            result = _solve(
+                asked, chosen.builder, context, display, explain=options.is_set("explain")
+            )
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -113,12 +115,21 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
-def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
+def _solve(
+    asked: Asked, builder: SavedBuilder, context: Context, display: Display, *, explain: bool
+) -> BuildResult:
     with open_engine(context) as engine:
         # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
         from polyarch.cli.building.solving import solve  # noqa: PLC0415
 
-        return solve(engine, asked.request, context, display, explain=explain)
+        return solve(
+            engine,
+            asked.request,
+            context,
+            display,
+            explain=explain,
+            builder=builder if builder.is_remote else None,
+        )
 
 
 def progress_mode(options: Options, context: Context) -> str:
@@ -134,7 +145,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, may_be_remote=True)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from polyarch.builders.values import SavedBuilder
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -20,9 +21,18 @@ __all__ = ["solve"]
 
 
 def solve(
-    engine: Engine, request: BuildRequest, context: Context, display: Display, *, explain: bool
+    engine: Engine,
+    request: BuildRequest,
+    context: Context,
+    display: Display,
+    *,
+    explain: bool,
+    builder: SavedBuilder | None = None,
 ) -> BuildResult:
-    """Carry out a request; with `explain` it is said below all progress why steps ran."""
+    """Carry out a request; with `explain` it is said below all progress why steps ran.
+
+    `builder` has other nodes than this machine.
+    """
     told: list[tuple[Explanation, ...]] = []
     with ExitStack() as stack:
         if explain:
@@ -30,13 +40,18 @@ def solve(
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
         stack.enter_context(solving())
-        return recorded_build(
-            engine,
-            request,
-            sink=display,
-            cancel=cancel,
-            explain=Explain(live=explain, number=display.number, tell=told.append),
-        )
+        explaining = Explain(live=explain, number=display.number, tell=told.append)
+        if builder is not None:
+            # gRPC, and what it is made of.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
+
+            return build_on_nodes(
+                engine, builder, request, sink=display, cancel=cancel, explain=explaining
+            )
+        return recorded_build(engine, request, sink=display, cancel=cancel, explain=explaining)
 
 
 def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:
