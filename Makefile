@@ -28,7 +28,7 @@ BIN = .venv/bin
 prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
 	&& $(BIN)/python -m compileall -q src
 
-.PHONY: help setup demo test coverage check conformance fuzz torture bench clean
+.PHONY: help setup demo test coverage check conformance fuzz torture bench cachebench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -77,6 +77,10 @@ torture: ## Kill builds, fill disks, turn clocks back (TORTURE_FLAGS: areas, --s
 bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
+
+cachebench: ## Measure caches of a large layer beside other builders (CACHEBENCH_FLAGS: --size, --rounds, --builders)
+	$(call prepare,$(BENCH_PACKAGES))
+	@$(BIN)/python -m tools.cachebench $(CACHEBENCH_FLAGS)
 
 clean: ## Remove what the targets made in this directory
 	rm -rf .venv .coverage build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -34,7 +34,6 @@ from polyarch.exporter.outputs import (
     check_outputs,
     epoch_of,
     is_true,
-    names_of,
     step_name,
 )
 from polyarch.exporter.result import Export
@@ -42,7 +41,8 @@ from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Attesting, Noted, Said, with_arguments
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import (
@@ -89,6 +89,7 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
+    check_wish(request)
     forms = _forms(request, attestations, options, len(platforms))
     check_outputs(request.outputs, forms, dockers)
     with (
@@ -114,35 +115,42 @@ def build_on(
         graph = Graph(targets=_targets(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        results = _Results.of(lowered, graph, built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    making = _Making(
-        engine=engine,
-        images=images,
-        dockers=dockers,
-        caching=Caching(
-            engine=engine, images=images, request=request, imported=imported, cancel=cancel
-        ),
-        attesting=Attesting(
-            request=request,
-            options=attestations,
-            database=engine.store.database,
-            dockerfile=dockerfile.source,
-            contexts=contexts,
-            resolved=resolver.resolved,
-            pins=reading.remote.pins,
-            started=started,
-        ),
-        cancel=cancel,
-    )
-    export, said = making.export(announced, results)
-    making.caching.write(results.stacks, built)
-    return replace(_result(export, request, built), provenance=said.told)
+        with open_caches(engine, images, request, graph, cancel) as session:
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
+            results = _Results.of(lowered, graph, built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            making = _Making(
+                engine=engine,
+                images=images,
+                dockers=dockers,
+                caching=caching,
+                attesting=Attesting(
+                    request=request,
+                    options=attestations,
+                    database=engine.store.database,
+                    dockerfile=dockerfile.source,
+                    contexts=contexts,
+                    resolved=resolver.resolved,
+                    pins=reading.remote.pins,
+                    started=started,
+                ),
+                cancel=cancel,
+            )
+            made = making.make(announced, results)
+            changed = find_change(request, made.told, engine.store, images.places(cancel))
+            making.write(announced, results, made, is_new=changed is not False)
+            uses = caching.write(results.stacks, built)
+    result = _result(made.told, request, built)
+    return replace(result, caches=uses, changed=changed, provenance=made.said.told)
 
 
 def _forms(
@@ -268,6 +276,23 @@ class _Results:
 
 
 @frozen
+class _Made:
+    """What outputs hold, None for those that hold no image, and what is said of it."""
+
+    exports: tuple[Export | None, ...]
+    said: Said
+
+    @property
+    def told(self) -> Export | None:
+        """The image that people are told of: that of the last output, under the names of all."""
+        found = [export for export in self.exports if export is not None]
+        if not found:
+            return None
+        names = (name for export in found for name in export.names)
+        return replace(found[-1], names=tuple(dict.fromkeys(names)))
+
+
+@frozen
 class _Making:
     """Makes of results what was asked for, with what is needed for it."""
 
@@ -278,8 +303,8 @@ class _Making:
     attesting: Attesting
     cancel: CancelToken
 
-    def export(self, announced: _Announced, results: _Results) -> tuple[Export | None, Said]:
-        """Make all outputs; return the image, if one was wanted, and what is said of it."""
+    def make(self, announced: _Announced, results: _Results) -> _Made:
+        """Make the image of each output that holds one, and say what there is to say of it."""
         made = self._assemble(announced, results) if announced.layers else None
         said = Said()
         if self.attesting.is_wanted:
@@ -287,6 +312,16 @@ class _Making:
             images = made.images if made else ()
             scans = self._scans(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
+        if made is None:
+            return _Made(exports=(None,) * len(announced.outputs), said=said)
+        exports = tuple(
+            made.export(output, said.predicates) if output.type in IMAGE_TYPES else None
+            for output in announced.outputs
+        )
+        return _Made(exports=exports, said=said)
+
+    def write(self, announced: _Announced, results: _Results, made: _Made, *, is_new: bool) -> None:
+        """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -298,20 +333,18 @@ class _Making:
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
-            predicates=said.predicates,
+            predicates=made.said.predicates,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
-        export = None
-        for output, shown in zip(announced.outputs, announced.steps, strict=True):
-            mine = None
-            if made is not None and output.type in IMAGE_TYPES:
-                mine = export = made.export(output, said.predicates)
-            exporter.run(output, mine, shown)
-        if export is not None:
-            # Of several outputs the last one is told of, under all their names.
-            names = (name for output in announced.outputs for name in names_of(output))
-            export = replace(export, names=tuple(dict.fromkeys(names)))
-        return export, said
+        parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
+        for output, shown, export in parts:
+            if not is_new and is_pushed(output):
+                with (
+                    step(self.images.sink, step_name(output), shown) as skipped,
+                    skipped.part(f"nothing to push: {self.caching.request.if_changed} is this"),
+                ):
+                    continue
+            exporter.run(output, export, shown)
 
     def _scans(self, results: _Results) -> list[dict[str, Scan]]:
         """Find the software in each result, and in what is beside it by name."""
@@ -345,6 +378,7 @@ class _Making:
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
 
             def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                self._unpack(part, stack, choice)
                 counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
                 return replace(self.engine.layers, counted=counted).export(
                     stack, choice, self.cancel
@@ -368,6 +402,12 @@ class _Making:
             annotations=annotations,
             has_referrers=self.attesting.request.attest_as == "referrers",
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

@@ -92,6 +92,8 @@ def make_request(
         attestations=chosen(options.get("attestations", (DEFAULT_PROVENANCE,))),
         attest_as=_attest_as(options.get("attest_as", "")),
         result_provenance=options.get("result_provenance", ""),
+        if_changed=options.get("if_changed", ""),
+        cache_budget=options.get("cache_budget"),
     )
 
 

@@ -68,7 +68,7 @@ class Output:
 class CacheEntry:
     """A place to read a cache from or write it to; names of attributes are in lower case.
 
-    `type` is registry, local, gha or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
+    `type` is steps, registry, local, gha, s3, azblob or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
     of which one may be a token.
     """
 
@@ -107,12 +107,13 @@ class BuildRequest:
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
-    `mask_secrets` keeps secrets out of what is shown of steps' output;
+    `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
+    for caches of single steps, None for the usual;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `attestations` are those that are wanted, each type once; `attest_as` is index or referrers; `result_provenance` is min
     or max for the result to hold the provenance, whether it is attested or not;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
-    that is made up.
+    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
     """
 
     context: str
@@ -148,5 +149,7 @@ class BuildRequest:
     attestations: tuple[Attestation, ...] = ()
     attest_as: str = "index"
     result_provenance: str = ""
+    cache_budget: float | None = None
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""
+    if_changed: str = ""

@@ -6,6 +6,7 @@ import os
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 
+from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
@@ -21,14 +22,12 @@ from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.paths import state_directory
 from polyarch.platforms import column
-from polyarch.store.policy import Policy, default_policies
-from polyarch.store.snapshots import RecordType
+from polyarch.store.gcsettings import collecting_for
+from polyarch.store.policy import Policy
 
 __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
 
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
-# In the order in which BuildKit names them.
-_TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
 _FEATURES = (
     "Cache export",
     "Direct push",
@@ -46,7 +45,7 @@ def _inspect(options: Options, context: Context) -> int:
     builders = SavedBuilders(context.environ)
     builder = builders.get(name)
     states = states_of(builder, context.environ)
-    policies = _policies(context) if builder.is_local else ()
+    policies = _policies(builder, context) if builder.is_local else ()
     devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
         # Says so if another one does its work.
@@ -58,11 +57,13 @@ def _inspect(options: Options, context: Context) -> int:
     return 0
 
 
-def _policies(context: Context) -> tuple[Policy, ...]:
-    directory = state_directory(context.environ)
-    existing = next(each for each in (directory, *directory.parents) if each.exists())
-    status = os.statvfs(existing)
-    return default_policies(status.f_blocks * status.f_frsize)
+def _policies(builder: SavedBuilder, context: Context) -> tuple[Policy, ...]:
+    """Return what the store is collected by; says what of the settings isn't what it may seem to be."""
+    settings = settings_of(builder.nodes[0], context.environ)
+    collecting = collecting_for(state_directory(context.environ), settings)
+    for remark in collecting.remarks:
+        context.warn(f"WARNING: {remark}")
+    return collecting.policies
 
 
 def inspection(
@@ -153,9 +154,8 @@ def _devices(devices: Devices) -> list[str]:
 
 def _policy(number: int, policy: Policy) -> list[str]:
     lines = [f"GC Policy rule#{number}:", f" All:\t{str(policy.all).lower()}"]
-    if policy.types:
-        filters = ",".join(f"type=={kind}" for kind in _TYPES if kind in policy.types)
-        lines.append(f" Filters:\t{filters}")
+    if policy.filters:
+        lines.append(f" Filters:\t{','.join(policy.filters)}")
     if policy.keep_seconds:
         lines.append(f" Keep Duration:\t{duration_text(int(policy.keep_seconds * 1e9))}")
     sizes = (

@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
+from polyarch.builders.collecting import CONFIG_NAME
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
     DEFAULT_NAME,
@@ -31,8 +32,10 @@ from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
+from polyarch.paths import state_directory
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
+from polyarch.store.gcsettings import collecting_for
 from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
@@ -98,7 +101,7 @@ def _asked(options: Options, context: Context) -> _Asked:
     if flags or options.text("config"):
         _warn(
             context,
-            "there is no buildkitd here: of its flags and settings only max-parallelism counts",
+            "there is no buildkitd here: of its flags and settings only max-parallelism and those of the collector count",
         )
     change = NodeChange(
         name=options.text("node"),
@@ -106,7 +109,7 @@ def _asked(options: Options, context: Context) -> _Asked:
         platforms=parse_list(options.values("platform")),
         driver_opts=_driver_opts(options.values("driver-opt")),
         flags=tuple(options.text("buildkitd-flags").split()) or None,
-        files=_files(options.text("buildkitd-config") or options.text("config")),
+        files=_files(options.text("buildkitd-config") or options.text("config"), context),
         append=append,
     )
     return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
@@ -182,7 +185,7 @@ def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
     return found or None
 
 
-def _files(path: str) -> Mapping[str, str] | None:
+def _files(path: str, context: Context) -> Mapping[str, str] | None:
     if not path:
         return None
     what = "buildkit configuration file"
@@ -195,7 +198,9 @@ def _files(path: str) -> Mapping[str, str] | None:
         raise InputError(f"failed to read {what}: {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"failed to parse {what}: {path}: {error}") from error
-    return {"buildkitd.toml": b64encode(text.encode()).decode()}
+    for remark in collecting_for(state_directory(context.environ), text).remarks:
+        _warn(context, remark)
+    return {CONFIG_NAME: b64encode(text.encode()).decode()}
 
 
 def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
@@ -232,7 +237,7 @@ CREATE = Command(
         Flag(name="builder", hidden=True),
         Flag(
             name="buildkitd-config",
-            help="BuildKit daemon config file (only max-parallelism is read)",
+            help="BuildKit daemon config file (max-parallelism and the collector's settings are read)",
             completes="files",
         ),
         Flag(name="config", hidden=True),

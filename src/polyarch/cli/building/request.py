@@ -19,6 +19,7 @@ from polyarch.cli.building.values import (
     annotation_flag,
     attest_flag,
     attest_shorthand,
+    budget_flag,
     build_context_flag,
     cache_flag,
     call_flag,
@@ -157,6 +158,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
+        if_changed=options.text("if-changed"),
         platforms=_platforms(options, context.environ),
         tags=options.values("tag"),
         target=options.text("target"),
@@ -185,6 +187,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         emulation=options.text("emulation"),
         cache_from=flags.cache_from,
         cache_to=flags.cache_to,
+        cache_budget=budget_flag(options.text("cache-budget")),
         mask_secrets=not options.is_set("no-mask-secrets"),
         attestations=flags.attestations,
         attest_as=options.text("attest-as"),

@@ -15,6 +15,7 @@ from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_duration, human_size
 from polyarch.images.local import StoredImage, list_images, remove_image, tag_image
+from polyarch.images.pruning import PruneWish, forget_images
 from polyarch.oci.reference import parse as parse_reference
 
 __all__ = ["IMAGES", "RMI", "TAG", "created_seconds", "image_record", "matching"]
@@ -143,8 +144,16 @@ IMAGES = Command(
 
 
 def _rmi(options: Options, context: Context) -> int:
+    if options.is_set("all") == bool(options.arguments):
+        raise InputError(
+            "name images to remove, or give --all and no name",
+            hint="polyarch images lists the names",
+        )
     failed = False
     with open_store(context) as store:
+        if options.is_set("all"):
+            for name in forget_images(store, PruneWish(kept=True)):
+                context.print(f"Untagged: {name.familiar}")
         for pattern in options.arguments:
             try:
                 names = remove_image(store, pattern)
@@ -160,14 +169,14 @@ def _rmi(options: Options, context: Context) -> int:
 
 
 RMI = Command(
-    usage="[OPTIONS] IMAGE [IMAGE...]",
+    usage="[OPTIONS] [IMAGE...]",
     run=_rmi,
-    least=1,
     most=None,
     completes="images",
-    example="$ polyarch rmi registry.example/you/app:v1",
-    description="What the names stood for goes with the next polyarch prune.",
+    example="$ polyarch rmi registry.example/you/app:v1\n$ polyarch rmi --all",
+    description="What the names stood for goes with the next collection.",
     flags=(
+        Flag(name="all", short="a", kind=Kind.SWITCH, help="Remove all names"),
         Flag(
             name="force", short="f", kind=Kind.SWITCH, help="Names that aren't there are no error"
         ),
