@@ -15,8 +15,9 @@ from polyarch.attest.sources import Remote, Resolved, find_sources, for_platform
 from polyarch.attest.statement import Predicate
 from polyarch.attest.steps import Hiding
 from polyarch.dockerfile.lowering.lower import Lowered
-from polyarch.dockerfile.lowering.lowering import BaseImages
+from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.exporter.assemble import ImageResult
+from polyarch.exporter.outputs import Forms
 from polyarch.golang.json import compact
 from polyarch.graph.graph import walk
 from polyarch.graph.location import SourceText
@@ -33,7 +34,7 @@ from polyarch.store.database import Database
 if TYPE_CHECKING:
     from polyarch.attest.sbom.scan import Scan
 
-__all__ = ["Attesting", "Noted", "Said", "with_arguments"]
+__all__ = ["Attesting", "Noted", "Said", "forms_of", "with_arguments"]
 
 _ARGUMENT = "BUILDKIT_ATTEST_"
 _FULL = ProvenanceOptions(mode="max")
@@ -53,6 +54,19 @@ def with_arguments(request: BuildRequest) -> BuildRequest:
             attributes = {key: setting for key, equals, setting in pairs if equals}
             found.append(Attestation(type=kind, attributes=attributes))
     return replace(request, attestations=(*request.attestations, *found)) if found else request
+
+
+def forms_of(
+    request: BuildRequest, attestations: AttestOptions, options: LowerOptions, platforms: int
+) -> Forms:
+    """Return what outputs have to be able to hold."""
+    is_listed = request.attest_as == "index"
+    return Forms(
+        platforms=platforms,
+        is_index=options.is_multi_platform,
+        is_attested=is_listed and attestations.is_for_files,
+        is_attested_inline=is_listed and attestations.provenance is not None,
+    )
 
 
 @frozen

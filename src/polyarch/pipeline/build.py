@@ -29,7 +29,6 @@ from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
-    Forms,
     annotations_of,
     check_outputs,
     epoch_of,
@@ -40,7 +39,7 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
-from polyarch.pipeline.attesting import Attesting, Noted, Said, with_arguments
+from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
@@ -82,16 +81,14 @@ def build_on(
     """
     cancel = cancel or CancelToken()
     started = time.time_ns()
-    request = replace(request, outputs=annotated(request.outputs, request.annotations))
-    request = with_arguments(request)
-    attestations = read_options(request.attestations)
+    request, attestations = _understood(request)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_wish(request)
-    forms = _forms(request, attestations, options, len(platforms))
-    check_outputs(request.outputs, forms, dockers)
+    check_outputs(
+        request.outputs, forms_of(request, attestations, options, len(platforms)), dockers
+    )
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -115,6 +112,16 @@ def build_on(
         graph = Graph(targets=_targets(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
+        attesting = Attesting(
+            request=request,
+            options=attestations,
+            database=engine.store.database,
+            dockerfile=dockerfile.source,
+            contexts=contexts,
+            resolved=resolver.resolved,
+            pins=reading.remote.pins,
+            started=started,
+        )
         with open_caches(engine, images, request, graph, cancel) as session:
             caching = Caching(
                 engine=engine, images=images, request=request, session=session, cancel=cancel
@@ -128,42 +135,16 @@ def build_on(
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             contexts.save()
-            making = _Making(
-                engine=engine,
-                images=images,
-                dockers=dockers,
-                caching=caching,
-                attesting=Attesting(
-                    request=request,
-                    options=attestations,
-                    database=engine.store.database,
-                    dockerfile=dockerfile.source,
-                    contexts=contexts,
-                    resolved=resolver.resolved,
-                    pins=reading.remote.pins,
-                    started=started,
-                ),
-                cancel=cancel,
-            )
-            made = making.make(announced, results)
-            changed = find_change(request, made.told, engine.store, images.places(cancel))
-            making.write(announced, results, made, is_new=changed is not False)
-            uses = caching.write(results.stacks, built)
-    result = _result(made.told, request, built)
-    return replace(result, caches=uses, changed=changed, provenance=made.said.told)
+            making = _Making(dockers=dockers, caching=caching, attesting=attesting)
+            return making.carry_out(announced, results)
 
 
-def _forms(
-    request: BuildRequest, attestations: AttestOptions, options: LowerOptions, platforms: int
-) -> Forms:
-    """Return what outputs have to be able to hold."""
-    is_listed = request.attest_as == "index"
-    return Forms(
-        platforms=platforms,
-        is_index=options.is_multi_platform,
-        is_attested=is_listed and attestations.is_for_files,
-        is_attested_inline=is_listed and attestations.provenance is not None,
-    )
+def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:
+    """Return the request with all that its parts ask of one another, and what it wants to be attested."""
+    request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    request = with_arguments(request)
+    check_wish(request)
+    return request, read_options(request.attestations)
 
 
 def _check_programs(
@@ -296,12 +277,31 @@ class _Made:
 class _Making:
     """Makes of results what was asked for, with what is needed for it."""
 
-    engine: Engine
-    images: ImageSource
     dockers: Engines
     caching: Caching
     attesting: Attesting
-    cancel: CancelToken
+
+    @property
+    def engine(self) -> Engine:
+        return self.caching.engine
+
+    @property
+    def images(self) -> ImageSource:
+        return self.caching.images
+
+    @property
+    def cancel(self) -> CancelToken:
+        return self.caching.cancel
+
+    def carry_out(self, announced: _Announced, results: _Results) -> BuildResult:
+        """Make all that was asked for, and tell what came of it."""
+        request, places = self.caching.request, self.images.places(self.cancel)
+        made = self.make(announced, results)
+        changed = find_change(request, made.told, self.engine.store, places)
+        self.write(announced, results, made, is_new=changed is not False)
+        uses = self.caching.write(results.stacks, results.built)
+        result = _result(made.told, request, results.built)
+        return replace(result, caches=uses, changed=changed, provenance=made.said.told)
 
     def make(self, announced: _Announced, results: _Results) -> _Made:
         """Make the image of each output that holds one, and say what there is to say of it."""
