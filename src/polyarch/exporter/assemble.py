@@ -12,6 +12,7 @@ from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, 
 from polyarch.exporter.attested import Attested
 from polyarch.exporter.documents import Document, document
 from polyarch.exporter.layers import ExportedLayer
+from polyarch.exporter.types import Types
 from polyarch.golang.json import compact, indented
 from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
@@ -23,6 +24,7 @@ from polyarch.record import frozen, replace
 __all__ = ["ImageResult", "assemble", "assemble_index"]
 
 _NONE = Annotations()
+_TYPES = Types()
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
@@ -44,6 +46,7 @@ def assemble(
     moment: int | None = None,
     epoch: int | None = None,
     annotations: Annotations = _NONE,
+    types: Types = _TYPES,
 ) -> ImageResult:
     """Make the image of one platform.
 
@@ -51,6 +54,7 @@ def assemble(
     `moment`, in seconds, is the time of all of them, however late it is; None gives them that of their
     layers. `epoch`, in seconds, is the latest time that they may have.
     """
+    layers = [types.described(layer) for layer in layers]
     history = config.history
     if moment is not None:
         time = time_of(_clamped(moment, epoch)).rfc3339()
@@ -62,16 +66,18 @@ def assemble(
         diff_ids=tuple(layer.diff_id for layer in layers),
         created=next((entry.created for entry in reversed(history) if entry.created), ""),
     )
-    config_document = document(media.OCI_CONFIG, compact(whole.to_json(), sort_keys=True))
+    config_document = document(
+        types.named(media.OCI_CONFIG), compact(whole.to_json(), sort_keys=True)
+    )
     manifest: JSONObject = {
         "schemaVersion": 2,
-        "mediaType": media.OCI_MANIFEST,
+        "mediaType": types.named(media.OCI_MANIFEST),
         "config": config_document.descriptor.to_json(),
         "layers": [layer.descriptor.to_json() for layer in layers],
     }
     if noted := annotations.find(MANIFEST, platform):
         manifest["annotations"] = noted
-    made = document(media.OCI_MANIFEST, indented(manifest), whole.platform)
+    made = document(types.named(media.OCI_MANIFEST), indented(manifest), whole.platform)
     on_descriptor = annotations.find(MANIFEST_DESCRIPTOR, platform)
     return ImageResult(
         platform=platform,
@@ -84,18 +90,19 @@ def assemble(
 def assemble_index(
     images: Sequence[ImageResult],
     annotations: Annotations = _NONE,
+    types: Types = _TYPES,
     attested: Sequence[Attested] = (),
 ) -> Document:
     """Make the index of images, in the given order, and of what is attested of them."""
     listed = [each.manifest for each in images] + [each.manifest for each in attested]
     index: JSONObject = {
         "schemaVersion": 2,
-        "mediaType": media.OCI_INDEX,
+        "mediaType": types.named(media.OCI_INDEX),
         "manifests": [each.descriptor.to_json() for each in listed],
     }
     if noted := annotations.find(INDEX):
         index["annotations"] = noted
-    return document(media.OCI_INDEX, indented(index))
+    return document(types.named(media.OCI_INDEX), indented(index))
 
 
 def _completed(

@@ -8,13 +8,17 @@ from polyarch.attest.statement import Predicate
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, Annotations
 from polyarch.exporter.assemble import ImageResult, assemble_index
 from polyarch.exporter.attested import Attested, attest
+from polyarch.exporter.naming import image_names
 from polyarch.exporter.outputs import is_true, names_of
 from polyarch.exporter.result import Export
+from polyarch.exporter.types import Types
 from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.request.values import Output, OutputType
 
 __all__ = ["Assembled"]
+
+_TYPES = Types()
 
 
 @frozen
@@ -29,6 +33,7 @@ class Assembled:
     is_index: bool
     created: float
     annotations: Annotations
+    types: Types = _TYPES
     has_referrers: bool = False
 
     def export(self, output: Output, predicates: Mapping[Platform, Sequence[Predicate]]) -> Export:
@@ -38,11 +43,11 @@ class Assembled:
         listed = () if self.has_referrers else attested
         root = self.images[0].manifest
         if is_index:
-            root = assemble_index(self.images, self.annotations, listed)
+            root = assemble_index(self.images, self.annotations, self.types, listed)
         return Export(
             root=root,
             images=self.images,
-            names=names_of(output),
+            names=image_names(output, root.descriptor.digest),
             created=self.created,
             annotations=self.annotations.find(INDEX_DESCRIPTOR),
             attested=attested,
@@ -57,7 +62,8 @@ class Assembled:
         What is for images in an index alone is left out where there is no other reason to have one, unless the output is
         an image: so it is in BuildKit.
         """
-        if not self._has_any(output, predicates):
+        # Docker's media types know none.
+        if not self.types.is_oci or not self._has_any(output, predicates):
             return ()
         # A platform that is asked for twice is attested once.
         images = {image.platform: image for image in self.images}

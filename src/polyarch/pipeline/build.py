@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,25 +20,20 @@ from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
+from polyarch.exporter.ahead import Ahead, vertices_of_layers
 from polyarch.exporter.annotations import annotated
 from polyarch.exporter.assemble import assemble
 from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
+from polyarch.exporter.forms import Form, check_forms, form_of
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
-from polyarch.exporter.outputs import (
-    IMAGE_TYPES,
-    Engines,
-    annotations_of,
-    check_outputs,
-    epoch_of,
-    is_true,
-    step_name,
-)
+from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
+from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
@@ -47,6 +42,7 @@ from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import (
     CancelToken,
     Sink,
+    Step,
     announce,
     cancellable,
     ignore_events,
@@ -86,9 +82,9 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_outputs(
-        request.outputs, forms_of(request, attestations, options, len(platforms)), dockers
-    )
+    forms = forms_of(request, attestations, options, len(platforms))
+    check_outputs(request.outputs, forms)
+    check_forms(request.outputs, forms)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -111,7 +107,6 @@ def build_on(
             tell_findings(lint.findings, shown, reading.sink)
         graph = Graph(targets=_targets(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
-        sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
         attesting = Attesting(
             request=request,
             options=attestations,
@@ -122,7 +117,13 @@ def build_on(
             pins=reading.remote.pins,
             started=started,
         )
-        with open_caches(engine, images, request, graph, cancel) as session:
+        with (
+            _ahead(engine, graph, request.outputs, options) as ahead,
+            open_caches(engine, images, request, graph, cancel) as session,
+        ):
+            sources = Sources(
+                contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
+            )
             caching = Caching(
                 engine=engine, images=images, request=request, session=session, cancel=cancel
             )
@@ -135,7 +136,7 @@ def build_on(
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             contexts.save()
-            making = _Making(dockers=dockers, caching=caching, attesting=attesting)
+            making = _Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
             return making.carry_out(announced, results)
 
 
@@ -145,6 +146,14 @@ def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:
     request = with_arguments(request)
     check_wish(request)
     return request, read_options(request.attestations)
+
+
+def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
+    """Return what compresses the layers of images while the build goes on."""
+    images = [each for each in outputs if each.type in IMAGE_TYPES]
+    forms = [form_of(each, options.epoch, is_index=options.is_multi_platform) for each in images]
+    wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
+    return Ahead(engine.layers, (form.choice for form in forms), wanted)
 
 
 def _check_programs(
@@ -280,6 +289,7 @@ class _Making:
     dockers: Engines
     caching: Caching
     attesting: Attesting
+    ahead: Ahead
 
     @property
     def engine(self) -> Engine:
@@ -305,17 +315,17 @@ class _Making:
 
     def make(self, announced: _Announced, results: _Results) -> _Made:
         """Make the image of each output that holds one, and say what there is to say of it."""
-        made = self._assemble(announced, results) if announced.layers else None
+        made = self._assembled(announced, results)
         said = Said()
         if self.attesting.is_wanted:
             is_cached = not results.built.report.count(Outcome.RAN)
-            images = made.images if made else ()
+            images = next(iter(made.values())).images if made else ()
             scans = self._scans(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
-        if made is None:
-            return _Made(exports=(None,) * len(announced.outputs), said=said)
         exports = tuple(
-            made.export(output, said.predicates) if output.type in IMAGE_TYPES else None
+            made[self._form(output, results)].export(output, said.predicates)
+            if output.type in IMAGE_TYPES
+            else None
             for output in announced.outputs
         )
         return _Made(exports=exports, said=said)
@@ -364,42 +374,53 @@ class _Making:
                 found.append(mine)
         return found
 
-    def _assemble(self, announced: _Announced, results: _Results) -> Assembled:
-        outputs = announced.outputs
-        # Layers are made once: in the form that the first output with an image asks for.
-        output = next(each for each in outputs if each.type in IMAGE_TYPES)
-        epoch = epoch_of(output, results.epoch)
-        choice = CompressionChoice.parse(
-            output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
-        )
-        if is_true(output, "rewrite-timestamp"):
-            choice = replace(choice, latest=epoch)
-        annotations = annotations_of(output, is_index=True)  # it was checked before
+    def _form(self, output: Output, results: _Results) -> Form:
+        # What can't be in an image that is no index was refused before.
+        return form_of(output, results.epoch, is_index=True)
+
+    def _assembled(self, announced: _Announced, results: _Results) -> dict[Form, Assembled]:
+        """Make images for each form that is wanted; layers that two have in common are made once."""
+        if not announced.layers:
+            return {}
+        forms = [
+            self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
+        ]
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
+            self.ahead.finish()
+            return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
 
-            def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
-                self._unpack(part, stack, choice)
-                counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
-                return replace(self.engine.layers, counted=counted).export(
-                    stack, choice, self.cancel
-                )
+    def _assemble(self, form: Form, results: _Results, shown: Step) -> Assembled:
+        fetcher = Fetcher(
+            store=self.engine.store,
+            places=self.images.places(self.cancel),
+            cancel=self.cancel,
+            shown=shown,
+        )
 
-            made = tuple(
-                assemble(
-                    self.caching.with_inline(part, stack, results.built, choice, epoch),
-                    layers(part, stack),
-                    part.platform,
-                    moment=part.epoch,
-                    epoch=epoch,
-                    annotations=annotations,
-                )
-                for part, stack in results.pairs()
+        def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+            self._unpack(part, stack, form.choice)
+            counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
+            blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
+            return blobs.export(stack, form.choice, self.cancel)
+
+        made = tuple(
+            assemble(
+                self.caching.with_inline(part, stack, results.built, form.choice, form.epoch),
+                layers(part, stack),
+                part.platform,
+                moment=part.epoch,
+                epoch=form.epoch,
+                annotations=form.annotations,
+                types=form.types,
             )
+            for part, stack in results.pairs()
+        )
         return Assembled(
             images=made,
             is_index=results.is_multi_platform,
-            created=time.time() if epoch is None else epoch,
-            annotations=annotations,
+            created=time.time() if form.epoch is None else form.epoch,
+            annotations=form.annotations,
+            types=form.types,
             has_referrers=self.attesting.request.attest_as == "referrers",
         )
 

@@ -13,7 +13,7 @@ from polyarch.emulation.extended import PT_INTERP, Extended
 from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import load_below
+from polyarch.twins.patch_calls import load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_texts import replace_path, replace_texts, without_run_path
 from polyarch.twins.patch_uname import answer_uname
@@ -50,6 +50,8 @@ class Changes:
     """Whether the program has the lengths of these texts, too."""
     asks_machine: bool = True
     """Whether the program asks the system for the name of the machine."""
+    has_doubles: bool = False
+    """Whether `long double` is no more than `double` on the foreign machine."""
 
 
 def patch_program(
@@ -62,6 +64,8 @@ def patch_program(
     extended = Extended(program.data)
     if changes.modules:
         load_below(extended, program, changes.modules)
+    if changes.has_doubles:
+        round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)
     loaders = extended.segments(PT_INTERP)
     if loaders:
