@@ -22,6 +22,7 @@ from polyarch.golang.json import compact
 from polyarch.graph.graph import walk
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp, JSONObject
+from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import BaseImage
 from polyarch.pipeline.contexts import Contexts
 from polyarch.platforms import Platform, host, normalize
@@ -34,7 +35,7 @@ from polyarch.store.database import Database
 if TYPE_CHECKING:
     from polyarch.attest.sbom.scan import Scan
 
-__all__ = ["Attesting", "Noted", "Said", "forms_of", "with_arguments"]
+__all__ = ["Attesting", "Noted", "Said", "forms_of", "targets_of", "with_arguments"]
 
 _ARGUMENT = "BUILDKIT_ATTEST_"
 _FULL = ProvenanceOptions(mode="max")
@@ -67,6 +68,12 @@ def forms_of(
         is_attested=is_listed and attestations.is_for_files,
         is_attested_inline=is_listed and attestations.provenance is not None,
     )
+
+
+def targets_of(lowered: Sequence[Lowered], *, has_scans: bool) -> tuple[Vertex, ...]:
+    """Return what is to be solved: the results, and what is looked into beside them."""
+    beside = [vertex for part in lowered for vertex in part.scanned.values() if has_scans]
+    return (*(each.vertex for each in lowered), *dict.fromkeys(beside))
 
 
 @frozen

@@ -34,7 +34,7 @@ from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
 from polyarch.images.store_place import Fetcher
-from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, with_arguments
+from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
@@ -105,7 +105,7 @@ def build_on(
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
-        graph = Graph(targets=_targets(lowered, has_scans=attestations.sbom is not None))
+        graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
         attesting = Attesting(
             request=request,
@@ -193,12 +193,6 @@ def _lower(
         lower(dockerfile, each, options=mute if number else options, maker=maker, images=images)
         for number, each in enumerate(platforms)
     ]
-
-
-def _targets(lowered: Sequence[Lowered], *, has_scans: bool) -> tuple[Vertex, ...]:
-    """Return what is to be solved: the results, and what is looked into beside them."""
-    beside = [vertex for part in lowered for vertex in part.scanned.values() if has_scans]
-    return (*(each.vertex for each in lowered), *dict.fromkeys(beside))
 
 
 @frozen
