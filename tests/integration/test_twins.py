@@ -346,3 +346,29 @@ def test_apt_works_for_the_foreign_machine(
     made = load_set(place.twins)
     assert made
     assert {"/usr/bin/apt-get", "/usr/lib/apt/methods/file"} <= {each.path for each in made.twins}
+
+
+NUMBERS = """
+    cd /tmp; truncate -s 5G big; ls -ln --time-style=+ big; find . -name big -size +4G -printf '%s\\n'
+    echo end | dd of=big bs=1 seek=5000000000 conv=notrunc 2> /dev/null; tail -c +5000000001 big | head -c 4; truncate -s 0 big
+    date -r /etc/passwd +%Y > /dev/null && date -d @4294967296 +%Y; touch -d 2050-01-01 big; stat -c %s big; rm big
+    truncate -s 9E h 2>&1; rm -f h; head -c 3000000000000000000000 /dev/null 2>&1; fold -w 4294967297 /dev/null 2>&1
+    echo $((1 << 40)) $((9223372036854775807)); expr 4294967296 '*' 4294967296; [ 9223372036854775807 -gt 4294967296 ]; echo $?
+    bash -c 'echo $((2 ** 40)) $((-2 ** 63)) $HOSTTYPE; printf "%d %x\\n" 1099511627776 -1; ulimit -f'; uname -m
+    printf '%d %x\\n' 1099511627776 -1; printf '4294967297\\n12\\n' | sort -n; echo b | grep -m 4294967297 -c b
+    timeout 4294967297 true; echo $?; perl -e 'print length(pack("l!", 1)), " ", 2 ** 40, "\\n"'; dpkg --print-architecture
+"""
+
+
+def test_a_machine_of_32_bits_counts_as_such(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, roots: Mapping[str, Path]
+) -> None:
+    foreign = make_debian_root(tmp_path_factory.mktemp("arm") / "root", "arm")
+    place = place_of(ROOT, tmp_path, (foreign, roots["amd64"]), linux("arm", "v7"))
+
+    shown = place.shown(NUMBERS)
+
+    assert "1099511627776 9223372036854775807\n18446744073709551616\n0\n" in shown
+    assert "4 1099511627776\narmhf\n" in shown
+    assert "5368709120" in shown
+    assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"

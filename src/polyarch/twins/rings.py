@@ -62,8 +62,8 @@ RINGS: Mapping[str, frozenset[str]] = {
 }
 """The names of programs in directories for programs, by ring."""
 
-_NOT_32 = frozenset(["date", "touch", "stat", "perl", *_APT.split()])
-"""What shows the size of `time_t`, `long` or the memory, or writes it down: other on 32-bit machines."""
+_NOT_32 = frozenset(["date", "touch", "stat", "fold", "perl", *_APT.split()])
+"""What shows the size of `time_t`, `long`, `size_t` or the memory, or writes it down: other on 32-bit machines."""
 
 _NAMING_LIBRARIES = {"libapt-pkg.so": "_ZN8pkgCache6HeaderC1Ev", "libapt-private.so": ""}
 """Libraries that name the machine: which function of them fills the header of a file, if there is one."""

@@ -19,6 +19,8 @@ from polyarch.twins.rings import RINGS, names_machine, ring_of
         ("/usr/bin/printf", 64, ""),
         ("/usr/bin/getconf", 64, ""),
         ("tar", 64, ""),
+        ("/usr/bin/fold", 64, "a"),
+        ("/usr/bin/fold", 32, ""),
         ("/usr/bin/apt-get", 64, "b"),
         ("/usr/bin/apt-get", 32, ""),
         ("/usr/lib/apt/methods/http", 64, "b"),
