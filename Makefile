@@ -13,7 +13,7 @@ DEMO_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) docker.io
 TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo buildah crun fuse-overlayfs slirp4netns \
 	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm
 CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
-BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
+BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah debootstrap
 
 PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 
@@ -71,7 +71,7 @@ torture: ## Kill builds, fill disks, turn clocks back (TORTURE_FLAGS: areas, --s
 	$(call prepare,$(TEST_PACKAGES))
 	@$(BIN)/python -m tools.torture $(TORTURE_FLAGS)
 
-bench: ## Measure beside other builders (BENCH: where the benchmarks are)
+bench: ## Measure beside other builders and emulation (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 
