@@ -15,6 +15,7 @@ from polyarch.twins.sets import TwinSet, load_set, make_set
 from tests.support.images.debianroots import APT, TOOLS, make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
+from tests.support.machine.twinprograms import make_toolchain
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
@@ -26,6 +27,8 @@ platform = Platform(os="linux", architecture=arguments["architecture"])
 ended = []
 for twins in ([], [load_set(Path(arguments["set"]))]):
     emulation = foreign.prepare(platform, twins)
+    if twins and arguments["cpuinfo"]:
+        Path(arguments["set"], "cpuinfo").write_text(arguments["cpuinfo"])
     ended.append(run(
         "/bin/sh", "-c", arguments["text"], user_namespace=emulation.user_namespace,
         twins=emulation.twins, env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *arguments["environ"]),
@@ -45,8 +48,8 @@ class Place:
     root: Path
     twins: Path
 
-    def both(self, script: str, *environ: str) -> list[Mapping[str, object]]:
-        """Run a script emulated, and then with twins; return how they ended."""
+    def both(self, script: str, *environ: str, cpuinfo: str = "") -> list[Mapping[str, object]]:
+        """Run a script emulated, and then with twins, as if an emulator showed `cpuinfo`; return how they ended."""
         ended: list[Mapping[str, object]] = in_engine(
             self.user,
             RUN_BOTH,
@@ -56,6 +59,7 @@ class Place:
             set=str(self.twins),
             text=script,
             environ=environ,
+            cpuinfo=cpuinfo,
         )
         return ended
 
@@ -84,6 +88,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     directory = tmp_path_factory.mktemp("roots")
     architectures = ("amd64", "arm64")
     debian = {each: make_debian_root(directory / each, each) for each in architectures}
+    for each in architectures:
+        make_toolchain(debian[each] / "usr/local/go", each)
     return debian | {
         f"busybox {each}": make_rootfs(directory / f"busybox-{each}", each)
         for each in ("amd64", "arm64", "arm")
@@ -223,6 +229,18 @@ def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     assert twin == "/usr/bin/perl" != emulated
 
 
+def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:
+    emulated, twin = debian.both(
+        "cd /usr/local/go/pkg/tool/linux_arm64; GOARCH=arm64 ./compile; env -i X= GOARCH=arm ./compile;"
+        "./compile; GOARCH= ./compile; XGOARCH=arm64 ./compile; GOARCH=arm64 LD_DEBUG=x ./compile; ../../../bin/gofmt"
+    )
+
+    foreign = "compile go1.99.1 runs on arm64\n"
+    native = "compile go1.99.1 runs on amd64\n"
+    assert emulated["stdout"] == 6 * foreign + "gofmt go1.99.1 runs on arm64\n"
+    assert twin["stdout"] == 2 * native + 4 * foreign + "gofmt go1.99.1 runs on amd64\n"
+
+
 def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
     shown = debian.shown(
         "dpkg -l; dpkg-query -S /bin/bash; dpkg --print-foreign-architectures; mkdir -p /tmp/p/DEBIAN;"
@@ -291,6 +309,15 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
     assert emulator == "/dev/.pa/7/qemu"
 
 
+def test_twins_see_the_cpu_that_an_emulator_shows(busybox: Place) -> None:
+    script = "cat /proc/cpuinfo; echo x > /proc/cpuinfo"
+
+    _, ended = busybox.both(script, cpuinfo="an emulator's\n")
+
+    assert ended["stdout"] == "an emulator's\n"
+    assert "Read-only file system" in str(ended["stderr"])
+
+
 def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
     _, ended = debian.both("touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; :")
 
@@ -306,6 +333,8 @@ def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:
     )
 
     assert other.starts(WHO_RUNS)[1] == "/bin/busybox"
+    shown = other.both("cat /proc/cpuinfo", cpuinfo="an emulator's")[1]
+    assert shown["stdout"] == "an emulator's"
 
 
 APT_WORKS = """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from polyarch.digest import DiffID
+from polyarch.digest import DiffID, Digest
 from polyarch.errors import InputError
 from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.golang.strconv import parse_int
@@ -111,7 +111,7 @@ class LayerBlobs:
     ) -> ExportedLayer:
         """Return one layer of a stack."""
         layer = stack.layers[number]
-        if layer.blob is not None and layer.diff_id is not None:
+        if layer.blob is not None and layer.diff_id is not None and not self.needs(layer, choice):
             return ExportedLayer(
                 descriptor=layer.blob,
                 diff_id=layer.diff_id,
@@ -119,8 +119,30 @@ class LayerBlobs:
                 sources=layer.sources,
                 description=layer.description,
             )
+        return self._exported(layer, self._blob(stack, number, choice, cancel), choice)
+
+    def needs(self, layer: LayerRef, choice: CompressionChoice) -> bool:
+        """Whether a layer has to be compressed here that came with a cache as an archive: it has to be unpacked before."""
+        if layer.blob is None or layer.diff_id is None:
+            return False
+        is_archive = layer.is_cached and layer.blob.digest == Digest(layer.diff_id)
+        return is_archive and choice.kind is not Compression.UNCOMPRESSED
+
+    def find(
+        self, stack: LayerStack, number: int, choice: CompressionChoice
+    ) -> ExportedLayer | None:
+        """Return one layer of a stack if it needn't be written any more."""
+        layer = stack.layers[number]
+        if layer.blob is not None and not self.needs(layer, choice):
+            return self.layer(stack, number, choice, CancelToken())
+        blob = self._find(layer, choice)
+        return None if blob is None else self._exported(layer, blob, choice)
+
+    def _exported(
+        self, layer: LayerRef, blob: LayerBlob, choice: CompressionChoice
+    ) -> ExportedLayer:
         record = self.store.snapshots.find(layer.snapshot)
-        blob = self._blob(stack, number, choice, cancel)
+        made = record.created if record else 0.0
         annotations = {} if choice.latest is None else {_REWRITTEN: str(choice.latest)}
         return ExportedLayer(
             descriptor=Descriptor(
@@ -130,8 +152,8 @@ class LayerBlobs:
                 annotations=annotations,
             ),
             diff_id=blob.diff_id,
-            created=record.created if record else 0.0,
-            description=record.description if record else "",
+            created=made if layer.created is None else layer.created,
+            description=layer.description or (record.description if record else ""),
         )
 
     def _blob(

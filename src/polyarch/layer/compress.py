@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib import import_module
@@ -34,7 +34,17 @@ from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
 from polyarch.record import frozen
 
-__all__ = ["Compressed", "Compression", "HashedSink", "compress", "decompressed", "detect"]
+__all__ = [
+    "Compressed",
+    "Compression",
+    "HashedSink",
+    "compress",
+    "compress_piece",
+    "compressing",
+    "decompress_piece",
+    "decompressed",
+    "detect",
+]
 
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
@@ -50,6 +60,7 @@ _MOST_MEMORY = 256 << 20
 _DEFAULT_ZLIB_LEVEL = 4
 _DEFAULT_ISAL_LEVEL = 2
 _DEFAULT_ZSTD_LEVEL = 3
+_PIECE_LEVEL = 1
 
 
 @frozen
@@ -122,6 +133,45 @@ def _compressor(compression: Compression, level: int | None, sink: Sink) -> _Fil
             hint=f"use a number from 0 to {most}",
         )
     return _Gzip(sink, level) if compression is Compression.GZIP else _Zstd(sink, level)
+
+
+def compressing(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
+    """Give a stream compressed as `compress` does by default: the same bytes."""
+    made: list[bytes] = []
+
+    class _Made:
+        def write(self, data: bytes, /) -> None:
+            made.append(data)
+
+    if compression is Compression.UNCOMPRESSED:
+        yield from chunks
+        return
+    with _compressor(compression, None, _Made()) as compressor:
+        for chunk in chunks:
+            compressor.write(chunk)
+            yield from made
+            made.clear()
+        compressor.finish()
+        yield from made
+
+
+def compress_piece(data: bytes) -> bytes:
+    """Return a zstd frame of some bytes, quickly rather than well."""
+    frame: bytes = _zstd().compress(data, level=_PIECE_LEVEL)
+    return frame
+
+
+def decompress_piece(frame: bytes, limit: int) -> bytes:
+    """Return what is in a zstd frame, at most `limit` bytes. Raises InvalidLayer."""
+    zstd = _zstd()
+    try:
+        decompressor = zstd.ZstdDecompressor()
+        data: bytes = decompressor.decompress(frame, max_length=limit)
+    except zstd.ZstdError as error:
+        raise InvalidLayer(f"the zstd data is damaged: {error}") from error
+    if not decompressor.eof:
+        raise InvalidLayer(f"the zstd data is cut short, or has more than {limit} bytes")
+    return data
 
 
 class _Gzip:

@@ -10,11 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from polyarch.threads import caught
 
 __all__ = ["InOrder", "ReadAhead"]
+
+T = TypeVar("T")
 
 _MAX_AHEAD = 8
 _MAX_THREADS = 8
@@ -92,12 +94,12 @@ class ReadAhead:
                     self._changed.notify_all()
 
 
-class _Task:
+class _Task(Generic[T]):
     __slots__ = ("done", "error", "result", "work")
 
-    def __init__(self, work: Callable[[], bytes]) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
-        self.result = b""
+        self.result: T | None = None
         self.error: BaseException | None = None
         self.done = False
 
@@ -108,19 +110,22 @@ class _Task:
         self.result = self.work()
 
 
-class InOrder:
-    """Does pieces of work in threads and gives their results to `emit` in the order they came."""
+class InOrder(Generic[T]):
+    """Does pieces of work in threads and gives their results to `emit` in the order they came.
 
-    def __init__(self, emit: Callable[[bytes], object]) -> None:
+    There are as many threads as processors, unless `threads` says how many.
+    """
+
+    def __init__(self, emit: Callable[[T], object], *, threads: int = 0) -> None:
         self._emit = emit
-        self._tasks: deque[_Task] = deque()
-        self._waiting: deque[_Task] = deque()
+        self._tasks: deque[_Task[T]] = deque()
+        self._waiting: deque[_Task[T]] = deque()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._ended = False
-        self._limit = min(_MAX_THREADS, os.cpu_count() or 1)
+        self._limit = threads or min(_MAX_THREADS, os.cpu_count() or 1)
 
-    def add(self, work: Callable[[], bytes]) -> None:
+    def add(self, work: Callable[[], T]) -> None:
         """Have `work` done; waits when too much is waiting. Emits what is ready."""
         if len(self._threads) < self._limit:
             self._threads.append(threading.Thread(target=self._run, name="compress"))
@@ -160,6 +165,7 @@ class InOrder:
                     self._changed.wait()
             if task.error is not None:
                 raise task.error
+            assert task.result is not None
             self._emit(task.result)
 
     def _run(self) -> None:

@@ -36,7 +36,8 @@ from polyarch.exporter.outputs import (
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
@@ -70,6 +71,7 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
+    check_wish(request)
     check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
     with (
         _keeping_logs(engine, request, sink) as keeping,
@@ -94,21 +96,28 @@ def build_on(
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
         sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.export(announced, results)
-    caching.write(results.stacks, built)
-    return _result(export, request, built)
+        with open_caches(engine, images, request, graph, cancel) as session:
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
+            stacks = [result for result in built.results if isinstance(result, LayerStack)]
+            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            making = _Making(
+                engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel
+            )
+            export = making.assemble(announced, results)
+            changed = find_change(request, export, engine.store, images.places(cancel))
+            making.write(announced, results, export, is_new=changed is not False)
+            uses = caching.write(results.stacks, built)
+    return replace(_result(export, request, built), caches=uses, changed=changed)
 
 
 def _check_programs(
@@ -208,9 +217,14 @@ class _Making:
     caching: Caching
     cancel: CancelToken
 
-    def export(self, announced: _Announced, results: _Results) -> Export | None:
-        """Make all outputs; return the image, if one was wanted."""
-        export = self._assemble(announced, results) if announced.layers else None
+    def assemble(self, announced: _Announced, results: _Results) -> Export | None:
+        """Make the image, if one was wanted."""
+        return self._assemble(announced, results) if announced.layers else None
+
+    def write(
+        self, announced: _Announced, results: _Results, export: Export | None, *, is_new: bool
+    ) -> None:
+        """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -225,9 +239,14 @@ class _Making:
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
+            if not is_new and is_pushed(output):
+                with (
+                    step(self.images.sink, step_name(output), shown) as skipped,
+                    skipped.part(f"nothing to push: {self.caching.request.if_changed} is this"),
+                ):
+                    continue
             names = names_of(output)
             exporter.run(output, replace(export, names=names) if export else None, shown)
-        return export
 
     def _assemble(self, announced: _Announced, results: _Results) -> Export:
         outputs = announced.outputs
@@ -243,6 +262,7 @@ class _Making:
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
 
             def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+                self._unpack(part, stack, choice)
                 counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
                 return replace(self.engine.layers, counted=counted).export(
                     stack, choice, self.cancel
@@ -267,6 +287,12 @@ class _Making:
             created=time.time() if epoch is None else epoch,
             annotations=annotations.find(INDEX_DESCRIPTOR),
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

@@ -87,6 +87,8 @@ def make_request(
         mask_secrets=options.get("mask_secrets", True),
         cache_from=caches[0],
         cache_to=caches[1],
+        if_changed=options.get("if_changed", ""),
+        cache_budget=options.get("cache_budget"),
     )
 
 

@@ -55,6 +55,8 @@ class Changes:
     modules: str = ""
     are_counted: bool = False
     """Whether the program has the lengths of these texts, too."""
+    asks_machine: bool = True
+    """Whether the program asks the system for the name of the machine."""
 
 
 @frozen
@@ -90,7 +92,7 @@ def patch_program(
         without_run_path(extended)
         begin_program(extended, known)
     else:
-        if answer_uname(extended, around.machine) == 0:
+        if answer_uname(extended, around.machine) == 0 and changes.asks_machine:
             raise MachineError("the program has no call of uname that is known")
         begin_program(extended, known, emulator=around.emulator)
     return extended.finish()

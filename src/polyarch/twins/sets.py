@@ -76,7 +76,7 @@ class Twin:
 
     `path` is absolute in the root, without links; `header` are the bytes by which the kernel knows the foreign
     program, `digest` is that of its whole file (hexadecimal SHA-256), and `ring` says which kind of program it
-    is ("a", "b"). The kernel starts `starts`, which is another one where headers are alike.
+    is ("a", "b", "c"). The kernel starts `starts`, which is another one where headers are alike.
     """
 
     path: str
@@ -195,7 +195,12 @@ class _Set:
 
     def _patched(self, pair: Pair, known: Sequence[Known]) -> bytes:
         modules = f"{self._top}/{MODULES}" if pair.modules else ""
-        changes = Changes(texts=pair.texts, modules=modules, are_counted=bool(modules))
+        changes = Changes(
+            texts=pair.texts,
+            modules=modules,
+            are_counted=bool(modules),
+            asks_machine=pair.tool is None,
+        )
         return patch_program(pair.native, known, self._around, changes)
 
     def _add_libraries(self, pairs: Sequence[Pair]) -> None:
@@ -280,7 +285,13 @@ def _priority(pair: Pair) -> tuple[int, str]:
 
 def _known(pair: Pair, path: str = "") -> Known:
     offset, content = pair.foreign.build_id
-    return Known(size=len(pair.foreign.data), offset=offset, content=content[:ID_SIZE], path=path)
+    return Known(
+        size=len(pair.foreign.data),
+        offset=offset,
+        content=content[:ID_SIZE],
+        path=path,
+        needs_goarch=pair.tool is not None and pair.tool.needs_goarch,
+    )
 
 
 def _twin(pair: Pair, first: Pair) -> Twin:

@@ -60,7 +60,7 @@ class Images(Protocol):
         `vertex` is the step that it is shown under.
         """
 
-    def is_in_reach(self, stack: LayerStack) -> bool:
+    def is_in_reach(self, stack: LayerStack, cancel: CancelToken) -> bool:
         """Return whether the layers that came with caches are here, or where the caches said they are."""
 
 
@@ -287,7 +287,7 @@ class Worker:
         assert isinstance(result, LayerStack)
         return result.to_json()
 
-    def load(self, vertex: Vertex, stored: str, /) -> Result | None:
+    def load(self, vertex: Vertex, stored: str, cancel: CancelToken, /) -> Result | None:
         """Return the result that `store` named so, if all of its own layers are still here.
 
         An image is there if its layers are unpacked already.
@@ -302,7 +302,7 @@ class Worker:
         except (ValueError, KeyError, TypeError):
             return None
         own = (layer.snapshot for layer in tree.layers if layer.blob is None)
-        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree)
+        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree, cancel)
         return tree if is_here else None
 
     def kind(self, vertex: Vertex, /) -> SlotKind:

@@ -20,6 +20,7 @@ from polyarch.cli.building.values import (
     annotation_flag,
     attest_flag,
     attest_shorthand,
+    budget_flag,
     build_context_flag,
     cache_flag,
     call_flag,
@@ -138,6 +139,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
+        if_changed=options.text("if-changed"),
         platforms=_platforms(options, context.environ),
         tags=options.values("tag"),
         target=options.text("target"),
@@ -166,6 +168,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         emulation=options.text("emulation"),
         cache_from=flags.cache_from,
         cache_to=flags.cache_to,
+        cache_budget=budget_flag(options.text("cache-budget")),
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if not allowed.local_delete:
