@@ -110,6 +110,11 @@ class _Bench:
             sys.exit(ended.stdout)
         return ended.stdout
 
+    def make_twins(self, base: str) -> None:
+        """Have the twins of a base image made, which is else done beside the first step that needs them."""
+        dockerfile = f"FROM {self.host}/{base}\nRUN true\n"
+        self.polyarch(dockerfile, f"--platform=linux/{_FOREIGN}", "--emulation=verify")
+
     def run(self, row: Row, way: str) -> float:
         """Run a row's step; return its CPU seconds."""
         script = f"({row.script}) && times"
@@ -119,8 +124,7 @@ class _Bench:
         base = f"FROM {self.host}/{row.base}\n"
         emulation = "strict" if way == "strict" else "auto"
         if way == "auto":
-            # The twins are made here, and not beside the step that is measured.
-            self.polyarch(f"{base}RUN true\n", f"--platform=linux/{platform}", "--emulation=verify")
+            self.make_twins(row.base)
         step = f"RUN {json.dumps(['/bin/sh', '-c', script])}\n"
         flags = (f"--platform=linux/{platform}", f"--emulation={emulation}")
         return _seconds(self.polyarch(base + step, *flags))
@@ -173,9 +177,11 @@ def _bench(bases: set[str]) -> Iterator[_Bench]:
         (directory / "context").mkdir()
         _push_first_stage(bench)
         if bases - {"first-stage"}:
+            bench.make_twins("first-stage")
             _fill_context(directory / "context")
             _push(bench, "debian", _REPOSITORY.format(host=bench.host))
         if "compilers" in bases:
+            bench.make_twins("debian")
             text = _COMPILERS.format(host=bench.host, packages=" ".join(COMPILERS))
             _push(bench, "compilers", text)
         yield bench
