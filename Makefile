@@ -10,7 +10,7 @@ RUN_PACKAGES = runc qemu-user-static uidmap
 REGISTRY_PACKAGES = docker-registry ca-certificates
 DEMO_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) docker.io
 # Programs that others wrote have to take what we make; shells have to take our completion.
-TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo buildah crun fuse-overlayfs slirp4netns \
+TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo umoci buildah crun fuse-overlayfs slirp4netns \
 	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm \
 	$(NODE_PACKAGES)
 # The package of docker's actions runs in Node; Debian's is old, so that one which is there comes first.

@@ -295,7 +295,7 @@ def test_a_large_layer_goes_in_pieces_and_caches_of_programs_come_along(
     (root.work / "large").write_bytes(data)
     place = steps(registry, f"{root.user.name}-large")
     to = f"{place},cache-mounts=/kept=1mb;other=1"
-    build(root, "--cache-from", place, "--cache-to", to)
+    build(root, "--cache-from", place, "--cache-to", to, "-o", "type=cacheonly")
     sent = used(root)["pushed_bytes"]
     assert sent > 12 << 20
     forget(root)
@@ -319,6 +319,11 @@ def test_a_large_layer_goes_in_pieces_and_caches_of_programs_come_along(
     assert [name.partition("] ")[2][:3] for name in ran(shown)] == ["RUN"]
     assert (root.work / "more/large").read_bytes() == data
     assert (root.work / "more/was").read_text() == "kept\n"
+    # An image has it compressed, as if it had been made here.
+    name = f"{registry.host}/images/large"
+    build(root, "--target", "made", "-t", name, "--push")
+    raw = json.loads(root.run("imagetools", "inspect", "--raw", name).check().out)
+    assert [each["mediaType"].rpartition("+")[2] for each in raw["layers"]] == ["gzip"] * 3
 
 
 def test_shards_and_platforms_share_an_address_at_the_same_time(

@@ -86,9 +86,8 @@ def user(request: pytest.FixtureRequest) -> Iterator[User]:
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     directory = tmp_path_factory.mktemp("roots")
-    architectures = ("amd64", "arm64")
-    debian = {each: make_debian_root(directory / each, each) for each in architectures}
-    for each in architectures:
+    debian = {each: make_debian_root(directory / each, each) for each in ("amd64", "arm64", "arm")}
+    for each in ("amd64", "arm64"):
         make_toolchain(debian[each] / "usr/local/go", each)
     return debian | {
         f"busybox {each}": make_rootfs(directory / f"busybox-{each}", each)
@@ -162,6 +161,41 @@ def test_the_machine_is_the_foreign_one(debian: Place) -> None:
     assert "Built for aarch64-unknown-linux-gnu" in shown
     assert "x86" not in shown
     assert "amd64" not in shown
+
+
+EVERYTHING = r"""
+    uname -a; uname -mpi; arch; nproc; dpkg --print-architecture; cat /proc/cpuinfo | grep -v MHz
+    cat /proc/version /proc/sys/kernel/osrelease /proc/sys/kernel/ostype /proc/sys/kernel/version
+    cat /proc/self/status | grep -E '^(Name|Uid|Gid|Groups|Cap|Seccomp|NoNewPrivs)'
+    bash -c 'echo $HOSTTYPE $MACHTYPE $OSTYPE ${BASH_VERSINFO[*]}; ulimit -a; compgen -v; echo $((1<<62)) $((2**63))'
+    ulimit -a; echo $((0x7fffffff + 1)); test 4294967297 -gt 1; echo $?; expr 9223372036854775807 + 1; factor 4294967297
+    make -p -f /dev/null 2> /dev/null | grep -E '^(MAKE_HOST|MAKE_VERSION|[.]FEATURES|CC|AR)'
+    perl -V:'(long|ptr|iv|nv|lseek|size).*size' -V:byteorder -V:archname -V:uselongdouble
+    perl -e 'print ~0, " ", 2**53 + 1, " ", 0xffffffff + 1, " ", 3e9 | 0, " ", unpack("H*", pack("i! l! j d", 1, 2, 3, 4.5)), "\n"'
+    cd /tmp; truncate -s 5G big; ls -ls --time-style=+ big; wc -c big; du -b big; stat -c '%s %b' big; find . -size +4G; tail -c 2 big | od -c
+    dd if=big bs=1 skip=4294967300 count=3 2> /dev/null | od -c; tar -cSf tar big; tar -tvf tar | cut -c1-30; rm big tar
+    touch -d @2147483646 edge; touch -d @-1 early; ls -l --time-style=+%s e*; find e* -printf '%T@ %p\n'; date -u -r edge
+    test edge -nt early; echo $?; cp -p edge copy; stat -c %Y copy; tar -c e* | tar -tv | cut -c1-50; gzip -kn edge; rm e* copy
+"""
+
+
+@pytest.mark.parametrize(
+    ("architecture", "machine", "long"), [("arm64", "aarch64", 8), ("arm", "armv7l", 4)]
+)
+def test_all_that_can_be_learned_of_the_machine_is_the_same(
+    roots: Mapping[str, Path], tmp_path: Path, architecture: str, machine: str, long: int
+) -> None:
+    platform = linux(architecture, "v7" if architecture == "arm" else "")
+    place = place_of(ROOT, tmp_path, (roots[architecture], roots["amd64"]), platform)
+    # Elsewhere a long double is longer than a double, and not as long as here: see the page's limits.
+    more = r"""bash -c 'printf "%.3f %.2f %g\n" 1.2345 1.005 1e-300'"""
+
+    shown = place.shown(EVERYTHING + more * (architecture == "arm"))
+
+    assert f"\n{machine}\n" in shown
+    assert f"\nlongsize='{long}';\n" in shown
+    assert shown.endswith("\n1.234 1.00 1e-300\n") == (architecture == "arm")
+    assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"
 
 
 def test_the_machine_is_the_foreign_one_for_busybox(busybox: Place) -> None:

@@ -70,6 +70,7 @@ COMMANDS: tuple[Entry, ...] = (
     ),
     _entry("images", "images.images:IMAGES", "List images of the local store"),
     _entry("image prune", "images.prune:PRUNE", "Remove images that a registry has, or all"),
+    _entry("join", "imagetools.join:JOIN", "Make one image of parts that were built elsewhere"),
     _entry("load", "images.archives:LOAD", "Load images from an archive or STDIN"),
     _entry("login", "images.login:LOGIN", "Sign in to a registry"),
     _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),

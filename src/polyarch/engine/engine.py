@@ -45,7 +45,7 @@ from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.worker import Result, Worker
+from polyarch.worker.worker import Made, Result, Worker, pass_over
 
 if TYPE_CHECKING:
     from polyarch.caches.session import CacheSession
@@ -60,12 +60,14 @@ __all__ = ["Built", "Engine", "Sources", "engine_at"]
 class Sources:
     """Where the sources of a graph come from: build contexts by name, images, and other machines.
 
-    `remote` has the secrets of the request, those of its steps, too.
+    `remote` has the secrets of the request, those of its steps, too. `made` is told of each result as its step ends,
+    from any thread.
     """
 
     contexts: Mapping[str, SourceTree]
     images: ImageSource
     remote: RemoteSources
+    made: Made = pass_over
 
 
 @frozen
@@ -124,14 +126,16 @@ class Engine:
         return remote_sources(self.store, secrets)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
-        """Return docker's engines that outputs are to be loaded into, as far as there are any.
+        """Return what outputs are to be loaded into by docker's contexts, as far as there is anything.
+
+        Podman is asked where no engine of docker's listens and nobody has chosen one.
 
         Raises MachineError if one that the user chose doesn't listen.
         """
         wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
         if not wanted:
             return {}
-        from polyarch.engine.docker import find_engine  # noqa: PLC0415 only for --load
+        from polyarch.engine.loading import find_engine  # noqa: PLC0415 only for --load
 
         found = {context: find_engine(self.environ, context) for context in wanted}
         return {context: engine for context, engine in found.items() if engine is not None}
@@ -197,6 +201,7 @@ class Engine:
             place=self.store.root,
             copies=self.store.copies,
             imported_places=caches.places if caches else {},
+            made=sources.made,
         )
         database = self.store.database
         records = Records(

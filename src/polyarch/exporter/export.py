@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from polyarch.digest import Digest
+from polyarch.exporter.naming import stored_names
 from polyarch.exporter.outputs import FILE_TYPES, is_for_engine, is_true, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work, Writer
@@ -76,7 +77,16 @@ class Exporter:
         if is_for_engine(output):
             self._write(_ENGINE, output, export, shown)
         if is_true(output, "store", default=True):
-            self._name(export, shown, RefKind.PUSHED if is_pushed else RefKind.IMAGE)
+            names = stored_names(output, export.names, export.root.descriptor.digest)
+            kind = RefKind.PUSHED if is_pushed else RefKind.IMAGE
+            self._name(replace(export, names=names), shown, kind)
+        if is_true(output, "unpack"):
+            self._unpack(shown)
+
+    def _unpack(self, shown: Step) -> None:
+        """Have all files of the image here, those of its base as well."""
+        with shown.part("unpacking"), self.work.trees():
+            pass
 
     @contextmanager
     def _step(self, output: Output, announced: Digest | None) -> Iterator[Step]:

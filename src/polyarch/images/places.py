@@ -39,6 +39,12 @@ class Places:
         """Return the repository of a reference."""
         return RegistryPlace(reference=reference, client=self._client)
 
+    @contextmanager
+    def trusting(self, domain: str) -> Iterator[Places]:
+        """Give the same places, but a registry is believed: it may speak HTTP, or show any certificate."""
+        with self._client.trusting(domain) as client:
+            yield Places(client, self._others)
+
     def at(self, source: str) -> Place:
         """Return the place that is called so: a reference in its repository, or a layout, `oci-layout://DIRECTORY`.
 

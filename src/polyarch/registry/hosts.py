@@ -62,6 +62,11 @@ class Hosts:
         self._settings = settings
         self._certificates = certificates
 
+    def trusting(self, domain: str) -> Hosts:
+        """Return the same, but for a registry that is believed whatever it speaks, and without mirrors."""
+        trusted = _Settings(http=True, insecure=True)
+        return Hosts({**self._settings, domain: trusted}, self._certificates)
+
     def serving(self, domain: str, *, mirrors: bool) -> tuple[Host, ...]:
         """Return who serves `domain`, in the order in which they are asked: itself last.
 

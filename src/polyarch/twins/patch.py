@@ -13,7 +13,7 @@ from polyarch.emulation.extended import PT_INTERP, Extended
 from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import clear_before, load_below
+from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_texts import (
     replace_built,
@@ -57,6 +57,8 @@ class Changes:
     """Whether the program has the lengths of these texts, too."""
     asks_machine: bool = True
     """Whether the program asks the system for the name of the machine."""
+    has_doubles: bool = False
+    """Whether `long double` is no more than `double` on the foreign machine."""
 
 
 @frozen
@@ -82,6 +84,8 @@ def patch_program(
     extended = Extended(program.data)
     if changes.modules:
         load_below(extended, program, changes.modules)
+    if changes.has_doubles:
+        round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)
     loaders = extended.segments(PT_INTERP)
     if loaders:

@@ -59,12 +59,14 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 3
+FORMAT = 5
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
 _LARGEST_NUMBER = 99999
 """The longest that fits in the place of glibc's path of its cache."""
+_DOUBLES = frozenset({"arm"})
+"""Where `long double` is `double`."""
 _PRELOAD = "/etc/ld.so.preload"
 _LOCALES = ("/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8")
 _LOCALE_LIMIT = 16 << 20
@@ -200,6 +202,7 @@ class _Set:
             modules=modules,
             are_counted=bool(modules),
             asks_machine=pair.tool is None,
+            has_doubles=self._roots.platform.architecture in _DOUBLES,
         )
         return patch_program(pair.native, known, self._around, changes)
 

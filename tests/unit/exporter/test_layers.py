@@ -148,7 +148,7 @@ def test_an_upper_layer_holds_changes_alone(results: Results) -> None:
     [
         ("xz", "", "unsupported compression type xz"),
         ("lzma", "", "unsupported compression type lzma"),
-        ("estargz", "", "unsupported compression type estargz"),
+        ("estargz", "10", "compression level 10 is out of range for estargz"),
         (
             "gzip",
             "fast",

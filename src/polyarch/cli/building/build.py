@@ -115,6 +115,31 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
+def _solve(
+    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
+) -> BuildResult:
+    collecting = _collecting(chosen.node, context)
+    is_remote = chosen.builder.is_remote
+    verifies = options.is_set("verify-reproducible")
+    if is_remote and (verifies or asked.request.if_changed):
+        flag = "--verify-reproducible" if verifies else "--if-changed"
+        raise InputError(
+            f"{flag} isn't supported yet by builders of other machines",
+            hint="build on this machine: --builder default",
+        )
+    with open_engine(context) as engine:
+        engine.background.use(collecting)
+        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
+        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
+
+        wishes = Wishes(
+            explains=options.is_set("explain"),
+            verifies=verifies,
+            builder=chosen.builder if is_remote else None,
+        )
+        return solve(engine, asked.request, context, display, wishes)
+
+
 def _collecting(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
@@ -123,23 +148,6 @@ def _collecting(node: BuilderNode, context: Context) -> str:
 
         collecting_for(state_directory(context.environ), settings)
     return settings
-
-
-def _solve(
-    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
-) -> BuildResult:
-    collecting = _collecting(chosen.node, context)
-    with open_engine(context) as engine:
-        engine.background.use(collecting)
-        # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
-        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
-
-        wishes = Wishes(
-            explains=options.is_set("explain"),
-            verifies=options.is_set("verify-reproducible"),
-            builder=chosen.builder if chosen.builder.is_remote else None,
-        )
-        return solve(engine, asked.request, context, display, wishes)
 
 
 def progress_mode(options: Options, context: Context) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.engine.engine import Engine
 from polyarch.errors import PolyarchError
@@ -47,13 +48,13 @@ def check_reproducible(
     plain = replace(request, cache_to=(), if_changed="")
     start = time.time()
     try:
-        build_on(
-            engine, replace(plain, outputs=(_layout(request, first),)), sink=display, cancel=cancel
-        )
-        _wait(cancel)
-        apart = replace(plain, outputs=(_layout(request, second),), cache_from=())
-        with EngineBuilder(root=place / "store") as builder:
-            builder.carry_out(apart, sink=display, cancel=cancel)
+        with solving():
+            outputs = (_layout(request, first),)
+            build_on(engine, replace(plain, outputs=outputs), sink=display, cancel=cancel)
+            _wait(cancel)
+            apart = replace(plain, outputs=(_layout(request, second),), cache_from=())
+            with EngineBuilder(root=place / "store") as builder:
+                builder.carry_out(apart, sink=display, cancel=cancel)
         layers, fields = compare_images(Layout(first), Layout(second))
     finally:
         if place.exists():

@@ -12,7 +12,6 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
-from polyarch.errors import InputError
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
@@ -46,14 +45,14 @@ def solve(
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
+        if wishes.verifies:
+            # Twice as long as a build takes: nobody waits for a module.
+            from polyarch.cli.building.reproducible import check_reproducible  # noqa: PLC0415
+
+            check_reproducible(engine, request, display, cancel, said.append)
         stack.enter_context(solving())
         explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
         if wishes.builder is not None:
-            if wishes.verifies:
-                raise InputError(
-                    "--verify-reproducible builds on this machine only",
-                    hint="leave out --builder, or name one of this machine",
-                )
             # gRPC, and what it is made of.
             from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
@@ -63,11 +62,6 @@ def solve(
             return build_on_nodes(
                 engine, wishes.builder, request, sink=display, cancel=cancel, explain=explaining
             )
-        if wishes.verifies:
-            # Twice as long as a build takes: nobody waits for a module.
-            from polyarch.cli.building.reproducible import check_reproducible  # noqa: PLC0415
-
-            check_reproducible(engine, request, display, cancel, said.append)
         return recorded_build(engine, request, sink=display, cancel=cancel, explain=explaining)
 
 

@@ -130,6 +130,12 @@ BUILD_FLAGS = (
     Flag(name="resource", kind=Kind.LIST, help='Limits of every step ("memory=512m")'),
     Flag(name="sbom", help='Shorthand for "--attest=type=sbom" (not yet: refused)'),
     Flag(name="secret", kind=Kind.LIST, help='Secret to expose to the build ("id=mysecret,src=FILE")'),
+    Flag(
+        name="shard",
+        kind=Kind.LIST,
+        help="Build for these platforms a part of an image, for polyarch join",
+        completes="platforms",
+    ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
