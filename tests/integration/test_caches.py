@@ -7,12 +7,17 @@ import random
 import re
 import shutil
 import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.support.machine.programs import Person
+from tests.support.network.azure import ACCOUNT, KEY, azure
 from tests.support.network.github import TOKEN, github
 from tests.support.network.servers import RealRegistry
 
@@ -371,3 +376,39 @@ def test_an_address_of_single_steps_that_refuses_or_hangs_costs_a_line(
     assert "Traceback" not in shown
     failed = root.run("build", "--no-cache", "--cache-to", f"{refuses},ignore-error=false", ".")
     assert failed.status != 0
+
+
+@contextmanager
+def cloud(kind: str) -> Iterator[str]:
+    """Give the entry of a cache in a cloud's store, with an address and a key of its own."""
+    if kind == "azblob":
+        with azure() as kept:
+            yield f"type=azblob,account_url={kept.address},account_name={ACCOUNT},secret_access_key={KEY}"
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        request = urllib.request.Request(f"{address}/caches", method="PUT")
+        urllib.request.urlopen(request).close()
+        yield (
+            f"type=s3,bucket=caches,region=us-east-1,endpoint_url={address},use_path_style=true,"
+            "access_key_id=id,secret_access_key=a-secret-key"
+        )
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("kind", ["s3", "azblob"])
+def test_a_cache_in_a_cloud(root: Person, registry: RealRegistry, kind: str) -> None:
+    write(root, registry)
+    platform = "linux/amd64,linux/arm64,linux/arm/v7"
+    with cloud(kind) as place:
+        first, shown = build(root, "--cache-to", f"{place},mode=max", platform=platform)
+        forget(root)
+        again, more = build(root, "--cache-from", place, "-t", "again", platform=platform)
+
+        assert (ran(more), again) == ([], first)
+        assert root.run("run", "--rm", "again", "cat", "/third").check().out == "small\n"
+    assert "secret" not in shown + more
+    assert KEY not in shown + more

@@ -32,7 +32,7 @@ from polyarch.twins.patch import LibraryNames, patch_naming_library
 from polyarch.twins.rings import DIRECTORIES, fills_header, may_grow, names_machine, ring_of
 from polyarch.twins.texts import foreign_texts
 
-__all__ = ["Pair", "Roots", "find_pairs"]
+__all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
 
 
 class NoPackage(MachineError):
