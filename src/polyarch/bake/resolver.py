@@ -23,7 +23,7 @@ from polyarch.bake.hcl.functions.spec import Function
 from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal, calls, traversals
 from polyarch.bake.hcl.place import HclError, Range, Undefined
 from polyarch.bake.hcl.types import STRING, Kind, map_of
-from polyarch.bake.hcl.values import Value, map_value, null_of, object_value, string
+from polyarch.bake.hcl.values import NULL, Value, map_value, null_of, object_value, string
 from polyarch.bake.matrix import combinations
 from polyarch.bake.names import check_name
 from polyarch.bake.target import Bases, Group, Target
@@ -45,6 +45,7 @@ from polyarch.record import frozen, replace
 __all__ = ["Resolved", "Resolver"]
 
 _DEFINING = ("target", "group")
+_NO_MESSAGE = "This check failed, but has an invalid error message."
 
 
 @frozen
@@ -138,7 +139,7 @@ class Resolver:
             self._wrapped("Invalid block", block.label_ats[0], lambda b=block: self._block(b, None))
             for cell in self._cells[id(block)]:
                 if block.type == "group":
-                    found_groups[cell.name] = Group(name=cell.name, **cell.fields)  # type: ignore[arg-type]
+                    found_groups[cell.name] = _group(cell)
                     continue
                 target = self._target(block, cell)
                 before = found_targets.get(cell.name)
@@ -168,26 +169,23 @@ class Resolver:
                 self._check(rule)
 
     def _check(self, rule: Block) -> None:
-        attributes = rule.body.attributes
-        for name in ("condition", "error_message"):
-            if name not in attributes:
-                detail = f'The argument "{name}" is required, but no definition was found.'
-                raise HclError("Missing required argument", detail, rule.body.end)
-        condition = attributes["condition"].expression
-        value = evaluate(condition, self._scope)
+        condition = rule.body.attributes.get("condition")
+        at = condition.expression.at if condition is not None else rule.head
+        value = NULL if condition is None else evaluate(condition.expression, self._scope)
         summary = "Invalid condition result"
         if value.is_null:
             detail = "Condition expression must return either true or false, not null."
-            raise HclError(summary, detail, condition.at)
+            raise HclError(summary, detail, at)
         try:
             holds = as_truth(value)
         except ConversionError as error:
             detail = f"Invalid condition result value: {error}"
-            raise HclError(summary, detail, condition.at) from None
+            raise HclError(summary, detail, at) from None
         if not holds:
-            message = evaluate(attributes["error_message"].expression, self._scope)
-            detail = message.raw if isinstance(message.raw, str) else "This check failed, but has an invalid error message."
-            raise HclError("Validation failed", detail, condition.at)
+            written = rule.body.attributes.get("error_message")
+            message = NULL if written is None else evaluate(written.expression, self._scope)
+            detail = message.raw if isinstance(message.raw, str) else _NO_MESSAGE
+            raise HclError("Validation failed", detail, at)
 
     def _name_blocks(self) -> list[tuple[str, dict[str, None]]]:
         """Find out the names of all targets and groups; return for each label the names that became of it."""
@@ -406,6 +404,14 @@ class Resolver:
                 contexts=dict.fromkeys(target.contexts or {}, base),
             ),
         )
+
+
+def _group(cell: _Cell) -> Group:
+    return Group(
+        name=cell.name,
+        description=str(cell.fields.get("description") or ""),
+        targets=tuple(cell.fields.get("targets") or ()),  # type: ignore[arg-type]
+    )
 
 
 def _said(error: BakeFileError) -> str:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from polyarch.bake.entries import Export
+from polyarch.bake.entries import Export, Ssh
 from polyarch.bake.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
@@ -22,6 +22,7 @@ __all__ = ["check_target"]
 
 _SECRET_LIMIT = 500 << 10
 _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
+_SSH = pattern(r"ssh://|[^/]*@[^/]*:(?!//)")
 _ANNOTATED = ("index", "index-descriptor", "manifest", "manifest-descriptor")
 
 
@@ -34,7 +35,9 @@ def check_target(target: Target, environ: Mapping[str, str]) -> None:
     if target.shm_size is not None:
         _check_size(target.shm_size)
     for each in target.platforms or ():
-        parse_platform(each)
+        for platform in each.split(","):
+            if platform != "local":
+                parse_platform(platform)
     _check_secrets(target, environ)
     _check_agents(target, environ)
     _check_outputs(target.output or ())
@@ -67,7 +70,10 @@ def _check_secrets(target: Target, environ: Mapping[str, str]) -> None:
 
 
 def _check_agents(target: Target, environ: Mapping[str, str]) -> None:
-    for each in target.ssh or ():
+    agents = target.ssh or ()
+    if not agents and _SSH.match(target.context or ""):
+        agents = (Ssh(id="default"),)
+    for each in agents:
         shown = f"{{{each.id} [{' '.join(each.paths)}] false}}"
         before = f"failed to convert agent config {shown}: "
         paths = each.paths or (environ.get("SSH_AUTH_SOCK", ""),)
@@ -110,8 +116,6 @@ def _check_outputs(outputs: tuple[Export, ...]) -> None:
             if os.path.exists(destination) and not os.path.isdir(destination):
                 raise InputError(f"destination directory {destination} is a file")
         elif kind in {"oci", "docker", "tar"}:
-            if kind != "docker" and not destination:
-                raise InputError(f"dest is required for {kind} exporter")
             if destination and destination != "-" and os.path.isdir(destination):
                 raise InputError(f"destination file {destination} is a directory")
         if destination == "-" or (not destination and kind in {"oci", "tar"}):

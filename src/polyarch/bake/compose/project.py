@@ -19,7 +19,7 @@ from polyarch.bake.compose.yamls import documents
 from polyarch.bake.config import Config
 from polyarch.bake.files import File
 from polyarch.bake.names import check_name, sanitized
-from polyarch.bake.target import Bases, Group
+from polyarch.bake.target import Bases, Group, Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import replace
@@ -51,7 +51,7 @@ def read_compose(
     except InputError as error:
         raise InputError(f"failed to parse compose file: {error}") from None
     base = os.path.dirname(files[0].name) if files[0].name != "-" else ""
-    targets = []
+    targets: dict[str, Target] = {}
     secrets = model.get("secrets") or {}
     for name in sorted(model["services"]):
         service = model["services"][name] or {}
@@ -68,9 +68,11 @@ def read_compose(
             context=(base or ".") if target.context is not None else None,
             contexts=dict.fromkeys(target.contexts or {}, base or "."),
         )
-        targets.append(replace(target, name=label, bases=bases))
-    groups = (Group(name="default", targets=tuple(each.name for each in targets)),)
-    return Config(targets=tuple(targets), groups=groups)
+        target = replace(target, name=label, bases=bases)
+        # Two services may have one name, once dots are gone.
+        targets[label] = targets[label].merged(target) if label in targets else target
+    groups = (Group(name="default", targets=tuple(targets)),) if model["services"] else ()
+    return Config(targets=tuple(targets.values()), groups=groups)
 
 
 def _environment(
@@ -82,7 +84,7 @@ def _environment(
     if path and os.path.isfile(path):
         with open(path, encoding="utf-8", errors="surrogateescape") as opened:
             found = read_dotenv(".env", opened.read(), environ)
-    return {**found, **environ, **variables}
+    return {"COMPOSE_PROJECT_NAME": "bake", **found, **environ, **variables}
 
 
 def _model(files: Sequence[File], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -212,8 +212,10 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _with_extension(target: Target, extension: Any) -> Target:
-    if not isinstance(extension, dict):
+    if extension is None:
         return target
+    if not isinstance(extension, dict):
+        raise InputError("yaml: unmarshal errors: x-bake must be a mapping")
     read = {name: _words(extension.get(name)) for name in _LISTS}
     changes: dict[str, object] = {}
     for name, field in (("tags", "tags"), ("platforms", "platforms"), ("no-cache-filter", "no_cache_filter")):

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import posixpath
 
+from polyarch.bake.allowed import read_allowed
 from polyarch.bake.config import Config, Plan
 from polyarch.bake.definition import Surroundings, parse_files
 from polyarch.bake.files import File, read_local, split_environment
+from polyarch.bake.policies import Policy
+from polyarch.bake.target import Target
 from polyarch.bake.validate import check_target
 from polyarch.cli.baking.flags import BAKE_FLAGS, Words, changes, policies, read_variables, words
 from polyarch.cli.baking.lists import listing, read_listing
+from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
-from polyarch.bake.policies import Policy
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool
 from polyarch.platforms import host
 from polyarch.record import replace
+from polyarch.request.values import is_address
 
 __all__ = ["BAKE"]
 
@@ -31,6 +36,8 @@ def _run(options: Options, context: Context) -> int:
     if options.is_set("print") and wanted_list:
         raise InputError("--print and --list are mutually exclusive")
     overrides = changes(options)
+    check_mode(options.text("progress"))
+    allowed = read_allowed(options.values("allow"))
     files = _files(options, context)
     if not files:
         raise InputError(
@@ -48,7 +55,7 @@ def _run(options: Options, context: Context) -> int:
         return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
-    return build_plan(plan, options, context)
+    return build_plan(plan, allowed, options, context)
 
 
 def _wanted_list(options: Options) -> str:
@@ -100,11 +107,15 @@ def _planned(
                 targets[name] = replace(each, args={**(each.args or {}), _EPOCH: epoch})
     for each in targets.values():
         check_target(each, context.environ)
-    return replace(plan, targets={n: _with_cleaned_context(each) for n, each in targets.items()})
+    return replace(plan, targets={n: _cleaned(each) for n, each in targets.items()})
 
 
-def _with_cleaned_context(target):  # type: ignore[no-untyped-def]
-    return target
+def _cleaned(target: Target) -> Target:
+    """Return a target with its context as a path here."""
+    context = target.context or "."
+    if is_address(context):
+        return target
+    return replace(target, context=posixpath.normpath(context.removeprefix("cwd://") or "."))
 
 
 BAKE = Command(

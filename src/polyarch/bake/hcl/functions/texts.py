@@ -122,6 +122,19 @@ def _dirname(path: str) -> str:
     return "/" + cleaned.lstrip("/") if head.startswith("/") else cleaned
 
 
+def _upper(text: str) -> str:
+    return "".join(_one(char.upper(), char) for char in text)
+
+
+def _lower(text: str) -> str:
+    return "".join(_one(char.lower(), char) for char in text)
+
+
+def _one(changed: str, char: str) -> str:
+    """Return the changed character, if it is one: Go has no letter that becomes two."""
+    return changed if len(changed) == 1 else char
+
+
 def _semvercmp(version: Value, constraint: Value) -> Value:
     try:
         return TRUE if satisfies(version.raw, constraint.raw) else FALSE
@@ -135,7 +148,7 @@ TEXTS: Mapping[str, Function] = {
     "dirname": _plain(_dirname, "path"),
     "indent": function(_indent, Parameter("spaces", NUMBER), _TEXT),
     "join": function(_join, Parameter("separator", STRING), rest=Parameter("lists", list_of(STRING))),
-    "lower": _plain(str.lower),
+    "lower": _plain(_lower),
     "replace": function(_replace, _TEXT, Parameter("substr", STRING), Parameter("replace", STRING)),
     "reverse": _plain(_reverse),
     "sanitize": _plain(_sanitize, "name"),
@@ -149,5 +162,5 @@ TEXTS: Mapping[str, Function] = {
     "trimprefix": function(lambda value, part: string(value.raw.removeprefix(part.raw)), _TEXT, Parameter("prefix", STRING)),
     "trimspace": _plain(str.strip),
     "trimsuffix": function(lambda value, part: string(value.raw.removesuffix(part.raw)), _TEXT, Parameter("suffix", STRING)),
-    "upper": _plain(str.upper),
+    "upper": _plain(_upper),
 }  # fmt: skip
