@@ -79,7 +79,9 @@ def read_allowed(values: Sequence[str]) -> Allowed:
     )
 
 
-def missing(plan: Plan, allowed: Allowed, environ: Mapping[str, str], *, is_remote: bool) -> Missing:
+def missing(
+    plan: Plan, allowed: Allowed, environ: Mapping[str, str], *, is_remote: bool
+) -> Missing:
     """Return what wasn't allowed; paths below the current directory always are. Raises InputError."""
     targets = tuple(plan.targets.values())
     found: dict[str, str] = {}
@@ -96,9 +98,7 @@ def missing(plan: Plan, allowed: Allowed, environ: Mapping[str, str], *, is_remo
         found[_DELETE] = "Deleting stale files from local output destinations"
     if _checks_files(environ, is_remote=is_remote):
         found |= _missing_files(targets, allowed)
-    return Missing(
-        reasons=tuple(f" - {reason}" for reason in found.values()), values=tuple(found)
-    )
+    return Missing(reasons=tuple(f" - {reason}" for reason in found.values()), values=tuple(found))
 
 
 def _deletes(target: Target) -> bool:
@@ -147,7 +147,9 @@ def _read_paths(target: Target) -> Iterable[str]:
         yield os.path.join(context, (target.dockerfile or "Dockerfile").removeprefix("cwd://"))
     for value in (target.contexts or {}).values():
         if value.startswith("oci-layout://"):
-            yield value.removeprefix("oci-layout://").partition("@")[0].rpartition(":")[0] or value.removeprefix("oci-layout://")
+            yield value.removeprefix("oci-layout://").partition("@")[0].rpartition(":")[
+                0
+            ] or value.removeprefix("oci-layout://")
         elif not value.startswith(_ELSEWHERE) and not is_address(value):
             yield value.removeprefix("cwd://") or "."
     for cache in target.cache_from or ():

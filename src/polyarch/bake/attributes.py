@@ -46,7 +46,9 @@ T = TypeVar("T")
 _TEXT_LIST = list_of(STRING)
 _TEXT_MAP = map_of(STRING)
 _NULL = "null value is not allowed"
-_SECRET_TYPE = object_of({"id": STRING, "src": STRING, "env": STRING}, frozenset({"id", "src", "env"}))
+_SECRET_TYPE = object_of(
+    {"id": STRING, "src": STRING, "env": STRING}, frozenset({"id", "src", "env"})
+)
 _SSH_TYPE = object_of({"id": STRING, "paths": _TEXT_LIST}, frozenset({"id", "paths"}))
 _LIMITS: Mapping[str, Type] = {
     "memory": STRING,
@@ -106,9 +108,7 @@ def _entries(
 ) -> tuple[T, ...]:
     """Read a list whose elements are texts or objects."""
     if value.type.kind not in {Kind.LIST, Kind.TUPLE}:
-        raise ConversionError(
-            _NULL if value.is_null else mismatch(value.type, list_of(element))
-        )
+        raise ConversionError(_NULL if value.is_null else mismatch(value.type, list_of(element)))
     if value.is_null:
         return ()
     found: list[T] = []
@@ -291,7 +291,7 @@ def _text_value(text: str | None) -> Value:
     return null_of(STRING) if text is None else string(text)
 
 
-def _bool_value(switch: bool | None) -> Value:  # noqa: FBT001 the value itself
+def _bool_value(switch: bool | None) -> Value:
     return null_of(BOOL) if switch is None else (TRUE if switch else FALSE)
 
 
@@ -340,7 +340,10 @@ def _limits_value(limits: Mapping[str, str | int] | None) -> Value:
 
 def target_value(target: Target) -> Value:
     """Return a target as an object, as other blocks refer to it."""
-    found: dict[str, Value] = {"name": string(target.name), "description": string(target.description)}
+    found: dict[str, Value] = {
+        "name": string(target.name),
+        "description": string(target.description),
+    }
     for name, attribute in TARGET_ATTRIBUTES.items():
         held = getattr(target, attribute.field)
         if attribute.read is _text_list:

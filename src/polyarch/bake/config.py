@@ -8,9 +8,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from polyarch.bake.overrides import Override, apply, read_overrides
 from polyarch.bake.entries import Export
 from polyarch.bake.names import matches, sanitized
+from polyarch.bake.overrides import Override, apply, read_overrides
 from polyarch.bake.target import Group, Target
 from polyarch.bake.variables import Shown
 from polyarch.errors import InputError
@@ -244,7 +244,9 @@ def _rebased(target: Target, by_name: Mapping[str, Target]) -> Target:
         base = other.bases.context if other.bases.context is not None else other.bases.default
     contexts = target.contexts
     if contexts:
-        contexts = {name: rebased_path(bases.contexts.get(name), at) for name, at in contexts.items()}
+        contexts = {
+            name: rebased_path(bases.contexts.get(name), at) for name, at in contexts.items()
+        }
     context = target.context
     if context is not None:
         return replace(target, context=rebased_path(base, context), contexts=contexts)

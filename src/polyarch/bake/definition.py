@@ -63,9 +63,7 @@ def parse_files(files: Sequence[File], around: Surroundings) -> Config:
     if bodies:
         resolver = Resolver(bodies, find=around.find, builtins=around.builtins)
         found = resolver.resolve(config.targets, config.groups)
-        config = Config(
-            targets=found.targets, groups=found.groups, variables=found.variables
-        )
+        config = Config(targets=found.targets, groups=found.groups, variables=found.variables)
     return config.based_on_files() if around.relative_to_files else config
 
 

@@ -25,9 +25,7 @@ DEFAULT_NAMES = (
 )
 """What is looked for if no file is named, in the order in which later ones win."""
 
-_VARIABLE = BlockSchema(
-    labels=1, blocks={"validation": BlockSchema()}, static=frozenset({"type"})
-)
+_VARIABLE = BlockSchema(labels=1, blocks={"validation": BlockSchema()}, static=frozenset({"type"}))
 _FUNCTION = BlockSchema(labels=1, static=frozenset({"params", "variadic_params"}))
 _SCHEMA = {
     "target": BlockSchema(labels=1),

@@ -213,9 +213,7 @@ def _with_entries(target: Target, name: str, override: Override) -> Target:
         agents = tuple(parse_ssh(each) for each in listed)
         return replace(
             target,
-            ssh=by_key(
-                (*((target.ssh or ()) if appends else ()), *agents), lambda each: each.id
-            ),
+            ssh=by_key((*((target.ssh or ()) if appends else ()), *agents), lambda each: each.id),
         )
     if name == "attest":
         attests = (*(target.attest or ()), *(parse_attest(each) for each in listed))

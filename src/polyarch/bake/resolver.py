@@ -96,9 +96,7 @@ class Resolver:
         self._cells: dict[int, list[_Cell]] = {}
         self._blocks: dict[str, dict[str, list[Block]]] = {}
         self._knows_blocks = False
-        self._defining = [
-            each for body in bodies for each in body.blocks if each.type in _DEFINING
-        ]
+        self._defining = [each for body in bodies for each in body.blocks if each.type in _DEFINING]
         self._names = self._collect(bodies)
 
     def _collect(self, bodies: Sequence[Body]) -> _Names:
@@ -125,11 +123,17 @@ class Resolver:
             self._value(self._scope, name)
         listed = []
         for name, variable in self._names.variables.items():
-            self._wrapped("Invalid value", variable.block.head, lambda n=name: self._value(self._scope, n))
+            self._wrapped(
+                "Invalid value", variable.block.head, lambda n=name: self._value(self._scope, n)
+            )
             listed.append(shown(variable, self._values[name]))
         self._validate()
         for name, block in self._names.functions.items():
-            at = block.body.attributes["params"].at if "params" in block.body.attributes else block.label_ats[0]
+            at = (
+                block.body.attributes["params"].at
+                if "params" in block.body.attributes
+                else block.label_ats[0]
+            )
             self._wrapped("Invalid function", at, lambda n=name: self._function(self._scope, n))
         self._knows_blocks = True
         renamed = self._name_blocks()
@@ -145,7 +149,9 @@ class Resolver:
                 before = found_targets.get(cell.name)
                 found_targets[cell.name] = before.merged(target) if before else target
         for name, attribute in self._names.attributes.items():
-            self._wrapped("Invalid attribute", attribute.at, lambda n=name: self._value(self._scope, n))
+            self._wrapped(
+                "Invalid attribute", attribute.at, lambda n=name: self._value(self._scope, n)
+            )
         more = [Group(name=old, targets=tuple(new)) for old, new in renamed if list(new) != [old]]
         return Resolved(
             targets=tuple(found_targets.values()),
@@ -193,7 +199,9 @@ class Resolver:
         for block in self._defining:
             names: list[str] = []
             at = block.label_ats[0]
-            self._wrapped("Invalid name", at, lambda b=block, n=names: n.extend(self._block_names(b)))
+            self._wrapped(
+                "Invalid name", at, lambda b=block, n=names: n.extend(self._block_names(b))
+            )
             for name in names:
                 self._blocks.setdefault(block.type, {}).setdefault(name, []).append(block)
                 renamed.setdefault((block.type, block.labels[0]), {})[name] = None
@@ -228,7 +236,14 @@ class Resolver:
 
     # --- what an expression needs ---
 
-    def _load(self, scope: Scope, expression: Expression, known: frozenset[str] = frozenset(), *, strict: bool = False) -> None:
+    def _load(
+        self,
+        scope: Scope,
+        expression: Expression,
+        known: frozenset[str] = frozenset(),
+        *,
+        strict: bool = False,
+    ) -> None:
         """Work out what an expression refers to. What isn't there is passed over, unless `strict`."""
         try:
             for name in calls(expression):
@@ -246,14 +261,14 @@ class Resolver:
             raise HclError("Invalid expression", _said(error), expression.at) from error
 
     @staticmethod
-    def _maybe(work: Callable[[], object], strict: bool) -> None:  # noqa: FBT001
+    def _maybe(work: Callable[[], object], strict: bool) -> None:
         try:
             work()
         except Undefined:
             if strict:
                 raise
 
-    def _load_block(self, reference: Traversal, strict: bool) -> None:  # noqa: FBT001
+    def _load_block(self, reference: Traversal, strict: bool) -> None:
         if not reference.steps:
             raise BakeFileError(f"cannot access {reference.root} as a variable")
         first, *rest = reference.steps

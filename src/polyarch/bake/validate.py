@@ -149,4 +149,6 @@ def _check_limits(target: Target) -> None:
             try:
                 ram_in_bytes(value)
             except InputError as error:
-                raise InputError(f"invalid value {quote(value)} for resource {name}: {error}") from None
+                raise InputError(
+                    f"invalid value {quote(value)} for resource {name}: {error}"
+                ) from None

@@ -163,7 +163,9 @@ def _element(name: str, text: str, kind: Type, whole: Type) -> Value:
 
 def _tuple(name: str, fields: list[str], kind: Type) -> Value:
     if len(kind.inner) != len(fields):
-        raise InputError(f"tuple expects {len(kind.inner)} elements but only {len(fields)} provided")
+        raise InputError(
+            f"tuple expects {len(kind.inner)} elements but only {len(fields)} provided"
+        )
     if not all(each.is_primitive for each in kind.inner):
         raise InputError("unsupported type tuple for CSV specification")
     pairs = zip(fields, kind.inner, strict=True)
@@ -176,7 +178,9 @@ def _map(name: str, fields: list[str], kind: Type) -> Value:
         try:
             pair = csv_fields(each, comma=":")
         except InputError as error:
-            raise InputError(f"failed to parse {each} as k/v for variable {name}: {error}") from None
+            raise InputError(
+                f"failed to parse {each} as k/v for variable {name}: {error}"
+            ) from None
         if len(pair) != 2:
             raise InputError(f"expected one k/v pair but got {len(pair)} pieces from {each}")
         found[pair[0]] = _element(name, pair[1], kind.element, kind)
@@ -207,5 +211,3 @@ def shown(variable: Variable, value: Value) -> Shown:
 def as_truth(value: Value) -> bool:
     """Return the result of a condition. Raises ConversionError."""
     return bool(convert(value, BOOL).raw)
-
-

@@ -29,7 +29,9 @@ def read_dotenv(name: str, text: str, environ: Mapping[str, str]) -> dict[str, s
         match = _LINE.match(text, position)
         if match is None or (match[2] is None and match.end() < end):
             number = text.count("\n", 0, position) + 1
-            raise InputError(f'failed to read {name}: line {number}: unexpected character in "{line}"')
+            raise InputError(
+                f'failed to read {name}: line {number}: unexpected character in "{line}"'
+            )
         if match[2] is None:
             if match[1] in environ:
                 found[match[1]] = environ[match[1]]
@@ -73,7 +75,9 @@ def _value(text: str, start: int, name: str) -> tuple[str, int]:
             parts.append(text[position])
             position += 1
     if position >= len(text):
-        raise InputError(f"failed to read {name}: unterminated quoted value {text[start:start + 20]}")
+        raise InputError(
+            f"failed to read {name}: unterminated quoted value {text[start : start + 20]}"
+        )
     end = text.find("\n", position)
     content = "".join(parts)
     return _Raw(content) if quote == "'" else content, len(text) if end < 0 else end + 1

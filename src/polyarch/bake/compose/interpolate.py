@@ -30,7 +30,9 @@ class _Walk:
     def value(self, value: Any, path: tuple[str, ...]) -> Any:
         self._nodes += 1
         if self._nodes > _MOST_NODES:
-            raise InputError("a document with more than a million parts, which its aliases make of it")
+            raise InputError(
+                "a document with more than a million parts, which its aliases make of it"
+            )
         if isinstance(value, str):
             if "$" not in value:
                 return value

@@ -187,7 +187,11 @@ def _service_environment(
     """Return what a service's containers would have in their environment, which null arguments take."""
     found: dict[str, str | None] = {}
     for each in sequence(service.get("env_file")):
-        path, required = (each.get("path"), each.get("required", True)) if isinstance(each, dict) else (each, True)
+        path, required = (
+            (each.get("path"), each.get("required", True))
+            if isinstance(each, dict)
+            else (each, True)
+        )
         path = posixpath.normpath(str(path))
         if not os.path.exists(path):
             if required:

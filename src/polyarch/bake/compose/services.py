@@ -126,9 +126,7 @@ def _caches(value: Any) -> tuple[CacheEntry, ...] | None:
 
 
 def _agents(value: Any) -> tuple[Ssh, ...] | None:
-    agents = [
-        Ssh(id=name, paths=(path,) if path else ()) for name, path in _pairs(value)
-    ]
+    agents = [Ssh(id=name, paths=(path,) if path else ()) for name, path in _pairs(value)]
     return tuple(sorted(agents, key=lambda each: (each.id, each.paths))) or None
 
 
@@ -165,7 +163,9 @@ def _ulimits(value: Any) -> tuple[str, ...] | None:
         else:
             soft = hard = int(limit)
         if soft > hard and hard != -1:
-            raise InputError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+            raise InputError(
+                f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            )
         found.append(f"{name}={soft}:{hard}")
     return tuple(found) or None
 
@@ -218,7 +218,11 @@ def _with_extension(target: Target, extension: Any) -> Target:
         raise InputError("yaml: unmarshal errors: x-bake must be a mapping")
     read = {name: _words(extension.get(name)) for name in _LISTS}
     changes: dict[str, object] = {}
-    for name, field in (("tags", "tags"), ("platforms", "platforms"), ("no-cache-filter", "no_cache_filter")):
+    for name, field in (
+        ("tags", "tags"),
+        ("platforms", "platforms"),
+        ("no-cache-filter", "no_cache_filter"),
+    ):
         if read[name]:
             changes[field] = tuple(dict.fromkeys((*(getattr(target, field) or ()), *read[name])))
     for name, field in (("cache-from", "cache_from"), ("cache-to", "cache_to")):

@@ -87,7 +87,7 @@ _Loader.add_constructor("!override", _override)
 def documents(name: str, text: str) -> list[Any]:
     """Return the documents of a file. Raises InputError."""
     try:
-        return [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]  # noqa: S506 it is a safe one
+        return [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
     except InputError as error:
         raise InputError(f"failed to parse {name}: {error}") from None
     except RecursionError:

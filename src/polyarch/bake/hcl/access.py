@@ -104,7 +104,9 @@ def _of_sequence(value: Value, key: Value, at: Range) -> Value:
         found: Value = value.raw[int(num.value)]
         return found
     if not num.is_integer:
-        why = "indexing a sequence requires a whole number, but the given index has a fractional part"
+        why = (
+            "indexing a sequence requires a whole number, but the given index has a fractional part"
+        )
     elif num.value < 0:
         why = "a negative number is not a valid index for a sequence"
     elif not value.raw:
@@ -112,5 +114,3 @@ def _of_sequence(value: Value, key: Value, at: Range) -> Value:
     else:
         why = "the given index is greater than or equal to the length of the collection"
     raise HclError("Invalid index", f"{_NO_ELEMENT}: {why}.", at)
-
-

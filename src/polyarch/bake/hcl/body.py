@@ -113,9 +113,7 @@ class _BodyParser(Parser):
         following = self.peek()
         if following.is_operator("="):
             attribute = self._attribute(name)
-            self._end_of_line(
-                following, "Missing newline after argument", "An argument definition"
-            )
+            self._end_of_line(following, "Missing newline after argument", "An argument definition")
             return attribute
         if following.kind in {TokenKind.QUOTE, TokenKind.IDENT} or following.is_operator("{"):
             return self._block(name)
@@ -170,7 +168,9 @@ class _BodyParser(Parser):
         elif token.kind is TokenKind.NEWLINE:
             detail = 'A block definition must have block content delimited by "{" and "}", starting on the same line as the block header.'
         else:
-            detail = 'Either a quoted string block label or an opening brace ("{") is expected here.'
+            detail = (
+                'Either a quoted string block label or an opening brace ("{") is expected here.'
+            )
         return HclError("Invalid block definition", detail, self.at(token))
 
     def _single_line(self, opening: Token) -> Body:

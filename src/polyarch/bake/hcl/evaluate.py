@@ -250,7 +250,9 @@ def _difference(one: Type, other: Type) -> str:
             return f"The 'true' tuple has length {len(one.inner)}, but the 'false' tuple has length {len(other.inner)}"
         for index, (left_type, right_type) in enumerate(zip(one.inner, other.inner, strict=True)):
             if left_type != right_type:
-                return f"Type mismatch for tuple element {index}: {_difference(left_type, right_type)}"
+                return (
+                    f"Type mismatch for tuple element {index}: {_difference(left_type, right_type)}"
+                )
     return f"The 'true' value is {one.friendly()}, but the 'false' value is {other.friendly()}"
 
 
@@ -284,9 +286,7 @@ def _binary(node: Binary, scope: Scope) -> Value:
 
 def _no_null(values: Sequence[Value], at: Range) -> None:
     if any(each.is_null for each in values):
-        raise HclError(
-            "Operation failed", "Error during operation: argument must not be null.", at
-        )
+        raise HclError("Operation failed", "Error during operation: argument must not be null.", at)
 
 
 def _operand(value: Value, wanted: Type, at: Range, what: str) -> Value:

@@ -398,7 +398,7 @@ class Parser(Scanner):
             key = self.expression()
             close = self._expect(
                 "]", "Missing close bracket on index",
-                "The index operator must end with a closing bracket (\"]\").",
+                'The index operator must end with a closing bracket ("]").',
             )  # fmt: skip
         where = self.at(opening).to(self.at(close))
         step = _literal_step(key, where)

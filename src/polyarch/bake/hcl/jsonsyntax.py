@@ -124,7 +124,10 @@ class _Reader:
         if match is None:
             if start >= len(self._text):
                 raise self._error("Missing value", "The JSON data ends prematurely.")
-            raise self._error("Invalid start of value", "A JSON value must start with a brace, a bracket, a number, a string, or a keyword.")
+            raise self._error(
+                "Invalid start of value",
+                "A JSON value must start with a brace, a bracket, a number, a string, or a keyword.",
+            )
         if match.group() not in _WORDS:
             raise self._error(
                 "Invalid JSON keyword",
@@ -149,7 +152,9 @@ class _Reader:
             if found[1]:
                 return chr(int(found[1], 16))
             if found[2] not in _ESCAPES:
-                raise self._error("Invalid JSON string", f"There is no escape sequence \\{found[2]}.")
+                raise self._error(
+                    "Invalid JSON string", f"There is no escape sequence \\{found[2]}."
+                )
             return _ESCAPES[found[2]]
 
         # Halves of surrogate pairs come one by one.
@@ -204,7 +209,9 @@ class _Reader:
             return True
         if not self._text.startswith(",", self._position):
             if self._position >= len(self._text):
-                raise self._error(f"Unclosed {what}", f"No closing {closing} was found for this {what}.")
+                raise self._error(
+                    f"Unclosed {what}", f"No closing {closing} was found for this {what}."
+                )
             raise self._error(
                 f"Missing {what} separator",
                 f"A comma must separate each {part} of the {what} from the next.",
@@ -282,7 +289,9 @@ def _blocks(
             continue
         names = tuple(name for name, _at in labels)
         ats = tuple(at for _name, at in labels)
-        yield Block(kind, names, _body([each], schema), ats, kind_at.to(ats[-1] if ats else kind_at))
+        yield Block(
+            kind, names, _body([each], schema), ats, kind_at.to(ats[-1] if ats else kind_at)
+        )
 
 
 def _expression(node: _Node) -> Expression:

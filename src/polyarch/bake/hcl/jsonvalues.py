@@ -111,7 +111,9 @@ def _typed(raw: Any, wanted: Type) -> Value:
     if not isinstance(raw, dict):
         raise ValueError("an object is required")
     if kind is Kind.MAP:
-        return map_value({n: _typed(each, wanted.element) for n, each in raw.items()}, wanted.element)
+        return map_value(
+            {n: _typed(each, wanted.element) for n, each in raw.items()}, wanted.element
+        )
     return _object(raw, wanted)
 
 
@@ -122,9 +124,7 @@ def _tuple(raw: Any, wanted: Type) -> Value:
         raise ValueError("too many tuple elements")
     if len(raw) < len(wanted.inner):
         raise ValueError("not enough tuple elements")
-    return tuple_value(
-        [_typed(each, inner) for each, inner in zip(raw, wanted.inner, strict=True)]
-    )
+    return tuple_value([_typed(each, inner) for each, inner in zip(raw, wanted.inner, strict=True)])
 
 
 def _object(raw: dict[str, Any], wanted: Type) -> Value:

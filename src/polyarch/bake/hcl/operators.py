@@ -96,7 +96,7 @@ def negate(one: Value) -> Value:
     return number(Num(-num.value, num.bits, -num.infinite))
 
 
-def _truth(answer: bool) -> Value:  # noqa: FBT001 the only argument
+def _truth(answer: bool) -> Value:
     return TRUE if answer else FALSE
 
 

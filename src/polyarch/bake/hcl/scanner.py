@@ -29,7 +29,7 @@ _UNUSED = {
     "^": "There is no operator of that name.",
     "~": "There is no operator of that name.",
     "`": "Texts are written in double quotes, or as heredocs.",
-    "'": "Single quotes are not valid. Use double quotes (\") to enclose strings.",
+    "'": 'Single quotes are not valid. Use double quotes (") to enclose strings.',
     ";": 'The ";" character is not valid. Use newlines to separate arguments and blocks, and commas to separate items in collection values.',
 }
 _DEEPEST = 100

@@ -241,7 +241,7 @@ class _Parts:
         del opened
         raise HclError(
             f"Extra characters after {what} expression",
-            "Template interpolation doesn't expect a colon at this location. Did you intend this to be a literal sequence to be processed as part of another language? If so, you can escape it by starting with \"$${\" instead of just \"${\"."
+            'Template interpolation doesn\'t expect a colon at this location. Did you intend this to be a literal sequence to be processed as part of another language? If so, you can escape it by starting with "$${" instead of just "${".'
             if self._text[token_at] == ":"
             else "Expected a closing brace to end the interpolation expression, but found extra characters.",
             parser.range(token_at, token_at + 1),

@@ -39,9 +39,7 @@ def read_type(expression: Expression) -> tuple[Type, bool]:
     elif name == "object":
         detail = "The object type constructor requires one argument specifying the attribute types and values as a map."
     elif name == "tuple":
-        detail = (
-            "The tuple type constructor requires one argument specifying the element types as a list."
-        )
+        detail = "The tuple type constructor requires one argument specifying the element types as a list."
     elif name:
         detail = f"The keyword {quote(name)} is not a valid type specification."
     else:
@@ -102,4 +100,3 @@ def _object(argument: Expression) -> Type:
             value = value.arguments[0]
         fields[name] = read_type(value)[0]
     return object_of(fields, frozenset(optional))
-

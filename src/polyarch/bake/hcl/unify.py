@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from polyarch.bake.hcl.types import DYNAMIC, STRING, Kind, Type, list_of, map_of, object_of, tuple_of
+from polyarch.bake.hcl.types import (
+    DYNAMIC,
+    STRING,
+    Kind,
+    Type,
+    list_of,
+    map_of,
+    object_of,
+    tuple_of,
+)
 
 __all__ = ["can_become", "unify"]
 

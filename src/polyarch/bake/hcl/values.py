@@ -61,8 +61,8 @@ class Value(NamedTuple):
 
 
 NULL = Value(DYNAMIC, None)
-TRUE = Value(BOOL, True)  # noqa: FBT003 a field of a tuple
-FALSE = Value(BOOL, False)  # noqa: FBT003
+TRUE = Value(BOOL, True)
+FALSE = Value(BOOL, False)
 
 
 def string(content: str) -> Value:

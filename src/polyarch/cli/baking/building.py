@@ -19,14 +19,19 @@ from polyarch.bake.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.baking.words import build_words
+from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.build import metadata
 from polyarch.cli.building.not_yet import left_out
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.request import read_flags, read_request
-from polyarch.cli.building.settings import emulation_of, ignores_attestations, jobs_of, with_emulators
+from polyarch.cli.building.settings import (
+    emulation_of,
+    ignores_attestations,
+    jobs_of,
+    with_emulators,
+)
 from polyarch.cli.building.table import BUILD_FLAGS
 from polyarch.cli.building.values import Call, call_flag
-from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
@@ -63,7 +68,9 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     builder = working_builder(context, builders)
     builders.touch(builder.name)
     display = open_display(
-        options.text("progress") if options.given("progress") else context.environ.get("BUILDKIT_PROGRESS") or options.text("progress"),
+        options.text("progress")
+        if options.given("progress")
+        else context.environ.get("BUILDKIT_PROGRESS") or options.text("progress"),
         stream=context.stderr,
         environ=context.environ,
         caption=Caption(builder=builder.name, driver=builder.driver),
@@ -157,7 +164,9 @@ def _ordered(plan: Plan) -> Iterator[str]:
 def _connected(target: Target, scratch: Path) -> Target:
     """Return a target whose contexts that are targets are what these were built to."""
     contexts = {
-        name: f"oci-layout://{scratch / at.removeprefix('target:')}" if at.startswith("target:") else at
+        name: f"oci-layout://{scratch / at.removeprefix('target:')}"
+        if at.startswith("target:")
+        else at
         for name, at in (target.contexts or {}).items()
     }
     return replace(target, contexts=contexts)
@@ -236,8 +245,14 @@ def _answer(plan: Plan, building: _Building) -> int:
         call = call_flag(target.call or "build")
         if call is None:
             continue
-        asked = call_flag("check" if building.options.is_set("check") else building.options.text("call"))
-        whole = Call(name=call.name, format=asked.format if asked else "", ignore_status=asked.ignore_status if asked else False)
+        asked = call_flag(
+            "check" if building.options.is_set("check") else building.options.text("call")
+        )
+        whole = Call(
+            name=call.name,
+            format=asked.format if asked else "",
+            ignore_status=asked.ignore_status if asked else False,
+        )
         display = Display(building.display._settings)  # noqa: SLF001
         answer = ask(_request(target, building), whole, context, display)
         context.stdout.write(f"{os.linesep if number else ''}{name}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from polyarch.bake.config import Config
 from polyarch.bake.variables import Shown
 from polyarch.errors import InputError
@@ -60,7 +59,9 @@ def listing(wanted: Listing, config: Config) -> str:
     else:
         plain, rows = _targets(config)
     if wanted.format == "json":
-        return indented(plain or None).decode() + "\n" if plain or wanted.type == "targets" else "[]\n"
+        return (
+            indented(plain or None).decode() + "\n" if plain or wanted.type == "targets" else "[]\n"
+        )
     text = "".join("\t".join(row) + "\n" for row in rows)
     return align(text, min_width=1, padding=1, tab_width=_TAB)
 
@@ -93,5 +94,3 @@ def _targets(config: Config) -> tuple[list[dict[str, object]], list[list[str]]]:
             whole["group"] = True
         plain.append(whole)
     return plain, [["TARGET", "DESCRIPTION"], *([name, text] for name, text, _group in shown)]
-
-

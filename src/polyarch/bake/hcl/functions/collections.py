@@ -49,9 +49,7 @@ def _has_index(collection: Value, key: Value) -> Value:
         found = key.type == STRING and key.raw in collection.raw
     else:
         found = (
-            key.type == NUMBER
-            and key.raw.is_integer
-            and 0 <= key.raw.value < len(collection.raw)
+            key.type == NUMBER and key.raw.is_integer and 0 <= key.raw.value < len(collection.raw)
         )
     return TRUE if found else FALSE
 
@@ -212,7 +210,9 @@ def _merge(*values: Value) -> Value:
 def _reverse_list(items: Value) -> Value:
     kind = items.type.kind
     if kind not in _SEQUENCES:
-        raise ArgumentError(0, f"can only reverse list or tuple values, not {items.type.friendly()}")
+        raise ArgumentError(
+            0, f"can only reverse list or tuple values, not {items.type.friendly()}"
+        )
     found = list(reversed(items.raw))
     return tuple_value(found) if kind is Kind.TUPLE else list_value(found, items.type.element)
 

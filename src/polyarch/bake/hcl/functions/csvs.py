@@ -64,7 +64,9 @@ def _cell(text: str, start: int, line: int) -> tuple[str, int]:
     while True:
         end = text.find('"', position)
         if end < 0:
-            raise ValueError(f'CSV parse error on line {line}: extraneous or missing " in quoted-field')
+            raise ValueError(
+                f'CSV parse error on line {line}: extraneous or missing " in quoted-field'
+            )
         parts.append(text[position:end])
         if text[end + 1 : end + 2] != '"':
             break

@@ -92,7 +92,11 @@ def _uuid5(namespace: Value, name: Value) -> Value:
             space = uuid.UUID(namespace.raw)
         except ValueError:
             length = len(namespace.raw)
-            why = "invalid UUID format" if length in {32, 36, 38, 45} else f"invalid UUID length: {length}"
+            why = (
+                "invalid UUID format"
+                if length in {32, 36, 38, 45}
+                else f"invalid UUID length: {length}"
+            )
             message = f"uuidv5() doesn't support namespace {namespace.raw} ({why})"
             raise FunctionError(message) from None
     return string(str(uuid.uuid5(space, name.raw)))

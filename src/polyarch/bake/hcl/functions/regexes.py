@@ -66,7 +66,7 @@ class _Translator:
 
     def _repeat(self, sign: str) -> None:
         before = self.source[: self.position]
-        if not before or before[-1:] in {"(", "|"} and not before.endswith(("\\(", "\\|")):
+        if not before or (before[-1:] in {"(", "|"} and not before.endswith(("\\(", "\\|"))):
             raise ValueError(f"missing argument to repetition operator in {sign}")
         if self._last == str(self.position):
             raise ValueError(f"invalid nested repetition operator in {sign}")

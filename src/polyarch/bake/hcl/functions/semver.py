@@ -94,9 +94,7 @@ def satisfies(version: str, constraint: str) -> bool:
         groups = match.groups()  # type: ignore[attr-defined]
         return f">= {groups[0]}, <= {groups[6]} "
 
-    alternatives = [
-        _constraints(each) for each in _BETWEEN.sub(spelled, constraint).split("||")
-    ]
+    alternatives = [_constraints(each) for each in _BETWEEN.sub(spelled, constraint).split("||")]
     return any(_fits_all(wanted, each) for each in alternatives)
 
 

@@ -34,7 +34,9 @@ _MOST_PRODUCTS = 1 << 20
 
 def _common(values: Sequence[Value]) -> Type:
     kinds = [
-        each.type.element for each in values if each.raw or each.type.element.kind is not Kind.DYNAMIC
+        each.type.element
+        for each in values
+        if each.raw or each.type.element.kind is not Kind.DYNAMIC
     ]
     if not kinds:
         return DYNAMIC
