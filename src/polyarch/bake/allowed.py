@@ -13,6 +13,7 @@ from polyarch.bake.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, quote
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.record import frozen
 from polyarch.request.values import is_address
 from polyarch.text.nearest import suggestion
@@ -21,7 +22,7 @@ __all__ = ["Allowed", "Missing", "missing", "read_allowed"]
 
 _DELETE = "buildx.local.delete"
 _KEYS = ("network.host", "security.insecure", "device", "fs.read", "fs.write", "fs", "image.push", "image.load", "image", "ssh", _DELETE)  # fmt: skip
-_ELSEWHERE = ("target:", "docker-image:", "oci-layout://")
+_ELSEWHERE = ("target:", "docker-image:")
 
 
 @frozen
@@ -146,22 +147,20 @@ def _read_paths(target: Target) -> Iterable[str]:
         yield context
         yield os.path.join(context, (target.dockerfile or "Dockerfile").removeprefix("cwd://"))
     for value in (target.contexts or {}).values():
-        if value.startswith("oci-layout://"):
-            yield value.removeprefix("oci-layout://").partition("@")[0].rpartition(":")[
-                0
-            ] or value.removeprefix("oci-layout://")
-        elif not value.startswith(_ELSEWHERE) and not is_address(value):
-            yield value.removeprefix("cwd://") or "."
-    for cache in target.cache_from or ():
-        if cache.type == "local" and cache.attributes.get("src"):
-            yield cache.attributes["src"]
-    for secret in target.secret or ():
-        if secret.path:
-            yield secret.path
-        elif not secret.env:
-            yield secret.id
+        yield from _context_path(value)
+    caches = (each for each in target.cache_from or () if each.type == "local")
+    yield from (each.attributes["src"] for each in caches if each.attributes.get("src"))
+    yield from (each.path or each.id for each in target.secret or () if each.path or not each.env)
     for agent in target.ssh or ():
         yield from agent.paths
+
+
+def _context_path(value: str) -> Iterable[str]:
+    """Yield what a named context reads of this machine."""
+    if value.startswith(LAYOUT_SCHEME):
+        yield value.removeprefix(LAYOUT_SCHEME).partition("@")[0].partition(":")[0]
+    elif not value.startswith(_ELSEWHERE) and not is_address(value):
+        yield value.removeprefix("cwd://") or "."
 
 
 def _written_paths(target: Target) -> Iterable[str]:
@@ -182,7 +181,7 @@ def _outside(paths: Iterable[str], allowed: Sequence[str]) -> set[str]:
 
 
 def _is_below(path: str, roots: Iterable[str]) -> bool:
-    return any(path == root or root == "/" or path.startswith(f"{root}/") for root in roots)
+    return any(root in {path, "/"} or path.startswith(f"{root}/") for root in roots)
 
 
 def _shown(path: str) -> str:

@@ -40,7 +40,13 @@ from polyarch.bake.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import parse_bool, quote
 
-__all__ = ["GROUP_ATTRIBUTES", "TARGET_ATTRIBUTES", "read_attribute", "target_value"]
+__all__ = [
+    "GROUP_ATTRIBUTES",
+    "TARGET_ATTRIBUTES",
+    "AttributeRule",
+    "read_attribute",
+    "target_value",
+]
 
 T = TypeVar("T")
 _TEXT_LIST = list_of(STRING)
@@ -197,7 +203,9 @@ def _resources(value: Value) -> Mapping[str, str | int] | None:
     return limits
 
 
-class _Attribute(NamedTuple):
+class AttributeRule(NamedTuple):
+    """Where a target holds an attribute, and how a value is read."""
+
     field: str
     read: Callable[[Value], object]
 
@@ -226,45 +234,45 @@ def _policies(value: Value) -> tuple[Policy, ...]:
     return _entries(value, _TEXT_MAP, lambda text: [parse_policy(text)], _policy)
 
 
-TARGET_ATTRIBUTES: Mapping[str, _Attribute] = {
-    "description": _Attribute("description", _plain_text),
-    "inherits": _Attribute("inherits", _text_list),
-    "annotations": _Attribute("annotations", _text_list),
-    "attest": _Attribute("attest", _attests),
-    "context": _Attribute("context", _text),
-    "contexts": _Attribute("contexts", _full_map),
-    "dockerfile": _Attribute("dockerfile", _text),
-    "dockerfile-inline": _Attribute("dockerfile_inline", _text),
-    "args": _Attribute("args", _text_map),
-    "labels": _Attribute("labels", _text_map),
-    "tags": _Attribute("tags", _text_list),
-    "cache-from": _Attribute("cache_from", _caches),
-    "cache-to": _Attribute("cache_to", _caches),
-    "target": _Attribute("target", _text),
-    "secret": _Attribute("secret", _secrets),
-    "ssh": _Attribute("ssh", _keys),
-    "platforms": _Attribute("platforms", _text_list),
-    "output": _Attribute("output", _exports),
-    "pull": _Attribute("pull", _switch),
-    "no-cache": _Attribute("no_cache", _switch),
-    "network": _Attribute("network", _text),
-    "no-cache-filter": _Attribute("no_cache_filter", _text_list),
-    "shm-size": _Attribute("shm_size", _text),
-    "ulimits": _Attribute("ulimits", _text_list),
-    "resources": _Attribute("resources", _resources),
-    "call": _Attribute("call", _text),
-    "entitlements": _Attribute("entitlements", _text_list),
-    "extra-hosts": _Attribute("extra_hosts", _text_map),
-    "policy": _Attribute("policy", _policies),
+TARGET_ATTRIBUTES: Mapping[str, AttributeRule] = {
+    "description": AttributeRule("description", _plain_text),
+    "inherits": AttributeRule("inherits", _text_list),
+    "annotations": AttributeRule("annotations", _text_list),
+    "attest": AttributeRule("attest", _attests),
+    "context": AttributeRule("context", _text),
+    "contexts": AttributeRule("contexts", _full_map),
+    "dockerfile": AttributeRule("dockerfile", _text),
+    "dockerfile-inline": AttributeRule("dockerfile_inline", _text),
+    "args": AttributeRule("args", _text_map),
+    "labels": AttributeRule("labels", _text_map),
+    "tags": AttributeRule("tags", _text_list),
+    "cache-from": AttributeRule("cache_from", _caches),
+    "cache-to": AttributeRule("cache_to", _caches),
+    "target": AttributeRule("target", _text),
+    "secret": AttributeRule("secret", _secrets),
+    "ssh": AttributeRule("ssh", _keys),
+    "platforms": AttributeRule("platforms", _text_list),
+    "output": AttributeRule("output", _exports),
+    "pull": AttributeRule("pull", _switch),
+    "no-cache": AttributeRule("no_cache", _switch),
+    "network": AttributeRule("network", _text),
+    "no-cache-filter": AttributeRule("no_cache_filter", _text_list),
+    "shm-size": AttributeRule("shm_size", _text),
+    "ulimits": AttributeRule("ulimits", _text_list),
+    "resources": AttributeRule("resources", _resources),
+    "call": AttributeRule("call", _text),
+    "entitlements": AttributeRule("entitlements", _text_list),
+    "extra-hosts": AttributeRule("extra_hosts", _text_map),
+    "policy": AttributeRule("policy", _policies),
 }
 
-GROUP_ATTRIBUTES: Mapping[str, _Attribute] = {
-    "description": _Attribute("description", _plain_text),
-    "targets": _Attribute("targets", _text_list),
+GROUP_ATTRIBUTES: Mapping[str, AttributeRule] = {
+    "description": AttributeRule("description", _plain_text),
+    "targets": AttributeRule("targets", _text_list),
 }
 
 
-def read_attribute(attribute: _Attribute, value: Value) -> object:
+def read_attribute(attribute: AttributeRule, value: Value) -> object:
     """Return what a target holds of `value`. Raises ConversionError."""
     try:
         return attribute.read(value)

@@ -116,7 +116,7 @@ class Config:
         seen[name] = ([], [])
         targets: list[str] = []
         groups = [name]
-        for each in group.targets:
+        for each in group.targets or ():
             members, inner = self._resolve(each, seen)
             targets += members or [each]
             groups += inner
@@ -143,10 +143,13 @@ def _with_default(groups: Mapping[str, Group], wanted: Sequence[str]) -> dict[st
         if name == "default" and "default" in found:
             continue
         default = found.get("default", Group(name="default"))
-        found["default"] = replace(default, targets=(*default.targets, name))
+        found["default"] = replace(default, targets=(*(default.targets or ()), name))
     if "default" in found:
         default = found["default"]
-        found["default"] = replace(default, targets=tuple(sorted(set(default.targets))))
+        found["default"] = replace(
+            default,
+            targets=None if default.targets is None else tuple(sorted(set(default.targets))),
+        )
     return found
 
 

@@ -193,7 +193,7 @@ def _with_limit(target: Target, name: str, value: str) -> Target:
     return replace(target, resources={**(target.resources or {}), name: limit})
 
 
-def _with_entries(target: Target, name: str, override: Override) -> Target:
+def _with_entries(target: Target, name: str, override: Override) -> Target:  # noqa: PLR0911 a kind each
     listed = override.listed()
     appends = override.appends
     if name in {"cache-from", "cache-to"}:

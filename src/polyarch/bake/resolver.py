@@ -12,6 +12,7 @@ from typing import NamedTuple
 from polyarch.bake.attributes import (
     GROUP_ATTRIBUTES,
     TARGET_ATTRIBUTES,
+    AttributeRule,
     read_attribute,
     target_value,
 )
@@ -425,7 +426,7 @@ def _group(cell: _Cell) -> Group:
     return Group(
         name=cell.name,
         description=str(cell.fields.get("description") or ""),
-        targets=tuple(cell.fields.get("targets") or ()),  # type: ignore[arg-type]
+        targets=cell.fields.get("targets"),  # type: ignore[arg-type]
     )
 
 
@@ -433,7 +434,7 @@ def _said(error: BakeFileError) -> str:
     return f"{error}: undefined" if isinstance(error, Undefined) else str(error)
 
 
-def _read(attribute, written: Attribute, scope: Scope) -> object:  # type: ignore[no-untyped-def]
+def _read(attribute: AttributeRule, written: Attribute, scope: Scope) -> object:
     value = evaluate(written.expression, scope)
     try:
         return read_attribute(attribute, value)

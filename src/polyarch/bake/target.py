@@ -5,7 +5,8 @@ None is what isn't written. Source: documentation of bake files, and behaviour o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from polyarch.bake.entries import (
     Attest,
@@ -37,13 +38,13 @@ class Group:
     """A name for several targets."""
 
     name: str
-    targets: tuple[str, ...] = ()
+    targets: tuple[str, ...] | None = ()
     description: str = ""
 
     def plain(self) -> dict[str, object]:
         """Return what `--print` shows."""
         whole: dict[str, object] = {"description": self.description} if self.description else {}
-        return {**whole, "targets": list(self.targets)}
+        return {**whole, "targets": None if self.targets is None else list(self.targets)}
 
 
 @frozen
@@ -107,15 +108,9 @@ class Target:
                 changes[name] = (*(getattr(self, name) or ()), *more)
         for name in _MAPS:
             changes[name] = _joined(getattr(self, name), getattr(other, name))
-        if other.attest is not None:
-            joined = (*(self.attest or ()), *other.attest)
-            changes["attest"] = by_key(joined, lambda each: each.type)
-        if other.secret is not None:
-            changes["secret"] = by_key((*(self.secret or ()), *other.secret), lambda each: each.id)
-        if other.ssh is not None:
-            changes["ssh"] = by_key((*(self.ssh or ()), *other.ssh), lambda each: each.id)
-        if other.cache_from is not None:
-            changes["cache_from"] = unique((*(self.cache_from or ()), *other.cache_from))
+        for name, joined in _JOINED.items():
+            if (entries := getattr(other, name)) is not None:
+                changes[name] = joined((*(getattr(self, name) or ()), *entries))
         if other.resources is not None:
             changes["resources"] = {**(self.resources or {}), **other.resources}
         if other.description:
@@ -235,6 +230,12 @@ def _joined(
     return {**(one or {}), **more} if more else one
 
 
+_JOINED: Mapping[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
+    "attest": lambda each: by_key(each, lambda one: one.type),
+    "secret": lambda each: by_key(each, lambda one: one.id),
+    "ssh": lambda each: by_key(each, lambda one: one.id),
+    "cache_from": unique,
+}
 _REPLACED = (
     "context", "dockerfile", "dockerfile_inline", "tags", "target", "call", "platforms", "cache_to",
     "output", "pull", "no_cache", "network", "shm_size",

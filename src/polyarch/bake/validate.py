@@ -116,7 +116,7 @@ def _check_outputs(outputs: tuple[Export, ...]) -> None:
             if os.path.exists(destination) and not os.path.isdir(destination):
                 raise InputError(f"destination directory {destination} is a file")
         elif kind in {"oci", "docker", "tar"}:
-            if destination and destination != "-" and os.path.isdir(destination):
+            if destination not in {"", "-"} and os.path.isdir(destination):
                 raise InputError(f"destination file {destination} is a directory")
         if destination == "-" or (not destination and kind in {"oci", "tar"}):
             to_stdout += 1

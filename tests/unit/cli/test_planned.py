@@ -36,7 +36,6 @@ def test_neither_help_nor_completion_lists_them(name: str) -> None:
 
 def test_the_names_are_those_of_buildx() -> None:
     assert set(PLANNED) | {"stop"} == {
-        "bake",
         "debug",
         "dap",
         "dial-stdio",

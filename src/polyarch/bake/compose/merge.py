@@ -32,7 +32,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _merge(one: Any, other: Any, path: tuple[str, ...]) -> Any:
+def _merge(one: Any, other: Any, path: tuple[str, ...]) -> Any:  # noqa: C901, PLR0911 a rule each
     if isinstance(other, Reset):
         return None
     if isinstance(other, Override):

@@ -211,7 +211,7 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(value.split()) if isinstance(value, str) else tuple(plain(v) for v in value)
 
 
-def _with_extension(target: Target, extension: Any) -> Target:
+def _with_extension(target: Target, extension: Any) -> Target:  # noqa: C901 a field each
     if extension is None:
         return target
     if not isinstance(extension, dict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from polyarch.bake.hcl.convert import ConversionError, convert
 from polyarch.bake.hcl.nodes import Attr, Step
 from polyarch.bake.hcl.place import HclError, Range
-from polyarch.bake.hcl.types import NUMBER, STRING, Kind
+from polyarch.bake.hcl.types import NUMBER, STRING, Kind, Type
 from polyarch.bake.hcl.values import Value
 from polyarch.golang.strconv import quote
 from polyarch.text.nearest import nearest
@@ -91,7 +91,7 @@ def element(value: Value, key: Value, at: Range) -> Value:
     raise HclError("Invalid index", "This value does not have any indices.", at)
 
 
-def _key(key: Value, wanted, at: Range) -> Value:  # type: ignore[no-untyped-def]
+def _key(key: Value, wanted: Type, at: Range) -> Value:
     try:
         return convert(key, wanted)
     except ConversionError as error:

@@ -234,7 +234,7 @@ def _common(branches: Sequence[Value | HclError], node: Conditional) -> Type | N
     return found
 
 
-def _difference(one: Type, other: Type) -> str:
+def _difference(one: Type, other: Type) -> str:  # noqa: C901 a sentence each
     if one.kind is Kind.OBJECT and other.kind is Kind.OBJECT:
         left, right = one.fields(), other.fields()
         for name, inner in one.attributes:

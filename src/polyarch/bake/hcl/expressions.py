@@ -28,7 +28,7 @@ from polyarch.bake.hcl.nodes import (
     Tuples,
     Unary,
 )
-from polyarch.bake.hcl.numbers import parse
+from polyarch.bake.hcl.numbers import Num, parse
 from polyarch.bake.hcl.place import HclError, Range
 from polyarch.bake.hcl.scanner import Scanner, Token, TokenKind
 from polyarch.bake.hcl.templates import heredoc, quoted
@@ -90,27 +90,22 @@ class Parser(Scanner):
     def _term(self) -> Expression:
         token = self.read()
         where = self.at(token)
-        if token.kind is TokenKind.QUOTE:
-            return quoted(self, token)
-        if token.kind is TokenKind.HEREDOC:
-            return heredoc(self, token)
+        if token.kind in {TokenKind.QUOTE, TokenKind.HEREDOC}:
+            return (quoted if token.kind is TokenKind.QUOTE else heredoc)(self, token)
         if token.kind is TokenKind.NUMBER:
             return Literal(number(self._number(token)), where)
         if token.kind is TokenKind.IDENT:
             return self._word(token)
-        if token.is_operator("("):
-            return self._parens(token)
-        if token.is_operator("["):
-            return self._tuple(token)
-        if token.is_operator("{"):
-            return self._object(token)
+        if token.is_operator("(", "[", "{"):
+            brackets = {"(": self._parens, "[": self._tuple, "{": self._object}
+            return brackets[token.text](token)
         if token.is_operator("-", "!"):
             with self.deeper():
                 operand = self.operand()
             return Unary(token.text, operand, where.to(operand.at))
         raise self._no_start(token)
 
-    def _number(self, token: Token):  # type: ignore[no-untyped-def]
+    def _number(self, token: Token) -> Num:
         try:
             return parse(token.text)
         except ValueError:

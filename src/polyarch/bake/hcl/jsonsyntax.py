@@ -6,6 +6,7 @@ labels they have. Source: HCL's JSON syntax specification.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -148,7 +149,7 @@ class _Reader:
         if "\\" not in escaped:
             return escaped
 
-        def decoded(found) -> str:  # type: ignore[no-untyped-def]
+        def decoded(found: re.Match[str]) -> str:
             if found[1]:
                 return chr(int(found[1], 16))
             if found[2] not in _ESCAPES:

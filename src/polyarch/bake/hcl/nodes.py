@@ -262,29 +262,31 @@ def children(expression: Expression) -> Iterator[tuple[Expression, frozenset[str
 
 
 def _parts(expression: Expression) -> tuple[Expression, ...]:
-    match expression:
-        case Relative(source=source):
-            return (source,)
-        case Index(collection=collection, key=key):
-            return (collection, key)
-        case Splat(source=source, each=each):
-            return (source, each)
-        case Call(arguments=arguments):
-            return arguments
-        case Conditional(condition=condition, yes=yes, no=no):
-            return (condition, yes, no)
-        case Binary(left=left, right=right):
-            return (left, right)
-        case Unary(operand=operand):
-            return (operand,)
-        case Parens(inner=inner) | Wrap(inner=inner) | Join(tuple=inner):
-            return (inner,)
-        case Tuples(items=items) | Template(parts=items):
-            return items
-        case Objects(items=pairs):
-            return tuple(part for item in pairs for part in item)
-        case _:
-            return ()
+    fields = _PARTS.get(type(expression), ())
+    found: list[Expression] = []
+    for name in fields:
+        part = getattr(expression, name)
+        # Lists of parts are plain tuples, and expressions are named ones.
+        found += part if type(part) is tuple else (part,)
+    if isinstance(expression, Objects):
+        return tuple(part for item in expression.items for part in item)
+    return tuple(found)
+
+
+_PARTS: dict[type, tuple[str, ...]] = {
+    Relative: ("source",),
+    Index: ("collection", "key"),
+    Splat: ("source", "each"),
+    Call: ("arguments",),
+    Conditional: ("condition", "yes", "no"),
+    Binary: ("left", "right"),
+    Unary: ("operand",),
+    Parens: ("inner",),
+    Wrap: ("inner",),
+    Join: ("tuple",),
+    Tuples: ("items",),
+    Template: ("parts",),
+}
 
 
 def traversals(expression: Expression) -> Iterator[Traversal]:

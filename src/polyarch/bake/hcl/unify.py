@@ -92,7 +92,7 @@ _RULES: dict[tuple[Kind, Kind], Callable[[Type, Type, bool], bool]] = {
 }
 
 
-def unify(types: Sequence[Type], *, unsafe: bool = True) -> Type | None:
+def unify(types: Sequence[Type], *, unsafe: bool = True) -> Type | None:  # noqa: PLR0911 a kind each
     """Return the type that all can become, None if there is none."""
     if not types:
         return None

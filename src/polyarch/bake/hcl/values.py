@@ -189,7 +189,7 @@ def equals(one: Value, other: Value) -> bool:
     return bool(one.raw == other.raw)
 
 
-def json_text(value: Value, wanted: Type | None = None) -> str:
+def json_text(value: Value, wanted: Type | None = None) -> str:  # noqa: PLR0911 a kind each
     """Write a value as JSON. Raises ValueError for infinities.
 
     `wanted` is the type that a reader knows; where that may be anything, the type is written beside the value.

@@ -32,6 +32,11 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 
 def _run(options: Options, context: Context) -> int:
     asked = words(options.arguments)
+    if asked.address:
+        raise InputError(
+            "bake definitions at an address aren't there yet",
+            hint=f"fetch it, look at it, and bake there: git clone {asked.address}",
+        )
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:
         raise InputError("--print and --list are mutually exclusive")
@@ -111,7 +116,14 @@ def _planned(
 
 
 def _cleaned(target: Target) -> Target:
-    """Return a target with its context as a path here."""
+    """Return a target with its context as a path here, and with standard output where nothing is said."""
+    outputs = tuple(
+        replace(each, destination="-")
+        if each.type in {"oci", "tar"} and not each.destination
+        else each
+        for each in target.output or ()
+    )
+    target = replace(target, output=outputs or target.output)
     context = target.context or "."
     if is_address(context):
         return target

@@ -38,7 +38,7 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options, parse_flags
-from polyarch.digest import Digest
+from polyarch.digest import Digest, sha256
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.progress import Event, Sink, StepEvent
@@ -138,7 +138,7 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> Mapping[
                 raise
             except PolyarchError as error:
                 raise _failed(name, error, plan) from error
-    return {name: each for name, each in results.items()}
+    return results
 
 
 def _links(target: Target) -> list[str]:
@@ -214,7 +214,7 @@ def prefixed(sink: Sink, name: str) -> Sink:
     """
 
     def own(step: Digest) -> Digest:
-        return Digest(f"{step[:-8]}{abs(hash((name, step))) & 0xFFFFFFFF:08x}")
+        return sha256(f"{name} {step}".encode())
 
     def take(event: Event) -> None:
         changes: dict[str, object] = {"step": own(event.step)}

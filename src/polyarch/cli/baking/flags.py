@@ -78,12 +78,10 @@ def changes(options: Options) -> tuple[str, ...]:
     call = call_flag("check" if options.is_set("check") else options.text("call"))
     if call is not None:
         found.append(f"*.call={call.name}")
-    for name in ("no-cache", "pull"):
-        if options.given(name):
-            found.append(f"*.{name}={'true' if options.is_set(name) else 'false'}")
-    for name in ("sbom", "provenance"):
-        if options.text(name):
-            found.append(f"*.attest={attest_shorthand(name, options.text(name))}")
+    switches = [name for name in ("no-cache", "pull") if options.given(name)]
+    found += [f"*.{name}={'true' if options.is_set(name) else 'false'}" for name in switches]
+    attests = [name for name in ("sbom", "provenance") if options.text(name)]
+    found += [f"*.attest={attest_shorthand(name, options.text(name))}" for name in attests]
     return (*found, *policies(options)[0])
 
 

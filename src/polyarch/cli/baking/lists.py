@@ -81,7 +81,7 @@ def _targets(config: Config) -> tuple[list[dict[str, object]], list[list[str]]]:
         (each.name, each.description, False) for each in config.targets
     ]
     for group in config.groups:
-        names = ", ".join(sorted(group.targets))
+        names = ", ".join(sorted(group.targets or ()))
         both = f"{group.description} ({names})" if group.description and names else ""
         entries.append((group.name, both or names or group.description, True))
     shown = sorted((each for each in entries if not each[0].startswith("_")), key=lambda e: e[0])

@@ -14,10 +14,7 @@ __all__ = ["build_words"]
 
 def build_words(target: Target) -> list[str]:
     """Return the words; the last one is the build context. A Dockerfile within the target is standard input."""
-    found: list[str] = []
-    for flag, values in _flags(target):
-        for value in values:
-            found.append(f"--{flag}={value}")
+    found = [f"--{flag}={value}" for flag, values in _flags(target) for value in values]
     return [*found, target.context or "."]
 
 

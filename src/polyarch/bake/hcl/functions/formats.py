@@ -5,6 +5,7 @@ Source: documentation and behaviour of go-cty's `function/stdlib`, and of Go's p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def _bad(template: str, start: int) -> FunctionError:
     return FunctionError(f"unrecognized format character {char!r} at offset {offset}")
 
 
-def _verb(match, number: int, values: Sequence[Value]) -> str:  # type: ignore[no-untyped-def]
+def _verb(match: re.Match[str], number: int, values: Sequence[Value]) -> str:
     offset = len(match.string[: match.start()].encode())
     verb = _Verb(
         raw=match.group(),

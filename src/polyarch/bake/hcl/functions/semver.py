@@ -5,6 +5,7 @@ Source: documentation and behaviour of Masterminds/semver, version 3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -90,8 +91,8 @@ def satisfies(version: str, constraint: str) -> bool:
     """Tell whether a version fits a constraint. Raises ValueError for texts that are none."""
     wanted = _version(version)
 
-    def spelled(match: object) -> str:
-        groups = match.groups()  # type: ignore[attr-defined]
+    def spelled(match: re.Match[str]) -> str:
+        groups = match.groups()
         return f">= {groups[0]}, <= {groups[6]} "
 
     alternatives = [_constraints(each) for each in _BETWEEN.sub(spelled, constraint).split("||")]
