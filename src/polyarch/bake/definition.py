@@ -47,6 +47,15 @@ class Surroundings:
 
 def parse_files(files: Sequence[File], around: Surroundings) -> Config:
     """Return what files define. Raises InputError."""
+    try:
+        return _parse_files(files, around)
+    except RecursionError:
+        raise InputError(
+            "the definition is nested too deep, or refers to itself too often"
+        ) from None
+
+
+def _parse_files(files: Sequence[File], around: Surroundings) -> Config:
     compose: list[File] = []
     bodies: list[Body] = []
     for file in files:

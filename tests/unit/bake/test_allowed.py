@@ -50,7 +50,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ('output = ["type=local,dest=o,mode=delete"]', "buildx.local.delete"),
     ],
 )
-def test_each_privilege_is_asked_for_and_may_be_allowed(attribute: str, value: str, here: Path) -> None:
+def test_each_privilege_is_asked_for_and_may_be_allowed(
+    attribute: str, value: str, here: Path
+) -> None:
     value = value.format(root=here)
 
     assert value in wanted(attribute)
@@ -58,7 +60,9 @@ def test_each_privilege_is_asked_for_and_may_be_allowed(attribute: str, value: s
 
 
 def test_files_below_the_current_directory_need_nothing() -> None:
-    assert wanted('context = "sub"\n  output = ["out"]\n  secret = ["id=s,src=f", "id=e,env=E"]') == ()
+    assert (
+        wanted('context = "sub"\n  output = ["out"]\n  secret = ["id=s,src=f", "id=e,env=E"]') == ()
+    )
 
 
 def test_everything_may_be_allowed_at_once() -> None:

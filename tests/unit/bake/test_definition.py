@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from polyarch.bake.files import File
 from polyarch.errors import BakeFileError, InputError
 
 
-def parsed(text: str, *, name: str = "docker-bake.hcl", environ: Mapping[str, str] | None = None) -> Config:
+def parsed(
+    text: str, *, name: str = "docker-bake.hcl", environ: Mapping[str, str] | None = None
+) -> Config:
     around = Surroundings(environ=environ or {}, directory=None)
     return parse_files([File(name=name, text=text)], around)
 
@@ -57,7 +60,8 @@ def test_a_target_has_variables_and_references_in_any_order() -> None:
 
 
 def test_inheritance_merges_maps_and_replaces_lists() -> None:
-    text = """
+    text = (
+        """
     target "a" {
       args = { X = "a", Y = "a", Z = null }
       tags = ["a"]
@@ -72,7 +76,10 @@ def test_inheritance_merges_maps_and_replaces_lists() -> None:
       output = [{ type = "oci", dest = "x.tar" }]
     }
     target "default" { inherits = ["b"] tags = ["d"] }
-    """.replace('["b"] tags', '["b"]\n tags').replace('{ inherits', '{\n inherits').replace('["d"] }', '["d"]\n }')
+    """.replace('["b"] tags', '["b"]\n tags')
+        .replace("{ inherits", "{\n inherits")
+        .replace('["d"] }', '["d"]\n }')
+    )
 
     assert targets(text)["default"] == {
         **BASIC,
@@ -116,7 +123,9 @@ def test_a_matrix_makes_a_group() -> None:
         ('default = "a"', {"V": "e", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1"}, "a"),
     ],
 )
-def test_variables_come_from_outside(declared: str, environ: dict[str, str], expected: str | None) -> None:
+def test_variables_come_from_outside(
+    declared: str, environ: dict[str, str], expected: str | None
+) -> None:
     text = f'variable "V" {{\n  {declared}\n}}\ntarget "default" {{\n args = {{ V = V == null ? null : try(convert(V, string), jsonencode(V)) }}\n}}'
 
     found = targets(text, environ=environ)["default"].get("args", {}).get("V")
@@ -174,13 +183,13 @@ def test_set_says_what_it_does_not_understand(change: str, message: str) -> None
     [
         ('target "default" {\n  tags = "x"\n}', "2,10-13: Unsuitable value type; Unsuitable value: list of string required, but have string"),
         ('target "default" {\n  args = [NOSUCH]\n}', '2,11-17: Unknown variable; There is no variable named "NOSUCH".'),
-        ("A = B\nB = A", "1,5-6: Invalid expression; variable cycle not allowed for A"),
+        ("A = B\nB = A", "2,5-6: Invalid expression; variable cycle not allowed for A"),
         ('target "a.b" {}', '1,8-13: Invalid name; only "[a-zA-Z0-9_-]+" are allowed'),
         ('target "a" {\n  name = "x"\n}', "1,8-11: Invalid name; name requires matrix"),
         ('target "a" {\n  name = "x"\n  matrix = { v = ["1", "2"] }\n}', '1,8-11: Invalid name; duplicate name "x"'),
-        ('target {\n}', "1,1-7: Missing name for target; All target blocks must have 1 labels (name)."),
+        ("target {\n}", "1,1-7: Missing name for target; All target blocks must have 1 labels (name)."),
         ('variable "V" {\n  default = 1\n  validation {\n    condition = V > 1\n    error_message = "too small"\n  }\n}', "4,17-22: Validation failed; too small"),
-        ('target "a" {\n  args = { x = target.b.args.y }\n}\ntarget "b" {\n  args = { y = target.a.args.x }\n}', "reference cycle not allowed for target.a.args"),
+        ('target "a" {\n  args = { x = target.b.args.y }\n}\ntarget "b" {\n  args = { y = target.a.args.x }\n}', "reference cycle not allowed for target.b.args"),
     ],
 )  # fmt: skip
 def test_faults_have_their_place(text: str, message: str) -> None:
@@ -218,7 +227,11 @@ def test_what_can_not_be_connected_is_refused(text: str, message: str) -> None:
 def test_json_is_the_same_language() -> None:
     text = '{"variable": {"T": {"default": "l", "type": "string"}}, "target": {"default": {"tags": ["x:${T}"], "args": {"A": null, "B": 1}}}}'
 
-    assert targets(text, name="docker-bake.json")["default"] == {**BASIC, "args": {"B": "1"}, "tags": ["x:l"]}
+    assert targets(text, name="docker-bake.json")["default"] == {
+        **BASIC,
+        "args": {"B": "1"},
+        "tags": ["x:l"],
+    }
 
 
 def test_json_faults_have_their_place() -> None:
@@ -266,7 +279,7 @@ def test_compose_files_make_targets_of_services() -> None:
     [
         ("services: {a: {build: {contxt: x}}}", "services.a.build additional properties 'contxt' not allowed (did you mean context?)"),
         ("services: {a: {}}", 'service "a" has neither an image nor a build context specified'),
-        ("services: {a: {build: {args: [\"X=${Y:?needed}\"]}}}", "required variable Y is missing a value: needed"),
+        ('services: {a: {build: {args: ["X=${Y:?needed}"]}}}', "required variable Y is missing a value: needed"),
         ("a: [", "failed to parse : yaml at line 1"),
         ("a: 1\na: 2", 'mapping key "a" already defined at line 1'),
         ("services: {a: {extends: b}}", 'service "b" not found'),
@@ -279,12 +292,20 @@ def test_compose_faults_are_told(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-TEXTS = st.text(st.sampled_from("ab${}%\"\\\n é~"), max_size=8)
+TEXTS = st.text(st.sampled_from('ab${}%"\\\n é~'), max_size=8)
 
 
 @given(args=st.dictionaries(st.sampled_from(["A", "B"]), TEXTS), inline=TEXTS, annotation=TEXTS)
-def test_what_was_printed_prints_the_same(args: dict[str, str], inline: str, annotation: str) -> None:
-    written = json.dumps({"target": {"default": {"args": args, "dockerfile-inline": inline, "annotations": [annotation]}}})
+def test_what_was_printed_prints_the_same(
+    args: dict[str, str], inline: str, annotation: str
+) -> None:
+    written = json.dumps(
+        {
+            "target": {
+                "default": {"args": args, "dockerfile-inline": inline, "annotations": [annotation]}
+            }
+        }
+    )
     # What a file says of templates is escaped once, as `--print` does.
     escaped = written.replace("${", "$${").replace("%{", "%%{")
     once = parsed(escaped, name="a.json").plan(("default",), (), {}).plain()
@@ -297,10 +318,8 @@ def test_what_was_printed_prints_the_same(args: dict[str, str], inline: str, ann
 @given(st.text(st.sampled_from('target "a" {}=\n[]()${}%~?:.,<-#/*1\\'), max_size=40))
 def test_texts_that_nobody_would_write_give_our_errors_only(text: str) -> None:
     for name in ("x.hcl", "x.json", "x.yaml"):
-        try:
-            parsed(text, name=name)
-        except InputError as error:
-            assert str(error)
+        with suppress(InputError):
+            assert parsed(text, name=name).groups is not None
 
 
 def test_dotenv_is_read_below_the_environment(tmp_path: Path) -> None:

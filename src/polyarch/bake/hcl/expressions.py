@@ -78,8 +78,7 @@ class Parser(Scanner):
         while True:
             token = self.peek()
             if token.is_operator("."):
-                self.read()
-                found = self._dotted(found)
+                found = self._dotted(found, self.read())
             elif token.is_operator("["):
                 found = self._bracketed(found, self.read())
             else:
@@ -342,9 +341,9 @@ class Parser(Scanner):
 
     # --- what follows a term ---
 
-    def _dotted(self, source: Expression) -> Expression:
+    def _dotted(self, source: Expression, dot: Token) -> Expression:
         token = self.read()
-        where = self.at(token)
+        where = self.at(dot).to(self.at(token))
         if token.kind is TokenKind.IDENT:
             return _with_step(source, Attr(token.text, where))
         if token.kind is TokenKind.NUMBER:
@@ -415,8 +414,7 @@ class Parser(Scanner):
             while True:
                 token = self.peek()
                 if token.is_operator("."):
-                    self.read()
-                    each = self._dotted(each)
+                    each = self._dotted(each, self.read())
                 elif token.is_operator("["):
                     each = self._bracketed(each, self.read())
                 else:

@@ -22,7 +22,7 @@ _BLANK = pattern(r"(?:[ \t]+|/\*.*?\*/|(?:#|//)[^\n]*|\r(?=\n))*", 16)
 _BLANK_LINES = pattern(r"(?:[ \t\r\n]+|/\*.*?\*/|(?:#|//)[^\n]*)*", 16)
 _NUMBER = pattern(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HEREDOC = pattern(r"<<(-?)([^\W\d][\w-]*)[ \t]*\r?\n")
-_OPERATOR = pattern(r"\.\.\.|==|!=|<=|>=|&&|\|\||=>|::|[{}\[\]()=<>!?:,.+\-*/%]")
+_OPERATOR = pattern(r"\.\.\.|~\}|==|!=|<=|>=|&&|\|\||=>|::|[{}\[\]()=<>!?:,.+\-*/%]")
 _UNUSED = {
     "&": 'Did you mean logical AND ("&&")?',
     "|": 'Did you mean logical OR ("||")?',
@@ -32,7 +32,7 @@ _UNUSED = {
     "'": 'Single quotes are not valid. Use double quotes (") to enclose strings.',
     ";": 'The ";" character is not valid. Use newlines to separate arguments and blocks, and commas to separate items in collection values.',
 }
-_DEEPEST = 100
+_DEEPEST = 50
 
 
 class TokenKind(StrEnum):
@@ -99,7 +99,7 @@ class Scanner:
     def deeper(self) -> Iterator[None]:
         """Count how deep expressions are. Raises HclError if that is too deep."""
         self._depth += 1
-        if self._depth > 2 * _DEEPEST:
+        if self._depth > _DEEPEST:
             where = self.range(self.position, self.position + 1)
             raise HclError("Invalid expression", "Expressions are nested too deep.", where)
         try:

@@ -122,9 +122,9 @@ def set_value(items: Sequence[Value], element: Type) -> Value:
 
 def _compare(one: Value, other: Value) -> int:
     if one.is_null or other.is_null:
-        return one.is_null - other.is_null
+        return int(one.is_null) - int(other.is_null)
     left, right = (_order(each) for each in (one, other))
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _order(value: Value) -> Any:

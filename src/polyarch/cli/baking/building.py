@@ -31,7 +31,7 @@ from polyarch.cli.building.settings import (
     with_emulators,
 )
 from polyarch.cli.building.table import BUILD_FLAGS
-from polyarch.cli.building.values import Call, call_flag
+from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
@@ -239,21 +239,15 @@ def _answer(plan: Plan, building: _Building) -> int:
     from polyarch.cli.building.asking import ask  # noqa: PLC0415 for those who ask only
 
     status = 0
-    context = building.context
+    context, options = building.context, building.options
+    asked = call_flag("check" if options.is_set("check") else options.text("call"))
     for number, name in enumerate(sorted(plan.targets)):
         target = plan.targets[name]
         call = call_flag(target.call or "build")
         if call is None:
             continue
-        asked = call_flag(
-            "check" if building.options.is_set("check") else building.options.text("call")
-        )
-        whole = Call(
-            name=call.name,
-            format=asked.format if asked else "",
-            ignore_status=asked.ignore_status if asked else False,
-        )
-        display = Display(building.display._settings)  # noqa: SLF001
+        whole = replace(asked, name=call.name) if asked is not None else call
+        display = open_display("quiet", stream=context.stderr, environ=context.environ)
         answer = ask(_request(target, building), whole, context, display)
         context.stdout.write(f"{os.linesep if number else ''}{name}\n")
         if target.description:

@@ -42,9 +42,9 @@ def worth(text: str) -> Value:
         (r'"tab\t\u00e9\"q\""', '"tab\\té\\"q\\""'),
         ('"a ${~ word ~} b"', '"atreeb"'),
         ('"%{ if three > 2 }big%{ else }small%{ endif }"', '"big"'),
-        ('"%{ for each in list }<${each}>%{ endfor }"', '"<a><b>"'),
-        ("<<E\none\n  ${word}\nE\n", '"one\\n  tree\\n"'),
-        ("<<-E\n    one\n      ${word}\n    E\n", '"one\\n  tree\\n"'),
+        ('"%{ for each in list }-${each}.%{ endfor }"', '"-a.-b."'),
+        ("<<E\none\n  ${word}\nE", '"one\\n  tree\\n"'),
+        ("<<-E\n    one\n      ${word}\n    E", '"one\\n  tree\\n"'),
         ('three == 3 ? "yes" : nosuch', '"yes"'),
         ('true ? 1 : "a"', '"1"'),
         ("[for each in list : upper(each)]", '["A","B"]'),
@@ -104,5 +104,5 @@ def test_faults_are_told_with_their_place(text: str, message: str) -> None:
 
 def test_nesting_without_end_is_refused() -> None:
     for opening in ("(", "[", "{a=", "-", "!", '"${', "upper(", "1?1:"):
-        with pytest.raises(HclError, match="nested too deep|"):
+        with pytest.raises(HclError, match="nested too deep"):
             worth(opening * 5000)

@@ -87,7 +87,9 @@ def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
 
 
 def test_faults_are_shown_with_their_lines(here: Path) -> None:
-    (here / "docker-bake.hcl").write_text('target "default" {\n  tags = [TGA]\n}\nTAG = "x"\n')
+    (here / "docker-bake.hcl").write_text(
+        'target "default" {\n  tags = [TGA]\n}\nvariable "TAG" {}\n'
+    )
 
     printed = call("bake", "--print", environ={})
 
