@@ -10,8 +10,11 @@ RUN_PACKAGES = runc qemu-user-static uidmap
 REGISTRY_PACKAGES = docker-registry ca-certificates
 DEMO_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) docker.io
 # Programs that others wrote have to take what we make; shells have to take our completion.
-TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo buildah crun fuse-overlayfs slirp4netns \
-	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm
+TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo umoci buildah crun fuse-overlayfs slirp4netns \
+	git git-lfs openssh-client openssl zstd xz-utils bzip2 cpio bash-completion zsh fish qemu-system-arm \
+	$(NODE_PACKAGES)
+# The package of docker's actions runs in Node; Debian's is old, so that one which is there comes first.
+NODE_PACKAGES = $(shell command -v node npm >/dev/null || echo nodejs npm)
 CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
 BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
 
@@ -25,7 +28,7 @@ BIN = .venv/bin
 prepare = @tools/setup-packages $(PYTHON_PACKAGES) $(1) && $(MAKE) --no-print-directory -s $(STAMP) \
 	&& $(BIN)/python -m compileall -q src
 
-.PHONY: help setup demo test coverage check conformance fuzz torture bench clean
+.PHONY: help setup demo test coverage check conformance fuzz torture bench cachebench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -74,6 +77,10 @@ torture: ## Kill builds, fill disks, turn clocks back (TORTURE_FLAGS: areas, --s
 bench: ## Measure beside other builders (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
+
+cachebench: ## Measure caches of a large layer beside other builders (CACHEBENCH_FLAGS: --size, --rounds, --builders)
+	$(call prepare,$(BENCH_PACKAGES))
+	@$(BIN)/python -m tools.cachebench $(CACHEBENCH_FLAGS)
 
 clean: ## Remove what the targets made in this directory
 	rm -rf .venv .coverage build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from polyarch.request.limits import Resources, Ulimit
     from polyarch.request.make import make_request
     from polyarch.request.options import BuildOptions
-    from polyarch.request.result import BuildResult, StepTime
+    from polyarch.request.result import BuildResult, CacheUse, StepTime
     from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret
 
 __version__ = "0.1.0"
@@ -67,6 +67,7 @@ __all__ = [
     "BuildResult",
     "Builder",
     "CacheEntry",
+    "CacheUse",
     "CancelToken",
     "Cause",
     "CauseKind",
@@ -138,7 +139,7 @@ _MODULES = {
     "request.limits": ("Resources", "Ulimit"),
     "request.make": ("make_request",),
     "request.options": ("BuildOptions",),
-    "request.result": ("BuildResult", "StepTime"),
+    "request.result": ("BuildResult", "CacheUse", "StepTime"),
     "request.values": ("BuildRequest", "CacheEntry", "Output", "OutputType", "Secret"),
 }
 

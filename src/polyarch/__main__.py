@@ -6,16 +6,16 @@ import gc
 import os
 import sys
 
-from polyarch import __version__
+from polyarch.release import version_line
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the command line; returns its exit status."""
-    # What is asked for most often needs none of the program: no import but this module's.
-    if sys.argv[1:] == ["version"]:
-        sys.stdout.write(f"github.com/polyarch/polyarch v{__version__}\n")
+    # What is asked for most often needs none of the program.
+    if sys.argv[1:] == ["version"] and "POLYARCH_STANDIN" not in os.environ:
+        sys.stdout.write(version_line(stands_in=False) + "\n")
         return 0
     # By default the collector goes through everything every 700 objects: in vain, while modules are loaded.
     gc.set_threshold(50_000)

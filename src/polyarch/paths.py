@@ -15,6 +15,7 @@ from pathlib import Path
 
 __all__ = [
     "PLUGIN_VARIABLE",
+    "STANDIN_VARIABLE",
     "builders_directory",
     "buildx_directory",
     "config_directory",
@@ -28,6 +29,8 @@ __all__ = [
 
 PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
 """Set by the plugin's script to the name that docker calls it by."""
+STANDIN_VARIABLE = "POLYARCH_STANDIN"
+"""Set by the scripts of programs that polyarch stands in for: buildx, docker or kaniko."""
 
 
 @contextmanager
@@ -101,7 +104,9 @@ def builders_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def stands_in_for_buildx(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether docker calls us as its plugin buildx, whose settings are ours then."""
+    """Tell whether we are called in the place of docker buildx, whose settings are ours then."""
+    if environ.get(STANDIN_VARIABLE) in {"buildx", "docker"}:
+        return True
     return environ.get(PLUGIN_VARIABLE) == "buildx"
 
 

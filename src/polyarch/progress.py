@@ -144,6 +144,12 @@ class Step:
             )
         )
 
+    def remark(self, text: str) -> None:
+        """Say something of the step, in a line of its own."""
+        now = time.time()
+        event = StatusEvent(step=self.digest, id=text, started=now, completed=now, is_remark=True)
+        self._sink(event)
+
     def warn(self, short: str) -> None:
         """Tell of something odd."""
         self._sink(WarningEvent(step=self.digest, short=short))

@@ -123,6 +123,6 @@ def test_what_a_running_build_needs_stays(root: Person, registry: RealRegistry) 
 
     # The step that used the cache was found, and what it copies has changed: no need of these two.
     assert [line.split("-")[0] for line in pruned.out.splitlines()[1:-1]] == ["cache", "step"]
-    assert "works on the store" in pruned.err
+    assert pruned.err == ""
     assert in_use == {"False"}
     assert len(root.run("prune", "--all", "--force").check().out.splitlines()) == 6

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.support.machine.programs import Person
+from tests.support.network.azure import ACCOUNT, KEY, azure
 from tests.support.network.github import TOKEN, github
 from tests.support.network.servers import RealRegistry
 
@@ -239,3 +247,168 @@ def test_a_cache_service_that_fails_costs_a_line(root: Person, registry: RealReg
     assert len(ran(shown)) == STEPS
     assert shown.count("ERROR: ") == 2, shown
     assert TOKEN not in shown
+
+
+def steps(registry: RealRegistry, name: str) -> str:
+    return f"type=steps,ref={registry.host}/caches/{name}-steps"
+
+
+def used(who: Person) -> dict[str, int]:
+    """Return what the caches of single steps were good for, as the metadata tell."""
+    (told,) = json.loads((who.work / "told").read_text())["polyarch.caches"]
+    return dict(told)
+
+
+def test_single_steps_are_found_by_a_machine_without_a_store(
+    who: Person, registry: RealRegistry
+) -> None:
+    write(who, registry)
+    place = steps(registry, who.user.name)
+    pushed = f"{registry.host}/images/{who.user.name}:steps"
+    words = ("--cache-from", place, "--cache-to", place, "-t", pushed, "--push")
+    first, shown = build(who, *words)
+    assert len(ran(shown)) == STEPS
+    assert used(who)["pushed"] == STEPS, shown
+    build(who, *words)
+    assert used(who)["pushed"] == 0
+
+    forget(who)
+    again, shown = build(who, *words)
+
+    assert (ran(shown), again) == ([], first)
+    assert used(who)["found"] == STEPS
+    assert used(who)["pushed"] == 0
+    assert not list((who.root / "snapshots").iterdir())
+
+
+LARGE = """\
+FROM {base} AS made
+COPY large /large
+RUN --mount=type=cache,target=/kept,mode=0750 test ! -e /kept/a || cp /kept/a /was; echo kept > /kept/a
+FROM {base}
+COPY --from=made /large /large
+RUN --mount=type=cache,id=other,target=/kept echo other > /kept/a; head -c 3 /large > /start
+"""
+
+
+def test_a_large_layer_goes_in_pieces_and_caches_of_programs_come_along(
+    root: Person, registry: RealRegistry
+) -> None:
+    base = f"{registry.host}/library/busybox"
+    root.write("Dockerfile", LARGE.format(base=base))
+    data = random.Random(1).randbytes(12 << 20)
+    (root.work / "large").write_bytes(data)
+    place = steps(registry, f"{root.user.name}-large")
+    to = f"{place},cache-mounts=/kept=1mb;other=1"
+    build(root, "--cache-from", place, "--cache-to", to, "-o", "type=cacheonly")
+    sent = used(root)["pushed_bytes"]
+    assert sent > 12 << 20
+    forget(root)
+    # A little of it is another: the file is longer, and a byte in its middle differs.
+    data = b"new" + data[: 6 << 20] + b"!" + data[6 << 20 :]
+    (root.work / "large").write_bytes(data)
+
+    _, shown = build(root, "--cache-from", place, "--cache-to", to, "-o", "type=local,dest=out")
+
+    assert used(root)["pushed_bytes"] < sent / 5, shown
+    assert (root.work / "out/start").read_bytes() == b"new"
+    assert "cache mount other has" in shown, shown
+    forget(root)
+    changed = (
+        LARGE.format(base=base).replace("; echo kept", "; : ; echo kept").partition("FROM made")
+    )
+    root.write("Dockerfile", changed[0])
+    _, shown = build(root, "--cache-from", place, "--target", "made", "-o", "type=local,dest=more")
+
+    # The layer is put together again, and the step that mounts a cache finds in it what was there.
+    assert [name.partition("] ")[2][:3] for name in ran(shown)] == ["RUN"]
+    assert (root.work / "more/large").read_bytes() == data
+    assert (root.work / "more/was").read_text() == "kept\n"
+    # An image has it compressed, as if it had been made here.
+    name = f"{registry.host}/images/large"
+    build(root, "--target", "made", "-t", name, "--push")
+    raw = json.loads(root.run("imagetools", "inspect", "--raw", name).check().out)
+    assert [each["mediaType"].rpartition("+")[2] for each in raw["layers"]] == ["gzip"] * 3
+
+
+def test_shards_and_platforms_share_an_address_at_the_same_time(
+    root: Person, registry: RealRegistry
+) -> None:
+    write(root, registry)
+    place = steps(registry, "shards")
+    shards = ("linux/amd64", "linux/arm64,linux/arm/v7")
+    name = f"{registry.host}/images/shards"
+    words = ("--cache-from", place, "--cache-to", place, "--progress=plain")
+    started = [
+        replace(root, environ={"POLYARCH_ROOT": str(root.home / shard.replace("/", "-"))}).start(
+            "build", f"--platform={shard}", *words, "."
+        )
+        for shard in shards
+    ]
+    for each in started:
+        error = each.communicate()[1]
+        assert each.returncode == 0, error
+
+    _, shown = build(
+        root, *words, "-t", name, "--push", platform="linux/amd64,linux/arm64,linux/arm/v7"
+    )
+
+    assert ran(shown) == []
+    assert used(root)["found"] == 3 * STEPS
+
+
+def test_an_address_of_single_steps_that_refuses_or_hangs_costs_a_line(
+    root: Person, registry: RealRegistry
+) -> None:
+    write(root, registry)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hangs = f"type=steps,ref=127.0.0.1:{silent.getsockname()[1]}/caches/hangs"
+        refuses = "type=steps,ref=127.0.0.1:1/caches/refuses"
+        words = [
+            word
+            for place in (hangs, refuses)
+            for word in ("--cache-from", place, "--cache-to", place)
+        ]
+        _, shown = build(root, "--cache-budget=0.5", *words)
+
+    assert len(ran(shown)) == STEPS
+    assert shown.count("ERROR: ") == 4, shown
+    assert "Traceback" not in shown
+    failed = root.run("build", "--no-cache", "--cache-to", f"{refuses},ignore-error=false", ".")
+    assert failed.status != 0
+
+
+@contextmanager
+def cloud(kind: str) -> Iterator[str]:
+    """Give the entry of a cache in a cloud's store, with an address and a key of its own."""
+    if kind == "azblob":
+        with azure() as kept:
+            yield f"type=azblob,account_url={kept.address},account_name={ACCOUNT},secret_access_key={KEY}"
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        request = urllib.request.Request(f"{address}/caches", method="PUT")
+        urllib.request.urlopen(request).close()
+        yield (
+            f"type=s3,bucket=caches,region=us-east-1,endpoint_url={address},use_path_style=true,"
+            "access_key_id=id,secret_access_key=a-secret-key"
+        )
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("kind", ["s3", "azblob"])
+def test_a_cache_in_a_cloud(root: Person, registry: RealRegistry, kind: str) -> None:
+    write(root, registry)
+    platform = "linux/amd64,linux/arm64,linux/arm/v7"
+    with cloud(kind) as place:
+        first, shown = build(root, "--cache-to", f"{place},mode=max", platform=platform)
+        forget(root)
+        again, more = build(root, "--cache-from", place, "-t", "again", platform=platform)
+
+        assert (ran(more), again) == ([], first)
+        assert root.run("run", "--rm", "again", "cat", "/third").check().out == "small\n"
+    assert "secret" not in shown + more
+    assert KEY not in shown + more

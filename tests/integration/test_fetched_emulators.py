@@ -15,19 +15,30 @@ from polyarch.emulation.facts import Facts
 from polyarch.emulation.kept import KEPT_SECONDS
 from polyarch.emulation.qemu import find_emulator
 from tests.support.images.emulatorimages import bare_machine, push_emulators, real_qemu
-from tests.support.machine.programs import Person
+from tests.support.machine.engines import User
+from tests.support.machine.programs import Person, person
+from tests.support.machine.tinyprograms import MADE, maker
 from tests.support.network.registry import Registry, serving
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 IMAGE = "tonistiigi/binfmt"
+QEMUS = ("aarch64", "arm", "ppc64le", "riscv64", "s390x")
+PLATFORMS = ("amd64", "386", "arm/v7", "arm64", "ppc64le", "s390x", "riscv64")
+SEVEN = """
+FROM scratch
+ARG TARGETARCH
+COPY $TARGETARCH /hello
+RUN ["/hello"]
+CMD ["/hello"]
+"""
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that has an image of emulators for arm64 and arm, and notes what it is asked for."""
-    programs = {f"qemu-{name}": real_qemu(name) for name in ("aarch64", "arm")}
+    """A registry that has an image of emulators, and notes what it is asked for."""
+    programs = {f"qemu-{name}": real_qemu(name) for name in QEMUS}
     with serving() as server:
         push_emulators(server.host, IMAGE, programs, tmp_path_factory.mktemp("image"))
         yield server
@@ -85,11 +96,50 @@ def test_it_is_fetched_once_and_used(
     assert len([line for line in first if line.startswith("GET") and "/blobs/" in line]) == 2
     assert asked(source) == []
     kept = list((there.root / "qemu").iterdir())
-    assert sorted(os.listdir(kept[0])) == ["origin.json", "qemu-aarch64", "qemu-arm"]
+    assert sorted(os.listdir(kept[0])) == ["origin.json", *(f"qemu-{name}" for name in QEMUS)]
     assert len(kept) == 1
     told = json.loads((there.work / "m.json").read_text())["polyarch.emulators"]
     origin = f"{source.host}/{IMAGE}@sha256:{kept[0].name}"
     assert told == {"linux/arm64": f"QEMU {installed_version()} ({origin})"}
+
+
+def state_of_this_machine() -> list[object]:
+    """Return what of this machine a build for other CPUs could have changed."""
+    handlers = Path("/proc/sys/fs/binfmt_misc")
+    programs = ("/usr/bin", "/usr/libexec/qemu-binfmt", "/usr/lib/binfmt.d", "/etc/binfmt.d")
+    return [
+        {each.name: each.read_text() for each in handlers.iterdir() if each.name != "register"},
+        Path("/proc/self/mounts").read_text(),
+        [sorted(os.listdir(each)) for each in programs if os.path.isdir(each)],
+    ]
+
+
+def test_seven_platforms_where_nothing_is_installed(
+    user_with_many_ids: User, bare: Bare, registry: RealRegistry, source: Registry, tmp_path: Path
+) -> None:
+    there = bare(person(user_with_many_ids, tmp_path / "home"), f"{source.host}/{IMAGE}")
+    for platform in PLATFORMS:
+        name = platform.partition("/")[0]
+        there.write(f"context/{name}", "", 0o755).write_bytes(maker(name))
+    there.write("context/Dockerfile", SEVEN)
+    before = state_of_this_machine()
+    platforms = f"--platform={','.join(f'linux/{each}' for each in PLATFORMS)}"
+    name = f"{registry.host}/walk/seven"
+
+    there.run("build", platforms, "-t", name, "--push", "context").check()
+    there.run("build", platforms, "-o", "out", "context").check()
+    told = {
+        each: there.run("run", "--rm", f"--platform=linux/{each}", name).check().out
+        for each in PLATFORMS
+    }
+
+    assert {each: text.rstrip() for each, text in told.items()} == {
+        each: each.partition("/")[0] for each in PLATFORMS
+    }
+    for each in PLATFORMS:
+        directory = there.work / "out" / f"linux_{each.replace('/', '_')}"
+        assert {"hello", MADE} <= set(os.listdir(directory))
+    assert state_of_this_machine() == before
 
 
 def test_nobody_is_asked_where_there_is_an_emulator(

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
 
 
-@pytest.mark.parametrize("driver", ["docker-container", "remote", "kubernetes"])
+@pytest.mark.parametrize("driver", ["docker-container", "kubernetes"])
 def test_a_current_builder_of_another_driver(root: Person, driver: str) -> None:
     directory_of_buildx(root.home, driver)
     root.write("Dockerfile", FILES_ONLY)
@@ -46,11 +46,6 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
         (("--cache-to=type=gha", "--cache-from=type=gha"), {}, ""),
         (("--provenance=false", "--sbom=false"), {}, ""),
         (
-            ("--cache-to=type=s3,bucket=b", "--cache-from=type=azblob,name=n"),
-            {},
-            "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, ",
-        ),
-        (
             ("--provenance=mode=max", "--sbom=true"),
             {"POLYARCH_IGNORE_ATTESTATIONS": "1"},
             "WARNING: attestations (provenance, sbom): left out, ",
@@ -72,6 +67,10 @@ def test_what_a_build_goes_on_without(
 @pytest.mark.parametrize(
     ("words", "error"),
     [
+        (
+            ("--cache-to=type=s3,region=here",),
+            "failed to solve: failed to configure s3 cache exporter: bucket ($AWS_BUCKET) not set for s3 cache",
+        ),
         (("--cache-to=type=bogus",), 'failed to solve: unknown cache exporter: "bogus"'),
         (("--sbom=true",), "polyarch can't make attestations yet (sbom): build without, or leave "),
     ],

@@ -97,7 +97,9 @@ def test_the_walk_through(docker: Docker, registry: RealRegistry) -> None:
 
 def test_version_and_help(root_docker: Docker) -> None:
     version = root_docker("buildx", "version").check().out
-    assert re.fullmatch(r"github.com/polyarch/polyarch v\d+\.\d+\.\d+\n", version)
+    assert re.fullmatch(
+        r"github.com/docker/buildx v\d+\.\d+\.\d+ polyarch-\d+\.\d+\.\d+\n", version
+    )
     root_help = root_docker("buildx", "--help").check().out
     assert root_help.startswith("Usage:  docker buildx [OPTIONS] COMMAND\n")
     build_help = root_docker("buildx", "build", "--help").check().out
@@ -162,7 +164,7 @@ def test_ours_goes_before_the_machines_own(root: Person, tmp_path: Path) -> None
         docker = Docker(who=owner, client=client)
         assert docker("buildx", "version").check().out == "other\n"
         owner.run("plugin", "install").check()
-        assert docker("buildx", "version").check().out.startswith("github.com/polyarch/")
+        assert docker("buildx", "version").check().out.startswith("github.com/docker/buildx v")
         owner.run("plugin", "uninstall").check()
 
 
@@ -175,7 +177,7 @@ def test_another_plugin_of_the_user_stays(root: Person) -> None:
     refused = owner.run("plugin", "install")
 
     assert refused.status == 1
-    assert f"{other} is another plugin" in refused.err
+    assert f"{other} is another program's" in refused.err
     assert other.read_text() == "#!/bin/sh\n"
     owner.run("plugin", "install", "--force").check()
     assert "polyarch" in other.read_text()

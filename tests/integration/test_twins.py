@@ -15,6 +15,7 @@ from polyarch.twins.sets import TwinSet, make_set
 from tests.support.images.debianroots import make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
+from tests.support.machine.twinprograms import make_toolchain
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
@@ -26,6 +27,8 @@ platform = Platform(os="linux", architecture=arguments["architecture"])
 ended = []
 for twins in ([], [load_set(Path(arguments["set"]))]):
     emulation = foreign.prepare(platform, twins)
+    if twins and arguments["cpuinfo"]:
+        Path(arguments["set"], "cpuinfo").write_text(arguments["cpuinfo"])
     ended.append(run(
         "/bin/sh", "-c", arguments["text"], user_namespace=emulation.user_namespace,
         twins=emulation.twins, env=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *arguments["environ"]),
@@ -45,8 +48,8 @@ class Place:
     root: Path
     twins: Path
 
-    def both(self, script: str, *environ: str) -> list[Mapping[str, object]]:
-        """Run a script emulated, and then with twins; return how they ended."""
+    def both(self, script: str, *environ: str, cpuinfo: str = "") -> list[Mapping[str, object]]:
+        """Run a script emulated, and then with twins, as if an emulator showed `cpuinfo`; return how they ended."""
         ended: list[Mapping[str, object]] = in_engine(
             self.user,
             RUN_BOTH,
@@ -56,6 +59,7 @@ class Place:
             set=str(self.twins),
             text=script,
             environ=environ,
+            cpuinfo=cpuinfo,
         )
         return ended
 
@@ -82,8 +86,9 @@ def user(request: pytest.FixtureRequest) -> Iterator[User]:
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     directory = tmp_path_factory.mktemp("roots")
-    architectures = ("amd64", "arm64")
-    debian = {each: make_debian_root(directory / each, each) for each in architectures}
+    debian = {each: make_debian_root(directory / each, each) for each in ("amd64", "arm64", "arm")}
+    for each in ("amd64", "arm64"):
+        make_toolchain(debian[each] / "usr/local/go", each)
     return debian | {
         f"busybox {each}": make_rootfs(directory / f"busybox-{each}", each)
         for each in ("amd64", "arm64", "arm")
@@ -158,6 +163,41 @@ def test_the_machine_is_the_foreign_one(debian: Place) -> None:
     assert "amd64" not in shown
 
 
+EVERYTHING = r"""
+    uname -a; uname -mpi; arch; nproc; dpkg --print-architecture; cat /proc/cpuinfo | grep -v MHz
+    cat /proc/version /proc/sys/kernel/osrelease /proc/sys/kernel/ostype /proc/sys/kernel/version
+    cat /proc/self/status | grep -E '^(Name|Uid|Gid|Groups|Cap|Seccomp|NoNewPrivs)'
+    bash -c 'echo $HOSTTYPE $MACHTYPE $OSTYPE ${BASH_VERSINFO[*]}; ulimit -a; compgen -v; echo $((1<<62)) $((2**63))'
+    ulimit -a; echo $((0x7fffffff + 1)); test 4294967297 -gt 1; echo $?; expr 9223372036854775807 + 1; factor 4294967297
+    make -p -f /dev/null 2> /dev/null | grep -E '^(MAKE_HOST|MAKE_VERSION|[.]FEATURES|CC|AR)'
+    perl -V:'(long|ptr|iv|nv|lseek|size).*size' -V:byteorder -V:archname -V:uselongdouble
+    perl -e 'print ~0, " ", 2**53 + 1, " ", 0xffffffff + 1, " ", 3e9 | 0, " ", unpack("H*", pack("i! l! j d", 1, 2, 3, 4.5)), "\n"'
+    cd /tmp; truncate -s 5G big; ls -ls --time-style=+ big; wc -c big; du -b big; stat -c '%s %b' big; find . -size +4G; tail -c 2 big | od -c
+    dd if=big bs=1 skip=4294967300 count=3 2> /dev/null | od -c; tar -cSf tar big; tar -tvf tar | cut -c1-30; rm big tar
+    touch -d @2147483646 edge; touch -d @-1 early; ls -l --time-style=+%s e*; find e* -printf '%T@ %p\n'; date -u -r edge
+    test edge -nt early; echo $?; cp -p edge copy; stat -c %Y copy; tar -c e* | tar -tv | cut -c1-50; gzip -kn edge; rm e* copy
+"""
+
+
+@pytest.mark.parametrize(
+    ("architecture", "machine", "long"), [("arm64", "aarch64", 8), ("arm", "armv7l", 4)]
+)
+def test_all_that_can_be_learned_of_the_machine_is_the_same(
+    roots: Mapping[str, Path], tmp_path: Path, architecture: str, machine: str, long: int
+) -> None:
+    platform = linux(architecture, "v7" if architecture == "arm" else "")
+    place = place_of(ROOT, tmp_path, (roots[architecture], roots["amd64"]), platform)
+    # Elsewhere a long double is longer than a double, and not as long as here: see the page's limits.
+    more = r"""bash -c 'printf "%.3f %.2f %g\n" 1.2345 1.005 1e-300'"""
+
+    shown = place.shown(EVERYTHING + more * (architecture == "arm"))
+
+    assert f"\n{machine}\n" in shown
+    assert f"\nlongsize='{long}';\n" in shown
+    assert shown.endswith("\n1.234 1.00 1e-300\n") == (architecture == "arm")
+    assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"
+
+
 def test_the_machine_is_the_foreign_one_for_busybox(busybox: Place) -> None:
     shown = busybox.shown("uname -m; uname -a")
 
@@ -221,6 +261,18 @@ def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     assert "x86" not in shown
     emulated, twin = debian.starts("perl -e 'print qx(readlink /proc/$$/exe)'")
     assert twin == "/usr/bin/perl" != emulated
+
+
+def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:
+    emulated, twin = debian.both(
+        "cd /usr/local/go/pkg/tool/linux_arm64; GOARCH=arm64 ./compile; env -i X= GOARCH=arm ./compile;"
+        "./compile; GOARCH= ./compile; XGOARCH=arm64 ./compile; GOARCH=arm64 LD_DEBUG=x ./compile; ../../../bin/gofmt"
+    )
+
+    foreign = "compile go1.99.1 runs on arm64\n"
+    native = "compile go1.99.1 runs on amd64\n"
+    assert emulated["stdout"] == 6 * foreign + "gofmt go1.99.1 runs on arm64\n"
+    assert twin["stdout"] == 2 * native + 4 * foreign + "gofmt go1.99.1 runs on amd64\n"
 
 
 def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
@@ -291,6 +343,15 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
     assert emulator == "/dev/.pa/7/qemu"
 
 
+def test_twins_see_the_cpu_that_an_emulator_shows(busybox: Place) -> None:
+    script = "cat /proc/cpuinfo; echo x > /proc/cpuinfo"
+
+    _, ended = busybox.both(script, cpuinfo="an emulator's\n")
+
+    assert ended["stdout"] == "an emulator's\n"
+    assert "Read-only file system" in str(ended["stderr"])
+
+
 def test_nothing_of_the_twins_can_be_changed(debian: Place) -> None:
     _, ended = debian.both("touch /dev/.pa/7/lib/x; chmod 777 /proc/$$/exe; :")
 
@@ -306,3 +367,5 @@ def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:
     )
 
     assert other.starts(WHO_RUNS)[1] == "/bin/busybox"
+    shown = other.both("cat /proc/cpuinfo", cpuinfo="an emulator's")[1]
+    assert shown["stdout"] == "an emulator's"

@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_NAME",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
+    "REMOTE_DRIVER",
     "BuilderNode",
     "NodeChange",
     "SavedBuilder",
@@ -33,6 +34,8 @@ __all__ = [
 DEFAULT_NAME = "default"
 LOCAL_DRIVER = "polyarch"
 LOCAL_ENDPOINT = "local"
+REMOTE_DRIVER = "remote"
+"""The driver of builders whose nodes are BuildKit daemons, or this machine."""
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
@@ -64,6 +67,11 @@ class SavedBuilder:
     def is_local(self) -> bool:
         """Whether it builds on this machine, by polyarch."""
         return self.driver == LOCAL_DRIVER
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its nodes are BuildKit daemons."""
+        return self.driver == REMOTE_DRIVER
 
 
 @frozen

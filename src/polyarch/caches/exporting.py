@@ -22,6 +22,7 @@ from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
+from polyarch.request.caches import OBJECTS
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -34,6 +35,8 @@ _STEPS = {
     "registry": "exporting cache to registry",
     "local": "exporting cache to client directory",
     "gha": "exporting cache to GitHub Actions Cache",
+    "s3": "exporting cache to Amazon S3",
+    "azblob": "exporting cache to Azure Blob Storage",
 }
 
 
@@ -113,6 +116,11 @@ class CacheExporter:
         source = StorePlace(fetcher=fetcher, sources=self._sources())
         target, tag = self.places.to_write(entry)
         watch = Watch(blob=partial(_show, shown, time.time()), cancel=self.cancel)
+        if entry.type in OBJECTS:
+            bring(cache.blobs, source, target, watch)
+            self.cancel.check()
+            target.tag(tag, config, data)
+            return
         bring((*cache.blobs, config), source, target, watch)
         self.cancel.check()
         with shown.part(f"writing cache image manifest {manifest[0].digest}"):

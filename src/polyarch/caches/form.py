@@ -6,9 +6,10 @@ and nothing that fits, since keys are a builder's own. What ours need beside tha
 `polyarch`, which they pass over; so do we what has no such entry.
 
     layers   blob, parent, annotations (mediaType, diffID, size, createdAt)
-             polyarch: sources (of a base image's layer), created, description, linked, annotations
+             polyarch: sources (of a base image's layer), created, description, linked, annotations, archive,
+             compression (of one in pieces)
     records  digest, layers (one, or none for a result that is only known by name)
-             polyarch: keys, identity, step, explain, places
+             polyarch: keys, identity, step, explain, places, seconds
 
 Source: BuildKit, cache/remotecache/v1, "CacheConfig".
 """
@@ -40,7 +41,8 @@ class CachedLayer:
     """A layer of a result.
 
     `created` is in seconds since the epoch, None for one that came with a base image and lies in the repositories
-    `sources`; others lie where the cache does.
+    `sources`; others lie where the cache does. One that lies there in pieces has the bytes of its `archive`, and says
+    by which `compression` its blob can be made of it (see `images/pieces.py`).
     """
 
     blob: Descriptor
@@ -49,6 +51,13 @@ class CachedLayer:
     description: str = ""
     sources: tuple[str, ...] = ()
     is_linked: bool = False
+    archive: int = 0
+    compression: str = ""
+
+    @property
+    def is_in_pieces(self) -> bool:
+        """Whether there is no blob of it as a whole."""
+        return self.archive > 0
 
 
 @frozen
@@ -56,7 +65,8 @@ class CachedResult:
     """What a step gave. `keys` and `identity` are as in docs/solver.md; `explain` is JSON of the keys' ingredients.
 
     `layers` are base first, None for a result that is only known: steps above it can be found, it can't be
-    loaded. `places` are where large files of other stages are in the topmost layer, by input.
+    loaded. `places` are where large files of other stages are in the topmost layer, by input. `seconds` is how long
+    the step took, 0 if that isn't known.
     """
 
     keys: tuple[str, ...]
@@ -65,19 +75,26 @@ class CachedResult:
     explain: str
     layers: tuple[CachedLayer, ...] | None = None
     places: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @frozen
 class Cache:
-    """All results of a cache."""
+    """All results of a cache. What another builder has put there: results, and blobs."""
 
     results: tuple[CachedResult, ...]
+    other_results: int = 0
+    other_blobs: tuple[Digest, ...] = ()
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """The layers that lie where the cache does, each once."""
         layers = (layer for result in self.results for layer in result.layers or ())
-        own = {layer.blob.digest: layer.blob for layer in layers if layer.created is not None}
+        own = {
+            layer.blob.digest: layer.blob
+            for layer in layers
+            if layer.created is not None and not layer.is_in_pieces
+        }
         return tuple(own.values())
 
 
@@ -121,6 +138,8 @@ def _layer(layer: CachedLayer, parent: int) -> dict[str, object]:
         ours |= {"created": repr(float(layer.created)), "description": layer.description}
     if layer.is_linked:
         ours["linked"] = True
+    if layer.is_in_pieces:
+        ours |= {"archive": layer.archive, "compression": layer.compression}
     if layer.blob.annotations:
         ours["annotations"] = dict(layer.blob.annotations)
     return {
@@ -139,6 +158,8 @@ def _record(result: CachedResult, top: int) -> dict[str, object]:
         "explain": result.explain,
         "loadable": result.layers is not None,
     }
+    if result.seconds:
+        ours["seconds"] = repr(float(result.seconds))
     if result.places:
         ours["places"] = [
             {"input": number, "paths": list(paths)} for number, paths in result.places.items()
@@ -148,14 +169,19 @@ def _record(result: CachedResult, top: int) -> dict[str, object]:
 
 
 def read_cache(data: bytes) -> Cache:
-    """Read a document; what another builder wrote for itself is left out. Raises IntegrityError."""
+    """Read a document; what another builder wrote for itself is only counted. Raises IntegrityError."""
     fields = read_document(data)
     entries = list(fields.objects("layers"))
     layers = [_read_layer(entry) if _OURS in entry else None for entry in entries]
     # Of the lowest layer it is -1; what is left out is Go's 0.
     parents = [entry.integer("parent") for entry in entries]
-    records = (entry for entry in fields.objects("records") if _OURS in entry)
-    return Cache(results=tuple(_read_record(entry, layers, parents) for entry in records))
+    records = list(fields.objects("records"))
+    others = [entry.text("blob", required=True) for entry in entries if _OURS not in entry]
+    return Cache(
+        results=tuple(_read_record(each, layers, parents) for each in records if _OURS in each),
+        other_results=sum("layers" in each and _OURS not in each for each in records),
+        other_blobs=tuple(map(parse_digest, others)),
+    )
 
 
 def _read_layer(entry: Fields) -> CachedLayer:
@@ -168,19 +194,21 @@ def _read_layer(entry: Fields) -> CachedLayer:
             annotations=ours.text_map("annotations"),
         ),
         diff_id=DiffID(parse_digest(annotations.text("diffID", required=True))),
-        created=_seconds(ours),
+        created=_seconds(ours, "created"),
         description=ours.text("description"),
         sources=ours.texts("sources"),
         is_linked=ours.flag("linked"),
+        archive=ours.number("archive"),
+        compression=ours.text("compression"),
     )
 
 
-def _seconds(fields: Fields) -> float | None:
-    text = fields.text("created")
+def _seconds(fields: Fields, key: str) -> float | None:
+    text = fields.text(key)
     try:
         return float(text) if text else None
     except ValueError:
-        raise IntegrityError(f"{fields.place('created')} is {text!r} instead of seconds") from None
+        raise IntegrityError(f"{fields.place(key)} is {text!r} instead of seconds") from None
 
 
 def _read_record(
@@ -199,6 +227,7 @@ def _read_record(
         explain=ours.text("explain", required=True),
         layers=stack if ours.flag("loadable") else None,
         places={each.number("input"): _paths(each) for each in ours.objects("places")},
+        seconds=_seconds(ours, "seconds") or 0.0,
     )
 
 

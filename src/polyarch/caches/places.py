@@ -9,17 +9,21 @@ from polyarch.errors import InputError
 from polyarch.http.follow import Sender
 from polyarch.images.place import Place
 from polyarch.images.places import Places
+from polyarch.late import load
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
+from polyarch.request.caches import OBJECTS, STEPS, check_objects
 from polyarch.request.values import CacheEntry
 
 if TYPE_CHECKING:
     from polyarch.caches.github import GitHubCache
+    from polyarch.caches.objects import ObjectPlace
 
 __all__ = ["CachePlaces", "shown"]
 
+_OBJECTS = {"s3": "caches.s3:open_s3", "azblob": "caches.azblob:open_azblob"}
 _SCOPE = "buildkit"
 """What docker buildx calls a cache of GitHub's that nobody has named."""
 
@@ -27,10 +31,16 @@ _SCOPE = "buildkit"
 def shown(entry: CacheEntry) -> str:
     """Return what people are told of a cache that is read."""
     if entry.type == "local":
-        return f"local:{entry.attributes['src']}"
+        return f"local:{entry.attributes.get('src') or entry.attributes['dest']}"
+    if entry.type in OBJECTS:
+        name = entry.attributes.get("name", "buildkit").partition(";")[0]
+        where = entry.attributes.get("bucket") or entry.attributes.get("container")
+        return f"{entry.type}:{where or 'buildkit-cache'}/{name}"
     if entry.type == "gha":
         return f"gha:{entry.attributes.get('scope') or _SCOPE}"
-    return parse_reference(entry.attributes["ref"]).canonical
+    reference = parse_reference(entry.attributes["ref"])
+    # Records of single steps have tags of their own.
+    return reference.repository if entry.type == STEPS else reference.canonical
 
 
 @frozen
@@ -51,12 +61,15 @@ class CachePlaces:
         if entry.type == "gha":
             cache = self._github(entry)
             return cache.name, cache, ""
+        if entry.type in OBJECTS:
+            objects = self._objects(entry)
+            return objects.name, objects, ""
         if entry.type == "local":
             source = f"{LAYOUT_SCHEME}{Path(attributes['src']).absolute()}"
             target = attributes.get("digest") or attributes.get("tag") or "latest"
             return source, self.places.at(source), target
         reference = parse_reference(attributes["ref"])
-        source = str(reference)
+        source = reference.repository if entry.type == STEPS else str(reference)
         return source, self.places.at(source), reference.digest or reference.tag or "latest"
 
     def to_write(self, entry: CacheEntry) -> tuple[Place, str]:
@@ -64,6 +77,8 @@ class CachePlaces:
         attributes = entry.attributes
         if entry.type == "gha":
             return self._github(entry), ""
+        if entry.type in OBJECTS:
+            return self._objects(entry), ""
         if entry.type == "local":
             source = f"{LAYOUT_SCHEME}{Path(attributes['dest']).absolute()}"
             return self.places.at(source), attributes.get("tag") or "latest"
@@ -84,3 +99,11 @@ class CachePlaces:
         cache = open_github({**attributes, "scope": scope}, self.sender, self.cancel)
         self.others[cache.name] = cache
         return cache
+
+    def _objects(self, entry: CacheEntry) -> ObjectPlace:
+        check_objects(entry)
+        opened = load(_OBJECTS[entry.type])
+        assert callable(opened)
+        place: ObjectPlace = opened(entry.attributes)
+        self.others[place.name] = place
+        return place

@@ -1,10 +1,11 @@
 """Arguments to commands, errors to messages: the only place where an error is shown.
 
-The program is called in three ways::
+The program is called in these ways::
 
     polyarch COMMAND ...                           by name, or with python -m
     docker-buildx docker-cli-plugin-metadata       by docker, to ask what the plugin is
     docker-buildx buildx COMMAND ...               by docker, for `docker buildx COMMAND ...`
+    buildx, docker or kaniko's executor            in their place: see `cli.standins`
 
 and by shells, and docker for them, with `__complete` before the words: see `cli.complete`.
 
@@ -32,7 +33,8 @@ from polyarch.cli.helptext import (
     usage_hint,
 )
 from polyarch.errors import InputError, MachineError
-from polyarch.paths import PLUGIN_VARIABLE
+from polyarch.late import load as load_late
+from polyarch.paths import PLUGIN_VARIABLE, STANDIN_VARIABLE
 from polyarch.record import replace
 from polyarch.text.nearest import suggestion
 
@@ -40,6 +42,11 @@ __all__ = ["main"]
 
 _METADATA = "docker-cli-plugin-metadata"
 _PLUGIN_USAGE_STATUS = 125
+_STANDINS = {
+    "docker": "cli.standins.docker:docker_call",
+    "kaniko": "cli.standins.kaniko:kaniko_call",
+}
+"""What understands the words of programs whose commands aren't ours."""
 _HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
 _ROOT_FLAGS = (*GLOBAL_FLAGS, _HELP, Flag(name="version", kind=Kind.SWITCH))
 # Docker hands its own global flags on to a plugin. Those that choose an engine, or docker's directory, do what
@@ -76,12 +83,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _context() -> Context:
     plugin = os.environ.get(PLUGIN_VARIABLE, "")
+    standin = os.environ.get(STANDIN_VARIABLE, "polyarch")
     return Context(
-        program=f"docker {plugin}" if plugin else "polyarch",
+        program=f"docker {plugin}" if plugin else standin,
         environ=os.environ,
         stdin=sys.stdin,
         stdout=sys.stdout,
         stderr=sys.stderr,
+        # As docker's programs: what the flag does, for those who call us through others.
+        debug=bool(os.environ.get("DEBUG")),
     )
 
 
@@ -119,10 +129,22 @@ def _flush() -> None:
 
 def _run(words: list[str], context: Context) -> int:
     plugin = os.environ.get(PLUGIN_VARIABLE, "")
+    standin = _STANDINS.get(os.environ.get(STANDIN_VARIABLE, ""), "")
+    if standin and not plugin:
+        # Those who call us by our own name don't pay for it.
+        translate = load_late(standin)
+        assert callable(translate)
+        called = translate(words, context)
+        if called.entry is not None:
+            status = _call(called.entry, called.words, called.context, help_wanted=False)
+            if status == 0 and called.finish is not None:
+                called.finish()
+            return status
+        words, context = called.words, called.context
     if plugin and words[:1] == [_METADATA]:
         from polyarch.cli.plugin import metadata  # noqa: PLC0415 asked for by docker only
 
-        context.print(metadata())
+        context.print(metadata(context.environ))
         return 0
     if words[:1] in (["__complete"], ["__completeNoDesc"]):
         return _complete(words, context, plugin)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import align
 from polyarch.emulation.advertised import in_order
 from polyarch.emulation.binfmt import BINFMT_DIRECTORY, HANDLERS, BinfmtMount, status
@@ -26,6 +25,7 @@ from polyarch.emulation.qemu import find_emulator
 from polyarch.errors import MachineError
 from polyarch.paths import state_directory
 from polyarch.platforms import format_all
+from polyarch.release import RELEASE
 
 __all__ = ["BINFMT", "INSTALL", "STATUS", "UNINSTALL"]
 

@@ -28,8 +28,9 @@ def _entry(name: str, at: str, summary: str, *aliases: str, hidden: bool = False
 GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
     "history": "Commands to work on build records",
+    "image": "Commands to work on images of the local store",
     "imagetools": "Commands to work on images in registry",
-    "plugin": "Make polyarch a plugin of docker's command line",
+    "plugin": "Make polyarch a plugin of docker's command line, or stand in for programs",
 }
 
 COMMANDS: tuple[Entry, ...] = (
@@ -69,13 +70,18 @@ COMMANDS: tuple[Entry, ...] = (
         "Show details of an image in the registry",
     ),
     _entry("images", "images.images:IMAGES", "List images of the local store"),
+    _entry("image prune", "images.prune:PRUNE", "Remove images that a registry has, or all"),
+    _entry("join", "imagetools.join:JOIN", "Make one image of parts that were built elsewhere"),
+    _entry("load", "images.archives:LOAD", "Load images from an archive or STDIN"),
     _entry("login", "images.login:LOGIN", "Sign in to a registry"),
     _entry("logout", "images.login:LOGOUT", "Sign out of a registry"),
     _entry("pull", "images.transfer:PULL", "Fetch an image from a registry"),
     _entry("push", "images.transfer:PUSH", "Upload an image to its registry"),
     _entry("rmi", "images.images:RMI", "Remove names of images from the local store"),
+    _entry("save", "images.archives:SAVE", "Save images to an archive"),
     _entry("run", "images.run:RUN", "Run a program in an image, emulated if needed"),
     _entry("tag", "images.images:TAG", "Give an image of the local store another name"),
+    _entry("verify", "images.verify:VERIFY", "Recompute all that an image claims"),
     _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
     _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),
     _entry(
@@ -86,9 +92,13 @@ COMMANDS: tuple[Entry, ...] = (
     _entry(
         "doctor", "doctor.doctor:DOCTOR", "Say what this machine can do, and how to fix the rest"
     ),
-    _entry("plugin install", "plugin:INSTALL", "Install the docker CLI plugin"),
-    _entry("plugin ls", "plugin:LS", "List the docker CLI plugins that are polyarch"),
-    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the docker CLI plugin"),
+    _entry(
+        "plugin install",
+        "plugin:INSTALL",
+        "Install the docker CLI plugin, or a program that stands in",
+    ),
+    _entry("plugin ls", "plugin:LS", "List the plugins and programs that are polyarch"),
+    _entry("plugin uninstall", "plugin:UNINSTALL", "Remove the plugin or program"),
 )
 
 

@@ -43,10 +43,16 @@ _MOST_WORDS = 64
 
 @frozen
 class Trouble:
-    """What keeps a program from being started, and what to do about it."""
+    """What keeps a program from being started, and what to do about it.
+
+    `file` is what the kernel doesn't find, or can't run unless something here runs programs for `architecture`. Both are
+    "" where it may find a way all the same.
+    """
 
     text: str
     hint: str
+    file: str = ""
+    architecture: str = ""
 
     def __str__(self) -> str:
         """Say both."""
@@ -157,6 +163,8 @@ def _elf_trouble(path: str, header: ElfHeader, where: Surroundings) -> Trouble |
             text=f"{path} is a program for {made_for}, and this is {where.platform}",
             hint="take the one for this platform (the build arguments TARGETARCH and TARGETVARIANT name "
             f"it), or run it in a stage FROM --platform={made_for if architecture else '...'}",
+            file=path,
+            architecture=architecture,
         )
     if header.interpreter and not _exists(header.interpreter, where.root):
         return _no_loader(path, header.interpreter, where.root)
@@ -174,17 +182,20 @@ def _no_loader(path: str, loader: str, root: Path) -> Trouble:
             text=text,
             hint="it is made for glibc, and this image has musl: link it statically (Go: CGO_ENABLED=0), build it in "
             "a stage of the same distribution, or take a base image with glibc",
+            file=loader,
         )
     if _MUSL.match(loader) and _has(root, _GLIBC):
         return Trouble(
             text=text,
             hint="it is made for musl, and this image has glibc: link it statically, or build it in a stage of "
             "the same distribution",
+            file=loader,
         )
     return Trouble(
         text=text,
         hint="link it statically (Go: CGO_ENABLED=0), or take a base image with the libraries that it "
         "was built with",
+        file=loader,
     )
 
 
@@ -211,6 +222,7 @@ def _script_trouble(path: str, start: bytes, where: Surroundings, depth: int) ->
             "at its end",
             hint="save it with Unix line endings (git: *.sh text eol=lf in .gitattributes), or RUN sed "
             "-i 's/\\r$//' on it",
+            file=path,
         )
     if not interpreter.startswith("/"):
         return Trouble(
@@ -224,6 +236,7 @@ def _script_trouble(path: str, start: bytes, where: Surroundings, depth: int) ->
         return Trouble(
             text=f"{path} is a script for {interpreter}, which isn't there",
             hint=f"install it, or name another one in the script's first line ({hint})",
+            file=interpreter,
         )
     return _trouble(interpreter, found, where, depth - 1) if depth else None
 

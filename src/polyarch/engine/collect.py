@@ -31,6 +31,7 @@ def prune(
     policies: Sequence[Policy],
     *,
     on_removed: Callable[[Usage], None] = lambda _: None,
+    wait: bool = False,
 ) -> Freed:
     """Apply the policies as `store.gc.collect` does, and forget what was known of the removed snapshots."""
     results = Results(store.database, take_apart)
@@ -42,7 +43,7 @@ def prune(
         records.forget_all(gone)
         history.forget_all(gone)
 
-    freed = collect(store, policies, forget=forget, on_removed=on_removed)
+    freed = collect(store, policies, forget=forget, on_removed=on_removed, wait=wait)
     return replace(freed, size=freed.size + _sweep_emulators(store))
 
 

@@ -1,4 +1,4 @@
-"""Docker's engine, if one runs here: where it listens, what it can hold, and giving it an image.
+"""Docker's engine, if one runs somewhere: where it listens, what it can hold, and giving it images.
 
 Its address comes from where docker's client takes it: DOCKER_HOST, the context, the usual socket. Only
 the first two are a wish: without an engine at the usual socket there simply is none. Each question has a
@@ -12,45 +12,62 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlencode
 
 from polyarch.digest import hex_of, sha256
-from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.engine.dialing import Address, connect
+from polyarch.errors import MachineError, NotFound
+from polyarch.exporter.outputs import EngineKind
 from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
+from polyarch.oci.reference import Reference
 from polyarch.paths import docker_config_directory
+from polyarch.platforms import Platform, normalize
 from polyarch.record import frozen
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
 
 _USUAL = "unix:///var/run/docker.sock"
-_PORT = 2375
-_PATIENCE = 600.0
 _CHUNK = 1 << 20
 _LIMIT = 16 << 20
 """Bytes of an answer: what it says of a load grows with the layers, other than a document of an image."""
 _CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
+_FIELDS = {"Host": "docker"}
+_NO = frozenset({"", "0", "false"})
 
 
 @frozen
 class DockerEngine:
     """An engine at an address that something listens at."""
 
-    address: str
+    address: Address
 
-    def holds_indexes(self) -> bool:
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return "docker" if not self.address.is_wanted else f"docker at {self.address}"
+
+    def kind(self) -> EngineKind:
         """Tell whether it keeps images of several platforms under one name. Raises MachineError."""
-        with self._connected() as connection:
-            answer = connection.exchange("GET", "/info", {"Host": "docker"}, b"")
-            info: Any = json.loads(answer.read(_LIMIT))
-        return _CONTAINERD in (info.get("DriverStatus") or [])
+        keeps_all = _CONTAINERD in (self._get("/info").get("DriverStatus") or [])
+        return EngineKind.INDEXES if keeps_all else EngineKind.SINGLE
 
-    def load(self, archive: BinaryIO, size: int) -> None:
-        """Give it the `size` bytes of an archive, as `docker load` would. Raises MachineError."""
+    def platform(self) -> Platform:
+        """Return what it runs by itself. Raises MachineError."""
+        told = self._get("/version")
+        return normalize(
+            Platform(
+                os=str(told.get("Os") or "linux"), architecture=str(told.get("Arch") or "amd64")
+            )
+        )
+
+    def load(self, archive: BinaryIO, size: int) -> str:
+        """Give it the `size` bytes of an archive, as `docker load` would; return "". Raises MachineError."""
         fields = {
-            "Host": "docker",
+            **_FIELDS,
             "Content-Type": "application/x-tar",
             "Content-Length": str(size),
         }
@@ -60,37 +77,73 @@ class DockerEngine:
             said = answer.read(_LIMIT)
         if trouble := _trouble(answer.status, said):
             raise MachineError(f"the docker engine at {self.address} refused the image: {trouble}")
+        return ""
+
+    def give_names(self, names: Sequence[Reference], images: Sequence[str]) -> None:
+        """Let names stand for an image that it has, by its ID. Raises MachineError."""
+        for name in names:
+            asked = urlencode({"repo": name.familiar_name, "tag": name.tag or "latest"})
+            with self._connected() as connection:
+                target = f"/images/{images[0]}/tag?{asked}"
+                answer = connection.exchange(
+                    "POST", target, {**_FIELDS, "Content-Length": "0"}, b""
+                )
+                said = answer.read(_LIMIT)
+            if trouble := _trouble(answer.status, said):
+                raise MachineError(f"the docker engine at {self.address} refused a name: {trouble}")
+
+    def _get(self, target: str) -> dict[str, Any]:
+        with self._connected() as connection:
+            told: Any = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
+        return told if isinstance(told, dict) else {}
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         try:
-            connection = Connection(_connect(self.address))
-            try:
+            with connect(self.address) as connection:
                 yield connection
-            finally:
-                connection.close()
         except (OSError, ValueError) as error:
             raise MachineError(f"the docker engine at {self.address} broke off: {error}") from error
 
 
-def find_address(environ: Mapping[str, str], context: str = "") -> tuple[str, bool]:
-    """Return the engine's address, and whether somebody asked for that one. Raises NotFound."""
+def find_address(environ: Mapping[str, str], context: str = "") -> Address:
+    """Return the engine's address. Raises NotFound."""
     host = environ.get("DOCKER_HOST", "")
     if not context and host:
-        return host, True
+        return _by_variables(environ, host)
     context = context or environ.get("DOCKER_CONTEXT", "") or _current_context(environ)
     if context in {"", "default"}:
-        return host or _USUAL, bool(host)
-    directory = (
-        docker_config_directory(environ) / "contexts/meta" / hex_of(sha256(context.encode()))
-    )
+        return _by_variables(environ, host) if host else Address(url=_USUAL)
+    key = hex_of(sha256(context.encode()))
+    directory = docker_config_directory(environ) / "contexts"
     try:
-        meta = read_document((directory / "meta.json").read_bytes())
+        meta = read_document((directory / "meta" / key / "meta.json").read_bytes())
     except OSError as error:
         raise NotFound(
             f'context "{context}": context not found', hint="docker context ls lists them"
         ) from error
-    return meta.object("Endpoints").object("docker").text("Host") or _USUAL, True
+    endpoint = meta.object("Endpoints").object("docker")
+    certificates = directory / "tls" / key / "docker"
+    return Address(
+        url=endpoint.text("Host") or _USUAL,
+        certificates=certificates if certificates.exists() else None,
+        is_insecure=endpoint.flag("SkipTLSVerify"),
+        is_wanted=True,
+        environ=environ,
+    )
+
+
+def _by_variables(environ: Mapping[str, str], host: str) -> Address:
+    is_checked = environ.get("DOCKER_TLS_VERIFY", "") != ""
+    speaks_tls = is_checked or environ.get("DOCKER_TLS", "").lower() not in _NO
+    directory = environ.get("DOCKER_CERT_PATH", "")
+    return Address(
+        url=host,
+        certificates=Path(directory or docker_config_directory(environ)) if speaks_tls else None,
+        is_insecure=speaks_tls and not is_checked,
+        is_wanted=True,
+        environ=environ,
+    )
 
 
 def _current_context(environ: Mapping[str, str]) -> str:
@@ -106,14 +159,13 @@ def find_engine(environ: Mapping[str, str] = os.environ, context: str = "") -> D
 
     Raises MachineError if the one that was asked for doesn't listen, InputError, NotFound.
     """
-    address, is_wanted = find_address(environ, context)
-    if address.startswith("tcp://") and _wants_tls(environ, context):
-        # Said in clear, an image could be read and another one put in its place.
-        raise _unsupported(f"{address} with TLS")
+    address = find_address(environ, context)
     try:
-        _connect(address).close()
+        with connect(address) as connection:
+            if address.url.startswith("ssh://"):  # else it is there that something listens
+                connection.exchange("GET", "/_ping", _FIELDS, b"").read(_LIMIT)
     except OSError as error:
-        if not is_wanted:
+        if not address.is_wanted:
             return None
         raise MachineError(
             f"Cannot connect to the Docker daemon at {address}: {error.strerror or error}",
@@ -121,40 +173,6 @@ def find_engine(environ: Mapping[str, str] = os.environ, context: str = "") -> D
             "polyarch's own store",
         ) from error
     return DockerEngine(address=address)
-
-
-def _connect(address: str) -> socket.socket:
-    kind, _, place = address.partition("://")
-    if kind == "unix":
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(_PATIENCE)
-        try:
-            client.connect(place)
-        except OSError:
-            client.close()
-            raise
-        return client
-    if kind == "tcp":
-        host, _, port = place.rstrip("/").rpartition(":")
-        return socket.create_connection((host or place, int(port or _PORT)), _PATIENCE)
-    raise _unsupported(address)
-
-
-def _wants_tls(environ: Mapping[str, str], context: str) -> bool:
-    """Tell whether docker's client would speak TLS to an address."""
-    if not context and environ.get("DOCKER_HOST"):
-        return bool(environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS"))
-    name = context or environ.get("DOCKER_CONTEXT", "") or _current_context(environ)
-    return (
-        docker_config_directory(environ) / "contexts/tls" / hex_of(sha256(name.encode()))
-    ).exists()
-
-
-def _unsupported(address: str) -> InputError:
-    return InputError(
-        f"a docker engine at {address} can't be given images yet",
-        hint="use one at a unix:// or tcp:// address, or -o type=docker,dest=FILE and docker load",
-    )
 
 
 def _trouble(status: int, said: bytes) -> str:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.engine.background import Background
 from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
@@ -44,10 +45,10 @@ from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.worker import Result, Worker
+from polyarch.worker.worker import Made, Result, Worker, pass_over
 
 if TYPE_CHECKING:
-    from polyarch.caches.importing import Imported
+    from polyarch.caches.session import CacheSession
     from polyarch.engine.emulators import FetchedEmulators
     from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
@@ -59,12 +60,14 @@ __all__ = ["Built", "Engine", "Sources", "engine_at"]
 class Sources:
     """Where the sources of a graph come from: build contexts by name, images, and other machines.
 
-    `remote` has the secrets of the request, those of its steps, too.
+    `remote` has the secrets of the request, those of its steps, too. `made` is told of each result as its step ends,
+    from any thread.
     """
 
     contexts: Mapping[str, SourceTree]
     images: ImageSource
     remote: RemoteSources
+    made: Made = pass_over
 
 
 @frozen
@@ -91,6 +94,7 @@ class Engine:
     layers: LayerBlobs
     transport: Transport
     environ: Mapping[str, str]
+    background: Background
 
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""
@@ -122,14 +126,16 @@ class Engine:
         return remote_sources(self.store, secrets)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
-        """Return docker's engines that outputs are to be loaded into, as far as there are any.
+        """Return what outputs are to be loaded into by docker's contexts, as far as there is anything.
+
+        Podman is asked where no engine of docker's listens and nobody has chosen one.
 
         Raises MachineError if one that the user chose doesn't listen.
         """
         wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
         if not wanted:
             return {}
-        from polyarch.engine.docker import find_engine  # noqa: PLC0415 only for --load
+        from polyarch.engine.loading import find_engine  # noqa: PLC0415 only for --load
 
         found = {context: find_engine(self.environ, context) for context in wanted}
         return {context: engine for context, engine in found.items() if engine is not None}
@@ -162,11 +168,11 @@ class Engine:
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
-        imported: Imported | None = None,
+        caches: CacheSession | None = None,
     ) -> Built:
         """Compute the results of the graph's targets, as `request` says how.
 
-        `explain` says who else is to hear why steps ran; `imported` are records of caches. Raises what the
+        `explain` says who else is to hear why steps ran; `caches` are those of others. Raises what the
         first step to fail raises.
         """
         images = sources.images
@@ -178,7 +184,11 @@ class Engine:
 
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
-                images, sources.remote.secrets, emulated, note_emulation
+                images,
+                sources.remote.secrets,
+                emulated,
+                note_emulation,
+                caches.mounts if caches else None,
             )
 
         worker = Worker(
@@ -190,13 +200,14 @@ class Engine:
             is_native=self.is_native,
             place=self.store.root,
             copies=self.store.copies,
-            imported_places=imported.places if imported else {},
+            imported_places=caches.places if caches else {},
+            made=sources.made,
         )
         database = self.store.database
         records = Records(
             database,
             Results(database, take_apart),
-            imported=imported.records if imported else {},
+            imported=caches.records if caches else {},
         )
         seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
         explaining = Explaining(explain or Explain(), request, seen)
@@ -210,11 +221,11 @@ class Engine:
             gate=(
                 (lambda _steps: None)  # machines need no emulators of programs
                 if emulated.in_machines
-                else self._gate(graph, records, images, cancel)
+                else self._gate(graph, records, images, cancel, caches)
             ),
         )
         with emulated:
-            solved = solver.solve(graph, cancel)
+            solved = solver.solve(graph, cancel, caches.elsewhere if caches else None)
         return Built(
             results=solved.results,
             report=solved.report,
@@ -224,13 +235,20 @@ class Engine:
         )
 
     def _gate(
-        self, graph: Graph, records: Records, images: ImageSource, cancel: CancelToken
+        self,
+        graph: Graph,
+        records: Records,
+        images: ImageSource,
+        cancel: CancelToken,
+        caches: CacheSession | None,
     ) -> EmulatorGate:
+        # Somebody far away may know any step, which is found out one by one.
+        is_far = caches is not None and caches.is_far
         return EmulatorGate(
             graph,
             is_native=self.is_native,
             foreign=lambda: self.emulators(images, cancel),
-            knows=records.knows,
+            knows=(lambda _op: True) if is_far else records.knows,
         )
 
 
@@ -248,6 +266,9 @@ def engine_at(
     """
     with ExitStack() as stack:
         store = stack.enter_context(Store(root, ends=True))
+        background = Background(store, environ)
+        stack.callback(background.finish)
+        store.blobs.on_large = background.grew
         stack.callback(spawner.close)
         programs = LazyPrograms(
             store=store, namespaces=namespaces, spawner=spawner, environ=environ
@@ -256,7 +277,7 @@ def engine_at(
         lease = stack.enter_context(store.leases.hold())
         stack.callback(_note_use, store, lease)
         chosen = LateSnapshotter(store, environ.get("POLYARCH_SNAPSHOTTER", "auto"))
-        snapshotter = LeasedSnapshotter(chosen, lease)
+        snapshotter = LeasedSnapshotter(chosen, lease, background.grew)
         transport = stack.enter_context(open_transport(environ))
         yield Engine(
             store=store,
@@ -265,6 +286,7 @@ def engine_at(
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             transport=transport,
             environ=environ,
+            background=background,
         )
 
 

@@ -20,7 +20,7 @@ from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
-from polyarch.worker.mounts import StepMounts
+from polyarch.worker.mounts import KeptMounts, StepMounts
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
 
@@ -61,17 +61,18 @@ class Programs:
         secrets: Secrets,
         emulated: LateEmulatedSteps,
         note_emulation: Callable[[Platform, Emulation], None],
+        kept: KeptMounts | None = None,
     ) -> StepRunner:
         """Return what runs the steps of one build, on what its images come from.
 
-        `note_emulation` is told by what they are emulated.
+        `note_emulation` is told by what they are emulated; `kept` has what cache mounts begin with.
         """
         store, snapshotter = images.store, images.snapshotter
         return StepRunner(
             snapshotter=snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
-            mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets),
+            mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets, kept=kept),
             sink=images.sink,
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
@@ -79,7 +80,8 @@ class Programs:
             emulated=emulated.get,
             note_emulation=note_emulation,
             hang_seconds=hang_seconds(self.environ),
-            machines=emulated.machines if emulated.in_machines else None,
+            machines=emulated.machines,
+            in_machines=emulated.in_machines,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from polyarch.digest import sha256
 from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
 from polyarch.exporter.layers import ExportedLayer
+from polyarch.exporter.types import Types
 from polyarch.golang.json import compact, indented
 from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
@@ -23,6 +24,7 @@ from polyarch.record import frozen, replace
 __all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document"]
 
 _NONE = Annotations()
+_TYPES = Types()
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
 
 
@@ -60,6 +62,7 @@ def assemble(
     moment: int | None = None,
     epoch: int | None = None,
     annotations: Annotations = _NONE,
+    types: Types = _TYPES,
 ) -> ImageResult:
     """Make the image of one platform.
 
@@ -67,6 +70,7 @@ def assemble(
     `moment`, in seconds, is the time of all of them, however late it is; None gives them that of their
     layers. `epoch`, in seconds, is the latest time that they may have.
     """
+    layers = [types.described(layer) for layer in layers]
     history = config.history
     if moment is not None:
         time = time_of(_clamped(moment, epoch)).rfc3339()
@@ -78,16 +82,18 @@ def assemble(
         diff_ids=tuple(layer.diff_id for layer in layers),
         created=next((entry.created for entry in reversed(history) if entry.created), ""),
     )
-    config_document = document(media.OCI_CONFIG, compact(whole.to_json(), sort_keys=True))
+    config_document = document(
+        types.named(media.OCI_CONFIG), compact(whole.to_json(), sort_keys=True)
+    )
     manifest: JSONObject = {
         "schemaVersion": 2,
-        "mediaType": media.OCI_MANIFEST,
+        "mediaType": types.named(media.OCI_MANIFEST),
         "config": config_document.descriptor.to_json(),
         "layers": [layer.descriptor.to_json() for layer in layers],
     }
     if noted := annotations.find(MANIFEST, platform):
         manifest["annotations"] = noted
-    made = document(media.OCI_MANIFEST, indented(manifest), whole.platform)
+    made = document(types.named(media.OCI_MANIFEST), indented(manifest), whole.platform)
     on_descriptor = annotations.find(MANIFEST_DESCRIPTOR, platform)
     return ImageResult(
         platform=platform,
@@ -100,16 +106,17 @@ def assemble(
 def assemble_index(
     images: Sequence[ImageResult],
     annotations: Annotations = _NONE,
+    types: Types = _TYPES,
 ) -> Document:
     """Make the index of several platforms' images, in the given order."""
     index: JSONObject = {
         "schemaVersion": 2,
-        "mediaType": media.OCI_INDEX,
+        "mediaType": types.named(media.OCI_INDEX),
         "manifests": [image.manifest.descriptor.to_json() for image in images],
     }
     if noted := annotations.find(INDEX):
         index["annotations"] = noted
-    return document(media.OCI_INDEX, indented(index))
+    return document(types.named(media.OCI_INDEX), indented(index))
 
 
 def _completed(

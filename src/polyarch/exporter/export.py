@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from polyarch.digest import Digest
+from polyarch.exporter.naming import stored_names
 from polyarch.exporter.outputs import FILE_TYPES, is_for_engine, is_true, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work, Writer
 from polyarch.images.store_place import remember
 from polyarch.late import load
 from polyarch.progress import Step, cancellable, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.values import Output, OutputType
+from polyarch.store.refs import RefKind
 from polyarch.store.trouble import tree_trouble
 
 __all__ = ["Exporter"]
@@ -69,12 +71,22 @@ class Exporter:
         if len(export.images) > 1:
             with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
                 pass
-        if output.type == OutputType.REGISTRY or is_true(output, "push"):
+        is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
+        if is_pushed:
             self._write(_REGISTRY, output, export, shown)
         if is_for_engine(output):
             self._write(_ENGINE, output, export, shown)
         if is_true(output, "store", default=True):
-            self._name(export, shown)
+            names = stored_names(output, export.names, export.root.descriptor.digest)
+            kind = RefKind.PUSHED if is_pushed else RefKind.IMAGE
+            self._name(replace(export, names=names), shown, kind)
+        if is_true(output, "unpack"):
+            self._unpack(shown)
+
+    def _unpack(self, shown: Step) -> None:
+        """Have all files of the image here, those of its base as well."""
+        with shown.part("unpacking"), self.work.trees():
+            pass
 
     @contextmanager
     def _step(self, output: Output, announced: Digest | None) -> Iterator[Step]:
@@ -83,8 +95,8 @@ class Exporter:
             for remark in self.remarks:
                 shown.warn(remark)
 
-    def _name(self, export: Export, shown: Step) -> None:
-        source = self.work.source(export, shown)
+    def _name(self, export: Export, shown: Step, kind: RefKind) -> None:
+        source = replace(self.work.source(export, shown), kind=kind)
         if export.names:
             self.work.keep_cached(export, shown)
         for name in export.names:

@@ -5,9 +5,11 @@ How layouts are written is in `images`; here is what an export adds to one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polyarch.errors import InputError
+from polyarch.exporter.assemble import ImageResult
 from polyarch.exporter.outfile import made_directory
 from polyarch.exporter.result import Export
 from polyarch.golang.json import compact
@@ -19,35 +21,47 @@ from polyarch.images.transfer import Watch, copy
 from polyarch.layer.tar import Sink
 from polyarch.oci.base import REF_NAME
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.reference import Reference
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
 
-__all__ = ["write_archive", "write_directory"]
+__all__ = ["named_entry", "write_archive", "write_directory", "write_docker_archive"]
 
 
 def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: bool) -> None:
     """Write the layout as a tar archive.
 
-    `for_docker` adds the `manifest.json` that `docker load` reads, which can only tell of one image.
-    Raises InputError if there are more.
+    `for_docker` adds the `manifest.json` that `docker load` reads. Raises InputError if there are several images, as none
+    of them would have the name.
     """
-    more = {"manifest.json": _docker_manifest(export)} if for_docker else {}
-    archive.write_archive(export.entries(), export.digests, blobs, sink, more)
-
-
-def _docker_manifest(export: Export) -> bytes:
+    if not for_docker:
+        archive.write_archive(export.entries(), export.digests, blobs, sink, {})
+        return
     if len(export.images) > 1:
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
         )
-    (image,) = export.images
-    entry = {
-        "Config": blob_path(image.config.descriptor.digest),
-        "RepoTags": [name.familiar for name in export.names] or None,
-        "Layers": [blob_path(layer.descriptor.digest) for layer in image.layers],
-    }
-    return compact([entry])
+    write_docker_archive(export, [(export.images[0], export.names)], blobs, sink)
+
+
+def write_docker_archive(
+    export: Export,
+    names: Iterable[tuple[ImageResult, Sequence[Reference]]],
+    blobs: BlobFiles,
+    sink: Sink,
+) -> None:
+    """Write the layout with a `manifest.json` in which each image has its own names."""
+    entries = [
+        {
+            "Config": blob_path(image.config.descriptor.digest),
+            "RepoTags": [name.familiar for name in tags] or None,
+            "Layers": [blob_path(layer.descriptor.digest) for layer in image.layers],
+        }
+        for image, tags in names
+    ]
+    more = {"manifest.json": compact(entries)}
+    archive.write_archive(export.entries(), export.digests, blobs, sink, more)
 
 
 def write_directory(export: Export, source: StorePlace, directory: Path) -> None:
@@ -60,10 +74,10 @@ def write_directory(export: Export, source: StorePlace, directory: Path) -> None
         layout = Layout(directory)
         watch = Watch(cancel=source.fetcher.cancel)
         copy(export.root.descriptor, source, layout, watch=watch)
-        layout.list_entries(map(_named, export.entries()))
+        layout.list_entries(map(named_entry, export.entries()))
 
 
-def _named(entry: Descriptor) -> Descriptor:
+def named_entry(entry: Descriptor) -> Descriptor:
     """Give a result without a name the tag `latest`, as it must be found again in the directory."""
     if REF_NAME in entry.annotations:
         return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 from polyarch.errors import InputError, InvalidReference
@@ -10,6 +11,7 @@ from polyarch.exporter.annotations import INDEX, INDEX_DESCRIPTOR, Annotations
 from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
 from polyarch.request.values import Output, OutputType
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.nearest import suggestion
@@ -17,6 +19,7 @@ from polyarch.text.nearest import suggestion
 __all__ = [
     "FILE_TYPES",
     "IMAGE_TYPES",
+    "EngineKind",
     "Engines",
     "ImageEngine",
     "annotations_of",
@@ -25,6 +28,7 @@ __all__ = [
     "is_for_engine",
     "is_true",
     "names_of",
+    "parse_name",
     "step_name",
 ]
 
@@ -33,26 +37,64 @@ IMAGE_TYPES = frozenset({OutputType.DOCKER, OutputType.IMAGE, OutputType.OCI, Ou
 FILE_TYPES = frozenset({OutputType.LOCAL, OutputType.TAR})
 _IMAGE_ATTRIBUTES = frozenset(
     {
-        "name", "push", "store", "unpack", "compression", "compression-level", "oci-mediatypes",
-        "registry.insecure", "tar", "attestation-inline", "source-date-epoch", "rewrite-timestamp",
-        "context",
+        "name", "push", "push-by-digest", "store", "unpack", "name-canonical", "dangling-name-prefix",
+        "danging-name-empty-only", "compression", "compression-level", "force-compression", "oci-mediatypes",
+        "oci-artifact", "prefer-nondist-layers", "registry.insecure", "tar", "attestation-inline",
+        "source-date-epoch", "rewrite-timestamp", "compatibility-version", "context",
     }
 )  # fmt: skip
-_FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "source-date-epoch"})
+_FILE_ATTRIBUTES = frozenset({"mode", "platform-split", "attestation-prefix", "source-date-epoch"})
+_IGNORED = frozenset({"buildinfo", "buildinfo-attrs"})
+"""What old versions of BuildKit had; newer ones pass over it, and scripts still say it."""
+_TRUE_IF_EMPTY = frozenset(
+    {
+        "push", "push-by-digest", "registry.insecure", "unpack", "store", "name-canonical",
+        "danging-name-empty-only", "tar", "force-compression",
+    }
+)  # fmt: skip
+_NON_BOOL = {
+    "force-compression": "{text} specified for {key}",
+    "platform-split": "for {key}: {text}",
+}
+_BOOLS = _TRUE_IF_EMPTY | {
+    *("oci-mediatypes", "oci-artifact", "prefer-nondist-layers", "attestation-inline"),
+    *("rewrite-timestamp", "platform-split"),
+}
+
+
+class EngineKind(StrEnum):
+    """What an engine keeps under one name."""
+
+    INDEXES = "indexes"
+    """An index as it is: docker with containerd's store."""
+    SINGLE = "single"
+    """The image of one platform: docker without it."""
+    LISTS = "lists"
+    """A manifest list that is made of images which are there: podman."""
 
 
 class ImageEngine(Protocol):
-    """Docker's engine, as far as it takes images."""
+    """What images are loaded into: docker's engine, or podman."""
 
-    def holds_indexes(self) -> bool:
-        """Tell whether it keeps images of several platforms under one name."""
+    @property
+    def name(self) -> str:
+        """What people call it, its kind first."""
 
-    def load(self, archive: BinaryIO, size: int) -> None:
-        """Give it an archive of `size` bytes."""
+    def kind(self) -> EngineKind:
+        """Tell what it keeps under one name."""
+
+    def platform(self) -> Platform:
+        """Return what it runs by itself."""
+
+    def load(self, archive: BinaryIO, size: int) -> str:
+        """Give it an archive of `size` bytes; return the ID of the image, "" where it names several by itself."""
+
+    def give_names(self, names: Sequence[Reference], images: Sequence[str]) -> None:
+        """Let names stand for images that it has, by their IDs."""
 
 
 Engines = Mapping[str, ImageEngine]
-"""Docker's engines by context; those of outputs that are to be loaded, where there are any."""
+"""Engines by docker's contexts; those of outputs that are to be loaded, where there are any."""
 
 
 def is_for_engine(output: Output) -> bool:
@@ -63,10 +105,11 @@ def is_for_engine(output: Output) -> bool:
 def names_of(output: Output) -> tuple[Reference, ...]:
     """Return the names that an output gives to its image. Raises InvalidReference."""
     names = map(str.strip, output.attributes.get("name", "").split(","))
-    return tuple(_parse_name(name) for name in names if name)
+    return tuple(parse_name(name) for name in names if name)
 
 
-def _parse_name(text: str) -> Reference:
+def parse_name(text: str) -> Reference:
+    """Read a name of an image. Raises InvalidReference."""
     try:
         return parse_reference(text)
     except InvalidReference as error:
@@ -79,12 +122,13 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
     text = output.attributes.get(key)
     if text is None:
         return default
+    if not text and key in _TRUE_IF_EMPTY:
+        return True
     try:
         return parse_bool(text)
     except InputError as error:
-        of = "" if key == "platform-split" else "specified "
-        named = f"{key}: {text}" if key == "platform-split" else key
-        message = f"non-bool value {of}for {named}: {error}"
+        said = _NON_BOOL.get(key, "specified for {key}").format(key=key, text=text)
+        message = f"non-bool value {said}: {error}"
         raise InputError(message, hint="write true or false") from error
 
 
@@ -116,9 +160,7 @@ def annotations_of(output: Output, platforms: int) -> Annotations:
     return found
 
 
-def check_outputs(
-    outputs: Sequence[Output], platforms: int, engines: Engines, *, is_index: bool = False
-) -> None:
+def check_outputs(outputs: Sequence[Output], platforms: int, *, is_index: bool = False) -> None:
     """Refuse, before anything is built, what can't be exported. Raises InputError.
 
     `is_index` says that an index is made even of one platform.
@@ -126,14 +168,6 @@ def check_outputs(
     for output in outputs:
         _check(output, platforms)
         annotations_of(output, 2 if is_index else platforms)
-        if platforms > 1 and is_for_engine(output):
-            engine = engines.get(output.attributes.get("context", ""))
-            if engine is not None and not engine.holds_indexes():
-                raise InputError(
-                    "docker exporter does not currently support exporting manifest lists",
-                    hint="this docker engine keeps images of one platform: build for one, or leave "
-                    "--load out, and all of them stay in polyarch's own store",
-                )
 
 
 def _check(output: Output, platforms: int) -> None:
@@ -152,21 +186,21 @@ def _check_attributes(output: Output) -> None:
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
     unknown = sorted(
         name
-        for name in set(output.attributes) - known
+        for name in set(output.attributes) - known - _IGNORED
         if not name.startswith("annotation")  # files have nothing to hang them on: as in buildx
     )
     if unknown and output.type != OutputType.CACHEONLY:
         raise InputError(
-            f"the attribute {unknown[0]!r} of output type={output.type} can't be carried out yet",
+            f"output type={output.type} has no attribute {unknown[0]!r}{suggestion(unknown[0], known)}",
             hint="leave it out",
         )
+    for name in _BOOLS & set(output.attributes):
+        is_true(output, name)
     if is_true(output, "rewrite-timestamp") and is_true(output, "unpack"):
         raise InputError(
             'exporter option "rewrite-timestamp" conflicts with "unpack"',
             hint="leave one of them out",
         )
-    for name in ("oci-mediatypes", "platform-split", "tar"):
-        is_true(output, name)
     epoch_of(output, None)
 
 
@@ -174,13 +208,24 @@ def _check_place(output: Output, platforms: int) -> None:
     """Raise InputError if the output can't go where it shall."""
     names = names_of(output) if output.type in IMAGE_TYPES else ()
     is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
-    if is_pushed and not names:
+    if is_pushed and is_true(output, "push-by-digest"):
+        _check_untagged(names)
+    if is_pushed and not names and not output.attributes.get("dangling-name-prefix"):
         raise InputError("tag is needed when pushing to registry", hint="name one with -t")
     if output.type == OutputType.DOCKER and output.destination and platforms > 1:
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
         )
+
+
+def _check_untagged(names: Sequence[Reference]) -> None:
+    for name in names:
+        if name.tag or name.digest:
+            raise InputError(
+                f"can't push tagged ref {name.canonical} by digest",
+                hint="leave the tag out, or push-by-digest",
+            )
 
 
 def step_name(output: Output) -> str:

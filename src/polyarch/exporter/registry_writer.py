@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+from polyarch.exporter.naming import pushed_names
+from polyarch.exporter.outputs import is_true
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.images.local import push
 from polyarch.progress import Step
+from polyarch.record import replace
 from polyarch.request.values import Output
 
 __all__ = ["RegistryWriter"]
@@ -14,8 +19,13 @@ __all__ = ["RegistryWriter"]
 class RegistryWriter(Writer):
     """Pushes."""
 
-    def write(self, _output: Output, export: Export | None, shown: Step) -> None:
+    def write(self, output: Output, export: Export | None, shown: Step) -> None:
         """See Writer."""
         assert export is not None
-        for name in export.names:
-            push(self.work.source(export, shown), export.root.descriptor, export.blobs, name)
+        root = export.root.descriptor
+        is_trusting = is_true(output, "registry.insecure")
+        for name in pushed_names(output, export.names, root.digest):
+            places = self.work.places
+            with places.trusting(name.domain) if is_trusting else nullcontext(places) as those:
+                source = replace(self.work, places=those).source(export, shown)
+                push(source, root, export.blobs, name)

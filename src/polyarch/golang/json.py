@@ -81,9 +81,9 @@ def compact(value: object, *, sort_keys: bool = False, for_html: bool = True) ->
     return _encode(text.translate(_FOR_HTML if for_html else _SEPARATORS))
 
 
-def indented(value: object) -> bytes:
-    """Write `value` indented by two blanks, keys in the given order."""
-    return _encode(json.dumps(value, indent=2, ensure_ascii=False).translate(_FOR_HTML))
+def indented(value: object, *, by: str = "  ") -> bytes:
+    """Write `value` with each level indented, by two blanks or otherwise, keys in the given order."""
+    return _encode(json.dumps(value, indent=by, ensure_ascii=False).translate(_FOR_HTML))
 
 
 def _encode(text: str) -> bytes:

@@ -14,7 +14,7 @@ from polyarch.errors import IntegrityError
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.wire import Value, field, fields
 
-__all__ = ["events_of", "packed"]
+__all__ = ["events_in", "events_of", "packed"]
 
 _SIZE = 4
 _MICRO = 1_000_000
@@ -105,12 +105,17 @@ def events_of(data: bytes) -> Iterator[tuple[float, Event]]:
         at = start + int.from_bytes(data[at:start], "little")
         if at > len(data):
             return
-        for number, value in fields(data[start:at]):
-            read = _READERS.get(number)
-            if read is not None:
-                message = _Message(value)
-                event = read(message)
-                yield _came(event, message), event
+        yield from events_in(data[start:at])
+
+
+def events_in(message: bytes) -> Iterator[tuple[float, Event]]:
+    """Give the events of a StatusResponse, each with its time as `events_of` does. Raises IntegrityError."""
+    for number, value in fields(message):
+        read = _READERS.get(number)
+        if read is not None:
+            told = _Message(value)
+            event = read(told)
+            yield _came(event, told), event
 
 
 def _came(event: Event, message: _Message) -> float:

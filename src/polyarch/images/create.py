@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from polyarch.errors import InputError
 from polyarch.images.merge import Merged, SourceDocument, merge
 from polyarch.images.names import Name, Source
-from polyarch.images.place import Place, read_blob
+from polyarch.images.place import Place, Target, read_blob
 from polyarch.images.places import Places
 from polyarch.images.transfer import Wanted, Watch, attestation_at, copy, copy_referrers
 from polyarch.oci.descriptor import Descriptor
@@ -20,7 +20,7 @@ from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
 from polyarch.request.annotation import Annotation
 
-__all__ = ["Asked", "make", "publish"]
+__all__ = ["Asked", "Bringing", "make", "publish"]
 
 
 @frozen
@@ -98,7 +98,7 @@ def publish(asked: Asked, merged: Merged, places: Places, sink: Sink, cancel: Ca
     for names in by_place.values():
         target = places.at(names[0].place)
         with step(sink, f"[internal] pushing {names[0].short}") as shown:
-            bringing = _Bringing(target=target, places=places, shown=shown, cancel=cancel)
+            bringing = Bringing(target=target, places=places, shown=shown, cancel=cancel)
             bringing.all(merged, asked.sources)
             for name in names:
                 with shown.part(f"pushing {merged.descriptor.digest} to {name}"):
@@ -116,15 +116,16 @@ def _check_digests(asked: Asked, merged: Merged) -> None:
 
 
 @frozen
-class _Bringing:
+class Bringing:
     """Brings what a result needs to one place."""
 
-    target: Place
+    target: Target
     places: Places
     shown: Step
     cancel: CancelToken
 
     def all(self, merged: Merged, sources: Iterable[Source]) -> None:
+        """Bring all entries, and what is about them and about the root. Raises as `publish`."""
         for entry in merged.entries:
             source = self.places.at(merged.places[entry.digest])
             copy(entry, source, self.target, Wanted(referrers=True), self._watch(source))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
+from polyarch.golang.json import compact
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -30,7 +32,10 @@ from polyarch.store.store import Store
 
 __all__ = [
     "StoredImage",
+    "image_parts",
+    "keep_image",
     "list_images",
+    "manifests_of",
     "pull_image",
     "push",
     "push_image",
@@ -60,7 +65,11 @@ class StoredImage:
 
 def list_images(store: Store) -> tuple[StoredImage, ...]:
     """Return all images of the local store, by name."""
-    return tuple(stored_image(store, parse_reference(ref.name)) for ref in store.refs.all())
+    found = []
+    for ref in store.refs.all():
+        with suppress(NotFound):  # a pushed one may be collected meanwhile
+            found.append(stored_image(store, parse_reference(ref.name)))
+    return tuple(found)
 
 
 def stored_image(store: Store, name: Reference) -> StoredImage:
@@ -70,7 +79,7 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
     platforms: list[Platform] = []
     sizes: dict[Digest, int] = {root.digest: root.size}
     created = ""
-    for descriptor, manifest in _manifests(store, root):
+    for descriptor, manifest in manifests_of(store, root):
         sizes[descriptor.digest] = descriptor.size
         config = None
         if manifest is not None:
@@ -94,7 +103,7 @@ def stored_image(store: Store, name: Reference) -> StoredImage:
     )
 
 
-def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
+def manifests_of(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Manifest | None]]:
     """Give the manifests of an image, None for those that aren't here."""
     followed: set[Digest] = set()
     todo = [root]
@@ -112,6 +121,16 @@ def _manifests(store: Store, root: Descriptor) -> Iterator[tuple[Descriptor, Man
             todo = [*parse_index(data).manifests, *todo]
 
 
+def image_parts(
+    store: Store, root: Descriptor
+) -> Iterator[tuple[Descriptor, Manifest, ImageConfig]]:
+    """Give the manifests of an image that are here with their configs: one for each platform."""
+    for descriptor, manifest in manifests_of(store, root):
+        config = _config(store, manifest) if manifest is not None else None
+        if manifest is not None and config is not None and config.platform.os != NOWHERE.os:
+            yield descriptor, manifest, config
+
+
 def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
     """Return the config of an image; None if it isn't here or is nothing that an image can have."""
     if not store.blobs.has(manifest.config.digest):
@@ -123,6 +142,11 @@ def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
 
 
 # --- names ---
+
+
+def keep_image(store: Store, name: Reference, root: Descriptor) -> None:
+    """Let a name stand for an image whose documents are in the store; it stays until somebody removes it."""
+    store.refs.set(name.canonical, compact(root.to_json()).decode())
 
 
 def tag_image(store: Store, name: Reference, other: Reference) -> None:
@@ -205,7 +229,7 @@ def push_image(
     ref = store.refs.get(name.canonical)
     root = Descriptor.from_json(json.loads(ref.descriptor))
     blobs: list[Digest] = []
-    for descriptor, manifest in _manifests(store, root):
+    for descriptor, manifest in manifests_of(store, root):
         if manifest is None:
             raise NotFound(
                 f"{name.familiar} isn't here for all of its platforms: {descriptor.digest} is missing",

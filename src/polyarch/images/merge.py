@@ -20,7 +20,7 @@ from polyarch.platforms import Platform, normalize, rank
 from polyarch.record import field, frozen, replace
 from polyarch.request.annotation import Annotation
 
-__all__ = ["Attestation", "Merged", "SourceDocument", "merge"]
+__all__ = ["Attestation", "Merged", "SourceDocument", "in_one_go", "merge"]
 
 _REFERS_TO = "vnd.docker.reference.digest"
 _REFERS_AS = "vnd.docker.reference.type"
@@ -53,6 +53,11 @@ class Merged:
     entries: tuple[Descriptor, ...]
     """The manifests below the root, in order; for a single manifest, itself. Attestations that were added
     aren't among them: they come along with what they are about."""
+
+    @property
+    def images(self) -> tuple[Descriptor, ...]:
+        """The entries that are no attestations."""
+        return tuple(each for each in self.entries if not _subject(each))
 
 
 def merge(
@@ -92,6 +97,15 @@ def merge(
         places={only.descriptor.digest: only.place},
         entries=(only.descriptor,),
     )
+
+
+def in_one_go(merged: Merged) -> Merged:
+    """Return an index with attestations behind all images, as a build of all platforms lists them."""
+    fields = read_document(merged.data)
+    entries = sorted(merged.entries, key=lambda each: bool(_subject(each)))
+    notes = dict(sorted(fields.text_map("annotations").items()))
+    descriptor, data = _index(merged.descriptor.media_type, entries, {"annotations": notes})
+    return replace(merged, descriptor=descriptor, data=data, entries=tuple(entries))
 
 
 def _joined(sources: Sequence[SourceDocument], notes: Sequence[Annotation]) -> Merged:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from polyarch.errors import NotFound
 from polyarch.images.place import Place
 from polyarch.images.registry_place import RegistryPlace
-from polyarch.oci.base import LAYOUT_SCHEME, is_at_registry
+from polyarch.oci.base import LAYOUT_SCHEME, PIECES, is_at_registry
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
@@ -39,6 +39,12 @@ class Places:
         """Return the repository of a reference."""
         return RegistryPlace(reference=reference, client=self._client)
 
+    @contextmanager
+    def trusting(self, domain: str) -> Iterator[Places]:
+        """Give the same places, but a registry is believed: it may speak HTTP, or show any certificate."""
+        with self._client.trusting(domain) as client:
+            yield Places(client, self._others)
+
     def at(self, source: str) -> Place:
         """Return the place that is called so: a reference in its repository, or a layout, `oci-layout://DIRECTORY`.
 
@@ -48,6 +54,11 @@ class Places:
             return self._others[source]
         if is_at_registry(source):
             return self.repository(parse_reference(source))
+        if source.startswith(PIECES):
+            # Only large layers of some caches lie in pieces.
+            from polyarch.images.pieces import PiecedPlace  # noqa: PLC0415
+
+            return PiecedPlace(place=self.at(source.removeprefix(PIECES)))
         if not source.startswith(LAYOUT_SCHEME):
             raise NotFound(
                 f"{source} can't be reached from here",

@@ -24,6 +24,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken, Step
 from polyarch.record import field, frozen
 from polyarch.store.blobs import Blobs
+from polyarch.store.refs import RefKind
 from polyarch.store.store import Store
 
 __all__ = ["Fetcher", "KeptDocuments", "StorePlace", "remember"]
@@ -109,10 +110,14 @@ def remember(store: Store, sources: Mapping[Digest, Iterable[str]]) -> None:
 
 @frozen
 class StorePlace:
-    """The local store. `sources` are where layers are known to be, beside what the store remembers."""
+    """The local store. `sources` are where layers are known to be, beside what the store remembers.
+
+    `kind` says whether names that are set here are kept, or those of images that a registry has as well.
+    """
 
     fetcher: Fetcher
     sources: Mapping[Digest, Sequence[str]] = field(default_factory=dict)
+    kind: RefKind = RefKind.IMAGE
 
     @property
     def store(self) -> Store:
@@ -175,7 +180,7 @@ class StorePlace:
         """Let a name stand for a manifest or index; names of the store are whole ones. Raises StoreError."""
         self.put_manifest(descriptor, data, None)
         if tag:
-            self.store.refs.set(tag, compact(descriptor.to_json()).decode())
+            self.store.refs.set(tag, compact(descriptor.to_json()).decode(), self.kind)
 
 
 @frozen

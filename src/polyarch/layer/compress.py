@@ -1,4 +1,4 @@
-"""Layers compressed and decompressed: plain, gzip and zstd; bzip2 and xz are read, too.
+"""Layers compressed and decompressed: plain, gzip, eStargz and zstd; bzip2 and xz are read, too.
 
 Writing gives the digest, the diff ID and both sizes in one pass. gzip is made as pigz makes it: chunks
 of a fixed size, each with the 32 KiB before it as its dictionary, compressed side by side and joined
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib import import_module
@@ -25,16 +25,27 @@ from types import ModuleType
 from typing import Protocol, Self
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import InputError, InvalidLayer
+from polyarch.errors import InvalidLayer
+from polyarch.layer.estargz import Estargz
 from polyarch.layer.hashing import HashingSink
-from polyarch.layer.kinds import Compression
+from polyarch.layer.kinds import TOC_DIGEST, UNCOMPRESSED_SIZE, Compression, check_level
 from polyarch.layer.pipes import InOrder, ReadAhead
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 
-__all__ = ["Compressed", "Compression", "HashedSink", "compress", "decompressed", "detect"]
+__all__ = [
+    "Compressed",
+    "Compression",
+    "HashedSink",
+    "compress",
+    "compress_piece",
+    "compressing",
+    "decompress_piece",
+    "decompressed",
+    "detect",
+]
 
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
@@ -50,16 +61,23 @@ _MOST_MEMORY = 256 << 20
 _DEFAULT_ZLIB_LEVEL = 4
 _DEFAULT_ISAL_LEVEL = 2
 _DEFAULT_ZSTD_LEVEL = 3
+_PIECE_LEVEL = 1
 
 
 @frozen
 class Compressed:
-    """What was written: both names of a layer, and both sizes in bytes."""
+    """What was written: both names of a layer, and both sizes in bytes.
+
+    `archive` is the digest of the archive by itself, which is the diff ID unless the form adds something to it;
+    `annotations` are those that the form wants of the layer's descriptor.
+    """
 
     digest: Digest
     diff_id: DiffID
+    archive: DiffID
     size: int
     uncompressed_size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 class HashedSink(Sink, Protocol):
@@ -75,6 +93,9 @@ class HashedSink(Sink, Protocol):
 
 
 class _Filter(AbstractContextManager["_Filter"], Protocol):
+    tail: bytes
+    """What is decompressed behind the archive; known in the end."""
+
     def write(self, data: bytes, /) -> object: ...
     def finish(self) -> None: ...
 
@@ -88,7 +109,7 @@ def compress(
     """Let `produce` write a tar into a sink of ours, and hand its compressed bytes on to `sink`.
 
     Nothing is hashed twice: `sink` knows the digest of what it has got.
-    `level` is 0 to 9 for gzip, 0 to 22 for zstd, and counts for nothing else; None is the default.
+    `level` is 0 to 9 for gzip and estargz, 0 to 22 for zstd, and counts for nothing else; None is the default.
     Raises InputError for a level or kind that can't be, and what `produce` and `sink` raise.
     """
     if compression is Compression.UNCOMPRESSED:
@@ -96,42 +117,88 @@ def compress(
         return Compressed(
             digest=sink.digest,
             diff_id=DiffID(sink.digest),
+            archive=DiffID(sink.digest),
             size=sink.size,
             uncompressed_size=sink.size,
         )
     with _compressor(compression, level, sink) as compressor, HashingSink(compressor) as tar:
         produce(tar)
         compressor.finish()
+        added = compressor.tail
+        size = tar.size + len(added)
         return Compressed(
             digest=sink.digest,
-            diff_id=DiffID(tar.digest),
+            diff_id=DiffID(tar.digest_with(added) if added else tar.digest),
+            archive=DiffID(tar.digest),
             size=sink.size,
-            uncompressed_size=tar.size,
+            uncompressed_size=size,
+            annotations=_annotations(compressor, size),
         )
+
+
+def _annotations(compressor: _Filter, size: int) -> dict[str, str]:
+    if not isinstance(compressor, Estargz):
+        return {}
+    return {TOC_DIGEST: compressor.toc_digest, UNCOMPRESSED_SIZE: str(size)}
 
 
 def _compressor(compression: Compression, level: int | None, sink: Sink) -> _Filter:
-    most = {Compression.GZIP: 9, Compression.ZSTD: 22}.get(compression)
-    if most is None:
-        raise InputError(
-            f"layers can't be written as {compression}", hint="use gzip, zstd or uncompressed"
-        )
-    if level is not None and not 0 <= level <= most:
-        raise InputError(
-            f"compression level {level} is out of range for {compression}",
-            hint=f"use a number from 0 to {most}",
-        )
-    return _Gzip(sink, level) if compression is Compression.GZIP else _Zstd(sink, level)
+    check_level(compression, level)
+    if compression is Compression.ZSTD:
+        return _Zstd(sink, level)
+    isal = _isal() if level is None else None
+    default = _DEFAULT_ZLIB_LEVEL if isal is None else _DEFAULT_ISAL_LEVEL
+    library = zlib if isal is None else isal
+    kind = _Gzip if compression is Compression.GZIP else Estargz
+    return kind(sink, library, default if level is None else level)
+
+
+def compressing(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
+    """Give a stream compressed as `compress` does by default: the same bytes."""
+    made: list[bytes] = []
+
+    class _Made:
+        def write(self, data: bytes, /) -> None:
+            made.append(data)
+
+    if compression is Compression.UNCOMPRESSED:
+        yield from chunks
+        return
+    with _compressor(compression, None, _Made()) as compressor:
+        for chunk in chunks:
+            compressor.write(chunk)
+            yield from made
+            made.clear()
+        compressor.finish()
+        yield from made
+
+
+def compress_piece(data: bytes) -> bytes:
+    """Return a zstd frame of some bytes, quickly rather than well."""
+    frame: bytes = _zstd().compress(data, level=_PIECE_LEVEL)
+    return frame
+
+
+def decompress_piece(frame: bytes, limit: int) -> bytes:
+    """Return what is in a zstd frame, at most `limit` bytes. Raises InvalidLayer."""
+    zstd = _zstd()
+    try:
+        decompressor = zstd.ZstdDecompressor()
+        data: bytes = decompressor.decompress(frame, max_length=limit)
+    except zstd.ZstdError as error:
+        raise InvalidLayer(f"the zstd data is damaged: {error}") from error
+    if not decompressor.eof:
+        raise InvalidLayer(f"the zstd data is cut short, or has more than {limit} bytes")
+    return data
 
 
 class _Gzip:
     """Compresses to one gzip member, chunk by chunk, in several threads."""
 
-    def __init__(self, sink: Sink, level: int | None) -> None:
-        isal = _isal() if level is None else None
-        default = _DEFAULT_ZLIB_LEVEL if isal is None else _DEFAULT_ISAL_LEVEL
-        self._library = zlib if isal is None else isal
-        self._level = default if level is None else level
+    def __init__(self, sink: Sink, library: ModuleType, level: int) -> None:
+        self.tail = b""
+        self._library = library
+        self._level = level
         self._sink = sink
         self._work = InOrder(sink.write)
         self._parts: list[bytes] = []
@@ -192,6 +259,7 @@ class _Zstd:
 
     def __init__(self, sink: Sink, level: int | None) -> None:
         zstd = _zstd()
+        self.tail = b""
         self._sink = sink
         level = _DEFAULT_ZSTD_LEVEL if level is None else level
         workers = min(8, os.cpu_count() or 1)

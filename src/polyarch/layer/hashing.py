@@ -68,6 +68,12 @@ class _BackgroundHash:
         self.end()
         return Digest("sha256:" + self._hash.hexdigest())
 
+    def digest_with(self, tail: bytes) -> Digest:
+        self.end()
+        copied = self._hash.copy()
+        copied.update(tail)
+        return Digest("sha256:" + copied.hexdigest())
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -93,6 +99,10 @@ class _Hashing:
     def digest(self) -> Digest:
         """The sha256 digest of all that has passed; asked for at the end."""
         return self._background.digest()
+
+    def digest_with(self, tail: bytes) -> Digest:
+        """Return the digest of all that has passed and `tail`; asked for at the end."""
+        return self._background.digest_with(tail)
 
     def __enter__(self) -> Self:
         return self

@@ -10,11 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from polyarch.threads import caught
 
-__all__ = ["InOrder", "ReadAhead"]
+__all__ = ["Handover", "InOrder", "ReadAhead"]
+
+T = TypeVar("T")
 
 _MAX_AHEAD = 8
 _MAX_THREADS = 8
@@ -92,12 +94,89 @@ class ReadAhead:
                     self._changed.notify_all()
 
 
-class _Task:
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Handover:
+    """Gives what is written to it to `take`, which reads it as a stream in a thread, a few chunks behind."""
+
+    def __init__(self, take: Callable[[_Readable], None], name: str) -> None:
+        self._take = take
+        self._name = name
+        self._chunks: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def write(self, data: bytes, /) -> None:
+        """Hand `data` on. Raises what reading has raised."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name)
+            self._thread.start()
+        with self._changed:
+            while len(self._chunks) >= _MAX_AHEAD and not self._ended:
+                self._changed.wait()
+            if self._error is None:
+                self._chunks.append(data)
+                self._changed.notify_all()
+        if self._error is not None:
+            raise self._error
+
+    def finish(self) -> None:
+        """Wait until all is read. Raises what reading has raised."""
+        self._end()
+        if self._error is not None:
+            raise self._error
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; none at the end."""
+        data = self._rest or self._next()
+        self._rest = data[size:]
+        return data[:size] if self._rest else data
+
+    def _next(self) -> bytes:
+        with self._changed:
+            while not self._chunks and not self._ended:
+                self._changed.wait()
+            data = self._chunks.popleft() if self._chunks else b""
+            self._changed.notify_all()
+        return data
+
+    def _end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        error = caught(lambda: self._take(self))
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._changed.notify_all()
+
+
+class _Task(Generic[T]):
     __slots__ = ("done", "error", "result", "work")
 
-    def __init__(self, work: Callable[[], bytes]) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
-        self.result = b""
+        self.result: T | None = None
         self.error: BaseException | None = None
         self.done = False
 
@@ -108,19 +187,22 @@ class _Task:
         self.result = self.work()
 
 
-class InOrder:
-    """Does pieces of work in threads and gives their results to `emit` in the order they came."""
+class InOrder(Generic[T]):
+    """Does pieces of work in threads and gives their results to `emit` in the order they came.
 
-    def __init__(self, emit: Callable[[bytes], object]) -> None:
+    There are as many threads as processors, unless `threads` says how many.
+    """
+
+    def __init__(self, emit: Callable[[T], object], *, threads: int = 0) -> None:
         self._emit = emit
-        self._tasks: deque[_Task] = deque()
-        self._waiting: deque[_Task] = deque()
+        self._tasks: deque[_Task[T]] = deque()
+        self._waiting: deque[_Task[T]] = deque()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._ended = False
-        self._limit = min(_MAX_THREADS, os.cpu_count() or 1)
+        self._limit = threads or min(_MAX_THREADS, os.cpu_count() or 1)
 
-    def add(self, work: Callable[[], bytes]) -> None:
+    def add(self, work: Callable[[], T]) -> None:
         """Have `work` done; waits when too much is waiting. Emits what is ready."""
         if len(self._threads) < self._limit:
             self._threads.append(threading.Thread(target=self._run, name="compress"))
@@ -160,6 +242,7 @@ class InOrder:
                     self._changed.wait()
             if task.error is not None:
                 raise task.error
+            assert task.result is not None
             self._emit(task.result)
 
     def _run(self) -> None:

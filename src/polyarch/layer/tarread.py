@@ -136,6 +136,21 @@ class TarReader:
             self._left -= len(data)
             yield data
 
+    @property
+    def position(self) -> int:
+        """The byte of the archive that is read next."""
+        return self._before + self._at
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the current entry's content, as it is stored, that haven't been read yet."""
+        return self._left
+
+    def pass_content(self, size: int) -> None:
+        """Read so many of the bytes that `stored` tells of, and leave them to whoever looks on."""
+        self._pass(size)
+        self._left -= size
+
     def write_to(self, descriptor: int, entry: Entry) -> None:
         """Write the content of the current entry to an empty file, with holes where they were."""
         if self._holes is None:

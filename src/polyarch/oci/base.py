@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_PATH",
     "IMAGE_NAME",
     "LAYOUT_SCHEME",
+    "PIECES",
     "REF_NAME",
     "BaseImage",
     "is_at_registry",
@@ -18,6 +19,9 @@ __all__ = [
 
 LAYOUT_SCHEME = "oci-layout://"
 """What the address of an image in a directory of this machine begins with, instead of a name."""
+
+PIECES = "pieces://"
+"""What the address of layers in pieces begins with, before the place that they are at: see `images/pieces.py`."""
 
 IMAGE_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"

@@ -7,7 +7,7 @@ programs get theirs from `polyarch.library`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from polyarch.digest import Digest
@@ -18,28 +18,25 @@ from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
+from polyarch.exporter.ahead import Ahead, vertices_of_layers
 from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
 from polyarch.exporter.assemble import assemble, assemble_index
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
+from polyarch.exporter.forms import Form, check_forms, form_of
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
-from polyarch.exporter.outputs import (
-    IMAGE_TYPES,
-    Engines,
-    annotations_of,
-    check_outputs,
-    epoch_of,
-    is_true,
-    names_of,
-    step_name,
-)
+from polyarch.exporter.naming import image_names
+from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.caching import Caching, read_caches
+from polyarch.images.store_place import Fetcher
+from polyarch.oci.reference import Reference
+from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, announce, ignore_events, step
+from polyarch.progress import CancelToken, Sink, Step, announce, ignore_events, step
 from polyarch.record import frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
@@ -70,7 +67,9 @@ def build_on(
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_outputs(request.outputs, len(platforms), dockers, is_index=options.is_multi_platform)
+    check_wish(request)
+    check_outputs(request.outputs, len(platforms), is_index=options.is_multi_platform)
+    check_forms(request.outputs, is_index=options.is_multi_platform)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -93,22 +92,48 @@ def build_on(
             tell_findings(lint.findings, shown, reading.sink)
         graph = Graph(targets=tuple(each.vertex for each in lowered))
         announced = _Announced.of(request.outputs, reading.sink)
-        sources = Sources(contexts=contexts.trees, images=images, remote=reading.remote)
-        imported = read_caches(images, request, cancel)
-        built = engine.solve(graph, sources, request, cancel, explain=explain, imported=imported)
-        stacks = [result for result in built.results if isinstance(result, LayerStack)]
-        results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
-        if announced.layers is not None and built.report.count(Outcome.RAN):
-            found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-            tell_findings(found, shown, reading.sink)
-    contexts.save()
-    caching = Caching(
-        engine=engine, images=images, request=request, imported=imported, cancel=cancel
-    )
-    making = _Making(engine=engine, images=images, dockers=dockers, caching=caching, cancel=cancel)
-    export = making.export(announced, results)
-    caching.write(results.stacks, built)
-    return _result(export, request, built)
+        with (
+            _ahead(engine, graph, request.outputs, options) as ahead,
+            open_caches(engine, images, request, graph, cancel) as session,
+        ):
+            sources = Sources(
+                contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
+            )
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                built = engine.solve(
+                    graph, sources, request, cancel, explain=explain, caches=session
+                )
+            stacks = [result for result in built.results if isinstance(result, LayerStack)]
+            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            if announced.layers is not None and built.report.count(Outcome.RAN):
+                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
+                tell_findings(found, shown, reading.sink)
+            contexts.save()
+            making = _Making(
+                engine=engine,
+                images=images,
+                dockers=dockers,
+                caching=caching,
+                ahead=ahead,
+                cancel=cancel,
+            )
+            made = making.exports(announced, results)
+            export = making.told(made, announced, results)
+            changed = find_change(request, export, engine.store, images.places(cancel))
+            making.write(announced, results, made, is_new=changed is not False)
+            uses = caching.write(results.stacks, built)
+    return replace(_result(export, request, built), caches=uses, changed=changed)
+
+
+def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
+    """Return what compresses the layers of images while the build goes on."""
+    images = [each for each in outputs if each.type in IMAGE_TYPES]
+    forms = [form_of(each, options.epoch, is_index=options.is_multi_platform) for each in images]
+    wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
+    return Ahead(engine.layers, (form.choice for form in forms), wanted)
 
 
 def _check_programs(
@@ -206,11 +231,18 @@ class _Making:
     images: ImageSource
     dockers: Engines
     caching: Caching
+    ahead: Ahead
     cancel: CancelToken
 
-    def export(self, announced: _Announced, results: _Results) -> Export | None:
-        """Make all outputs; return the image, if one was wanted."""
-        export = self._assemble(announced, results) if announced.layers else None
+    def write(
+        self,
+        announced: _Announced,
+        results: _Results,
+        made: Mapping[Form, Export],
+        *,
+        is_new: bool,
+    ) -> None:
+        """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
         work = Work(
@@ -225,48 +257,84 @@ class _Making:
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         for output, shown in zip(announced.outputs, announced.steps, strict=True):
-            names = names_of(output)
-            exporter.run(output, replace(export, names=names) if export else None, shown)
-        return export
+            if not is_new and is_pushed(output):
+                with (
+                    step(self.images.sink, step_name(output), shown) as skipped,
+                    skipped.part(f"nothing to push: {self.caching.request.if_changed} is this"),
+                ):
+                    continue
+            mine = self._named(made, output, results) if output.type in IMAGE_TYPES else None
+            exporter.run(output, mine, shown)
 
-    def _assemble(self, announced: _Announced, results: _Results) -> Export:
-        outputs = announced.outputs
-        # Layers are made once: in the form that the first output with an image asks for.
-        output = next(each for each in outputs if each.type in IMAGE_TYPES)
-        epoch = epoch_of(output, results.epoch)
-        choice = CompressionChoice.parse(
-            output.attributes.get("compression", ""), output.attributes.get("compression-level", "")
-        )
-        if is_true(output, "rewrite-timestamp"):
-            choice = replace(choice, latest=epoch)
-        annotations = annotations_of(output, 2 if results.is_multi_platform else 1)
+    def _form(self, output: Output, results: _Results) -> Form:
+        return form_of(output, results.epoch, is_index=results.is_multi_platform)
+
+    def _named(self, made: Mapping[Form, Export], output: Output, results: _Results) -> Export:
+        export = made[self._form(output, results)]
+        return replace(export, names=image_names(output, export.root.descriptor.digest))
+
+    def exports(self, announced: _Announced, results: _Results) -> dict[Form, Export]:
+        """Make an image for each form that is wanted; layers that two have in common are made once."""
+        if not announced.layers:
+            return {}
+        forms = [
+            self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
+        ]
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
+            self.ahead.finish()
+            return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
 
-            def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
-                counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
-                return replace(self.engine.layers, counted=counted).export(
-                    stack, choice, self.cancel
-                )
+    def told(
+        self, made: Mapping[Form, Export], announced: _Announced, results: _Results
+    ) -> Export | None:
+        """Return the image that callers are told of: that of the last output with one, under the names of all."""
+        outputs = [each for each in announced.outputs if each.type in IMAGE_TYPES]
+        found = [self._named(made, each, results) for each in outputs]
+        names: list[Reference] = [name for each in found for name in each.names]
+        return replace(found[-1], names=tuple(dict.fromkeys(names))) if found else None
 
-            made = tuple(
-                assemble(
-                    self.caching.with_inline(part, stack, results.built, choice, epoch),
-                    layers(part, stack),
-                    part.platform,
-                    moment=part.epoch,
-                    epoch=epoch,
-                    annotations=annotations,
-                )
-                for part, stack in results.pairs()
+    def _assemble(self, form: Form, results: _Results, shown: Step) -> Export:
+        fetcher = Fetcher(
+            store=self.engine.store,
+            places=self.images.places(self.cancel),
+            cancel=self.cancel,
+            shown=shown,
+        )
+
+        def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
+            self._unpack(part, stack, form.choice)
+            counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
+            blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
+            return blobs.export(stack, form.choice, self.cancel)
+
+        made = tuple(
+            assemble(
+                self.caching.with_inline(part, stack, results.built, form.choice, form.epoch),
+                layers(part, stack),
+                part.platform,
+                moment=part.epoch,
+                epoch=form.epoch,
+                annotations=form.annotations,
+                types=form.types,
             )
+            for part, stack in results.pairs()
+        )
         is_index = results.is_multi_platform
         return Export(
-            root=assemble_index(made, annotations) if is_index else made[0].manifest,
+            root=assemble_index(made, form.annotations, form.types)
+            if is_index
+            else made[0].manifest,
             images=made,
-            names=tuple(dict.fromkeys(name for output in outputs for name in names_of(output))),
-            created=time.time() if epoch is None else epoch,
-            annotations=annotations.find(INDEX_DESCRIPTOR),
+            names=(),
+            created=time.time() if form.epoch is None else form.epoch,
+            annotations=form.annotations.find(INDEX_DESCRIPTOR),
         )
+
+    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
+        """Bring the layers here that came with a cache in another form than an image has them."""
+        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
+        if needed:
+            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

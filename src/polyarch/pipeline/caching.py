@@ -1,18 +1,21 @@
-"""The caches of a build: read before it is solved, written when its outputs are there."""
+"""The caches of a build: read before it is solved, asked while it goes on, written when its outputs are there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.engine.engine import Built, Engine
+from polyarch.errors import PolyarchError, RemoteError
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import Graph
 from polyarch.oci.config import ImageConfig
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.caches import CACHES
+from polyarch.request.caches import CACHES, STEPS
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
@@ -21,44 +24,51 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polyarch.caches.exporting import CacheExporter
-    from polyarch.caches.importing import Imported
-    from polyarch.caches.places import CachePlaces
+    from polyarch.caches.session import CacheSession
+    from polyarch.request.result import CacheUse
 
-__all__ = ["Caching", "read_caches"]
+__all__ = ["Caching", "open_caches"]
 
 _INLINE_ARG = "BUILDKIT_INLINE_CACHE"
 """The build argument that asks for an inline cache where `--cache-to` isn't known."""
+_AFTER_FAILURE = 5.0
+"""Seconds that an error waits for what the steps before have made to be pushed."""
 
 
-def read_caches(images: ImageSource, request: BuildRequest, cancel: CancelToken) -> Imported | None:
-    """Return the records of all caches that could be read, None if none is asked for. Raises Cancelled."""
-    entries = [entry for entry in request.cache_from if entry.type in CACHES]
-    if not entries or request.no_cache:
-        return None
+@contextmanager
+def open_caches(
+    engine: Engine,
+    images: ImageSource,
+    request: BuildRequest,
+    graph: Graph,
+    cancel: CancelToken,
+) -> Iterator[CacheSession | None]:
+    """Give the caches that a build asks, None if it asks none. What it pushes in the background ends with the block.
+
+    Raises Cancelled, InputError.
+    """
+    entries = (*request.cache_from, *request.cache_to)
+    if not any(entry.type in CACHES or entry.type == STEPS for entry in entries):
+        yield None
+        return
     # Most builds have no caches to import or export.
-    from polyarch.caches import importing, places  # noqa: PLC0415
+    from polyarch.caches.opening import open_session  # noqa: PLC0415
 
-    found = _places(places.CachePlaces, images, cancel)
-    return importing.import_caches(entries, found, images.sink)
-
-
-def _places(kind: type[CachePlaces], images: ImageSource, cancel: CancelToken) -> CachePlaces:
-    return kind(
-        places=images.places(cancel),
-        others=images.caches,
-        sender=images.transport.sender,
-        cancel=cancel,
-    )
+    session = open_session(engine.layers, images, request, graph, cancel)
+    try:
+        yield session
+    finally:
+        session.abandon()
 
 
 @frozen
 class Caching:
-    """Writes what a request says of caches; `imported` is what was read of others."""
+    """Writes what a request says of caches; `session` is what is asked of others."""
 
     engine: Engine
     images: ImageSource
     request: BuildRequest
-    imported: Imported | None
+    session: CacheSession | None
     cancel: CancelToken
 
     @property
@@ -81,22 +91,58 @@ class Caching:
         facts = (each for each in built.report.facts() if each.vertex.digest in mine)
         return self._exporter((stack,)).with_inline(part.config, facts, choice, epoch)
 
-    def write(self, stacks: Sequence[LayerStack], built: Built) -> None:
-        """Write all caches but inline ones. Raises Cancelled, and what `ignore-error=false` lets through."""
+    def write(self, stacks: Sequence[LayerStack], built: Built) -> tuple[CacheUse, ...]:
+        """Write all caches but inline ones, and return what those of single steps were good for.
+
+        Raises Cancelled, and what `ignore-error=false` lets through.
+        """
         for entry in self.request.cache_to:
             if entry.type in CACHES:
                 self._exporter(stacks).run(entry, built.report.facts())
+        self._save_mounts()
+        return self.finish()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let the steps that were done be pushed, even if one of a later one fails in the block."""
+        try:
+            yield
+        except PolyarchError:
+            if not self.cancel.cancelled:
+                with suppress(RemoteError):
+                    self.finish(_AFTER_FAILURE)
+            raise
+
+    def finish(self, most: float | None = None) -> tuple[CacheUse, ...]:
+        """Wait for what caches of single steps are still pushing, and tell what they were good for.
+
+        `most` is for how many seconds, unless the request says that.
+        """
+        if self.session is None:
+            return ()
+        asked = self.request.cache_budget
+        seconds = most if asked is None else asked
+        return self.session.finish(seconds, self.images.sink, self.cancel.check)
+
+    def _save_mounts(self) -> None:
+        mounts = self.session.mounts if self.session else None
+        if mounts is None or not mounts.used:
+            return
+        from polyarch.caches.opening import save_mounts  # noqa: PLC0415 as above
+
+        save_mounts(self.engine.layers, self.images, self.request, mounts.used, self.cancel)
 
     def _exporter(self, stacks: Sequence[LayerStack]) -> CacheExporter:
-        from polyarch.caches import exporting, places  # noqa: PLC0415 as above
+        from polyarch.caches.exporting import CacheExporter  # noqa: PLC0415 as above
+        from polyarch.caches.opening import places_of  # noqa: PLC0415 as above
 
-        return exporting.CacheExporter(
+        return CacheExporter(
             store=self.engine.store,
             snapshotter=self.engine.snapshotter,
             layers=self.engine.layers,
-            places=_places(places.CachePlaces, self.images, self.cancel),
+            places=places_of(self.images, self.cancel),
             targets=stacks,
-            imported_places=self.imported.places if self.imported else {},
+            imported_places=self.session.places if self.session else {},
             sink=self.images.sink,
             cancel=self.cancel,
         )

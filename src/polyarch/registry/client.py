@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
@@ -45,6 +45,12 @@ class Client:
         self._pause = pause
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
+
+    @contextmanager
+    def trusting(self, domain: str) -> Iterator[Client]:
+        """Give a client that believes a registry, whatever it speaks and whatever certificate it shows."""
+        with self._transport.trusting(domain) as transport:
+            yield Client(transport, self._cancel, pause=self._pause)
 
     def log_in(self, domain: str) -> None:
         """Ask a registry for its front page, as somebody whom it has to know. Raises RegistryError."""

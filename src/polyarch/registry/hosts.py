@@ -14,10 +14,12 @@ from pathlib import Path
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_directory, read_toml
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 
 __all__ = ["Host", "Hosts", "load_hosts"]
 
+_ALL = "*"
+"""What settings are for, if they aren't for one registry."""
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
@@ -60,6 +62,11 @@ class Hosts:
         self._settings = settings
         self._certificates = certificates
 
+    def trusting(self, domain: str) -> Hosts:
+        """Return the same, but for a registry that is believed whatever it speaks, and without mirrors."""
+        trusted = _Settings(http=True, insecure=True)
+        return Hosts({**self._settings, domain: trusted}, self._certificates)
+
     def serving(self, domain: str, *, mirrors: bool) -> tuple[Host, ...]:
         """Return who serves `domain`, in the order in which they are asked: itself last.
 
@@ -67,7 +74,7 @@ class Hosts:
         """
         found = []
         if mirrors:
-            for mirror in self._settings.get(domain, _Settings()).mirrors:
+            for mirror in self._of(domain).mirrors:
                 host, _, path = mirror.partition("/")
                 prefix = f"{path.strip('/')}/" if path.strip("/") else ""
                 found.append(self._host(host, prefix, domain))
@@ -77,8 +84,11 @@ class Hosts:
         """Return how a machine is spoken to that is named by itself, and not for a registry."""
         return self._host(name, "", "").endpoint
 
+    def _of(self, name: str) -> _Settings:
+        return self._settings.get(name) or self._settings.get(_ALL) or _Settings()
+
     def _host(self, name: str, prefix: str, namespace: str) -> Host:
-        settings = self._settings.get(name, _Settings())
+        settings = self._of(name)
         authorities, keypairs = list(settings.authorities), list(settings.keypairs)
         for directory in (self._certificates / name, *settings.directories):
             more, pairs = _certificates(directory)
@@ -110,7 +120,35 @@ def load_hosts(
     settings: dict[str, _Settings] = {}
     for path in (buildkit / "buildkitd.toml", own / "registries.toml"):
         settings.update(_read(path))
-    return Hosts(settings, certificates)
+    return Hosts(_with_variables(settings, environ), certificates)
+
+
+def _with_variables(
+    settings: Mapping[str, _Settings], environ: Mapping[str, str]
+) -> dict[str, _Settings]:
+    """Return the settings with those of variables, which pipelines set where no file can be written.
+
+    `POLYARCH_INSECURE_REGISTRIES` names registries, `*` all of them; `POLYARCH_REGISTRY_CA` files of CAs for all;
+    `POLYARCH_REGISTRY_MIRRORS` mirrors of Docker Hub.
+    """
+    found = dict(settings)
+    insecure = _listed(environ, "POLYARCH_INSECURE_REGISTRIES")
+    authorities = tuple(map(Path, _listed(environ, "POLYARCH_REGISTRY_CA")))
+    mirrors = _listed(environ, "POLYARCH_REGISTRY_MIRRORS")
+    if authorities:
+        found.setdefault(_ALL, _Settings())
+        for name, each in found.items():
+            found[name] = replace(each, authorities=(*each.authorities, *authorities))
+    for name in insecure:
+        found[name] = replace(found.get(name, found.get(_ALL, _Settings())), insecure=True)
+    if mirrors:
+        hub = found.get(_DOCKER_HUB, found.get(_ALL, _Settings()))
+        found[_DOCKER_HUB] = replace(hub, mirrors=(*mirrors, *hub.mirrors))
+    return found
+
+
+def _listed(environ: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(filter(None, (each.strip() for each in environ.get(variable, "").split(","))))
 
 
 def _read(path: Path) -> dict[str, _Settings]:

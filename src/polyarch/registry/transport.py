@@ -102,6 +102,7 @@ class Transport:
     ) -> None:
         self._hosts = hosts
         self._credentials = credentials
+        self._user_agent = user_agent
         self._pools = Pools()
         self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[str, Authorizer] = {}
@@ -112,6 +113,12 @@ class Transport:
     def sender(self) -> Sender:
         """What sends requests to other services than registries, by the user's same settings."""
         return self._sender
+
+    def trusting(self, domain: str) -> Transport:
+        """Return another one that believes a registry, whatever it speaks; to be closed as well."""
+        return Transport(
+            self._hosts.trusting(domain), self._credentials, user_agent=self._user_agent
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -7,15 +7,19 @@ from collections.abc import Iterable, Mapping
 from polyarch.errors import InputError
 from polyarch.request.values import CacheEntry
 
-__all__ = ["CACHES", "check_caches"]
+__all__ = ["CACHES", "OBJECTS", "STEPS", "check_caches", "check_objects"]
 
-CACHES = frozenset({"registry", "local", "gha"})
-"""The types that are read and written on their own; `inline` is written with an image, and read as `registry`."""
-_IMPORTERS = CACHES | {"s3", "azblob"}
+OBJECTS = frozenset({"s3", "azblob"})
+"""The types of caches in stores of objects."""
+CACHES = frozenset({"registry", "local", "gha"}) | OBJECTS
+"""The types that are read and written as a whole; `inline` is written with an image, and read as `registry`."""
+STEPS = "steps"
+"""The type whose records are read and written one by one, while the build goes on."""
+_IMPORTERS = CACHES | {STEPS}
 _EXPORTERS = _IMPORTERS | {"inline"}
 # What the client of BuildKit itself can't do without, by type.
-_NEEDED_BY_IMPORTERS = {"registry": "ref", "local": "src"}
-_NEEDED_BY_EXPORTERS = {"registry": "ref", "local": "dest"}
+_NEEDED_BY_IMPORTERS = {STEPS: "ref", "registry": "ref", "local": "src"}
+_NEEDED_BY_EXPORTERS = {STEPS: "ref", "registry": "ref", "local": "dest"}
 
 
 def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry]) -> None:
@@ -24,11 +28,37 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
         if entry.type not in _EXPORTERS:
             raise InputError(f'failed to solve: unknown cache exporter: "{entry.type}"')
         _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
+        try:
+            check_objects(entry)
+        except InputError as error:
+            raise InputError(
+                f"failed to solve: failed to configure {entry.type} cache exporter: {error}"
+            ) from error
     for entry in cache_from:
         # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
         if entry.type not in _IMPORTERS:
             raise InputError(f"failed to solve: unknown cache importer: {entry.type}")
         _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
+
+
+# What a store of objects can't do without, by type, with what is said of it.
+_NEEDED_BY_OBJECTS = {
+    "s3": {
+        "bucket": "bucket ($AWS_BUCKET) not set for s3 cache",
+        "region": "region ($AWS_REGION) not set for s3 cache",
+    },
+    "azblob": {
+        "account_url": "either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required "
+        "for azblob cache"
+    },
+}
+
+
+def check_objects(entry: CacheEntry) -> None:
+    """Raise InputError for a store of objects that nobody could find."""
+    for key, reason in _NEEDED_BY_OBJECTS.get(entry.type, {}).items():
+        if not entry.attributes.get(key):
+            raise InputError(reason)
 
 
 def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:

@@ -48,7 +48,8 @@ def make_request(
         raise TypeError(f"a build has no option {', '.join(sorted(unknown))}")
     if options.get("no_cache") and options.get("no_cache_filter"):
         raise InputError("--no-cache and --no-cache-filter cannot currently be used together")
-    tags = _tags(several(options.get("tags", ())))
+    names = _tags(several(options.get("tags", ())))
+    tags = tuple(dict.fromkeys(parse_reference(name).canonical for name in names))
     directories, files = split_contexts({**options.get("build_contexts", {}), "": context})
     caches = tuple(options.get("cache_from", ())), tuple(options.get("cache_to", ()))
     check_caches(*caches)
@@ -67,7 +68,7 @@ def make_request(
         build_contexts=directories,
         context_files=files,
         labels=dict(options.get("labels", {})),
-        outputs=_outputs(tags, options),
+        outputs=_outputs(names, options),
         no_cache=options.get("no_cache", False),
         no_cache_filter=several(options.get("no_cache_filter", ())),
         pull=options.get("pull", False),
@@ -87,6 +88,8 @@ def make_request(
         mask_secrets=options.get("mask_secrets", True),
         cache_from=caches[0],
         cache_to=caches[1],
+        if_changed=options.get("if_changed", ""),
+        cache_budget=options.get("cache_budget"),
     )
 
 
@@ -119,7 +122,7 @@ def _tags(values: Iterable[str]) -> tuple[str, ...]:
             raise InvalidReference(
                 f"invalid tag {quote(value)}: {reason}", hint=error.hint
             ) from error
-        tags.append(reference.canonical)
+        tags.append(str(reference))
     return tuple(dict.fromkeys(tags))
 
 

@@ -72,6 +72,10 @@ class BuildOptions(TypedDict, total=False):
     """Caches to look results up in that aren't here."""
     cache_to: Sequence[CacheEntry]
     """Where to write the cache of this build."""
+    if_changed: str
+    """The name of an image: nothing is pushed if the result is what it stands for (`BuildResult.changed`)."""
+    cache_budget: float | None
+    """Seconds that a build waits for caches of single steps, in all; else as long as they get on."""
     jobs: int
     """How many steps run at once; else as many as can, emulated ones two for each processor."""
     emulation: str

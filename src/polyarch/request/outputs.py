@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
+from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import replace
 from polyarch.request.values import Output, OutputType
 
@@ -71,6 +72,9 @@ def _pushed(output: Output) -> Output:
 
 
 def _named(output: Output, tags: tuple[str, ...]) -> Output:
+    # What is pushed by its digest has no tag, not even the usual one.
+    if find_bool(output.attributes.get("push-by-digest", "false")) is False:
+        tags = tuple(dict.fromkeys(parse_reference(tag).canonical for tag in tags))
     return replace(output, attributes={**output.attributes, "name": ",".join(tags)})
 
 

@@ -11,7 +11,7 @@ from polyarch.record import field, frozen
 from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
 
-__all__ = ["BuildResult", "StepTime"]
+__all__ = ["BuildResult", "CacheUse", "StepTime"]
 
 
 @frozen
@@ -24,6 +24,24 @@ class StepTime:
 
 
 @frozen
+class CacheUse:
+    """What a cache of single steps (`type=steps`) was good for, by its address.
+
+    `found` steps were there, which once took `saved_seconds`, as far as that is known, and made layers of `found_bytes`.
+    `pushed` records were written, with `pushed_bytes` of layers; `left` couldn't be. `trouble` is what went wrong.
+    """
+
+    address: str
+    found: int = 0
+    saved_seconds: float = 0.0
+    found_bytes: int = 0
+    pushed: int = 0
+    pushed_bytes: int = 0
+    left: int = 0
+    trouble: str = ""
+
+
+@frozen
 class BuildResult:
     """What came of a build.
 
@@ -32,8 +50,9 @@ class BuildResult:
     and layers, compressed. Without an output that holds an image there are none. `ran` and `cached` count
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
-    were emulated: QEMU's version, and the file or image.
+    were emulated: QEMU's version, and the file or image. `caches` tells what caches of single steps were good for.
     `ref` is the build's name in the history, BUILDER/NODE/ID.
+    `changed` says whether the result is another one than that of the request's `if_changed`; None if it had none.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
     """
@@ -49,6 +68,8 @@ class BuildResult:
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
     ref: str = ""
+    changed: bool | None = None
+    caches: tuple[CacheUse, ...] = ()
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
 

@@ -67,7 +67,7 @@ class Output:
 class CacheEntry:
     """A place to read a cache from or write it to; names of attributes are in lower case.
 
-    `type` is registry, local, gha or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
+    `type` is steps, registry, local, gha, s3, azblob or inline; `attributes` are docker buildx's (`ref`, `src`, `dest`, `mode`, ...),
     of which one may be a token.
     """
 
@@ -106,10 +106,11 @@ class BuildRequest:
     this machine. Unset `build_args` (a bare name of a variable that isn't set) are left out. `ssh` maps ids to the
     sockets of agents, `ssh_keys` others to files of private keys;
     `emulation` is a mode of `polyarch.request.emulation`, "" for what the engine's variable says;
-    `mask_secrets` keeps secrets out of what is shown of steps' output;
+    `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
+    for caches of single steps, None for the usual;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
-    that is made up.
+    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
     """
 
     context: str
@@ -142,5 +143,7 @@ class BuildRequest:
     mask_secrets: bool = True
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
+    cache_budget: float | None = None
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""
+    if_changed: str = ""

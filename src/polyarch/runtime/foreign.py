@@ -185,6 +185,19 @@ class ForeignSteps:
         """Return the emulator that steps for `platform` have if nothing else is said."""
         return self._find(platform.architecture)
 
+    def may_run(self, architecture: str, platform: Platform) -> bool:
+        """Tell whether a step for `platform` may start programs for another architecture, too."""
+        if self._is_native(architecture) or architecture in _FAMILIES.get(
+            platform.architecture, ()
+        ):
+            return True
+        if architecture in self._registered or architecture in self._replaced(
+            self._outer_entries()
+        ):
+            return True
+        # Handlers of the machine are handed on, and in a container they can't be seen.
+        return probe_level(architecture) > 0
+
     def lacks_emulator(self, platform: Platform) -> bool:
         """Tell whether steps for `platform` would run if only there were an emulator."""
         if platform.os != "linux" or self._forbidden is not None:
@@ -261,15 +274,19 @@ class ForeignSteps:
         """
         key = f"{architecture} {' '.join(str(each.directory) for each in twins)}"
         if key not in self._holders:
-            from polyarch.twins.lending import lend_emulator  # noqa: PLC0415 few builds have twins
+            # Few builds have twins.
+            from polyarch.emulation.cpuinfo import find_shown  # noqa: PLC0415
+            from polyarch.twins.lending import lend_cpuinfo, lend_emulator  # noqa: PLC0415
 
             emulators = self._emulators(self._group(architecture, outer))
             entries = entries_to_register(emulators, self._kept(outer))
             path = next(
                 each.path for each in emulators if each.handler.architecture == architecture
             )
+            shown = find_shown(path, architecture)
             for each in twins:
                 lend_emulator(each, path)
+                lend_cpuinfo(each, shown)
             try:
                 self._holders[key] = Holder(self._spawner, entries, twins)
             except NamespaceForbidden:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from polyarch.record import replace
@@ -20,13 +21,14 @@ from polyarch.request.limits import Resources
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.seccomp import oci_profile
 from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
-from polyarch.twins.places import MOUNTED
+from polyarch.twins.places import CPUINFO, MOUNTED
 
 __all__ = ["SYSTEM_DIRECTORIES", "base_devices", "bound_devices", "oci_config"]
 
 Json = dict[str, Any]
 
 _SHM_SIZE = 64 << 20
+_CPU = "/proc/cpuinfo"
 
 SYSTEM_DIRECTORIES = ("/proc", "/dev", "/sys")
 """Where the system's own file systems are mounted in every root."""
@@ -234,9 +236,18 @@ def _mounts(step: Step, host: Host) -> list[Json]:
     own = {mount["destination"]: mount for mount in map(_oci_mount, step.mounts)}
     if step.twins is not None:
         lent = Bind(source=str(step.twins), target=MOUNTED, read_only=True, flags=_LENT)
-        own = {MOUNTED: _oci_mount(lent), **own}
+        own = {MOUNTED: _oci_mount(lent), **_shown_cpu(step.twins), **own}
     system = _system_mounts(step, host)
     return [*(own.pop(each["destination"], each) for each in system), *own.values()]
+
+
+def _shown_cpu(twins: Path) -> dict[str, Json]:
+    """Return what native programs see of the CPU, where emulated ones see what their emulator makes up."""
+    # All sets that a step has are for one platform, so for one emulator.
+    shown = next(iter(sorted(twins.glob(f"*/{CPUINFO}"))), None)
+    if shown is None:
+        return {}
+    return {_CPU: _oci_mount(Bind(source=str(shown), target=_CPU, read_only=True, flags=_LENT))}
 
 
 def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from polyarch.errors import InternalError, NotFound, StoreError
+from polyarch.record import replace
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.recover import RECORD_NAME
 from polyarch.store.snapshots import SnapshotRecord
@@ -29,6 +30,8 @@ __all__ = ["Directories", "DirectorySnapshotter"]
 
 T = TypeVar("T")
 _OVER = "over"
+_FEW = 1000
+"""Files that are looked at in passing; more take longer than a build should wait."""
 
 
 class Directories:
@@ -119,6 +122,9 @@ class Directories:
         The snapshot is recorded after that.
         """
         record = record or SnapshotRecord(id=snapshot)
+        if not record.size:
+            # Of few files, the size is known before anybody asks: by it a build learns that the store is full.
+            record = replace(record, size=tree_size(directory, most=_FEW))
         with store_trouble("keep the snapshot", directory):
             # Before the rename: a process that is killed right after it leaves a snapshot whose record can be made up for.
             (directory / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")

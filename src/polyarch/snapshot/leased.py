@@ -30,9 +30,13 @@ class _Lease(Protocol):
 class LeasedSnapshotter:
     """Another snapshotter, with a lease on all that goes through it."""
 
-    def __init__(self, inner: Snapshotter, lease: _Lease) -> None:
+    def __init__(
+        self, inner: Snapshotter, lease: _Lease, on_new: Callable[[], None] = lambda: None
+    ) -> None:
+        """Lease what goes through `inner`; `on_new` is called after each snapshot that was made."""
         self._inner = inner
         self._lease = lease
+        self._on_new = on_new
 
     @property
     def name(self) -> str:
@@ -65,7 +69,7 @@ class LeasedSnapshotter:
         """See Snapshotter."""
         self._lease.add(*parents, *([over] if over is not None else []))
         draft = self._inner.prepare(parents, merged=merged, over=over)
-        return _LeasedDraft(draft, self._lease)
+        return _LeasedDraft(draft, self._lease, self._on_new)
 
     def view(self, stack: Stack) -> AbstractContextManager[Path]:
         """See Snapshotter."""
@@ -80,7 +84,9 @@ class LeasedSnapshotter:
     ) -> T:
         """See Snapshotter."""
         self._lease.add(snapshot)
-        return self._inner.unpack(snapshot, fill, record)
+        result = self._inner.unpack(snapshot, fill, record)
+        self._on_new()
+        return result
 
     def remove(self, snapshot: SnapshotID) -> None:
         """See Snapshotter."""
@@ -92,9 +98,10 @@ class LeasedSnapshotter:
 
 
 class _LeasedDraft(Draft):
-    def __init__(self, inner: Draft, lease: _Lease) -> None:
+    def __init__(self, inner: Draft, lease: _Lease, on_new: Callable[[], None]) -> None:
         self._inner = inner
         self._lease = lease
+        self._on_new = on_new
 
     @property
     def root(self) -> Path:
@@ -123,3 +130,4 @@ class _LeasedDraft(Draft):
         # Nothing records it yet, so a collection could take it for what a killed build has left.
         self._lease.add(snapshot)
         self._inner.commit(snapshot, record)
+        self._on_new()

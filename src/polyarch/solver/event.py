@@ -51,10 +51,14 @@ class Identify:
 
 @frozen
 class Query:
-    """Look for a record under the last of `keys`; a find is written under the others, too."""
+    """Look for a record under the last of `keys`; a find is written under the others, too.
+
+    `ingredients` are what that key is made of.
+    """
 
     vertex: Vertex
     keys: tuple[CacheKey, ...]
+    ingredients: Ingredients
 
 
 @frozen

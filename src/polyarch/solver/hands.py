@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -11,6 +12,7 @@ from polyarch.errors import Cancelled, InternalError, PolyarchError
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.solver.announce import Announcer
+from polyarch.solver.elsewhere import Elsewhere
 from polyarch.solver.event import (
     Command,
     Compare,
@@ -44,7 +46,7 @@ class Hands(Generic[R]):
     """Carries out single commands of one solve, in any thread.
 
     `results` holds what is in hand, by vertex; `used` the records that were found. `on_start` is called
-    just before a step runs.
+    just before a step runs; `elsewhere` has results of other machines.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Hands(Generic[R]):
         announcer: Announcer,
         cancel: CancelToken,
         on_start: Callable[[Vertex], None] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._runner = runner
         self._records = records
@@ -63,6 +66,7 @@ class Hands(Generic[R]):
         self._announcer = announcer
         self._cancel = cancel
         self._on_start = on_start
+        self._elsewhere = elsewhere
         self.results: dict[Digest, R] = {}
         self.used: dict[CacheKey, Record] = {}
         self._unlike: set[tuple[Digest, CacheKey]] = set()
@@ -87,6 +91,8 @@ class Hands(Generic[R]):
         match command:
             case Identify(vertex=vertex):
                 identity = self._runner.source_identity(vertex)
+                if self._elsewhere is not None:
+                    self._elsewhere.identified(vertex, identity)
                 return Identified(vertex=vertex, identity=identity)
             case Query() | Compare():
                 return self._look_up(command)
@@ -104,9 +110,9 @@ class Hands(Generic[R]):
 
     def _look_up(self, command: Query | Compare) -> Event:
         if isinstance(command, Query):
-            record = self._find(command.vertex, command.keys)
+            record = self._find(command.vertex, command.keys) or self._find_elsewhere(command)
         else:
-            record = self._find_made_of(command)
+            record = self._find_made_of(command) or self._find_made_elsewhere(command)
         if record is None:
             return Missing(vertex=command.vertex)
         return Found(vertex=command.vertex, record=record)
@@ -118,28 +124,68 @@ class Hands(Generic[R]):
             self._use(vertex, asked, record, others)
         return record
 
+    def _find_elsewhere(self, command: Query) -> Record | None:
+        if self._elsewhere is None:
+            return None
+        record = self._elsewhere.find(command.vertex, command.ingredients)
+        if record is not None:
+            self._take(command.vertex, command.keys, record)
+        return record
+
+    def _find_made_elsewhere(self, command: Compare) -> Record | None:
+        if self._elsewhere is None:
+            return None
+        found = self._elsewhere.find_alike(command.vertex, command.ingredients)
+        *others, alike = command.keys
+        candidates = {candidate_key(alike, identity): each for identity, each in found.items()}
+        chosen = self._choose(command, candidates)
+        if chosen is None:
+            return None
+        key, record = chosen
+        self._take(command.vertex, (*others, key), record)
+        return record
+
+    def _take(self, vertex: Vertex, keys: Sequence[CacheKey], record: Record) -> None:
+        """Write a record of others under our own keys."""
+        self._records.save(keys, record)
+        self._use(vertex, keys[-1], record, ())
+
     def _find_made_of(self, command: Compare | Run) -> Record | None:
         """Find a record whose result was made of the very bytes that are read now.
 
         None is compared twice: a second look under the lock asks for what others have made meanwhile.
         """
-        vertex, (*others, alike) = command.vertex, command.keys
+        *others, alike = command.keys
+        chosen = self._choose(command, self._records.find_alike(alike))
+        if chosen is None:
+            return None
+        self._use(command.vertex, *chosen, others)
+        return chosen[1]
+
+    def _choose(
+        self, command: Compare | Run, candidates: Mapping[CacheKey, Record]
+    ) -> tuple[CacheKey, Record] | None:
+        vertex = command.vertex
         inputs = {
             index: self.results[vertex.inputs[index].digest]
             for index, part in enumerate(command.ingredients.inputs)
             if not part.is_whole
         }
-        for key, record in self._records.find_alike(alike).items():
+        for key, record in candidates.items():
             if (vertex.digest, key) in self._unlike:
                 continue
-            result = self._runner.load(vertex, record.result)
+            result = self._runner.load(vertex, record.result, self._cancel)
             if result is None:
-                self._records.forget(record.result)
+                self._forget(vertex, record)
             elif self._runner.is_made_of(vertex, result, inputs, self._cancel):
-                self._use(vertex, key, record, others)
-                return record
+                return key, record
             self._unlike.add((vertex.digest, key))
         return None
+
+    def _forget(self, vertex: Vertex, record: Record) -> None:
+        self._records.forget(record.result)
+        if self._elsewhere is not None:
+            self._elsewhere.lost(vertex, record)
 
     def _use(
         self, vertex: Vertex, key: CacheKey, record: Record, others: Sequence[CacheKey]
@@ -148,6 +194,8 @@ class Hands(Generic[R]):
         self.used[key] = record
         if others:
             self._records.save(others, record)
+        if self._elsewhere is not None:
+            self._elsewhere.found(vertex, record)
         self._announcer.found(vertex)
 
     def _read_content(self, command: ReadContent) -> Event:
@@ -159,10 +207,10 @@ class Hands(Generic[R]):
 
     def _load(self, command: Load) -> Event:
         vertex = command.vertex
-        result = self._runner.load(vertex, command.stored)
+        result = self._runner.load(vertex, command.stored, self._cancel)
         if result is None:
             if command.record is not None:
-                self._records.forget(command.stored)
+                self._forget(vertex, command.record)
             return Lost(vertex=vertex)
         self.results[vertex.digest] = result
         if command.record is None:
@@ -202,9 +250,13 @@ class Hands(Generic[R]):
         if self._on_start is not None:
             self._on_start(vertex)
         inputs = [self.results[source.digest] for source in vertex.inputs]
+        started = time.monotonic()
         result = runner.run(vertex, inputs, self._cancel)
+        seconds = time.monotonic() - started
         identity = runner.identity(vertex, result)
         record = self._record(command, result, identity) if command.keys else None
+        if record is not None and self._elsewhere is not None:
+            self._elsewhere.ran(vertex, record, seconds)
         self.results[vertex.digest] = result
         self._announcer.ran(vertex)
         return Ran(vertex=vertex, identity=identity, record=record)

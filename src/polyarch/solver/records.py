@@ -100,6 +100,7 @@ class Records:
         self._clock = clock
         # What turns out to be gone is forgotten, here and there.
         self._imported = dict(imported)
+        self._imported_ops = {_beginning(each.explain) for each in imported.values()}
         database.ensure(_SCHEMA)
         take_over(database, _BY_STACK, _MORE, self._add_results)
 
@@ -154,11 +155,10 @@ class Records:
 
     def knows(self, op: Digest) -> bool:
         """Return whether a step with this op has ever given a result that is still recorded."""
-        beginning = Ingredients(op=op, inputs=()).to_json().partition(",")[0]
+        beginning = _beginning(Ingredients(op=op, inputs=()).to_json())
         query = "SELECT 1 FROM records WHERE substr(explain, 1, ?) = ? LIMIT 1"
-        return bool(self._database.execute(query, (len(beginning), beginning))) or any(
-            record.explain.startswith(beginning) for record in self._imported.values()
-        )
+        is_imported = beginning in self._imported_ops
+        return is_imported or bool(self._database.execute(query, (len(beginning), beginning)))
 
     def results(self) -> tuple[str, ...]:
         """Return the texts of all results that there are records of."""
@@ -197,6 +197,11 @@ class Records:
         for key, result in self._database.execute("SELECT key, result FROM records"):
             stack = self._results.add(str(result))
             self._database.execute("UPDATE records SET stack = ? WHERE key = ?", (stack, str(key)))
+
+
+def _beginning(explain: str) -> str:
+    """Return the part of what explains a record that says which op it is of."""
+    return explain.partition(",")[0]
 
 
 def _record(row: Sequence[object]) -> Record:

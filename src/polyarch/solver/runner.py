@@ -58,7 +58,7 @@ class Runner(Protocol[R]):
     def store(self, vertex: Vertex, result: R, /) -> str:
         """Make the result of a step durable and return the text by which `load` finds it."""
 
-    def load(self, vertex: Vertex, stored: str, /) -> R | None:
+    def load(self, vertex: Vertex, stored: str, cancel: CancelToken, /) -> R | None:
         """Return the result that `store` named so; None if it is gone or damaged.
 
         For a source `stored` is its identity, and None means that it has to be fetched by `run`.

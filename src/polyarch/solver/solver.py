@@ -24,6 +24,7 @@ from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.solver.announce import Announcer
+from polyarch.solver.elsewhere import Elsewhere
 from polyarch.solver.event import (
     Command,
     Compare,
@@ -107,8 +108,10 @@ class Solver(Generic[R]):
         self.gate = gate
         self.clock = clock
 
-    def solve(self, graph: Graph, cancel: CancelToken) -> Solved[R]:
-        """Compute the results of the graph's targets.
+    def solve(
+        self, graph: Graph, cancel: CancelToken, elsewhere: Elsewhere | None = None
+    ) -> Solved[R]:
+        """Compute the results of the graph's targets; `elsewhere` has results of other machines, for this solve.
 
         When it returns or raises, no thread of it is left. Raises the first error that a vertex
         met, after the others were cancelled and have ended; Cancelled if the caller wished so.
@@ -117,7 +120,7 @@ class Solver(Generic[R]):
         unregister = cancel.on_cancel(own.cancel)
         try:
             with Workers() as workers:
-                return _Solve(self, graph, workers, own).run(cancel)
+                return _Solve(self, graph, workers, own, elsewhere).run(cancel)
         finally:
             unregister()
 
@@ -129,7 +132,12 @@ class _Solve(Generic[R]):
     """One graph being solved: the coordinator, in the caller's thread."""
 
     def __init__(
-        self, solver: Solver[R], graph: Graph, workers: Workers, cancel: CancelToken
+        self,
+        solver: Solver[R],
+        graph: Graph,
+        workers: Workers,
+        cancel: CancelToken,
+        elsewhere: Elsewhere | None,
     ) -> None:
         self._solver = solver
         self._graph = graph
@@ -144,7 +152,9 @@ class _Solve(Generic[R]):
             announcer=self._announcer,
             cancel=cancel,
             on_start=None if solver.observer is None else self._tell_start,
+            elsewhere=elsewhere,
         )
+        self._is_far = elsewhere is not None and elsewhere.is_far
         self._slots: Slots[Command] = Slots(solver.limits)
         self._lookups: deque[Command] = deque()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
@@ -214,6 +224,8 @@ class _Solve(Generic[R]):
     def _queue(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
+                case Query() if self._is_far:
+                    self._slots.offer(command, SlotKind.SOURCE)
                 case Identify() | Query():
                     self._lookups.append(command)
                 case ReadContent() | Compare():

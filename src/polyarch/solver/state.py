@@ -255,7 +255,9 @@ class Machine:
                 self._move(node, State.CONTENT)
             else:
                 self._move(node, State.FAST)
-                self._command(node, Query(vertex=node.vertex, keys=(key,)))
+                ingredients = node.ingredients()
+                query = Query(vertex=node.vertex, keys=(key,), ingredients=ingredients)
+                self._command(node, query)
 
     def _advance_content(self, node: _Node) -> None:
         for index in sorted(node.content - node.reading):
@@ -271,7 +273,7 @@ class Machine:
         vertex, keys, ingredients = node.vertex, node.keys(), node.ingredients()
         self._move(node, State.SLOW)
         if ingredients.is_whole:
-            self._command(node, Query(vertex=vertex, keys=keys))
+            self._command(node, Query(vertex=vertex, keys=keys, ingredients=ingredients))
         else:
             self._command(node, Compare(vertex=vertex, keys=keys, ingredients=ingredients))
 

@@ -28,6 +28,7 @@ from polyarch.store.trouble import store_error, store_trouble
 __all__ = ["BlobWriter", "Blobs"]
 
 
+_LARGE = 1 << 20
 _DAMAGED = "the transfer was cut short or the source is damaged; try again"
 
 
@@ -93,6 +94,8 @@ class BlobWriter:
             if kind is None:
                 self._check()
                 self._blobs.adopt(self._temporary, self.digest)
+                if self.size >= _LARGE:
+                    self._blobs.on_large()
         finally:
             with suppress(FileNotFoundError):
                 self._temporary.unlink()
@@ -114,11 +117,25 @@ class BlobWriter:
 class Blobs:
     """The blobs of a store. Safe to use from many threads and processes at once."""
 
-    def __init__(self, root: Path, *, temporary: Callable[[], Path], sync: bool = False) -> None:
-        """Use the directory `root`; `temporary` names a fresh file on the same file system."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        temporary: Callable[[], Path],
+        sync: bool = False,
+        keep: Callable[[Digest], None] = lambda _: None,
+    ) -> None:
+        """Use the directory `root`; `temporary` names a fresh file on the same file system.
+
+        `keep` is told of each blob before anybody looks whether it is here, and before it comes: the place to lease
+        it. What was found then stays.
+        """
         self.root = root
         self.sync = sync
         self._temporary = temporary
+        self._keep = keep
+        self.on_large: Callable[[], None] = lambda: None
+        """Called after a large blob has come: the store may be too large now."""
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob lies, or would lie. Raises InvalidDigest."""
@@ -134,6 +151,7 @@ class Blobs:
 
     def find_size(self, digest: Digest) -> int | None:
         """Return the size of the blob in bytes, or None if it isn't here."""
+        self._keep(digest)
         try:
             return os.stat(self.path(digest)).st_size
         except FileNotFoundError:
@@ -148,6 +166,7 @@ class Blobs:
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open the blob for reading, unbuffered and unverified. Raises NotFound, StoreError."""
+        self._keep(digest)
         try:
             return open(self.path(digest), "rb", buffering=0)
         except FileNotFoundError as error:
@@ -178,6 +197,7 @@ class Blobs:
         file makes ext4 write the new one to the disk at once.
         """
         digest = sha256(data)
+        self._keep(digest)
         if expected in (None, digest):
             with suppress(OSError), open(self.path(digest), "rb", buffering=0) as file:
                 if file.readall() == data:
@@ -202,6 +222,7 @@ class Blobs:
         `path` must be on the store's file system: use the store's scratch directory.
         """
         target = self.path(digest)
+        self._keep(digest)
         with store_trouble("store the blob", target):
             try:
                 os.rename(path, target)

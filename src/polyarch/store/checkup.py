@@ -17,7 +17,6 @@ from polyarch.digest import Digest, hasher, hex_of, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, StoreError
 from polyarch.record import frozen
 from polyarch.store.images import documents
-from polyarch.store.refs import RefKind
 from polyarch.store.store import Store, is_abandoned
 from polyarch.store.trouble import store_trouble
 
@@ -95,7 +94,7 @@ def _snapshots(store: Store) -> Iterator[Problem]:
 
 def _names(store: Store) -> Iterator[Problem]:
     """Find names of images that stand for nothing: their documents were there when they were set."""
-    for ref in store.refs.all(RefKind.IMAGE):
+    for ref in store.refs.all():
         missing = []
         for digest, is_needed in documents(store.blobs, ref.descriptor):
             try:
@@ -105,7 +104,7 @@ def _names(store: Store) -> Iterator[Problem]:
                 missing += [f"{digest} is missing"] if is_needed else []
             except (IntegrityError, StoreError):
                 missing.append(f"{digest} is damaged")
-        if missing:
+        if missing and store.refs.find(ref.name) == ref:  # else it was collected meanwhile
             text = f"the image {ref.name} can't be used: {', '.join(missing)}"
             yield Problem(kind=ProblemKind.NAME, subject=ref.name, text=text)
 

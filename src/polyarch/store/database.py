@@ -108,6 +108,11 @@ class Database:
             return [str(error)]
         return [str(row[0]) for row in rows if row[0] != "ok"]
 
+    def version(self) -> int:
+        """Return a number that is another one after others than this thread have changed something."""
+        [(number,)] = self.execute("PRAGMA data_version")
+        return int(number or 0)
+
     def close(self) -> None:
         """Close the connections of all threads; none may be in use."""
         with self._lock:

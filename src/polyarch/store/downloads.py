@@ -44,6 +44,24 @@ class Downloads:
             )
         return None
 
+    def all(self) -> tuple[Download, ...]:
+        """Return all that is known, by address."""
+        self._database.ensure(SCHEMA)
+        rows = self._database.execute(
+            "SELECT url, digest, etag, modified FROM downloads_2 ORDER BY url"
+        )
+        return tuple(
+            Download(
+                url=str(url), digest=Digest(str(digest)), etag=str(etag), modified=str(modified)
+            )
+            for url, digest, etag, modified in rows
+        )
+
+    def forget(self, url: str) -> None:
+        """Forget what an address gave; its blob is left to `store.gc`."""
+        self._database.ensure(SCHEMA)
+        self._database.execute("DELETE FROM downloads_2 WHERE url = ?", (url,))
+
     def add(self, download: Download) -> None:
         """Remember a file in place of what its address gave before."""
         self._database.ensure(SCHEMA)

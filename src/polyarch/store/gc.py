@@ -1,7 +1,7 @@
 """The garbage collector: what is kept, by which policies, and what goes first.
 
-Marked are the blobs that images reach, the snapshots and blobs that a living process leases, and the
-snapshots on which others stand. Swept are snapshots, by the policies of BuildKit: each states who is
+Marked are the blobs that kept images reach, what a living process leases, and the
+snapshots on which others stand. Swept are records, by the policies of BuildKit: each states who is
 asked (filters), what is too young, and how much may stay; as long as more is there, the record goes that
 is oldest and least used, both counted as ranks. Blobs that nothing refers to any more follow.
 
@@ -9,34 +9,34 @@ A directory is moved out of sight while nobody can lease it: who leases it befor
 doesn't. Its record is removed after that. Who is killed in between leaves a record without a directory,
 which the next build or collection forgets.
 
-Blobs, and directories without a record, may be waiting for what refers to them while somebody works on
-the store (`Store.works`). They are swept only when nobody does, and nobody can start meanwhile.
+Blobs, and directories without a record, may be waiting for what refers to them: whoever adds them leases them first,
+and lets go after what refers to them is written. So they are swept while nobody can lease anything, by what the
+database says at that moment.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyarch.digest import Digest
 from polyarch.record import frozen
+from polyarch.store.downloads import Downloads
 from polyarch.store.images import reach
 from polyarch.store.policy import Policy
 from polyarch.store.refs import RefKind
-from polyarch.store.snapshots import RecordType
 from polyarch.store.store import Store
 from polyarch.store.trees import tree_size
 from polyarch.store.trouble import store_trouble
-from polyarch.store.usage import Usage, usage
+from polyarch.store.usage import Usage, blobs_in_use, usage
 
 __all__ = ["Freed", "collect"]
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
-_HIDDEN = frozenset({RecordType.INTERNAL, RecordType.FRONTEND})
 _SOURCE_SECONDS = 60 * _DAY
 
 
@@ -48,7 +48,7 @@ class Freed:
     blobs: tuple[Digest, ...] = ()
     size: int = 0
     complete: bool = True
-    """Whether blobs were swept, too: not while somebody works on the store, or collects already."""
+    """Whether anything was done: not while another process collects."""
 
 
 def collect(
@@ -57,15 +57,16 @@ def collect(
     *,
     forget: Callable[[Sequence[str]], None] = lambda _: None,
     on_removed: Callable[[Usage], None] = lambda _: None,
+    wait: bool = False,
 ) -> Freed:
     """Apply the policies in their order and sweep what nothing refers to.
 
     `forget` is told the ids of removed snapshots, within the transaction that removes their records:
     the place to remove cache records. `on_removed` hears of each record after it is gone. `store` should
     have been opened to look on (`works=False`). Only one process collects at a time; a second one
-    returns with nothing. Raises StoreError.
+    returns with nothing, or waits for its turn. Raises StoreError.
     """
-    with store.locks.exclusive("gc", wait=False) as held:
+    with store.locks.exclusive("gc", wait=wait) as held:
         if not held:
             return Freed(complete=False)
         now = time.time()
@@ -74,12 +75,8 @@ def collect(
         removed: list[Usage] = []
         for policy in policies:
             removed += _Sweep(store, policy, forget, on_removed).run()
-        size = sum(entry.record.size for entry in removed)
-        with store.locks.exclusive("work", wait=False) as alone:
-            if not alone:
-                return Freed(snapshots=tuple(removed), size=size, complete=False)
-            size += _sweep_orphans(store)
-            blobs, blob_size = _sweep_blobs(store)
+        size = sum(entry.record.size for entry in removed) + _sweep_orphans(store)
+        blobs, blob_size = _sweep_blobs(store)
         store.locks.sweep()
         return Freed(snapshots=tuple(removed), blobs=blobs, size=size + blob_size)
 
@@ -101,9 +98,16 @@ class _Sweep:
         self._leased: set[str] = set()
 
     def run(self) -> list[Usage]:
+        removed: list[Usage] = []
+        # What went may have left a blob to another record, so what is used is added up anew.
+        while gone := self._round():
+            removed += gone
+        return removed
+
+    def _round(self) -> list[Usage]:
         known = {entry.record.id: entry for entry in usage(self._store)}
         used = sum(entry.size for entry in known.values() if not entry.shared)
-        target = self._target(used)
+        target = self._policy.target(used, _free(self._store))
         removed: list[Usage] = []
         while known and (target is None or used >= target):
             batch = self._candidates(known)
@@ -120,21 +124,6 @@ class _Sweep:
                 break
         return removed
 
-    def _target(self, used: int) -> int | None:
-        """Return the bytes that may stay; None for no bound at all: whatever matches goes."""
-        policy = self._policy
-        if not (policy.max_used or policy.min_free or policy.reserved):
-            return None
-        keep = policy.max_used
-        if policy.min_free:
-            status = os.statvfs(self._store.root)
-            deficit = policy.min_free - status.f_bavail * status.f_frsize
-            if deficit > 0:
-                keep = min(keep or used, max(used - deficit, 0))
-            elif not keep:
-                keep = used + 1
-        return max(keep, policy.reserved)
-
     def _candidates(self, known: Mapping[str, Usage]) -> list[Usage]:
         policy = self._policy
         parents = {parent for entry in known.values() for parent in entry.record.parents}
@@ -144,25 +133,43 @@ class _Sweep:
             for entry in known.values()
             if entry.record.id not in parents
             and entry.record.id not in self._leased
-            and (policy.all or not (entry.shared or entry.record.type in _HIDDEN))
-            and (not policy.types or entry.record.type in policy.types)
+            and policy.concerns(entry)
             and (not policy.keep_seconds or entry.record.last_used < limit)
-            and (policy.matches is None or policy.matches(entry))
         ]
 
     def _remove(self, entry: Usage) -> bool:
-        record, store = entry.record, self._store
+        if entry.pushed is None and entry.download is None:
+            is_gone = self._remove_snapshot(entry.record.id)
+        else:
+            is_gone = not entry.in_use and self._forget_blobs(entry)
+        if is_gone:
+            self._on_removed(entry)
+        return is_gone
+
+    def _forget_blobs(self, entry: Usage) -> bool:
+        """Remove a record that has only blobs, which are swept with all others; who leases them keeps them."""
+        if entry.download is not None:
+            Downloads(self._store.database).forget(entry.download.url)
+            return True
+        return entry.pushed is not None and self._store.refs.forget(entry.pushed)
+
+    def _remove_snapshot(self, snapshot: str) -> bool:
+        store = self._store
         aside = store.temporary("collected")
         with store.leases.frozen() as held:
-            if record.id in held:
+            if snapshot in held:
                 return False
-            _rename(store.snapshots_directory / record.id, aside)
+            _rename(store.snapshots_directory / snapshot, aside)
         with store.database.transaction():
-            store.snapshots.remove(record.id)
-            self._forget([record.id])
+            store.snapshots.remove(snapshot)
+            self._forget([snapshot])
         store.discard(aside)
-        self._on_removed(entry)
         return True
+
+
+def _free(store: Store) -> int:
+    status = os.statvfs(store.root)
+    return status.f_bavail * status.f_frsize
 
 
 def _rename(path: Path, target: Path) -> None:
@@ -190,31 +197,56 @@ def _ranks(values: Iterable[float]) -> dict[float, float]:
 
 def _sweep_orphans(store: Store) -> int:
     """Remove the directories without a record, of those who were killed at the wrong moment."""
-    known = set(store.leases.held())
-    for record in store.snapshots.all():
-        known |= {record.id, *record.parents}
+    listed = os.listdir(store.snapshots_directory)
+    moved = []
+    with _unchanging(store, lambda: _recorded(store)) as known:
+        for name in set(listed) - known:
+            aside = store.temporary("collected")
+            _rename(store.snapshots_directory / name, aside)
+            moved.append(aside)
     size = 0
-    for path in list(store.snapshots_directory.iterdir()):
-        if path.name not in known:
-            size += tree_size(path)
-            store.discard(path)
+    for path in moved:
+        size += tree_size(path)
+        store.discard(path)
     return size
 
 
+def _recorded(store: Store) -> set[str]:
+    return {name for record in store.snapshots.all() for name in (record.id, *record.parents)}
+
+
 def _sweep_blobs(store: Store) -> tuple[tuple[Digest, ...], int]:
-    """Remove the blobs that neither an image, nor a snapshot, nor a lease refers to."""
+    """Remove the blobs that neither an image, nor a record, nor a lease refers to."""
+    listed = dict(store.blobs)
+    removed: dict[Digest, Path] = {}
+    with _unchanging(store, lambda: _referred(store)) as kept:
+        for digest in listed:
+            if digest not in kept:
+                removed[digest] = store.temporary("collected")
+                _rename(store.blobs.root / digest.replace(":", "/", 1), removed[digest])
+    for path in removed.values():
+        with store_trouble("remove", path), suppress(FileNotFoundError):
+            path.unlink()
+    return tuple(sorted(removed)), sum(listed[digest] for digest in removed)
+
+
+def _referred(store: Store) -> set[str]:
     recent = time.time() - _SOURCE_SECONDS
     sources = [ref for ref in store.refs.all(RefKind.SOURCE) if ref.updated >= recent]
-    kept: set[str] = set(store.leases.held())
-    kept |= reach(store.blobs, (ref.descriptor for ref in store.refs.all(RefKind.IMAGE)))
-    kept |= reach(store.blobs, (ref.descriptor for ref in sources), layers=False)
-    living = {record.diff_id for record in store.snapshots.all()}
-    kept |= {blob.digest for blob in store.layers.all() if blob.diff_id in living}
-    removed: list[Digest] = []
-    size = 0
-    for digest, bytes_ in list(store.blobs):
-        if digest not in kept:
-            store.blobs.remove(digest)
-            removed.append(digest)
-            size += bytes_
-    return tuple(sorted(removed)), size
+    documents = reach(store.blobs, (ref.descriptor for ref in sources), layers=False)
+    return documents | blobs_in_use(store)
+
+
+@contextmanager
+def _unchanging(store: Store, find: Callable[[], set[str]]) -> Iterator[set[str]]:
+    """Give what `find` finds in the database, and what is leased, while neither can become more.
+
+    Nobody can add a lease in the block: keep it short. So `find`, which may read many documents, goes before it, and
+    again only if the database has changed meanwhile.
+    """
+    version = store.database.version()
+    found = find()
+    with store.leases.frozen() as held:
+        if store.database.version() != version:
+            found = find()
+        yield found | held

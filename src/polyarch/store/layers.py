@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.digest import DiffID, Digest
-from polyarch.record import frozen
-from polyarch.store.database import Database, Row
+from polyarch.record import field, frozen, replace
+from polyarch.store.database import Database
 
 __all__ = ["SCHEMA", "LayerBlob", "LayerRecords"]
 
@@ -19,12 +20,21 @@ SCHEMA = (
     ),
     "CREATE INDEX IF NOT EXISTS layers_1_diff_id ON layers_1 (diff_id)",
     (
+        "CREATE TABLE IF NOT EXISTS forms_1 (digest TEXT PRIMARY KEY, archive TEXT NOT NULL,"
+        " annotations TEXT NOT NULL) WITHOUT ROWID"
+    ),
+    "CREATE INDEX IF NOT EXISTS forms_1_archive ON forms_1 (archive)",
+    (
         "CREATE TABLE IF NOT EXISTS sources_1 (digest TEXT, host TEXT, repository TEXT,"
         " seen REAL NOT NULL, PRIMARY KEY (digest, host, repository)) WITHOUT ROWID"
     ),
 )
 
 _SELECT = "SELECT digest, diff_id, media_type, size, compression, level FROM layers_1"
+_FORMS = (
+    "SELECT digest, diff_id, media_type, size, compression, level, annotations"
+    " FROM layers_1 JOIN forms_1 USING (digest) WHERE archive = ? ORDER BY digest"
+)
 _FRESH = 24 * 3600.0
 _FORGOTTEN = 60 * 24 * 3600.0
 
@@ -42,6 +52,8 @@ class LayerBlob:
     """`uncompressed`, `gzip`, `estargz` or `zstd`; "" for what came with an image, as it is."""
     level: int | None = None
     """The level that it was asked for with; None for the default, or when another made the blob."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What a descriptor of it has to say; known only of what `forms_of` gives."""
 
 
 class LayerRecords:
@@ -56,6 +68,22 @@ class LayerRecords:
         self._database.executemany(
             "INSERT OR REPLACE INTO layers_1 VALUES (?, ?, ?, ?, ?, ?)",
             [(b.digest, b.diff_id, b.media_type, b.size, b.compression, b.level) for b in blobs],
+        )
+
+    def add_form(self, archive: DiffID, blob: LayerBlob) -> None:
+        """Remember a form whose diff ID isn't that of the layer's archive, `archive`, as it adds something."""
+        self.add(blob)
+        self._database.execute(
+            "INSERT OR REPLACE INTO forms_1 VALUES (?, ?, ?)",
+            (blob.digest, archive, json.dumps(dict(blob.annotations))),
+        )
+
+    def forms_of(self, archive: DiffID) -> tuple[LayerBlob, ...]:
+        """Return the forms of a layer that add something to it, by digest."""
+        self._database.ensure(SCHEMA)
+        return tuple(
+            replace(_layer_blob(row), annotations=json.loads(str(annotations)))
+            for *row, annotations in self._database.execute(_FORMS, (archive,))
         )
 
     def find(self, digest: Digest) -> LayerBlob | None:
@@ -77,6 +105,7 @@ class LayerRecords:
         rows = [(digest,) for digest in digests]
         with self._database.transaction():
             self._database.executemany("DELETE FROM layers_1 WHERE digest = ?", rows)
+            self._database.executemany("DELETE FROM forms_1 WHERE digest = ?", rows)
             self._database.executemany("DELETE FROM sources_1 WHERE digest = ?", rows)
 
     def add_sources(self, host: str, repository: str, digests: Iterable[Digest]) -> None:
@@ -123,13 +152,13 @@ class LayerRecords:
         return tuple(_layer_blob(row) for row in self._database.execute(statement, values))
 
 
-def _layer_blob(row: Row) -> LayerBlob:
+def _layer_blob(row: Sequence[object]) -> LayerBlob:
     digest, diff_id, media_type, size, compression, level = row
     return LayerBlob(
         digest=Digest(str(digest)),
         diff_id=DiffID(str(diff_id)),
         media_type=str(media_type),
-        size=int(size or 0),
+        size=int(str(size)),
         compression=str(compression),
-        level=None if level is None else int(level),
+        level=None if level is None else int(str(level)),
     )

@@ -72,12 +72,15 @@ class Leases:
         """Keep `resources`, and what is added to the lease, until the block is left."""
         path = self._temporary(_PREFIX.rstrip("-"))
         lease = Lease(path, self._locks)
+        owner = os.getpid()
         try:
             lease.add(*resources)
             yield lease
         finally:
-            with suppress(FileNotFoundError):
-                path.unlink()
+            # A fork that leaves the block has nothing to let go of.
+            if owner == os.getpid():
+                with suppress(FileNotFoundError):
+                    path.unlink()
 
     def held(self) -> frozenset[str]:
         """Return what living processes hold."""

@@ -11,12 +11,15 @@ from polyarch.record import frozen, replace
 from polyarch.store.snapshots import RecordType
 from polyarch.store.usage import Usage
 
-__all__ = ["Policy", "default_policies"]
+__all__ = ["Policy", "Space", "default_policies", "default_space", "share_of"]
 
+_HIDDEN = frozenset({RecordType.INTERNAL, RecordType.FRONTEND})
 _GB = 1_000_000_000
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
-_SHORT_LIVED = frozenset({RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT})
+# In the order in which BuildKit names them.
+_SHORT_LIVED_IN_ORDER = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
+_SHORT_LIVED = frozenset(_SHORT_LIVED_IN_ORDER)
 
 
 @frozen
@@ -35,28 +38,70 @@ class Policy:
     """No more than this should be used."""
     min_free: int = 0
     """So much of the disk should be free."""
+    filters: tuple[str, ...] = ()
+    """What `types` or `matches` were read from, of which one must be met."""
     all: bool = False
     """Internal and frontend records, and those that images share, go too."""
 
+    def concerns(self, entry: Usage) -> bool:
+        """Tell whether a record is asked for at all, whatever its age and what is in use."""
+        return (
+            (self.all or not (entry.shared or entry.record.type in _HIDDEN))
+            and (not self.types or entry.record.type in self.types)
+            and (self.matches is None or self.matches(entry))
+        )
 
-def default_policies(
-    total: int, *, reserved: int = 0, max_used: int = 0, min_free: int = 0
-) -> tuple[Policy, ...]:
-    """Return BuildKit's default policies for a disk of `total` bytes (0: unknown).
+    def target(self, used: int, free: int) -> int | None:
+        """Return the bytes that may stay of those that are used; None for no bound at all: whatever matches goes.
 
-    Each bound can be set by hand. Percentages become bytes as BuildKit reckons them.
-    """
-    reserved = reserved or min(_part(total, 10), 10 * _GB)
-    max_used = max_used or min(_part(total, 80), 100 * _GB)
-    min_free = min_free or _part(total, 20)
-    bounded = Policy(reserved=reserved, max_used=max_used, min_free=min_free)
+        `free` are those of the disk.
+        """
+        if not (self.max_used or self.min_free or self.reserved):
+            return None
+        keep = self.max_used
+        if self.min_free:
+            deficit = self.min_free - free
+            if deficit > 0:
+                keep = min(keep or used, max(used - deficit, 0))
+            elif not keep:
+                keep = used + 1
+        return max(keep, self.reserved)
+
+
+@frozen
+class Space:
+    """Bounds of the cache in bytes: what always stays, what it may have, what of the disk should be free; 0: none."""
+
+    reserved: int = 0
+    max_used: int = 0
+    min_free: int = 0
+
+
+def default_space(total: int) -> Space:
+    """Return the bounds that BuildKit has for a disk of `total` bytes (0: unknown), where none are set."""
+    return Space(
+        reserved=min(share_of(total, 10), 10 * _GB),
+        max_used=min(share_of(total, 80), 100 * _GB),
+        min_free=share_of(total, 20),
+    )
+
+
+def default_policies(space: Space) -> tuple[Policy, ...]:
+    """Return BuildKit's default policies with these bounds."""
+    bounded = Policy(reserved=space.reserved, max_used=space.max_used, min_free=space.min_free)
     return (
-        Policy(types=_SHORT_LIVED, keep_seconds=48 * _HOUR, max_used=512_000_000),
+        Policy(
+            types=_SHORT_LIVED,
+            filters=tuple(f"type=={kind}" for kind in _SHORT_LIVED_IN_ORDER),
+            keep_seconds=48 * _HOUR,
+            max_used=512_000_000,
+        ),
         replace(bounded, keep_seconds=60 * _DAY),
         bounded,
         replace(bounded, all=True),
     )
 
 
-def _part(total: int, percent: int) -> int:
+def share_of(total: int, percent: int) -> int:
+    """Return so much of a disk in bytes, as BuildKit reckons it."""
     return (total * percent // 100 // (1 << 30) + 1) * _GB if total else 2 * _GB

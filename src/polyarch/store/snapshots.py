@@ -114,6 +114,14 @@ class SnapshotRecords:
         """Return every record, by id."""
         return self._rows(_SELECT + " ORDER BY id")
 
+    def total(self) -> tuple[int, int]:
+        """Return the bytes of all snapshots that were measured, and how many weren't."""
+        self._database.ensure(SCHEMA)
+        [(size, unmeasured)] = self._database.execute(
+            "SELECT coalesce(sum(size), 0), coalesce(sum(size = 0), 0) FROM snapshots_1"
+        )
+        return int(size or 0), int(unmeasured or 0)
+
     def set_diff_id(self, snapshot: str, diff_id: DiffID) -> None:
         """Remember what the layer's tar was found to be; the snapshot may be unknown."""
         self._database.ensure(SCHEMA)

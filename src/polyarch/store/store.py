@@ -37,7 +37,7 @@ from polyarch.store.blobs import Blobs
 from polyarch.store.copies import Copies
 from polyarch.store.database import Database
 from polyarch.store.layers import LayerRecords
-from polyarch.store.leases import Leases
+from polyarch.store.leases import Lease, Leases
 from polyarch.store.locks import Locks
 from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
@@ -59,6 +59,7 @@ class Store:
     a scratch directory and connections of its own. With `works=False` the caller promises to add no blobs
     or snapshots, and doesn't keep the collector from sweeping those that nothing refers to yet.
     With `ends=True` it promises to end the process, by `os._exit`, when the store is closed.
+    Who may add something has all blobs leased that it looks for, or adds, until `release`.
     Raises StoreError.
     """
 
@@ -71,8 +72,15 @@ class Store:
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
         self._fresh = 0
+        self._keeping = threading.Lock()
+        self._lease: tuple[int, Lease] | None = None
         _open_layout(root)
-        self.blobs = Blobs(root / "blobs", temporary=self.temporary, sync=sync)
+        self.blobs = Blobs(
+            root / "blobs",
+            temporary=self.temporary,
+            sync=sync,
+            keep=self._keep if works else lambda _: None,
+        )
         self.database = Database(root / "state.db")
         self.locks = Locks(root / "locks")
         self.refs = Refs(self.database)
@@ -84,6 +92,20 @@ class Store:
         if works:
             self._held.enter_context(self.locks.shared("work"))
         self._sweep()
+
+    def _keep(self, blob: str) -> None:
+        with self._keeping:
+            if self._lease is None or self._lease[0] != os.getpid():
+                # A child's leases are its own: it may live longer.
+                self._lease = (os.getpid(), self._held.enter_context(self.leases.hold()))
+            lease = self._lease[1]
+        lease.add(blob)
+
+    def release(self) -> None:
+        """Let the collector have all that only this process was at; it adds nothing from here on."""
+        self._held.close()
+        with self._keeping:
+            self._lease = None
 
     @property
     def snapshots_directory(self) -> Path:

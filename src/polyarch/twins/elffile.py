@@ -17,7 +17,8 @@ from polyarch.record import frozen
 __all__ = ["ElfFile", "Segment"]
 
 _PT_NOTE = 4
-_BUILD_ID = 3
+_NOTES = ((b"GNU\0", 3), (b"Go\0\0", 4))
+"""Who writes a build ID in a note, and of which type that is."""
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 1, 5, 10, 14
 _DT_PLTRELSZ, _DT_SYMTAB, _DT_JMPREL = 2, 6, 23
 _RELOCATION = struct.Struct("<QQq")
@@ -151,12 +152,22 @@ class ElfFile:
             if each.size > _LARGEST_NOTES:
                 continue
             notes = self.data[each.offset : each.offset + each.size]
-            # A note: sizes of name and content, type, the name "GNU\0", the content.
-            head = struct.pack(f"{self._order}I", 4)
-            kind = struct.pack(f"{self._order}I", _BUILD_ID) + b"GNU\0"
-            found = re.search(re.escape(head) + b"(.{4})" + re.escape(kind), notes, re.DOTALL)
-            if found:
-                (size,) = struct.unpack(f"{self._order}I", found[1])
-                content = notes[found.end() : found.end() + size]
-                return each.offset + found.end(), content
+            for name, kind in _NOTES:
+                if found := self._note(notes, name, kind):
+                    at, content = found
+                    return each.offset + at, content
         return 0, b""
+
+    def _note(self, notes: bytes, name: bytes, kind: int) -> tuple[int, bytes] | None:
+        """Return where in the notes the content of one is, and it; of Go's, what identifies the program itself."""
+        # A note: sizes of name and content, type, the name, the content.
+        head = re.escape(struct.pack(f"{self._order}I", len(name)))
+        rest = re.escape(struct.pack(f"{self._order}I", kind) + name)
+        found = re.search(head + b"(.{4})" + rest, notes, re.DOTALL)
+        if not found:
+            return None
+        (size,) = struct.unpack(f"{self._order}I", found[1])
+        content = notes[found.end() : found.end() + size]
+        # Go's ID has parts: of what the program was made of, then of the program.
+        skipped = content.rfind(b"/") + 1 if name.startswith(b"Go") else 0
+        return found.end() + skipped, content[skipped:]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from polyarch import inroot
@@ -16,13 +18,18 @@ from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
+from polyarch.twins.gotools import GoTool, check_toolchain, find_tools
 from polyarch.twins.libraries import X86_64, Library, NativeLibraries, read_elf_in
 from polyarch.twins.modules import find_modules, loads_modules
 from polyarch.twins.packages import Packages, read_packages
 from polyarch.twins.rings import DIRECTORIES, may_grow, ring_of
 from polyarch.twins.texts import foreign_texts
 
-__all__ = ["Pair", "Roots", "find_pairs"]
+__all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
+
+
+class NoPackage(MachineError):
+    """A file belongs to no package, so its version isn't known by that."""
 
 
 @frozen
@@ -55,7 +62,7 @@ class Roots:
             return  # roots of one index, so of one build
         ours = self.native_packages.find(path)
         if ours is None:
-            raise MachineError(f"{path} belongs to no package")
+            raise NoPackage(f"{path} belongs to no package")
         version = self.foreign_packages.versions.get(ours.name)
         if version != ours.version:
             raise MachineError(
@@ -78,15 +85,24 @@ class Pair:
     libraries: dict[str, Library]
     modules: dict[str, ElfFile]
     """What the program loads by itself: native files by the paths of the foreign ones."""
+    tool: GoTool | None = None
+    """What it is of Go's toolchain."""
 
 
 def find_pairs(roots: Roots) -> tuple[list[Pair], dict[str, str]]:
     """Return the pairs of two roots, in the order of their paths, and why vetted programs have no twin."""
     libraries = NativeLibraries(roots.native)
     found, refused = [], {}
-    for path in _programs(roots.foreign):
+    makers: list[tuple[str, Callable[[], Pair | None]]] = [
+        *((path, partial(_pair, roots, path, libraries)) for path in _programs(roots.foreign)),
+        *(
+            (tool.path, partial(_tool_pair, roots, tool, libraries))
+            for tool in find_tools(roots.foreign, roots.platform)
+        ),
+    ]
+    for path, make in makers:
         try:
-            pair = _pair(roots, path, libraries)
+            pair = make()
         except (MachineError, InputError, OSError) as error:
             refused[path] = str(error)
         else:
@@ -112,20 +128,10 @@ def _programs(root: Path) -> Iterator[str]:
 def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     """Return the pair at a path; None if it isn't vetted. Raises MachineError, InputError, OSError."""
     bits = 64 if get_handler(roots.platform.architecture).magic[4] == 2 else 32
-    ring = ring_of(path, bits=bits)
+    ring = ring_of(path, architecture=roots.platform.architecture, bits=bits)
     if not ring:
         return None
-    mode = inroot.resolve(roots.foreign, path).stat().st_mode
-    if mode & (stat.S_ISUID | stat.S_ISGID) or mode & 0o555 != 0o555:
-        raise MachineError("it has special rights")
-    foreign = read_elf_in(roots.foreign, path)
-    if _header_machine(roots.platform) != (foreign.bits, foreign.machine):
-        raise MachineError(f"it is no program for {roots.platform}")
-    native = read_elf_in(roots.native, path)
-    if (native.bits, native.machine) != (64, X86_64):
-        raise MachineError("the native image has no program for x86-64 there")
-    if bool(native.interpreter) != bool(foreign.interpreter):
-        raise MachineError("one of the two is static")
+    foreign, native = _read_both(roots, path, path)
     roots.check_version(path, path)
     texts = foreign_texts(native, foreign, roots.platform)
     if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
@@ -146,6 +152,48 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _tool_pair(roots: Roots, tool: GoTool, libraries: NativeLibraries) -> Pair:
+    """Return the pair of a tool of Go's. Raises MachineError, InputError, OSError."""
+    version = check_toolchain(roots.foreign, roots.native, tool.toolchain)
+    foreign, native = _read_both(roots, tool.path, tool.native)
+    with suppress(NoPackage):  # toolchains are mostly unpacked as Go's makers pack them
+        roots.check_version(tool.native, tool.path)
+    if version not in native.data or version not in foreign.data:
+        raise MachineError(f"it isn't of {version.decode()}, as the toolchain says")
+    needed = libraries.closure(native.needed)
+    for library in needed.values():
+        roots.check_version(library.path)
+    return Pair(
+        path=tool.path,
+        ring="c",
+        foreign=foreign,
+        native=native,
+        texts={},  # all are of machines to work for
+        libraries=needed,
+        modules={},
+        tool=tool,
+    )
+
+
+def _read_both(roots: Roots, path: str, there: str) -> tuple[ElfFile, ElfFile]:
+    """Read a program of the foreign root, and the one at `there` of the native root.
+
+    Raises MachineError if one can't stand for the other, InputError, OSError.
+    """
+    mode = inroot.resolve(roots.foreign, path).stat().st_mode
+    if mode & (stat.S_ISUID | stat.S_ISGID) or mode & 0o555 != 0o555:
+        raise MachineError("it has special rights")
+    foreign = read_elf_in(roots.foreign, path)
+    if _header_machine(roots.platform) != (foreign.bits, foreign.machine):
+        raise MachineError(f"it is no program for {roots.platform}")
+    native = read_elf_in(roots.native, there)
+    if (native.bits, native.machine) != (64, X86_64):
+        raise MachineError("the native image has no program for x86-64 there")
+    if bool(native.interpreter) != bool(foreign.interpreter):
+        raise MachineError("one of the two is static")
+    return foreign, native
 
 
 def _header_machine(platform: Platform) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from polyarch.emulation.extended import PT_INTERP, Extended
 from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import load_below
+from polyarch.twins.patch_calls import load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_texts import replace_path, replace_texts, without_run_path
 from polyarch.twins.patch_uname import answer_uname
@@ -48,6 +48,10 @@ class Changes:
     modules: str = ""
     are_counted: bool = False
     """Whether the program has the lengths of these texts, too."""
+    asks_machine: bool = True
+    """Whether the program asks the system for the name of the machine."""
+    has_doubles: bool = False
+    """Whether `long double` is no more than `double` on the foreign machine."""
 
 
 def patch_program(
@@ -60,6 +64,8 @@ def patch_program(
     extended = Extended(program.data)
     if changes.modules:
         load_below(extended, program, changes.modules)
+    if changes.has_doubles:
+        round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)
     loaders = extended.segments(PT_INTERP)
     if loaders:
@@ -70,7 +76,7 @@ def patch_program(
         without_run_path(extended)
         begin_program(extended, known)
     else:
-        if answer_uname(extended, around.machine) == 0:
+        if answer_uname(extended, around.machine) == 0 and changes.asks_machine:
             raise MachineError("the program has no call of uname that is known")
         begin_program(extended, known, emulator=around.emulator)
     return extended.finish()

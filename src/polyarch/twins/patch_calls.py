@@ -1,9 +1,13 @@
-"""Modules that a program loads by itself: `dlopen` of a foreign file is made one of its native twin.
+"""Calls of libraries that go another way in a twin: `dlopen` of a foreign file, and `strtold`.
 
+Modules that a program loads by itself: `dlopen` of a foreign file is made one of its native twin.
 perl finds a module's library beside the module's text, in a directory that has both for the foreign machine. Its
 calls of dlopen go to added code, which looks for the same path below a directory of the set, and takes that if it is
 there. A module that isn't there, since the step has installed it, ends the program: perl might go on without it, and
 nobody would see.
+
+Numbers of a CPU whose `long double` is a `double`: what `strtold` returns is rounded to one, so that bash's printf shows 1.2345
+with three digits as 1.234, which that is a little less than.
 
 Source: System V ABI, AMD64 supplement, “Procedure Linkage Table”.
 """
@@ -18,7 +22,7 @@ from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_entry import jump
 
-__all__ = ["load_below"]
+__all__ = ["load_below", "round_numbers"]
 
 _EXECUTE = 1
 _JUMP = re.compile(rb"\xff\x25....", re.DOTALL)  # jmp [rip+distance]
@@ -76,6 +80,19 @@ _CODE = bytes.fromhex(
 )
 
 
+_STRTOLD = b"\0strtold\0"
+_CALL = bytes.fromhex(
+    "4883ec18"  # sub rsp, 24
+    "ff15"  # call [rip+distance]; the distance follows
+)
+_ROUND = bytes.fromhex(
+    "dd1c24"  # fstp qword ptr [rsp]
+    "dd0424"  # fld qword ptr [rsp]
+    "4883c418"  # add rsp, 24
+    "c3"  # ret
+)
+
+
 def load_below(extended: Extended, program: ElfFile, directory: str) -> None:
     """Let a program load what is below a directory, under the same path, in the place of what it would load.
 
@@ -84,6 +101,28 @@ def load_below(extended: Extended, program: ElfFile, directory: str) -> None:
     slot = program.import_slot("dlopen")
     if len(directory) > 64:
         raise MachineError(f"{directory} is too long a path for modules")
+    distance = slot - (extended.next_address + len(_CODE) + 4)
+    added = extended.add(
+        _CODE + struct.pack("<i", distance) + _MESSAGE + directory.encode() + b"\0"
+    )
+    _redirect(extended, slot, added, "dlopen")
+
+
+def round_numbers(extended: Extended, program: ElfFile) -> None:
+    """Round what a program gets from strtold, if it calls that, to a double.
+
+    Raises MachineError for a program whose call isn't found.
+    """
+    if _STRTOLD not in program.data:
+        return
+    slot = program.import_slot("strtold")
+    distance = slot - (extended.next_address + len(_CALL) + 4)
+    added = extended.add(_CALL + struct.pack("<i", distance) + _ROUND)
+    _redirect(extended, slot, added, "strtold")
+
+
+def _redirect(extended: Extended, slot: int, added: int, name: str) -> None:
+    """Let a program's calls of a function go to what was added. Raises MachineError if they aren't found."""
     data, sites = extended.data, []
     for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):
         for each in _JUMP.finditer(data, offset, offset + size) if flags & _EXECUTE else ():
@@ -91,9 +130,5 @@ def load_below(extended: Extended, program: ElfFile, directory: str) -> None:
             if address + each.end() - offset + distance == slot:
                 sites.append(each.start())
     if len(sites) != 1:
-        raise MachineError("the program doesn't call dlopen as it is known to")
-    distance = slot - (extended.next_address + len(_CODE) + 4)
-    added = extended.add(
-        _CODE + struct.pack("<i", distance) + _MESSAGE + directory.encode() + b"\0"
-    )
+        raise MachineError(f"the program doesn't call {name} as it is known to")
     extended.write(sites[0], jump(extended.address(sites[0]), added) + b"\x90")  # and a nop

@@ -9,8 +9,9 @@ The code lies in the loader of dynamic programs and in static programs themselve
 kernel hasn't set bit 0 of AT_FLAGS: then the twin was started as itself, by /proc/self/exe, say. Else it looks at
 the foreign program, which the kernel hands over open: its size and its build ID must be those of a program that
 the twin, or one of its siblings, stands for. The kernel tells programs apart by 256 bytes, and `true` and `false`
-have the same. Any other program, and every program whose environment has something for a foreign
-loader (LD_PRELOAD) or for QEMU, is given to the emulator, as if there were no twins.
+have the same. Any other program, every program whose environment has something for a foreign loader (LD_PRELOAD)
+or for QEMU, and a compiler that isn't told by GOARCH what it works for, is given to the emulator, as if there were
+no twins.
 
 `prctl(PR_SET_MM_MAP)` tells the kernel where the arguments are, for /proc/PID/cmdline. Where it may not be
 called, the line shows the interpreter, too, as it does with an emulator.
@@ -72,7 +73,7 @@ _CODE = bytes.fromhex(
     "75cf"  # jnz 4b
     # Not started in place of a foreign program: as the program is written.
     "41f7c501000000"  # test r13d, 1
-    "0f843f010000"  # jz 30f
+    "0f847c010000"  # jz 30f
     # The foreign program, by its size and its build ID, among those that are known.
     "4881ecc0000000"  # sub rsp, 192
     "89ef"  # mov edi, ebp
@@ -105,9 +106,28 @@ _CODE = bytes.fromhex(
     "4983c130"  # 14: add r9, 48
     "49ffc8"  # dec r8
     "75bc"  # jnz 11b
-    # Whatever it is, it isn't to stay open.
     "4531c9"  # 17: xor r9d, r9d
-    "89ef"  # 18: mov edi, ebp
+    # One that would take itself for a native compiler without GOARCH has to have that.
+    "4d85c9"  # 18: test r9, r9
+    "7438"  # jz 19f
+    "4183792c00"  # cmp dword ptr [r9+44], 0
+    "7431"  # je 19f
+    "4889de"  # mov rsi, rbx
+    "488b3e"  # 1: mov rdi, [rsi]
+    "4883c608"  # add rsi, 8
+    "4885ff"  # test rdi, rdi
+    "741f"  # jz 2f
+    "488b07"  # mov rax, [rdi]
+    "4889c1"  # mov rcx, rax
+    "48c1e108"  # shl rcx, 8
+    "48ba00474f415243483d"  # movabs rdx, "GOARCH=" << 8
+    "4839d1"  # cmp rcx, rdx
+    "75db"  # jne 1b
+    "48c1e838"  # shr rax, 56
+    "7503"  # jnz 19f
+    "4531c9"  # 2: xor r9d, r9d
+    # Whatever it is, it isn't to stay open.
+    "89ef"  # 19: mov edi, ebp
     "b803000000"  # mov eax, 3
     "0f05"  # syscall
     "4881c4c0000000"  # add rsp, 192
@@ -186,6 +206,8 @@ class Known:
     offset: int
     content: bytes
     path: str = ""
+    needs_goarch: bool = False
+    """Whether the environment has to say for which CPU it works: else it would be for that it was built for."""
 
 
 def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str = "") -> None:
@@ -200,7 +222,8 @@ def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str =
         if len(each.content) > ID_SIZE:
             raise MachineError(f"a build ID has more than {ID_SIZE} bytes")
         path = size - len(records) + len(paths) if each.path else 0
-        records += _RECORD.pack(each.size, each.offset, len(each.content), each.content, path, 0)
+        head = (each.size, each.offset, len(each.content), each.content)
+        records += _RECORD.pack(*head, path, each.needs_goarch)
         paths += each.path.encode() + b"\0" if each.path else b""
     table = records + paths
     extended.add(table + struct.pack("<QQ", len(known), len(table) + 16))

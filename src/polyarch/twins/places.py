@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CACHE",
+    "CPUINFO",
     "EMULATOR",
     "LIBRARIES",
     "LOADER",
@@ -25,3 +26,5 @@ MUSL_PATH = "etc/ld-musl-x86_64.path"
 """musl looks for it beside the directory of its loader."""
 EMULATOR = "qemu"
 """What runs the programs that are no twin's after all; it is put there before a step."""
+CPUINFO = "cpuinfo"
+"""What the emulator shows as /proc/cpuinfo, if that isn't the machine's own; put there with it."""

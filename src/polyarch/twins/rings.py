@@ -2,7 +2,7 @@
 
 (a) is what shell scripts start: shells, text tools, archivers, digests. (b) is what package managers start. What isn't
 here isn't replaced, and what is here is replaced only if the two roots have the same version of it and everything in it
-that names a machine can be exchanged. Left out, with the reasons:
+that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left out, with the reasons:
 
 - What prints `long double`s, of which CPUs have different ones: coreutils' printf, seq, numfmt, od.
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
@@ -47,6 +47,12 @@ RINGS: Mapping[str, frozenset[str]] = {
 _NOT_32 = frozenset(["date", "touch", "stat", "perl"])
 """What shows the size of `time_t`, `long` or the memory: other on 32-bit machines."""
 
+_SIMD = frozenset(["zstd"])
+"""What makes other files on CPUs without registers of 128 bits: zstd looks for matches in another way there, and
+small files of its levels 5 to 12 come out otherwise."""
+_WITH_SIMD = frozenset(["arm64"])
+"""Where distributions compile for such registers, as they do for x86-64; Debian's armhf is made for CPUs without."""
+
 _GROWING = frozenset(["bash", "gpgv", "make", "perl"])
 """What is known to work, and tested, with texts of other lengths: compilers count constant texts beforehand."""
 
@@ -54,10 +60,12 @@ SIBLING_PRIORITY = ("true", "ls", "uname", "sha256sum", "sha512sum")
 """Of programs that the kernel can't tell apart, those that it starts the twin of; the others start by those."""
 
 
-def ring_of(path: str, *, bits: int) -> str:
-    """Return the ring of the program at a path of a root for a machine of 32 or 64 bits; "" if it has none."""
+def ring_of(path: str, *, architecture: str, bits: int) -> str:
+    """Return the ring of the program at a path of a root for a machine, of 32 or 64 bits; "" if it has none."""
     directory, _, name = path.rpartition("/")
     if directory not in DIRECTORIES or (bits == 32 and name in _NOT_32):
+        return ""
+    if name in _SIMD and architecture not in _WITH_SIMD:
         return ""
     return next((ring for ring, names in RINGS.items() if name in names), "")
 

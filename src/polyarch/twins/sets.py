@@ -59,12 +59,14 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 1
+FORMAT = 4
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
 _LARGEST_NUMBER = 99999
 """The longest that fits in the place of glibc's path of its cache."""
+_DOUBLES = frozenset({"arm"})
+"""Where `long double` is `double`."""
 _PRELOAD = "/etc/ld.so.preload"
 _LOCALES = ("/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8")
 _LOCALE_LIMIT = 16 << 20
@@ -76,7 +78,7 @@ class Twin:
 
     `path` is absolute in the root, without links; `header` are the bytes by which the kernel knows the foreign
     program, `digest` is that of its whole file (hexadecimal SHA-256), and `ring` says which kind of program it
-    is ("a", "b"). The kernel starts `starts`, which is another one where headers are alike.
+    is ("a", "b", "c"). The kernel starts `starts`, which is another one where headers are alike.
     """
 
     path: str
@@ -195,7 +197,13 @@ class _Set:
 
     def _patched(self, pair: Pair, known: Sequence[Known]) -> bytes:
         modules = f"{self._top}/{MODULES}" if pair.modules else ""
-        changes = Changes(texts=pair.texts, modules=modules, are_counted=bool(modules))
+        changes = Changes(
+            texts=pair.texts,
+            modules=modules,
+            are_counted=bool(modules),
+            asks_machine=pair.tool is None,
+            has_doubles=self._roots.platform.architecture in _DOUBLES,
+        )
         return patch_program(pair.native, known, self._around, changes)
 
     def _add_libraries(self, pairs: Sequence[Pair]) -> None:
@@ -278,7 +286,13 @@ def _priority(pair: Pair) -> tuple[int, str]:
 
 def _known(pair: Pair, path: str = "") -> Known:
     offset, content = pair.foreign.build_id
-    return Known(size=len(pair.foreign.data), offset=offset, content=content[:ID_SIZE], path=path)
+    return Known(
+        size=len(pair.foreign.data),
+        offset=offset,
+        content=content[:ID_SIZE],
+        path=path,
+        needs_goarch=pair.tool is not None and pair.tool.needs_goarch,
+    )
 
 
 def _twin(pair: Pair, first: Pair) -> Twin:

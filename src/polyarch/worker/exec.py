@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, StatusEvent
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
@@ -36,7 +36,8 @@ from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.runtime.vm.runtime import VirtualMachines, VmRuntime
+    from polyarch.emulation.program import Surroundings
+    from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
 __all__ = ["Attempt", "StepRunner", "Work"]
@@ -100,8 +101,8 @@ class StepRunner:
     `temporary` names fresh files of this process, for bundles; `devices` finds those of this machine that a
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
-    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones that all steps run in,
-    if so.
+    nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
+    if `in_machines` says so.
     """
 
     snapshotter: Snapshotter
@@ -115,15 +116,19 @@ class StepRunner:
     emulated: Callable[[], EmulatedSteps]
     note_emulation: Callable[[Platform, Emulation], None]
     hang_seconds: float
-    machines: Callable[[], VirtualMachines] | None = None
+    machines: Callable[[], VirtualMachines]
+    in_machines: bool = False
+    foreseen: set[str] = field(default_factory=set)
+    """The vertices of which it is told why their programs can't be started."""
 
     def run(self, work: Work) -> SnapshotID:
         """Run the process over the stack and return the snapshot of what it changed.
 
         Raises StepFailed, NoEmulator, InputError.
         """
-        if self.machines is not None:
-            return self._run_in_machine(work, self.machines().runtime(work.op.platform))
+        if self.in_machines:
+            with self.attempt_in_machine(work) as done:
+                return done.keep()
         emulation = self.foreign.prepare(work.op.platform)
         if emulation.how is RunsHow.EMULATOR:
             self._tell(work.vertex, emulation)
@@ -133,11 +138,15 @@ class StepRunner:
         with self.attempt(work, emulation) as done:
             return done.keep()
 
-    def _run_in_machine(self, work: Work, runtime: VmRuntime) -> SnapshotID:
-        """Run the step in a virtual machine. Raises as `run`, and NoRuntime if there is no machine."""
+    def attempt_in_machine(self, work: Work) -> AbstractContextManager[Attempt]:
+        """Run the step in a virtual machine. Raises as `attempt`, and MachineError if there is no machine."""
+        runtime = self.machines().runtime(work.op.platform)
         self._remark(work.vertex, runtime.describe())
-        with replace(self, runtime=runtime).attempt(work, Emulation()) as done:
-            return done.keep()
+        return replace(self, runtime=runtime).attempt(work, Emulation())
+
+    def lacks_machine(self, platform: Platform) -> str:
+        """Say why no step for `platform` can run in a virtual machine; "" if one may."""
+        return self.machines().lacking(platform)
 
     @contextmanager
     def attempt(
@@ -158,6 +167,7 @@ class StepRunner:
                 self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
             )
             mounted.mounts[:0] = self._files(work.op, directory)
+            self._foresee(work, draft.root, mounted.mounts)
             step = self._step(work.op, draft.root, emulation, mounted)
             step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
@@ -177,6 +187,22 @@ class StepRunner:
                 ),
                 trouble=trouble,
             )
+
+    def _foresee(self, work: Work, root: Path, mounts: Sequence[Mount]) -> None:
+        """Tell what will keep the step's program from being started, once."""
+        # Nothing of it is needed where nothing runs.
+        from polyarch.worker.foresight import foresee  # noqa: PLC0415
+
+        op = work.op
+        trouble = foresee(
+            op,
+            _where(op, root),
+            mounts,
+            lambda architecture: self.foreign.may_run(architecture, op.platform),
+        )
+        if trouble is not None and work.vertex.digest not in self.foreseen:
+            self.foreseen.add(work.vertex.digest)
+            self._remark(work.vertex, str(trouble))
 
     def _watched(
         self, step: Step, directory: Path, log: StepLog, work: Work, emulation: Emulation
@@ -279,13 +305,9 @@ def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Pa
 def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
     """Add what the program's file tells of why it couldn't be started."""
     # Few steps fail.
-    from polyarch.emulation.program import (  # noqa: PLC0415
-        Surroundings,
-        find_trouble,
-        find_trouble_in_output,
-    )
+    from polyarch.emulation.program import find_trouble, find_trouble_in_output  # noqa: PLC0415
 
-    where = Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
+    where = _where(op, root)
     trouble = (
         find_trouble(op.argv[0], where)
         if ended.refused
@@ -294,6 +316,13 @@ def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> Ste
     if trouble is not None:
         failure.hint = str(trouble)
     return failure
+
+
+def _where(op: ExecOp, root: Path) -> Surroundings:
+    """Return where the programs of a step are looked for."""
+    from polyarch.emulation.program import Surroundings  # noqa: PLC0415 as above
+
+    return Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
 
 
 def _advice(ended: Ended, op: ExecOp) -> str:

@@ -16,6 +16,8 @@ from polyarch.graph.op import (
     BindMount,
     CacheMount,
     ExecOp,
+    FileOp,
+    ScratchOp,
     SecretMount,
     Sharing,
     SshMount,
@@ -35,7 +37,7 @@ from polyarch.worker.copy import Copier
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree, find_path
 
-__all__ = ["MountedStep", "Reading", "StepMounts"]
+__all__ = ["KeptMounts", "MountedStep", "Reading", "StepMounts"]
 
 _LOCKED = ("nosuid", "nodev", "noexec")
 _TMPFS_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
@@ -62,13 +64,24 @@ class MountedStep:
     defaults: dict[str, str] = field(default_factory=dict)
 
 
+class KeptMounts(Protocol):
+    """Has the content of cache mounts of other machines."""
+
+    def fill(self, identifier: str, directory: Path, /) -> bool:
+        """Put the content of a cache into a new directory, which stays empty if nobody has it; return whether one has."""
+
+    def mounted(self, identifier: str, snapshot: SnapshotID, /) -> None:
+        """A step mounts a cache that it may write to, which lies in this snapshot."""
+
+
 @frozen
 class StepMounts:
-    """Makes the mounts of steps ready."""
+    """Makes the mounts of steps ready. `kept` has what new caches begin with, if anything has."""
 
     store: Store
     snapshotter: Snapshotter
     secrets: Secrets
+    kept: KeptMounts | None = None
 
     @contextmanager
     def ready(
@@ -203,6 +216,9 @@ class _Maker:
                 type=RecordType.CACHE_MOUNT,
             )
             snapshotter.unpack(snapshot, lambda directory: self._fill(directory, mount), record)
+        kept = self._parent.kept
+        if kept is not None and not mount.read_only and self._begins_empty(mount):
+            kept.mounted(mount.id, snapshot)
         self.step.mounts.append(
             Bind(
                 source=str(snapshotter.path(snapshot)),
@@ -249,17 +265,31 @@ class _Maker:
 
     def _fill(self, directory: Path, mount: CacheMount) -> None:
         """Make the first content of a cache: nothing, or a part of an input's tree with its owner and mode."""
+        kept = self._parent.kept
+        is_filled = (
+            kept is not None and self._begins_empty(mount) and kept.fill(mount.id, directory)
+        )
         if mount.input is None:
             set_owner(directory, mount.uid, mount.gid)
             directory.chmod(mount.mode)
             return
         tree = self._tree(mount.input)
-        copier = Copier(source=tree, root=directory)
-        copier.copy(find_path(tree, mount.source), "/")
+        if not is_filled:
+            copier = Copier(source=tree, root=directory)
+            copier.copy(find_path(tree, mount.source), "/")
         origin = resolve(tree.root, mount.source)
         if origin.is_dir():
             set_owner(directory, *get_owner(origin))
             directory.chmod(stat.S_IMODE(origin.stat().st_mode))
+
+    def _begins_empty(self, mount: CacheMount) -> bool:
+        """Whether a cache has nothing at first: its directory may be made by a step, for its owner and mode."""
+        if mount.input is None:
+            return True
+        source = self._vertex.inputs[mount.input]
+        return isinstance(source.op, FileOp) and all(
+            isinstance(each.op, ScratchOp) for each in source.inputs
+        )
 
     def _in_memory(self) -> Path:
         """Return a directory whose files are never on a disk."""

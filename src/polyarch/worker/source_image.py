@@ -10,25 +10,26 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from polyarch.digest import Digest
-from polyarch.errors import IntegrityError, NotFound, PolyarchError
+from polyarch.digest import DiffID, Digest
+from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments
-from polyarch.oci.base import LAYOUT_SCHEME, BaseImage, is_at_registry
+from polyarch.oci.base import LAYOUT_SCHEME, PIECES, BaseImage, is_at_registry
 from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
-from polyarch.oci.media import is_index
+from polyarch.oci.media import OCI_LAYER, is_index
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
@@ -43,6 +44,9 @@ from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
 from polyarch.worker.pace import Pace
+
+if TYPE_CHECKING:
+    from polyarch.layer.tarread import Source as TarSource
 
 __all__ = ["ImageResolver", "ImageSource"]
 
@@ -78,6 +82,8 @@ class ImageSource:
     )
     caches: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
     """Places of caches that are neither registries nor layouts, by the names that their layers remember."""
+    elsewhere: dict[Digest, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where else blobs are, beside where their images have them: in caches of other builders."""
     reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
 
     pace: Pace = field(default_factory=Pace, compare=False)
@@ -86,25 +92,28 @@ class ImageSource:
         """Return whether the snapshots of all layers that came with images are here."""
         return not self._missing(stack)
 
-    def is_in_reach(self, stack: LayerStack) -> bool:
+    def is_in_reach(self, stack: LayerStack, cancel: CancelToken) -> bool:
         """Return whether the layers that came with caches are here, or where the caches said they are.
 
-        A cache may have lost them, which is no reason for a build to fail.
+        A cache may have lost them, which is no reason for a build to fail. Raises Cancelled.
         """
-        return all(map(self._reaches, (each for each in self._missing(stack) if each.is_cached)))
+        cached = [each for each in self._missing(stack) if each.is_cached]
+        return all(self._reaches(each, cancel) for each in cached)
 
-    def _reaches(self, layer: LayerRef) -> bool:
+    def _reaches(self, layer: LayerRef, cancel: CancelToken) -> bool:
         assert layer.blob is not None
         digest = layer.blob.digest
         if digest not in self.reached:
             self.reached[digest] = self.store.blobs.has(digest, size=layer.blob.size) or any(
-                self._holds(source, layer.blob) for source in layer.sources
+                self._holds(source, layer.blob, cancel) for source in layer.sources
             )
         return self.reached[digest]
 
-    def _holds(self, source: str, blob: Descriptor) -> bool:
+    def _holds(self, source: str, blob: Descriptor, cancel: CancelToken) -> bool:
         try:
-            return self.places(CancelToken()).at(source).holds(blob)
+            return self.places(cancel).at(source).holds(blob)
+        except Cancelled:
+            raise
         except PolyarchError:
             return False
 
@@ -136,8 +145,18 @@ class ImageSource:
         with self.store.locks.exclusive(name, check=cancel.check):
             if self.snapshotter.exists(layer.snapshot):
                 return
-            self._fetch(layer, vertex, cancel)
-            self._extract(layer, vertex, cancel)
+            pieces = self._pieces(layer, cancel)
+            if pieces is None:
+                self._fetch(layer, vertex, cancel)
+            self._extract(layer, vertex, cancel, pieces)
+
+    def _pieces(self, layer: LayerRef, cancel: CancelToken) -> Place | None:
+        """Return the place where a layer lies in pieces, if that is where it has to come from."""
+        assert layer.blob is not None
+        sources = [each for each in layer.sources if each.startswith(PIECES)]
+        if not sources or self.store.blobs.has(layer.blob.digest, size=layer.blob.size):
+            return None
+        return self.places(cancel).at(sources[0])
 
     def places(self, cancel: CancelToken) -> Places:
         """Return where images are."""
@@ -165,21 +184,23 @@ class ImageSource:
             for each in named
             if not is_at_registry(each) or parse_reference(each).repository in remembered
         ]
-        return list(dict.fromkeys((*certain, *remembered, *named)))
+        last = [self.elsewhere[digest]] if digest in self.elsewhere else []
+        return list(dict.fromkeys((*certain, *remembered, *named, *last)))
 
-    def _extract(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
+    def _extract(
+        self, layer: LayerRef, vertex: Vertex, cancel: CancelToken, pieces: Place | None
+    ) -> None:
         blob, diff_id = layer.blob, layer.diff_id
         assert blob is not None
         assert diff_id is not None
         shown = Step(self.sink, vertex.name, vertex.digest)
         # Imported by builds that unpack something: an unchanged one is done sooner.
-        from polyarch.layer import apply, compress  # noqa: PLC0415
+        from polyarch.layer import apply  # noqa: PLC0415
 
         def fill(directory: Path) -> None:
             with (
                 cancellable(cancel),
-                self.store.blobs.open(blob.digest) as stream,
-                compress.decompressed(stream) as tar,
+                self._archive(blob, pieces, diff_id) as tar,
             ):
                 found = apply.apply(tar, directory)
             if found != diff_id:
@@ -205,6 +226,29 @@ class ImageSource:
                     compression="",
                 )
             )
+
+    @contextmanager
+    def _archive(
+        self, blob: Descriptor, pieces: Place | None, diff_id: DiffID
+    ) -> Iterator[TarSource]:
+        """Give the archive of a layer: of a blob that is here, or as it comes from where it lies in pieces."""
+        from polyarch.layer import compress  # noqa: PLC0415 see _extract
+
+        if pieces is None:
+            with (
+                self.store.blobs.open(blob.digest) as stream,
+                compress.decompressed(stream) as tar,
+            ):
+                yield tar
+            return
+        from polyarch.layer.pipes import ReadAhead  # noqa: PLC0415 for large layers of caches
+
+        archive = replace(blob, media_type=OCI_LAYER, digest=Digest(diff_id))
+        with (
+            closing(pieces.open_blob(archive).chunks()) as chunks,
+            ReadAhead(chunks) as tar,
+        ):
+            yield tar
 
     def sibling(self, op: ImageOp, platform: Platform, cancel: CancelToken) -> ImageOp | None:
         """Return what the index that `op` was chosen from has for another platform: see ImageResolver."""

@@ -43,7 +43,7 @@ from polyarch.worker.unread import Unread, find_difference
 if TYPE_CHECKING:
     from polyarch.worker.exec import StepRunner
 
-__all__ = ["Images", "Remote", "Result", "Worker", "content_inputs"]
+__all__ = ["Images", "Made", "Remote", "Result", "Worker", "content_inputs", "pass_over"]
 
 Result = LayerStack | SourceTree
 
@@ -60,7 +60,7 @@ class Images(Protocol):
         `vertex` is the step that it is shown under.
         """
 
-    def is_in_reach(self, stack: LayerStack) -> bool:
+    def is_in_reach(self, stack: LayerStack, cancel: CancelToken) -> bool:
         """Return whether the layers that came with caches are here, or where the caches said they are."""
 
 
@@ -86,6 +86,14 @@ class Remote(Protocol):
         """Fetch what the op names."""
 
 
+Made = Callable[[Vertex, Result], None]
+"""Is told of the result of a step, in its thread."""
+
+
+def pass_over(_vertex: Vertex, _result: Result) -> None:
+    """Do nothing with a result."""
+
+
 @frozen
 class Worker:
     """Implements the solver's Runner.
@@ -95,7 +103,7 @@ class Worker:
     `imported_places` as much of layers that came with caches;
     `is_native` tells whether programs of a platform run here without an emulator;
     `place` is where all is written, for messages; `seen` is what steps have read by content, by vertex
-    and input.
+    and input; `made` is told of each result as its step ends.
     """
 
     snapshotter: Snapshotter
@@ -108,6 +116,7 @@ class Worker:
     copies: Copies
     imported_places: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     seen: dict[tuple[Digest, int], Seen] = field(default_factory=dict, repr=False)
+    made: Made = pass_over
 
     def source_identity(self, vertex: Vertex, /) -> str:
         """Name what a source will give: an image by its diff IDs, a context for this solve only."""
@@ -199,7 +208,10 @@ class Worker:
         """Do what the op says. Raises StoreError if the disk is full, whatever was at it."""
         contexts = reading_contexts(self.contexts.values())
         with cancellable(cancel), tree_trouble(), full_disk_trouble(self.place), contexts:
-            return self._run(vertex, inputs, cancel)
+            result = self._run(vertex, inputs, cancel)
+        if inputs:
+            self.made(vertex, result)
+        return result
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken) -> Result:
         op = vertex.op
@@ -287,7 +299,7 @@ class Worker:
         assert isinstance(result, LayerStack)
         return result.to_json()
 
-    def load(self, vertex: Vertex, stored: str, /) -> Result | None:
+    def load(self, vertex: Vertex, stored: str, cancel: CancelToken, /) -> Result | None:
         """Return the result that `store` named so, if all of its own layers are still here.
 
         An image is there if its layers are unpacked already.
@@ -302,7 +314,7 @@ class Worker:
         except (ValueError, KeyError, TypeError):
             return None
         own = (layer.snapshot for layer in tree.layers if layer.blob is None)
-        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree)
+        is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree, cancel)
         return tree if is_here else None
 
     def kind(self, vertex: Vertex, /) -> SlotKind:

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from polyarch.caches.importing import Imported
+from polyarch.caches.session import CacheSession
 from polyarch.digest import sha256
+from polyarch.engine.background import Background
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
 from polyarch.errors import NotFound, StepFailed
@@ -123,7 +124,7 @@ class FakeEngine(Engine):
         cancel: CancelToken,
         *,
         explain: Explain | None = None,
-        imported: Imported | None = None,
+        caches: CacheSession | None = None,
     ) -> Built:
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():
@@ -201,4 +202,5 @@ def fake_engine(directory: Path) -> Iterator[FakeEngine]:
             layers=LayerBlobs(store=store, snapshotter=snapshotter),
             transport=opened(_Hosted(registry.host)),
             environ={},
+            background=Background(store, {}),
         )

@@ -187,7 +187,7 @@ class CountingRunner:
         self.durable[stored] = result
         return stored
 
-    def load(self, vertex: Vertex, stored: str) -> Tree | None:
+    def load(self, vertex: Vertex, stored: str, _cancel: CancelToken, /) -> Tree | None:
         if not vertex.inputs:
             return self.expected(vertex, ()) if vertex.name in self.present else None
         self._count(self.loads, vertex)

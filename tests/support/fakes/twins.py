@@ -105,10 +105,12 @@ class Images:
 class Sets(TwinSets):
     """Sets of which each has one program, unless there is a `reason`."""
 
-    def __init__(self, images: Images, reason: str = "") -> None:
+    def __init__(self, images: Images, reason: str = "", *, rings: str = "abc") -> None:
         self.made = 0
         self.reason = reason
-        super().__init__(images, make=self._make_set, load=self._load_set, machine=AMD64)
+        super().__init__(
+            images, rings=rings, make=self._make_set, load=self._load_set, machine=AMD64
+        )
 
     def wait(self) -> None:
         """Wait for what is made beside the steps."""

@@ -16,6 +16,7 @@ __all__ = [
     "arm64_program",
     "fake_program",
     "fake_qemu",
+    "printing",
     "with_loader",
 ]
 
@@ -42,9 +43,14 @@ _MACHINES = {"amd64": (62, _amd64), "arm64": (183, _arm64)}
 
 def fake_program(text: bytes, *, status: int = 0, architecture: str = "") -> bytes:
     """Return a static program that prints `text`, whatever its arguments, and ends with `status`."""
-    machine, assemble = _MACHINES[architecture or native_architecture()]
-    code = assemble(text, status)
+    machine, code = printing(text, status=status, architecture=architecture)
     return build_elf(code, bits=64, little_endian=True, machine=machine, flags=0)
+
+
+def printing(text: bytes, *, status: int = 0, architecture: str = "") -> tuple[int, bytes]:
+    """Return the machine of an architecture, and code for it that prints `text` and ends with `status`."""
+    machine, assemble = _MACHINES[architecture or native_architecture()]
+    return machine, assemble(text, status)
 
 
 def fake_qemu(path: Path, version: str = "9.1.0", *, status: int = 0) -> Path:

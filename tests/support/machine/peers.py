@@ -36,6 +36,16 @@ class Podman:
             .out
         )
 
+    def environ(self) -> dict[str, str]:
+        """Return variables by which a podman that somebody else starts keeps everything here, too."""
+        settings = self.directory / "storage.conf"
+        self.directory.mkdir(exist_ok=True)
+        settings.write_text(
+            f'[storage]\ndriver = "vfs"\ngraphroot = "{self.directory}/root"\n'
+            f'runroot = "{self.directory}/runroot"\n'
+        )
+        return {"CONTAINERS_STORAGE_CONF": str(settings)}
+
     def run(self, image: str, *words: str) -> str:
         """Run an image; its limits are those that any machine grants."""
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")

@@ -41,7 +41,8 @@ CACHE = Cache(
         result("two", BASE, ONE, TWO, places={2: ("a/large", "b")}),
         result("other", ONE),
         CachedResult(keys=("k", "l/m"), identity="key:k", step="COPY", explain="{}"),
-        result("scratch"),
+        result("scratch", seconds=1.25),
+        result("pieces", BASE, layer("pieces", archive=5, compression="gzip-1")),
     )
 )
 
@@ -61,7 +62,7 @@ def test_other_builders_find_a_cache_config_of_theirs() -> None:
     written = json.loads(write_cache(CACHE))
 
     layers, records = written["layers"], written["records"]
-    assert [each["parent"] for each in layers] == [-1, 0, 1, -1]
+    assert [each["parent"] for each in layers] == [-1, 0, 1, -1, 0]
     assert layers[1]["annotations"] == {
         "createdAt": "1970-01-01T00:00:01.5Z",
         "diffID": ONE.diff_id,
@@ -69,14 +70,14 @@ def test_other_builders_find_a_cache_config_of_theirs() -> None:
         "size": 3,
     }
     assert [each["digest"] for each in records] == [
-        "sha256:one", "sha256:two", "sha256:other", "k", "sha256:scratch"
+        "sha256:one", "sha256:two", "sha256:other", "k", "sha256:scratch", "sha256:pieces"
     ]  # fmt: skip
     assert [each.get("layers") for each in records] == [
-        [{"layer": 1}], [{"layer": 2}], [{"layer": 3}], None, None
+        [{"layer": 1}], [{"layer": 2}], [{"layer": 3}], None, None, [{"layer": 4}]
     ]  # fmt: skip
 
 
-def test_what_another_builder_wrote_is_left_out() -> None:
+def test_what_another_builder_wrote_is_counted() -> None:
     digest = sha256(b"")
     theirs = {
         "layers": [{"blob": digest, "parent": -1, "annotations": {"mediaType": "x"}}],
@@ -86,7 +87,9 @@ def test_what_another_builder_wrote_is_left_out() -> None:
         ],
     }
 
-    assert read_cache(json.dumps(theirs).encode()) == Cache(results=())
+    assert read_cache(json.dumps(theirs).encode()) == Cache(
+        results=(), other_results=1, other_blobs=(digest,)
+    )
 
 
 def change(*path: str | int, value: object) -> bytes:
@@ -111,7 +114,7 @@ def change(*path: str | int, value: object) -> bytes:
         change("layers", 0, "blob", value="sha256:short"),
         change("layers", 0, "annotations", value=None),
         change("layers", 1, "polyarch", "created", value="soon"),
-        change("records", 0, "layers", 0, "layer", value=4),
+        change("records", 0, "layers", 0, "layer", value=5),
         change("records", 0, "polyarch", "keys", value=[]),
         change("records", 0, "polyarch", "explain", value=None),
         change("records", 1, "polyarch", "places", 0, "paths", value=["../../etc/shadow"]),

@@ -4,17 +4,24 @@ import hashlib
 import http.server
 import io
 import json
+import os
+import shutil
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from polyarch.engine.dialing import Address
 from polyarch.engine.docker import DockerEngine, find_address, find_engine
 from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.exporter.outputs import EngineKind
+from polyarch.oci.reference import parse
+from polyarch.platforms import Platform
+from tests.support.network.certificates import make_certificates, server_side
 
 ARCHIVE = b"an archive" * 1000
 
@@ -26,17 +33,19 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     info: dict[str, Any]
     answer: tuple[int, bytes]
     received: bytes = b""
+    asked: list[str]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        assert isinstance(self.server, _Server)
+        assert isinstance(self.server, _Server | _TLS)
         self._say(200, json.dumps(self.server.info).encode())
 
     def do_POST(self) -> None:
         assert isinstance(self.server, _Server)
+        self.server.asked.append(self.path)
         self.server.received = self.rfile.read(int(self.headers["Content-Length"]))
         self._say(*self.server.answer)
 
@@ -53,7 +62,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[_Server]:
     with _Server(str(tmp_path / "sock"), _Handler) as running:
-        running.info, running.answer = {}, (200, b'{"stream": "Loaded image: x"}\r\n')
+        running.info, running.asked, running.answer = (
+            {},
+            [],
+            (200, b'{"stream": "Loaded image: x"}\r\n'),
+        )
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
@@ -63,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[_Server]:
 
 @pytest.fixture
 def engine(server: _Server) -> DockerEngine:
-    return DockerEngine(address=f"unix://{server.server_address}")
+    return DockerEngine(address=Address(url=f"unix://{server.server_address}"))
 
 
 def test_an_image_is_given_whole(engine: DockerEngine, server: _Server) -> None:
@@ -96,10 +109,22 @@ def test_a_refused_image(
         engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
 
 
-def test_an_engine_says_whether_it_holds_indexes(engine: DockerEngine, server: _Server) -> None:
-    assert not engine.holds_indexes()
+def test_an_engine_says_what_it_keeps(engine: DockerEngine, server: _Server) -> None:
+    assert engine.kind() is EngineKind.SINGLE
     server.info = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert engine.holds_indexes()
+    assert engine.kind() is EngineKind.INDEXES
+
+
+def test_an_engine_says_what_it_runs(engine: DockerEngine, server: _Server) -> None:
+    server.info = {"Os": "linux", "Arch": "arm64"}
+
+    assert engine.platform() == Platform(os="linux", architecture="arm64")
+
+
+def test_a_name_is_given(engine: DockerEngine, server: _Server) -> None:
+    engine.give_names([parse("you/app:v1")], ["sha256:1234"])
+
+    assert server.asked == ["/images/sha256:1234/tag?repo=you%2Fapp&tag=v1"]
 
 
 def _context(directory: Path, name: str, host: str) -> None:
@@ -112,14 +137,20 @@ def _context(directory: Path, name: str, host: str) -> None:
 def test_addresses(tmp_path: Path) -> None:
     here = {"DOCKER_CONFIG": str(tmp_path)}
     _context(tmp_path, "mine", "unix:///mine")
-    usual = "unix:///var/run/docker.sock"
-    assert find_address(here) == (usual, False)
-    assert find_address({**here, "DOCKER_HOST": "tcp://there:1"}) == ("tcp://there:1", True)
-    assert find_address({**here, "DOCKER_CONTEXT": "mine"}) == ("unix:///mine", True)
-    assert find_address({**here, "DOCKER_HOST": "tcp://x"}, "mine") == ("unix:///mine", True)
-    assert find_address({**here, "DOCKER_CONTEXT": "default"}) == (usual, False)
+    usual = ("unix:///var/run/docker.sock", False)
+
+    def found(context: str = "", **environ: str) -> tuple[str, bool]:
+        address = find_address({**here, **environ}, context)
+        assert address.certificates is None
+        return address.url, address.is_wanted
+
+    assert found() == usual
+    assert found(DOCKER_HOST="tcp://there:1") == ("tcp://there:1", True)
+    assert found(DOCKER_CONTEXT="mine") == ("unix:///mine", True)
+    assert found("mine", DOCKER_HOST="tcp://x") == ("unix:///mine", True)
+    assert found(DOCKER_CONTEXT="default") == usual
     (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
-    assert find_address(here) == ("unix:///mine", True)
+    assert found() == ("unix:///mine", True)
 
 
 def test_an_unknown_context(tmp_path: Path) -> None:
@@ -137,9 +168,87 @@ def test_an_engine_that_was_asked_for_must_listen(tmp_path: Path) -> None:
 def test_an_engine_by_tcp(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
-        assert find_engine({"DOCKER_HOST": address}) == DockerEngine(address=address)
+        assert find_engine({"DOCKER_HOST": address}) == DockerEngine(
+            address=Address(url=address, is_wanted=True)
+        )
 
 
-def test_an_engine_by_ssh_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="ssh://there can't be given images yet"):
+class _TLS(http.server.HTTPServer):
+    info: ClassVar[dict[str, Any]] = {}
+
+
+def test_an_engine_by_tls(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "ca.crt").rename(tmp_path / "ca.pem")
+    shutil.copy(tmp_path / "ca.pem", tmp_path / "ca.crt")
+    environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    with _TLS(("127.0.0.1", 0), _Handler) as server:
+        server.socket = server_side(tmp_path).wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"tcp://127.0.0.1:{server.server_port}"
+        try:
+            engine = find_engine({**environ, "DOCKER_HOST": address})
+            assert engine is not None
+            assert engine.kind() is EngineKind.SINGLE
+            with pytest.raises(MachineError, match="certificate verify failed"):
+                find_engine(
+                    {"DOCKER_HOST": address, "DOCKER_TLS_VERIFY": "1", "DOCKER_CONFIG": "/nowhere"}
+                )
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+_SSH = """#!/bin/sh
+echo "$@" > "$0.said"
+exec python3 -c '
+import socket, sys, threading, os
+there = socket.socket(socket.AF_UNIX)
+there.connect(sys.argv[1])
+def back():
+    while data := there.recv(65536):
+        os.write(1, data)
+threading.Thread(target=back, daemon=True).start()
+while data := os.read(0, 65536):
+    there.sendall(data)
+' {socket}
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program `ssh` on the path, which leads to `tmp_path/sock`."""
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(_SSH.replace("{socket}", str(tmp_path / "sock")))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program
+
+
+def test_an_engine_by_ssh(server: _Server, ssh: Path, tmp_path: Path) -> None:
+    address = "ssh://me@there:2222"
+
+    engine = find_engine({"DOCKER_HOST": address, "HOME": str(tmp_path)})
+    assert engine is not None
+    engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
+
+    assert server.received == ARCHIVE
+    assert engine.name == f"docker at {address}"
+    said = ssh.with_name("ssh.said").read_text()
+    assert said.startswith("-o ConnectTimeout=30 -o BatchMode=yes -T -l me -p 2222 ")
+    assert said.endswith(" -- there docker system dial-stdio\n")
+
+
+def test_a_machine_that_ssh_does_not_reach(ssh: Path) -> None:
+    ssh.write_text("#!/bin/sh\necho 'Permission denied (publickey).' >&2\nexit 255\n")
+
+    with pytest.raises(MachineError, match=r"at ssh://there: Permission denied \(publickey\)"):
         find_engine({"DOCKER_HOST": "ssh://there"})
+
+
+@pytest.mark.parametrize("url", ["ssh://-oProxyCommand=x", "ssh://me:secret@there", "npipe://x"])
+def test_addresses_that_lead_nowhere(url: str) -> None:
+    with pytest.raises(InputError, match=r"no address of a machine|can't be given images"):
+        find_engine({"DOCKER_HOST": url})

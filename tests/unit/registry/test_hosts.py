@@ -54,3 +54,25 @@ def test_damaged_settings_name_the_file(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"registries\.toml: "):
         load_hosts({"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+def test_variables_stand_in_for_a_file(tmp_path: Path) -> None:
+    variables = {
+        "POLYARCH_INSECURE_REGISTRIES": "a.example, b.example:5000",
+        "POLYARCH_REGISTRY_CA": "/ca.pem",
+        "POLYARCH_REGISTRY_MIRRORS": "m.example",
+    }
+
+    hosts = load_hosts({"XDG_CONFIG_HOME": str(tmp_path), **variables}, tmp_path)
+    everywhere = load_hosts({"POLYARCH_INSECURE_REGISTRIES": "*"}, tmp_path)
+
+    authorities = (Path("/ca.pem"),)
+    assert hosts.endpoint("a.example") == Endpoint(
+        host="a.example", insecure=True, authorities=authorities
+    )
+    assert hosts.endpoint("c.example") == Endpoint(host="c.example", authorities=authorities)
+    assert [host.name for host in hosts.serving("docker.io", mirrors=True)] == [
+        "m.example",
+        "registry-1.docker.io",
+    ]
+    assert everywhere.endpoint("any.example").insecure

@@ -8,6 +8,11 @@ from polyarch.errors import InputError
 from polyarch.request.caches import check_caches
 from polyarch.request.values import CacheEntry
 
+NO_BUCKET = (
+    "failed to solve: failed to configure s3 cache exporter: "
+    "bucket ($AWS_BUCKET) not set for s3 cache"
+)
+
 
 def entry(kind: str, **attributes: str) -> CacheEntry:
     return CacheEntry(type=kind, attributes=attributes)
@@ -22,7 +27,7 @@ def entry(kind: str, **attributes: str) -> CacheEntry:
         (entry("registry"), None, "registry cache exporter requires ref"),
         (None, entry("registry"), "registry cache importer requires ref"),
         (entry("local", src="x"), None, "local cache exporter requires dest"),
-        (None, entry("local", dest="x"), "local cache importer requires src"),
+        (entry("s3"), None, NO_BUCKET),
     ],
 )
 def test_kinds_that_nobody_has(to: CacheEntry | None, of: CacheEntry | None, message: str) -> None:
@@ -33,7 +38,13 @@ def test_kinds_that_nobody_has(to: CacheEntry | None, of: CacheEntry | None, mes
 
 
 def test_all_that_there_are() -> None:
-    kinds = (entry("gha"), entry("s3"), entry("azblob"), entry("registry", ref="a"))
+    kinds = (
+        entry("gha"),
+        entry("s3", bucket="b", region="r"),
+        entry("azblob", account_url="https://a.example"),
+        entry("registry", ref="a"),
+        entry("steps", ref="a"),
+    )
     check_caches(
         (*kinds, entry("local", src="x")), (*kinds, entry("local", dest="x"), entry("inline"))
     )

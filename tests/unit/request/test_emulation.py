@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.request.emulation import EmulationMode, read_emulation
+from polyarch.request.emulation import EmulationMode, Ring, read_emulation, read_rings
 from polyarch.request.make import make_request
 
 
@@ -34,3 +34,22 @@ def test_another_mode_is_refused(text: str, message: str, hint: str) -> None:
         make_request(emulation=text)
 
     assert (str(caught.value), caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("environ", "rings"),
+    [
+        ({}, set(Ring)),
+        ({"POLYARCH_TWINS": ""}, set()),
+        ({"POLYARCH_TWINS": " c, a"}, {Ring.GO, Ring.SHELL}),
+    ],
+)
+def test_kinds_of_programs(environ: dict[str, str], rings: set[Ring]) -> None:
+    assert read_rings(environ) == rings
+
+
+def test_another_kind_is_refused() -> None:
+    with pytest.raises(InputError, match='POLYARCH_TWINS: "a,go"') as caught:
+        read_rings({"POLYARCH_TWINS": "a,go"})
+
+    assert "c (Go)" in caught.value.hint

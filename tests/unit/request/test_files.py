@@ -20,16 +20,16 @@ def test_names_that_lead_out_are_refused(name: str) -> None:
 
 
 def test_a_request_holds_files_as_values() -> None:
-    files: Files = {"./a//b": b"one", "c": Path("/there")}
+    files: Files = {"./a//b": b"content", "c": Path("/there")}
     request = make_request(files, build_contexts={"x": "directory", "y": {"d": b"two"}})
 
     assert request.context == ""
     assert request.build_contexts == {"x": "directory"}
     assert request.context_files == {
-        "": (ContextFile(name="a/b", data=b"one"), ContextFile(name="c", path="/there")),
+        "": (ContextFile(name="a/b", data=b"content"), ContextFile(name="c", path="/there")),
         "y": (ContextFile(name="d", data=b"two"),),
     }
-    assert "one" not in repr(request)
+    assert "content" not in repr(request)
 
 
 def test_directories_last_as_long_as_the_block() -> None:

@@ -50,6 +50,10 @@ def parts(*parts: str | InputPart) -> tuple[InputPart, ...]:
     return tuple(InputPart(identity=part) if isinstance(part, str) else part for part in parts)
 
 
+def seen(vertex: Vertex, inputs: tuple[InputPart, ...]) -> Ingredients:
+    return Ingredients(op=vertex.cache_digest, inputs=inputs)
+
+
 def found_step(bench: Bench) -> tuple[Machine, Vertex, Vertex]:
     """A machine whose one step was found by its fast key; the load was commanded."""
     image = bench.image("base")
@@ -93,7 +97,8 @@ def test_fast_hit_loads_the_target_and_nothing_else() -> None:
     key = fast_key(step, parts("I"))
     assert key is not None
 
-    assert it.handle(Identified(vertex=image, identity="I")) == [Query(vertex=step, keys=(key,))]
+    asked = Query(vertex=step, keys=(key,), ingredients=seen(step, parts("I")))
+    assert it.handle(Identified(vertex=image, identity="I")) == [asked]
     assert it.handle(Found(vertex=step, record=record("S"))) == [
         Load(vertex=step, stored="stored", record=record("S"))
     ]
@@ -136,10 +141,11 @@ def test_copy_from_a_directory_has_only_the_slow_key() -> None:
     assert kinds(it.handle(Identified(vertex=local, identity="L"))) == [("Load", "context")]
     assert kinds(it.handle(Lost(vertex=local))) == [("Fetch", "context")]
     assert it.handle(Fetched(vertex=local)) == [ReadContent(vertex=copy, index=1)]
-    key = slow_key(copy, parts("I", InputPart(identity="L", content=DIGEST)))
+    inputs = parts("I", InputPart(identity="L", content=DIGEST))
+    key = slow_key(copy, inputs)
     assert key is not None
     assert it.handle(ContentRead(vertex=copy, index=1, content=Content(digest=DIGEST))) == [
-        Query(vertex=copy, keys=(key,))
+        Query(vertex=copy, keys=(key,), ingredients=seen(copy, inputs))
     ]
     assert kinds(it.handle(Found(vertex=copy, record=record("C")))) == [("Load", "copy")]
     assert it.state_of(image) is State.KNOWN
@@ -273,8 +279,10 @@ def test_new_identity_of_a_lost_input_is_waited_for() -> None:
     assert it.handle(ContentRead(vertex=patient, index=1, content=Content(digest=DIGEST))) == []
     it.handle(Loaded(vertex=image))
     commands = it.handle(Ran(vertex=lost, identity="new"))
-    key = slow_key(patient, parts("new", InputPart(identity="L", content=DIGEST)))
-    assert Query(vertex=patient, keys=(key,)) in commands  # type: ignore[arg-type]
+    inputs = parts("new", InputPart(identity="L", content=DIGEST))
+    key = slow_key(patient, inputs)
+    assert key is not None
+    assert Query(vertex=patient, keys=(key,), ingredients=seen(patient, inputs)) in commands
 
 
 def test_image_of_a_waiting_step_is_loaded_while_another_runs() -> None:

@@ -1,11 +1,13 @@
 import json
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from polyarch.digest import DiffID, Digest, sha256
+from polyarch.store.downloads import Download, Downloads
 from polyarch.store.gc import Freed, collect
 from polyarch.store.layers import LayerBlob
 from polyarch.store.policy import Policy
@@ -171,18 +173,99 @@ def test_blobs_that_nothing_reaches_go(store: Store) -> None:
     assert {digest for digest, _ in store.blobs} == {*kept, *documents, layer, leased}
 
 
-def test_what_nothing_refers_to_yet_stays_while_somebody_works(
+def test_what_nothing_refers_to_yet_stays_with_whoever_added_it(
     store: Store, tmp_path: Path
 ) -> None:
-    with Store(tmp_path) as worker:
+    store.blobs.put(b"of somebody who is gone")
+    with Store(tmp_path) as worker, worker.leases.hold(["fresh"]):
         worker.blobs.put(b"not referred to yet")
-        (worker.snapshots_directory / "fresh/fs").mkdir(parents=True)
+        for name in ("fresh", "left"):
+            (worker.snapshots_directory / name / "fs").mkdir(parents=True)
         during = collect(store, [])
+        there = os.listdir(store.snapshots_directory)
     after = collect(store, [])
 
-    assert during == Freed(complete=False)
-    assert (after.blobs, after.complete) == ((sha256(b"not referred to yet"),), True)
-    assert left(store) == ""
+    assert (during.blobs, there) == ((sha256(b"of somebody who is gone"),), ["fresh"])
+    assert (after.blobs, left(store)) == ((sha256(b"not referred to yet"),), "")
+
+
+def test_a_name_that_is_set_while_blobs_are_sought_keeps_its_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process may be gone, with its leases, when the blobs are swept."""
+    late: list[Digest] = []
+
+    def frozen() -> AbstractContextManager[frozenset[str]]:
+        if not late:
+            with Store(tmp_path) as other:
+                layer = other.blobs.put(b"a layer")
+                late.extend([layer, *image(other, "late", layer)])
+        return found()
+
+    with Store(tmp_path) as other:
+        other.blobs.put(b"a layer")
+    found = store.leases.frozen
+    monkeypatch.setattr(store.leases, "frozen", frozen)
+
+    assert collect(store, []).blobs == ()
+    assert {digest for digest, _ in store.blobs} == set(late)
+
+
+def test_a_pushed_image_is_a_record_of_the_cache(store: Store) -> None:
+    layer = store.blobs.put(b"x" * 1000)
+    documents = image(store, "app:1", layer, RefKind.PUSHED)
+    size = sum(map(store.blobs.size, (layer, *documents)))
+    [entry] = usage(store)
+    kept = collect(store, [Policy(keep_seconds=60.0)])
+    [gone] = collect(store, [Policy()]).snapshots
+
+    assert entry.record.description == "pushed as app:1"
+    assert (entry.size, gone.size) == (size, size)
+    assert (kept, gone.pushed) == (Freed(), entry.pushed)
+    assert (store.refs.find("app:1"), list(store.blobs)) == (None, [])
+
+
+def test_a_ceiling_counts_what_a_removed_snapshot_leaves_to_a_pushed_image(store: Store) -> None:
+    layer = store.blobs.put(b"x" * 1000)
+    diff_id = DiffID(sha256(b"plain"))
+    store.layers.add(
+        LayerBlob(digest=layer, diff_id=diff_id, media_type="m", size=1000, compression="gzip")
+    )
+    image(store, "app:1", layer, RefKind.PUSHED)
+    add(store, "a", days=1, size=500, diff_id=diff_id)
+    collect(store, [Policy(max_used=900)])
+
+    assert (left(store), store.refs.find("app:1"), list(store.blobs)) == ("", None, [])
+
+
+def test_a_pushed_name_that_is_kept_as_well_keeps_its_image(store: Store) -> None:
+    """It was kept, and this very image was pushed; or it was pushed, and then loaded."""
+    layer = store.blobs.put(b"a layer")
+    for kinds in ((RefKind.IMAGE, RefKind.PUSHED), (RefKind.PUSHED, RefKind.IMAGE)):
+        for kind in kinds:
+            image(store, "app:1", layer, kind)
+        collect(store, [Policy(all=True)])
+
+        assert [ref.kind for ref in store.refs.all()] == [RefKind.IMAGE]
+
+
+def test_a_kept_name_becomes_a_pushed_one_with_another_image(store: Store) -> None:
+    image(store, "app:1", store.blobs.put(b"old"))
+    image(store, "app:1", store.blobs.put(b"new"), RefKind.PUSHED)
+
+    assert [ref.kind for ref in store.refs.all()] == [RefKind.PUSHED]
+
+
+def test_a_file_of_a_web_server_is_a_record_of_the_cache(store: Store) -> None:
+    digest = store.blobs.put(b"a file")
+    downloads = Downloads(store.database)
+    downloads.add(Download(url="http://server/file", digest=digest))
+    collect(store, [])
+    kept = store.blobs.has(digest)
+    [gone] = collect(store, [Policy()]).snapshots
+
+    assert (kept, gone.record.description) == (True, "fetched from http://server/file")
+    assert (downloads.all(), list(store.blobs)) == ((), [])
 
 
 def test_who_leases_first_keeps_and_who_comes_later_finds_nothing(store: Store) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from polyarch.store.policy import default_policies
+from polyarch.store.policy import default_policies, default_space
 
 GB = 1_000_000_000
 
 
 def test_default_policies_are_buildkits() -> None:
-    first, second, third, fourth = default_policies(500 * GB)
+    first, second, third, fourth = default_policies(default_space(500 * GB))
 
     assert (first.max_used, first.keep_seconds, sorted(first.types)) == (
         512_000_000,
@@ -20,4 +20,4 @@ def test_default_policies_are_buildkits() -> None:
         False,
         True,
     )
-    assert default_policies(0)[1].max_used == 2 * GB
+    assert default_space(0).max_used == 2 * GB

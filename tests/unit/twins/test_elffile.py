@@ -42,6 +42,15 @@ def test_a_static_program() -> None:
     assert program.build_id[1] == b"12345678"
 
 
+def test_go_has_build_ids_of_its_own() -> None:
+    program = ElfFile(with_note(b"\xc3", build_id=b"made/of/the program", is_go=True), "go")
+
+    offset, build_id = program.build_id
+
+    assert build_id == b"the program"
+    assert program.data[offset:].startswith(b"the program\xc3")
+
+
 @pytest.mark.parametrize("is_little", [True, False])
 @pytest.mark.parametrize("bits", [32, 64])
 def test_any_cpu(bits: int, is_little: bool) -> None:

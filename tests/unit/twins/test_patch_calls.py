@@ -13,7 +13,7 @@ import pytest
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import load_below
+from polyarch.twins.patch_calls import load_below, round_numbers
 
 PERL = Path("/usr/bin/perl")
 SCRIPT = (
@@ -89,3 +89,31 @@ def test_a_directory_has_a_short_path() -> None:
 
     with pytest.raises(MachineError, match="too long a path"):
         load_below(Extended(program.data), program, "/" + "x" * 64)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [("1.2345", "1.234"), ("1.0005", "1.000"), ("2.5", "2.500"), ("nan", "nan")],
+)
+def test_numbers_of_a_machine_that_has_no_longer_ones(
+    tmp_path: Path, number: str, shown: str
+) -> None:
+    program = ElfFile(Path("/bin/bash").read_bytes(), "bash")
+    extended = Extended(program.data)
+    round_numbers(extended, program)
+    path = tmp_path / "bash"
+    path.write_bytes(extended.finish())
+    path.chmod(0o755)
+    words = [str(path), "-c", f"printf %.3f {number}"]
+
+    ended = subprocess.run(words, check=True, capture_output=True, text=True)
+
+    assert ended.stdout == shown
+
+
+def test_a_program_that_reads_no_numbers_stays_as_it_was() -> None:
+    program = ElfFile(Path("/usr/bin/env").read_bytes(), "env")
+    extended = Extended(program.data)
+    round_numbers(extended, program)
+
+    assert extended.data == program.data

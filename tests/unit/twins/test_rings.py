@@ -8,21 +8,26 @@ from polyarch.twins.rings import RINGS, ring_of
 
 
 @pytest.mark.parametrize(
-    ("path", "bits", "ring"),
+    ("path", "architecture", "ring"),
     [
-        ("/usr/bin/tar", 64, "a"),
-        ("/bin/busybox", 32, "a"),
-        ("/usr/bin/dpkg-deb", 64, "b"),
-        ("/usr/bin/date", 64, "a"),
-        ("/usr/bin/date", 32, ""),
-        ("/usr/local/bin/tar", 64, ""),
-        ("/usr/bin/printf", 64, ""),
-        ("/usr/bin/getconf", 64, ""),
-        ("tar", 64, ""),
+        ("/usr/bin/tar", "arm64", "a"),
+        ("/bin/busybox", "arm", "a"),
+        ("/usr/bin/dpkg-deb", "arm64", "b"),
+        ("/usr/bin/date", "arm64", "a"),
+        ("/usr/bin/date", "arm", ""),
+        ("/usr/local/bin/tar", "arm64", ""),
+        ("/usr/bin/printf", "arm64", ""),
+        ("/usr/bin/getconf", "arm64", ""),
+        ("tar", "arm64", ""),
+        ("/usr/bin/zstd", "arm64", "a"),
+        ("/usr/bin/zstd", "arm", ""),
+        ("/usr/bin/zstd", "riscv64", ""),
     ],
 )
-def test_ring(path: str, bits: int, ring: str) -> None:
-    assert ring_of(path, bits=bits) == ring
+def test_ring(path: str, architecture: str, ring: str) -> None:
+    bits = 32 if architecture == "arm" else 64
+
+    assert ring_of(path, architecture=architecture, bits=bits) == ring
 
 
 def test_a_program_is_in_one_ring() -> None:

@@ -14,14 +14,18 @@ _INSTEAD = (
 )
 
 
-def working_builder(context: Context, builders: SavedBuilders) -> SavedBuilder:
-    """Return the builder that does the work, which is one of this machine.
+def working_builder(
+    context: Context, builders: SavedBuilders, *, may_be_remote: bool = False
+) -> SavedBuilder:
+    """Return the builder that does the work, which is one of this machine unless it `may_be_remote`.
 
     Who names another one by `--builder` wants that and no other: raises MachineError; NotFound for a
     name that nobody has. What was chosen earlier, or stands in the environment for all calls, was
     chosen for docker buildx: this machine stands in for it, which is said in one line.
     """
     builder = builders.get(context.builder)
+    if builder.is_remote and may_be_remote:
+        return builder
     if context.builder:
         require_local(builder)
     if builder.is_local:

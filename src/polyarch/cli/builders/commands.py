@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
+from polyarch.cli.builders.states import NodeState, states_of
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.prompt import confirm
-from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import align
-from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound, PolyarchError
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.paths import state_directory
-from polyarch.platforms import Platform, column
-from polyarch.store.policy import Policy, default_policies
-from polyarch.store.snapshots import RecordType
+from polyarch.platforms import column
+from polyarch.store.gcsettings import collecting_for
+from polyarch.store.policy import Policy
 
 __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
 
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
-# In the order in which BuildKit names them.
-_TYPES = (RecordType.SOURCE_LOCAL, RecordType.CACHE_MOUNT, RecordType.SOURCE_GIT)
+_FEATURES = (
+    "Cache export",
+    "Direct push",
+    "Docker exporter",
+    "Multi-platform build",
+    "OCI exporter",
+)
 _TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
 
 # --- inspect ---
@@ -39,47 +44,49 @@ def _inspect(options: Options, context: Context) -> int:
     name = options.arguments[0] if options.arguments else context.builder
     builders = SavedBuilders(context.environ)
     builder = builders.get(name)
-    platforms = local_platforms(context.environ) if builder.is_local else ()
-    policies = _policies(context) if builder.is_local else ()
+    states = states_of(builder, context.environ)
+    policies = _policies(builder, context) if builder.is_local else ()
     devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
         # Says so if another one does its work.
-        working_builder(context, builders)
-    elif options.is_set("bootstrap"):
+        working_builder(context, builders, may_be_remote=True)
+    elif options.is_set("bootstrap") and not builder.is_remote:
         require_local(builder)
-    text = inspection(builder, platforms, policies, devices=devices, debug=context.debug)
+    text = inspection(builder, states, policies, devices=devices, debug=context.debug)
     context.stdout.write(text)
     return 0
 
 
-def _policies(context: Context) -> tuple[Policy, ...]:
-    directory = state_directory(context.environ)
-    existing = next(each for each in (directory, *directory.parents) if each.exists())
-    status = os.statvfs(existing)
-    return default_policies(status.f_blocks * status.f_frsize)
+def _policies(builder: SavedBuilder, context: Context) -> tuple[Policy, ...]:
+    """Return what the store is collected by; says what of the settings isn't what it may seem to be."""
+    settings = settings_of(builder.nodes[0], context.environ)
+    collecting = collecting_for(state_directory(context.environ), settings)
+    for remark in collecting.remarks:
+        context.warn(f"WARNING: {remark}")
+    return collecting.policies
 
 
 def inspection(
     builder: SavedBuilder,
-    platforms: Iterable[Platform],
+    states: Mapping[str, NodeState],
     policies: Iterable[Policy],
     *,
     devices: Devices | None = None,
     debug: bool = False,
 ) -> str:
-    """Write what `inspect` shows; `platforms` are those that the machine of local nodes runs.
+    """Write what `inspect` shows; `states` are those of the nodes, by name.
 
-    `policies` and `devices` are that machine's, too.
+    `policies` and `devices` are those of this machine.
     """
     extra = _devices(devices) if devices is not None else []
     lines = [f"Name:\t{builder.name}", f"Driver:\t{builder.driver}"]
     if builder.last_activity:
         lines.append(f"Last Activity:\t{find_time(builder.last_activity) or builder.last_activity}")
-    if not builder.is_local:
+    if not builder.is_local and not builder.is_remote:
         lines.append(f"Error:\t{UNSUPPORTED.format(builder.driver)}")
     lines += ["", "Nodes:"]
     shown = [
-        _node(node, tuple(platforms), tuple(policies), extra, local=builder.is_local, debug=debug)
+        _node(node, states[node.name], tuple(policies), extra, local=builder.is_local, debug=debug)
         for node in builder.nodes
     ]
     text = "\n".join(lines) + "\n" + "\n".join(shown)
@@ -88,7 +95,7 @@ def inspection(
 
 def _node(
     node: BuilderNode,
-    platforms: tuple[Platform, ...],
+    state: NodeState,
     policies: tuple[Policy, ...],
     devices: list[str],
     *,
@@ -99,18 +106,21 @@ def _node(
     if node.driver_opts:
         texts = (f"{key}={quote(value)}" for key, value in sorted(node.driver_opts.items()))
         lines.append(f"Driver Options:\t{' '.join(texts)}")
-    lines.append(f"Status:\t{'running' if local else 'inactive'}")
+    lines.append(f"Status:\t{state.status}")
+    if state.error:
+        lines.append(f"Error:\t{state.error}")
     if node.flags:
         lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
-    if local:
-        lines.append(f"BuildKit version:\t{RELEASE}")
-    shown = column(node.platforms, platforms)
+    if state.version:
+        lines.append(f"BuildKit version:\t{state.version}")
+    shown = column(node.platforms, state.platforms)
     if shown:
         lines.append(f"Platforms:\t{', '.join(shown)}")
     if local and debug:
-        lines += ["Features:", " Cache export:\tfalse", " Multi-platform build:\ttrue"]
+        lines += ["Features:", *(f" {feature}:\ttrue" for feature in _FEATURES)]
+    labels = _labels() if local else sorted(state.labels.items())
+    lines += [*(["Labels:"] if labels else []), *(f" {key}:\t{value}" for key, value in labels)]
     if local:
-        lines += ["Labels:", *(f" {key}:\t{value}" for key, value in _labels())]
         lines += devices
         for number, policy in enumerate(policies):
             lines += _policy(number, policy)
@@ -144,9 +154,8 @@ def _devices(devices: Devices) -> list[str]:
 
 def _policy(number: int, policy: Policy) -> list[str]:
     lines = [f"GC Policy rule#{number}:", f" All:\t{str(policy.all).lower()}"]
-    if policy.types:
-        filters = ",".join(f"type=={kind}" for kind in _TYPES if kind in policy.types)
-        lines.append(f" Filters:\t{filters}")
+    if policy.filters:
+        lines.append(f" Filters:\t{','.join(policy.filters)}")
     if policy.keep_seconds:
         lines.append(f" Keep Duration:\t{duration_text(int(policy.keep_seconds * 1e9))}")
     sizes = (
@@ -192,7 +201,7 @@ def _use(options: Options, context: Context) -> int:
             is_default=options.is_set("default"),
             is_global=options.is_set("global"),
         )
-    if not builder.is_local:
+    if not builder.is_local and not builder.is_remote:
         context.warn(f"WARNING: {UNSUPPORTED.format(builder.driver)}: this machine does its work")
     return 0
 

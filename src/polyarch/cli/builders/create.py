@@ -2,7 +2,8 @@
 
 polyarch builds on this machine itself, so a builder is little more than a name for settings. The driver
 docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: it is
-taken for the local one, with a warning. Drivers for other machines are refused.
+taken for the local one, with a warning. BuildKit daemons that run already are reached by the driver remote; drivers
+that would start some on another machine are refused.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
+from polyarch.builders.collecting import CONFIG_NAME
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
     DEFAULT_NAME,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
+    REMOTE_DRIVER,
     NodeChange,
     SavedBuilder,
     check_name,
@@ -29,14 +32,16 @@ from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
+from polyarch.paths import state_directory
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
+from polyarch.store.gcsettings import collecting_for
 from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
 
 _STAND_INS = frozenset({"docker-container"})
-_REMOTE = frozenset({"remote", "kubernetes", "cloud"})
+_REMOTE = frozenset({"kubernetes", "cloud"})
 _LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
 
 
@@ -90,11 +95,13 @@ def _asked(options: Options, context: Context) -> _Asked:
         raise InputError("append requires a builder name")
     endpoint = options.arguments[0] if options.arguments else ""
     driver = _driver(options.text("driver"), endpoint, context)
+    if driver == REMOTE_DRIVER or (append and _is_remote(name, context)):
+        return _asked_remote(options, check_name(name) if name else "", endpoint)
     flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
     if flags or options.text("config"):
         _warn(
             context,
-            "there is no buildkitd here: of its flags and settings only max-parallelism counts",
+            "there is no buildkitd here: of its flags and settings only max-parallelism and those of the collector count",
         )
     change = NodeChange(
         name=options.text("node"),
@@ -102,10 +109,37 @@ def _asked(options: Options, context: Context) -> _Asked:
         platforms=parse_list(options.values("platform")),
         driver_opts=_driver_opts(options.values("driver-opt")),
         flags=tuple(options.text("buildkitd-flags").split()) or None,
-        files=_files(options.text("buildkitd-config") or options.text("config")),
+        files=_files(options.text("buildkitd-config") or options.text("config"), context),
         append=append,
     )
     return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
+
+
+def _is_remote(name: str, context: Context) -> bool:
+    known = SavedBuilders(context.environ).find(name)
+    return known is not None and known.is_remote
+
+
+def _asked_remote(options: Options, name: str, endpoint: str) -> _Asked:
+    """Return what is asked for of a BuildKit daemon, or of this machine among such. Raises InputError."""
+    driver_opts = _driver_opts(options.values("driver-opt")) or {}
+    if endpoint != LOCAL_ENDPOINT:
+        # Only for builders of this driver.
+        from polyarch.buildkit.address import parse_target  # noqa: PLC0415
+
+        if not endpoint:
+            raise InputError(
+                "the remote driver requires an endpoint", hint="give its address: tcp://HOST:PORT"
+            )
+        parse_target(endpoint, driver_opts)
+    change = NodeChange(
+        name=options.text("node"),
+        endpoint=endpoint,
+        platforms=parse_list(options.values("platform")),
+        driver_opts=driver_opts or None,
+        append=options.is_set("append"),
+    )
+    return _Asked(name=name, change=change, driver=REMOTE_DRIVER)
 
 
 def _warn(context: Context, text: str) -> None:
@@ -120,15 +154,22 @@ def _warn(context: Context, text: str) -> None:
 def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver == "docker":
         raise InputError('additional instances of driver "docker" cannot be created')
-    if driver in _REMOTE or (endpoint not in _LOCAL_ENDPOINTS and not driver):
-        what = f"the driver {driver}" if driver else f"the endpoint {endpoint}"
+    if driver in _REMOTE:
         raise InputError(
-            f"{what} is for another machine, which polyarch can't build on yet",
+            f"the driver {driver} is for another machine, which polyarch can't build on yet",
+            hint="without --driver and endpoint, the builder is on this machine; a BuildKit daemon "
+            "that runs already is reached by --driver remote ADDRESS",
+        )
+    if not driver and "://" in endpoint:
+        return REMOTE_DRIVER
+    if not driver and endpoint not in _LOCAL_ENDPOINTS:
+        raise InputError(
+            f"the endpoint {endpoint} is for another machine, which polyarch can't build on yet",
             hint="without --driver and endpoint, the builder is on this machine",
         )
     if driver in _STAND_INS:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
-    elif driver not in {"", LOCAL_DRIVER}:
+    elif driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER}:
         raise InputError(f"failed to find driver {quote(driver)}")
     return LOCAL_DRIVER if driver in _STAND_INS else driver
 
@@ -144,7 +185,7 @@ def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
     return found or None
 
 
-def _files(path: str) -> Mapping[str, str] | None:
+def _files(path: str, context: Context) -> Mapping[str, str] | None:
     if not path:
         return None
     what = "buildkit configuration file"
@@ -157,7 +198,9 @@ def _files(path: str) -> Mapping[str, str] | None:
         raise InputError(f"failed to read {what}: {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"failed to parse {what}: {path}: {error}") from error
-    return {"buildkitd.toml": b64encode(text.encode()).decode()}
+    for remark in collecting_for(state_directory(context.environ), text).remarks:
+        _warn(context, remark)
+    return {CONFIG_NAME: b64encode(text.encode()).decode()}
 
 
 def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
@@ -167,7 +210,8 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     if known is None or (builders.hides(known) and not asked.change.append):
         if asked.change.append:
             raise NotFound(f"failed to find instance {quote(name)} for append")
-        return with_node(SavedBuilder(name=name), asked.change)
+        driver = asked.driver or LOCAL_DRIVER
+        return with_node(SavedBuilder(name=name, driver=driver), asked.change)
     if not asked.change.name and not asked.change.append:
         raise InputError(
             f"existing instance for {quote(name)} but no append mode, specify the node name to make "
@@ -193,12 +237,16 @@ CREATE = Command(
         Flag(name="builder", hidden=True),
         Flag(
             name="buildkitd-config",
-            help="BuildKit daemon config file (only max-parallelism is read)",
+            help="BuildKit daemon config file (max-parallelism and the collector's settings are read)",
             completes="files",
         ),
         Flag(name="config", hidden=True),
         Flag(name="buildkitd-flags", help="BuildKit daemon flags (ignored: there is no daemon)"),
-        Flag(name="driver", help="Driver to use", choices=(LOCAL_DRIVER, "docker-container")),
+        Flag(
+            name="driver",
+            help="Driver to use",
+            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER),
+        ),
         Flag(
             name="driver-opt",
             kind=Kind.LIST,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.commands import UNSUPPORTED
+from polyarch.cli.builders.states import NodeState, states_of
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.release import RELEASE
 from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
-from polyarch.emulation.advertised import local_platforms
 from polyarch.golang.template.values import Value
-from polyarch.platforms import Platform, column, parse
+from polyarch.platforms import column, parse
 from polyarch.record import frozen
 
 __all__ = ["LS", "Listing", "truncate_platforms"]
@@ -43,11 +42,11 @@ _MAX_GROUPS = 4
 
 @frozen
 class Listing:
-    """What `ls` lists; `platforms` are those that the machine of local nodes runs."""
+    """What `ls` lists; `states` are those of the nodes, by the names of builder and node."""
 
     builders: tuple[SavedBuilder, ...]
     current: str
-    platforms: tuple[Platform, ...]
+    states: Mapping[str, Mapping[str, NodeState]]
     truncate: bool = True
     is_fitted: bool = False
     """Whether the table is to fit a line, too."""
@@ -77,7 +76,7 @@ class Listing:
         return [self._object(builder) for builder in self.builders]
 
     def _object(self, builder: SavedBuilder) -> dict[str, Value]:
-        error = {} if builder.is_local else {"Err": UNSUPPORTED.format(builder.driver)}
+        error = {"Err": UNSUPPORTED.format(builder.driver)} if _is_unusable(builder) else {}
         return {
             "Current": builder.name == self.current,
             "Driver": builder.driver,
@@ -94,12 +93,18 @@ class Listing:
             fields["DriverOpts"] = dict(node.driver_opts)
         if node.flags:
             fields["Flags"] = list(node.flags)
-        if builder.is_local:
-            shown = column(node.platforms, self.platforms)
+        state = self._state(builder, node)
+        if state.error:
+            fields["Err"] = state.error
+        if state.platforms:
+            shown = column(node.platforms, state.platforms)
             fields["Platforms"] = [text.removesuffix("*") for text in shown]
-            fields["Version"] = RELEASE
-        fields["Status"] = _status(builder)
+            fields["Version"] = state.version
+        fields["Status"] = state.status
         return fields
+
+    def _state(self, builder: SavedBuilder, node: BuilderNode) -> NodeState:
+        return self.states.get(builder.name, {}).get(node.name, NodeState())
 
     def _builder_row(self, builder: SavedBuilder, form: Format) -> dict[str, Value]:
         mark = "*" if form.is_table and builder.name == self.current else ""
@@ -107,10 +112,10 @@ class Listing:
             "Name": builder.name + mark,
             "DriverEndpoint": builder.driver,
             "LastActivity": builder.last_activity,
-            "Status": "" if builder.is_local else "error",
+            "Status": "error" if _is_unusable(builder) else "",
             "Buildkit": "",
             "Platforms": "",
-            "Error": "" if builder.is_local else UNSUPPORTED.format(builder.driver),
+            "Error": UNSUPPORTED.format(builder.driver) if _is_unusable(builder) else "",
             "Builder": self._object(builder),
         }
 
@@ -118,21 +123,18 @@ class Listing:
         self, builder: SavedBuilder, node: BuilderNode, form: Format, groups: int
     ) -> dict[str, Value]:
         indent = " \\_ " if form.is_table else ""
-        shown = column(node.platforms, self.platforms if builder.is_local else ())
+        state = self._state(builder, node)
+        shown = column(node.platforms, state.platforms)
         return {
             "Name": indent + node.name,
             "DriverEndpoint": indent + node.endpoint,
             "LastActivity": "",
-            "Status": _status(builder),
-            "Buildkit": RELEASE if builder.is_local else "",
+            "Status": state.status,
+            "Buildkit": state.version,
             "Platforms": truncate_platforms(shown, groups) if self.truncate else ", ".join(shown),
             "Error": "",
             "Builder": self._object(builder),
         }
-
-
-def _status(builder: SavedBuilder) -> str:
-    return "running" if builder.is_local else "inactive"
 
 
 def truncate_platforms(texts: Sequence[str], most: int = _MAX_GROUPS) -> str:
@@ -158,10 +160,11 @@ def _group(name: str, members: Sequence[str]) -> str:
 def _ls(options: Options, context: Context) -> int:
     form = parse_format(options.text("format"), default=_DEFAULT)
     builders = SavedBuilders(context.environ)
+    known = builders.all()
     listing = Listing(
-        builders=builders.all(),
+        builders=known,
         current=builders.current().name,
-        platforms=local_platforms(context.environ),
+        states={each.name: states_of(each, context.environ) for each in known},
         truncate=not options.is_set("no-trunc"),
         is_fitted=not options.is_set("no-trunc") and options.text("format") == "table",
     )
@@ -169,13 +172,13 @@ def _ls(options: Options, context: Context) -> int:
         context.stdout.write(form.render(listing.objects(), titles={}))
         return 0
     context.stdout.write(listing.render(form))
-    for builder in _unusable(listing.builders):
+    for builder in filter(_is_unusable, known):
         context.warn(f"Cannot load builder {builder.name}: {UNSUPPORTED.format(builder.driver)}")
     return 0
 
 
-def _unusable(builders: Iterable[SavedBuilder]) -> list[SavedBuilder]:
-    return [builder for builder in builders if not builder.is_local]
+def _is_unusable(builder: SavedBuilder) -> bool:
+    return not builder.is_local and not builder.is_remote
 
 
 LS = Command(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
@@ -30,7 +31,7 @@ from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.paths import is_device
+from polyarch.paths import is_device, state_directory
 from polyarch.record import asdict, frozen, replace
 from polyarch.request.ref import local_state, new_ref
 
@@ -75,7 +76,7 @@ def _run(options: Options, context: Context) -> int:
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
             builders.note_build(asked.request.ref, local_state(asked.request))
-            result = _solve(asked, context, display, explain=options.is_set("explain"))
+            result = _solve(asked, chosen, context, display, options)
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -114,12 +115,39 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     return asked
 
 
-def _solve(asked: Asked, context: Context, display: Display, *, explain: bool) -> BuildResult:
+def _solve(
+    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
+) -> BuildResult:
+    collecting = _collecting(chosen.node, context)
+    is_remote = chosen.builder.is_remote
+    verifies = options.is_set("verify-reproducible")
+    if is_remote and (verifies or asked.request.if_changed):
+        flag = "--verify-reproducible" if verifies else "--if-changed"
+        raise InputError(
+            f"{flag} isn't supported yet by builders of other machines",
+            hint="build on this machine: --builder default",
+        )
     with open_engine(context) as engine:
+        engine.background.use(collecting)
         # Most of the program, and what the engine forks goes before it: see `polyarch.engine.opening`.
-        from polyarch.cli.building.solving import solve  # noqa: PLC0415
+        from polyarch.cli.building.solving import Wishes, solve  # noqa: PLC0415
 
-        return solve(engine, asked.request, context, display, explain=explain)
+        wishes = Wishes(
+            explains=options.is_set("explain"),
+            verifies=verifies,
+            builder=chosen.builder if is_remote else None,
+        )
+        return solve(engine, asked.request, context, display, wishes)
+
+
+def _collecting(node: BuilderNode, context: Context) -> str:
+    """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
+    settings = settings_of(node, context.environ)
+    if settings:
+        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 most users have none
+
+        collecting_for(state_directory(context.environ), settings)
+    return settings
 
 
 def progress_mode(options: Options, context: Context) -> str:
@@ -135,7 +163,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, may_be_remote=True)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 
@@ -148,6 +176,10 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
     digest = result.config_digest or (result.digest if result.descriptor is not None else "")
     if path := options.text("iidfile"):
         _write_id(path, digest)
+    if options.text("if-changed") or options.text("dotenv-file"):
+        from polyarch.cli.building.changed import write_changed  # noqa: PLC0415 rarely asked for
+
+        write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
         found = metadata(result)
         if display.warnings and _wants_warnings(context):
@@ -179,8 +211,12 @@ def metadata(result: BuildResult) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.changed is not None:
+        found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
+    if result.caches:
+        found["polyarch.caches"] = [asdict(each) for each in result.caches]
     if result.names:
         found["image.name"] = ",".join(result.names)
     if result.emulators:

@@ -1,8 +1,7 @@
 """What a build may be asked for that isn't there yet: what goes on without it, and what doesn't.
 
-A cache only saves time, so a build goes on without it, with one line. Attestations are a part of what
-is made: who asks for them is refused, unless told beforehand that they may be left out, as in a
-script that is shared with other builders. What BuildKit would refuse as well is refused in its words.
+Attestations are a part of what is made: who asks for them is refused, unless told beforehand that they may
+be left out, as in a script that is shared with other builders. What BuildKit would refuse as well is refused in its words.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool
-from polyarch.request.caches import CACHES
 
 if TYPE_CHECKING:
     from polyarch.cli.building.request import Asked
@@ -34,8 +32,7 @@ def left_out(
     """
     _check_known(asked)
     ignored = ignores_attestations or _is_on(environ.get(IGNORE_ATTESTATIONS, ""))
-    attestations = _attestations(asked.attestations, is_ignored=ignored)
-    return [*_caches(asked), *attestations]
+    return _attestations(asked.attestations, is_ignored=ignored)
 
 
 def _check_known(asked: Asked) -> None:
@@ -49,23 +46,6 @@ def _check_known(asked: Asked) -> None:
 
 def _is_on(text: str) -> bool:
     return bool(text) and find_bool(text) is not False
-
-
-def _caches(asked: Asked) -> list[str]:
-    request = asked.request
-    flags = [
-        f"{flag} type={entry.type}"
-        for flag, entries in (
-            ("--cache-from", request.cache_from),
-            ("--cache-to", request.cache_to),
-        )
-        for entry in entries
-        if entry.type not in CACHES | {"inline"}
-    ]
-    if not flags:
-        return []
-    names = ", ".join(dict.fromkeys(flags))
-    return [f"WARNING: {names}: no effect yet, use registry, local, gha or inline"]
 
 
 def _attestations(wanted: Sequence[Attestation], *, is_ignored: bool) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.runner import with_runner
+from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
     Attestation,
@@ -20,6 +21,7 @@ from polyarch.cli.building.values import (
     annotation_flag,
     attest_flag,
     attest_shorthand,
+    budget_flag,
     build_context_flag,
     cache_flag,
     call_flag,
@@ -81,11 +83,11 @@ def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
     have "failed to build: " before them.
     """
     flags = BuildFlags(
-        build_args=_build_args(options.values("build-arg"), environ),
+        build_args=_build_args(options, environ),
         labels=_pairs(options.values("label")),
         attestations=_attestations(options),
         build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
-        outputs=output_flag(options.values("output")),
+        outputs=_outputs(options),
         cache_from=with_runner(cache_flag(options.values("cache-from")), environ),
         cache_to=with_runner(cache_flag(options.values("cache-to")), environ),
         secrets=secret_flag(options.values("secret")),
@@ -138,14 +140,15 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
     request = make_request(
         options.arguments[0],
         dockerfile=options.text("file"),
+        if_changed=options.text("if-changed"),
         platforms=_platforms(options, context.environ),
-        tags=options.values("tag"),
+        tags=_tags(options),
         target=options.text("target"),
         build_args=flags.build_args,
         build_contexts=flags.build_contexts,
         labels=flags.labels,
         outputs=flags.outputs,
-        push=options.is_set("push"),
+        push=options.is_set("push") and not options.values("shard"),
         load=options.is_set("load"),
         needs_digest=needs_digest,
         no_cache=options.is_set("no-cache"),
@@ -166,11 +169,27 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         emulation=options.text("emulation"),
         cache_from=flags.cache_from,
         cache_to=flags.cache_to,
+        cache_budget=budget_flag(options.text("cache-budget")),
         mask_secrets=not options.is_set("no-mask-secrets"),
     )
     if not allowed.local_delete:
         check_mirrors(request.outputs)
     return with_git(_with_stdin(request, context), context.environ)
+
+
+def _outputs(options: Options) -> tuple[Output, ...]:
+    outputs = output_flag(options.values("output"))
+    if not options.values("shard"):
+        return outputs
+    if options.values("platform") or options.is_set("load"):
+        other = "platform" if options.values("platform") else "load"
+        raise InputError(f"--shard and --{other} cannot be used together")
+    return shard_outputs(outputs, push=options.is_set("push"))
+
+
+def _tags(options: Options) -> Sequence[str]:
+    tags = options.values("tag")
+    return untagged(tags) if options.values("shard") else tags
 
 
 def _annotations(values: Sequence[str]) -> tuple[Annotation, ...]:
@@ -189,7 +208,7 @@ def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
 
 
 def _platforms(options: Options, environ: Mapping[str, str]) -> tuple[Platform, ...]:
-    values = options.values("platform")
+    values = options.values("shard") or options.values("platform")
     if not values and environ.get("DOCKER_DEFAULT_PLATFORM"):
         values = (environ["DOCKER_DEFAULT_PLATFORM"],)
     return parse_list(values, keep_doubles=True)
@@ -199,9 +218,9 @@ def _familiar(name: str) -> str:
     return parse_reference(name).familiar
 
 
-def _build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    args = {}
-    for value in values:
+def _build_args(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
+    args = {MULTI_PLATFORM: "1"} if options.values("shard") else {}
+    for value in options.values("build-arg"):
         name, equals, setting = _pair(value)
         if equals:
             args[name] = setting

@@ -1,4 +1,4 @@
-"""What docker buildx takes of the surroundings of a job on GitHub's runners, for `type=gha`."""
+"""What caches take of a job's surroundings: of GitHub's runners, and of what clouds' programs are told by variables."""
 
 from __future__ import annotations
 
@@ -14,15 +14,34 @@ __all__ = ["with_runner"]
 def with_runner(
     entries: Iterable[CacheEntry], environ: Mapping[str, str]
 ) -> tuple[CacheEntry, ...]:
-    """Return the entries with what the job's variables say of GitHub's cache.
+    """Return the entries with what the job's variables say of them.
 
-    Without a token and an address there is no such job, and its caches are left out, as buildx does.
+    Without a token and an address there is no job of GitHub's, and its caches are left out, as buildx does.
     """
-    completed = (_completed(each, environ) if each.type == "gha" else each for each in entries)
+    completed = (_completed(each, environ) for each in entries)
     return tuple(each for each in completed if each.type != "gha" or _is_active(each))
 
 
+_VARIABLES = {
+    "s3": {"bucket": "AWS_BUCKET", "region": "AWS_REGION"},
+    "azblob": {
+        "account_url": "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
+        "account_name": "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
+        "container": "BUILDKIT_AZURE_STORAGE_CONTAINER",
+        "prefix": "BUILDKIT_AZURE_STORAGE_PREFIX",
+    },
+}
+
+
 def _completed(entry: CacheEntry, environ: Mapping[str, str]) -> CacheEntry:
+    if entry.type == "gha":
+        return _of_runner(entry, environ)
+    named = _VARIABLES.get(entry.type, {})
+    found = {key: environ[name] for key, name in named.items() if environ.get(name)}
+    return replace(entry, attributes={**found, **entry.attributes}) if found else entry
+
+
+def _of_runner(entry: CacheEntry, environ: Mapping[str, str]) -> CacheEntry:
     given = entry.attributes
     results = environ.get("ACTIONS_RESULTS_URL", "")
     is_new = find_bool(environ.get("ACTIONS_CACHE_SERVICE_V2", "")) is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from polyarch.builders.values import SavedBuilder
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -12,31 +13,61 @@ from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["solve"]
+__all__ = ["Wishes", "solve"]
+
+
+@frozen
+class Wishes:
+    """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced.
+
+    `builder` has other nodes than this machine, if it isn't None.
+    """
+
+    explains: bool = False
+    verifies: bool = False
+    builder: SavedBuilder | None = None
 
 
 def solve(
-    engine: Engine, request: BuildRequest, context: Context, display: Display, *, explain: bool
+    engine: Engine, request: BuildRequest, context: Context, display: Display, wishes: Wishes
 ) -> BuildResult:
-    """Carry out a request; with `explain` it is said below all progress why steps ran."""
+    """Carry out a request, with what else is to be said of it."""
     told: list[tuple[Explanation, ...]] = []
+    said: list[str] = []
     with ExitStack() as stack:
-        if explain:
+        stack.callback(_say, said, context)
+        if wishes.explains:
             stack.callback(_explain, told, context)
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(display)
+        if wishes.verifies:
+            # Twice as long as a build takes: nobody waits for a module.
+            from polyarch.cli.building.reproducible import check_reproducible  # noqa: PLC0415
+
+            check_reproducible(engine, request, display, cancel, said.append)
         stack.enter_context(solving())
-        return recorded_build(
-            engine,
-            request,
-            sink=display,
-            cancel=cancel,
-            explain=Explain(live=explain, number=display.number, tell=told.append),
-        )
+        explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
+        if wishes.builder is not None:
+            # gRPC, and what it is made of.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
+
+            return build_on_nodes(
+                engine, wishes.builder, request, sink=display, cancel=cancel, explain=explaining
+            )
+        return recorded_build(engine, request, sink=display, cancel=cancel, explain=explaining)
+
+
+def _say(lines: Sequence[str], context: Context) -> None:
+    for line in lines:
+        context.warn(line)
 
 
 def _explain(told: Sequence[tuple[Explanation, ...]], context: Context) -> None:

@@ -52,8 +52,16 @@ BUILD_FLAGS = (
     Flag(name="attest", kind=Kind.LIST, help='Attestation parameters ("type=sbom") (not yet: refused)'),
     Flag(name="build-arg", kind=Kind.LIST, help="Set build-time variables"),
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
+    Flag(
+        name="cache-budget",
+        help="Seconds that the build waits for caches of single steps at its end (default: as long as they get on)",
+    ),
     Flag(name="cache-from", kind=Kind.LIST, help='External cache sources ("user/app:cache")'),
-    Flag(name="cache-to", kind=Kind.LIST, help='Cache export destinations ("type=local,dest=DIR")'),
+    Flag(
+        name="cache-to",
+        kind=Kind.LIST,
+        help='Cache export destinations ("type=steps,ref=NAME", "type=local,dest=DIR")',
+    ),
     Flag(
         name="call",
         default="build",
@@ -63,12 +71,22 @@ BUILD_FLAGS = (
     Flag(name="cgroup-parent", help="Set the parent cgroup for RUN instructions"),
     Flag(name="check", kind=Kind.SWITCH, help='Shorthand for "--call=check"'),
     Flag(
+        name="dotenv-file",
+        help="Write changed=… and digest=… to a file, as GitLab's dotenv reports have it",
+        completes="files",
+    ),
+    Flag(
         name="emulation",
         help="What of emulated steps runs natively: programs that can (auto), nothing (strict), or both, compared (verify); or run all steps in virtual machines (vm)",
         choices=("auto", "strict", "verify", "vm"),
     ),
     Flag(name="explain", kind=Kind.SWITCH, help="Say of each step that ran why it wasn't cached"),
     Flag(name="file", short="f", help='Name of the Dockerfile (default: "PATH/Dockerfile")', completes="files"),
+    Flag(
+        name="if-changed",
+        help="Push nothing if the result is what this name stands for already, and say changed=true or false",
+        completes="images",
+    ),
     Flag(name="iidfile", help="Write the image ID to a file", completes="files"),
     Flag(
         name="jobs",
@@ -112,11 +130,22 @@ BUILD_FLAGS = (
     Flag(name="resource", kind=Kind.LIST, help='Limits of every step ("memory=512m")'),
     Flag(name="sbom", help='Shorthand for "--attest=type=sbom" (not yet: refused)'),
     Flag(name="secret", kind=Kind.LIST, help='Secret to expose to the build ("id=mysecret,src=FILE")'),
+    Flag(
+        name="shard",
+        kind=Kind.LIST,
+        help="Build for these platforms a part of an image, for polyarch join",
+        completes="platforms",
+    ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),
     Flag(name="ulimit", kind=Kind.ULIMIT, check=_check_ulimit, help="Ulimit options"),
+    Flag(
+        name="verify-reproducible",
+        kind=Kind.SWITCH,
+        help="Build twice, say what differs and why, and export only if nothing does",
+    ),
     *_RESOURCES,
     *_SILENT,
     Flag(name="isolation", hidden=True),

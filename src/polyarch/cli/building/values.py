@@ -12,6 +12,7 @@ from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
+from polyarch.golang.time import parse_duration
 from polyarch.golang.units import ram_in_bytes
 from polyarch.pattern import pattern
 from polyarch.platforms import Platform, format_all
@@ -33,6 +34,7 @@ __all__ = [
     "annotation_flag",
     "attest_flag",
     "attest_shorthand",
+    "budget_flag",
     "build_context_flag",
     "cache_flag",
     "call_flag",
@@ -133,6 +135,21 @@ def _cache_entry(text: str) -> CacheEntry:
     if not kind:
         raise InputError(f"type required for {quote(text)}")
     return CacheEntry(type=kind, attributes=attributes)
+
+
+def budget_flag(value: str) -> float | None:
+    """Read `--cache-budget`: seconds, or a duration as Go writes it."""
+    if not value:
+        return None
+    try:
+        seconds = float(value) if not value[-1:].isalpha() else parse_duration(value) / 1e9
+    except (ValueError, InputError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(
+            f"--cache-budget={value} is no number of seconds", hint="write 30, 1m30s, or 0 for none"
+        )
+    return seconds
 
 
 def secret_flag(values: Iterable[str]) -> tuple[SecretSpec, ...]:

@@ -6,24 +6,34 @@ It runs in the engine: what steps have made may belong to users that exist only 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from polyarch.builders.collecting import settings_of
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import BuilderNode
+from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.cache.filter import CacheFilter, parse_filters
 from polyarch.cli.cache.rows import (
     COLUMNS,
     TITLES,
+    WHY_COLUMNS,
     pretty,
     record,
     short_rows,
     summary,
+    with_why,
 )
-from polyarch.cli.cache.shared import TIMEOUT, check_builder
+from polyarch.cli.cache.shared import TIMEOUT
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
-from polyarch.cli.frame.table import parse_format
+from polyarch.cli.frame.table import Format, align_with_tabs, parse_format
 from polyarch.errors import InputError
 from polyarch.golang.template.values import Value
+from polyarch.golang.units import human_size
+from polyarch.store.gcsettings import Collecting, collecting_for
+from polyarch.store.pins import KeptImage, kept_images, pins
+from polyarch.store.store import Store
 from polyarch.store.usage import Usage, usage
 
 __all__ = ["DU"]
@@ -35,24 +45,54 @@ def _du(options: Options, context: Context) -> int:
         if chosen:
             raise InputError("--format and --verbose cannot be used together")
         chosen = "pretty"
-    form = parse_format(chosen, default=COLUMNS)
+    is_asked = options.is_set("why")
+    form = parse_format(chosen, default=WHY_COLUMNS if is_asked else COLUMNS)
     wanted = parse_filters(options.values("filter"))
-    check_builder(context)
+    node = working_builder(context, SavedBuilders(context.environ)).nodes[0]
     now = time.time()
     with open_store(context, works=False) as store:
-        entries = [entry for entry in usage(store) if _is_wanted(entry, wanted, now)]
+        all_entries = usage(store)
+        collecting = _collecting(node, store, context) if is_asked else Collecting()
+        why = pins(store, all_entries, collecting.policies) if is_asked else None
+        kept = kept_images(store) if is_asked else ()
+    entries = [entry for entry in all_entries if _is_wanted(entry, wanted, now)]
     entries.sort(key=lambda entry: (-entry.size, entry.record.id))
     if form.template is None:
-        context.stdout.write(pretty(entries, now=now))
+        context.stdout.write(pretty(entries, now=now, why=why))
     else:
-        rows: Sequence[Mapping[str, Value]]
-        rows = [record(entry, now=now, marked=form.is_table) for entry in entries]
-        if chosen in {"", "table"} and not options.is_set("no-trunc"):
+        rows = _rows(entries, why, now=now, form=form)
+        if chosen in {"", "table"} and not options.is_set("no-trunc") and not is_asked:
             rows = short_rows(rows)
         context.stdout.write(form.render(rows, titles=TITLES, record="*commands.diskusageContext"))
     if not wanted and chosen in {"", "table", "pretty"}:
-        context.stdout.write(summary(entries))
+        context.stdout.write(_images(kept) + summary(entries))
+    for remark in collecting.remarks:
+        context.warn(f"WARNING: {remark}")
     return 0
+
+
+def _collecting(node: BuilderNode, store: Store, context: Context) -> Collecting:
+    return collecting_for(store.root, settings_of(node, context.environ))
+
+
+def _rows(
+    entries: Iterable[Usage], why: Mapping[str, Sequence[str]] | None, *, now: float, form: Format
+) -> Sequence[Mapping[str, Value]]:
+    rows = [record(entry, now=now, marked=form.is_table) for entry in entries]
+    if why is None:
+        return rows
+    reasons = [why[entry.record.id] for entry in entries]
+    return [
+        with_why(row, each, as_text=form.is_table) for row, each in zip(rows, reasons, strict=True)
+    ]
+
+
+def _images(kept: Sequence[KeptImage]) -> str:
+    """Write what the images have that no collection removes: they are no records of the cache."""
+    if not kept:
+        return ""
+    lines = [f"{image.name}\t{human_size(image.size)}\n" for image in kept]
+    return align_with_tabs("".join(("KEPT IMAGE\tSIZE\n", *lines))) + "\n"
 
 
 def _is_wanted(entry: Usage, wanted: CacheFilter, now: float) -> bool:
@@ -66,11 +106,14 @@ DU = Command(
     example=(
         "$ polyarch du\n"
         "$ polyarch du --verbose --filter type=exec.cachemount\n"
-        "$ polyarch du --format '{{.Size}} {{.Description}}'"
+        "$ polyarch du --format '{{.Size}} {{.Description}}'\n"
+        "$ polyarch du --why"
     ),
     description=(
         "An asterisk behind an ID marks what steps may still change, one behind a size what an image\n"
-        "of the local store has, too."
+        "of the local store has, too. Records go by themselves beside builds, by the policies that polyarch\n"
+        "inspect shows; images that were built without --push, loaded, pulled or tagged stay until polyarch\n"
+        "rmi or polyarch image prune."
     ),
     flags=(
         Flag(name="filter", kind=Kind.FILTER, help="Provide filter values"),
@@ -78,5 +121,6 @@ DU = Command(
         Flag(name="no-trunc", kind=Kind.SWITCH, help="Don't truncate output"),
         TIMEOUT,
         Flag(name="verbose", kind=Kind.SWITCH, help='Shorthand for "--format=pretty"'),
+        Flag(name="why", kind=Kind.SWITCH, help="Say what keeps each record, and list kept images"),
     ),
 )

@@ -8,30 +8,17 @@ Source: behaviour of docker buildx, whose filters go through docker's and contai
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from polyarch.errors import InputError
-from polyarch.golang.strconv import parse_bool, quote
+from polyarch.golang.strconv import quote
 from polyarch.golang.time import parse_duration
 from polyarch.record import frozen
+from polyarch.store.recordfilter import FIELDS, Condition, condition
 from polyarch.store.usage import Usage
 
 __all__ = ["CacheFilter", "parse_filters"]
 
-_TEXTS: dict[str, Callable[[Usage], str]] = {
-    "id": lambda entry: entry.record.id,
-    "parents": lambda entry: ";".join(entry.record.parents),
-    "description": lambda entry: entry.record.description,
-    "type": lambda entry: entry.record.type.value,
-}
-_TRUTHS: dict[str, Callable[[Usage], bool]] = {
-    "inuse": lambda entry: entry.in_use,
-    "mutable": lambda entry: entry.mutable,
-    "immutable": lambda entry: not entry.mutable,
-    "shared": lambda entry: entry.shared,
-    "private": lambda entry: not entry.shared,
-}
 _AGES = ("until", "unused-for")
 
 
@@ -39,7 +26,7 @@ _AGES = ("until", "unused-for")
 class CacheFilter:
     """What records are asked for; `seconds` since their last use, 0 if that wasn't asked."""
 
-    conditions: tuple[Callable[[Usage], bool], ...] = ()
+    conditions: tuple[Condition, ...] = ()
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
@@ -81,39 +68,13 @@ def _seconds(ages: dict[str, str]) -> float:
     return 0.0
 
 
-def _condition(key: str, value: str) -> Callable[[Usage], bool]:
+def _condition(key: str, value: str) -> Condition:
     name = key.rstrip("!~")
     operator = key[len(name) :]
-    if name in _TRUTHS:
-        return _truth(name, operator, value)
-    if name not in _TEXTS or operator not in {"", "!", "~"}:
-        known = ", ".join((*_TEXTS, *_TRUTHS, *_AGES))
+    if name not in FIELDS or operator not in {"", "!", "~"}:
+        known = ", ".join((*FIELDS, *_AGES))
         raise InputError(f"unknown filter {quote(key)}", hint=f"filters are {known}")
-    get = _TEXTS[name]
-    if operator == "~":
-        return _pattern(get, value)
-    if operator == "!":
-        return lambda entry: get(entry) != value
-    if name == "id":
+    if name == "id" and not operator:
         # People copy the first letters of an id.
-        return lambda entry: get(entry).startswith(value)
-    return lambda entry: get(entry) == value
-
-
-def _truth(name: str, operator: str, value: str) -> Callable[[Usage], bool]:
-    get = _TRUTHS[name]
-    if operator not in {"", "!"}:
-        raise InputError(f"the filter {name} is true or false", hint=f"write {name}=true")
-    try:
-        wanted = parse_bool(value or "true") != (operator == "!")
-    except InputError as error:
-        raise InputError(f"the filter {name} is true or false, not {quote(value)}") from error
-    return lambda entry: get(entry) is wanted
-
-
-def _pattern(get: Callable[[Usage], str], value: str) -> Callable[[Usage], bool]:
-    try:
-        pattern = re.compile(value)
-    except re.error as error:
-        raise InputError(f"{quote(value)} is no regular expression: {error}") from error
-    return lambda entry: pattern.search(get(entry)) is not None
+        return lambda entry: entry.record.id.startswith(value)
+    return condition(name, operator, value)

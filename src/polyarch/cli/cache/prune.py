@@ -27,6 +27,10 @@ def _prune(options: Options, context: Context) -> int:
     wanted = parse_filters(options.values("filter"))
     everything = options.is_set("all")
     check_builder(context)
+    if options.given("keep-storage"):
+        context.warn(
+            "Flag --keep-storage has been deprecated, keep-storage flag has been changed to reserved-space"
+        )
     kind = "all" if everything else "all dangling"
     if not options.is_set("force") and not confirm(
         f"WARNING! This will remove {kind} build cache.", context
@@ -42,13 +46,9 @@ def _prune(options: Options, context: Context) -> int:
     )
     rows = _Rows(context, verbose=options.is_set("verbose"))
     with open_store(context, works=False) as store:
-        freed = prune(store, [policy], on_removed=rows.show)
+        # The collector of a build may be at it; it isn't for long.
+        freed = prune(store, [policy], on_removed=rows.show, wait=True)
     context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))
-    if not freed.complete:
-        context.warn(
-            "WARNING: another polyarch works on the store; what nothing refers to stays until the "
-            "next prune"
-        )
     return 0
 
 

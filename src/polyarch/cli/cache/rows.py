@@ -15,6 +15,7 @@ from polyarch.store.usage import Usage
 __all__ = [
     "COLUMNS",
     "TITLES",
+    "WHY_COLUMNS",
     "pretty",
     "record",
     "row",
@@ -22,11 +23,14 @@ __all__ = [
     "short_rows",
     "summary",
     "with_tabs",
+    "with_why",
 ]
 
+WHY_COLUMNS = "{{.ID}}\t{{.Size}}\t{{.Why}}"
 COLUMNS = "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}\t{{.Description}}"
 _FIELDS = ("ID", "Reclaimable", "Size", "LastUsedAt", "Description")
 _SHORT = 8
+_END = "\n\n"
 _NAME = pattern(r"^([A-Z][a-z A-Z]*:)\t", re.MULTILINE)
 _NAME_WIDTH = 14
 # What stands before the command of a step, where there is little room.
@@ -43,6 +47,7 @@ TITLES = {
     "UsageCount": "USAGE COUNT",
     "LastUsedAt": "LAST ACCESSED",
     "Type": "TYPE",
+    "Why": "WHY",
 }
 
 
@@ -103,9 +108,28 @@ def _short(row: Mapping[str, Value]) -> Mapping[str, Value]:
     }
 
 
-def pretty(entries: Iterable[Usage], *, now: float) -> str:
-    """Return records with all that is known, one below the other, as `du` writes them."""
-    return "".join(_NAME.sub(_padded, _block(entry, now=now)) for entry in entries)
+def with_why(
+    row: Mapping[str, Value], reasons: Sequence[str], *, as_text: bool
+) -> dict[str, Value]:
+    """Return a record with the reasons why it is still here, as one text or as a list."""
+    return {**row, "Why": "; ".join(reasons) if as_text else list(reasons)}
+
+
+def pretty(
+    entries: Iterable[Usage], *, now: float, why: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """Return records with all that is known, one below the other, as `du` writes them.
+
+    `why` has the reasons why each is still here, by id, if they are wanted.
+    """
+    blocks = []
+    for entry in entries:
+        block = _block(entry, now=now)
+        if why is not None:
+            lines = "".join(f" - {reason}\n" for reason in why[entry.record.id])
+            block = f"{block.removesuffix(_END)}\nWhy:\n{lines}\n"
+        blocks.append(_NAME.sub(_padded, block))
+    return "".join(blocks)
 
 
 def with_tabs(entries: Iterable[Usage], *, now: float) -> str:
@@ -136,7 +160,7 @@ def _block(entry: Usage, *, now: float) -> str:
         f"Last used:\t{fields['LastUsedAt']}",
         f"Type:\t{fields['Type']}",
     ]
-    return "\n".join(lines) + "\n\n"
+    return "\n".join(lines) + _END
 
 
 def summary(entries: Sequence[Usage]) -> str:

@@ -15,9 +15,10 @@ from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_duration, human_size
 from polyarch.images.local import StoredImage, list_images, remove_image, tag_image
+from polyarch.images.pruning import PruneWish, forget_images
 from polyarch.oci.reference import parse as parse_reference
 
-__all__ = ["IMAGES", "RMI", "TAG", "image_record", "matching"]
+__all__ = ["IMAGES", "RMI", "TAG", "created_seconds", "image_record", "matching"]
 
 _DEFAULT = "{{.Name}}\t{{.Tag}}\t{{.Digest}}\t{{.Platforms}}\t{{.Created}}\t{{.Size}}"
 _TITLES = {
@@ -34,7 +35,7 @@ _SHORT = 12
 def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str, Value]:
     """Return a row of the listing; `now` is in seconds since the epoch."""
     digest = image.root.digest
-    created = _seconds(image)
+    created = created_seconds(image)
     return {
         "Name": image.name.familiar_name,
         "Tag": image.name.tag or "<none>",
@@ -75,7 +76,8 @@ def _json_record(image: StoredImage) -> dict[str, Value]:
     }
 
 
-def _seconds(image: StoredImage) -> float:
+def created_seconds(image: StoredImage) -> float:
+    """Return when an image was made, else when it got its name, in seconds since the epoch."""
     try:
         return datetime.fromisoformat(image.created).timestamp()
     except ValueError:
@@ -142,8 +144,16 @@ IMAGES = Command(
 
 
 def _rmi(options: Options, context: Context) -> int:
+    if options.is_set("all") == bool(options.arguments):
+        raise InputError(
+            "name images to remove, or give --all and no name",
+            hint="polyarch images lists the names",
+        )
     failed = False
     with open_store(context) as store:
+        if options.is_set("all"):
+            for name in forget_images(store, PruneWish(kept=True)):
+                context.print(f"Untagged: {name.familiar}")
         for pattern in options.arguments:
             try:
                 names = remove_image(store, pattern)
@@ -159,14 +169,14 @@ def _rmi(options: Options, context: Context) -> int:
 
 
 RMI = Command(
-    usage="[OPTIONS] IMAGE [IMAGE...]",
+    usage="[OPTIONS] [IMAGE...]",
     run=_rmi,
-    least=1,
     most=None,
     completes="images",
-    example="$ polyarch rmi registry.example/you/app:v1",
-    description="What the names stood for goes with the next polyarch prune.",
+    example="$ polyarch rmi registry.example/you/app:v1\n$ polyarch rmi --all",
+    description="What the names stood for goes with the next collection.",
     flags=(
+        Flag(name="all", short="a", kind=Kind.SWITCH, help="Remove all names"),
         Flag(
             name="force", short="f", kind=Kind.SWITCH, help="Names that aren't there are no error"
         ),

@@ -46,7 +46,10 @@ def _asked(options: Options) -> Asked:
 def _read_file(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"open {path}: {reason}") from error
+    except UnicodeDecodeError as error:
         raise InputError(f"can't read {path}: {error}") from error
 
 

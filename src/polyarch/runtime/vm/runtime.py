@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 from polyarch import syscalls
 from polyarch.emulation.probe import native_architecture
-from polyarch.errors import InputError, NamespaceForbidden, NoRuntime
+from polyarch.errors import InputError, MachineError, NamespaceForbidden, NoRuntime
 from polyarch.namespaces.subids import MORE_IDS
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
@@ -76,6 +77,20 @@ class VirtualMachines:
                 self._slots[architecture.name] = _Slot(partial(self._start, architecture))
             slot = self._slots[architecture.name]
         return VmRuntime(slot, architecture, narrow=platform.architecture in _NARROW)
+
+    def lacking(self, platform: Platform) -> str:
+        """Say what is lacking for machines for `platform`; "" if one may start, as far as can be told without."""
+        try:
+            architecture = machine_architecture(platform.architecture)
+            _check_owners()
+            if shutil.which(architecture.program) is None:
+                return f"{architecture.program} isn't installed ({architecture.package})"
+            find_source(
+                architecture, self._environ.get(KERNEL_VARIABLE, ""), native=native_architecture()
+            )
+        except (MachineError, InputError) as error:
+            return f"{error} ({error.hint})" if error.hint else str(error)
+        return ""
 
     def _start(self, architecture: Architecture, cancel: CancelToken) -> Machine:
         native = native_architecture()

@@ -1,24 +1,27 @@
 """Emulated steps, tried in other ways when the emulator crashes or hangs; what helped is remembered.
 
 A step whose emulator has crashed is run again, in a fresh layer, on the next rung: with another CPU, then by other
-versions of QEMU that are here (`polyarch.emulation.rungs`). What it has then changed is kept if it ends well, and the rung
-is the first one from then on, for that base image and platform. A program that fails by itself isn't run again.
+versions of QEMU that are here (`polyarch.emulation.rungs`), then in a virtual machine. What it has then changed is kept if
+it ends well, and the rung is the first one from then on, for that base image and platform. A program that fails by
+itself isn't run again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.emulation.qemu import Emulator
 from polyarch.emulation.rungs import MOST_RUNGS, find_rung, rung_name, rungs
-from polyarch.errors import StepFailed
+from polyarch.errors import MachineError, StepFailed
 from polyarch.platforms import Platform
 from polyarch.progress import Sink, StatusEvent
-from polyarch.record import frozen, replace
+from polyarch.record import frozen
 from polyarch.runtime.foreign import Emulation
 from polyarch.worker.exec import Attempt, Work
 
@@ -30,6 +33,12 @@ class Attempts(Protocol):
 
     def attempt(self, work: Work, emulation: Emulation) -> AbstractContextManager[Attempt]:
         """Run the step once."""
+
+    def attempt_in_machine(self, work: Work) -> AbstractContextManager[Attempt]:
+        """Run the step once in a virtual machine. Raises MachineError if that can't be."""
+
+    def lacks_machine(self, platform: Platform) -> str:
+        """Say why no step for `platform` can run in a virtual machine; "" if one may."""
 
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that the step may have written to."""
@@ -53,8 +62,13 @@ class _Way:
     """One way to emulate; `rung` is the text that is remembered of it, "" for the usual one."""
 
     name: str
-    emulation: Emulation
+    begin: Callable[[], AbstractContextManager[Attempt]]
     rung: str
+
+
+_MACHINE = "vm"
+_IN_MACHINE = "in a virtual machine"
+_ADVICE = "another version of QEMU may do better (POLYARCH_QEMU_PATH, POLYARCH_QEMU_IMAGE)"
 
 
 class Ladder:
@@ -65,61 +79,89 @@ class Ladder:
     ) -> None:
         self._foreign = foreign
         self._facts = facts
-        self._environ = environ
+        self.environ = environ
         self._sink = sink
 
     @contextmanager
     def attempt(self, work: Work, attempts: Attempts) -> Iterator[Attempt]:
-        """Run the step until the emulator doesn't stand in its way; give the last attempt, however it ended.
+        """Run the step until the emulator doesn't stand in its way; give that attempt, however it ended.
 
-        Nothing is left of those before.
+        Nothing is left of those before. Raises StepFailed if it always does.
         """
         usual = self._foreign.usual(work.op.platform)
         key = _key(work, usual)
-        ways = self._ways(work, usual, key)
-        way: _Way | None = next(ways)
         tried: list[str] = []
-        while way is not None:
+        failure: StepFailed | None = None
+        for way in self._ways(work, attempts, usual, key):
             if tried:
-                self._remark(work, f"run again with {way.name}")
+                self._remark(work, f"run again {way.name}")
                 attempts.forget_caches(work)
-            with attempts.attempt(work, way.emulation) as done:
-                if done.trouble:
-                    tried.append(f"with {way.name}: {done.trouble}")
-                    self._remark(work, done.trouble)
-                    way = next(ways, None) if len(tried) <= MOST_RUNGS else None
-                    if way is None:
-                        yield _exhausted(done, tried)
-                    continue
-                if tried and done.ended.status == 0:
-                    self._facts.put(key, way.rung)
-                    where = f"{_base(work)} on {work.op.platform}"
-                    self._remark(work, f"{way.name} helped, and is remembered for {where}")
-                way = None
-                yield done
+            with ExitStack() as held:
+                done, trouble = _begin(way, held)
+                if not trouble:
+                    assert done is not None
+                    if tried and done.ended.status == 0:
+                        self._remember(work, way, key)
+                    yield done
+                    return
+                tried.append(f"{way.name}: {trouble}")
+                self._remark(work, trouble)
+                if done is not None and not done.ended.refused:
+                    failure = done.failure()
+        assert failure is not None  # the usual way is among them
+        lacking = attempts.lacks_machine(work.op.platform)
+        machine = f"; so may {_IN_MACHINE[3:]}, but {lacking}" if lacking else ""
+        failure.hint = "; ".join((*tried, _ADVICE)) + machine
+        raise failure
 
-    def _ways(self, work: Work, usual: Emulator | None, key: str) -> Iterator[_Way]:
-        """Give what to try: what helped earlier, the usual, and then what else there is."""
+    def _remember(self, work: Work, way: _Way, key: str) -> None:
+        self._facts.put(key, way.rung)
+        where = f"{_base(work)} on {work.op.platform}"
+        self._remark(work, f"{_noun(way)} helped, and is remembered for {where}")
+
+    def _ways(
+        self, work: Work, attempts: Attempts, usual: Emulator | None, key: str
+    ) -> Iterator[_Way]:
+        """Give what to try: what helped earlier, the usual, what else there is, and a virtual machine."""
         platform = work.op.platform
-        known = self._facts.find(key)
-        seen: list[str] = []
-        if usual is not None and isinstance(known, str):
-            rung = find_rung(known, usual, self._facts, self._environ)
-            emulation = self._foreign.prepare_on(platform, rung) if rung is not None else None
-            if rung is not None and emulation is not None:
-                self._remark(work, f"by {_shown(rung)}, which helped earlier")
-                seen.append(known)
-                yield _Way(name=_shown(rung), emulation=emulation, rung=known)
-        shown = _shown(usual) if usual is not None else "the usual emulator"
-        yield _Way(name=shown, emulation=self._foreign.prepare(platform), rung="")
-        if usual is None:
-            return
-        for rung in rungs(usual, self._facts, self._environ):
-            if rung_name(rung) in seen:
-                continue
+
+        def on(rung: Emulator) -> _Way | None:
             emulation = self._foreign.prepare_on(platform, rung)
-            if emulation is not None:
-                yield _Way(name=_shown(rung), emulation=emulation, rung=rung_name(rung))
+            begin = partial(attempts.attempt, work)
+            return _way(rung, partial(begin, emulation)) if emulation is not None else None
+
+        # Few steps need one, and what there is of machines has to be loaded.
+        machine = _Way(
+            name=_IN_MACHINE, begin=partial(attempts.attempt_in_machine, work), rung=_MACHINE
+        )
+        known = self._facts.find(key)
+        if known == _MACHINE:
+            first = None if attempts.lacks_machine(platform) else machine
+        else:
+            first = self._find_way(known, usual, on)
+        if first is not None:
+            self._remark(work, f"{_by(first)}, which helped earlier")
+            yield first
+        shown = _shown(usual) if usual is not None else "the usual emulator"
+        begin = partial(attempts.attempt, work, self._foreign.prepare(platform))
+        yield _Way(name=f"with {shown}", begin=begin, rung="")
+        if usual is not None:
+            others = rungs(usual, self._facts, self.environ)
+            for rung in islice(others, MOST_RUNGS):
+                way = on(rung) if rung_name(rung) != known else None
+                if way is not None:
+                    yield way
+        if known != _MACHINE and not attempts.lacks_machine(platform):
+            yield machine
+
+    def _find_way(
+        self, known: object, usual: Emulator | None, on: Callable[[Emulator], _Way | None]
+    ) -> _Way | None:
+        """Return the way with the emulator that is remembered, if that is still there."""
+        if usual is None or not isinstance(known, str):
+            return None
+        rung = find_rung(known, usual, self._facts, self.environ)
+        return on(rung) if rung is not None else None
 
     def _remark(self, work: Work, text: str) -> None:
         now = time.time()
@@ -144,16 +186,30 @@ def _key(work: Work, usual: Emulator | None) -> str:
     return f"rung {work.op.platform} {_base(work)} {program}"
 
 
-def _exhausted(done: Attempt, tried: Sequence[str]) -> Attempt:
-    """Return the last attempt with an error that tells of all."""
+def _begin(way: _Way, held: ExitStack) -> tuple[Attempt | None, str]:
+    """Run the step this way; return the attempt and what it was that stood in its way, "" if nothing.
 
-    def failure() -> StepFailed:
-        error = done.failure()
-        advice = "another version of QEMU may do better (POLYARCH_QEMU_PATH, POLYARCH_QEMU_IMAGE)"
-        error.hint = "; ".join((*tried, advice))
-        return error
+    There is no attempt if there was no machine for it.
+    """
+    try:
+        done = held.enter_context(way.begin())
+    except MachineError as error:
+        if way.rung != _MACHINE:
+            raise
+        return None, str(error)
+    return done, done.trouble or (done.ended.refused if way.rung == _MACHINE else "")
 
-    return replace(done, failure=failure)
+
+def _way(rung: Emulator, begin: Callable[[], AbstractContextManager[Attempt]]) -> _Way:
+    return _Way(name=f"with {_shown(rung)}", begin=begin, rung=rung_name(rung))
+
+
+def _noun(way: _Way) -> str:
+    return way.name.partition(" ")[2]
+
+
+def _by(way: _Way) -> str:
+    return way.name if way.rung == _MACHINE else f"by {_noun(way)}"
 
 
 def _shown(rung: Emulator) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from polyarch.request.emulation import EmulationMode
+from polyarch.request.emulation import EmulationMode, read_rings
 from polyarch.runtime.foreign import ForeignSteps
 from polyarch.store.emulated import EmulatedRuns
 from polyarch.worker.emulated.choice import Chooser
@@ -23,10 +23,13 @@ def open_steps(
     ladder: Ladder,
     held: ExitStack,
 ) -> EmulatedSteps:
-    """Return how emulated steps run; what is fetched for them ends with `held`."""
+    """Return how emulated steps run; what is fetched for them ends with `held`.
+
+    Raises InputError for a variable that names no kinds of native programs.
+    """
     runs = EmulatedRuns(images.store.database)
     chooser = Chooser(
-        sets=held.enter_context(TwinSets(images)),
+        sets=held.enter_context(TwinSets(images, rings=read_rings(ladder.environ))),
         runs=runs,
         layer=images.snapshotter.layer,
         pace=lambda: images.pace.bytes_a_second,

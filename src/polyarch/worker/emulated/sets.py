@@ -12,7 +12,7 @@ The native variant is fetched and unpacked like any image, and goes its own way:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
@@ -23,7 +23,8 @@ from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
+from polyarch.request.emulation import Ring
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import SnapshotRecord
@@ -35,6 +36,7 @@ __all__ = ["ImageSet", "Pair", "TwinSets", "Variants"]
 _NUMBERS = 9999
 """As a path below which the loader's copy finds its cache it has to be no longer than /etc/ld.so.cache."""
 _HOST = "amd64"
+_ALL_RINGS = frozenset(Ring)
 
 Maker = Callable[[Path, Path, Platform, Path, int], TwinSet | NoTwins]
 Loader = Callable[[Path], TwinSet | None]
@@ -90,17 +92,22 @@ class Variants(Protocol):
 
 
 class TwinSets:
-    """The sets of one build's base images; thread-safe. Fetching beside the steps ends with the block."""
+    """The sets of one build's base images; thread-safe. Fetching beside the steps ends with the block.
+
+    Sets are made of all programs; a build has those of its `rings`.
+    """
 
     def __init__(
         self,
         images: Variants,
         *,
+        rings: Collection[str] = _ALL_RINGS,
         make: Maker = make_set,
         load: Loader = load_set,
         machine: Platform | None = None,
     ) -> None:
         self._images = images
+        self._rings = rings
         self._make = make
         self._load_set = load
         self._machine = machine or host()
@@ -158,7 +165,12 @@ class TwinSets:
         found = self._load_set(directory)
         if found is None:
             return None
-        return ImageSet(snapshot=pair.snapshot, base=pair.foreign, twins=found)
+        twins = tuple(each for each in found.twins if each.ring in self._rings)
+        if not twins:
+            return None
+        return ImageSet(
+            snapshot=pair.snapshot, base=pair.foreign, twins=replace(found, twins=twins)
+        )
 
     def get(self, pair: Pair, vertex: Vertex, cancel: CancelToken) -> ImageSet | None:
         """Return the set, which is made if nobody has; None if there are no twins.

@@ -35,10 +35,10 @@ from polyarch.runtime.foreign import Emulation
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.emulated import EmulatedRun, EmulatedRuns, EmulatedStepKey
 from polyarch.twins.sets import TwinSet
+from polyarch.worker.emulated import ladder
 from polyarch.worker.emulated.bases import find_bases
 from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
 from polyarch.worker.emulated.compare import Listing, differing, list_changes
-from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.scan import find_native
 from polyarch.worker.emulated.starts import StartsOf
 from polyarch.worker.exec import Attempt, Work
@@ -49,16 +49,13 @@ _SHOWN = 20
 """Paths that differ, of one step."""
 
 
-class Attempts(Protocol):
+class Attempts(ladder.Attempts, Protocol):
     """Runs steps; `polyarch.worker.exec.StepRunner` is one."""
 
     def attempt(
         self, work: Work, emulation: Emulation, twins: Path | None = None
     ) -> AbstractContextManager[Attempt]:
         """Run the step once."""
-
-    def forget_caches(self, work: Work) -> None:
-        """Empty the caches that the step may have written to."""
 
 
 class Foreign(Protocol):
@@ -86,7 +83,7 @@ class EmulatedSteps:
         chooser: Chooser,
         runs: EmulatedRuns,
         foreign: Foreign,
-        ladder: Ladder,
+        ladder: ladder.Ladder,
         sink: Sink,
     ) -> None:
         self._mode = mode

@@ -6,25 +6,14 @@ import pytest
 
 from polyarch.cli.building.not_yet import left_out
 from polyarch.cli.building.request import Asked
-from polyarch.cli.building.values import attest_flag, cache_flag
+from polyarch.cli.building.values import attest_flag
 from polyarch.cli.commands import COMMANDS, Entry, load
 from polyarch.errors import InputError
 from polyarch.request.values import BuildRequest
 
 
-def asked(*, to: str = "", of: str = "", attest: tuple[str, ...] = ()) -> Asked:
-    return Asked(
-        request=BuildRequest(context=".", cache_to=cache_flag([to]), cache_from=cache_flag([of])),
-        attestations=attest_flag(attest),
-    )
-
-
-def test_caches_are_told_of_once() -> None:
-    wanted = asked(to="type=s3,bucket=b", of="type=azblob,name=x")
-
-    assert left_out(wanted, {}) == [
-        "WARNING: --cache-from type=azblob, --cache-to type=s3: no effect yet, use registry, local, gha or inline"
-    ]
+def asked(*, attest: tuple[str, ...] = ()) -> Asked:
+    return Asked(request=BuildRequest(context="."), attestations=attest_flag(attest))
 
 
 @pytest.mark.parametrize(

@@ -44,3 +44,20 @@ def test_other_caches_stay_as_they_are() -> None:
     entry = CacheEntry(type="registry", attributes={"ref": "a"})
 
     assert with_runner([entry], TOKEN | NEW) == (entry,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "environ", "wanted"),
+    [
+        ("s3", {}, {"AWS_BUCKET": "b", "AWS_REGION": "r"}, {"bucket": "b", "region": "r"}),
+        ("s3", {"bucket": "own"}, {"AWS_BUCKET": "b"}, {"bucket": "own"}),
+        ("azblob", {}, {"BUILDKIT_AZURE_STORAGE_ACCOUNT_URL": "u"}, {"account_url": "u"}),
+        ("registry", {"ref": "x"}, {"AWS_BUCKET": "b"}, {"ref": "x"}),
+    ],
+)
+def test_variables_say_what_a_cloud_has(
+    kind: str, given: dict[str, str], environ: dict[str, str], wanted: dict[str, str]
+) -> None:
+    (found,) = with_runner([CacheEntry(type=kind, attributes=given)], environ)
+
+    assert found.attributes == wanted

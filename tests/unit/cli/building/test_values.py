@@ -15,6 +15,7 @@ from polyarch.cli.building.values import (
     annotation_flag,
     attest_flag,
     attest_shorthand,
+    budget_flag,
     build_context_flag,
     cache_flag,
     call_flag,
@@ -255,3 +256,16 @@ def test_call_refused(text: str, message: str) -> None:
 
 def test_size() -> None:
     assert size_flag("64m") == 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", None), ("0", 0.0), ("1.5", 1.5), ("90s", 90.0), ("1m30s", 90.0)]
+)
+def test_a_budget_for_caches(text: str, seconds: float | None) -> None:
+    assert budget_flag(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["-1", "soon", "inf", "-1s", "nan"])
+def test_a_budget_that_can_not_be(text: str) -> None:
+    with pytest.raises(InputError, match=f"--cache-budget={text} is no number of seconds"):
+        budget_flag(text)

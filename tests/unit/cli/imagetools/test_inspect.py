@@ -6,6 +6,7 @@ from polyarch.builders.saved import SavedBuilders
 from polyarch.cdi.devices import Devices
 from polyarch.cdi.spec import Device, Edits
 from polyarch.cli.builders.commands import inspection
+from polyarch.cli.builders.states import NodeState
 
 FREE = "org.mobyproject.buildkit.device.autoallow"
 ONE = Device(name="v/c=one", edits=Edits())
@@ -15,7 +16,7 @@ TWO = Device(name="v/c=two", edits=Edits(), annotations={FREE: "true"})
 def shown(*devices: Device) -> str:
     known = {device.name: device for device in devices}
     builder = SavedBuilders({"HOME": "/no/where"}).get("default")
-    return inspection(builder, (), (), devices=Devices(known=known))
+    return inspection(builder, {"default": NodeState()}, (), devices=Devices(known=known))
 
 
 def test_devices_with_their_annotations() -> None:

@@ -43,6 +43,16 @@ def test_a_set_is_made_once_of_both_variants(images: Images) -> None:
     assert (first.made, second.made) == (1, 0)
 
 
+@pytest.mark.parametrize(("rings", "is_there"), [("ab", True), ("bc", False), ("", False)])
+def test_a_build_has_the_rings_that_it_wants(images: Images, rings: str, is_there: bool) -> None:
+    wanted = Sets(images, rings=rings)
+
+    assert (wanted.get(pair_of(wanted), VERTEX, TOKEN) is not None) is is_there
+    everything = Sets(images)
+    assert everything.get(pair_of(everything), VERTEX, TOKEN) is not None
+    assert (wanted.made, everything.made) == (1, 0)
+
+
 def test_that_there_are_no_twins_is_remembered(images: Images) -> None:
     first, second = Sets(images, "there are none"), Sets(images)
 

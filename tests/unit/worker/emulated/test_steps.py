@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,6 +84,12 @@ class Steps:
                 seconds=1.0 if twins else 10.0,
                 failure=lambda: StepFailed(f"status {run.status}", status=run.status),
             )
+
+    def attempt_in_machine(self, _work: Work) -> AbstractContextManager[Attempt]:
+        raise AssertionError
+
+    def lacks_machine(self, _platform: Platform) -> str:
+        return "there is none"
 
     def forget_caches(self, _work: Work) -> None:
         self.log.append("caches")

@@ -1,0 +1,37 @@
+"""Where the settings of the collector are: with the builder (`--buildkitd-config`), else in the user's `buildkitd.toml`."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from collections.abc import Mapping
+from pathlib import Path
+
+from polyarch.builders.values import BuilderNode
+from polyarch.errors import InputError
+from polyarch.paths import config_directory
+
+__all__ = ["CONFIG_NAME", "settings_of", "user_settings"]
+
+CONFIG_NAME = "buildkitd.toml"
+_SYSTEM = Path("/etc/buildkit")
+
+
+def settings_of(node: BuilderNode, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the text of the settings that hold for a builder; "" if there are none. Raises InputError."""
+    if CONFIG_NAME in node.files:
+        return b64decode(node.files[CONFIG_NAME]).decode(errors="replace")
+    return user_settings(environ)
+
+
+def user_settings(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the text of the settings of those who come from BuildKit; "" if there are none. Raises InputError."""
+    for directory in (config_directory(environ).parent / "buildkit", _SYSTEM):
+        path = directory / CONFIG_NAME
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"can't read {path}: {error}") from error
+    return ""

@@ -1,0 +1,92 @@
+"""Addresses of daemons, and what they mean.
+
+    unix:///run/buildkit/buildkitd.sock
+    docker:///var/run/docker.sock           the daemon inside of a Docker engine
+    tcp://HOST:PORT                         with TLS if the node's options name a CA or a certificate
+    docker-container://NAME                 docker exec -i NAME buildctl dial-stdio
+    podman-container://NAME
+    kube-pod://NAME[?namespace=N&container=C&context=X]
+    ssh://[USER@]HOST[:PORT]                ssh HOST buildctl dial-stdio
+
+What isn't a socket is a program that passes bytes on, on its standard input and output.
+
+Source: BuildKit's `client/connhelper`, buildx's driver `remote`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from polyarch.errors import InputError
+from polyarch.record import field, frozen
+
+__all__ = ["Target", "parse_target"]
+
+_DIAL = ("buildctl", "dial-stdio")
+_KINDS = (
+    "unix://, docker://, tcp://, docker-container://, podman-container://, kube-pod:// and ssh://"
+)
+
+
+@frozen
+class Target:
+    """Where a daemon is. One of the three: a socket's path, a host and its port, a program.
+
+    `is_engine` says that Docker's engine listens there, which has to be asked for its BuildKit.
+    """
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    program: tuple[str, ...] = ()
+    is_engine: bool = False
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """`cacert`, `cert`, `key` and `servername`, as the driver's options have them."""
+
+
+def parse_target(address: str, options: Mapping[str, str]) -> Target:
+    """Understand the address of a daemon and a node's options. Raises InputError."""
+    kind, separator, rest = address.partition("://")
+    tls = {
+        name: options[name] for name in ("cacert", "cert", "key", "servername") if options.get(name)
+    }
+    if not separator:
+        raise InputError(f"invalid endpoint {address!r}", hint=f"there are {_KINDS}")
+    if kind in {"unix", "docker"}:
+        return Target(path=rest or "/var/run/docker.sock", is_engine=kind == "docker")
+    if kind == "tcp":
+        url = urlsplit(address)
+        if not url.hostname or url.port is None:
+            raise InputError(f"invalid endpoint {address!r}", hint="write tcp://HOST:PORT")
+        if ("cert" in tls and "key" not in tls) or ("key" in tls and "cert" not in tls):
+            raise InputError(
+                "a client certificate has two files", hint="give both options, cert and key"
+            )
+        return Target(host=url.hostname, port=url.port, tls=tls)
+    return Target(program=_program(kind, address))
+
+
+def _program(kind: str, address: str) -> tuple[str, ...]:
+    url = urlsplit(address)
+    name = unquote(url.hostname or url.netloc)
+    query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    if not name or name.startswith("-"):
+        raise InputError(f"invalid endpoint {address!r}", hint=f"there are {_KINDS}")
+    if kind in {"docker-container", "podman-container"}:
+        engine = kind.partition("-")[0]
+        context = ("--context", query["context"]) if query.get("context") else ()
+        return (engine, *context, "exec", "-i", url.netloc, *_DIAL)
+    if kind == "kube-pod":
+        words = [f"--{key}={query[key]}" for key in ("context", "namespace") if query.get(key)]
+        container = [f"--container={query['container']}"] if query.get("container") else []
+        return ("kubectl", *words, "exec", "-i", *container, url.netloc, "--", *_DIAL)
+    if kind == "ssh":
+        port = ("-p", str(url.port)) if url.port else ()
+        user = ("-l", url.username) if url.username else ()
+        dial = (
+            (*_DIAL[:1], "--addr", f"unix://{url.path}", _DIAL[1]) if url.path.strip("/") else _DIAL
+        )
+        return ("ssh", *port, *user, "--", name, shlex.join(dial))
+    raise InputError(f"unsupported endpoint {address!r}", hint=f"there are {_KINDS}")

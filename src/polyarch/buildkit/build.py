@@ -1,0 +1,329 @@
+"""A build on a daemon: a request to BuildKit's own Dockerfile frontend, and its results to where they were asked for.
+
+Contexts are sent as the daemon asks for them, what it pushes it pushes by our credentials, and archives come
+back through the session. Cancelling ends the remote build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from polyarch.buildkit.address import Target
+from polyarch.buildkit.api import Api, told_trouble
+from polyarch.buildkit.connection import connect
+from polyarch.buildkit.files import Directory
+from polyarch.buildkit.messages import SolveOptions
+from polyarch.buildkit.services import Attached, methods
+from polyarch.buildkit.session import run_session
+from polyarch.digest import Digest, parse_digest
+from polyarch.errors import Cancelled, ContextNotFound, InputError, MachineError
+from polyarch.exporter.outfile import write_output
+from polyarch.golang.json import read_json
+from polyarch.layer.apply import extract
+from polyarch.layer.tar import Sink as TarSink
+from polyarch.oci.descriptor import Descriptor
+from polyarch.progress import CancelToken, Sink
+from polyarch.record import frozen
+from polyarch.registry.credentials import Credentials
+from polyarch.request.frontend import frontend_attributes
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output, OutputType, is_address
+from polyarch.worker.archive import unpack_archive
+from polyarch.worker.secrets import Secrets, SecretSource
+from polyarch.worker.users import Owner
+
+__all__ = ["Remote", "build_remotely"]
+
+_CHUNK = 1 << 20
+_IMAGES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
+_ARCHIVES = frozenset({OutputType.DOCKER, OutputType.OCI})
+
+
+@frozen
+class Remote:
+    """A daemon: its address as users write it, and what that means."""
+
+    address: str
+    target: Target
+    environ: Mapping[str, str]
+
+
+def build_remotely(
+    remote: Remote, request: BuildRequest, *, sink: Sink, cancel: CancelToken
+) -> BuildResult:
+    """Carry out a request on a daemon. Raises SolveFailed, RemoteError, InputError, Cancelled."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
+        local = _Local(request, scratch)
+        outputs = _Outputs(request.outputs, scratch)
+        stack.callback(outputs.close)
+        attached = Attached(
+            directories=local.directories(),
+            secrets=_secrets(request, remote.environ),
+            credentials=Credentials(remote.environ),
+            outputs=outputs.takers(),
+        )
+        session = os.urandom(12).hex()
+        shared = os.path.basename(os.path.abspath(request.context))
+        options = SolveOptions(
+            ref=request.ref.rpartition("/")[2] or session,
+            session=session,
+            attributes={**frontend_attributes(request), **local.attributes()},
+            exporters=tuple(outputs.exporters()),
+            cache_to=tuple((each.type, each.attributes) for each in request.cache_to),
+            cache_from=tuple((each.type, each.attributes) for each in request.cache_from),
+            entitlements=request.allow,
+        )
+        work = _Work(
+            remote=remote,
+            attached=attached,
+            options=options,
+            shared=shared,
+            sink=sink,
+            cancel=cancel,
+        )
+        with told_trouble(remote.address):
+            response = asyncio.run(work.run())
+        outputs.deliver()
+    return _result(response, request)
+
+
+def _secrets(request: BuildRequest, environ: Mapping[str, str]) -> Secrets:
+    sources = {
+        each.id: SecretSource(path=each.path, env=each.env, value=each.value)
+        for each in request.secrets
+    }
+    return Secrets(sources=sources, agents=dict(request.ssh), environ=environ)
+
+
+@frozen
+class _Work:
+    """One call of Solve with all that goes on beside it."""
+
+    remote: Remote
+    attached: Attached
+    options: SolveOptions
+    shared: str
+    """What contexts of one directory have in common: the daemon compares them with the last one's."""
+    sink: Sink
+    cancel: CancelToken
+
+    async def run(self) -> dict[str, str]:
+        """Build; returns what the exporters answer."""
+        channel = connect(self.remote.target)
+        api = Api(channel)
+        ready = asyncio.Event()
+        session = asyncio.create_task(
+            run_session(api, self.options.session, self.shared, methods(self.attached), ready)
+        )
+        try:
+            await self._first(asyncio.create_task(ready.wait()), session)
+            status = asyncio.create_task(self._show(api))
+            solving = asyncio.create_task(api.solve(self.options))
+            loop = asyncio.get_running_loop()
+
+            def stop() -> None:
+                loop.call_soon_threadsafe(solving.cancel)
+
+            forget = self.cancel.on_cancel(stop)
+            try:
+                response = await solving
+            except asyncio.CancelledError:
+                raise Cancelled("context canceled") from None
+            finally:
+                forget()
+                with suppress(asyncio.TimeoutError, asyncio.CancelledError):
+                    # Its last events come after the answer.
+                    await asyncio.wait_for(status, timeout=5)
+            return response
+        finally:
+            session.cancel()
+            await asyncio.wait({session})
+            channel.close()
+
+    @staticmethod
+    async def _first(wanted: asyncio.Task[bool], other: asyncio.Task[None]) -> None:
+        """Wait for one task, or raise what the other one fails with before."""
+        await asyncio.wait({wanted, other}, return_when=asyncio.FIRST_COMPLETED)
+        if other.done():
+            wanted.cancel()
+            other.result()
+
+    async def _show(self, api: Api) -> None:
+        async for _, event in api.status(self.options.ref):
+            self.sink(event)
+
+
+# --- what is sent ---
+
+
+class _Local:
+    """What of a request is on this machine, made ready to be sent: directories by the daemon's names."""
+
+    def __init__(self, request: BuildRequest, scratch: Path) -> None:
+        self._request = request
+        self._scratch = scratch
+        self._context = self._main()
+
+    def directories(self) -> dict[str, Directory]:
+        """Return the directories that the daemon may read. Raises ContextNotFound."""
+        found = {"dockerfile": self._dockerfile()}
+        if self._context is not None:
+            found["context"] = self._context
+        for name, value in self._request.build_contexts.items():
+            if is_address(value) or "://" in value:
+                continue
+            if not Path(value).is_dir():
+                raise ContextNotFound(
+                    f"failed to get build context {name}: {value} is no directory"
+                )
+            found[f"_{name}" if name in {"context", "dockerfile"} else name] = Path(value)
+        return {name: Directory(path) for name, path in found.items()}
+
+    def attributes(self) -> dict[str, str]:
+        """Return what the frontend must know beside the request."""
+        if self._request.stdin and self._request.dockerfile == "-":
+            return {"filename": "Dockerfile"}
+        return {}
+
+    def _main(self) -> Path | None:
+        context = self._request.context
+        if context == "-":
+            return self._from_stdin()
+        if is_address(context):
+            return None
+        if not Path(context).is_dir():
+            raise ContextNotFound(
+                f'unable to prepare context: path "{context}" not found',
+                hint="the last argument is the directory of the build context, often a single dot",
+            )
+        return Path(context)
+
+    def _from_stdin(self) -> Path:
+        """Return a directory with the archive, or the Dockerfile alone, that standard input holds."""
+        directory = self._scratch / "context"
+        directory.mkdir()
+        archive = self._scratch / "stdin"
+        archive.write_bytes(self._request.stdin)
+        owner = Owner(uid=os.geteuid(), gid=os.getegid())
+        if not unpack_archive(archive, directory, "/", owner, []):
+            (directory / "Dockerfile").write_bytes(self._request.stdin)
+        return directory
+
+    def _dockerfile(self) -> Path:
+        name = self._request.dockerfile
+        if name == "-":
+            directory = self._scratch / "dockerfile"
+            directory.mkdir()
+            (directory / "Dockerfile").write_bytes(self._request.stdin)
+            return directory
+        if name and not is_address(name):
+            return Path(name).parent
+        return self._context or self._scratch
+
+
+# --- what comes back ---
+
+
+class _Outputs:
+    """The outputs of a request: what the daemon makes itself, and archives that it sends."""
+
+    def __init__(self, outputs: tuple[Output, ...], scratch: Path) -> None:
+        self._outputs = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
+        self._scratch = scratch
+        self._files: dict[int, BinaryIO] = {}
+
+    def exporters(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Give what the daemon is asked for. Raises InputError for what can't come from one."""
+        for output in self._outputs:
+            attributes = dict(output.attributes)
+            if output.type in _IMAGES:
+                push = {"push": "true"} if output.type == OutputType.REGISTRY else {}
+                yield "image", {**attributes, **push}
+            elif output.type == OutputType.LOCAL:
+                # As an archive, which is unpacked by our own rules.
+                yield "tar", attributes
+            elif attributes.pop("tar", "true") not in {"true", "1"}:
+                raise InputError(
+                    "a layout in a directory can't come from another machine yet",
+                    hint="write an archive, without tar=false",
+                )
+            else:
+                yield str(output.type), attributes
+
+    def takers(self) -> dict[int, _Taker]:
+        """Return what takes the bytes of archives, by the exporter's number."""
+        found = {}
+        for number, output in enumerate(self._outputs):
+            if output.type not in _IMAGES:
+                file = (self._scratch / f"output-{number}").open("w+b")
+                self._files[number] = file
+                found[number] = _Taker(file)
+        return found
+
+    def deliver(self) -> None:
+        """Move archives to their places, and unpack those that were to be directories."""
+        for number, file in self._files.items():
+            output = self._outputs[number]
+            file.seek(0)
+            if output.type == OutputType.LOCAL:
+                self._unpack(file, Path(output.destination))
+            elif output.type in _ARCHIVES and not output.destination:
+                raise MachineError(
+                    "images of another machine can't be loaded here yet",
+                    hint="push them, or write an archive: -o type=docker,dest=FILE",
+                )
+            else:
+                write_output(output.destination, partial(_copy, file))
+
+    @staticmethod
+    def _unpack(file: BinaryIO, directory: Path) -> None:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        extract(file, directory, "/", owner=(os.geteuid(), os.getegid()))
+
+    def close(self) -> None:
+        """Close what was received."""
+        for file in self._files.values():
+            file.close()
+
+
+class _Taker:
+    """Writes what comes to a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __call__(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._file.write(data)
+
+
+def _copy(file: BinaryIO, sink: TarSink) -> None:
+    while data := file.read(_CHUNK):
+        sink.write(data)
+
+
+def _result(response: Mapping[str, str], request: BuildRequest) -> BuildResult:
+    """Understand what the exporters answered."""
+    digest = response.get("containerimage.digest")
+    config = response.get("containerimage.config.digest")
+    descriptor = None
+    if text := response.get("containerimage.descriptor"):
+        descriptor = Descriptor.from_json(read_json(base64.b64decode(text)))
+    elif digest:
+        descriptor = Descriptor(media_type="", digest=parse_digest(digest), size=0)
+    is_single = config is not None and len(request.platforms) < 2
+    return BuildResult(
+        descriptor=descriptor,
+        config_digest=Digest(config) if config is not None and is_single else None,
+        names=tuple(filter(None, response.get("image.name", "").split(","))),
+        ref=request.ref,
+    )

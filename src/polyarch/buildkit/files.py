@@ -1,0 +1,180 @@
+"""Directories sent to a daemon, which asks only for the files that it doesn't have yet.
+
+First all entries are told of, in the order of their paths' parts; then the daemon asks for files by their numbers.
+
+Source: tonistiigi/fsutil, `send.go` and `filter.go`; BuildKit's `session/filesync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote_plus
+
+from polyarch.buildkit.messages import Packet, PacketKind, Stat, packet_bytes, read_packet
+from polyarch.errors import InputError
+from polyarch.inroot import open_regular
+from polyarch.text.ignore import ContextFilter, Matcher
+
+__all__ = ["Directory", "directory_method", "entries", "go_mode"]
+
+_CHUNK = 1 << 15
+_DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
+_SETUID, _SETGID, _CHARACTER, _STICKY = 1 << 23, 1 << 22, 1 << 21, 1 << 20
+_KINDS = {
+    stat.S_IFDIR: _DIRECTORY,
+    stat.S_IFLNK: _SYMLINK,
+    stat.S_IFBLK: _DEVICE,
+    stat.S_IFCHR: _DEVICE | _CHARACTER,
+    stat.S_IFIFO: _PIPE,
+    stat.S_IFSOCK: _SOCKET,
+}
+_BITS = {stat.S_ISUID: _SETUID, stat.S_ISGID: _SETGID, stat.S_ISVTX: _STICKY}
+
+
+class Directory:
+    """A directory that a daemon may read, by its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def go_mode(mode: int) -> int:
+    """Return a mode as Go's `os.FileMode` has it."""
+    bits = sum(theirs for ours, theirs in _BITS.items() if mode & ours)
+    return mode & 0o777 | bits | _KINDS.get(stat.S_IFMT(mode), 0)
+
+
+def entries(
+    root: Path, *, includes: Sequence[str] = (), excludes: Sequence[str] = ()
+) -> Iterator[Stat]:
+    """Give the entries of a directory, those that are ignored left out.
+
+    With `includes`, patterns, only what they match and the directories that lead there. Owners are left out: they are
+    nobody's business, and root's in images.
+    """
+    ignored = ContextFilter(Matcher(excludes)) if excludes else None
+    wanted = Matcher(includes) if includes else None
+    yield from _below(root, "", ignored, wanted)
+
+
+def _below(
+    root: Path, prefix: str, ignored: ContextFilter | None, wanted: Matcher | None
+) -> Iterator[Stat]:
+    with os.scandir(root / prefix) as found:
+        listed = sorted(found, key=lambda entry: entry.name)
+    for entry in listed:
+        path = f"{prefix}{entry.name}"
+        status = entry.stat(follow_symlinks=False)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        is_left_out = ignored is not None and ignored.ignores(path)
+        is_wanted = wanted is None or wanted.ignores(path)
+        if is_directory:
+            inner = _below(root, f"{path}/", ignored, wanted)
+            if is_left_out or not is_wanted:
+                # A directory is told of if something in it is.
+                first = next(inner, None)
+                if first is None:
+                    continue
+                yield _stat(root, path, status)
+                yield first
+            else:
+                yield _stat(root, path, status)
+            yield from inner
+        elif not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
+            yield _stat(root, path, status)
+
+
+def _stat(root: Path, path: str, status: os.stat_result) -> Stat:
+    is_link = stat.S_ISLNK(status.st_mode)
+    return Stat(
+        path=os.fsencode(path).decode("utf-8", "replace"),
+        mode=go_mode(status.st_mode),
+        size=status.st_size if stat.S_ISREG(status.st_mode) else 0,
+        mtime=status.st_mtime_ns,
+        link=os.readlink(root / path) if is_link else "",
+    )
+
+
+def directory_method(directories: Mapping[str, Directory]) -> Any:
+    """Return what answers `FileSync/DiffCopy`: the daemon names one of `directories`."""
+
+    async def send(stream: Any) -> None:
+        told = _metadata(stream.metadata)
+        name = next(iter(told.get("dir-name", ())), "")
+        directory = directories.get(name)
+        if directory is None:
+            raise InputError(f"no access allowed to dir {name!r}")
+        includes = [*told.get("include-patterns", ()), *told.get("followpaths", ())]
+        listed = entries(
+            directory.path, includes=includes, excludes=told.get("exclude-patterns", ())
+        )
+        await _Sending(stream, directory.path).run(listed)
+
+    return send
+
+
+def _metadata(metadata: Any) -> dict[str, list[str]]:
+    """Return what a daemon said in headers; what isn't ASCII is coded."""
+    found: dict[str, list[str]] = {}
+    for name in metadata:
+        values = [str(each) for each in metadata.getall(name)]
+        if metadata.get(f"{name}-encoded") == "1":
+            values = [unquote_plus(each) for each in values]
+        found[name] = values
+    return found
+
+
+class _Sending:
+    """One transfer. Files are read in threads, so that others go on meanwhile."""
+
+    def __init__(self, stream: Any, root: Path) -> None:
+        self._stream = stream
+        self._root = root
+        self._files: dict[int, str] = {}
+
+    async def run(self, listed: Iterable[Stat]) -> None:
+        """Tell of all entries, then answer requests until the daemon has all it wants."""
+        teller = asyncio.create_task(self._tell(listed))
+        try:
+            async for message in self._stream:
+                packet = read_packet(message)
+                if packet.kind == PacketKind.ERROR:
+                    raise InputError(
+                        f"the builder gave up a transfer: {packet.data.decode(errors='replace')}"
+                    )
+                if packet.kind == PacketKind.FINISHED:
+                    await self._send(Packet(kind=PacketKind.FINISHED))
+                    return
+                if packet.kind == PacketKind.REQUEST:
+                    await self._file(packet.id)
+        finally:
+            teller.cancel()
+
+    async def _tell(self, listed: Iterable[Stat]) -> None:
+        for number, each in enumerate(listed):
+            if each.mode & (_DIRECTORY | _SYMLINK | _DEVICE | _PIPE | _SOCKET) == 0:
+                self._files[number] = each.path
+            await self._send(Packet(kind=PacketKind.STAT, stat=each))
+        await self._send(Packet(kind=PacketKind.STAT))
+
+    async def _file(self, number: int) -> None:
+        path = self._files.pop(number, None)
+        if path is None:
+            raise InputError(f"the builder asked for file {number}, which there isn't")
+        loop = asyncio.get_running_loop()
+        with await loop.run_in_executor(None, self._open, path) as file:
+            while data := await loop.run_in_executor(None, file.read, _CHUNK):
+                await self._send(Packet(kind=PacketKind.DATA, id=number, data=data))
+        await self._send(Packet(kind=PacketKind.DATA, id=number))
+
+    def _open(self, path: str) -> BinaryIO:
+        # No link is followed out of the directory, whatever it has become since it was listed.
+        return open(open_regular(path, root=self._root), "rb")
+
+    async def _send(self, packet: Packet) -> None:
+        await self._stream.send_message(packet_bytes(packet))

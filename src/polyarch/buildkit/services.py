@@ -1,0 +1,151 @@
+"""What a daemon may ask us for during a build: credentials, secrets, ssh agents, and places for outputs.
+
+Source: BuildKit's `session` package: `auth.proto`, `secrets.proto`, `ssh.proto`, `filesync.proto`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from grpclib.const import Cardinality, Status
+from grpclib.const import Handler as Method
+from grpclib.exceptions import GRPCError
+
+from polyarch.buildkit.files import Directory, directory_method
+from polyarch.buildkit.messages import Message
+from polyarch.errors import PolyarchError
+from polyarch.record import frozen
+from polyarch.registry.credentials import Credentials
+from polyarch.wire import field
+from polyarch.worker.secrets import Secrets
+
+__all__ = ["Attached", "methods"]
+
+_CHUNK = 1 << 16
+_SERVING = field(1, 1)
+_EXPORTER = "buildkit-attachable-exporter-id"
+_AGENT = "buildkit.ssh.id"
+
+Taker = Callable[[bytes], None]
+
+
+@frozen
+class Attached:
+    """What a build may be asked for. `outputs` take the bytes of archives, by the number of the exporter."""
+
+    directories: Mapping[str, Directory]
+    secrets: Secrets
+    credentials: Credentials
+    outputs: Mapping[int, Taker]
+
+
+def methods(attached: Attached) -> dict[str, Method]:
+    """Return the methods by their paths."""
+    unary, streamed = Cardinality.UNARY_UNARY, Cardinality.STREAM_STREAM
+    found: dict[str, tuple[Cardinality, Callable[[Any], Awaitable[None]]]] = {
+        "/grpc.health.v1.Health/Check": (unary, _healthy),
+        "/moby.filesync.v1.Auth/Credentials": (unary, _credentials(attached.credentials)),
+        "/moby.filesync.v1.FileSync/DiffCopy": (streamed, directory_method(attached.directories)),
+        "/moby.filesync.v1.FileSend/DiffCopy": (streamed, _output(attached.outputs)),
+        "/moby.buildkit.secrets.v1.Secrets/GetSecret": (unary, _secret(attached.secrets)),
+        "/moby.sshforward.v1.SSH/CheckAgent": (unary, _check_agent(attached.secrets)),
+        "/moby.sshforward.v1.SSH/ForwardAgent": (streamed, _forward_agent(attached.secrets)),
+    }
+    return {
+        path: Method(_guarded(call), cardinality, bytes, bytes)
+        for path, (cardinality, call) in found.items()
+    }
+
+
+def _guarded(call: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """Tell the daemon of our own errors; it shows them as those of the step that asked."""
+
+    async def guarded(stream: Any) -> None:
+        try:
+            await call(stream)
+        except PolyarchError as error:
+            raise GRPCError(Status.UNKNOWN, str(error)) from error
+        except OSError as error:
+            raise GRPCError(Status.UNKNOWN, error.strerror or str(error)) from error
+
+    return guarded
+
+
+async def _healthy(stream: Any) -> None:
+    await stream.recv_message()
+    await stream.send_message(_SERVING)
+
+
+def _credentials(credentials: Credentials) -> Callable[[Any], Awaitable[None]]:
+    async def call(stream: Any) -> None:
+        host = Message(await stream.recv_message()).text(1)
+        # A helper may be a program that takes its time.
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, credentials.find, host)
+        # As docker does it: a token in the place of a password has no user.
+        secret = found.identity_token or found.password
+        await stream.send_message(field(1, found.user) + field(2, secret))
+
+    return call
+
+
+def _secret(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
+    async def call(stream: Any) -> None:
+        identifier = Message(await stream.recv_message()).text(1)
+        value = secrets.find(identifier)
+        if value is None:
+            raise GRPCError(Status.NOT_FOUND, f"secret {identifier}: not found")
+        await stream.send_message(field(1, value))
+
+    return call
+
+
+def _check_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
+    async def call(stream: Any) -> None:
+        identifier = Message(await stream.recv_message()).text(1) or "default"
+        if identifier not in secrets.agents:
+            raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
+        await stream.send_message(b"")
+
+    return call
+
+
+def _forward_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
+    async def call(stream: Any) -> None:
+        identifier = stream.metadata.get(_AGENT) or "default"
+        path = secrets.agents.get(str(identifier))
+        if path is None:
+            raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
+        reader, writer = await asyncio.open_unix_connection(path)
+        answering = asyncio.create_task(_pass_on(reader, stream))
+        try:
+            async for message in stream:
+                writer.write(Message(message).bytes(1))
+                await writer.drain()
+        finally:
+            answering.cancel()
+            writer.close()
+
+    return call
+
+
+async def _pass_on(reader: asyncio.StreamReader, stream: Any) -> None:
+    with suppress(asyncio.CancelledError):
+        while data := await reader.read(_CHUNK):
+            await stream.send_message(field(1, data))
+
+
+def _output(outputs: Mapping[int, Taker]) -> Callable[[Any], Awaitable[None]]:
+    async def call(stream: Any) -> None:
+        number = str(stream.metadata.get(_EXPORTER) or "0")
+        take = outputs.get(int(number) if number.isdecimal() else -1)
+        if take is None:
+            raise GRPCError(Status.NOT_FOUND, f"exporter {number} not found")
+        loop = asyncio.get_running_loop()
+        async for message in stream:
+            await loop.run_in_executor(None, take, Message(message).bytes(1))
+
+    return call

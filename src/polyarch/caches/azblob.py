@@ -1,0 +1,135 @@
+"""`type=azblob`: a cache in Azure's Blob Storage, by Microsoft's own library.
+
+Source of names and defaults: BuildKit, cache/remotecache/azblob. Without a key the library's usual chain of credentials
+is asked, which needs `azure-identity`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
+from polyarch.errors import InputError
+
+__all__ = ["open_azblob"]
+
+_AT_ONCE = 4
+_BLOCK = 32 << 20
+_HINT = "install it: pip install 'polyarch[azblob]'"
+
+
+def open_azblob(attributes: Mapping[str, str]) -> ObjectPlace:
+    """Return the cache that the attributes of `type=azblob` name. Raises InputError."""
+    prefix = attributes.get("prefix", "")
+    blobs = attributes.get("blobs_prefix", "blobs")
+    manifests = attributes.get("manifests_prefix", "manifests")
+
+    def joined(*parts: str) -> str:
+        return posixpath.normpath("/".join(filter(None, parts)))
+
+    return ObjectPlace(
+        store=_Container(_client(attributes)),
+        blob_key=lambda digest: joined(prefix, blobs, digest),
+        name_key=lambda name: joined(prefix, manifests, name),
+        names=attributes.get("name", "buildkit").split(";"),
+    )
+
+
+def _client(attributes: Mapping[str, str]) -> Any:
+    try:
+        from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415 an extra, and slow to import
+    except ImportError as error:
+        raise InputError("caches of type=azblob need azure-storage-blob", hint=_HINT) from error
+    address = attributes["account_url"]
+    host = urlsplit(address).hostname or ""
+    name = attributes.get("account_name") or host.partition(".")[0]
+    if not name:
+        raise InputError(
+            "unable to retrieve account name from account url or ${BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME} "
+            "or account_name attribute for azblob cache"
+        )
+    return ContainerClient(
+        address,
+        attributes.get("container", "buildkit-cache"),
+        credential=_credential(name, attributes.get("secret_access_key", "")),
+        # A cache isn't worth the minutes that the library would wait by itself.
+        retry_policy=LinearRetry(backoff=1, retry_total=2, random_jitter_range=0),
+        max_block_size=_BLOCK,
+        max_single_put_size=_BLOCK,
+    )
+
+
+def _credential(name: str, key: str) -> Any:
+    if key:
+        return {"account_name": name, "account_key": key}
+    try:
+        from azure.identity import DefaultAzureCredential  # noqa: PLC0415 for those who have no key
+    except ImportError as error:
+        raise InputError(
+            "caches of type=azblob without secret_access_key need azure-identity", hint=_HINT
+        ) from error
+    return DefaultAzureCredential()
+
+
+class _Container:
+    """A container, which is made when something is first asked of it."""
+
+    def __init__(self, client: Any) -> None:
+        from azure.core.exceptions import (  # noqa: PLC0415 see _client
+            AzureError,
+            ResourceExistsError,
+            ResourceNotFoundError,
+        )
+
+        self.address = f"azblob://{client.account_name}/{client.container_name}"
+        self._client = client
+        self._error = AzureError
+        self._missing = ResourceNotFoundError
+        self._exists = ResourceExistsError
+        self._lock = threading.Lock()
+        self._is_made = False
+
+    def _made(self) -> Any:
+        with self._lock:
+            if not self._is_made:
+                try:
+                    if not self._client.exists():
+                        self._client.create_container()
+                except self._exists:
+                    pass  # somebody else was faster
+                except self._error as error:
+                    raise self._failed(error) from error
+                self._is_made = True
+        return self._client
+
+    def _failed(self, error: Exception) -> Exception:
+        return failed(self.address, error, status=getattr(error, "status_code", 0) or 0)
+
+    def has(self, key: str) -> bool:
+        """See ObjectStore."""
+        try:
+            return bool(self._made().get_blob_client(key).exists())
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def read(self, key: str) -> Generator[bytes, None, None]:
+        """See ObjectStore."""
+        try:
+            yield from self._made().download_blob(key).chunks()
+        except self._missing as error:
+            raise missing(self.address, key) from error
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def write(self, key: str, size: int, chunks: Iterator[bytes]) -> None:
+        """See ObjectStore."""
+        try:
+            self._made().upload_blob(
+                key, ChunkFile(chunks), length=size, overwrite=True, max_concurrency=_AT_ONCE
+            )
+        except self._error as error:
+            raise self._failed(error) from error

@@ -1,0 +1,73 @@
+"""What the nodes of builders are like at this moment: this machine, or daemons that are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
+from polyarch.emulation.advertised import local_platforms
+from polyarch.errors import PolyarchError
+from polyarch.platforms import Platform
+from polyarch.record import field, frozen
+from polyarch.release import BUILDKIT_RELEASE
+
+__all__ = ["NodeState", "states_of"]
+
+_SECONDS = 20.0
+
+
+@frozen
+class NodeState:
+    """A node: what it is (`running`, `inactive`, `error`), BuildKit's version, and its platforms.
+
+    `labels` are told of daemons only; `error` says why there is no more to tell.
+    """
+
+    status: str = "inactive"
+    version: str = ""
+    platforms: tuple[Platform, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+def states_of(
+    builder: SavedBuilder, environ: Mapping[str, str], seconds: float = _SECONDS
+) -> dict[str, NodeState]:
+    """Return the states of a builder's nodes by their names; daemons have `seconds` to answer."""
+    if not (builder.is_local or builder.is_remote):
+        return {node.name: NodeState() for node in builder.nodes}
+    return dict(_states(builder, environ, seconds))
+
+
+def _states(
+    builder: SavedBuilder, environ: Mapping[str, str], seconds: float
+) -> Iterable[tuple[str, NodeState]]:
+    for node in builder.nodes:
+        if builder.is_local or node.endpoint == LOCAL_ENDPOINT:
+            platforms = local_platforms(environ)
+            yield (
+                node.name,
+                NodeState(status="running", version=BUILDKIT_RELEASE, platforms=platforms),
+            )
+            continue
+        try:
+            # gRPC, and what it is made of.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.buildkit.nodes import look_at, remote_at  # noqa: PLC0415
+
+            found = look_at(remote_at(node.endpoint, node.driver_opts, environ), seconds)
+        except PolyarchError as error:
+            yield node.name, NodeState(status="error", error=str(error))
+            continue
+        yield (
+            node.name,
+            NodeState(
+                status="error" if found.error else "running",
+                version=found.version,
+                platforms=found.platforms,
+                labels=found.labels,
+                error=found.error,
+            ),
+        )

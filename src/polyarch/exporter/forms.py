@@ -1,0 +1,107 @@
+"""The forms that outputs want of an image: what makes two images of the same results differ.
+
+Outputs that want the same get the same image, made once. Which attributes go together is BuildKit's rule
+(`exporter/containerimage/opts.go`), and so are the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from polyarch.errors import InputError
+from polyarch.exporter.annotations import (
+    INDEX,
+    INDEX_DESCRIPTOR,
+    MANIFEST_DESCRIPTOR,
+    Annotations,
+)
+from polyarch.exporter.layers import CompressionChoice
+from polyarch.exporter.outputs import IMAGE_TYPES, annotations_of, epoch_of, is_true
+from polyarch.exporter.types import Types
+from polyarch.golang.strconv import parse_int
+from polyarch.layer.kinds import Compression
+from polyarch.record import frozen, replace
+from polyarch.request.values import Output
+
+__all__ = ["Form", "check_forms", "form_of"]
+
+_VERSIONS = (10, 20, 30)
+"""Versions of what BuildKit writes: 0.13, 0.15 and 0.31. Only the last one has OCI's media types by default."""
+
+
+_TYPES = Types()
+
+
+@frozen
+class Form:
+    """How an image is written.
+
+    `epoch` is the latest time of what is new in it, in seconds.
+    """
+
+    choice: CompressionChoice
+    annotations: Annotations
+    epoch: int | None = None
+    types: Types = _TYPES
+
+
+def form_of(output: Output, epoch: int | None, *, is_index: bool) -> Form:
+    """Return the form that an output asks for; `epoch` is the build's, `is_index` says that an index is made.
+
+    Raises InputError, InvalidPlatform.
+    """
+    attributes = output.attributes
+    epoch = epoch_of(output, epoch)
+    choice = CompressionChoice.parse(
+        attributes.get("compression", ""), attributes.get("compression-level", "")
+    )
+    choice = replace(choice, is_forced=is_true(output, "force-compression"))
+    if is_true(output, "rewrite-timestamp"):
+        choice = replace(choice, latest=epoch)
+    form = Form(
+        choice=choice,
+        annotations=annotations_of(output, 2 if is_index else 1),
+        epoch=epoch,
+        types=Types(
+            is_oci=is_true(output, "oci-mediatypes", default=_is_recent(output)),
+            keeps_foreign=is_true(output, "prefer-nondist-layers"),
+        ),
+    )
+    _check(form, output)
+    return form
+
+
+def check_forms(outputs: Iterable[Output], *, is_index: bool) -> None:
+    """Refuse, before anything is built, what images can't be. Raises InputError, InvalidPlatform."""
+    for output in outputs:
+        if output.type in IMAGE_TYPES:
+            form_of(output, None, is_index=is_index)
+
+
+def _is_recent(output: Output) -> bool:
+    """Tell whether what the output wants is what BuildKit writes today."""
+    text = output.attributes.get("compatibility-version", "")
+    version = parse_int(text) if text else _VERSIONS[-1]
+    if version not in _VERSIONS:
+        listed = " ".join(map(str, _VERSIONS))
+        raise InputError(
+            f"unsupported compatibility-version {version} (supported: [{listed}])",
+            hint="leave it out for the latest",
+        )
+    return version == _VERSIONS[-1]
+
+
+def _check(form: Form, output: Output) -> None:
+    if form.types.is_oci:
+        return
+    hint = "leave oci-mediatypes=false out"
+    if form.choice.kind is Compression.ESTARGZ:
+        raise InputError(
+            'exporter option "compression=estargz" conflicts with "oci-mediatypes=false"', hint=hint
+        )
+    if is_true(output, "oci-artifact"):
+        raise InputError(
+            'exporter option "oci-artifact=true" conflicts with "oci-mediatypes=false"', hint=hint
+        )
+    if any(map(form.annotations.find, (INDEX, INDEX_DESCRIPTOR, MANIFEST_DESCRIPTOR))):
+        raise InputError('cannot export annotations with "oci-mediatypes=false"', hint=hint)

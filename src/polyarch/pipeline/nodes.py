@@ -1,0 +1,270 @@
+"""A build on the nodes of a builder: each platform where it is native, and the parts together under one name.
+
+A node is a BuildKit daemon, or this machine (endpoint `local`). Parts are pushed by their digests; the index that
+joins them is made last, so that no name moves before all of it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
+from polyarch.buildkit.build import Remote, build_remotely
+from polyarch.buildkit.nodes import RemoteState, look_at, remote_at
+from polyarch.digest import Digest
+from polyarch.engine.engine import Engine
+from polyarch.engine.explain import Explain
+from polyarch.errors import InputError, MachineError
+from polyarch.golang.strconv import find_bool
+from polyarch.images.create import Asked, make, publish
+from polyarch.images.names import Source, parse_name
+from polyarch.images.places import open_places
+from polyarch.pipeline.recorded import recorded_build
+from polyarch.platforms import Platform, host, normalize
+from polyarch.progress import CancelToken, Event, Sink, StepEvent
+from polyarch.record import frozen, replace
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.threads import side_by_side
+
+__all__ = ["Part", "assign", "build_on_nodes"]
+
+_FAMILIES = {"386": "amd64", "arm": "arm64"}
+"""Architectures whose programs another one runs as well."""
+
+
+@frozen
+class Part:
+    """The platforms of a request that one node builds."""
+
+    node: BuilderNode
+    platforms: tuple[Platform, ...]
+    emulated: tuple[Platform, ...] = ()
+
+
+def build_on_nodes(
+    engine: Engine,
+    builder: SavedBuilder,
+    request: BuildRequest,
+    *,
+    sink: Sink,
+    cancel: CancelToken,
+    explain: Explain | None = None,
+) -> BuildResult:
+    """Carry out a request on a builder's nodes.
+
+    Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
+    """
+    states = _look_at_all(engine, builder)
+    parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
+    building = _Building(engine=engine, sink=sink, cancel=cancel, explain=explain)
+    if len(parts) == 1:
+        return building.part(parts[0], request)
+    _check_outputs(request.outputs)
+    results: dict[str, BuildResult] = {}
+
+    def build(part: Part) -> None:
+        own = replace(building, sink=_prefixed(sink, part.node.name))
+        wanted = _by_digest(replace(request, platforms=part.platforms))
+        results[part.node.name] = own.part(part, wanted)
+
+    # What one part fails with ends the others.
+    tasks = [partial(build, part) for part in parts]
+    side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
+    return _joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+
+
+@frozen
+class _Building:
+    """What all parts are built with."""
+
+    engine: Engine
+    sink: Sink
+    cancel: CancelToken
+    explain: Explain | None
+
+    def part(self, part: Part, request: BuildRequest) -> BuildResult:
+        """Build one part on its node."""
+        if part.node.endpoint == LOCAL_ENDPOINT:
+            return recorded_build(
+                self.engine, request, sink=self.sink, cancel=self.cancel, explain=self.explain
+            )
+        remote = _remote(part.node, self.engine)
+        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel)
+
+
+def _remote(node: BuilderNode, engine: Engine) -> Remote:
+    return remote_at(node.endpoint, node.driver_opts, engine.environ)
+
+
+def _look_at_all(engine: Engine, builder: SavedBuilder) -> dict[str, RemoteState]:
+    """Ask all nodes what they are. Raises MachineError if none answers."""
+    nodes = [node for node in builder.nodes if node.endpoint != LOCAL_ENDPOINT]
+    states: dict[str, RemoteState] = {}
+
+    def look(node: BuilderNode) -> None:
+        states[node.name] = look_at(_remote(node, engine))
+
+    tasks = [partial(look, node) for node in nodes]
+    if tasks:
+        side_by_side(tasks, len(tasks), name="node")
+    for node in builder.nodes:
+        if node.endpoint == LOCAL_ENDPOINT:
+            states[node.name] = RemoteState(platforms=(host(),))
+    if all(state.error for state in states.values()):
+        raise MachineError(
+            "; ".join(state.error for state in states.values()),
+            hint=f"polyarch inspect {builder.name} tells of all nodes",
+        )
+    return states
+
+
+def _first_platform(builder: SavedBuilder, states: dict[str, RemoteState]) -> Platform:
+    for node in builder.nodes:
+        state = states[node.name]
+        if not state.error and (node.platforms or state.platforms):
+            return (*node.platforms, *state.platforms)[0]
+    return host()
+
+
+def assign(
+    builder: SavedBuilder, states: dict[str, RemoteState], platforms: Sequence[Platform]
+) -> list[Part]:
+    """Choose a node for each platform: one that was made for it, else a native one, else one that emulates it.
+
+    Parts are in the order of the nodes. Raises MachineError for a platform that no node has.
+    """
+    chosen: dict[str, list[Platform]] = {}
+    emulated: dict[str, list[Platform]] = {}
+    for platform in map(normalize, platforms):
+        for rule in (_was_made_for, _is_native, _emulates):
+            node = next(
+                (
+                    each
+                    for each in builder.nodes
+                    if not states[each.name].error and rule(each, states[each.name], platform)
+                ),
+                None,
+            )
+            if node is not None:
+                break
+        else:
+            told = [state.error for state in states.values() if state.error]
+            raise MachineError(
+                f"no node of builder {builder.name} builds for {platform}"
+                + (f": {'; '.join(told)}" if told else ""),
+                hint=f"add one: polyarch create --append --name {builder.name} --platform {platform} ENDPOINT",
+            )
+        chosen.setdefault(node.name, []).append(platform)
+        if rule is _emulates:
+            emulated.setdefault(node.name, []).append(platform)
+    return [
+        Part(
+            node=node,
+            platforms=tuple(chosen[node.name]),
+            emulated=tuple(emulated.get(node.name, ())),
+        )
+        for node in builder.nodes
+        if node.name in chosen
+    ]
+
+
+def _was_made_for(node: BuilderNode, _state: RemoteState, platform: Platform) -> bool:
+    return platform in map(normalize, node.platforms)
+
+
+def _is_native(node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
+    if node.platforms or not state.platforms:
+        return False
+    own = state.platforms[0].architecture
+    return own in {platform.architecture, _FAMILIES.get(platform.architecture, "")}
+
+
+def _emulates(node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
+    return node.endpoint == LOCAL_ENDPOINT or platform in state.platforms
+
+
+def _prefixed(sink: Sink, name: str) -> Sink:
+    """Return a sink that puts a node's name before those of its steps, as buildx does."""
+
+    def take(event: Event) -> None:
+        if isinstance(event, StepEvent):
+            shown = event.name
+            shown = f"[{name} {shown[1:]}" if shown.startswith("[") else f"[{name}] {shown}"
+            event = replace(event, name=shown)
+        sink(event)
+
+    return take
+
+
+# --- joining ---
+
+
+def _check_outputs(outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        if output.type == OutputType.CACHEONLY:
+            continue
+        if output.type not in {OutputType.IMAGE, OutputType.REGISTRY} or not _is_pushed(output):
+            raise InputError(
+                "parts of several nodes can only be joined at a registry",
+                hint="push the image: --push, or build for one platform at a time",
+            )
+
+
+def _is_pushed(output: Output) -> bool:
+    return (
+        output.type == OutputType.REGISTRY or find_bool(output.attributes.get("push", "")) is True
+    )
+
+
+def _by_digest(request: BuildRequest) -> BuildRequest:
+    """Return the request of a part, which is pushed without a name."""
+    outputs = tuple(
+        replace(
+            each,
+            attributes={
+                **each.attributes,
+                "name": ",".join(dict.fromkeys(_repositories(each))),
+                "push": "true",
+                "push-by-digest": "true",
+            },
+        )
+        if each.type != OutputType.CACHEONLY
+        else each
+        for each in request.outputs
+    )
+    return replace(request, outputs=outputs, tags=())
+
+
+def _repositories(output: Output) -> list[str]:
+    names = filter(None, output.attributes.get("name", "").split(","))
+    return [str(parse_name(each).short) for each in names]
+
+
+def _joined(
+    engine: Engine,
+    request: BuildRequest,
+    results: Sequence[BuildResult],
+    sink: Sink,
+    cancel: CancelToken,
+) -> BuildResult:
+    """Give the parts one index under all names."""
+    pushed = [each for each in request.outputs if each.type != OutputType.CACHEONLY]
+    names = [name for output in pushed for name in output.attributes.get("name", "").split(",")]
+    digests: list[Digest] = [result.digest for result in results]
+    with open_places(engine.environ, cancel) as places:
+        for name in map(parse_name, dict.fromkeys(filter(None, names))):
+            sources = tuple(Source(name=name.with_digest(digest)) for digest in digests)
+            asked = Asked(sources=sources, names=(name,))
+            made = make(asked, places)
+            publish(asked, made, places, sink, cancel)
+    return replace(
+        results[0],
+        descriptor=made.descriptor,
+        config_digest=None,
+        names=tuple(dict.fromkeys(names)),
+        ref=request.ref,
+        ran=sum(result.ran for result in results),
+        cached=sum(result.cached for result in results),
+    )

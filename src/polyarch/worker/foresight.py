@@ -1,0 +1,61 @@
+"""What keeps a step's program from being started, told before anything is.
+
+The program that the step starts is read, and the one that its shell starts first, if that is plain to see: those that
+the kernel can't start are told with the way out. The step is started all the same: it ends as it would
+have, with the status that BuildKit has for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from polyarch.emulation.program import Surroundings, Trouble, find_trouble
+from polyarch.errors import InputError
+from polyarch.graph.op import ExecOp
+from polyarch.inroot import resolve
+from polyarch.pattern import pattern
+from polyarch.runtime.step import Mount
+
+__all__ = ["foresee"]
+
+_FIRST = pattern(r"\s*([./][\w./+@-]*)(?=[\s;&|]|\Z)", re.ASCII)
+
+
+def foresee(
+    op: ExecOp, where: Surroundings, mounts: Iterable[Mount], may_run: Callable[[str], bool]
+) -> Trouble | None:
+    """Return what is certain to keep a program of a step from being started, None if nothing is known.
+
+    `may_run` tells of an architecture whether its programs run in the step. What lies in a mount isn't looked at.
+    """
+    if "QEMU_LD_PREFIX" in dict(entry.partition("=")[::2] for entry in op.env):
+        return None  # loaders are somewhere else
+    covered = [_place(where.root, mount.target) for mount in mounts]
+    for program in _programs(op):
+        trouble = find_trouble(program, where)
+        if trouble is None or not trouble.file:
+            continue
+        if trouble.architecture and may_run(trouble.architecture):
+            continue
+        place = _place(where.root, trouble.file)
+        if not any(place is None or each is None or place.is_relative_to(each) for each in covered):
+            return trouble
+    return None
+
+
+def _programs(op: ExecOp) -> Iterable[str]:
+    yield op.argv[0]
+    if op.argv[0].endswith("sh") and op.argv[1:2] == ("-c",) and len(op.argv) > 2:
+        first = _FIRST.match(op.argv[2])
+        if first is not None:
+            yield first[1]
+
+
+def _place(root: Path, path: str) -> Path | None:
+    """Return where a path of the root lies, None if it goes round in circles."""
+    try:
+        return resolve(root, path)
+    except InputError:
+        return None

@@ -1,0 +1,1 @@
+"""What calls docker buildx, called with polyarch in its place."""

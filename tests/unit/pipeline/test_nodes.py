@@ -1,0 +1,68 @@
+"""Which node of a builder builds for which platform."""
+
+from __future__ import annotations
+
+import pytest
+
+from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.buildkit.nodes import RemoteState
+from polyarch.errors import MachineError
+from polyarch.pipeline.nodes import assign
+from polyarch.platforms import parse, parse_list
+
+STATES = {
+    "intel": RemoteState(platforms=tuple(parse_list(["linux/amd64,linux/386,linux/arm64"]))),
+    "arm": RemoteState(platforms=tuple(parse_list(["linux/arm64,linux/arm/v7"]))),
+    "fixed": RemoteState(platforms=tuple(parse_list(["linux/amd64,linux/s390x"]))),
+    "here": RemoteState(platforms=(parse("linux/amd64"),)),
+    "down": RemoteState(error="down can't be reached"),
+}
+ENDPOINTS = {"here": "local"}
+PLATFORMS = {"fixed": ("linux/s390x",)}
+
+
+def builder(*names: str) -> SavedBuilder:
+    nodes = [
+        BuilderNode(
+            name=name,
+            endpoint=ENDPOINTS.get(name, f"tcp://{name}:1"),
+            platforms=tuple(map(parse, PLATFORMS.get(name, ()))),
+        )
+        for name in names
+    ]
+    return SavedBuilder(name="b", driver="remote", nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize(
+    ("names", "platforms", "chosen"),
+    [
+        (("intel", "arm"), "linux/arm64,linux/amd64", "intel:linux/amd64 arm:linux/arm64"),
+        (("intel", "arm"), "linux/386,linux/arm/v7", "intel:linux/386 arm:linux/arm/v7"),
+        (("intel",), "linux/arm64", "intel:linux/arm64!"),
+        (("intel", "fixed"), "linux/s390x,linux/amd64", "intel:linux/amd64 fixed:linux/s390x"),
+        (("fixed", "here"), "linux/amd64", "here:linux/amd64"),
+        (("here", "arm"), "linux/arm64,linux/amd64", "here:linux/amd64 arm:linux/arm64"),
+        (("down", "intel"), "linux/amd64", "intel:linux/amd64"),
+        (("here",), "linux/riscv64", "here:linux/riscv64!"),
+    ],
+)
+def test_native_nodes_come_before_those_that_emulate(
+    names: tuple[str, ...], platforms: str, chosen: str
+) -> None:
+    parts = assign(builder(*names), STATES, parse_list([platforms]))
+
+    shown = [
+        f"{part.node.name}:{each}{'!' if each in part.emulated else ''}"
+        for part in parts
+        for each in part.platforms
+    ]
+    assert " ".join(shown) == chosen
+
+
+def test_a_platform_that_no_node_has() -> None:
+    with pytest.raises(MachineError) as caught:
+        assign(builder("intel", "down"), STATES, parse_list(["linux/riscv64"]))
+
+    assert str(caught.value) == (
+        "no node of builder b builds for linux/riscv64: down can't be reached"
+    )
