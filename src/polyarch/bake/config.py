@@ -18,7 +18,7 @@ from polyarch.golang.strconv import quote
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
-__all__ = ["Config", "Plan"]
+__all__ = ["Config", "Plan", "rebased_path"]
 
 _SPECIAL = ("cwd://", "target:", "docker-image:", "oci-layout://")
 

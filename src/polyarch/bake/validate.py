@@ -23,6 +23,7 @@ __all__ = ["check_target"]
 _SECRET_LIMIT = 500 << 10
 _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _SSH = pattern(r"ssh://|[^/]*@[^/]*:(?!//)")
+_ARCHIVES = frozenset({"oci", "docker", "tar"})
 _ANNOTATED = ("index", "index-descriptor", "manifest", "manifest-descriptor")
 
 
@@ -115,9 +116,8 @@ def _check_outputs(outputs: tuple[Export, ...]) -> None:
                 raise InputError("dest cannot be stdout for local exporter")
             if os.path.exists(destination) and not os.path.isdir(destination):
                 raise InputError(f"destination directory {destination} is a file")
-        elif kind in {"oci", "docker", "tar"}:
-            if destination not in {"", "-"} and os.path.isdir(destination):
-                raise InputError(f"destination file {destination} is a directory")
+        elif kind in _ARCHIVES and destination not in {"", "-"} and os.path.isdir(destination):
+            raise InputError(f"destination file {destination} is a directory")
         if destination == "-" or (not destination and kind in {"oci", "tar"}):
             to_stdout += 1
     if to_stdout > 1:

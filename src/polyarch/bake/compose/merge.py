@@ -13,7 +13,7 @@ from polyarch.bake.compose.yamls import Override, Reset
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 
-__all__ = ["extended", "merged"]
+__all__ = ["extended", "merged", "plain", "sequence"]
 
 _AS_SEQUENCES = (
     ("build", "args"),
