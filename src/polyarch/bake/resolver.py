@@ -16,14 +16,15 @@ from polyarch.bake.attributes import (
     read_attribute,
     target_value,
 )
+from polyarch.bake.blocks import check_labels, context_of, description_of, directory_of
 from polyarch.bake.hcl.body import Attribute, Block, Body
 from polyarch.bake.hcl.convert import ConversionError, as_text
 from polyarch.bake.hcl.evaluate import Scope, evaluate
 from polyarch.bake.hcl.functions.library import LIBRARY
 from polyarch.bake.hcl.functions.spec import Function
-from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal, calls, traversals
+from polyarch.bake.hcl.nodes import Attr, Expression, Traversal, calls, traversals
 from polyarch.bake.hcl.place import HclError, Range, Undefined
-from polyarch.bake.hcl.types import STRING, Kind, map_of
+from polyarch.bake.hcl.types import STRING, map_of
 from polyarch.bake.hcl.values import NULL, Value, map_value, null_of, object_value, string
 from polyarch.bake.matrix import combinations
 from polyarch.bake.names import check_name
@@ -105,9 +106,9 @@ class Resolver:
         names = _Names({}, {}, {})
         for block in (each for body in bodies for each in body.blocks):
             if block.type in {*_DEFINING, "variable", "function"}:
-                _check_labels(block)
+                check_labels(block)
             if block.type == "variable" and block.labels[0] not in reserved:
-                names.variables[block.labels[0]] = read_variable(block, _description(block))
+                names.variables[block.labels[0]] = read_variable(block, description_of(block))
             elif block.type == "function" and block.labels[0] not in reserved:
                 names.functions[block.labels[0]] = block
         for body in bodies:
@@ -409,14 +410,14 @@ class Resolver:
 
     def _target(self, block: Block, cell: _Cell) -> Target:
         target = Target(name=cell.name, **cell.fields)  # type: ignore[arg-type]
-        base = _directory(block)
+        base = directory_of(block)
         context = block.body.attributes.get("context")
         return replace(
             target,
             bases=Bases(
                 default=base,
                 context=base if context is not None else None,
-                reference=_context_of(context.expression) if context is not None else "",
+                reference=context_of(context.expression) if context is not None else "",
                 contexts=dict.fromkeys(target.contexts or {}, base),
             ),
         )
@@ -441,46 +442,3 @@ def _read(attribute: AttributeRule, written: Attribute, scope: Scope) -> object:
     except ConversionError as error:
         detail = f"Unsuitable value: {error}"
         raise HclError("Unsuitable value type", detail, written.expression.at) from None
-
-
-def _check_labels(block: Block) -> None:
-    if not block.labels:
-        detail = f"All {block.type} blocks must have 1 labels (name)."
-        raise HclError(f"Missing name for {block.type}", detail, block.head)
-    if len(block.labels) > 1:
-        detail = f"Only 1 labels (name) are expected for {block.type} blocks."
-        raise HclError(f"Extraneous label for {block.type}", detail, block.label_ats[1])
-
-
-def _description(block: Block) -> str:
-    attribute = block.body.attributes.get("description")
-    if attribute is None:
-        return ""
-    value = evaluate(attribute.expression, Scope({}))
-    try:
-        return as_text(value)
-    except ConversionError as error:
-        detail = f"Unsuitable value: {error}"
-        raise HclError("Unsuitable value type", detail, attribute.expression.at) from None
-
-
-def _directory(block: Block) -> str:
-    """Return the directory of the file that a block is in, "" for standard input and addresses."""
-    name = block.head.source.name
-    if not name or name == "-" or "://" in name:
-        return ""
-    return name.rpartition("/")[0] or ("/" if name.startswith("/") else ".")
-
-
-def _context_of(expression: Expression) -> str:
-    """Return NAME if an expression is `target.NAME.context`, else ""."""
-    if not isinstance(expression, Traversal) or expression.root != "target":
-        return ""
-    if len(expression.steps) != 2:
-        return ""
-    first, second = expression.steps
-    if not isinstance(second, Attr) or second.name != "context":
-        return ""
-    if isinstance(first, IndexStep):
-        return str(first.key.raw) if first.key.type.kind is Kind.STRING else ""
-    return first.name
