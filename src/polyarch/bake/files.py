@@ -64,7 +64,7 @@ def read_local(names: Sequence[str], stdin: str | None = None) -> tuple[File, ..
             reason = (error.strerror or "unknown error").lower()
             raise InputError(f"read {name}: {reason}") from error
         if data:
-            files.append(File(name=name, text=data.decode("utf-8", "surrogateescape")))
+            files.append(File(name=name, text=data.decode("utf-8", "replace")))
         elif names:
             # An empty file is no definition, but one that was named is there.
             continue
