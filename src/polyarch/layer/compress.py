@@ -27,9 +27,10 @@ from typing import Protocol, Self
 from polyarch.digest import DiffID, Digest
 from polyarch.errors import InvalidLayer
 from polyarch.layer.estargz import Estargz
+from polyarch.layer.gzipped import Gzip
 from polyarch.layer.hashing import HashingSink
 from polyarch.layer.kinds import TOC_DIGEST, UNCOMPRESSED_SIZE, Compression, check_level
-from polyarch.layer.pipes import InOrder, ReadAhead
+from polyarch.layer.pipes import ReadAhead
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
 from polyarch.progress import current_check
@@ -47,9 +48,6 @@ __all__ = [
     "detect",
 ]
 
-_HEADER = bytes.fromhex("1f8b08000000000000ff")
-_CHUNK = 1 << 19
-_WINDOW = 1 << 15
 _READ = 1 << 20
 _MOST = 1 << 20
 """Bytes of a piece, compressed or not: smaller ones are handed from thread to thread more often."""
@@ -149,7 +147,7 @@ def _compressor(compression: Compression, level: int | None, sink: Sink) -> _Fil
     isal = _isal() if level is None else None
     default = _DEFAULT_ZLIB_LEVEL if isal is None else _DEFAULT_ISAL_LEVEL
     library = zlib if isal is None else isal
-    kind = _Gzip if compression is Compression.GZIP else Estargz
+    kind = Gzip if compression is Compression.GZIP else Estargz
     return kind(sink, library, default if level is None else level)
 
 
@@ -190,68 +188,6 @@ def decompress_piece(frame: bytes, limit: int) -> bytes:
     if not decompressor.eof:
         raise InvalidLayer(f"the zstd data is cut short, or has more than {limit} bytes")
     return data
-
-
-class _Gzip:
-    """Compresses to one gzip member, chunk by chunk, in several threads."""
-
-    def __init__(self, sink: Sink, library: ModuleType, level: int) -> None:
-        self.tail = b""
-        self._library = library
-        self._level = level
-        self._sink = sink
-        self._work = InOrder(sink.write)
-        self._parts: list[bytes] = []
-        self._waiting = 0
-        self._window = memoryview(b"")
-        self._checksum = 0
-        self._size = 0
-        sink.write(_HEADER)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._work.__exit__(None, None, None)
-
-    def write(self, data: bytes, /) -> None:
-        self._checksum = self._library.crc32(data, self._checksum)
-        self._size += len(data)
-        self._parts.append(data)
-        self._waiting += len(data)
-        # One byte more than a chunk must be there, as the last chunk is ended in another way.
-        if self._waiting > _CHUNK:
-            self._cut()
-
-    def _cut(self) -> None:
-        data = b"".join(self._parts)
-        view = memoryview(data)
-        end = (len(data) - 1) // _CHUNK * _CHUNK
-        for start in range(0, end, _CHUNK):
-            chunk, window = view[start : start + _CHUNK], self._window
-            self._work.add(partial(self._deflate, chunk, window, last=False))
-            self._window = chunk[-_WINDOW:]
-        self._parts = [data[end:]]
-        self._waiting = len(data) - end
-
-    def finish(self) -> None:
-        data = b"".join(self._parts)
-        self._work.finish()
-        self._sink.write(self._deflate(data, self._window, last=True))
-        size = self._size & 0xFFFFFFFF
-        self._sink.write(self._checksum.to_bytes(4, "little") + size.to_bytes(4, "little"))
-
-    def _deflate(self, data: bytes | memoryview, window: memoryview, *, last: bool) -> bytes:
-        library = self._library
-        arguments = (self._level, library.DEFLATED, -zlib.MAX_WBITS)
-        compressor = (
-            library.compressobj(*arguments, zdict=window)
-            if window
-            else library.compressobj(*arguments)
-        )
-        end = library.Z_FINISH if last else library.Z_SYNC_FLUSH
-        result: bytes = compressor.compress(data) + compressor.flush(end)
-        return result
 
 
 class _Zstd:

@@ -24,6 +24,7 @@ __all__ = [
     "owner_id",
     "parse_records",
     "size_of",
+    "sparse_numbers",
     "time_of",
 ]
 
@@ -142,6 +143,16 @@ def parse_records(body: bytes, sparse_pairs: list[int]) -> dict[str, bytes]:
             records[os.fsdecode(key)] = value[:-1]
         at += size
     return records
+
+
+def sparse_numbers(text: bytes) -> list[int]:
+    """Read the pairs of an old GNU sparse map: offsets and lengths, up to the first that isn't there."""
+    numbers = []
+    for at in range(0, len(text) - 23, 24):
+        if not text[at]:
+            break
+        numbers += [number(text[at : at + 12]), number(text[at + 12 : at + 24])]
+    return numbers
 
 
 def _short(text: bytes) -> str:

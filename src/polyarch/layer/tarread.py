@@ -29,6 +29,7 @@ from polyarch.layer.tarfields import (
     owner_id,
     parse_records,
     size_of,
+    sparse_numbers,
 )
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
@@ -243,11 +244,11 @@ class TarReader:
             self._fail(f"sparse files of an archive may have {self._limits.parts} parts")
 
     def _old_sparse_map(self, block: bytes) -> tuple[list[int], int]:
-        numbers = _sparse_numbers(block[386:482])
+        numbers = sparse_numbers(block[386:482])
         more = block[482]
         while more:
             extension = self._exactly(BLOCK)
-            found = _sparse_numbers(extension[:504])
+            found = sparse_numbers(extension[:504])
             # One without any says nothing, but there could be any number of them.
             self._take_parts(max(1, len(found) // 2))
             numbers += found
@@ -439,15 +440,6 @@ def _with_records(entry: Entry, records: Mapping[str, bytes]) -> Entry:
             name, found = _NUMBERS[key](value)
             changes[name] = found
     return entry._replace(**changes, **({"xattrs": xattrs} if xattrs else {}))  # type: ignore[arg-type]
-
-
-def _sparse_numbers(text: bytes) -> list[int]:
-    numbers = []
-    for at in range(0, len(text) - 23, 24):
-        if not text[at]:
-            break
-        numbers += [number(text[at : at + 12]), number(text[at + 12 : at + 24])]
-    return numbers
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
