@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from polyarch.bake.hcl.place import Range
 from polyarch.bake.hcl.values import Value
@@ -37,6 +37,14 @@ __all__ = [
     "keyword",
     "traversals",
 ]
+
+
+class Expression(Protocol):
+    """What all have in common. A union of them all, each made of others, takes type checkers minutes."""
+
+    @property
+    def at(self) -> Range:
+        """Where it stands."""
 
 
 class Attr(NamedTuple):
@@ -208,28 +216,6 @@ class Wrap(NamedTuple):
 
     inner: Expression
     at: Range
-
-
-Expression: TypeAlias = (
-    Literal
-    | Traversal
-    | Relative
-    | Index
-    | SplatItem
-    | Splat
-    | Call
-    | Conditional
-    | Binary
-    | Unary
-    | Parens
-    | Tuples
-    | ObjectKey
-    | Objects
-    | For
-    | Template
-    | Join
-    | Wrap
-)
 
 
 def keyword(expression: Expression) -> str:
