@@ -75,13 +75,13 @@ class Config:
         for each in self.targets:
             if each.name == name:
                 return each
-        names = [each.name for each in (*self.targets, *self.groups)]
+        names = [*(each.name for each in self.targets), *(each.name for each in self.groups)]
         raise InputError(f"failed to find target {name}{suggestion(name, names)}")
 
     def _matching(self, pattern: str) -> list[str]:
         if not any(char in pattern for char in "*?[]"):
             return [pattern]
-        names = [each.name for each in (*self.groups, *self.targets)]
+        names = [*(each.name for each in self.groups), *(each.name for each in self.targets)]
         found = [name for name in names if _fits(pattern, name)]
         if not found:
             raise InputError(f"could not find any target matching {quote(pattern)}")

@@ -7,6 +7,7 @@ it. Source: documentation of bake files, and behaviour of buildx's `hclparser`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from polyarch.bake.attributes import (
@@ -126,7 +127,7 @@ class Resolver:
         listed = []
         for name, variable in self._names.variables.items():
             self._wrapped(
-                "Invalid value", variable.block.head, lambda n=name: self._value(self._scope, n)
+                "Invalid value", variable.block.head, partial(self._value, self._scope, name)
             )
             listed.append(shown(variable, self._values[name]))
         self._validate()
@@ -136,13 +137,13 @@ class Resolver:
                 if "params" in block.body.attributes
                 else block.label_ats[0]
             )
-            self._wrapped("Invalid function", at, lambda n=name: self._function(self._scope, n))
+            self._wrapped("Invalid function", at, partial(self._function, self._scope, name))
         self._knows_blocks = True
         renamed = self._name_blocks()
         found_targets = {each.name: each for each in targets}
         found_groups = {each.name: each for each in groups}
         for block in self._defining:
-            self._wrapped("Invalid block", block.label_ats[0], lambda b=block: self._block(b, None))
+            self._wrapped("Invalid block", block.label_ats[0], partial(self._block, block, None))
             for cell in self._cells[id(block)]:
                 if block.type == "group":
                     found_groups[cell.name] = _group(cell)
@@ -152,7 +153,7 @@ class Resolver:
                 found_targets[cell.name] = before.merged(target) if before else target
         for name, attribute in self._names.attributes.items():
             self._wrapped(
-                "Invalid attribute", attribute.at, lambda n=name: self._value(self._scope, n)
+                "Invalid attribute", attribute.at, partial(self._value, self._scope, name)
             )
         more = [Group(name=old, targets=tuple(new)) for old, new in renamed if list(new) != [old]]
         return Resolved(
@@ -201,13 +202,14 @@ class Resolver:
         for block in self._defining:
             names: list[str] = []
             at = block.label_ats[0]
-            self._wrapped(
-                "Invalid name", at, lambda b=block, n=names: n.extend(self._block_names(b))
-            )
+            self._wrapped("Invalid name", at, partial(self._add_names, block, names))
             for name in names:
                 self._blocks.setdefault(block.type, {}).setdefault(name, []).append(block)
                 renamed.setdefault((block.type, block.labels[0]), {})[name] = None
         return [(label, names) for (_kind, label), names in renamed.items()]
+
+    def _add_names(self, block: Block, names: list[str]) -> None:
+        names.extend(self._block_names(block))
 
     def _block_names(self, block: Block) -> list[str]:
         label = block.labels[0]
@@ -249,14 +251,14 @@ class Resolver:
         """Work out what an expression refers to. What isn't there is passed over, unless `strict`."""
         try:
             for name in calls(expression):
-                self._maybe(lambda n=name: self._function(scope, n), strict)
+                self._maybe(partial(self._function, scope, name), strict)
             for each in traversals(expression):
                 if each.root in known:
                     continue
                 if self._knows_blocks and each.root in _DEFINING:
                     self._load_block(each, strict)
                 else:
-                    self._maybe(lambda n=each.root: self._value(scope, n), strict)
+                    self._maybe(partial(self._value, scope, each.root), strict)
         except HclError:
             raise
         except BakeFileError as error:
@@ -278,7 +280,7 @@ class Resolver:
             raise BakeFileError(f"cannot traverse {reference.root} without attribute")
         wanted = {rest[0].name} if rest and isinstance(rest[0], Attr) else None
         for block in self._blocks.get(reference.root, {}).get(first.name, ()):
-            self._maybe(lambda b=block: self._block(b, wanted), strict)
+            self._maybe(partial(self._block, block, wanted), strict)
 
     def _function(self, scope: Scope, name: str) -> None:
         if name in self._functions or name in {"try", "can", "convert"}:

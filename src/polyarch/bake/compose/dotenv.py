@@ -38,8 +38,8 @@ def read_dotenv(name: str, text: str, environ: Mapping[str, str]) -> dict[str, s
             position = end + 1
             continue
         value, position = _value(text, match.end(), name)
-        found[match[1]] = value if value is None else _expanded(value, {**found, **environ})
-    return {key: value for key, value in found.items() if value is not None}
+        found[match[1]] = _expanded(value, {**found, **environ})
+    return found
 
 
 class _Raw(str):

@@ -190,10 +190,11 @@ def _structural_mismatch(given: Type, wanted: Type) -> str:
     element = wanted.element
     if element.kind is Kind.DYNAMIC:
         return f"all {wanted.kind} elements must have the same type"
-    parts = given.attributes or tuple(enumerate(given.inner))
+    numbered = tuple((str(index), each) for index, each in enumerate(given.inner))
+    parts = given.attributes or numbered
     for key, each in parts:
         if not can_become(each, element):
-            shown = quote(key) if isinstance(key, str) else str(key)
+            shown = quote(key) if given.attributes else key
             return f"element {shown}: {mismatch(each, element)}"
     return f"all elements must be {element.friendly(constraint=True)}"
 

@@ -24,7 +24,7 @@ def as_float(value: Value) -> float:
     """Return a number in double precision."""
     num = value.raw
     if num.infinite:
-        return float("inf") * num.infinite
+        return float("inf") if num.infinite > 0 else float("-inf")
     try:
         return float(num.value)
     except OverflowError:

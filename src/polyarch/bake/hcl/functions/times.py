@@ -43,7 +43,7 @@ def _parse(text: str) -> datetime:
     try:
         if match[9]:
             offset = timedelta(hours=int(match[10]), minutes=int(match[11]))
-            zone = timezone(-offset if match[9] == "-" else offset)  # type: ignore[assignment]
+            zone = timezone(-offset if match[9] == "-" else offset)
         return datetime(year, month, day, hour, minute, second, tzinfo=zone)
     except ValueError as error:
         raise ValueError(f"{_INVALID}: {error}") from None
