@@ -16,7 +16,7 @@ TEST_PACKAGES = $(DEMO_PACKAGES) libseccomp2 podman skopeo umoci buildah crun fu
 # The package of docker's actions runs in Node; Debian's is old, so that one which is there comes first.
 NODE_PACKAGES = $(shell command -v node npm >/dev/null || echo nodejs npm)
 CONFORMANCE_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) git openssh-client
-BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah
+BENCH_PACKAGES = $(RUN_PACKAGES) $(REGISTRY_PACKAGES) zstd buildah debootstrap
 
 PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 
@@ -74,7 +74,7 @@ torture: ## Kill builds, fill disks, turn clocks back (TORTURE_FLAGS: areas, --s
 	$(call prepare,$(TEST_PACKAGES))
 	@$(BIN)/python -m tools.torture $(TORTURE_FLAGS)
 
-bench: ## Measure beside other builders (BENCH: where the benchmarks are)
+bench: ## Measure beside other builders and emulation (BENCH: where the benchmarks are)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 

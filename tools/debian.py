@@ -14,7 +14,14 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["fetch", "fetch_kernel", "packages_directory", "unpack"]
+__all__ = [
+    "fetch",
+    "fetch_kernel",
+    "fetch_with_dependencies",
+    "first_stage",
+    "packages_directory",
+    "unpack",
+]
 
 _DEBIAN_NAMES = {
     "amd64": "amd64",
@@ -59,6 +66,42 @@ def fetch(directory: Path, architecture: str, names: Iterable[str]) -> list[Path
             for package in (directory / _INCOMING).glob("*.deb"):
                 package.rename(directory / package.name)
         return [_find(directory, name)[-1] for name in wanted]
+
+
+def fetch_with_dependencies(directory: Path, architecture: str, names: Iterable[str]) -> list[Path]:
+    """Return the package files of `names` and of all that they depend on, downloaded below `directory`.
+
+    Raises CalledProcessError if one can't be had.
+    """
+    directory = directory.absolute() / f"{architecture}-closed"
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _apt(directory, architecture, "update")
+        options = ["--download-only", "--yes", "--no-install-recommends"]
+        _apt(directory, architecture, "install", *options, *names)
+        return sorted((directory / "archives").glob("*.deb"))
+
+
+def first_stage(directory: Path, architecture: str) -> None:
+    """Make `directory` what debootstrap's first stage leaves: packages to configure, with all that configures them.
+
+    They come from where apt of this machine gets its own. Raises CalledProcessError if they can't be had.
+    """
+    words = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(CODENAME) $(REPO_URI)",
+        "Created-By: Packages",
+    ]
+    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    # Updates and fixes of security have suites of their own.
+    suite, uri = next(each.split() for each in shown.splitlines() if "-" not in each.split()[0])
+    kind = ["--foreign", "--variant=minbase", f"--arch={_DEBIAN_NAMES[architecture]}"]
+    subprocess.run(
+        ["debootstrap", *kind, suite, str(directory), uri], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def fetch_kernel(directory: Path, architecture: str) -> Path:

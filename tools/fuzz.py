@@ -22,11 +22,12 @@ from types import FrameType
 from tools.beside import BUILD
 from tools.fuzz_areas import AREAS as TEXTS
 from tools.fuzz_areas import Area
+from tools.fuzz_bake import BAKE
 from tools.fuzz_formats import FORMATS
 
 __all__ = ["AREAS", "Finding", "fuzz", "main", "shrink"]
 
-AREAS = {**TEXTS, **FORMATS}
+AREAS = {**TEXTS, **FORMATS, **BAKE}
 _MAX_SIZE = 65536
 _MAX_SECONDS = 2.0
 _STOP_AFTER = 20.0  # of the processor's time; what needs that much isn't waited for

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         WarningEvent,
     )
     from polyarch.request.annotation import Annotation
+    from polyarch.request.attestation import Attestation
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
     from polyarch.request.limits import Resources, Ulimit
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Annotation",
+    "Attestation",
     "BuildOptions",
     "BuildRequest",
     "BuildResult",
@@ -134,6 +136,7 @@ _MODULES = {
         "WarningEvent",
     ),
     "request.annotation": ("Annotation",),
+    "request.attestation": ("Attestation",),
     "request.emulated": ("EmulatedStep",),
     "request.explanation": ("Cause", "CauseKind", "Explanation", "Outcome"),
     "request.limits": ("Resources", "Ulimit"),

@@ -3,6 +3,7 @@
     PolyarchError               exit status 1 unless said otherwise; `retryable`: the same again may do later
     ├── InputError              the user's: a value, a file or a flag that can't be used
     │   ├── DockerfileError     ... with the place in the Dockerfile
+    │   ├── BakeFileError       ... with the place in the bake file
     │   ├── InvalidReference, InvalidPlatform, InvalidDigest
     │   └── NotFound            a name that stands for nothing here
     ├── MachineError            this machine's: something is missing or forbidden
@@ -27,6 +28,7 @@ from typing import Protocol
 
 __all__ = [
     "REMOTE_STATUSES",
+    "BakeFileError",
     "Cancelled",
     "ContextNotFound",
     "DockerfileError",
@@ -90,6 +92,10 @@ class InputError(PolyarchError, ValueError):
 
 class DockerfileError(InputError):
     """A Dockerfile that doesn't parse, or asks for what can't be."""
+
+
+class BakeFileError(InputError):
+    """A bake file that doesn't parse, or asks for what can't be."""
 
 
 class InvalidReference(InputError):

@@ -104,7 +104,9 @@ def test_two_platforms_go_to_a_layout_and_a_registry(
         type="oci", destination=str(tmp_path / "layout"), attributes={"tar": "false"}
     )
 
-    result = builder.build(context, platforms=PLATFORMS, tags=[name], outputs=[layout], push=True)
+    result = builder.build(
+        context, platforms=PLATFORMS, tags=[name], outputs=[layout], push=True, attestations=()
+    )
 
     assert result.names == (name,)
     assert list(result.manifests) == PLATFORMS

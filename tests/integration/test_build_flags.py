@@ -148,6 +148,9 @@ def test_metadata_says_what_was_made(who: Person) -> None:
     assert descriptor["digest"] == found.pop("containerimage.digest")
     assert descriptor["platform"] == {"architecture": "amd64", "os": "linux"}
     assert found.pop("containerimage.config.digest").startswith("sha256:")
+    provenance = found.pop("buildx.build.provenance")
+    assert provenance["invocation"]["parameters"]["frontend"] == "dockerfile.v0"
+    assert provenance.keys() == {"builder", "buildType", "invocation"}
     assert found == {"image.name": "docker.io/you/app:1,example.org/app:latest"}
 
 

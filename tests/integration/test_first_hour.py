@@ -45,11 +45,6 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
     [
         (("--cache-to=type=gha", "--cache-from=type=gha"), {}, ""),
         (("--provenance=false", "--sbom=false"), {}, ""),
-        (
-            ("--provenance=mode=max", "--sbom=true"),
-            {"POLYARCH_IGNORE_ATTESTATIONS": "1"},
-            "WARNING: attestations (provenance, sbom): left out, ",
-        ),
     ],
 )
 def test_what_a_build_goes_on_without(
@@ -83,15 +78,6 @@ def test_what_it_does_not_go_on_without(root: Person, words: tuple[str, ...], er
     assert refused.status == 1
     assert refused.err.startswith(f"ERROR: failed to build: {error}")
     assert refused.err.count("\n") == 1
-
-
-def test_a_builder_may_say_that_attestations_can_be_left_out(root: Person) -> None:
-    root.write("Dockerfile", FILES_ONLY)
-    root.run("create", "--use", "--driver-opt=ignore-attestations=true").check()
-
-    ended = root.run("build", "-o", "out", "--provenance=true", ".").check()
-
-    assert "WARNING: attestations (provenance): left out" in ended.err
 
 
 def test_steps_that_wait_run_at_once_and_natives_do_not_wait_for_emulated_ones(

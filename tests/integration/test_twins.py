@@ -11,8 +11,8 @@ from tempfile import mkdtemp
 import pytest
 
 from polyarch.platforms import Platform, linux
-from polyarch.twins.sets import TwinSet, make_set
-from tests.support.images.debianroots import make_debian_root
+from polyarch.twins.sets import TwinSet, load_set, make_set
+from tests.support.images.debianroots import APT, TOOLS, make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
 from tests.support.machine.twinprograms import make_toolchain
@@ -369,3 +369,69 @@ def test_runc_has_twins(roots: Mapping[str, Path], tmp_path: Path) -> None:
     assert other.starts(WHO_RUNS)[1] == "/bin/busybox"
     shown = other.both("cat /proc/cpuinfo", cpuinfo="an emulator's")[1]
     assert shown["stdout"] == "an emulator's"
+
+
+APT_WORKS = """
+    if [ -d /first ]; then rm -rf /var /repo; mv /first /var; else cp -a /var /first; fi
+    sed -i '/^\\(Pre-\\)\\?Depends:/d' /var/lib/dpkg/status; touch -d @0 /var/lib/dpkg/status
+    mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/log/apt /etc/apt/apt.conf.d
+    export SOURCE_DATE_EPOCH=0 LC_ALL=C.UTF-8; mkdir -p /repo/p/DEBIAN; cd /repo
+    printf 'Package: p\\nVersion: 1\\nArchitecture: arm64\\nMaintainer: m\\nDescription: d\\n' > p/DEBIAN/control
+    printf '#!/bin/sh\\necho configured $1 $DPKG_MAINTSCRIPT_ARCH\\n' > p/DEBIAN/postinst
+    chmod 755 p/DEBIAN/postinst; dpkg-deb -Zxz --root-owner-group -b p p.deb > /dev/null
+    { cat p/DEBIAN/control; echo Filename: p.deb; stat -c 'Size: %s' p.deb
+      sha256sum p.deb | sed 's/ .*//; s/^/SHA256: /'; } > Packages
+    touch -d @0 Packages p.deb /repo; echo 'deb [trusted=yes] file:/repo ./' > /etc/apt/sources.list
+    apt --version; apt-config shell A APT::Architecture
+    apt-get -q update > /dev/null 2>&1; cd /var; sha256sum cache/apt/*.bin
+    apt-get install -qqy -o Dpkg::Use-Pty=0 -o DPkg::Options::=--force-bad-path p < /dev/null 2>&1
+    find lib/apt lib/dpkg -type f ! -name '*-old' ! -name 'lock*' | LC_ALL=C sort | xargs sha256sum
+    xz -dc log/apt/eipp.log.xz
+"""
+
+
+def test_apt_works_for_the_foreign_machine(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    directory = tmp_path_factory.mktemp("apt")
+    packages = (*TOOLS, *APT)
+    foreign, native = (
+        make_debian_root(directory / each, each, packages) for each in ("arm64", "amd64")
+    )
+    place = place_of(ROOT, tmp_path, (foreign, native), linux("arm64"))
+
+    shown = place.shown(APT_WORKS)
+
+    assert "(arm64)" in shown
+    assert "configured configure arm64" in shown
+    assert "A='arm64'" in shown
+    assert "pkgcache.bin" in shown
+    made = load_set(place.twins)
+    assert made
+    assert {"/usr/bin/apt-get", "/usr/lib/apt/methods/file"} <= {each.path for each in made.twins}
+
+
+NUMBERS = """
+    cd /tmp; truncate -s 5G big; ls -ln --time-style=+ big; find . -name big -size +4G -printf '%s\\n'
+    echo end | dd of=big bs=1 seek=5000000000 conv=notrunc 2> /dev/null; tail -c +5000000001 big | head -c 4; truncate -s 0 big
+    date -r /etc/passwd +%Y > /dev/null && date -d @4294967296 +%Y; touch -d 2050-01-01 big; stat -c %s big; rm big
+    truncate -s 9E h 2>&1; rm -f h; head -c 3000000000000000000000 /dev/null 2>&1; fold -w 4294967297 /dev/null 2>&1
+    echo $((1 << 40)) $((9223372036854775807)); expr 4294967296 '*' 4294967296; [ 9223372036854775807 -gt 4294967296 ]; echo $?
+    bash -c 'echo $((2 ** 40)) $((-2 ** 63)) $HOSTTYPE; printf "%d %x\\n" 1099511627776 -1; ulimit -f'; uname -m
+    printf '%d %x\\n' 1099511627776 -1; printf '4294967297\\n12\\n' | sort -n; echo b | grep -m 4294967297 -c b
+    timeout 4294967297 true; echo $?; perl -e 'print length(pack("l!", 1)), " ", 2 ** 40, "\\n"'; dpkg --print-architecture
+"""
+
+
+def test_a_machine_of_32_bits_counts_as_such(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, roots: Mapping[str, Path]
+) -> None:
+    foreign = make_debian_root(tmp_path_factory.mktemp("arm") / "root", "arm")
+    place = place_of(ROOT, tmp_path, (foreign, roots["amd64"]), linux("arm", "v7"))
+
+    shown = place.shown(NUMBERS)
+
+    assert "1099511627776 9223372036854775807\n18446744073709551616\n0\n" in shown
+    assert "4 1099511627776\narmhf\n" in shown
+    assert "5368709120" in shown
+    assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"

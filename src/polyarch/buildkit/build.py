@@ -33,6 +33,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.registry.credentials import Credentials
+from polyarch.request.attestation import attest_attributes
 from polyarch.request.frontend import frontend_attributes
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
@@ -76,7 +77,11 @@ def build_remotely(
         options = SolveOptions(
             ref=request.ref.rpartition("/")[2] or session,
             session=session,
-            attributes={**frontend_attributes(request), **local.attributes()},
+            attributes={
+                **frontend_attributes(request),
+                **local.attributes(),
+                **attest_attributes(request.attestations),
+            },
             exporters=tuple(outputs.exporters()),
             cache_to=tuple((each.type, each.attributes) for each in request.cache_to),
             cache_from=tuple((each.type, each.attributes) for each in request.cache_from),

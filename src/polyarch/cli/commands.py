@@ -35,6 +35,7 @@ GROUPS = {
 }
 
 COMMANDS: tuple[Entry, ...] = (
+    _entry("bake", "baking.bake:BAKE", "Build from a file", "f"),
     _entry("build", "building.build:BUILD", "Start a build", "b"),
     _entry("create", "builders.create:CREATE", "Create a new builder instance"),
     _entry("du", "cache.du:DU", "Disk usage"),

@@ -17,10 +17,6 @@ _LOOK_INSIDE = (
 )
 
 PLANNED: Mapping[str, tuple[str, str]] = {
-    "bake": (
-        "bake isn't there yet, it is planned",
-        "build the targets one by one: {0} build -f FILE --target NAME .",
-    ),
     "dap": ("dap isn't there yet, debuggers can't be connected", _LOOK_INSIDE),
     "debug": ("debug isn't there yet, it is planned", _LOOK_INSIDE),
     "dial-stdio": (

@@ -11,6 +11,8 @@ from polyarch.platforms import Platform
 __all__ = [
     "HIDDEN_ARGS",
     "PROXY_ARGS",
+    "SCAN_CONTEXT",
+    "SCAN_STAGE",
     "global_scope",
     "platform_args",
 ]
@@ -19,7 +21,10 @@ __all__ = [
 PROXY_ARGS = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 """Known to every RUN without a declaration, in upper and in lower case."""
 
-HIDDEN_ARGS = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+SCAN_CONTEXT, SCAN_STAGE = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
+"""Say that the software of the build context, and of stages, is to be listed, too."""
+
+HIDDEN_ARGS = frozenset((SCAN_CONTEXT, SCAN_STAGE))
 """Arguments that a stage declares without getting a variable."""
 
 

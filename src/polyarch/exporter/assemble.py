@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from polyarch.digest import sha256
 from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
+from polyarch.exporter.attested import Attested
+from polyarch.exporter.documents import Document, document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.types import Types
 from polyarch.golang.json import compact, indented
@@ -17,23 +18,14 @@ from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
 from polyarch.oci.config import HistoryEntry, ImageConfig
-from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
 
-__all__ = ["Document", "ImageResult", "assemble", "assemble_index", "document"]
+__all__ = ["ImageResult", "assemble", "assemble_index"]
 
 _NONE = Annotations()
 _TYPES = Types()
 _SYNTHETIC_COMMENT = "buildkit.exporter.image.v0"
-
-
-@frozen
-class Document:
-    """A JSON document and its descriptor."""
-
-    descriptor: Descriptor
-    data: bytes
 
 
 @frozen
@@ -44,14 +36,6 @@ class ImageResult:
     manifest: Document
     config: Document
     layers: tuple[ExportedLayer, ...]
-
-
-def document(media_type: str, data: bytes, platform: Platform | None = None) -> Document:
-    """Return a document with its descriptor."""
-    descriptor = Descriptor(
-        media_type=media_type, digest=sha256(data), size=len(data), platform=platform
-    )
-    return Document(descriptor=descriptor, data=data)
 
 
 def assemble(
@@ -107,12 +91,14 @@ def assemble_index(
     images: Sequence[ImageResult],
     annotations: Annotations = _NONE,
     types: Types = _TYPES,
+    attested: Sequence[Attested] = (),
 ) -> Document:
-    """Make the index of several platforms' images, in the given order."""
+    """Make the index of images, in the given order, and of what is attested of them."""
+    listed = [each.manifest for each in images] + [each.manifest for each in attested]
     index: JSONObject = {
         "schemaVersion": 2,
         "mediaType": types.named(media.OCI_INDEX),
-        "manifests": [image.manifest.descriptor.to_json() for image in images],
+        "manifests": [each.descriptor.to_json() for each in listed],
     }
     if noted := annotations.find(INDEX):
         index["annotations"] = noted

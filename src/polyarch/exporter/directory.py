@@ -164,6 +164,8 @@ class _Writer:
                 prefix = f"{tree.directory}/"
                 os.mkdir(tree.directory, mode=0o755, dir_fd=self._stage)
             self._tree(tree, prefix)
+            for name, data in tree.added.items():
+                self._add(prefix + name, data)
             if prefix and self._options.epoch is not None:
                 self._date(tree.directory, self._options.epoch * _SECOND)
 
@@ -187,6 +189,16 @@ class _Writer:
         for name, status in reversed(directories):
             os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=self._stage)
             self._date(name, status.st_mtime_ns)
+
+    def _add(self, name: str, data: bytes) -> None:
+        # What the result has of that name makes way, as in BuildKit, which lays the one over the other.
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._stage)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=self._stage), "wb") as file:
+            file.write(data)
+        if self._options.epoch is not None:
+            self._date(name, self._options.epoch * _SECOND)
 
     def _place(
         self,

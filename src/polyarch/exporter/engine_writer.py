@@ -22,6 +22,7 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.images.archive import BlobFiles
 from polyarch.layer.tar import Sink
+from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform, rank
 from polyarch.progress import Step
@@ -55,7 +56,7 @@ class EngineWriter(Writer):
 
     def _whole(self, engine: ImageEngine, export: Export, shown: Step) -> str:
         blobs = self.work.store.blobs
-        is_single = len(export.images) == 1
+        is_single = not is_index(export.root.descriptor.media_type)
         self._give(
             engine,
             export,
@@ -66,7 +67,9 @@ class EngineWriter(Writer):
 
     def _single(self, engine: ImageEngine, export: Export, shown: Step) -> str:
         if len(export.images) == 1:
-            return self._whole(engine, export, shown)
+            # Nor does it keep what is said of an image beside it.
+            alone = replace(export, root=export.images[0].manifest, attested=())
+            return self._whole(engine, alone, shown)
         blobs = self.work.store.blobs
         own = _serving(export, engine.platform())
         names: list[tuple[ImageResult, list[Reference]]] = []
@@ -86,7 +89,7 @@ class EngineWriter(Writer):
         images = []
         for image in export.images:
             # By itself and without a name, as a list is made of IDs.
-            alone = replace(export, root=image.manifest, images=(image,), names=())
+            alone = replace(export, root=image.manifest, images=(image,), names=(), attested=())
             images.append(
                 self._give(
                     engine,

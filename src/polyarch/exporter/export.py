@@ -15,6 +15,7 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work, Writer
 from polyarch.images.store_place import remember
 from polyarch.late import load
+from polyarch.oci.media import is_index
 from polyarch.progress import Step, cancellable, step
 from polyarch.record import frozen, replace
 from polyarch.request.values import Output, OutputType
@@ -68,7 +69,11 @@ class Exporter:
                 pass
             with shown.part(f"exporting config {export.images[number].config.descriptor.digest}"):
                 pass
-        if len(export.images) > 1:
+        for each in export.attested:
+            digest = each.manifest.descriptor.digest
+            with shown.part(f"exporting attestation manifest {digest}"):
+                pass
+        if is_index(export.root.descriptor.media_type):
             with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
                 pass
         is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -100,6 +101,10 @@ def write_tar(
             member = _member(prefix + path, entry, links)
             if member is not None:
                 _add(writer, member if epoch is None else _timed(member, epoch), entry)
+        for name, data in tree.added.items():
+            mtime = (int(time.time()) if epoch is None else epoch) * _SECOND
+            size = len(data)
+            writer.add(Entry(name=prefix + name, mode=0o600, size=size, mtime_ns=mtime), data)
     writer.end()
 
 

@@ -24,8 +24,15 @@ class FilesWriter(Writer):
     def write(self, output: Output, _export: Export | None, shown: Step) -> None:
         """See Writer."""
         work = self.work
-        with work.trees() as trees:
+        with work.trees() as found:
+            trees = found
             split = is_true(output, "platform-split", default=work.is_split or len(trees) > 1)
+            if work.predicates:
+                # Few have attestations beside their files.
+                from polyarch.exporter.attested_files import with_attestations  # noqa: PLC0415
+
+                is_mixed = work.is_split and not split
+                trees = with_attestations(trees, work.predicates, output, is_mixed=is_mixed)
             name = "copying files" if output.type == OutputType.LOCAL else "sending tarball"
             with shown.part(name) as count:
                 epoch = epoch_of(output, work.epoch)

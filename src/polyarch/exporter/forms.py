@@ -16,7 +16,7 @@ from polyarch.exporter.annotations import (
     Annotations,
 )
 from polyarch.exporter.layers import CompressionChoice
-from polyarch.exporter.outputs import IMAGE_TYPES, annotations_of, epoch_of, is_true
+from polyarch.exporter.outputs import IMAGE_TYPES, Forms, annotations_of, epoch_of, is_true
 from polyarch.exporter.types import Types
 from polyarch.golang.strconv import parse_int
 from polyarch.layer.kinds import Compression
@@ -30,6 +30,7 @@ _VERSIONS = (10, 20, 30)
 
 
 _TYPES = Types()
+_HINT = "leave oci-mediatypes=false out"
 
 
 @frozen
@@ -60,7 +61,7 @@ def form_of(output: Output, epoch: int | None, *, is_index: bool) -> Form:
         choice = replace(choice, latest=epoch)
     form = Form(
         choice=choice,
-        annotations=annotations_of(output, 2 if is_index else 1),
+        annotations=annotations_of(output, is_index=is_index),
         epoch=epoch,
         types=Types(
             is_oci=is_true(output, "oci-mediatypes", default=_is_recent(output)),
@@ -71,11 +72,15 @@ def form_of(output: Output, epoch: int | None, *, is_index: bool) -> Form:
     return form
 
 
-def check_forms(outputs: Iterable[Output], *, is_index: bool) -> None:
+def check_forms(outputs: Iterable[Output], forms: Forms) -> None:
     """Refuse, before anything is built, what images can't be. Raises InputError, InvalidPlatform."""
     for output in outputs:
         if output.type in IMAGE_TYPES:
-            form_of(output, None, is_index=is_index)
+            form = form_of(output, None, is_index=forms.makes_index(output))
+            if forms.is_attested and not form.types.is_oci:
+                raise InputError(
+                    'cannot export attestations with "oci-mediatypes=false"', hint=_HINT
+                )
 
 
 def _is_recent(output: Output) -> bool:
@@ -94,14 +99,14 @@ def _is_recent(output: Output) -> bool:
 def _check(form: Form, output: Output) -> None:
     if form.types.is_oci:
         return
-    hint = "leave oci-mediatypes=false out"
     if form.choice.kind is Compression.ESTARGZ:
         raise InputError(
-            'exporter option "compression=estargz" conflicts with "oci-mediatypes=false"', hint=hint
+            'exporter option "compression=estargz" conflicts with "oci-mediatypes=false"',
+            hint=_HINT,
         )
     if is_true(output, "oci-artifact"):
         raise InputError(
-            'exporter option "oci-artifact=true" conflicts with "oci-mediatypes=false"', hint=hint
+            'exporter option "oci-artifact=true" conflicts with "oci-mediatypes=false"', hint=_HINT
         )
     if any(map(form.annotations.find, (INDEX, INDEX_DESCRIPTOR, MANIFEST_DESCRIPTOR))):
-        raise InputError('cannot export annotations with "oci-mediatypes=false"', hint=hint)
+        raise InputError('cannot export annotations with "oci-mediatypes=false"', hint=_HINT)

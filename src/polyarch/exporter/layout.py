@@ -21,6 +21,7 @@ from polyarch.images.transfer import Watch, copy
 from polyarch.layer.tar import Sink
 from polyarch.oci.base import REF_NAME
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import is_index
 from polyarch.oci.reference import Reference
 from polyarch.record import replace
 from polyarch.store.trouble import output_trouble
@@ -35,9 +36,10 @@ def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: b
     of them would have the name.
     """
     if not for_docker:
-        archive.write_archive(export.entries(), export.digests, blobs, sink, {})
+        entries = [*export.entries(), *export.referrer_entries()]
+        archive.write_archive(entries, export.digests, blobs, sink, {})
         return
-    if len(export.images) > 1:
+    if is_index(export.root.descriptor.media_type):
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
             hint="build for one platform, or use type=oci",
@@ -61,7 +63,8 @@ def write_docker_archive(
         for image, tags in names
     ]
     more = {"manifest.json": compact(entries)}
-    archive.write_archive(export.entries(), export.digests, blobs, sink, more)
+    described = [*export.entries(), *export.referrer_entries()]
+    archive.write_archive(described, export.digests, blobs, sink, more)
 
 
 def write_directory(export: Export, source: StorePlace, directory: Path) -> None:
@@ -73,7 +76,8 @@ def write_directory(export: Export, source: StorePlace, directory: Path) -> None
     with output_trouble("write to", directory), made_directory(directory):
         layout = Layout(directory)
         watch = Watch(cancel=source.fetcher.cancel)
-        copy(export.root.descriptor, source, layout, watch=watch)
+        for each in (export.root, *export.referrers):
+            copy(each.descriptor, source, layout, watch=watch)
         layout.list_entries(map(named_entry, export.entries()))
 
 

@@ -12,6 +12,7 @@ from polyarch.golang.strconv import parse_bool, parse_int, quote
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
+from polyarch.record import frozen
 from polyarch.request.values import Output, OutputType
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.nearest import suggestion
@@ -21,6 +22,7 @@ __all__ = [
     "IMAGE_TYPES",
     "EngineKind",
     "Engines",
+    "Forms",
     "ImageEngine",
     "annotations_of",
     "check_outputs",
@@ -149,10 +151,10 @@ def epoch_of(output: Output, epoch: int | None) -> int | None:
     return parse_epoch(str(seconds))
 
 
-def annotations_of(output: Output, platforms: int) -> Annotations:
+def annotations_of(output: Output, *, is_index: bool) -> Annotations:
     """Return the annotations that an output asks for. Raises InputError, InvalidPlatform."""
     found = Annotations.parse(output.attributes)
-    if platforms == 1 and (found.find(INDEX) or found.find(INDEX_DESCRIPTOR)):
+    if not is_index and (found.find(INDEX) or found.find(INDEX_DESCRIPTOR)):
         raise InputError(
             "index annotations not supported for single platform export",
             hint="annotate the manifest, or build for several platforms",
@@ -160,17 +162,37 @@ def annotations_of(output: Output, platforms: int) -> Annotations:
     return found
 
 
-def check_outputs(outputs: Sequence[Output], platforms: int, *, is_index: bool = False) -> None:
-    """Refuse, before anything is built, what can't be exported. Raises InputError.
+@frozen
+class Forms:
+    """What is to be exported: of how many platforms; whether as an index even of one; whether with attestations.
 
-    `is_index` says that an index is made even of one platform.
+    `is_attested_inline` says that there are some of images alone.
     """
+
+    platforms: int
+    is_index: bool = False
+    is_attested: bool = False
+    is_attested_inline: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the result has several manifests."""
+        return self.platforms > 1 or self.is_attested
+
+    def makes_index(self, output: Output) -> bool:
+        """Tell whether an output is an index."""
+        is_image = output.type in {OutputType.IMAGE, OutputType.REGISTRY}
+        return self.is_index or self.is_list or (self.is_attested_inline and is_image)
+
+
+def check_outputs(outputs: Sequence[Output], forms: Forms) -> None:
+    """Refuse, before anything is built, what can't be exported. Raises InputError."""
     for output in outputs:
-        _check(output, platforms)
-        annotations_of(output, 2 if is_index else platforms)
+        _check(output, forms)
+        annotations_of(output, is_index=forms.makes_index(output))
 
 
-def _check(output: Output, platforms: int) -> None:
+def _check(output: Output, forms: Forms) -> None:
     if output.type not in _KNOWN:
         near = suggestion(output.type, _KNOWN)
         raise InputError(
@@ -178,7 +200,7 @@ def _check(output: Output, platforms: int) -> None:
             hint="use one of " + ", ".join(_KNOWN),
         )
     _check_attributes(output)
-    _check_place(output, platforms)
+    _check_place(output, forms)
 
 
 def _check_attributes(output: Output) -> None:
@@ -204,7 +226,7 @@ def _check_attributes(output: Output) -> None:
     epoch_of(output, None)
 
 
-def _check_place(output: Output, platforms: int) -> None:
+def _check_place(output: Output, forms: Forms) -> None:
     """Raise InputError if the output can't go where it shall."""
     names = names_of(output) if output.type in IMAGE_TYPES else ()
     is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
@@ -212,10 +234,10 @@ def _check_place(output: Output, platforms: int) -> None:
         _check_untagged(names)
     if is_pushed and not names and not output.attributes.get("dangling-name-prefix"):
         raise InputError("tag is needed when pushing to registry", hint="name one with -t")
-    if output.type == OutputType.DOCKER and output.destination and platforms > 1:
+    if output.type == OutputType.DOCKER and output.destination and forms.is_list:
         raise InputError(
             "docker exporter does not currently support exporting manifest lists",
-            hint="build for one platform, or use type=oci",
+            hint="build for one platform and without attestations, or use type=oci",
         )
 
 

@@ -23,9 +23,10 @@ class RegistryWriter(Writer):
         """See Writer."""
         assert export is not None
         root = export.root.descriptor
+        referrers = [each.descriptor for each in export.referrers]
         is_trusting = is_true(output, "registry.insecure")
         for name in pushed_names(output, export.names, root.digest):
             places = self.work.places
             with places.trusting(name.domain) if is_trusting else nullcontext(places) as those:
                 source = replace(self.work, places=those).source(export, shown)
-                push(source, root, export.blobs, name)
+                push(source, root, export.blobs, name, referrers)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.exporter.assemble import Document, ImageResult
+from polyarch.exporter.assemble import ImageResult
+from polyarch.exporter.attested import Attested
+from polyarch.exporter.documents import Document
 from polyarch.golang.time import time_of
-from polyarch.oci.base import IMAGE_NAME, REF_NAME
+from polyarch.oci.base import IMAGE_NAME, REF_NAME, SUBJECT
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
@@ -23,7 +25,8 @@ CREATED = "org.opencontainers.image.created"
 class Export:
     """A result to be exported: the root document, the images below it, the names it gets.
 
-    `created` is in seconds since the epoch; `annotations` are those of the root's descriptor.
+    `created` is in seconds since the epoch; `annotations` are those of the root's descriptor. `attested` are the
+    statements about the images, which the root lists, or which are `referrers`: found by what they are about.
     """
 
     root: Document
@@ -31,13 +34,24 @@ class Export:
     names: tuple[Reference, ...]
     created: float
     annotations: Mapping[str, str] = field(default_factory=dict)
+    attested: tuple[Attested, ...] = ()
+    has_referrers: bool = False
+
+    @property
+    def referrers(self) -> tuple[Document, ...]:
+        """The manifests that are found by what they are about alone."""
+        if not self.has_referrers:
+            return ()
+        return tuple(each.as_referrer() for each in self.attested)
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """All configs and manifests, and the index if there is one, each after what it points at."""
+        """All configs, manifests and statements, and the index if there is one, each after what it points at."""
         documents: list[Document] = []
         for image in self.images:
             documents += [image.config, image.manifest]
+        for each in self.attested:
+            documents += [*each.statements, each.config, each.manifest]
         if self.root not in documents:
             documents.append(self.root)
         return tuple(documents)
@@ -52,8 +66,10 @@ class Export:
 
     @property
     def blobs(self) -> tuple[Digest, ...]:
-        """The digests of all configs and layers, each once."""
+        """The digests of all configs, layers and statements, each once."""
         found = {image.config.descriptor.digest: None for image in self.images}
+        for each in self.attested:
+            found |= {one.descriptor.digest: None for one in (each.config, *each.statements)}
         for image in self.images:
             found |= {layer.descriptor.digest: None for layer in image.layers}
         return tuple(found)
@@ -84,13 +100,21 @@ class Export:
             named.append(replace(root, annotations=annotations))
         return named
 
+    def referrer_entries(self) -> list[Descriptor]:
+        """Return the descriptors in a layout's `index.json` of what is found by what it is about alone."""
+        return [
+            replace(document.descriptor, annotations={SUBJECT: each.subject})
+            for each, document in zip(self.attested, self.referrers, strict=False)
+        ]
+
 
 @frozen
 class FileTree:
-    """The files of one platform, below `root` on this machine."""
+    """The files of one platform, below `root` on this machine, and files that are `added` to them, by name."""
 
     platform: Platform
     root: Path
+    added: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def directory(self) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from polyarch.attest.statement import Predicate
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import is_at_registry
+from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, Step
 from polyarch.record import field, frozen
 from polyarch.request.values import Output
@@ -25,7 +27,7 @@ class Work:
     """What outputs of one build are written from. `places` are where images are.
 
     `trees` gives the files of each platform. `epoch` is the time of all files in outputs of files, in seconds;
-    None leaves them their own. `is_split` says that each platform has a directory of its own, unless
+    None leaves them their own. `predicates` are what is attested of each platform. `is_split` says that each platform has a directory of its own, unless
     the output says otherwise.
     """
 
@@ -37,6 +39,7 @@ class Work:
     epoch: int | None = None
     is_split: bool = False
     engines: Engines = field(default_factory=dict)
+    predicates: Mapping[Platform, Sequence[Predicate]] = field(default_factory=dict)
 
     def source(self, export: Export, shown: Step) -> StorePlace:
         """Return where an export is: in the store, but for base layers that nobody has read."""

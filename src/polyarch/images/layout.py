@@ -32,7 +32,7 @@ from polyarch.errors import InputError, IntegrityError, InvalidDigest, NotFound
 from polyarch.golang.json import compact, read_json
 from polyarch.images.place import BlobReader, OnBytes, Source
 from polyarch.inroot import open_regular, read_small
-from polyarch.oci.base import IMAGE_NAME, LAYOUT_SCHEME, REF_NAME
+from polyarch.oci.base import IMAGE_NAME, LAYOUT_SCHEME, REF_NAME, SUBJECT
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
@@ -56,7 +56,6 @@ __all__ = [
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 """The content of the file `oci-layout`."""
 
-_SUBJECT = "io.containerd.manifest.subject"
 _REFERS_TO = "vnd.docker.reference.digest"
 _LATEST = "latest"
 _TAG = pattern(r"(?P<path>.*):(?P<tag>\w[\w.-]{0,127})\Z", re.DOTALL | re.ASCII)
@@ -164,7 +163,7 @@ class Layout:
             for each in listed:
                 if each.annotations.get(key) == tag:
                     return each
-        named = {each.digest: each for each in listed if _SUBJECT not in each.annotations}
+        named = {each.digest: each for each in listed if SUBJECT not in each.annotations}
         if tag == _LATEST and len(named) == 1:
             return next(iter(named.values()))
         raise NotFound(
@@ -238,7 +237,7 @@ class Layout:
             if each.annotations.get(_REFERS_TO) == subject or self._subject(each) == subject:
                 found[each.digest] = each
         for each in listed:
-            if each.annotations.get(_SUBJECT) == subject:
+            if each.annotations.get(SUBJECT) == subject:
                 found[each.digest] = each
         return tuple(found.values())
 
@@ -249,7 +248,7 @@ class Layout:
                 f"{self.directory} has indexes in indexes, more than {_DEPTH} deep"
             )
         for each in listed:
-            if depth == 0 and _SUBJECT in each.annotations:
+            if depth == 0 and SUBJECT in each.annotations:
                 continue
             yield each
             if is_index(each.media_type) and self._path(each.digest).is_file():
@@ -308,7 +307,7 @@ class Layout:
             if self._pending:
                 reachable = {each.digest for each in self._reachable(self._listed())}
                 self._list(
-                    replace(each, annotations={_SUBJECT: subject, **each.annotations})
+                    replace(each, annotations={SUBJECT: subject, **each.annotations})
                     for each, subject in self._pending
                     if each.digest not in reachable
                 )

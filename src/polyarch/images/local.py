@@ -243,8 +243,14 @@ def push_image(
     return root
 
 
-def push(source: StorePlace, root: Descriptor, blobs: Iterable[Digest], name: Reference) -> None:
-    """Push an image whose documents are in the store under a name.
+def push(
+    source: StorePlace,
+    root: Descriptor,
+    blobs: Iterable[Digest],
+    name: Reference,
+    referrers: Iterable[Descriptor] = (),
+) -> None:
+    """Push an image whose documents are in the store under a name, and manifests that are about its own.
 
     `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
     Raises as `push_image`.
@@ -262,6 +268,8 @@ def push(source: StorePlace, root: Descriptor, blobs: Iterable[Digest], name: Re
         target = source.fetcher.places.repository(name)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
         copy(root, source, target, Wanted(tags=tags), watch)
+        for each in referrers:
+            copy(each, source, target, watch=watch)
         store.layers.add_sources(name.domain, name.path, blobs)
 
 

@@ -149,6 +149,7 @@ class _Plan:
         self._wanted = wanted
         self._watch = watch
         self._seen: set[Digest] = set()
+        self._in_index: set[Digest] = set()
 
     def add(self, descriptor: Descriptor, depth: int = 0) -> None:
         """Add a manifest or index with all that belongs to it."""
@@ -164,6 +165,7 @@ class _Plan:
         data = self._source.manifest(descriptor)
         if is_index(descriptor.media_type):
             for each in self._listed(data, depth):
+                self._in_index.add(each.digest)
                 self.add(each, depth + 1)
         else:
             manifest = parse_manifest(data)
@@ -195,4 +197,7 @@ class _Plan:
             for digest, (descriptor, data) in self.documents.items():
                 if digest != last:
                     self._watch.cancel.check()
-                    target.put_manifest(descriptor, data, subject_of(data))
+                    # What an index lists is found there; as a referrer, too, it would cost a registry
+                    # without them a tag for each platform, and BuildKit's builds don't do that either.
+                    subject = None if digest in self._in_index else subject_of(data)
+                    target.put_manifest(descriptor, data, subject)

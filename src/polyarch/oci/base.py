@@ -13,6 +13,7 @@ __all__ = [
     "LAYOUT_SCHEME",
     "PIECES",
     "REF_NAME",
+    "SUBJECT",
     "BaseImage",
     "is_at_registry",
 ]
@@ -29,6 +30,9 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are found in an image that says nothing of it, as with BuildKit and Docker."""
+
+SUBJECT = "io.containerd.manifest.subject"
+"""The annotation of a manifest in the index of a layout that nothing there lists: what it is about."""
 
 
 def is_at_registry(source: str) -> bool:

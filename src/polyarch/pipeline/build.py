@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
+from polyarch.attest.options import AttestOptions, read_options
 from polyarch.digest import Digest
 from polyarch.dockerfile.lint.linter import Finding, Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
@@ -19,31 +21,43 @@ from polyarch.dockerfile.parser import Dockerfile
 from polyarch.engine.engine import Built, Engine, Sources
 from polyarch.engine.explain import Explain
 from polyarch.exporter.ahead import Ahead, vertices_of_layers
-from polyarch.exporter.annotations import INDEX_DESCRIPTOR, annotated
-from polyarch.exporter.assemble import assemble, assemble_index
+from polyarch.exporter.annotations import annotated
+from polyarch.exporter.assemble import assemble
+from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
 from polyarch.exporter.forms import Form, check_forms, form_of
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
-from polyarch.exporter.naming import image_names
 from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.graph.vertex import Vertex
 from polyarch.images.store_place import Fetcher
-from polyarch.oci.reference import Reference
+from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Sink, Step, announce, ignore_events, step
-from polyarch.record import frozen, replace
+from polyarch.progress import (
+    CancelToken,
+    Sink,
+    Step,
+    announce,
+    cancellable,
+    ignore_events,
+    step,
+)
+from polyarch.record import field, frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.attest.sbom.scan import Scan
 
 __all__ = ["build_on"]
 
@@ -62,14 +76,15 @@ def build_on(
     were built.
     """
     cancel = cancel or CancelToken()
-    request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    started = time.time_ns()
+    request, attestations = _understood(request)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    check_wish(request)
-    check_outputs(request.outputs, len(platforms), is_index=options.is_multi_platform)
-    check_forms(request.outputs, is_index=options.is_multi_platform)
+    forms = forms_of(request, attestations, options, len(platforms))
+    check_outputs(request.outputs, forms)
+    check_forms(request.outputs, forms)
     with (
         _keeping_logs(engine, request, sink) as keeping,
         open_reading(engine, request, keeping, cancel) as reading,
@@ -85,13 +100,23 @@ def build_on(
             ignores=contexts.ignores,
             lint=lint,
         )
-        resolver = images.resolver(cancel, pull=request.pull)
+        resolver = Noted(images=images.resolver(cancel, pull=request.pull))
         try:
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
-        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
+        attesting = Attesting(
+            request=request,
+            options=attestations,
+            database=engine.store.database,
+            dockerfile=dockerfile.source,
+            contexts=contexts,
+            resolved=resolver.resolved,
+            pins=reading.remote.pins,
+            started=started,
+        )
         with (
             _ahead(engine, graph, request.outputs, options) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,
@@ -106,26 +131,21 @@ def build_on(
                 built = engine.solve(
                     graph, sources, request, cancel, explain=explain, caches=session
                 )
-            stacks = [result for result in built.results if isinstance(result, LayerStack)]
-            results = _Results(lowered=tuple(lowered), stacks=tuple(stacks), built=built)
+            results = _Results.of(lowered, graph, built)
             if announced.layers is not None and built.report.count(Outcome.RAN):
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             contexts.save()
-            making = _Making(
-                engine=engine,
-                images=images,
-                dockers=dockers,
-                caching=caching,
-                ahead=ahead,
-                cancel=cancel,
-            )
-            made = making.exports(announced, results)
-            export = making.told(made, announced, results)
-            changed = find_change(request, export, engine.store, images.places(cancel))
-            making.write(announced, results, made, is_new=changed is not False)
-            uses = caching.write(results.stacks, built)
-    return replace(_result(export, request, built), caches=uses, changed=changed)
+            making = _Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
+            return making.carry_out(announced, results)
+
+
+def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:
+    """Return the request with all that its parts ask of one another, and what it wants to be attested."""
+    request = replace(request, outputs=annotated(request.outputs, request.annotations))
+    request = with_arguments(request)
+    check_wish(request)
+    return request, read_options(request.attestations)
 
 
 def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
@@ -200,11 +220,27 @@ class _Announced:
 
 @frozen
 class _Results:
-    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about."""
+    """What was built, one for each platform: what the Dockerfile means for it, its layers; how it came about.
+
+    `beside` are the layers of what is looked into, but no result.
+    """
 
     lowered: tuple[Lowered, ...]
     stacks: tuple[LayerStack, ...]
     built: Built
+    beside: Mapping[Vertex, LayerStack] = field(default_factory=dict)
+
+    @staticmethod
+    def of(lowered: Sequence[Lowered], graph: Graph, built: Built) -> _Results:
+        """Tell the results of a graph from what is beside them."""
+        stacks = [result for result in built.results if isinstance(result, LayerStack)]
+        count = len(lowered)
+        return _Results(
+            lowered=tuple(lowered),
+            stacks=tuple(stacks[:count]),
+            built=built,
+            beside=dict(zip(graph.targets[count:], stacks[count:], strict=True)),
+        )
 
     @property
     def is_multi_platform(self) -> bool:
@@ -224,24 +260,71 @@ class _Results:
 
 
 @frozen
+class _Made:
+    """What outputs hold, None for those that hold no image, and what is said of it."""
+
+    exports: tuple[Export | None, ...]
+    said: Said
+
+    @property
+    def told(self) -> Export | None:
+        """The image that people are told of: that of the last output, under the names of all."""
+        found = [export for export in self.exports if export is not None]
+        if not found:
+            return None
+        names = (name for export in found for name in export.names)
+        return replace(found[-1], names=tuple(dict.fromkeys(names)))
+
+
+@frozen
 class _Making:
     """Makes of results what was asked for, with what is needed for it."""
 
-    engine: Engine
-    images: ImageSource
     dockers: Engines
     caching: Caching
+    attesting: Attesting
     ahead: Ahead
-    cancel: CancelToken
 
-    def write(
-        self,
-        announced: _Announced,
-        results: _Results,
-        made: Mapping[Form, Export],
-        *,
-        is_new: bool,
-    ) -> None:
+    @property
+    def engine(self) -> Engine:
+        return self.caching.engine
+
+    @property
+    def images(self) -> ImageSource:
+        return self.caching.images
+
+    @property
+    def cancel(self) -> CancelToken:
+        return self.caching.cancel
+
+    def carry_out(self, announced: _Announced, results: _Results) -> BuildResult:
+        """Make all that was asked for, and tell what came of it."""
+        request, places = self.caching.request, self.images.places(self.cancel)
+        made = self.make(announced, results)
+        changed = find_change(request, made.told, self.engine.store, places)
+        self.write(announced, results, made, is_new=changed is not False)
+        uses = self.caching.write(results.stacks, results.built)
+        result = _result(made.told, request, results.built)
+        return replace(result, caches=uses, changed=changed, provenance=made.said.told)
+
+    def make(self, announced: _Announced, results: _Results) -> _Made:
+        """Make the image of each output that holds one, and say what there is to say of it."""
+        made = self._assembled(announced, results)
+        said = Said()
+        if self.attesting.is_wanted:
+            is_cached = not results.built.report.count(Outcome.RAN)
+            images = next(iter(made.values())).images if made else ()
+            scans = self._scans(results) if self.attesting.options.sbom else ()
+            said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
+        exports = tuple(
+            made[self._form(output, results)].export(output, said.predicates)
+            if output.type in IMAGE_TYPES
+            else None
+            for output in announced.outputs
+        )
+        return _Made(exports=exports, said=said)
+
+    def write(self, announced: _Announced, results: _Results, made: _Made, *, is_new: bool) -> None:
         """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
@@ -254,27 +337,43 @@ class _Making:
             sink=self.images.sink,
             cancel=self.cancel,
             engines=self.dockers,
+            predicates=made.said.predicates,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
-        for output, shown in zip(announced.outputs, announced.steps, strict=True):
+        parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
+        for output, shown, export in parts:
             if not is_new and is_pushed(output):
                 with (
                     step(self.images.sink, step_name(output), shown) as skipped,
                     skipped.part(f"nothing to push: {self.caching.request.if_changed} is this"),
                 ):
                     continue
-            mine = self._named(made, output, results) if output.type in IMAGE_TYPES else None
-            exporter.run(output, mine, shown)
+            exporter.run(output, export, shown)
+
+    def _scans(self, results: _Results) -> list[dict[str, Scan]]:
+        """Find the software in each result, and in what is beside it by name."""
+        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
+
+        found = []
+        with step(self.images.sink, "[internal] list software"), cancellable(self.cancel):
+            for part, stack in results.pairs():
+                trees = {"": (stack, part.vertex)}
+                for name, vertex in part.scanned.items():
+                    trees[name] = (results.beside[vertex], vertex)
+                mine = {}
+                for name, tree in trees.items():
+                    opened = self.engine.trees({part.platform: tree}, self.images, self.cancel)
+                    with opened as (files,):
+                        mine[name] = scan(files.root)
+                found.append(mine)
+        return found
 
     def _form(self, output: Output, results: _Results) -> Form:
-        return form_of(output, results.epoch, is_index=results.is_multi_platform)
+        # What can't be in an image that is no index was refused before.
+        return form_of(output, results.epoch, is_index=True)
 
-    def _named(self, made: Mapping[Form, Export], output: Output, results: _Results) -> Export:
-        export = made[self._form(output, results)]
-        return replace(export, names=image_names(output, export.root.descriptor.digest))
-
-    def exports(self, announced: _Announced, results: _Results) -> dict[Form, Export]:
-        """Make an image for each form that is wanted; layers that two have in common are made once."""
+    def _assembled(self, announced: _Announced, results: _Results) -> dict[Form, Assembled]:
+        """Make images for each form that is wanted; layers that two have in common are made once."""
         if not announced.layers:
             return {}
         forms = [
@@ -284,16 +383,7 @@ class _Making:
             self.ahead.finish()
             return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
 
-    def told(
-        self, made: Mapping[Form, Export], announced: _Announced, results: _Results
-    ) -> Export | None:
-        """Return the image that callers are told of: that of the last output with one, under the names of all."""
-        outputs = [each for each in announced.outputs if each.type in IMAGE_TYPES]
-        found = [self._named(made, each, results) for each in outputs]
-        names: list[Reference] = [name for each in found for name in each.names]
-        return replace(found[-1], names=tuple(dict.fromkeys(names))) if found else None
-
-    def _assemble(self, form: Form, results: _Results, shown: Step) -> Export:
+    def _assemble(self, form: Form, results: _Results, shown: Step) -> Assembled:
         fetcher = Fetcher(
             store=self.engine.store,
             places=self.images.places(self.cancel),
@@ -319,15 +409,13 @@ class _Making:
             )
             for part, stack in results.pairs()
         )
-        is_index = results.is_multi_platform
-        return Export(
-            root=assemble_index(made, form.annotations, form.types)
-            if is_index
-            else made[0].manifest,
+        return Assembled(
             images=made,
-            names=(),
+            is_index=results.is_multi_platform,
             created=time.time() if form.epoch is None else form.epoch,
-            annotations=form.annotations.find(INDEX_DESCRIPTOR),
+            annotations=form.annotations,
+            types=form.types,
+            has_referrers=self.attesting.request.attest_as == "referrers",
         )
 
     def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:

@@ -37,12 +37,14 @@ class Fetched:
     """A context that was brought here.
 
     `made` is when its source was made, in seconds, None if it doesn't tell; `dockerfile` is the name of
-    the Dockerfile if the context is nothing but that.
+    the Dockerfile if the context is nothing but that. `source` is what was fetched, None for an archive that was handed
+    over.
     """
 
     tree: SourceTree
     made: int | None = None
     dockerfile: str = ""
+    source: GitOp | HttpOp | None = None
 
     def date(self) -> int | None:
         """Return when it was made; an archive that doesn't say, when its newest file was."""
@@ -109,7 +111,7 @@ class Fetcher:
         with step(self.sink, f"[internal] load git source {redacted(address)}"):
             commit = self.remote.commit(op, self.cancel)
         tree = SourceTree(root=commit.root, revision=commit.commit)
-        return Fetched(tree=tree, made=commit.made)
+        return Fetched(tree=tree, made=commit.made, source=op)
 
     def _file(self, address: str) -> Fetched:
         with step(self.sink, "[internal] load remote build context"):
@@ -118,12 +120,14 @@ class Fetcher:
             tree = self._unpacked(path)
         if tree is None:
             return file
-        return Fetched(tree=tree, made=_newest(path) if file.made is None else file.made)
+        made = _newest(path) if file.made is None else file.made
+        return Fetched(tree=tree, made=made, source=file.source)
 
     def _downloaded(self, address: str) -> Fetched:
-        file = self.remote.file(HttpOp(url=address, filename=_FILE_NAME), self.cancel)
+        op = HttpOp(url=address, filename=_FILE_NAME)
+        file = self.remote.file(op, self.cancel)
         tree = SourceTree(root=file.directory)
-        return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME)
+        return Fetched(tree=tree, made=file.modified, dockerfile=_FILE_NAME, source=op)
 
     def date(self, op: HttpOp | GitOp) -> int | None:
         """Return when what an op fetches was made, in seconds; None if it doesn't tell."""

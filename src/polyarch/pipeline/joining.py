@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polyarch.digest import Digest
-from polyarch.exporter.assemble import Document, ImageResult
+from polyarch.exporter.assemble import ImageResult
+from polyarch.exporter.documents import Document
 from polyarch.exporter.engine_writer import EngineWriter
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.layout import named_entry

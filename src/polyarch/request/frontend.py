@@ -10,23 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from polyarch.pattern import pattern
 from polyarch.request.limits import Resources
 from polyarch.request.values import BuildRequest, is_address
+from polyarch.text.secretname import looks_secret, without_login
 
 __all__ = ["frontend_attributes", "hide_secrets"]
 
-_SECRET = pattern(r"(?i)token|secret|passw|passphrase|credential|api_?key|access_?key|private_?key")
 _HIDDEN = "xxxxx"
 _ARGUMENT = "build-arg:"
 
 
 def hide_secrets(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Return attributes that may be published: build arguments whose names say that they are secret are `xxxxx`."""
-    return {
-        name: _HIDDEN if name.startswith(_ARGUMENT) and _SECRET.search(name) else value
-        for name, value in attributes.items()
-    }
+    """Return attributes that may be published: build arguments that look secret are `xxxxx`, as logins in addresses are."""
+    return {name: _published(name, value) for name, value in attributes.items()}
+
+
+def _published(name: str, value: str) -> str:
+    argument = name.removeprefix(_ARGUMENT)
+    return _HIDDEN if argument != name and looks_secret(argument, value) else without_login(value)
 
 
 def frontend_attributes(request: BuildRequest) -> dict[str, str]:

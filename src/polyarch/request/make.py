@@ -14,6 +14,7 @@ from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.strconv import quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize, parse_list
+from polyarch.request.attestation import DEFAULT_PROVENANCE, chosen
 from polyarch.request.caches import check_caches
 from polyarch.request.emulation import read_emulation
 from polyarch.request.files import Files, split_contexts
@@ -31,6 +32,7 @@ __all__ = ["make_request", "read_platforms", "several"]
 
 # Fields of the request have keywords of their names; these go into its outputs.
 _WISHES = frozenset({"push", "load", "needs_digest"})
+_PLACES = ("index", "referrers")
 _INNER = frozenset({"context_files", "ref", "vcs"})
 """Fields that are found out, not asked for."""
 
@@ -88,6 +90,9 @@ def make_request(
         mask_secrets=options.get("mask_secrets", True),
         cache_from=caches[0],
         cache_to=caches[1],
+        attestations=chosen(options.get("attestations", (DEFAULT_PROVENANCE,))),
+        attest_as=_attest_as(options.get("attest_as", "")),
+        result_provenance=options.get("result_provenance", ""),
         if_changed=options.get("if_changed", ""),
         cache_budget=options.get("cache_budget"),
     )
@@ -141,6 +146,15 @@ def _network(mode: str) -> str:
             hint="a step has the network of the host or none: default, host or none",
         )
     return mode or "default"
+
+
+def _attest_as(text: str) -> str:
+    if text not in {"", *_PLACES}:
+        raise InputError(
+            f"attestations can't be stored as {quote(text)}{suggestion(text, _PLACES)}",
+            hint="store them in the image's index, or as referrers of its manifests",
+        )
+    return text or "index"
 
 
 def _emulation(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from polyarch.platforms import Platform
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import Attestation
 from polyarch.request.files import Files
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output, Secret
@@ -68,6 +69,12 @@ class BuildOptions(TypedDict, total=False):
     ssh_keys: Mapping[str, Sequence[str]]
     """Files of private keys by id: each id gets an agent that holds them."""
     annotations: Sequence[Annotation]
+    attestations: Sequence[Attestation]
+    """What is attested of the result: provenance and sbom; else provenance, in short, of images in an index."""
+    attest_as: str
+    """Where attestations are: in the image's "index", or as "referrers"."""
+    result_provenance: str
+    """"min" or "max" for the result to tell the provenance as well."""
     cache_from: Sequence[CacheEntry]
     """Caches to look results up in that aren't here."""
     cache_to: Sequence[CacheEntry]

@@ -6,20 +6,24 @@ import os
 
 from polyarch.request.values import BuildRequest, is_address
 
-__all__ = ["local_state", "new_ref"]
+__all__ = ["build_id", "local_state", "new_ref"]
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LENGTH = 25
 
 
 def new_ref(builder: str = "default", node: str = "default") -> str:
-    """Return a name for a build, with an ID as buildx makes them: 25 letters and digits."""
-    number = int.from_bytes(os.urandom(17))
+    """Return a name for a build, with an ID as buildx makes them."""
+    return f"{builder}/{node}/{build_id(int.from_bytes(os.urandom(17)))}"
+
+
+def build_id(number: int) -> str:
+    """Return an ID in buildx's form, 25 letters and digits, that follows from a number of 130 bits or more."""
     digits = []
     for _ in range(_LENGTH):
         number, digit = divmod(number, len(_ALPHABET))
         digits.append(_ALPHABET[digit])
-    return f"{builder}/{node}/{''.join(digits)}"
+    return "".join(digits)
 
 
 def local_state(request: BuildRequest) -> dict[str, str]:

@@ -51,6 +51,7 @@ class BuildResult:
     the steps; `explanations` tell of each step why it ran, or that it was cached, unless nothing ran.
     `emulated` tells of the emulated steps that ran, as they ended; `emulators` says of each platform by what its steps
     were emulated: QEMU's version, and the file or image. `caches` tells what caches of single steps were good for.
+    `provenance` has, where that was asked for, the predicate of SLSA v0.2 in JSON by platform, by "" where there is one.
     `ref` is the build's name in the history, BUILDER/NODE/ID.
     `changed` says whether the result is another one than that of the request's `if_changed`; None if it had none.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
@@ -67,6 +68,7 @@ class BuildResult:
     emulators: Mapping[str, str] = field(default_factory=dict)
     explanations: tuple[Explanation, ...] = ()
     emulated: tuple[EmulatedStep, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
     ref: str = ""
     changed: bool | None = None
     caches: tuple[CacheUse, ...] = ()

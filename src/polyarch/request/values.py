@@ -11,6 +11,7 @@ from polyarch.pattern import pattern
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
 
 __all__ = [
@@ -109,6 +110,8 @@ class BuildRequest:
     `mask_secrets` keeps secrets out of what is shown of steps' output; `cache_budget` is for how many seconds a build waits
     for caches of single steps, None for the usual;
     `context_files` are contexts that are no directories, by name ("" is the main one), which only the library takes;
+    `attestations` are those that are wanted, each type once; `attest_as` is index or referrers; `result_provenance` is min
+    or max for the result to hold the provenance, whether it is attested or not;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
     that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
     """
@@ -143,6 +146,9 @@ class BuildRequest:
     mask_secrets: bool = True
     cache_from: tuple[CacheEntry, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    attest_as: str = "index"
+    result_provenance: str = ""
     cache_budget: float | None = None
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""

@@ -22,7 +22,8 @@ _NOTES = ((b"GNU\0", 3), (b"Go\0\0", 4))
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 1, 5, 10, 14
 _DT_PLTRELSZ, _DT_SYMTAB, _DT_JMPREL = 2, 6, 23
 _RELOCATION = struct.Struct("<QQq")
-_SYMBOL_SIZE = 24
+_SYMBOL_SIZE, _SYMBOL_VALUE = 24, 8
+_SYMBOL = struct.Struct("<IxxHQ")
 _LARGEST_NOTES = 1 << 16
 
 
@@ -122,6 +123,21 @@ class ElfFile:
             if self._text(text) == name:
                 return int(slot)
         raise MachineError(f"{self.name} doesn't import {name}")
+
+    def exported(self, name: str) -> tuple[int, int]:
+        """Return the address of a function for others, for x86-64, and where in the file it's written down.
+
+        Raises MachineError if there is no such function.
+        """
+        known = dict(self._dynamic())
+        if not {_DT_STRTAB, _DT_SYMTAB} <= known.keys():
+            raise MachineError(f"{self.name} exports no functions")
+        # Linkers put the names behind the symbols.
+        for at in range(self._offset(known[_DT_SYMTAB]), self.names[0], _SYMBOL_SIZE):
+            text, section, address = _SYMBOL.unpack_from(self.data, at)
+            if section and self._text(text) == name:
+                return address, at + _SYMBOL_VALUE
+        raise MachineError(f"{self.name} doesn't export {name}")
 
     def _dynamic(self) -> list[tuple[int, int]]:
         entry = struct.Struct(self._order + ("qQ" if self.bits == 64 else "iI"))

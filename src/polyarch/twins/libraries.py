@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from polyarch import inroot
@@ -15,7 +16,15 @@ from polyarch.errors import InputError, MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
 
-__all__ = ["LARGEST", "X86_64", "Library", "NativeLibraries", "read_elf_in", "service_modules"]
+__all__ = [
+    "LARGEST",
+    "X86_64",
+    "Library",
+    "NativeLibraries",
+    "find_library",
+    "read_elf_in",
+    "service_modules",
+]
 
 LARGEST = 64 << 20
 """Bytes of a program or library that is looked at."""
@@ -38,6 +47,8 @@ class Library:
     name: str
     path: str
     file: ElfFile
+    twin: bytes = b""
+    """What it is to be in a set, if it names the machine."""
 
 
 def read_elf_in(root: Path, path: str) -> ElfFile:
@@ -89,10 +100,27 @@ class NativeLibraries:
 
 def service_modules(root: Path) -> set[str]:
     """Return the names of the modules by which a root's glibc looks up users and hosts."""
-    names: list[str] = []
+    names = {name for place in _directories(root) for name in os.listdir(place)}
+    return {name for name in names if _MODULE.fullmatch(name)}
+
+
+def find_library(root: Path, name: str, machine: tuple[int, int]) -> ElfFile:
+    """Return the library of a name for a machine, by its bits and the number of its CPU.
+
+    Raises MachineError if there is none.
+    """
+    for place in _directories(root):
+        with suppress(OSError, InputError, MachineError):
+            file = read_elf_in(root, f"/{place.relative_to(root)}/{name}")
+            if (file.bits, file.machine) == machine:
+                return file
+    raise MachineError(f"the library {name} isn't in the image")
+
+
+def _directories(root: Path) -> Iterator[Path]:
+    """Give the directories of a root that its libraries may be in, links inside of it resolved."""
     for top in ("/lib", "/usr/lib", "/lib64", "/usr/lib64"):
         directory = inroot.resolve(root, top)
-        for place in (directory, *directory.glob("*-linux-*")):
+        for place in (directory, *sorted(directory.glob("*-linux-*"))):
             if place.is_dir() and not place.is_symlink():
-                names += os.listdir(place)
-    return {name for name in names if _MODULE.fullmatch(name)}
+                yield place

@@ -1,7 +1,7 @@
 """Which package, in which version, a file of a root belongs to: by the databases of dpkg and apk.
 
 Versions of one source are compared, so Debian's rebuilds for one architecture (`1.2-3+b1`) are left out of them.
-A root without a database has no versions. Sources: deb(5), dpkg(1), /lib/apk/db/installed of apk-tools.
+A root without a database, or with an empty one, as debootstrap's first stage leaves it, has no versions. Sources: deb(5), dpkg(1), /lib/apk/db/installed of apk-tools.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from polyarch import inroot
 from polyarch.errors import InputError
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 
 __all__ = ["Package", "Packages", "read_packages"]
 
@@ -41,6 +41,8 @@ class Packages:
     versions: Mapping[str, str]
     owners: Mapping[str, str]
     """The name of the package of each file, whose path begins with /usr if it may."""
+    architectures: Mapping[str, str] = field(default_factory=dict)
+    """What Debian calls the machine that a package is for ("arm64", "all"), by its name."""
 
     def find(self, path: str) -> Package | None:
         """Return the package that a file comes from; `path` is absolute in the root."""
@@ -53,8 +55,14 @@ def read_packages(root: Path) -> Packages:
     """Return the packages of a root. Raises InputError for a database that isn't readable text, OSError."""
     status = _read(root, _DPKG_STATUS)
     if status is not None:
-        versions = dict(_dpkg_versions(status))
-        return Packages(kind="dpkg", versions=versions, owners=dict(_dpkg_files(root)))
+        known = list(_dpkg_installed(status))
+        if known:
+            return Packages(
+                kind="dpkg",
+                versions={name: version for name, version, _ in known},
+                owners=dict(_dpkg_files(root)),
+                architectures={name: architecture for name, _, architecture in known},
+            )
     for path in _APK_DATABASES:
         installed = _read(root, path)
         if installed is not None:
@@ -72,8 +80,8 @@ def _read(root: Path, path: str) -> str | None:
         raise InputError(f"{path} of the image is no text") from error
 
 
-def _dpkg_versions(status: str) -> Iterator[tuple[str, str]]:
-    """Give the versions of installed packages; of several architectures of one, the last one's."""
+def _dpkg_installed(status: str) -> Iterator[tuple[str, str, str]]:
+    """Give names, versions and architectures of installed packages; of several of one name, the last one counts."""
     for stanza in status.split("\n\n"):
         fields = dict(
             line.split(": ", 1)
@@ -81,7 +89,8 @@ def _dpkg_versions(status: str) -> Iterator[tuple[str, str]]:
             if ": " in line and not line.startswith(" ")
         )
         if fields.get("Status", "").endswith(" installed") and "Version" in fields:
-            yield fields.get("Package", ""), _REBUILD.sub("", fields["Version"])
+            version = _REBUILD.sub("", fields["Version"])
+            yield fields.get("Package", ""), version, fields.get("Architecture", "")
 
 
 def _dpkg_files(root: Path) -> Iterator[tuple[str, str]]:

@@ -16,13 +16,20 @@ from polyarch import inroot
 from polyarch.emulation.binfmt import get_handler
 from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.gotools import GoTool, check_toolchain, find_tools
-from polyarch.twins.libraries import X86_64, Library, NativeLibraries, read_elf_in
+from polyarch.twins.libraries import (
+    X86_64,
+    Library,
+    NativeLibraries,
+    find_library,
+    read_elf_in,
+)
 from polyarch.twins.modules import find_modules, loads_modules
 from polyarch.twins.packages import Packages, read_packages
-from polyarch.twins.rings import DIRECTORIES, may_grow, ring_of
+from polyarch.twins.patch import LibraryNames, patch_naming_library
+from polyarch.twins.rings import DIRECTORIES, fills_header, may_grow, names_machine, ring_of
 from polyarch.twins.texts import foreign_texts
 
 __all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
@@ -138,7 +145,7 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         raise MachineError("what it says of the machine is of another length")
     modules = find_modules(roots.foreign, roots.native) if loads_modules(path) else {}
     names = [*native.needed, *(name for each in modules.values() for name in each.needed)]
-    needed = libraries.closure(names)
+    needed = _with_names(roots, libraries.closure(names))
     for module in modules.values():
         roots.check_version(module.name)
     for library in needed.values():
@@ -152,6 +159,31 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _with_names(roots: Roots, libraries: dict[str, Library]) -> dict[str, Library]:
+    """Let libraries that name the machine name the foreign one. Raises MachineError, InputError, OSError."""
+    return {
+        name: replace(each, twin=_naming(roots, each)) if names_machine(name) else each
+        for name, each in libraries.items()
+    }
+
+
+def _naming(roots: Roots, library: Library) -> bytes:
+    package = roots.native_packages.find(library.path)
+    name = package.name if package else ""
+    natively = roots.native_packages.architectures.get(name, "")
+    foreign = roots.foreign_packages.architectures.get(name, "")
+    if not (natively and foreign):
+        raise MachineError(f"it isn't known for which architecture {library.name} is")
+    there = find_library(roots.foreign, library.name, _header_machine(roots.platform))
+    texts = foreign_texts(library.file, there, roots.platform)
+    names = LibraryNames(
+        texts=texts,
+        debian=(natively.encode(), foreign.encode()),
+        cleared=fills_header(library.name),
+    )
+    return patch_naming_library(library.file, names)
 
 
 def _tool_pair(roots: Roots, tool: GoTool, libraries: NativeLibraries) -> Pair:

@@ -13,17 +13,24 @@ from polyarch.emulation.extended import PT_INTERP, Extended
 from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import load_below, round_numbers
+from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
-from polyarch.twins.patch_texts import replace_path, replace_texts, without_run_path
+from polyarch.twins.patch_texts import (
+    replace_built,
+    replace_path,
+    replace_texts,
+    without_run_path,
+)
 from polyarch.twins.patch_uname import answer_uname
 
 __all__ = [
     "Changes",
+    "LibraryNames",
     "Surroundings",
     "patch_libc",
     "patch_library",
     "patch_loader",
+    "patch_naming_library",
     "patch_program",
 ]
 
@@ -52,6 +59,19 @@ class Changes:
     """Whether the program asks the system for the name of the machine."""
     has_doubles: bool = False
     """Whether `long double` is no more than `double` on the foreign machine."""
+
+
+@frozen
+class LibraryNames:
+    """What a library says of the machine: whole texts, and what Debian calls it, natively and foreign.
+
+    If the latter is no text of its own, instructions build it.
+    """
+
+    texts: Mapping[bytes, bytes]
+    debian: tuple[bytes, bytes]
+    cleared: str = ""
+    """The function that is to find cleared what it fills: see `clear_before`."""
 
 
 def patch_program(
@@ -107,3 +127,16 @@ def patch_library(library: bytes) -> bytes:
     extended = Extended(library)
     without_run_path(extended)
     return extended.data
+
+
+def patch_naming_library(library: ElfFile, names: LibraryNames) -> bytes:
+    """Return a library that names the machine. Raises MachineError if its names can't be exchanged."""
+    extended = Extended(library.data)
+    without_run_path(extended)
+    replace_texts(extended, names.texts)
+    native, foreign = names.debian
+    if native not in names.texts and replace_built(extended, native, foreign) != 1:
+        raise MachineError(f"the library has {native.decode()} not where it is known to")
+    if names.cleared:
+        clear_before(extended, library, names.cleared)
+    return extended.finish()

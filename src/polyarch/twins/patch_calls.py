@@ -22,7 +22,7 @@ from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_entry import jump
 
-__all__ = ["load_below", "round_numbers"]
+__all__ = ["clear_before", "load_below", "round_numbers"]
 
 _EXECUTE = 1
 _JUMP = re.compile(rb"\xff\x25....", re.DOTALL)  # jmp [rip+distance]
@@ -79,6 +79,13 @@ _CODE = bytes.fromhex(
     "ff25"  # 9: jmp [rip+distance]; the distance to dlopen's address, message and prefix follow
 )
 
+_CLEAR = bytes.fromhex(
+    "31c0"  # xor eax, eax
+    "488907"  # mov [rdi], rax
+    "48894708"  # mov [rdi+8], rax
+    "48894710"  # mov [rdi+16], rax
+)
+
 
 _STRTOLD = b"\0strtold\0"
 _CALL = bytes.fromhex(
@@ -132,3 +139,16 @@ def _redirect(extended: Extended, slot: int, added: int, name: str) -> None:
     if len(sites) != 1:
         raise MachineError(f"the program doesn't call {name} as it is known to")
     extended.write(sites[0], jump(extended.address(sites[0]), added) + b"\x90")  # and a nop
+
+
+def clear_before(extended: Extended, library: ElfFile, function: str) -> None:
+    """Let a function that fills a record find the first 24 bytes of it cleared.
+
+    apt writes its caches' header with a byte that it never sets. A foreign process has a 0 there, since
+    an emulator gives it low addresses, of whose bytes a stack is full. Others call the function by its name, so it's
+    enough that the name leads elsewhere. Raises MachineError for a library that has no such function.
+    """
+    address, place = library.exported(function)
+    added = extended.next_address
+    extended.add(_CLEAR + jump(added + len(_CLEAR), address))
+    extended.write(place, struct.pack("<Q", added))

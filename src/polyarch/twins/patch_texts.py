@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from polyarch.emulation.extended import PT_DYNAMIC, PT_LOAD, Extended
 from polyarch.errors import MachineError
 
-__all__ = ["replace_path", "replace_texts", "without_run_path"]
+__all__ = ["replace_built", "replace_path", "replace_texts", "without_run_path"]
 
 _EXECUTE = 1
 _LEA = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
@@ -26,6 +26,7 @@ _NEXT_ARGUMENT = {0x3D: b"\xbe", 0x35: b"\xba", 0x15: b"\xb9"}
 """The register of a `lea`, and the first byte of `mov register, number` for the argument behind it: rdi and esi, ..."""
 _NEAR = 32
 """Bytes of the instructions that prepare one call."""
+_BUILT = 5
 _RELATIVE = 8
 """R_X86_64_RELATIVE: a pointer of the program's own."""
 _DYNAMIC = struct.Struct("<qQ")
@@ -76,6 +77,32 @@ def replace_texts(
             is_whole = data[each.start() - 1] not in _PRINTABLE
             if is_whole and not sites and not kept:
                 _overwrite(extended, each.start(), (old, new))
+
+
+def replace_built(extended: Extended, old: bytes, new: bytes) -> int:
+    """Replace a text of five bytes that instructions build on the stack, as C++ makes short strings.
+
+    These are `movl $first four, place; ...; movb $last, place + 4`. Returns how often it was found. Raises MachineError
+    for a text of another length.
+    """
+    if len(old) != _BUILT or len(new) != _BUILT:
+        raise MachineError(f"{old.decode()!r} in the program can't become {new.decode()!r}")
+    whole, rest = (re.escape(each) for each in (old[:4], old[4:]))
+    # The places are relative to the same register, by a distance of one byte.
+    pattern = re.compile(
+        rb"\xc7([\x40-\x47]\x24?)(.)" + whole + rb".{0,%d}?\xc6\1(.)" % _NEAR + rest, re.DOTALL
+    )
+    sites = [
+        each
+        for _, flags, offset, _, _, size, *_ in extended.segments(PT_LOAD)
+        if flags & _EXECUTE
+        for each in pattern.finditer(extended.data, offset, offset + size)
+        if each[3][0] == each[2][0] + 4
+    ]
+    for each in sites:
+        extended.write(each.end(2), new[:4])
+        extended.write(each.end(3), new[4:])
+    return len(sites)
 
 
 def _recount(extended: Extended, at: int, lengths: tuple[int, int]) -> None:

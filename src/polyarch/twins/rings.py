@@ -8,14 +8,23 @@ that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left o
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
 - What is about the machine or loads things by itself: getconf, iconv, ldd, stdbuf, setarch, lscpu, ps and its kin.
 - What changes the root or the user: chroot (there are no twins in another root), su, and everything setuid.
-- openssl (its library names the CPU), locale, the apt programs (their library has the architecture).
+- openssl (its library names the CPU), locale.
+- For 32-bit machines apt itself: its caches have the sizes of `time_t` and `long` in them. Its methods have no caches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["DIRECTORIES", "RINGS", "SIBLING_PRIORITY", "may_grow", "ring_of"]
+__all__ = [
+    "DIRECTORIES",
+    "RINGS",
+    "SIBLING_PRIORITY",
+    "fills_header",
+    "may_grow",
+    "names_machine",
+    "ring_of",
+]
 
 _SHELLS = "bash dash busybox"
 _COREUTILS = """
@@ -35,17 +44,29 @@ tar gzip bzip2 bunzip2 bzcat bzip2recover xz xzdec lzmadec zstd cpio zip unzip
 """
 _PACKAGES = """
 dpkg dpkg-deb dpkg-split dpkg-query dpkg-divert dpkg-statoverride dpkg-trigger update-alternatives gpgv perl
+start-stop-daemon
 """
-DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
+_APT = "apt apt-get apt-cache apt-config apt-mark apt-extracttemplates"
+_HELPERS = {
+    "/usr/lib/apt": "apt-helper",
+    "/usr/lib/apt/methods": "cdrom copy file gpgv http mirror rred store",
+    "/usr/lib/apt/solvers": "apt dump",
+    "/usr/lib/apt/planners": "apt dump",
+}
+"""What package managers start that lies elsewhere: all of ring (b), too."""
+DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", *_HELPERS)
 
 RINGS: Mapping[str, frozenset[str]] = {
     "a": frozenset(f"{_SHELLS} {_COREUTILS} {_TEXT} {_ARCHIVERS}".split()),
-    "b": frozenset(_PACKAGES.split()),
+    "b": frozenset(f"{_PACKAGES} {_APT}".split()),
 }
 """The names of programs in directories for programs, by ring."""
 
-_NOT_32 = frozenset(["date", "touch", "stat", "perl"])
-"""What shows the size of `time_t`, `long` or the memory: other on 32-bit machines."""
+_NOT_32 = frozenset(["date", "touch", "stat", "fold", "perl", *_APT.split()])
+"""What shows the size of `time_t`, `long`, `size_t` or the memory, or writes it down: other on 32-bit machines."""
+
+_NAMING_LIBRARIES = {"libapt-pkg.so": "_ZN8pkgCache6HeaderC1Ev", "libapt-private.so": ""}
+"""Libraries that name the machine: which function of them fills the header of a file, if there is one."""
 
 _SIMD = frozenset(["zstd"])
 """What makes other files on CPUs without registers of 128 bits: zstd looks for matches in another way there, and
@@ -67,7 +88,19 @@ def ring_of(path: str, *, architecture: str, bits: int) -> str:
         return ""
     if name in _SIMD and architecture not in _WITH_SIMD:
         return ""
+    if directory in _HELPERS:
+        return "b" if name in _HELPERS[directory].split() else ""
     return next((ring for ring, names in RINGS.items() if name in names), "")
+
+
+def names_machine(library: str) -> bool:
+    """Tell whether a library has the machine's name for its programs to act on: it's to be the foreign one's."""
+    return library.partition(".so")[0] + ".so" in _NAMING_LIBRARIES
+
+
+def fills_header(library: str) -> str:
+    """Return the function of a library that names the machine which fills the header of a file; "" for none."""
+    return _NAMING_LIBRARIES[library.partition(".so")[0] + ".so"]
 
 
 def may_grow(path: str) -> bool:

@@ -59,7 +59,7 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 4
+FORMAT = 5
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
@@ -228,7 +228,9 @@ class _Set:
                 continue  # musl's is the libc, and glibc's is there before any library
             is_libc = name == _LIBC
             data = library.file.data
-            patched = patch_libc(data, self._around) if is_libc else patch_library(data)
+            patched = library.twin or (
+                patch_libc(data, self._around) if is_libc else patch_library(data)
+            )
             self._files[f"{LIBRARIES}/{name}"] = patched
             places[name] = f"{self._top}/{LIBRARIES}/{name}"
         self._files[CACHE] = loader_cache(places)

@@ -109,6 +109,8 @@ def _counterpart(text: bytes, theirs: bytes, platform: Platform) -> bytes:
         start = each.end()
     pattern += re.escape(text[start:])
     found = set(re.findall(rb"(?<![\n\t -~])" + pattern + rb"(?=\0)", theirs))
+    if not found and b"\0" + text + b"\0" in theirs:
+        return text  # it's about that machine wherever it runs: a package for it, say
     if len(found) != 1:
         raise MachineError(f"it names the machine: {text.decode()!r}")
     return bytes(found.pop())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.registry.hosts import load_hosts
 from polyarch.store.store import Store
 from polyarch.worker.secrets import Secrets
@@ -33,6 +33,8 @@ class RemoteSources:
     secrets: Secrets
     pools: Pools
     environ: Mapping[str, str]
+    pins: dict[GitOp | HttpOp, str] = field(default_factory=dict, compare=False)
+    """The commit or the digest of all that was fetched, for those who tell of it."""
 
     def __enter__(self) -> Self:
         return self
@@ -46,14 +48,18 @@ class RemoteSources:
 
         endpoint_of = load_hosts(self.environ).endpoint
         source = open_source(self.store, self.secrets, self.pools, endpoint_of, cancel)
-        return source.fetch(op, cancel)
+        file = source.fetch(op, cancel)
+        self.pins[op] = file.digest
+        return file
 
     def commit(self, op: GitOp, cancel: CancelToken) -> GitTree:
         """Fetch a commit. Raises RemoteError, NotFound, IntegrityError, InputError, MachineError."""
         from polyarch.worker.source_git import GitSource  # noqa: PLC0415 for repositories
 
         source = GitSource(store=self.store, secrets=self.secrets, environ=self.environ)
-        return source.fetch(op, cancel)
+        commit = source.fetch(op, cancel)
+        self.pins[op] = commit.commit
+        return commit
 
     def tree(self, op: HttpOp | GitOp, cancel: CancelToken) -> SourceTree:
         """Fetch what an op names, as a tree. Raises as `file` and `commit`."""

@@ -41,6 +41,7 @@ class HttpFile:
     directory: Path
     path: Path
     modified: int | None
+    digest: Digest
 
 
 def open_source(
@@ -146,7 +147,7 @@ class HttpSource:
                     left -= os.sendfile(copy.fileno(), blob.fileno(), None, left)
             path.chmod(0o600)
             os.utime(path, (modified or 0, modified or 0))
-        return HttpFile(directory=directory, path=path, modified=modified)
+        return HttpFile(directory=directory, path=path, modified=modified, digest=download.digest)
 
 
 def _is_same(answer: Reply, known: Download) -> bool:

@@ -8,7 +8,23 @@ from pathlib import Path
 
 from tools.debian import fetch, packages_directory
 
-__all__ = ["TOOLS", "make_debian_root"]
+__all__ = ["APT", "TOOLS", "make_debian_root"]
+
+APT = (
+    "apt",
+    "libapt-pkg6.0",
+    "libcap2",
+    "libgcc-s1",
+    "libgcrypt20",
+    "libgpg-error0",
+    "liblz4-1",
+    "libseccomp2",
+    "libstdc++6",
+    "libsystemd0",
+    "libudev1",
+    "libxxhash0",
+)
+"""What apt needs besides, to fetch from a directory."""
 
 TOOLS = (
     *(
@@ -77,7 +93,9 @@ def _install(directory: Path, package: Path, architecture: str) -> str:
         "tar",
         "-x",
         "--keep-directory-symlink",
-        "--exclude=./usr/share",
+        # All but what dpkg needs to know of machines.
+        "--exclude=./usr/share/[!d]*",
+        "--exclude=./usr/share/d[!p]*",
         "-C",
         directory,
     ]

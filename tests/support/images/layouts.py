@@ -134,6 +134,9 @@ def _follow(
     if descriptor["mediaType"] == _INDEX:
         found = []
         for entry in document["manifests"]:
+            if entry["platform"] == {"architecture": "unknown", "os": "unknown"}:
+                _attestation(entry, blobs, used)
+                continue
             (image,) = _follow(entry, blobs, used)
             assert _platform(entry["platform"]) == image.platform
             found.append(image)
@@ -142,6 +145,16 @@ def _follow(
         return found
     assert descriptor["mediaType"] == _MANIFEST
     return [_image(descriptor["digest"], document, blobs, used)]
+
+
+def _attestation(descriptor: Mapping[str, Any], blobs: Mapping[str, bytes], used: set[str]) -> None:
+    """Check statements about an image, which is listed as well."""
+    document = json.loads(_blob(descriptor, blobs, used))
+    _blob(document["config"], blobs, used)
+    for layer in document["layers"]:
+        statement = json.loads(_blob(layer, blobs, used))
+        assert statement["predicateType"] == layer["annotations"]["in-toto.io/predicate-type"]
+    assert descriptor["annotations"]["vnd.docker.reference.digest"] == document["subject"]["digest"]
 
 
 def _image(

@@ -36,7 +36,6 @@ def test_neither_help_nor_completion_lists_them(name: str) -> None:
 
 def test_the_names_are_those_of_buildx() -> None:
     assert set(PLANNED) | {"stop"} == {
-        "bake",
         "debug",
         "dap",
         "dial-stdio",
@@ -48,9 +47,9 @@ def test_the_names_are_those_of_buildx() -> None:
 
 
 def test_as_the_plugin_the_advice_is_for_docker() -> None:
-    printed = call("buildx", "bake", environ={"POLYARCH_PLUGIN": "buildx"})
+    printed = call("buildx", "debug", environ={"POLYARCH_PLUGIN": "buildx"})
 
-    assert "docker buildx build -f FILE" in printed.err
+    assert "docker buildx build --target STAGE" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyarch.digest import DiffID, sha256
-from polyarch.exporter.assemble import ImageResult, assemble, assemble_index, document
+from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
+from polyarch.exporter.documents import document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.golang.time import time_of
 from polyarch.oci import media

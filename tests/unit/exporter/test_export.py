@@ -15,7 +15,7 @@ import pytest
 from polyarch.digest import Digest
 from polyarch.errors import InputError, InvalidReference, NotFound, RegistryError, StoreError
 from polyarch.exporter.export import Exporter
-from polyarch.exporter.outputs import check_outputs, is_true, names_of
+from polyarch.exporter.outputs import Forms, check_outputs, is_true, names_of
 from polyarch.exporter.result import Export, FileTree
 from polyarch.exporter.writer import Work
 from polyarch.oci.reference import parse
@@ -115,7 +115,7 @@ def output(text: str, **attributes: str) -> Output:
     ids=str,
 )
 def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
-    check_outputs(outputs, platforms)
+    check_outputs(outputs, Forms(platforms=platforms))
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
 )
 def test_what_is_refused_before_the_build(outputs: list[Output], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_outputs(outputs, 2)
+        check_outputs(outputs, Forms(platforms=2))
 
     assert str(caught.value) == message
 
 
 def test_a_wrong_name_is_refused_before_the_build() -> None:
     with pytest.raises(InvalidReference):
-        check_outputs([output("image", name="App")], 1)
+        check_outputs([output("image", name="App")], Forms(platforms=1))
 
 
 def test_names_are_a_list() -> None:

@@ -9,6 +9,7 @@ from polyarch.errors import InputError
 from polyarch.exporter.forms import check_forms, form_of
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.naming import image_names, pushed_names, stored_names
+from polyarch.exporter.outputs import Forms
 from polyarch.exporter.types import Types
 from polyarch.layer.kinds import TOC_DIGEST, Compression
 from polyarch.oci import media
@@ -83,7 +84,9 @@ def test_media_types_of_older_versions(version: str, says: str | None, is_oci: b
 )
 def test_what_no_image_can_be(attributes: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_forms([Output(type="image", attributes=attributes)], is_index=True)
+        check_forms(
+            [Output(type="image", attributes=attributes)], Forms(platforms=1, is_index=True)
+        )
 
     assert str(caught.value) == message
 

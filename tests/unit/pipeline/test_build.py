@@ -46,7 +46,7 @@ def context(tmp_path: Path) -> Path:
 
 
 def build(engine: FakeEngine, context: Path, **options: Any) -> BuildResult:
-    return build_on(engine, make_request(context, **options))
+    return build_on(engine, make_request(context, **{"attestations": (), **options}))
 
 
 def document(engine: FakeEngine, digest: Digest) -> dict[str, Any]:

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import MachineError
-from polyarch.twins.libraries import NativeLibraries, read_elf_in, service_modules
+from polyarch.twins.libraries import (
+    X86_64,
+    NativeLibraries,
+    find_library,
+    read_elf_in,
+    service_modules,
+)
 
 HERE = Path("/")
 
@@ -48,3 +54,9 @@ def test_modules_for_users_and_hosts(tmp_path: Path) -> None:
 
 def test_a_root_without_libraries(tmp_path: Path) -> None:
     assert service_modules(tmp_path) == set()
+
+
+def test_the_library_of_a_machine() -> None:
+    assert find_library(HERE, "libc.so.6", (64, X86_64)).soname == "libc.so.6"
+    with pytest.raises(MachineError, match=r"libc.so.6 isn't in the image"):
+        find_library(HERE, "libc.so.6", (64, 183))

@@ -62,6 +62,13 @@ def test_debians_packages(tmp_path: Path) -> None:
     assert libc == Package(name="libc6", version="2.36-9+deb12u13")
     assert packages.find("/usr/bin/gone") is None
     assert packages.find("/bin/none") is None
+    assert packages.architectures["libc6"] == "arm64"
+
+
+def test_an_empty_database_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "var/lib/dpkg/status", "")
+
+    assert read_packages(tmp_path).kind == ""
 
 
 @pytest.mark.parametrize("database", ["lib/apk/db/installed", "usr/lib/apk/db/installed"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 import tempfile
+import zlib as zlib_module
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_calls import load_below, round_numbers
+from polyarch.twins.libraries import NativeLibraries
+from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 
 PERL = Path("/usr/bin/perl")
 SCRIPT = (
@@ -89,6 +92,33 @@ def test_a_directory_has_a_short_path() -> None:
 
     with pytest.raises(MachineError, match="too long a path"):
         load_below(Extended(program.data), program, "/" + "x" * 64)
+
+
+def zlib() -> ElfFile:
+    return NativeLibraries(Path("/")).get("libz.so.1").file
+
+
+def test_a_function_finds_cleared_what_it_fills(tmp_path: Path) -> None:
+    library = zlib()
+    extended = Extended(library.data)
+    clear_before(extended, library, "zlibVersion")
+    path = tmp_path / "patched"
+    path.write_bytes(extended.finish())
+    record = ctypes.create_string_buffer(b"x" * 32, 32)
+    function = ctypes.CDLL(str(path)).zlibVersion
+    function.restype = ctypes.c_char_p
+
+    version = function(record)
+
+    assert version.decode() == zlib_module.ZLIB_RUNTIME_VERSION
+    assert record.raw == bytes(24) + b"x" * 8
+
+
+def test_a_function_that_isnt_there_clears_nothing() -> None:
+    library = zlib()
+
+    with pytest.raises(MachineError, match="doesn't export zlibNothing"):
+        clear_before(Extended(library.data), library, "zlibNothing")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
-from polyarch.twins.patch_texts import replace_path, replace_texts
+from polyarch.twins.patch_texts import replace_built, replace_path, replace_texts
 from tests.support.machine.twinprograms import with_note
 
 # lea rsi, [rip+text]; mov edi, 1; mov edx, 16; mov eax, 1; syscall; xor edi, edi; mov eax, 60; syscall
@@ -94,3 +94,33 @@ def test_a_path_is_replaced_where_it_is_once() -> None:
 def test_a_path_that_cant_be_replaced(data: bytes, new: bytes) -> None:
     with pytest.raises(MachineError, match="can't be replaced"):
         replace_path(Extended(with_note(b"\xc3", data=data)), b"/etc/a", new)
+
+
+# sub rsp, 64; the text; lea rsi, [rsp+16]; mov edi, 1; mov edx, 5; mov eax, 1; syscall; xor edi, edi; mov eax, 60; syscall
+SPACE = bytes.fromhex("4883ec40")
+BUILT = bytes.fromhex("c744241061 6d6436 90 c644241434")
+AT_ANOTHER_PLACE = bytes.fromhex("c744241061 6d6436 90 c644241534")
+SHOW = bytes.fromhex("488d742410 bf01000000 ba05000000 b801000000 0f05 31ff b83c000000 0f05")
+
+
+def test_a_text_that_instructions_build_becomes_another_one(tmp_path: Path) -> None:
+    extended = Extended(with_note(SPACE + BUILT + SHOW))
+
+    assert replace_built(extended, b"amd64", b"armhf") == 1
+
+    extended.add(b"\0")
+    assert printed(extended, tmp_path) == b"armhf"
+
+
+@pytest.mark.parametrize("code", [b"", AT_ANOTHER_PLACE, BUILT[:8]])
+def test_instructions_that_build_something_else_stay(code: bytes) -> None:
+    program = with_note(SPACE + code + SHOW)
+    extended = Extended(program)
+
+    assert replace_built(extended, b"amd64", b"arm64") == 0
+    assert extended.data == program
+
+
+def test_instructions_build_no_other_length() -> None:
+    with pytest.raises(MachineError, match="'amd64' in the program can't become 'riscv64'"):
+        replace_built(Extended(with_note(SPACE + BUILT + SHOW)), b"amd64", b"riscv64")

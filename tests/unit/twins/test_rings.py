@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polyarch.twins.rings import RINGS, ring_of
+from polyarch.twins.rings import RINGS, names_machine, ring_of
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,14 @@ from polyarch.twins.rings import RINGS, ring_of
         ("/usr/bin/zstd", "arm64", "a"),
         ("/usr/bin/zstd", "arm", ""),
         ("/usr/bin/zstd", "riscv64", ""),
+        ("/usr/bin/fold", "arm64", "a"),
+        ("/usr/bin/fold", "arm", ""),
+        ("/usr/bin/apt-get", "arm64", "b"),
+        ("/usr/bin/apt-get", "arm", ""),
+        ("/usr/lib/apt/methods/http", "arm64", "b"),
+        ("/usr/lib/apt/methods/http", "arm", "b"),
+        ("/usr/lib/apt/methods/tar", "arm64", ""),
+        ("/usr/bin/http", "arm64", ""),
     ],
 )
 def test_ring(path: str, architecture: str, ring: str) -> None:
@@ -32,3 +40,11 @@ def test_ring(path: str, architecture: str, ring: str) -> None:
 
 def test_a_program_is_in_one_ring() -> None:
     assert not RINGS["a"] & RINGS["b"]
+
+
+@pytest.mark.parametrize(
+    ("library", "names"),
+    [("libapt-pkg.so.6.0", True), ("libapt-pkg.so.5.0", True), ("libz.so.1", False)],
+)
+def test_libraries_that_name_the_machine(library: str, names: bool) -> None:
+    assert names_machine(library) is names

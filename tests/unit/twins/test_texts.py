@@ -58,3 +58,11 @@ def test_a_text_without_a_counterpart(theirs: tuple[bytes, ...]) -> None:
 
 def test_what_names_no_machine_stays() -> None:
     assert foreign_texts(program(b"linux", b"i686"), program(b"linux"), ARM64) == {}
+
+
+def test_what_names_one_machine_everywhere_stays() -> None:
+    text = b"amd64-microcode"
+
+    assert foreign_texts(program(text, b"amd64", b""), program(text, b"arm64", b""), ARM64) == {
+        b"amd64": b"arm64"
+    }

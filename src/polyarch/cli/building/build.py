@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,11 @@ from polyarch.builders.collecting import settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
-from polyarch.cli.building.not_yet import left_out
+from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.building.settings import (
     emulation_of,
-    ignores_attestations,
     jobs_of,
     with_emulators,
 )
@@ -101,9 +101,7 @@ def _building() -> Iterator[None]:
 
 def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
     asked = read_request(options, flags, context)
-    ignores = ignores_attestations(chosen.node)
-    for line in left_out(asked, context.environ, ignores_attestations=ignores):
-        context.warn(line)
+    check_there(asked)
     settings: dict[str, object] = {"ref": new_ref(chosen.builder.name, chosen.node.name)}
     if not options.given("jobs"):
         settings["jobs"] = jobs_of(chosen.node, context.environ)
@@ -215,6 +213,9 @@ def metadata(result: BuildResult) -> dict[str, object]:
         found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
+    for platform, provenance in result.provenance.items():
+        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
+        found[name] = json.loads(provenance)
     if result.caches:
         found["polyarch.caches"] = [asdict(each) for each in result.caches]
     if result.names:

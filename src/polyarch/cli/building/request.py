@@ -12,7 +12,6 @@ from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
-    Attestation,
     Call,
     SecretSpec,
     SshSpec,
@@ -35,11 +34,12 @@ from polyarch.cli.building.values import (
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Options
 from polyarch.errors import InputError
-from polyarch.golang.strconv import quote
+from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, parse_list
 from polyarch.record import frozen, replace
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import DEFAULT_PROVENANCE, PROVENANCE, Attestation
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
@@ -48,6 +48,7 @@ from polyarch.text.giturl import parse_git_reference
 
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
+_NO_DEFAULT = "BUILDX_NO_DEFAULT_ATTESTATIONS"
 _SECRET_LIMIT = 500 << 10
 
 
@@ -57,7 +58,6 @@ class Asked:
 
     request: BuildRequest
     call: Call | None = None
-    attestations: tuple[Attestation, ...] = ()
     policies: tuple[str, ...] = ()
 
 
@@ -85,7 +85,7 @@ def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
     flags = BuildFlags(
         build_args=_build_args(options, environ),
         labels=_pairs(options.values("label")),
-        attestations=_attestations(options),
+        attestations=_attestations(options, environ),
         build_contexts=build_context_flag(options.values("build-context"), familiar=_familiar),
         outputs=_outputs(options),
         cache_from=with_runner(cache_flag(options.values("cache-from")), environ),
@@ -109,7 +109,6 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
     return Asked(
         request=_request(options, flags, context),
         call=flags.call,
-        attestations=flags.attestations,
         policies=options.values("policy"),
     )
 
@@ -120,10 +119,30 @@ def _call(options: Options) -> Call | None:
     return call_flag(options.text("print") or options.text("call"))
 
 
-def _attestations(options: Options) -> tuple[Attestation, ...]:
+def _attestations(options: Options, environ: Mapping[str, str]) -> tuple[Attestation, ...]:
     shorthands = (attest_shorthand(kind, options.text(kind)) for kind in ("provenance", "sbom"))
     found = attest_flag((*options.values("attest"), *filter(None, shorthands)))
-    return tuple({each.type: each for each in found}.values())
+    if any(each.type == PROVENANCE for each in found) or not _has_default(environ):
+        return found
+    return (DEFAULT_PROVENANCE, *found)
+
+
+def _has_default(environ: Mapping[str, str]) -> bool:
+    text = environ.get(_NO_DEFAULT)
+    if text is None:
+        return True
+    try:
+        return not parse_bool(text)
+    except InputError as error:
+        raise InputError(f"invalid {_NO_DEFAULT}: {error}") from error
+
+
+def _result_provenance(options: Options, environ: Mapping[str, str]) -> str:
+    """Return how much of the provenance the metadata file tells, "" for nothing."""
+    mode = environ.get("BUILDX_METADATA_PROVENANCE", "min").lower()
+    if not options.text("metadata-file") or mode == "disabled" or find_bool(mode) is False:
+        return ""
+    return mode if mode == "max" else "min"
 
 
 def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequest:
@@ -171,6 +190,9 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         cache_to=flags.cache_to,
         cache_budget=budget_flag(options.text("cache-budget")),
         mask_secrets=not options.is_set("no-mask-secrets"),
+        attestations=flags.attestations,
+        attest_as=options.text("attest-as"),
+        result_provenance=_result_provenance(options, context.environ),
     )
     if not allowed.local_delete:
         check_mirrors(request.outputs)

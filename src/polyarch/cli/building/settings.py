@@ -1,7 +1,7 @@
 """What a builder's settings, and the variables beside them, say of how it builds.
 
-`--driver-opt` has four settings of ours: `jobs=NUMBER`, `emulation=MODE`, `ignore-attestations=true`, and
-`qemu-image=ADDRESS`, where emulators are fetched from. Of the file of `--buildkitd-config`, the number of steps at once is
+`--driver-opt` has three settings of ours: `jobs=NUMBER`, `emulation=MODE`, and `qemu-image=ADDRESS`, where emulators
+are fetched from. Of the file of `--buildkitd-config`, the number of steps at once is
 heeded: `max-parallelism` of the OCI worker.
 """
 
@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from polyarch.builders.values import BuilderNode
 from polyarch.emulation.kept import IMAGE_VARIABLE
 from polyarch.errors import InputError
-from polyarch.golang.strconv import find_bool, parse_int
+from polyarch.golang.strconv import parse_int
 from polyarch.paths import read_toml
 from polyarch.request.emulation import EMULATION_VARIABLE, read_emulation
 
 __all__ = [
     "JOBS_VARIABLE",
     "emulation_of",
-    "ignores_attestations",
     "jobs_of",
     "with_emulators",
 ]
@@ -73,11 +72,6 @@ def _parallelism(encoded: str) -> int:
     for key in ("worker", "oci", _PARALLELISM):
         document = document.get(key) if isinstance(document, dict) else None
     return max(0, document) if isinstance(document, int) else 0
-
-
-def ignores_attestations(node: BuilderNode) -> bool:
-    """Return whether attestations that are asked for may be left out."""
-    return bool(find_bool(node.driver_opts.get("ignore-attestations", "")))
 
 
 def with_emulators(node: BuilderNode, environ: Mapping[str, str]) -> Mapping[str, str]:

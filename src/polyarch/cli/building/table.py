@@ -26,11 +26,6 @@ _IGNORED = {
     "security-opt": 'use "RUN --security=insecure" for a step that needs more',
     "squash": "a multi-stage Dockerfile gives an image of few layers",
 }
-# Scripts set these for every builder, so they are no reason to fail.
-_IGNORED_ARGS = {
-    "BUILDKIT_ATTEST_": "attestations can't be made yet",
-}
-_OFF = frozenset({"", "0", "false", "disabled=true"})
 
 
 def _check_ulimit(value: str) -> None:
@@ -49,7 +44,13 @@ BUILD_FLAGS = (
         choices=("network.host", "security.insecure", "device"),
     ),
     Flag(name="annotation", kind=Kind.LIST, help="Add annotation to the image"),
-    Flag(name="attest", kind=Kind.LIST, help='Attestation parameters ("type=sbom") (not yet: refused)'),
+    Flag(name="attest", kind=Kind.LIST, help='Attestation parameters ("type=sbom")'),
+    Flag(
+        name="attest-as",
+        default="index",
+        help="Store attestations in the image's index, or as referrers of its manifests",
+        choices=("index", "referrers"),
+    ),
     Flag(name="build-arg", kind=Kind.LIST, help="Set build-time variables"),
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
     Flag(
@@ -118,7 +119,7 @@ BUILD_FLAGS = (
     Flag(name="policy", kind=Kind.LIST, help="Policy configuration", hidden=True),
     Flag(name="print", hidden=True),
     PROGRESS,
-    Flag(name="provenance", help='Shorthand for "--attest=type=provenance" (not yet: refused)'),
+    Flag(name="provenance", help='Shorthand for "--attest=type=provenance"'),
     Flag(name="pull", kind=Kind.SWITCH, help="Always attempt to pull all referenced images"),
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--output=type=registry"'),
     Flag(
@@ -128,7 +129,7 @@ BUILD_FLAGS = (
         help="Suppress the build output and print image ID on success",
     ),
     Flag(name="resource", kind=Kind.LIST, help='Limits of every step ("memory=512m")'),
-    Flag(name="sbom", help='Shorthand for "--attest=type=sbom" (not yet: refused)'),
+    Flag(name="sbom", help='Shorthand for "--attest=type=sbom"'),
     Flag(name="secret", kind=Kind.LIST, help='Secret to expose to the build ("id=mysecret,src=FILE")'),
     Flag(
         name="shard",
@@ -163,12 +164,9 @@ def resource_values(options: Options) -> tuple[str, ...]:
 
 
 def ignored_flags(options: Options) -> list[str]:
-    """Return a warning for each flag and each builder's argument that was given and has no effect."""
-    flags = [(name, why) for name, why in _IGNORED.items() if options.given(name)]
-    arguments = [
-        (f"build-arg {name}", why)
-        for name, is_on, value in (each.partition("=") for each in options.values("build-arg"))
-        for beginning, why in _IGNORED_ARGS.items()
-        if name.startswith(beginning) and is_on and value not in _OFF
+    """Return a warning for each flag that was given and has no effect."""
+    return [
+        f"WARNING: --{name} has no effect: {why}"
+        for name, why in _IGNORED.items()
+        if options.given(name)
     ]
-    return [f"WARNING: --{name} has no effect: {why}" for name, why in (*flags, *arguments)]

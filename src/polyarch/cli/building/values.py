@@ -18,14 +18,14 @@ from polyarch.pattern import pattern
 from polyarch.platforms import Platform, format_all
 from polyarch.platforms import parse as parse_platform
 from polyarch.platforms import read as read_platform
-from polyarch.record import field, frozen
+from polyarch.record import frozen
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output, OutputType
 
 __all__ = [
     "Allowed",
-    "Attestation",
     "Call",
     "SecretSpec",
     "SshSpec",
@@ -62,15 +62,6 @@ class SshSpec:
 
     id: str
     paths: tuple[str, ...] = ()
-
-
-@frozen
-class Attestation:
-    """An attestation wanted, or (`disabled`) not wanted."""
-
-    type: str
-    disabled: bool = False
-    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen

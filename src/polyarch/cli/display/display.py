@@ -18,7 +18,7 @@ from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
 from polyarch.late import load
 
-__all__ = ["open_display"]
+__all__ = ["check_mode", "open_display"]
 
 _MODES = ("auto", "none", "plain", "quiet", "rawjson", "tty")
 # rich is for terminals, json and base64 for programs: 5 ms that others need not pay.
@@ -27,6 +27,12 @@ _SHOWN = {
     "rawjson": "cli.display.rawjson:RawJsonDisplay",
     "tty": "cli.display.tty:TtyDisplay",
 }
+
+
+def check_mode(mode: str) -> None:
+    """Raise InputError for a mode that doesn't exist."""
+    if mode not in {"", *_MODES}:
+        raise InputError(f"invalid progress mode {mode}", hint=hint_for(mode, _MODES))
 
 
 def open_display(
@@ -50,8 +56,7 @@ def open_display(
         mode = "tty" if terminal.is_tty else "plain"
     if mode in {"quiet", "none"}:
         return Display(settings)
-    if mode not in _SHOWN:
-        raise InputError(f"invalid progress mode {mode}", hint=hint_for(mode, _MODES))
+    check_mode(mode)
     if mode == "tty" and not terminal.is_tty:
         raise InputError(
             "failed to get console: provided file is not a console",

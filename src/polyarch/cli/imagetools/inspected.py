@@ -18,6 +18,7 @@ from polyarch.golang.json import read_json
 from polyarch.golang.template.structs import GoStruct, Struct
 from polyarch.golang.template.values import Value
 from polyarch.images.place import Place, read_blob
+from polyarch.images.transfer import attestation_at
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
@@ -115,15 +116,22 @@ class Inspected:
 
     def _statements(self) -> Iterator[tuple[str, str, Value]]:
         """Give platform, type and predicate of each attestation."""
-        names = {descriptor.digest: name for name, descriptor in self._platforms.items()}
-        for descriptor in self._walk(self._root, 0):
-            name = names.get(Digest(_subject(descriptor)))
-            if name is None:
-                continue
+        for name, descriptor in self._attestations():
             for layer in parse_manifest(self._document(descriptor)).layers:
                 kind = layer.annotations.get(_PREDICATE, "")
                 if kind and (layer.media_type == _STATEMENT or _ENVELOPE.match(layer.media_type)):
                     yield name, kind, self._predicate(layer)
+
+    def _attestations(self) -> Iterator[tuple[str, Descriptor]]:
+        """Give the manifests of attestations with their platforms: those that the index lists, else referrers."""
+        names = {descriptor.digest: name for name, descriptor in self._platforms.items()}
+        listed = [each for each in self._walk(self._root, 0) if Digest(_subject(each)) in names]
+        for each in listed:
+            yield names[Digest(_subject(each))], each
+        if not listed:
+            for name, descriptor in self._platforms.items():
+                if (found := attestation_at(self._place, descriptor)) is not None:
+                    yield name, found
 
     def _predicate(self, layer: Descriptor) -> Value:
         data = self._blob(layer)

@@ -6,7 +6,6 @@ anybody by itself. What is found, and how often, is as in BuildKit (`linter`, `v
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 
 from polyarch.dockerfile.args import HIDDEN_ARGS
@@ -35,11 +34,11 @@ from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.strconv import quote
 from polyarch.graph.location import Location, SourceText
-from polyarch.pattern import pattern
 from polyarch.platforms import Platform, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.text.nearest import nearest
+from polyarch.text.secretname import is_secret_name
 
 __all__ = ["CHECK_ARG", "Finding", "Linter"]
 
@@ -49,11 +48,6 @@ CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
 _RESERVED = frozenset({"context", "scratch"})
 _ONCE = (Cmd, Entrypoint, Healthcheck)
 _PROTOCOLS = frozenset({"", "tcp", "udp", "sctp"})
-_SECRET = pattern(
-    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
-    re.IGNORECASE,
-)
-_NO_SECRET = pattern(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 
 
 @frozen
@@ -292,7 +286,7 @@ class Linter:
 
     def secret(self, instruction: Arg | Env, name: str) -> None:
         """Look at whether a variable may be made for a secret."""
-        if _SECRET.search(name) and not _NO_SECRET.search(name):
+        if is_secret_name(name):
             self.note(
                 instruction,
                 rules.SECRETS_USED_IN_ARG_OR_ENV,

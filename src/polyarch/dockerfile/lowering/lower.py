@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from polyarch.dockerfile.args import global_scope, platform_args
+from polyarch.dockerfile.args import SCAN_CONTEXT, SCAN_STAGE, global_scope, platform_args
 from polyarch.dockerfile.expand.expand import Expansion, expand, expansion
 from polyarch.dockerfile.lowering.dispatch import dispatch
 from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.lowering.imageconfig import inherited, target_platform
 from polyarch.dockerfile.lowering.lowering import (
+    MAIN_CONTEXT,
     SCRATCH,
     BaseImages,
     Lowering,
@@ -32,15 +33,16 @@ from polyarch.dockerfile.lowering.targets import (
 from polyarch.dockerfile.parser import Dockerfile, parse_trigger
 from polyarch.dockerfile.syntax.instruction import Add, Copy, Instruction, Run, Stage, Workdir
 from polyarch.errors import DockerfileError, InputError
+from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import GraphMaker
-from polyarch.graph.op import CopyAction, FileOp, ScratchOp
+from polyarch.graph.op import CopyAction, FileOp, LocalOp, ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.platforms import read as read_platform
 from polyarch.progress import check_cancelled
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.text.nearest import suggestion
 
 __all__ = ["Lowered", "from_expansions", "lower", "lower_stages"]
@@ -55,7 +57,8 @@ class Lowered:
     `vertex` gives the file system; `config` is the image config without layers and times; its history
     holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
     the latest time, in seconds, that anything new may have; `is_multi_platform` says that this is one
-    of several platforms, or to be kept as if it were.
+    of several platforms, or to be kept as if it were. `scanned` are the trees beside the result, by name, whose software
+    the Dockerfile asks to be listed.
     """
 
     platform: Platform
@@ -63,6 +66,7 @@ class Lowered:
     config: ImageConfig
     epoch: int | None = None
     is_multi_platform: bool = False
+    scanned: Mapping[str, Vertex] = field(default_factory=dict)
 
 
 def lower(
@@ -238,7 +242,34 @@ def _finish(state: StageState, lowering: Lowering) -> Lowered:
         ),
         epoch=lowering.options.epoch,
         is_multi_platform=lowering.options.is_multi_platform,
+        scanned=_scanned(state, lowering),
     )
+
+
+def _scanned(target: StageState, lowering: Lowering) -> dict[str, Vertex]:
+    """Return what is to be scanned beside the target: stages that it needs, by name, and the build context."""
+    found = {}
+    if _is_scanned(target, SCAN_CONTEXT, lowering):
+        everything = CopyAction(input=1, sources=("/",), destination="/", keep_owner=True)
+        context = lowering.maker.add(LocalOp(name=MAIN_CONTEXT))
+        nothing = lowering.maker.add(ScratchOp())
+        found["context"] = lowering.maker.add(
+            FileOp(actions=(everything,)),
+            (nothing, context),
+            name="[context] load for the list of software",
+        )
+    for state in lowering.lowered():
+        if state is not target and _is_scanned(state, SCAN_STAGE, lowering):
+            found[state.stage.name or str(state.index)] = state.vertex
+    return found
+
+
+def _is_scanned(state: StageState, name: str, lowering: Lowering) -> bool:
+    """Tell whether an argument is on for a stage: true, or a list with the stage in it."""
+    declared = state.taken.args.get(name)
+    text = declared.value if declared is not None else lowering.global_args.get(name, "")
+    wanted = find_bool(text) if text else False
+    return state.stage.name in text.split(",") if wanted is None else wanted
 
 
 def _lower_stage(index: int, start: _Start, lowering: Lowering) -> StageState:

@@ -27,6 +27,7 @@ from polyarch.request.limits import Resources, Ulimit
 from polyarch.text.nearest import nearest
 
 __all__ = [
+    "MAIN_CONTEXT",
     "BaseImages",
     "LowerOptions",
     "Lowering",
@@ -167,6 +168,10 @@ class Lowering:
                 hint="long values belong in files",
                 place=instruction.location,
             )
+
+    def lowered(self) -> list[StageState]:
+        """Return the stages that were lowered, in the order of the file."""
+        return [state for _, state in sorted(self._stages.items()) if state is not None]
 
     def stage(self, index: int) -> StageState:
         """Return a stage, lowered; at once if it wasn't yet: a trigger of a base image may name any.

@@ -9,7 +9,6 @@ import pytest
 from polyarch.builders.values import BuilderNode
 from polyarch.cli.building.settings import (
     emulation_of,
-    ignores_attestations,
     jobs_of,
     with_emulators,
 )
@@ -81,13 +80,6 @@ def test_an_emulation_that_there_is_not(
         emulation_of(chosen, environ)
 
     assert str(caught.value).startswith(message)
-
-
-def test_attestations_may_be_left_out() -> None:
-    texts = ("true", "1", "false", "")
-
-    found = [ignores_attestations(node(**{"ignore-attestations": text})) for text in texts]
-    assert found == [True, True, False, False]
 
 
 def test_the_image_of_emulators() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from polyarch.cli.building.values import (
     Allowed,
-    Attestation,
     Call,
     SecretSpec,
     SshSpec,
@@ -29,6 +28,7 @@ from polyarch.cli.building.values import (
 from polyarch.errors import InputError, InvalidReference
 from polyarch.platforms import parse
 from polyarch.request.annotation import Annotation
+from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output
 

@@ -1,7 +1,8 @@
-"""Measures polyarch beside the builders that are on this machine: `make bench`.
+"""Measures polyarch beside the builders that are on this machine, and what emulated steps cost: `make bench`.
 
-The benchmarks lie beside the project. Words on the command line are theirs; where no BuildKit is
-there, ratios are to polyarch's own figures.
+The benchmarks beside other builders lie beside the project. Words on the command line are theirs; where no
+BuildKit is there, ratios are to polyarch's own figures. With `--emulated [ROW ...]` there is only the table of
+emulated steps, with all of its rows or those.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ import shutil
 import subprocess
 import sys
 
+from tools.bench.emulated import measure
 from tools.beside import BUILD, PROJECT, get_beside
 
 
 def main() -> int:
     """Run the benchmarks and return their exit status."""
+    if sys.argv[1:2] == ["--emulated"]:
+        return measure(sys.argv[2:])
+    return _beside(sys.argv[1:]) or measure([])
+
+
+def _beside(words_of_theirs: list[str]) -> int:
     benchmarks = get_beside("BENCH", "bench", "bench.py")
     BUILD.mkdir(exist_ok=True)
     run = BUILD / "bench.json"
@@ -24,7 +32,7 @@ def main() -> int:
     if not (shutil.which("buildkitd") and shutil.which("buildx")):
         words += ["--reference", "polyarch"]
     status = subprocess.run(
-        [sys.executable, str(benchmarks / "bench.py"), *words, *sys.argv[1:]],
+        [sys.executable, str(benchmarks / "bench.py"), *words, *words_of_theirs],
         # They may lie in a directory that isn't ours to write to.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,

@@ -1,0 +1,1 @@
+"""What is said of a build's result: its provenance, the software in it, and signatures."""

@@ -1,0 +1,1 @@
+"""The software in a result: found by cataloguers, one for each kind of package, and written as SPDX or CycloneDX."""

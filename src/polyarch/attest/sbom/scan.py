@@ -1,0 +1,49 @@
+"""A root file system -> the packages in it, by one walk over its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from polyarch.attest.sbom import apk, cargo, dpkg, java, node, programs, python, rpm
+from polyarch.attest.sbom.package import Package
+from polyarch.attest.sbom.release import Release, read_release
+from polyarch.attest.sbom.tree import File, Tree
+from polyarch.record import frozen
+
+__all__ = ["Cataloguer", "Scan", "scan"]
+
+
+class Cataloguer(Protocol):
+    """What knows one kind of package; each of the modules is one."""
+
+    def wants(self, file: File, /) -> bool:
+        """Tell whether a file may say of packages that they are there."""
+
+    def find_packages(self, tree: Tree, file: File, release: Release, /) -> Iterator[Package]:
+        """Give the packages that it says are there."""
+
+
+_CATALOGUERS: tuple[Cataloguer, ...] = (dpkg, apk, rpm, python, node, programs, java, cargo)
+
+
+@frozen
+class Scan:
+    """What is in a root: packages, sorted and each once, and the distribution that it is of."""
+
+    packages: tuple[Package, ...]
+    release: Release = Release()
+
+
+def scan(root: Path) -> Scan:
+    """Find the packages in a root file system, of which nothing is run. Raises Cancelled."""
+    tree = Tree(root=root)
+    release = read_release(tree)
+    found: dict[tuple[str, ...], Package] = {}
+    for file in tree.files():
+        for cataloguer in _CATALOGUERS:
+            if cataloguer.wants(file):
+                for package in cataloguer.find_packages(tree, file, release):
+                    found.setdefault(package.key, package)
+    return Scan(packages=tuple(found[key] for key in sorted(found)), release=release)

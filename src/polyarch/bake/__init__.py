@@ -1,0 +1,1 @@
+"""Bake: many builds from one definition, as docker buildx bake reads it."""

@@ -1,0 +1,57 @@
+"""What blocks of bake files say of themselves: labels, descriptions, the directory of their file."""
+
+from __future__ import annotations
+
+from polyarch.bake.hcl.body import Block
+from polyarch.bake.hcl.convert import ConversionError, as_text
+from polyarch.bake.hcl.evaluate import Scope, evaluate
+from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal
+from polyarch.bake.hcl.place import HclError
+from polyarch.bake.hcl.types import Kind
+
+__all__ = ["check_labels", "context_of", "description_of", "directory_of"]
+
+
+def check_labels(block: Block) -> None:
+    """Raise HclError unless a block has one label."""
+    if not block.labels:
+        detail = f"All {block.type} blocks must have 1 labels (name)."
+        raise HclError(f"Missing name for {block.type}", detail, block.head)
+    if len(block.labels) > 1:
+        detail = f"Only 1 labels (name) are expected for {block.type} blocks."
+        raise HclError(f"Extraneous label for {block.type}", detail, block.label_ats[1])
+
+
+def description_of(block: Block) -> str:
+    """Return what a block says of itself, "" for nothing. Raises HclError."""
+    attribute = block.body.attributes.get("description")
+    if attribute is None:
+        return ""
+    value = evaluate(attribute.expression, Scope({}))
+    try:
+        return as_text(value)
+    except ConversionError as error:
+        detail = f"Unsuitable value: {error}"
+        raise HclError("Unsuitable value type", detail, attribute.expression.at) from None
+
+
+def directory_of(block: Block) -> str:
+    """Return the directory of the file that a block is in, "" for standard input and addresses."""
+    name = block.head.source.name
+    if not name or name == "-" or "://" in name:
+        return ""
+    return name.rpartition("/")[0] or ("/" if name.startswith("/") else ".")
+
+
+def context_of(expression: Expression) -> str:
+    """Return NAME if an expression is `target.NAME.context`, else ""."""
+    if not isinstance(expression, Traversal) or expression.root != "target":
+        return ""
+    if len(expression.steps) != 2:
+        return ""
+    first, second = expression.steps
+    if not isinstance(second, Attr) or second.name != "context":
+        return ""
+    if isinstance(first, IndexStep):
+        return str(first.key.raw) if first.key.type.kind is Kind.STRING else ""
+    return first.name

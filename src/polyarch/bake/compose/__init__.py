@@ -1,0 +1,1 @@
+"""Compose files as definitions of bake: their services' `build` sections."""

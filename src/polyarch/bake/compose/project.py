@@ -1,0 +1,206 @@
+"""Compose files -> targets: each service with a `build` section is one, and `default` holds them all.
+
+Only what builds is looked at. Source: documentation of Compose and of bake's Compose files, behaviour of buildx.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polyarch.bake.compose.dotenv import read_dotenv
+from polyarch.bake.compose.interpolate import interpolate
+from polyarch.bake.compose.merge import extended, merged, sequence
+from polyarch.bake.compose.schema import check_services
+from polyarch.bake.compose.services import service_target
+from polyarch.bake.compose.yamls import documents
+from polyarch.bake.config import Config
+from polyarch.bake.files import File
+from polyarch.bake.names import check_name, sanitized
+from polyarch.bake.target import Bases, Group, Target
+from polyarch.errors import InputError
+from polyarch.golang.strconv import quote
+from polyarch.record import replace
+
+__all__ = ["check_compose", "read_compose"]
+
+_INVALID = "invalid compose project"
+_SERVICE_FIELDS = ("image", "build", "environment", "env_file")
+
+
+def check_compose(
+    file: File, environ: Mapping[str, str], variables: Mapping[str, str], directory: str | None
+) -> None:
+    """Raise InputError unless a file is one of Compose, which others may have to complete."""
+    _model([replace(file, name="")], _environment(environ, variables, directory))
+
+
+def read_compose(
+    files: Sequence[File],
+    environ: Mapping[str, str],
+    variables: Mapping[str, str],
+    directory: str | None,
+) -> Config:
+    """Return what files define together. Raises InputError."""
+    known = _environment(environ, variables, directory)
+    try:
+        model = _model(files, known)
+        _check_consistency(model)
+    except InputError as error:
+        raise InputError(f"failed to parse compose file: {error}") from None
+    base = os.path.dirname(files[0].name) if files[0].name != "-" else ""
+    targets: dict[str, Target] = {}
+    secrets = model.get("secrets") or {}
+    for name in sorted(model["services"]):
+        service = model["services"][name] or {}
+        if service.get("build") is None:
+            continue
+        label = sanitized(name)
+        try:
+            check_name(label)
+        except InputError as error:
+            raise InputError(f"invalid service name {quote(label)}: {error}") from None
+        target = service_target(service, secrets, _service_environment(service, known), known)
+        bases = Bases(
+            default=base or ".",
+            context=(base or ".") if target.context is not None else None,
+            contexts=dict.fromkeys(target.contexts or {}, base or "."),
+        )
+        target = replace(target, name=label, bases=bases)
+        # Two services may have one name, once dots are gone.
+        targets[label] = targets[label].merged(target) if label in targets else target
+    groups = (Group(name="default", targets=tuple(targets)),) if model["services"] else ()
+    return Config(targets=tuple(targets.values()), groups=groups)
+
+
+def _environment(
+    environ: Mapping[str, str], variables: Mapping[str, str], directory: str | None
+) -> dict[str, str]:
+    """Return the variables that files may use: those of `.env`, over them the environment's, then `--var`."""
+    found: dict[str, str] = {}
+    path = os.path.join(directory, ".env") if directory is not None else ""
+    if path and os.path.isfile(path):
+        with open(path, encoding="utf-8", errors="surrogateescape") as opened:
+            found = read_dotenv(".env", opened.read(), environ)
+    return {"COMPOSE_PROJECT_NAME": "bake", **found, **environ, **variables}
+
+
+def _model(files: Sequence[File], environ: Mapping[str, str]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for file in files:
+        for document in documents(file.name, file.text):
+            whole = _with_document(whole, document, environ, ())
+    if not whole:
+        raise InputError("empty compose file")
+    services = whole.get("services")
+    found: dict[str, Any] = {}
+    if isinstance(services, dict):
+        found["services"] = {
+            name: {each: service[each] for each in _SERVICE_FIELDS if each in service}
+            if isinstance(service, dict)
+            else {}
+            for name, service in services.items()
+            if service is None or isinstance(service, dict)
+        }
+    if "secrets" in whole:
+        found["secrets"] = whole["secrets"]
+    if not found:
+        raise InputError("empty compose file")
+    check_services(found)
+    found.setdefault("services", {})
+    return found
+
+
+def _with_document(
+    whole: dict[str, Any], document: Any, environ: Mapping[str, str], included: tuple[str, ...]
+) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise InputError("top-level object must be a mapping")
+    document = interpolate(document, environ)
+    for each in _includes(document):
+        if each in included:
+            raise InputError(f"include cycle detected:\n{included[0]}\n include {each}")
+        for inner in documents(each, _read(each)):
+            whole = _with_document(whole, inner, environ, (*included, each))
+    services = document.get("services")
+    if isinstance(services, dict):
+
+        def read(name: str) -> dict[str, Any]:
+            inner: dict[str, Any] = {}
+            for part in documents(name, _read(name)):
+                inner = merged(inner, interpolate(part, environ))
+            found = inner.get("services") or {}
+            assert isinstance(found, dict)
+            return found
+
+        document = {**document, "services": extended(services, read)}
+    return merged(whole, document)
+
+
+def _includes(document: Mapping[str, Any]) -> list[str]:
+    """Return the files that a document includes."""
+    found: list[str] = []
+    for each in sequence(document.get("include")):
+        paths = each.get("path") if isinstance(each, dict) else each
+        found += [str(path) for path in sequence(paths)]
+    return found
+
+
+def _read(name: str) -> str:
+    try:
+        with open(name, encoding="utf-8", errors="surrogateescape") as opened:
+            return opened.read()
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"open {name}: {reason}") from None
+
+
+def _check_consistency(model: Mapping[str, Any]) -> None:
+    secrets = model.get("secrets") or {}
+    for name, secret in secrets.items():
+        fields = secret if isinstance(secret, dict) else {}
+        if not fields.get("external") and not {"file", "environment"} & fields.keys():
+            if any(key.startswith("x-") or key == "driver" for key in fields):
+                continue
+            raise InputError(
+                f"secret {quote(name)} must declare either `file` or `environment`: {_INVALID}"
+            )
+    for name, service in model["services"].items():
+        build = service.get("build")
+        if build is None and not service.get("image"):
+            raise InputError(
+                f"service {quote(name)} has neither an image nor a build context specified: {_INVALID}"
+            )
+        for each in sequence(build.get("secrets") if isinstance(build, dict) else None):
+            source = each.get("source") if isinstance(each, dict) else each
+            if source not in secrets:
+                raise InputError(
+                    f"service {quote(name)} refers to undefined build secret {source}: {_INVALID}"
+                )
+
+
+def _service_environment(
+    service: Mapping[str, Any], environ: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return what a service's containers would have in their environment, which null arguments take."""
+    found: dict[str, str | None] = {}
+    for each in sequence(service.get("env_file")):
+        path, required = (
+            (each.get("path"), each.get("required", True))
+            if isinstance(each, dict)
+            else (each, True)
+        )
+        path = posixpath.normpath(str(path))
+        if not os.path.exists(path):
+            if required:
+                raise InputError(
+                    f"env file {path} not found: stat {path}: no such file or directory"
+                )
+            continue
+        found.update(read_dotenv(path, _read(path), environ))
+    for each in sequence(service.get("environment")):
+        name, equals, value = str(each).partition("=")
+        found[name] = value if equals else environ.get(name)
+    return found

@@ -1,0 +1,1 @@
+"""The standard library of bake files, by themes."""

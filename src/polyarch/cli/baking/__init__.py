@@ -1,0 +1,1 @@
+"""`bake`: builds of many targets from one definition."""

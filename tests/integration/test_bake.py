@@ -1,0 +1,99 @@
+"""`bake` for real: many targets and platforms, what they share done once, one target on another."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.runtime, pytest.mark.root]
+
+FILE = """
+variable "NUMBERS" { default = [for n in range(30) : format("%02d", n)] }
+group "default" { targets = ["each", "on"] }
+target "each" {
+  name = "t${n}"
+  matrix = { n = NUMBERS }
+  args = { N = n }
+  platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+  output = ["type=cacheonly"]
+}
+target "on" {
+  contexts = { base = "target:t00" }
+  platforms = ["linux/arm64"]
+  dockerfile-inline = <<-EOT
+    FROM base
+    COPY again /again
+  EOT
+  output = ["type=local,dest=out"]
+}
+"""
+DOCKERFILE = """
+FROM scratch AS shared
+COPY shared /shared
+FROM scratch AS own
+ARG N
+COPY --from=shared /shared /shared
+LABEL n=$N
+COPY own-$N /own
+"""
+
+
+def bake(directory: Path, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "polyarch", "bake", "--progress=plain", *words],
+        cwd=directory,
+        env={
+            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+            "POLYARCH_ROOT": str(store),
+            "HOME": str(store),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def endings(log: str) -> list[tuple[str, str]]:
+    """Return the steps of a log, and how each ended: DONE or CACHED."""
+    names = dict(re.findall(r"^(#\d+) (\[.*)$", log, re.MULTILINE))
+    ends = re.findall(r"^(#\d+) (DONE|CACHED)\b", log, re.MULTILINE)
+    return [(names[number], end) for number, end in ends if number in names]
+
+
+def test_thirty_targets_for_three_platforms_share_their_steps(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "docker-bake.hcl").write_text(FILE)
+    (work / "Dockerfile").write_text(DOCKERFILE)
+    for name in ("shared", "again", *(f"own-{n:02d}" for n in range(30))):
+        (work / name).write_text(name)
+
+    made = bake(work, tmp_path / "store", "--metadata-file", "m.json")
+
+    assert made.returncode == 0, made.stderr
+    ends = endings(made.stderr)
+    shared = [end for name, end in ends if name.endswith("] COPY shared /shared")]
+    assert sorted(shared) == ["CACHED"] * 29 + ["DONE"]
+    own = [name for name, end in ends if "] COPY own-" in name and end == "DONE"]
+    assert len(own) == len(set(own)) == 30
+    assert sorted(each.name for each in (work / "out").iterdir()) == ["again", "own", "shared"]
+    assert (work / "out" / "own").read_text() == "own-00"
+    assert len(json.loads((work / "m.json").read_text())) == 31
+
+
+def test_a_failure_names_the_target_and_what_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text(
+        'target "default" {\n  contexts = { b = "target:base" }\n}\ntarget "base" {}\n'
+    )
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY nosuch /\n")
+
+    made = bake(tmp_path, tmp_path / "store")
+
+    assert made.returncode == 1
+    assert "ERROR: failed to build: failed to solve: target base: " in made.stderr
+    assert "; default depends on it" in made.stderr.splitlines()[-1]

@@ -1,0 +1,98 @@
+"""`bake` as far as it needs no engine: what it prints, lists and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine.commands import call
+
+FILE = """
+variable "TAG" {
+  default = "latest"
+  description = "what it is called"
+}
+group "default" { targets = ["app", "_base"] }
+target "app" {
+  description = "the app"
+  tags = ["x:${TAG}"]
+  args = { PATH = BAKE_CMD_CONTEXT }
+}
+target "_base" {}
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "docker-bake.hcl").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_prints_the_plan() -> None:
+    printed = call("bake", "--print", "--var", "TAG=v", "--push", "app", environ={"TAG": "env"})
+
+    assert json.loads(printed.out) == {
+        "group": {"default": {"targets": ["app"]}},
+        "target": {
+            "app": {
+                "description": "the app",
+                "context": ".",
+                "dockerfile": "Dockerfile",
+                "args": {"PATH": "cwd://"},
+                "tags": ["x:v"],
+                "output": [{"push": "true", "type": "image"}],
+            }
+        },
+    }
+
+
+def test_later_files_win(here: Path) -> None:
+    (here / "docker-bake.override.hcl").write_text('target "app" { tags = ["over"] }')
+
+    printed = call("bake", "--print", environ={})
+
+    assert json.loads(printed.out)["target"]["app"]["tags"] == ["over"]
+
+
+def test_it_lists_targets_and_variables() -> None:
+    assert call("bake", "--list=targets", environ={}).out == (
+        "TARGET\tDESCRIPTION\napp\tthe app\ndefault\t_base, app\n"
+    )
+    assert json.loads(call("bake", "--list=type=variables,format=json", environ={}).out) == [
+        {"name": "TAG", "description": "what it is called", "value": "latest"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--print", "nosuch"), "failed to find target nosuch"),
+        (("--print", "-f", "nosuch.hcl"), "open nosuch.hcl: no such file or directory"),
+        (("--print", "--list=targets"), "--print and --list are mutually exclusive"),
+        (("--list=x",), 'invalid list type "x"'),
+        (("--print", "--var", "x"), 'invalid variable "x", expected key=value'),
+        (("--print", "--progress=x"), "invalid progress mode x"),
+        (("--set", "app.context=/etc", "app"), "additional privileges requested"),
+        (("https://example.org/x.git",), "bake definitions at an address aren't there yet"),
+    ],
+)
+def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
+    printed = call("bake", *words, environ={})
+
+    assert printed.status == 1
+    assert f"ERROR: {message}" in printed.err
+
+
+def test_faults_are_shown_with_their_lines(here: Path) -> None:
+    (here / "docker-bake.hcl").write_text(
+        'target "default" {\n  tags = [TGA]\n}\nvariable "TAG" {}\n'
+    )
+
+    printed = call("bake", "--print", environ={})
+
+    assert "docker-bake.hcl:2\n--------------------" in printed.err
+    assert ">>>   tags = [TGA]" in printed.err
+    assert 'There is no variable named "TGA". Did you mean "TAG"?' in printed.err

@@ -1,0 +1,1 @@
+"""Measurements: beside other builders, and of emulated steps in all ways that they can be run."""
