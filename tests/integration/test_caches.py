@@ -193,7 +193,7 @@ def test_a_cache_that_fails_costs_a_line(who: Person, registry: RealRegistry) ->
     assert f"{gone}:latest: not found" in shown
     assert "Traceback" not in shown
     failed = who.run("build", "--cache-to", f"{to},ignore-error=false", ".")
-    assert failed.status == 1
+    assert failed.status == 69  # nobody can be reached there
 
 
 def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: RealRegistry) -> None:

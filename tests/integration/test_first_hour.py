@@ -67,7 +67,6 @@ def test_what_a_build_goes_on_without(
             "failed to solve: failed to configure s3 cache exporter: bucket ($AWS_BUCKET) not set for s3 cache",
         ),
         (("--cache-to=type=bogus",), 'failed to solve: unknown cache exporter: "bogus"'),
-        (("--sbom=true",), "polyarch can't make attestations yet (sbom): build without, or leave "),
     ],
 )
 def test_what_it_does_not_go_on_without(root: Person, words: tuple[str, ...], error: str) -> None:

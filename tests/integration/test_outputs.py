@@ -279,8 +279,8 @@ def test_metadata_and_id_of_one_platform(build: Builder) -> None:
     assert text == json.dumps(metadata, indent=2)
     assert stat.S_IMODE((build.work / "m").stat().st_mode) == 0o644
     assert set(metadata) == {
-        "buildx.build.ref", "containerimage.config.digest", "containerimage.descriptor",
-        "containerimage.digest", "image.name",
+        "buildx.build.provenance", "buildx.build.ref", "containerimage.config.digest",
+        "containerimage.descriptor", "containerimage.digest", "image.name",
     }  # fmt: skip
     assert re.fullmatch(r"default/default/[0-9a-z]{25}", metadata["buildx.build.ref"])
     assert metadata["image.name"] == "docker.io/library/told:v1"
