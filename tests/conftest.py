@@ -23,7 +23,11 @@ from tests.support.network.servers import RealRegistry, real_registry
 from tools.conformance import LEFT_OUT, find_cases
 
 settings.register_profile(
-    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "busy",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.load_profile("busy")
 

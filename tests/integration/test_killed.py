@@ -21,7 +21,7 @@ from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
-MOMENTS = 12
+MOMENTS = 8
 DOCKERFILE = """\
 FROM {base} AS builder
 WORKDIR /app
