@@ -133,7 +133,7 @@ def _cleaned(target: Target) -> Target:
 BAKE = Command(
     usage="[OPTIONS] [TARGET...]",
     run=_run,
-    example="{0} bake --print",
+    example="$ polyarch bake --print",
     flags=BAKE_FLAGS,
     most=None,
 )
