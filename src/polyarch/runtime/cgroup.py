@@ -177,6 +177,7 @@ def _make(name: str, settings: dict[str, str], made: contextlib.ExitStack) -> It
     for hierarchy in hierarchies():
         directory = hierarchy + name
         _make_directories(hierarchy, name, made)
+        made.callback(os.close, hold_cgroup(directory))
         remove_stale(os.path.dirname(directory))
         _enable(hierarchy, os.path.dirname(directory), controllers)
         for setting, value in settings.items():
