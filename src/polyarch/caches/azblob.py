@@ -9,11 +9,15 @@ from __future__ import annotations
 import posixpath
 import threading
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
 from polyarch.errors import InputError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.storage.blob import ContainerClient
 
 __all__ = ["open_azblob"]
 
@@ -39,7 +43,7 @@ def open_azblob(attributes: Mapping[str, str]) -> ObjectPlace:
     )
 
 
-def _client(attributes: Mapping[str, str]) -> Any:
+def _client(attributes: Mapping[str, str]) -> ContainerClient:
     try:
         from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415 an extra, and slow to import
     except ImportError as error:
@@ -63,7 +67,7 @@ def _client(attributes: Mapping[str, str]) -> Any:
     )
 
 
-def _credential(name: str, key: str) -> Any:
+def _credential(name: str, key: str) -> dict[str, str] | TokenCredential:
     if key:
         return {"account_name": name, "account_key": key}
     try:
@@ -72,13 +76,14 @@ def _credential(name: str, key: str) -> Any:
         raise InputError(
             "caches of type=azblob without secret_access_key need azure-identity", hint=_HINT
         ) from error
-    return DefaultAzureCredential()
+    credential: TokenCredential = DefaultAzureCredential()
+    return credential
 
 
 class _Container:
     """A container, which is made when something is first asked of it."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: ContainerClient) -> None:
         from azure.core.exceptions import (  # noqa: PLC0415 see _client
             AzureError,
             ResourceExistsError,
@@ -93,7 +98,7 @@ class _Container:
         self._lock = threading.Lock()
         self._is_made = False
 
-    def _made(self) -> Any:
+    def _made(self) -> ContainerClient:
         with self._lock:
             if not self._is_made:
                 try:
@@ -128,8 +133,10 @@ class _Container:
     def write(self, key: str, size: int, chunks: Iterator[bytes]) -> None:
         """See ObjectStore."""
         try:
+            # Of a file it only reads, which is all that this one can do.
+            file = cast("IO[bytes]", ChunkFile(chunks))
             self._made().upload_blob(
-                key, ChunkFile(chunks), length=size, overwrite=True, max_concurrency=_AT_ONCE
+                key, file, length=size, overwrite=True, max_concurrency=_AT_ONCE
             )
         except self._error as error:
             raise self._failed(error) from error

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_int
 from polyarch.golang.time import parse_duration
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 __all__ = ["open_s3"]
 
@@ -37,7 +40,7 @@ def open_s3(attributes: Mapping[str, str]) -> ObjectPlace:
     )
 
 
-def _client(attributes: Mapping[str, str]) -> Any:
+def _client(attributes: Mapping[str, str]) -> BaseClient:
     try:
         import boto3  # noqa: PLC0415 an extra, and slow to import
         from botocore.config import Config  # noqa: PLC0415
@@ -101,7 +104,7 @@ def _touch_refresh(attributes: Mapping[str, str]) -> float:
 class _S3:
     """A bucket."""
 
-    def __init__(self, client: Any, attributes: Mapping[str, str]) -> None:
+    def __init__(self, client: BaseClient, attributes: Mapping[str, str]) -> None:
         from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 see _client
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 

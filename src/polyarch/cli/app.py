@@ -41,6 +41,7 @@ from polyarch.text.nearest import suggestion
 __all__ = ["main"]
 
 _METADATA = "docker-cli-plugin-metadata"
+_COMPLETING = (["__complete"], ["__completeNoDesc"])
 _PLUGIN_USAGE_STATUS = 125
 _STANDINS = {
     "docker": "cli.standins.docker:docker_call",
@@ -141,19 +142,31 @@ def _run(words: list[str], context: Context) -> int:
                 called.finish()
             return status
         words, context = called.words, called.context
-    if plugin and words[:1] == [_METADATA]:
+    if plugin:
+        return _run_plugin(plugin, words, context)
+    if words[:1] in _COMPLETING:
+        return _complete(words, context, plugin)
+    return _run_command(_ROOT_FLAGS, words, context)
+
+
+def _run_plugin(plugin: str, words: list[str], context: Context) -> int:
+    if words[:1] == [_METADATA]:
         from polyarch.cli.plugin import metadata  # noqa: PLC0415 asked for by docker only
 
         context.print(metadata(context.environ))
         return 0
-    if words[:1] in (["__complete"], ["__completeNoDesc"]):
+    if words[:1] in _COMPLETING:
         return _complete(words, context, plugin)
-    flags = (*_ROOT_FLAGS, *_DOCKER_FLAGS) if plugin else _ROOT_FLAGS
-    if plugin and plugin in words:
+    flags = (*_ROOT_FLAGS, *_DOCKER_FLAGS)
+    if plugin in words:
         # Docker's own flags may come before the plugin's name.
         before = parse_flags(flags, words[: words.index(plugin)], mixed=False)
         words = words[words.index(plugin) + 1 :]
         context = _with_docker(before, _with_globals(before, context))
+    return _run_command(flags, words, context)
+
+
+def _run_command(flags: Sequence[Flag], words: list[str], context: Context) -> int:
     options = _root_options(flags, words, context)
     context = _with_globals(options, context)
     if options.is_set("version"):

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlencode
 
 from polyarch.digest import hex_of, sha256
@@ -52,7 +52,8 @@ class DockerEngine:
 
     def kind(self) -> EngineKind:
         """Tell whether it keeps images of several platforms under one name. Raises MachineError."""
-        keeps_all = _CONTAINERD in (self._get("/info").get("DriverStatus") or [])
+        status = self._get("/info").get("DriverStatus")
+        keeps_all = isinstance(status, list) and _CONTAINERD in status
         return EngineKind.INDEXES if keeps_all else EngineKind.SINGLE
 
     def platform(self) -> Platform:
@@ -92,9 +93,9 @@ class DockerEngine:
             if trouble := _trouble(answer.status, said):
                 raise MachineError(f"the docker engine at {self.address} refused a name: {trouble}")
 
-    def _get(self, target: str) -> dict[str, Any]:
+    def _get(self, target: str) -> dict[str, object]:
         with self._connected() as connection:
-            told: Any = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
+            told: object = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
         return told if isinstance(told, dict) else {}
 
     @contextlib.contextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from polyarch.errors import InternalError
+from polyarch.library.channel import Message
 from polyarch.library.codec import decode, encode
 from polyarch.library.failures import decode_error, encode_error
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
@@ -18,32 +17,32 @@ _EVENTS: dict[str, type[Event]] = {
 }
 
 
-def event_message(event: Event) -> dict[str, Any]:
+def event_message(event: Event) -> Message:
     """Return the message that tells of an event."""
     return {"event": type(event).__name__, "of": encode(event)}
 
 
-def read_event(message: dict[str, Any]) -> Event | None:
+def read_event(message: Message) -> Event | None:
     """Return the event that a message tells of; None if it is the answer. Raises InternalError."""
     if "event" not in message:
         return None
-    kind = _EVENTS.get(message["event"])
+    kind = _EVENTS.get(str(message["event"]))
     if kind is None:
         raise InternalError(f"the engine has told of an unknown event: {message['event']}")
     return decode(kind, message.get("of"))
 
 
-def result_message(result: BuildResult) -> dict[str, Any]:
+def result_message(result: BuildResult) -> Message:
     """Return the answer of a build that has succeeded."""
     return {"result": encode(result)}
 
 
-def error_message(error: BaseException) -> dict[str, Any]:
+def error_message(error: BaseException) -> Message:
     """Return the answer of what has failed."""
     return {"error": encode_error(error)}
 
 
-def read_answer(message: dict[str, Any]) -> BuildResult:
+def read_answer(message: Message) -> BuildResult:
     """Return the result that an answer holds, or raise its error."""
     if "error" in message:
         raise decode_error(message["error"])

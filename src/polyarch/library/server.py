@@ -15,7 +15,7 @@ import threading
 from polyarch.engine.engine import Engine
 from polyarch.engine.opening import open_engine
 from polyarch.errors import PolyarchError
-from polyarch.library.channel import Channel
+from polyarch.library.channel import Channel, Message
 from polyarch.library.codec import decode
 from polyarch.library.messages import READY, error_message, event_message, result_message
 from polyarch.namespaces.userns import enter_engine
@@ -90,9 +90,7 @@ def _watch(channel: Channel, cancel: CancelToken) -> None:
     cancel.cancel()
 
 
-def _answer(
-    engine: Engine, message: dict[str, object], channel: Channel, cancel: CancelToken
-) -> dict[str, object]:
+def _answer(engine: Engine, message: Message, channel: Channel, cancel: CancelToken) -> Message:
     lock = threading.Lock()
 
     def tell(event: Event) -> None:

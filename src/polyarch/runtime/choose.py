@@ -50,6 +50,21 @@ def find_host(
     )
 
 
+def _names(prefer: str | None, host: Host) -> tuple[str, ...]:
+    """Return the runtimes to try, in their order. Raises InputError for one that can't be meant."""
+    if prefer not in {None, "", "auto", _CHROOT, *_NAMES}:
+        raise InputError(
+            f"POLYARCH_RUNTIME={prefer}: no such runtime",
+            hint="use auto, sandbox, crun, runc or chroot",
+        )
+    if prefer == _CHROOT and not host.refused:
+        raise InputError(
+            "POLYARCH_RUNTIME=chroot is for where the kernel refuses namespaces, which it doesn't here",
+            hint="unset it, or try auto",
+        )
+    return (prefer,) if prefer and prefer != "auto" else _NAMES
+
+
 def choose_runtime(
     prefer: str | None,
     *,
@@ -64,17 +79,7 @@ def choose_runtime(
     `temporary` names a place for trying them that is removed, with all in it, if this process is killed.
     Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
     """
-    if prefer not in {None, "", "auto", _CHROOT, *_NAMES}:
-        raise InputError(
-            f"POLYARCH_RUNTIME={prefer}: no such runtime",
-            hint="use auto, sandbox, crun, runc or chroot",
-        )
-    names = (prefer,) if prefer and prefer != "auto" else _NAMES
-    if _CHROOT in names and not host.refused:
-        raise InputError(
-            "POLYARCH_RUNTIME=chroot is for where the kernel refuses namespaces, which it doesn't here",
-            hint="unset it, or try auto",
-        )
+    names = _names(prefer, host)
     if _CHROOT in names or (host.refused and names is _NAMES):
         return _chroot(host, spawner)
     tried = []

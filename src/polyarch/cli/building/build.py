@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.builders.collecting import settings_of
+from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
@@ -31,7 +31,8 @@ from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.paths import is_device, state_directory
+from polyarch.paths import is_device
+from polyarch.progress import WarningEvent
 from polyarch.record import asdict, frozen, replace
 from polyarch.request.ref import local_state, new_ref
 
@@ -142,9 +143,7 @@ def _collecting(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
     if settings:
-        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 most users have none
-
-        collecting_for(state_directory(context.environ), settings)
+        read_settings(settings, context.environ)
     return settings
 
 
@@ -179,15 +178,21 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
 
         write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
-        found = metadata(result)
-        if display.warnings and _wants_warnings(context):
-            from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
-
-            found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
-        text = indented(dict(sorted(found.items()))).decode()
-        write_file(path, text, make_directory=True)
+        warnings = display.warnings if _wants_warnings(context) else ()
+        _write_metadata(path, metadata(result), warnings)
     if progress_mode(options, context) == "quiet":
         context.print(digest)
+
+
+def _write_metadata(
+    path: str, found: Mapping[str, object], warnings: Sequence[WarningEvent]
+) -> None:
+    if warnings:
+        from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
+
+        found = {**found, "buildx.build.warnings": [warning_json(each) for each in warnings]}
+    text = indented(dict(sorted(found.items()))).decode()
+    write_file(path, text, make_directory=True)
 
 
 def _write_id(path: str, digest: str) -> None:
@@ -209,17 +214,23 @@ def metadata(result: BuildResult) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    for platform, provenance in result.provenance.items():
+        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
+        found[name] = json.loads(provenance)
+    if result.names:
+        found["image.name"] = ",".join(result.names)
+    return {**found, **_own_metadata(result)}
+
+
+def _own_metadata(result: BuildResult) -> dict[str, object]:
+    """Return what the metadata file holds that docker buildx doesn't know."""
+    found: dict[str, object] = {}
     if result.changed is not None:
         found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
-    for platform, provenance in result.provenance.items():
-        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
-        found[name] = json.loads(provenance)
     if result.caches:
         found["polyarch.caches"] = [asdict(each) for each in result.caches]
-    if result.names:
-        found["image.name"] = ",".join(result.names)
     if result.emulators:
         found["polyarch.emulators"] = dict(sorted(result.emulators.items()))
     return found

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from polyarch.cli.commands import Entry
 from polyarch.cli.commands import find as find_own
 from polyarch.cli.frame.command import Context
-from polyarch.cli.frame.flags import Flag, Kind, parse_flags
+from polyarch.cli.frame.flags import Flag, Kind, Options, parse_flags
 from polyarch.cli.standins.called import Called
 from polyarch.errors import InputError
 from polyarch.record import replace
@@ -118,16 +118,21 @@ _ENGINE = frozenset(
 """docker's commands that need an engine, or another program."""
 
 
-def docker_call(words: Sequence[str], context: Context) -> Called:
-    """Understand a command line of docker's. Raises InputError for what can't be done without an engine."""
-    options = parse_flags(_ROOT_FLAGS, words, mixed=False)
+def _with_globals(options: Options, context: Context) -> Context:
+    """Set what docker's own flags stand for: the variables that it reads."""
     variables = {"config": "DOCKER_CONFIG", "context": "DOCKER_CONTEXT", "host": "DOCKER_HOST"}
     chosen = {name: options.text(flag) for flag, name in variables.items() if options.given(flag)}
-    context = replace(
+    return replace(
         context,
         environ={**context.environ, **chosen},
         debug=context.debug or options.is_set("debug"),
     )
+
+
+def docker_call(words: Sequence[str], context: Context) -> Called:
+    """Understand a command line of docker's. Raises InputError for what can't be done without an engine."""
+    options = parse_flags(_ROOT_FLAGS, words, mixed=False)
+    context = _with_globals(options, context)
     rest = list(options.arguments)
     if options.is_set("version"):
         return Called(entry=_telling("version"), words=["--short"], context=context)

@@ -12,7 +12,7 @@ import gzip
 import lzma
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import IO, Protocol, cast
 
 from polyarch.errors import MachineError
 
@@ -44,11 +44,22 @@ def unpacked(path: str, content: bytes) -> bytes:
     return content
 
 
-def zstd() -> Any:
+class Zstd(Protocol):
+    """Of Python's module for zstd what is used here."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Unpack the whole."""
+
+    def open(self, file: IO[bytes], /) -> IO[bytes]:
+        """Return a stream of what is packed in another."""
+
+
+def zstd() -> Zstd:
     """Return Python's module for zstd: only kernels of some distributions need it."""
     from importlib import import_module  # noqa: PLC0415
 
-    return import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return cast("Zstd", import_module(name))
 
 
 class Modules:
