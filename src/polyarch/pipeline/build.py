@@ -17,8 +17,9 @@ from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
 from polyarch.dockerfile.parser import Dockerfile
-from polyarch.engine.engine import Engine, Sources
+from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
+from polyarch.engine.parts import Part, Sources
 from polyarch.exporter.ahead import Ahead, vertices_of_layers
 from polyarch.exporter.annotations import annotated
 from polyarch.exporter.forms import check_forms, form_of
@@ -27,6 +28,7 @@ from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.pipeline.attesting import Attesting, Noted, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish
+from polyarch.pipeline.company import ALONE, Company, Meaning
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
@@ -52,8 +54,11 @@ def build_on(
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
     explain: Explain | None = None,
+    company: Company = ALONE,
 ) -> BuildResult:
     """Carry out `request` on `engine`; `explain` says who else is to hear why steps ran.
+
+    `company` are other builds that are solved with it.
 
     Raises what the errors module lists; nothing is exported, and no name is set, unless all platforms
     were built.
@@ -70,7 +75,7 @@ def build_on(
     check_forms(request.outputs, forms)
     with (
         _keeping_logs(engine, request, sink) as keeping,
-        open_reading(engine, request, keeping, cancel) as reading,
+        open_reading(engine, request, company.sink(keeping), cancel, company) as reading,
     ):
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
@@ -82,12 +87,17 @@ def build_on(
             epoch=find_epoch(dockerfile, request.build_args, host(), dates),
             ignores=contexts.ignores,
             lint=lint,
+            linked=company.linked,
+            places=contexts.places,
         )
-        resolver = Noted(images=images.resolver(cancel, pull=request.pull))
+        resolver = Noted(images=company.resolver(images, request, cancel))
         try:
             lowered = _lower(dockerfile, platforms, options, resolver)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
+        meaning = company.understood(
+            Meaning(lowered=lowered, resolved=resolver.resolved, pins=reading.remote.pins)
+        )
         graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
         announced = Announced.of(request.outputs, reading.sink)
         attesting = Attesting(
@@ -96,13 +106,14 @@ def build_on(
             database=engine.store.database,
             dockerfile=dockerfile.source,
             contexts=contexts,
-            resolved=resolver.resolved,
-            pins=reading.remote.pins,
+            resolved=meaning.resolved,
+            pins=meaning.pins,
             started=started,
         )
         with (
             _ahead(engine, graph, request.outputs, options) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,
+            company.kept(),
         ):
             sources = Sources(
                 contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
@@ -111,14 +122,19 @@ def build_on(
                 engine=engine, images=images, request=request, session=session, cancel=cancel
             )
             with caching.kept():
-                built = engine.solve(
-                    graph, sources, request, cancel, explain=explain, caches=session
+                part = Part(
+                    graph=graph,
+                    sources=sources,
+                    request=request,
+                    explain=explain or Explain(),
+                    caches=session,
                 )
+                built = company.solve(engine, part, cancel)
             results = Results.of(lowered, graph, built)
             if announced.layers is not None and built.report.count(Outcome.RAN):
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
-            contexts.save()
+            company.read(reading.loader.directories)
             making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
             return making.carry_out(announced, results)
 

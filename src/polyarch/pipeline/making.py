@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lower import Lowered
-from polyarch.engine.engine import Built, Engine
+from polyarch.engine.engine import Engine
+from polyarch.engine.parts import Built
 from polyarch.exporter.ahead import Ahead
 from polyarch.exporter.assemble import assemble
 from polyarch.exporter.assembled import Assembled

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
-__all__ = ["BUILD", "metadata", "progress_mode"]
+__all__ = ["BUILD", "metadata", "progress_mode", "settings_for", "wants_warnings"]
 
 _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
@@ -116,7 +116,7 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 def _solve(
     asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
 ) -> BuildResult:
-    collecting = _collecting(chosen.node, context)
+    collecting = settings_for(chosen.node, context)
     is_remote = chosen.builder.is_remote
     verifies = options.is_set("verify-reproducible")
     if is_remote and (verifies or asked.request.if_changed):
@@ -138,7 +138,7 @@ def _solve(
         return solve(engine, asked.request, context, display, wishes)
 
 
-def _collecting(node: BuilderNode, context: Context) -> str:
+def settings_for(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
     if settings:
@@ -180,7 +180,7 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
         write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
         found = metadata(result)
-        if display.warnings and _wants_warnings(context):
+        if display.warnings and wants_warnings(context):
             from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
             found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
@@ -197,7 +197,8 @@ def _write_id(path: str, digest: str) -> None:
         raise CommandFailed("writing image ID file: ", error) from error
 
 
-def _wants_warnings(context: Context) -> bool:
+def wants_warnings(context: Context) -> bool:
+    """Tell whether metadata files are to hold warnings."""
     return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
 
 
