@@ -78,7 +78,7 @@ def test_thirty_targets_for_three_platforms_share_their_steps(tmp_path: Path) ->
     assert made.returncode == 0, made.stderr
     ends = endings(made.stderr)
     shared = [end for name, end in ends if name.endswith("] COPY shared /shared")]
-    assert sorted(shared) == ["CACHED"] * 29 + ["DONE"]
+    assert sorted(shared) == ["CACHED"] * 30 + ["DONE"]
     own = [name for name, end in ends if "] COPY own-" in name and end == "DONE"]
     assert len(own) == len(set(own)) == 30
     assert sorted(each.name for each in (work / "out").iterdir()) == ["again", "own", "shared"]
@@ -88,12 +88,23 @@ def test_thirty_targets_for_three_platforms_share_their_steps(tmp_path: Path) ->
 
 def test_a_failure_names_the_target_and_what_waits_for_it(tmp_path: Path) -> None:
     (tmp_path / "docker-bake.hcl").write_text(
-        'target "default" {\n  contexts = { b = "target:base" }\n}\ntarget "base" {}\n'
+        """
+group "all" { targets = ["default", "other"] }
+target "default" { contexts = { b = "target:base" } }
+target "base" {}
+target "other" {
+  dockerfile-inline = "FROM scratch\\nCOPY there /\\n"
+  output = ["out"]
+}
+"""
     )
+    (tmp_path / "there").write_text("there")
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY nosuch /\n")
 
-    made = bake(tmp_path, tmp_path / "store")
+    made = bake(tmp_path, tmp_path / "store", "--keep-going", "--metadata-file", "m.json", "all")
 
     assert made.returncode == 1
     assert "ERROR: failed to build: failed to solve: target base: " in made.stderr
     assert "; default depends on it" in made.stderr.splitlines()[-1]
+    assert (tmp_path / "out" / "there").read_text() == "there"
+    assert list(json.loads((tmp_path / "m.json").read_text())) == ["other"]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.dockerfile.lowering.lowering import context_name
+from polyarch.dockerfile.lowering.named import TARGET_SCHEME, context_name
 from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.pipeline.directories import Directories, Opened
 from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest, is_address
-from polyarch.store.statindex import StatIndex
-from polyarch.text.ignore import Matcher, exclusion, read_patterns
-from polyarch.worker.source_local import ContextDigests, open_context
+from polyarch.text.ignore import read_patterns
 from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
@@ -102,16 +101,16 @@ class ContextTrees(Mapping[str, SourceTree]):
 
 @frozen
 class Contexts:
-    """The build contexts of a request by name, and what remembers their files' digests.
+    """The build contexts of a request by name.
 
     `ignores` says of a path of the main one whether it is left out, where that is certain. `images` are
-    the names of those that are images.
+    the names of those that are images, or results of other builds. `places` tells apart those of several builds.
     """
 
     trees: ContextTrees
-    digests: tuple[ContextDigests, ...] = field(repr=False)
     ignores: Callable[[str], bool] | None = None
     images: frozenset[str] = frozenset()
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def date(self, name: str) -> int | None:
         """Let a context say when the build was made, in seconds; None if it doesn't tell.
@@ -125,20 +124,19 @@ class Contexts:
         fetched = self.trees.fetched.get(name)
         return fetched.date() if fetched else None
 
-    def save(self) -> None:
-        """Remember the digests for the next build."""
-        for each in self.digests:
-            each.save()
-
 
 @frozen
 class Loader:
-    """Reads what one request names. `fetcher` is made for contexts that aren't directories."""
+    """Reads what one request names. `fetcher` is made for contexts that aren't directories.
+
+    `build` tells this build from others that it is solved with, "" if there are none.
+    """
 
     request: BuildRequest
-    index: StatIndex
+    directories: Directories
     empty: Path
     fetcher: Callable[[], Fetcher]
+    build: str = ""
 
     def main(self) -> MainContext:
         """Find the main context, and fetch it if it isn't here. Raises as `Fetcher.fetch`."""
@@ -205,38 +203,40 @@ class Loader:
 
     def contexts(self, main: MainContext) -> Contexts:
         """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
-        directories: dict[str, tuple[Path, Matcher | None]] = {}
+        opened: dict[str, Opened] = {}
         if main.directory is not None:
             path = _dockerfile_path(main.directory, self.request)
-            directories[MAIN_NAME] = (main.directory, _matcher(main.directory, path, self.request))
+            opened[MAIN_NAME] = self._opened(main.directory, path)
         elif main.fetched is None:
-            directories[MAIN_NAME] = (self.empty, None)
+            opened[MAIN_NAME] = self.directories.open(self.empty, ())
         named = self._named()
-        directories |= {
-            name: (directory, _matcher(directory, None, self.request))
-            for name, directory in named.directories.items()
-        }
-        opened, digests = {}, []
-        for name, (directory, matcher) in directories.items():
-            known = ContextDigests(self.index, directory.resolve())
-            digests.append(known)
-            opened[name] = open_context(directory, matcher, known)
-        trees = ContextTrees(opened, named.addresses, lambda address: self.fetcher().named(address))
+        for name, directory in named.directories.items():
+            opened[name] = self._opened(directory)
+        here = {name: each.tree for name, each in opened.items()}
+        trees = ContextTrees(here, named.addresses, lambda address: self.fetcher().named(address))
         if main.fetched is not None:
             trees.fetched[MAIN_NAME] = main.fetched
-        matcher = directories[MAIN_NAME][1] if MAIN_NAME in directories else None
+        matcher = opened[MAIN_NAME].matcher if MAIN_NAME in opened else None
         return Contexts(
             trees=trees,
-            digests=tuple(digests),
             ignores=matcher.covers if matcher else None,
             images=frozenset(named.images),
+            places=self._places(opened, trees) if self.build else {},
         )
+
+    def _opened(self, directory: Path, dockerfile: Path | None = None) -> Opened:
+        return self.directories.open(directory, _patterns(directory, dockerfile, self.request))
+
+    def _places(self, opened: Mapping[str, Opened], trees: ContextTrees) -> dict[str, str]:
+        """Return what tells the contexts from those of other builds: what isn't a directory, this build has alone."""
+        alone = {name: f"{self.build}/{name}" for name in trees}
+        return {**alone, **{name: each.place for name, each in opened.items()}}
 
     def _named(self) -> _Named:
         """Sort the named contexts by what they are. Raises NotFound, InputError."""
         named = _Named()
         for key, value in self.request.build_contexts.items():
-            if value.startswith(_IMAGE_SCHEME):
+            if value.startswith(_IMAGE_SCHEME) or (self.build and value.startswith(TARGET_SCHEME)):
                 named.images.append(key)
             elif value.startswith(LAYOUT_SCHEME):
                 from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom
@@ -313,7 +313,7 @@ def _named_directory(name: str, value: str) -> Path:
     return path
 
 
-def _matcher(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
+def _patterns(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Sequence[str]:
     """Read the ignore file: that of the Dockerfile if there is one, else the context's."""
     candidates = [directory / ".dockerignore"]
     if dockerfile is not None and request.dockerfile != "-":
@@ -325,5 +325,5 @@ def _matcher(directory: Path, dockerfile: Path | None, request: BuildRequest) ->
             continue
         except OSError as error:
             raise InputError(f"can't read {path}: {error.strerror}") from error
-        return exclusion(read_patterns(text))
-    return None
+        return read_patterns(text)
+    return ()

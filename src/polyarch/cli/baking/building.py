@@ -1,26 +1,27 @@
-"""A plan -> builds: its targets one after another, those that others build on first, in one engine.
-
-What a step has in common with one of another target is found in the cache, so it runs once.
-"""
+"""A plan -> builds: its targets in one graph, each of which is shown, recorded and exported for itself."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
+from typing import TYPE_CHECKING
 
 from polyarch.bake.allowed import Allowed, missing
 from polyarch.bake.config import Plan
-from polyarch.bake.entries import Export
 from polyarch.bake.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.baking.words import build_words
 from polyarch.cli.builders.chosen import working_builder
-from polyarch.cli.building.build import metadata
+from polyarch.cli.building.build import (
+    metadata,
+    settings_for,
+    warnings_for_metadata,
+    write_metadata,
+)
 from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.request import read_flags, read_request
@@ -35,18 +36,18 @@ from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
-from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options, parse_flags
 from polyarch.digest import Digest, sha256
-from polyarch.errors import Cancelled, InputError, PolyarchError
-from polyarch.golang.json import indented
-from polyarch.progress import Event, Sink, StepEvent
+from polyarch.errors import InputError, PolyarchError
+from polyarch.progress import Event, LogEvent, Sink, StepEvent
 from polyarch.record import frozen, replace
 from polyarch.request.ref import local_state, new_ref
-from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["build_plan", "prefixed"]
+if TYPE_CHECKING:
+    from polyarch.pipeline.bake import Baked
+
+__all__ = ["build_plan", "failure", "links", "prefixed"]
 
 
 @frozen
@@ -82,11 +83,22 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
         return _answer(plan, building)
-    results = _solve(plan, building, builders)
-    if path := options.text("metadata-file"):
-        found = {name: dict(sorted(metadata(each).items())) for name, each in results.items()}
-        write_file(path, indented(dict(sorted(found.items()))).decode(), make_directory=True)
+    baked = _solve(plan, building, builders)
+    path = options.text("metadata-file")
+    if path and (not baked.errors or options.is_set("keep-going")):
+        _write_metadata(path, baked, building)
+    if baked.errors:
+        with solving():
+            raise failure(baked.errors, plan)
     return 0
+
+
+def _write_metadata(path: str, baked: Baked, building: _Building) -> None:
+    found: dict[str, object] = {
+        name: dict(sorted(metadata(each).items())) for name, each in baked.results.items()
+    }
+    warnings = warnings_for_metadata(building.context, building.display)
+    write_metadata(path, found, warnings)
 
 
 def _ask_for_more(plan: Plan, allowed: Allowed, context: Context, *, is_remote: bool) -> None:
@@ -111,70 +123,34 @@ def _ask_for_more(plan: Plan, allowed: Allowed, context: Context, *, is_remote: 
 # --- builds ---
 
 
-def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> Mapping[str, BuildResult]:
-    results: dict[str, BuildResult] = {}
-    linked = {name for each in plan.targets.values() for name in _links(each)}
+def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> Baked:
+    collecting = settings_for(building.node, building.context)
+    requests = {name: _request(plan.targets[name], building) for name in sorted(plan.targets)}
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(building.context))
+        engine.background.use(collecting)
         # Most of the program: see `polyarch.engine.opening`.
         from polyarch.cli.frame.interrupt import cancel_on_signals  # noqa: PLC0415
-        from polyarch.pipeline.recorded import recorded_build  # noqa: PLC0415
+        from polyarch.pipeline.bake import bake_on  # noqa: PLC0415
 
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="polyarch-bake-")))
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(building.display)
         stack.enter_context(solving())
-        for name in _ordered(plan):
-            target = _connected(plan.targets[name], scratch)
-            if name in linked:
-                target = _with_layout(target, scratch / name)
-            request = _request(target, building)
+        for request in requests.values():
             builders.note_build(request.ref, local_state(request))
-            sink = prefixed(building.display, name)
-            try:
-                results[name] = recorded_build(engine, request, sink=sink, cancel=cancel)
-            except Cancelled:
-                raise
-            except PolyarchError as error:
-                raise _failed(name, error, plan) from error
-    return results
+        return bake_on(
+            engine,
+            requests,
+            sink=partial(prefixed, building.display, logged={}),
+            cancel=cancel,
+            keeps_going=building.options.is_set("keep-going"),
+        )
 
 
-def _links(target: Target) -> list[str]:
+def links(target: Target) -> list[str]:
+    """Return the targets that a target is built on."""
     found = (target.contexts or {}).values()
     return [each.removeprefix("target:") for each in found if each.startswith("target:")]
-
-
-def _ordered(plan: Plan) -> Iterator[str]:
-    """Yield the targets, those that others build on before these."""
-    done: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name not in done:
-            for other in _links(plan.targets[name]):
-                visit(other)
-            done[name] = None
-
-    for name in sorted(plan.targets):
-        visit(name)
-    yield from done
-
-
-def _connected(target: Target, scratch: Path) -> Target:
-    """Return a target whose contexts that are targets are what these were built to."""
-    contexts = {
-        name: f"oci-layout://{scratch / at.removeprefix('target:')}"
-        if at.startswith("target:")
-        else at
-        for name, at in (target.contexts or {}).items()
-    }
-    return replace(target, contexts=contexts)
-
-
-def _with_layout(target: Target, directory: Path) -> Target:
-    outputs = tuple(each for each in target.output or () if each.type != "cacheonly")
-    layout = Export(type="oci", attributes={"tar": "false"}, destination=str(directory))
-    return replace(target, output=(*outputs, layout))
 
 
 def _request(target: Target, building: _Building) -> BuildRequest:
@@ -193,21 +169,36 @@ def _request(target: Target, building: _Building) -> BuildRequest:
     )
 
 
-def _failed(name: str, error: PolyarchError, plan: Plan) -> PolyarchError:
-    """Return the error of a target, which says what depends on it."""
-    waiting = sorted(other for other, each in plan.targets.items() if name in _links(each))
-    because = f"; {', '.join(waiting)} depend{'s' if len(waiting) == 1 else ''} on it"
-    told = PolyarchError(
-        f"target {name}: {error}{because if waiting else ''}", hint=error.hint, place=error.place
-    )
-    told.exit_status = error.exit_status
+def failure(errors: Mapping[str, PolyarchError], plan: Plan) -> PolyarchError:
+    """Return one error for those of several targets, which says what depends on each."""
+    first = next(iter(errors.values()))
+    lines = []
+    for name, error in errors.items():
+        waiting = sorted(_dependents(name, plan))
+        because = f"; {', '.join(waiting)} depend{'s' if len(waiting) == 1 else ''} on it"
+        lines.append(f"target {name}: {error}{because if waiting else ''}")
+    told = PolyarchError("\n".join(lines), hint=first.hint, place=first.place)
+    told.exit_status = first.exit_status
     return told
 
 
-def prefixed(sink: Sink, name: str) -> Sink:
+def _dependents(name: str, plan: Plan) -> set[str]:
+    """Return the targets that are built on one, directly or not."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        base = todo.pop()
+        more = {other for other, each in plan.targets.items() if base in links(each)} - found
+        found |= more
+        todo += more
+    return found
+
+
+def prefixed(sink: Sink, name: str, logged: dict[Digest, str]) -> Sink:
     """Return a sink that shows steps as those of a target: `[app 1/2] RUN make`, as buildx does.
 
-    Steps of two targets that are one are shown for each of them.
+    Steps of two targets that are one are shown for each of them, what they print for the first of them only: `logged` has
+    that for each step.
     """
 
     def own(step: Digest) -> Digest:
@@ -215,6 +206,8 @@ def prefixed(sink: Sink, name: str) -> Sink:
 
     def take(event: Event) -> None:
         changes: dict[str, object] = {"step": own(event.step)}
+        if isinstance(event, LogEvent) and logged.setdefault(event.step, name) != name:
+            return
         if isinstance(event, StepEvent):
             changes["name"] = _shown(event.name, name)
             changes["inputs"] = tuple(map(own, event.inputs))

@@ -27,6 +27,11 @@ BAKE_FLAGS = (
     Flag(
         name="file", short="f", kind=Kind.LIST, help="Build definition file", completes="files"
     ),
+    Flag(
+        name="keep-going",
+        kind=Kind.SWITCH,
+        help="Go on with the other targets when one fails",
+    ),
     Flag(name="list", help='List targets or variables ("targets", "type=variables,format=json")', choices=("targets", "variables")),
     Flag(name="list-targets", kind=Kind.SWITCH, help="List available targets", hidden=True),
     Flag(name="list-variables", kind=Kind.SWITCH, help="List defined variables", hidden=True),
