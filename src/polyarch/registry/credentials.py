@@ -19,7 +19,9 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,36 +104,37 @@ class Credentials:
         with self._lock:
             if again:
                 self._files.clear()
-            choice = self._choose(host, tuple(scopes))
+            choice = self.choose(host, scopes)
             if again or (host, choice) not in self._found:
                 self._found[host, choice] = self._look_up(host, choice)
             return self._found[host, choice]
 
     def choose(self, host: str, scopes: Iterable[str]) -> Choice:
         """Tell which of a registry's credentials count. Nothing is raised: what can't be read is told by `find`."""
-        with self._lock:
-            try:
-                return self._choose(host, tuple(scopes))
-            except PolyarchError:
-                return Choice()
-
-    def _choose(self, host: str, scopes: tuple[str, ...]) -> Choice:
+        scopes = tuple(scopes)
         repository = repository_of(scopes)
         if not repository:
             return Choice()
-        if self._scoped is None:
-            self._scoped = find_scoped(buildx_directory(self._environ) / "config")
         hosts = HUB_HOSTS if host in HUB_HOSTS else {host}
-        fitting = [each for each in self._scoped if each.host in hosts and each.fits(scopes)]
-        if fitting:
-            return Choice(scoped=max(fitting, key=Scoped.narrowness).file)
         name = f"{_HUB if host in HUB_HOSTS else host}/{repository}"
-        parts = [key for key in self._keys() if "/" in key and f"{name}/".startswith(f"{key}/")]
+        with self._lock:
+            if self._scoped is None:
+                self._scoped = find_scoped(buildx_directory(self._environ) / "config")
+            fitting = [each for each in self._scoped if each.host in hosts and each.fits(scopes)]
+            if fitting:
+                return Choice(scoped=max(fitting, key=Scoped.narrowness).file)
+            parts = [key for key in self._keys() if f"{name}/".startswith(f"{key}/") and "/" in key]
         return Choice(part=max(parts, key=len, default=""))
 
-    def _keys(self) -> Iterable[str]:
-        for config in (self._variable(), *map(self._read, self._paths())):
-            yield from config.get("auths") or {}
+    def _keys(self) -> Iterator[str]:
+        """Give what there are texts for, as far as files can be read."""
+        sources: list[Callable[[], Json]] = [
+            self._variable,
+            *(partial(self._read, path) for path in self._paths()),
+        ]
+        for source in sources:
+            with suppress(PolyarchError):
+                yield from source().get("auths") or {}
 
     def _variable(self) -> Json:
         text = self._environ.get("DOCKER_AUTH_CONFIG")
@@ -158,7 +161,8 @@ class Credentials:
         # For containers' programs Docker Hub is a registry like others.
         own = _HUB if key == HUB_KEY else key
         for path in containers:
-            found = found or self._from(self._read(path), own, choice, path)
+            if found is None:
+                found = self._from(self._read(path), own, choice, path)
         if found is None and host in _OF_HUB:
             return self._look_up(_HUB, Choice())
         return found or ANONYMOUS
@@ -197,8 +201,12 @@ def _auth_files(environ: Mapping[str, str]) -> list[Path]:
     """Return where containers' programs keep credentials. Source: containers-auth.json(5)."""
     if named := environ.get("REGISTRY_AUTH_FILE"):
         return [Path(named)]
-    session = environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{user_id(environ)}"
-    directories = [Path(session), config_directory(environ).parent]
+    directories = [config_directory(environ).parent]
+    if session := environ.get("XDG_RUNTIME_DIR"):
+        directories.insert(0, Path(session))
+    elif os.access(session := f"/run/containers/{user_id(environ)}", os.X_OK):
+        # Above it may lie a directory of root's that nobody else can look into.
+        directories.insert(0, Path(session))
     return [directory / "containers" / "auth.json" for directory in directories]
 
 
