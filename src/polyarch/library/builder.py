@@ -30,7 +30,13 @@ class EngineBuilder:
     those that still run. `root` is the directory of the store; else it is where the command line has it.
     """
 
-    def __init__(self, *, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._variables = environ
         self._root = os.path.abspath(root) if root is not None else ""
         self._engine: EngineProcess | None = None
         self._process = 0
@@ -97,7 +103,7 @@ class EngineBuilder:
         return self._engine
 
     def _environ(self) -> Mapping[str, str]:
-        return {**os.environ, "POLYARCH_ROOT": self._root} if self._root else os.environ
+        return {**self._variables, "POLYARCH_ROOT": self._root} if self._root else self._variables
 
 
 @contextlib.contextmanager

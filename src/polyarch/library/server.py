@@ -19,7 +19,7 @@ from polyarch.library.channel import Channel, Message
 from polyarch.library.codec import decode
 from polyarch.library.messages import READY, error_message, event_message, result_message
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_directory
+from polyarch.paths import in_engine, state_directory
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
@@ -32,9 +32,8 @@ def main(descriptor: int) -> int:
     """Be the engine at the other end of a control channel; returns the exit status."""
     control = Channel(socket.socket(fileno=descriptor))
     try:
-        # In the namespaces everyone is root, whose store lies elsewhere.
         root = state_directory()
-        environ = {**os.environ, "POLYARCH_ROOT": str(root)}
+        environ = in_engine(os.environ)
         namespaces = enter_engine()
         with open_engine(root, namespaces, environ) as engine:
             control.send(READY)
