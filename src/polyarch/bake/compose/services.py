@@ -113,15 +113,14 @@ def _context(value: str) -> str:
 
 
 def _args(
-    value: object, environment: Mapping[str, str | None], known: Mapping[str, str]
+    args: object, environment: Mapping[str, str | None], known: Mapping[str, str]
 ) -> dict[str, str | None] | None:
     found: dict[str, str | None] = {}
-    for name, setting in _pairs(value):
-        if setting is None:
-            own = environment.get(name)
-            setting = own if own is not None else known.get(name)  # noqa: PLW2901
-        if setting is not None:
-            found[name] = setting
+    for name, setting in _pairs(args):
+        own = environment.get(name) if setting is None else setting
+        value = known.get(name) if own is None else own
+        if value is not None:
+            found[name] = value
     return found or None
 
 
