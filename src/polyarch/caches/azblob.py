@@ -1,5 +1,7 @@
 """`type=azblob`: a cache in Azure's Blob Storage, by Microsoft's own library.
 
+Which is an extra, and slow to load: `places` does that for those who ask for it.
+
 Source of names and defaults: BuildKit, cache/remotecache/azblob. Without a key the library's usual chain of credentials
 is asked, which needs `azure-identity`.
 """

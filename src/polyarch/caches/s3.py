@@ -1,5 +1,7 @@
 """`type=s3`: a cache in Amazon S3, or in whatever speaks its protocol, by Amazon's own library.
 
+Which is an extra, and slow to load: `places` does that for those who ask for it.
+
 Source of names and defaults: BuildKit, cache/remotecache/s3. Credentials that aren't given are looked for as the library
 does: variables, files of the user, the machine's role.
 """

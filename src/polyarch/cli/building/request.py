@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 
+from polyarch.cli.building.limits import resource_flag, size_flag, ulimit_flag
 from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
@@ -25,11 +26,8 @@ from polyarch.cli.building.values import (
     cache_flag,
     call_flag,
     output_flag,
-    resource_flag,
     secret_flag,
-    size_flag,
     ssh_flag,
-    ulimit_flag,
 )
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Options
