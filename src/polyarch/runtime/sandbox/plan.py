@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Mapping
 
 from polyarch.record import frozen
 
@@ -93,6 +94,6 @@ def answer_lost(channel: socket.socket, why: str) -> None:
     _send(channel, {"lost": why})
 
 
-def _send(channel: socket.socket, told: Json) -> None:
+def _send(channel: socket.socket, told: Mapping[str, object]) -> None:
     with contextlib.suppress(OSError):
         channel.send(json.dumps(told).encode(), socket.MSG_DONTWAIT)
