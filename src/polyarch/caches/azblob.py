@@ -1,5 +1,7 @@
 """`type=azblob`: a cache in Azure's Blob Storage, by Microsoft's own library.
 
+Which is an extra, and slow to load: `places` does that for those who ask for it.
+
 Source of names and defaults: BuildKit, cache/remotecache/azblob. Without a key the library's usual chain of credentials
 is asked, which needs `azure-identity`.
 """
@@ -12,12 +14,14 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient, LinearRetry
+
 from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
 from polyarch.errors import InputError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.storage.blob import ContainerClient
 
 __all__ = ["open_azblob"]
 
@@ -44,10 +48,6 @@ def open_azblob(attributes: Mapping[str, str]) -> ObjectPlace:
 
 
 def _client(attributes: Mapping[str, str]) -> ContainerClient:
-    try:
-        from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415 an extra, and slow to import
-    except ImportError as error:
-        raise InputError("caches of type=azblob need azure-storage-blob", hint=_HINT) from error
     address = attributes["account_url"]
     host = urlsplit(address).hostname or ""
     name = attributes.get("account_name") or host.partition(".")[0]
@@ -84,17 +84,8 @@ class _Container:
     """A container, which is made when something is first asked of it."""
 
     def __init__(self, client: ContainerClient) -> None:
-        from azure.core.exceptions import (  # noqa: PLC0415 see _client
-            AzureError,
-            ResourceExistsError,
-            ResourceNotFoundError,
-        )
-
         self.address = f"azblob://{client.account_name}/{client.container_name}"
         self._client = client
-        self._error = AzureError
-        self._missing = ResourceNotFoundError
-        self._exists = ResourceExistsError
         self._lock = threading.Lock()
         self._is_made = False
 
@@ -104,9 +95,9 @@ class _Container:
                 try:
                     if not self._client.exists():
                         self._client.create_container()
-                except self._exists:
+                except ResourceExistsError:
                     pass  # somebody else was faster
-                except self._error as error:
+                except AzureError as error:
                     raise self._failed(error) from error
                 self._is_made = True
         return self._client
@@ -118,16 +109,16 @@ class _Container:
         """See ObjectStore."""
         try:
             return bool(self._made().get_blob_client(key).exists())
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error
 
     def read(self, key: str) -> Generator[bytes, None, None]:
         """See ObjectStore."""
         try:
             yield from self._made().download_blob(key).chunks()
-        except self._missing as error:
+        except ResourceNotFoundError as error:
             raise missing(self.address, key) from error
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error
 
     def write(self, key: str, size: int, chunks: Iterator[bytes]) -> None:
@@ -138,5 +129,5 @@ class _Container:
             self._made().upload_blob(
                 key, file, length=size, overwrite=True, max_concurrency=_AT_ONCE
             )
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error

@@ -25,7 +25,7 @@ from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
 from polyarch.oci.reference import Reference
 from polyarch.paths import docker_config_directory
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import frozen
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
@@ -60,9 +60,7 @@ class DockerEngine:
         """Return what it runs by itself. Raises MachineError."""
         told = self._get("/version")
         return normalize(
-            Platform(
-                os=str(told.get("Os") or "linux"), architecture=str(told.get("Arch") or "amd64")
-            )
+            from_words(str(told.get("Os") or "linux"), str(told.get("Arch") or "amd64"))
         )
 
     def load(self, archive: BinaryIO, size: int) -> str:

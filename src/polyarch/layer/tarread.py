@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 from polyarch.errors import InvalidLayer
 from polyarch.layer.tar import BLOCK, BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FILE, Entry
 from polyarch.layer.tarfields import (
+    are_in_order,
     byte_sum,
     decimal,
     device_number,
@@ -234,11 +235,8 @@ class TarReader:
             if name := records.get("GNU.sparse.name"):
                 entry = entry._replace(name=os.fsdecode(name))
         pairs = tuple(zip(numbers[::2], numbers[1::2], strict=False))
-        end = 0
-        for offset, length in pairs:
-            if offset < end or length < 0 or offset + length > size:
-                self._fail("its sparse map is out of order")
-            end = offset + length
+        if not are_in_order(pairs, size):
+            self._fail("its sparse map is out of order")
         self._holes = pairs
         return entry._replace(size=size_of(size), kind=FILE)
 

@@ -88,7 +88,9 @@ def _decode(data: Fields) -> Exception:
     error = kind(message, hint=data.text("hint"))
     if "place" in data:
         place = data.object("place")
-        error.place = ShownPlace(line=place.integer("line"), shown=place.text("shown"))
+        error.place = ShownPlace(
+            line=place.integer("line"), shown=place.text("shown", required=True)
+        )
     if data.integer("exit_status") != error.exit_status:
         error.exit_status = data.integer("exit_status")
     # What the class has of its own tells by its default what it is made of.

@@ -13,6 +13,7 @@ from pathlib import Path
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.emulation.probe import native_architecture, probe_program
 from polyarch.errors import InputError, NoRuntime, PolyarchError
+from polyarch.late import load
 from polyarch.progress import CancelToken
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.sandbox.sandbox import Sandbox
@@ -109,16 +110,18 @@ def _chroot(host: Host, spawner: Spawner) -> Runtime:
             hint="COPY, ADD and all that is about an image's configuration work; for RUN run polyarch as root of "
             f"its container, or get namespaces: {host.lift or 'polyarch doctor says how'}",
         )
-    from polyarch.runtime.chroot import ChrootRuntime  # noqa: PLC0415 few need it
-
-    return ChrootRuntime(host, spawner)
+    made = load("runtime.chroot:ChrootRuntime")
+    assert callable(made)
+    runtime: Runtime = made(host, spawner)
+    return runtime
 
 
 def _oci_runtime(path: str, host: Host) -> Runtime:
     # Our own is the first choice: where that works, which is mostly so, this saves 3 ms.
-    from polyarch.runtime.runc import OciRuntime  # noqa: PLC0415
-
-    return OciRuntime(path, host)
+    made = load("runtime.runc:OciRuntime")
+    assert callable(made)
+    runtime: Runtime = made(path, host)
+    return runtime
 
 
 def _fix(prefer: str | None) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "DEV_LINKS",
     "Argument",
     "CallRule",
     "Capabilities",
@@ -33,6 +34,15 @@ __all__ = [
     "StatNumbers",
     "User",
 ]
+
+DEV_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+"""The links of /dev that a configuration doesn't list: each runtime makes them (config-linux.md, Dev symbolic links)."""
 
 
 class User(TypedDict):

@@ -30,7 +30,7 @@ _IGNORED = {
 
 def _check_ulimit(value: str) -> None:
     # Few builds limit their steps; completion and help, which read this table, check no values.
-    from polyarch.cli.building.values import ulimit_flag  # noqa: PLC0415
+    from polyarch.cli.building.limits import ulimit_flag  # noqa: PLC0415
 
     ulimit_flag([value])
 

@@ -21,7 +21,7 @@ from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.namespaces.causes import namespace_trouble
-from polyarch.namespaces.userns import end_orphans
+from polyarch.namespaces.waiting import end_orphans
 from polyarch.runtime.base import Refused
 from polyarch.runtime.configuration import Config, Device, Handing, HolderPlan, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but

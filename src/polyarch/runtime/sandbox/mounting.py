@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
-from polyarch.runtime.configuration import Config, Device, MountPoint
+from polyarch.runtime.configuration import DEV_LINKS, Config, Device, MountPoint
 from polyarch.runtime.step import SHM
 
 __all__ = ["Entered", "change_root", "enter_root", "make_nodes"]
@@ -38,13 +38,6 @@ _ATTRIBUTES = {
 }
 _NO_DATA = frozenset({"rw", "bind", "rbind", *_ATTRIBUTES} - {"ro"})
 _NULL = os.makedev(1, 3)
-_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 _SYSTEM = frozenset({"/proc", "/dev", "/dev/pts", SHM, "/dev/mqueue", "/sys", "/sys/fs/cgroup"})
 _LOCKED = ("ro", "nosuid", "nodev", "noexec")
 _STRAIGHT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
@@ -370,7 +363,7 @@ def _fill_dev(dev: int, devices: list[Device], *, bind: bool) -> None:
         syscalls.move_mount(tree, "", place)
         os.close(place)
         os.close(tree)
-    for name, to in _LINKS.items():
+    for name, to in DEV_LINKS.items():
         os.symlink(to, name, dir_fd=dev)
     if os.path.exists("/proc/kcore"):
         os.symlink("/proc/kcore", "core", dir_fd=dev)

@@ -12,6 +12,7 @@ import gzip
 import lzma
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import IO, Protocol, cast
 
 from polyarch.errors import MachineError
@@ -56,8 +57,6 @@ class Zstd(Protocol):
 
 def zstd() -> Zstd:
     """Return Python's module for zstd: only kernels of some distributions need it."""
-    from importlib import import_module  # noqa: PLC0415
-
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     return cast("Zstd", import_module(name))
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 from polyarch import syscalls
 from polyarch.record import frozen
-from polyarch.runtime.configuration import Config, MountPoint
+from polyarch.runtime.configuration import DEV_LINKS, Config, MountPoint
 from polyarch.runtime.vm.agent import Agent
 from polyarch.runtime.vm.batch import Batch, make_way
 from polyarch.runtime.vm.becoming import drop_privileges, enter_directory, execute, set_limits
@@ -47,13 +47,6 @@ _NAMESPACES = (
     | syscalls.CLONE_NEWUTS
     | syscalls.CLONE_NEWCGROUP
 )
-_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 _SYSTEM = ("/proc", "/dev", "/sys")
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 _SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
@@ -346,7 +339,7 @@ class StepPrograms:
             what, path = f"have /dev/{name}", program.text(f"/dev/{name}")
             make_way(program, f"/dev/{name}", is_file=True)
             batch.do("move_mount", tree, empty, _AT_FDCWD, path, _EMPTY_FROM, to=what)
-        for name, to in {**_LINKS, "core": "/proc/kcore"}.items():
+        for name, to in {**DEV_LINKS, "core": "/proc/kcore"}.items():
             program.call("symlinkat", program.text(to), _AT_FDCWD, program.text(f"/dev/{name}"))
         flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_NODEV | syscalls.MS_NOSUID
         none = program.text("")
