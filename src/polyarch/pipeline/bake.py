@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME, Linked
@@ -19,6 +20,7 @@ from polyarch.engine.together import Seat, Together
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.contexts import ContextTrees
 from polyarch.pipeline.directories import Directories
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, normalize
@@ -28,6 +30,9 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import caught
 from polyarch.worker.source_image import ImageResolver, ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.pipeline.fetched import Fetched
 
 __all__ = ["Baked", "bake_on", "links_of"]
 
@@ -112,6 +117,22 @@ def _ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
     return list(done)
 
 
+class _Fetch:
+    """A context that is fetched by the first who wants it; `place` names it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._lock = threading.Lock()
+        self._found: list[Fetched | None] = []
+
+    def get(self, fetch: Callable[[], Fetched | None]) -> Fetched | None:
+        """Return it. Raises what `fetch` raises; whoever comes then tries again."""
+        with self._lock:
+            if not self._found:
+                self._found.append(fetch())
+            return self._found[0]
+
+
 class _Builds:
     """All builds of one bake, and what they have in common."""
 
@@ -136,6 +157,7 @@ class _Builds:
         }
         self.results: dict[str, BuildResult] = {}
         self.errors: dict[str, PolyarchError] = {}
+        self._fetches: dict[Hashable, _Fetch] = {}
         self._resolvers: dict[bool, ImageResolver] = {}
         self._bugs: list[BaseException] = []
         self._meanings: dict[str, Meaning] = {}
@@ -222,6 +244,11 @@ class _Builds:
                 found = self._resolvers[pull] = images.resolver(self.cancel, pull=pull)
             return found
 
+    def fetch(self, key: Hashable) -> _Fetch:
+        """Return the one fetching of what `key` stands for."""
+        with self._changed:
+            return self._fetches.setdefault(key, _Fetch(f"fetched-{len(self._fetches)}"))
+
     def understood(self, name: str, meaning: Meaning) -> None:
         """Take what a build means."""
         with self._changed:
@@ -233,8 +260,9 @@ class _Builds:
         own = part.sources.remote.pins
         with self._changed:
             others = [each.pins for each in self._meanings.values()]
-        for vertex in part.graph.vertices():
-            op = vertex.op
+        contexts = part.sources.contexts
+        trees = contexts.fetched.values() if isinstance(contexts, ContextTrees) else ()
+        for op in (*(each.op for each in part.graph.vertices()), *(each.source for each in trees)):
             if isinstance(op, GitOp | HttpOp) and op not in own:
                 own.update((op, each[op]) for each in others if op in each)
 
@@ -253,8 +281,10 @@ class _Builds:
 class _Beside(Company):
     """One build among others."""
 
+    has_others = True
+
     def __init__(self, builds: _Builds, name: str, seat: Seat) -> None:
-        self.name = name
+        self._name = name
         self.seat = seat
         self._builds = builds
         self._used: list[Meaning] = []
@@ -278,6 +308,14 @@ class _Beside(Company):
         """See Company."""
         return self._builds.directories
 
+    def fetched(self, key: Hashable, fetch: Callable[[], Fetched | None], /) -> Fetched | None:
+        """See Company."""
+        return self._builds.fetch(key).get(fetch)
+
+    def place_of(self, key: Hashable, /) -> str:
+        """See Company."""
+        return self._builds.fetch(key).place
+
     def resolver(
         self, images: ImageSource, request: BuildRequest, _cancel: CancelToken, /
     ) -> ImageResolver:
@@ -291,7 +329,7 @@ class _Beside(Company):
             resolved=[*meaning.resolved, *(one for each in self._used for one in each.resolved)],
             pins=ChainMap(meaning.pins, *(each.pins for each in self._used)),
         )
-        self._builds.understood(self.name, whole)
+        self._builds.understood(self._name, whole)
         return whole
 
     def solve(self, _engine: Engine, part: Part, _cancel: CancelToken, /) -> Built:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +16,12 @@ from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError
 from polyarch.pipeline.bake import Baked, bake_on
 from polyarch.progress import CancelToken, Event, Sink, StepEvent
+from polyarch.record import replace
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.trees import plant
+from tests.support.network.web import Page, web_server
 
 TWO = ("linux/amd64", "linux/arm64")
 SHARED = f"""\
@@ -146,6 +150,22 @@ def test_contexts_of_one_name_are_not_mixed_up(site: Site, tmp_path: Path) -> No
     digests = {name: each.digest for name, each in baked.results.items()}
     assert digests["one"] == digests["two"] != digests["else_"]
     assert site.ran()["COPY a /a"] == 2
+
+
+def test_a_context_of_a_web_server_is_fetched_once(site: Site) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, text in {"Dockerfile": f"FROM {BASE}\nCOPY a /a\n", "a": "far"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    with web_server() as web:
+        web.pages["/x.tar"] = Page(data.getvalue())
+        far = make_request(f"http://{web.host}/x.tar", attestations=(), platforms=TWO)
+        baked = site.bake(one=far, two=replace(far, labels={"a": "b"}))
+
+        assert not baked.errors
+        assert len(web.asked) == 1
 
 
 @pytest.mark.parametrize("keeps_going", [True, False])
