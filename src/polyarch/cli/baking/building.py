@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -174,13 +174,20 @@ def failure(errors: Mapping[str, PolyarchError], plan: Plan) -> PolyarchError:
     """Return one error for those of several targets, which says what depends on each."""
     first = next(iter(errors.values()))
     lines = []
-    for name, error in errors.items():
-        waiting = sorted(_dependents(name, plan))
-        because = f"; {', '.join(waiting)} depend{'s' if len(waiting) == 1 else ''} on it"
-        lines.append(f"target {name}: {error}{because if waiting else ''}")
+    for error in {id(each): each for each in errors.values()}.values():
+        names = [name for name, each in errors.items() if each is error]
+        waiting = sorted(set().union(*(_dependents(name, plan) for name in names)) - set(names))
+        said = f"target {names[0]}: {error}"
+        if names[1:]:
+            said += f"; {_verb(names[1:], 'need')} it, too"
+        lines.append(f"{said}; {_verb(waiting, 'depend')} on it" if waiting else said)
     told = PolyarchError("\n".join(lines), hint=first.hint, place=first.place)
     told.exit_status = first.exit_status
     return told
+
+
+def _verb(names: Sequence[str], verb: str) -> str:
+    return f"{', '.join(names)} {verb}{'s' if len(names) == 1 else ''}"
 
 
 def _dependents(name: str, plan: Plan) -> set[str]:
@@ -198,8 +205,8 @@ def _dependents(name: str, plan: Plan) -> set[str]:
 def prefixed(sink: Sink, name: str, logged: dict[Digest, str]) -> Sink:
     """Return a sink that shows steps as those of a target: `[app 1/2] RUN make`, as buildx does.
 
-    Steps of two targets that are one are shown for each of them, what they print for the first of them only: `logged` has
-    that for each step.
+    Steps of two targets that are one are shown for each of them, what they print and fail by for the first of them only:
+    `logged` has that for each step.
     """
 
     def own(step: Digest) -> Digest:
@@ -207,9 +214,12 @@ def prefixed(sink: Sink, name: str, logged: dict[Digest, str]) -> Sink:
 
     def take(event: Event) -> None:
         changes: dict[str, object] = {"step": own(event.step)}
-        if isinstance(event, LogEvent) and logged.setdefault(event.step, name) != name:
+        is_said = isinstance(event, LogEvent) or (isinstance(event, StepEvent) and event.error)
+        is_second = is_said and logged.setdefault(event.step, name) != name
+        if isinstance(event, LogEvent) and is_second:
             return
         if isinstance(event, StepEvent):
+            changes["error"] = "canceled" if is_second else event.error
             changes["name"] = _shown(event.name, name)
             changes["inputs"] = tuple(map(own, event.inputs))
         sink(replace(event, **changes))
