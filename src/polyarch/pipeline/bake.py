@@ -25,7 +25,7 @@ from polyarch.pipeline.directories import Directories
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import field, frozen
+from polyarch.request.baked import BakeResult
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import caught
@@ -34,22 +34,11 @@ from polyarch.worker.source_image import ImageResolver, ImageSource
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetched
 
-__all__ = ["Baked", "bake_on", "links_of"]
+__all__ = ["bake_on", "links_of"]
 
 
 class _NotBuiltOn(PolyarchError):
     """A build that another one was to start from has failed."""
-
-
-@frozen
-class Baked:
-    """What came of many builds, by their names, those that others build on first.
-
-    Those that were ended because another one failed have neither a result nor an error.
-    """
-
-    results: Mapping[str, BuildResult]
-    errors: Mapping[str, PolyarchError] = field(default_factory=dict)
 
 
 def links_of(request: BuildRequest) -> tuple[str, ...]:
@@ -67,7 +56,7 @@ def bake_on(
     sink: Callable[[str], Sink],
     cancel: CancelToken,
     keeps_going: bool = False,
-) -> Baked:
+) -> BakeResult:
     """Carry out all requests, by name, as one graph; `sink` gives where each tells of what it does.
 
     The first failure ends all others, unless this `keeps_going` with those that don't depend on it. Raises Cancelled, and
@@ -77,7 +66,7 @@ def bake_on(
     if len(names) == 1:
         (name,) = names
         try:
-            return Baked(
+            return BakeResult(
                 results={
                     name: recorded_build(engine, requests[name], sink=sink(name), cancel=cancel)
                 }
@@ -85,7 +74,7 @@ def bake_on(
         except Cancelled:
             raise
         except PolyarchError as error:
-            return Baked(results={}, errors={name: error})
+            return BakeResult(errors={name: error})
     own = CancelToken()
     unregister = cancel.on_cancel(own.cancel)
     try:
@@ -163,7 +152,7 @@ class _Builds:
         self._meanings: dict[str, Meaning] = {}
         self._changed = threading.Condition()
 
-    def run(self, sink: Callable[[str], Sink]) -> Baked:
+    def run(self, sink: Callable[[str], Sink]) -> BakeResult:
         """Carry out all. Raises what is nobody's fault but ours."""
         unregister = self.cancel.on_cancel(self._wake)
         threads = [
@@ -188,7 +177,7 @@ class _Builds:
         if self._bugs:
             raise self._bugs[0]
         results = {name: self.results[name] for name in self.beside if name in self.results}
-        return Baked(results=results, errors=self._own_errors())
+        return BakeResult(results=results, errors=self._own_errors())
 
     def _own_errors(self) -> dict[str, PolyarchError]:
         """Return the errors of those builds that don't just depend on others that failed."""

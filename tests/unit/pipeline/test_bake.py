@@ -14,9 +14,10 @@ import pytest
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError
-from polyarch.pipeline.bake import Baked, bake_on
+from polyarch.pipeline.bake import bake_on
 from polyarch.progress import CancelToken, Event, Sink, StepEvent
 from polyarch.record import replace
+from polyarch.request.baked import BakeResult
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
@@ -54,7 +55,7 @@ class Site:
     def sink(self, name: str) -> Sink:
         return self.events.setdefault(name, []).append
 
-    def bake(self, *, keeps_going: bool = False, **requests: BuildRequest) -> Baked:
+    def bake(self, *, keeps_going: bool = False, **requests: BuildRequest) -> BakeResult:
         return bake_on(
             self.engine, requests, sink=self.sink, cancel=self.cancel, keeps_going=keeps_going
         )
@@ -83,7 +84,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(engine, tmp_path / "context")
 
 
-def errors(baked: Baked) -> Mapping[str, str]:
+def errors(baked: BakeResult) -> Mapping[str, str]:
     return {name: str(error) for name, error in baked.errors.items()}
 
 

@@ -24,7 +24,7 @@ from polyarch.platforms import host
 from polyarch.record import replace
 from polyarch.request.values import is_address
 
-__all__ = ["BAKE"]
+__all__ = ["BAKE", "cleaned"]
 
 _RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -112,10 +112,10 @@ def _planned(
                 targets[name] = replace(each, args={**(each.args or {}), _EPOCH: epoch})
     for each in targets.values():
         check_target(each, context.environ)
-    return replace(plan, targets={n: _cleaned(each) for n, each in targets.items()})
+    return replace(plan, targets={n: cleaned(each) for n, each in targets.items()})
 
 
-def _cleaned(target: Target) -> Target:
+def cleaned(target: Target) -> Target:
     """Return a target with its context as a path here, and with standard output where nothing is said."""
     outputs = tuple(
         replace(each, destination="-")
