@@ -34,7 +34,7 @@ from polyarch.worker.source_image import ImageResolver, ImageSource
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetched
 
-__all__ = ["bake_on", "links_of"]
+__all__ = ["Builds", "bake_on", "links_of", "ordered"]
 
 
 class _NotBuiltOn(PolyarchError):
@@ -62,7 +62,7 @@ def bake_on(
     The first failure ends all others, unless this `keeps_going` with those that don't depend on it. Raises Cancelled, and
     InputError for a request that names one that isn't there, or needs itself.
     """
-    names = _ordered(requests)
+    names = ordered(requests)
     if len(names) == 1:
         (name,) = names
         try:
@@ -78,7 +78,7 @@ def bake_on(
     own = CancelToken()
     unregister = cancel.on_cancel(own.cancel)
     try:
-        builds = _Builds(engine, requests, names, own, keeps_going=keeps_going)
+        builds = Builds(engine, requests, names, own, keeps_going=keeps_going)
         baked = builds.run(sink)
     finally:
         unregister()
@@ -86,7 +86,7 @@ def bake_on(
     return baked
 
 
-def _ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
+def ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
     """Return the names, those that others build on before these. Raises InputError."""
     done: dict[str, None] = {}
 
@@ -122,7 +122,7 @@ class _Fetch:
             return self._found[0]
 
 
-class _Builds:
+class Builds:
     """All builds of one bake, and what they have in common."""
 
     def __init__(
@@ -272,7 +272,7 @@ class _Beside(Company):
 
     has_others = True
 
-    def __init__(self, builds: _Builds, name: str, seat: Seat) -> None:
+    def __init__(self, builds: Builds, name: str, seat: Seat) -> None:
         self._name = name
         self.seat = seat
         self._builds = builds

@@ -64,6 +64,14 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
         caption=Caption(builder=builder.name, driver=builder.driver),
         debug=context.debug,
     )
+    if options.given("join"):
+        from polyarch.cli.baking.joining import join_plan  # noqa: PLC0415 seldom
+
+        return join_plan(plan, options, context, display)
+    if options.given("shard"):
+        from polyarch.cli.baking.shards import sharded  # noqa: PLC0415 seldom
+
+        plan = sharded(plan, options.values("shard"), options.text("output"))
     node = builder.nodes[0]
     context = enter(replace(context, environ=with_emulators(node, context.environ)))
     building = _Building(
@@ -71,6 +79,8 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
         return _answer(plan, building)
+    if options.given("graph"):
+        return _show_graph(plan, building)
     baked = _solve(plan, building, builders)
     path = options.text("metadata-file")
     if path and (not baked.errors or options.is_set("keep-going")):
@@ -78,6 +88,19 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     if baked.errors:
         with solving():
             raise failure(baked.errors, plan)
+    return 0
+
+
+def _show_graph(plan: Plan, building: _Building) -> int:
+    requests = {name: _request(plan.targets[name], building) for name in sorted(plan.targets)}
+    with open_engine(building.context) as engine:
+        from polyarch.cli.baking.graph import render  # noqa: PLC0415 as in _solve
+        from polyarch.cli.frame.interrupt import cancel_on_signals  # noqa: PLC0415
+        from polyarch.pipeline.bakegraph import graph_on  # noqa: PLC0415
+
+        with cancel_on_signals() as cancel, building.display as display, solving():
+            graph = graph_on(engine, requests, sink=display, cancel=cancel)
+    building.context.stdout.write(render(graph, building.options.text("graph")))
     return 0
 
 
@@ -141,7 +164,8 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
 
 def _request(target: Target, building: _Building) -> BuildRequest:
     node, environ = building.node, building.context.environ
-    request = request_of(target, building.context)
+    is_part = building.options.given("shard") and not target.linked
+    request = request_of(target, building.context, is_part=is_part)
     return replace(
         request,
         ref=new_ref(building.builder.name, node.name),

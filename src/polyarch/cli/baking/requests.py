@@ -17,12 +17,12 @@ from polyarch.request.values import BuildRequest
 __all__ = ["request_of"]
 
 
-def request_of(target: Target, context: Context) -> BuildRequest:
-    """Return the request of a target. Raises InputError and its kin."""
+def request_of(target: Target, context: Context, *, is_part: bool = False) -> BuildRequest:
+    """Return the request of a target, or of a part of it for its platforms. Raises InputError and its kin."""
     if target.dockerfile_inline is not None:
         data = io.BytesIO(target.dockerfile_inline.encode("utf-8", "surrogateescape"))
         context = replace(context, stdin=io.TextIOWrapper(data))
-    options = parse_flags(BUILD_FLAGS, build_words(target))
+    options = parse_flags(BUILD_FLAGS, build_words(target, is_part=is_part))
     asked = read_request(options, read_flags(options, context.environ), context)
     check_there(asked)
     return asked.request
