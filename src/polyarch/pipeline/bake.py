@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME, Linked
@@ -19,32 +20,25 @@ from polyarch.engine.together import Seat, Together
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.contexts import ContextTrees
 from polyarch.pipeline.directories import Directories
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import field, frozen
+from polyarch.request.baked import BakeResult
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import caught
 from polyarch.worker.source_image import ImageResolver, ImageSource
 
-__all__ = ["Baked", "bake_on", "links_of"]
+if TYPE_CHECKING:
+    from polyarch.pipeline.fetched import Fetched
+
+__all__ = ["Builds", "bake_on", "links_of", "ordered"]
 
 
 class _NotBuiltOn(PolyarchError):
     """A build that another one was to start from has failed."""
-
-
-@frozen
-class Baked:
-    """What came of many builds, by their names, those that others build on first.
-
-    Those that were ended because another one failed have neither a result nor an error.
-    """
-
-    results: Mapping[str, BuildResult]
-    errors: Mapping[str, PolyarchError] = field(default_factory=dict)
 
 
 def links_of(request: BuildRequest) -> tuple[str, ...]:
@@ -62,17 +56,17 @@ def bake_on(
     sink: Callable[[str], Sink],
     cancel: CancelToken,
     keeps_going: bool = False,
-) -> Baked:
+) -> BakeResult:
     """Carry out all requests, by name, as one graph; `sink` gives where each tells of what it does.
 
     The first failure ends all others, unless this `keeps_going` with those that don't depend on it. Raises Cancelled, and
     InputError for a request that names one that isn't there, or needs itself.
     """
-    names = _ordered(requests)
+    names = ordered(requests)
     if len(names) == 1:
         (name,) = names
         try:
-            return Baked(
+            return BakeResult(
                 results={
                     name: recorded_build(engine, requests[name], sink=sink(name), cancel=cancel)
                 }
@@ -80,11 +74,11 @@ def bake_on(
         except Cancelled:
             raise
         except PolyarchError as error:
-            return Baked(results={}, errors={name: error})
+            return BakeResult(errors={name: error})
     own = CancelToken()
     unregister = cancel.on_cancel(own.cancel)
     try:
-        builds = _Builds(engine, requests, names, own, keeps_going=keeps_going)
+        builds = Builds(engine, requests, names, own, keeps_going=keeps_going)
         baked = builds.run(sink)
     finally:
         unregister()
@@ -92,7 +86,7 @@ def bake_on(
     return baked
 
 
-def _ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
+def ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
     """Return the names, those that others build on before these. Raises InputError."""
     done: dict[str, None] = {}
 
@@ -112,7 +106,23 @@ def _ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
     return list(done)
 
 
-class _Builds:
+class _Fetch:
+    """A context that is fetched by the first who wants it; `place` names it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._lock = threading.Lock()
+        self._found: list[Fetched | None] = []
+
+    def get(self, fetch: Callable[[], Fetched | None]) -> Fetched | None:
+        """Return it. Raises what `fetch` raises; whoever comes then tries again."""
+        with self._lock:
+            if not self._found:
+                self._found.append(fetch())
+            return self._found[0]
+
+
+class Builds:
     """All builds of one bake, and what they have in common."""
 
     def __init__(
@@ -136,12 +146,13 @@ class _Builds:
         }
         self.results: dict[str, BuildResult] = {}
         self.errors: dict[str, PolyarchError] = {}
+        self._fetches: dict[Hashable, _Fetch] = {}
         self._resolvers: dict[bool, ImageResolver] = {}
         self._bugs: list[BaseException] = []
         self._meanings: dict[str, Meaning] = {}
         self._changed = threading.Condition()
 
-    def run(self, sink: Callable[[str], Sink]) -> Baked:
+    def run(self, sink: Callable[[str], Sink]) -> BakeResult:
         """Carry out all. Raises what is nobody's fault but ours."""
         unregister = self.cancel.on_cancel(self._wake)
         threads = [
@@ -166,7 +177,7 @@ class _Builds:
         if self._bugs:
             raise self._bugs[0]
         results = {name: self.results[name] for name in self.beside if name in self.results}
-        return Baked(results=results, errors=self._own_errors())
+        return BakeResult(results=results, errors=self._own_errors())
 
     def _own_errors(self) -> dict[str, PolyarchError]:
         """Return the errors of those builds that don't just depend on others that failed."""
@@ -222,6 +233,11 @@ class _Builds:
                 found = self._resolvers[pull] = images.resolver(self.cancel, pull=pull)
             return found
 
+    def fetch(self, key: Hashable) -> _Fetch:
+        """Return the one fetching of what `key` stands for."""
+        with self._changed:
+            return self._fetches.setdefault(key, _Fetch(f"fetched-{len(self._fetches)}"))
+
     def understood(self, name: str, meaning: Meaning) -> None:
         """Take what a build means."""
         with self._changed:
@@ -233,8 +249,9 @@ class _Builds:
         own = part.sources.remote.pins
         with self._changed:
             others = [each.pins for each in self._meanings.values()]
-        for vertex in part.graph.vertices():
-            op = vertex.op
+        contexts = part.sources.contexts
+        trees = contexts.fetched.values() if isinstance(contexts, ContextTrees) else ()
+        for op in (*(each.op for each in part.graph.vertices()), *(each.source for each in trees)):
             if isinstance(op, GitOp | HttpOp) and op not in own:
                 own.update((op, each[op]) for each in others if op in each)
 
@@ -253,8 +270,10 @@ class _Builds:
 class _Beside(Company):
     """One build among others."""
 
-    def __init__(self, builds: _Builds, name: str, seat: Seat) -> None:
-        self.name = name
+    has_others = True
+
+    def __init__(self, builds: Builds, name: str, seat: Seat) -> None:
+        self._name = name
         self.seat = seat
         self._builds = builds
         self._used: list[Meaning] = []
@@ -278,6 +297,14 @@ class _Beside(Company):
         """See Company."""
         return self._builds.directories
 
+    def fetched(self, key: Hashable, fetch: Callable[[], Fetched | None], /) -> Fetched | None:
+        """See Company."""
+        return self._builds.fetch(key).get(fetch)
+
+    def place_of(self, key: Hashable, /) -> str:
+        """See Company."""
+        return self._builds.fetch(key).place
+
     def resolver(
         self, images: ImageSource, request: BuildRequest, _cancel: CancelToken, /
     ) -> ImageResolver:
@@ -291,7 +318,7 @@ class _Beside(Company):
             resolved=[*meaning.resolved, *(one for each in self._used for one in each.resolved)],
             pins=ChainMap(meaning.pins, *(each.pins for each in self._used)),
         )
-        self._builds.understood(self.name, whole)
+        self._builds.understood(self._name, whole)
         return whole
 
     def solve(self, _engine: Engine, part: Part, _cancel: CancelToken, /) -> Built:

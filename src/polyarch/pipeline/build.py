@@ -44,7 +44,7 @@ from polyarch.request.values import BuildRequest, Output
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
 
-__all__ = ["build_on"]
+__all__ = ["build_on", "lower_all"]
 
 
 def build_on(
@@ -92,7 +92,7 @@ def build_on(
         )
         resolver = Noted(images=company.resolver(images, request, cancel))
         try:
-            lowered = _lower(dockerfile, platforms, options, resolver)
+            lowered = lower_all(dockerfile, platforms, options, resolver)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
         meaning = company.understood(
@@ -178,7 +178,7 @@ def _keeping_logs(
     return keeping_logs(engine.store.root / "logs", sink)
 
 
-def _lower(
+def lower_all(
     dockerfile: Dockerfile,
     platforms: Sequence[Platform],
     options: LowerOptions,

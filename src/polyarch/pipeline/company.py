@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from polyarch.attest.sources import Remote, Resolved
 from polyarch.dockerfile.lowering.lower import Lowered
@@ -16,6 +17,9 @@ from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
 from polyarch.worker.source_image import ImageResolver, ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.pipeline.fetched import Fetched
 
 __all__ = ["ALONE", "Company", "Meaning"]
 
@@ -35,8 +39,7 @@ class Meaning:
 class Company:
     """A build by itself. Others are `polyarch.pipeline.bake`'s."""
 
-    name = ""
-    """Tells contexts of several builds apart that aren't directories; "" for one build."""
+    has_others = False
 
     @property
     def linked(self) -> Callable[[str, Platform], Linked] | None:
@@ -50,6 +53,14 @@ class Company:
     def directories(self, engine: Engine, /) -> Directories:
         """Return what opens the directories of contexts."""
         return Directories(engine.store.stat_index)
+
+    def fetched(self, _key: Hashable, fetch: Callable[[], Fetched | None], /) -> Fetched | None:
+        """Return a context that is fetched once for all builds; its key has all that decides on what it is. Raises as `fetch`."""
+        return fetch()
+
+    def place_of(self, _key: Hashable, /) -> str:
+        """Return what tells a context that is fetched from those of other builds."""
+        return ""
 
     def resolver(
         self, images: ImageSource, request: BuildRequest, cancel: CancelToken, /

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME, context_name
 from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.directories import Directories, Opened
 from polyarch.platforms import host
 from polyarch.record import field, frozen
@@ -29,6 +31,9 @@ __all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 DEFAULT_NAME = "Dockerfile"
 MAIN_NAME = "context"
 MAX_DOCKERFILE = 2 << 20
+KEEP_GIT_DIR_ARG = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+FETCH_ARGS = (KEEP_GIT_DIR_ARG, SOURCE_DATE_EPOCH)
+"""The build arguments that change what is fetched."""
 _WEB = ("http://", "https://")
 _IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
@@ -129,14 +134,14 @@ class Contexts:
 class Loader:
     """Reads what one request names. `fetcher` is made for contexts that aren't directories.
 
-    `build` tells this build from others that it is solved with, "" if there are none.
+    `company` are other builds, which may name the same.
     """
 
     request: BuildRequest
     directories: Directories
     empty: Path
     fetcher: Callable[[], Fetcher]
-    build: str = ""
+    company: Company = ALONE
 
     def main(self) -> MainContext:
         """Find the main context, and fetch it if it isn't here. Raises as `Fetcher.fetch`."""
@@ -159,7 +164,20 @@ class Loader:
         return MainContext(fetched=archive)
 
     def _fetched(self, value: str) -> Fetched | None:
-        return self.fetcher().fetch(value) if is_address(value) else None
+        if not is_address(value):
+            return None
+        return self.company.fetched(self._key(value), lambda: self.fetcher().fetch(value))
+
+    def _named_fetched(self, address: str) -> Fetched | None:
+        key = self._key(address, "named")
+        return self.company.fetched(key, lambda: self.fetcher().named(address))
+
+    def _key(self, address: str, kind: str = "main") -> Hashable:
+        """Return all that decides on what is fetched from an address, whom it is fetched as included."""
+        request = self.request
+        args = tuple(request.build_args.get(each, "") for each in FETCH_ARGS)
+        agents = *sorted(request.ssh.items()), *sorted(request.ssh_keys.items())
+        return kind, address, args, request.secrets, agents
 
     def dockerfile(self, main: MainContext) -> SourceText:
         """Read the Dockerfile. Raises NotFound, InputError."""
@@ -213,7 +231,7 @@ class Loader:
         for name, directory in named.directories.items():
             opened[name] = self._opened(directory)
         here = {name: each.tree for name, each in opened.items()}
-        trees = ContextTrees(here, named.addresses, lambda address: self.fetcher().named(address))
+        trees = ContextTrees(here, named.addresses, self._named_fetched)
         if main.fetched is not None:
             trees.fetched[MAIN_NAME] = main.fetched
         matcher = opened[MAIN_NAME].matcher if MAIN_NAME in opened else None
@@ -221,22 +239,29 @@ class Loader:
             trees=trees,
             ignores=matcher.covers if matcher else None,
             images=frozenset(named.images),
-            places=self._places(opened, trees) if self.build else {},
+            places=self._places(opened, named) if self.company.has_others else {},
         )
 
     def _opened(self, directory: Path, dockerfile: Path | None = None) -> Opened:
         return self.directories.open(directory, _patterns(directory, dockerfile, self.request))
 
-    def _places(self, opened: Mapping[str, Opened], trees: ContextTrees) -> dict[str, str]:
-        """Return what tells the contexts from those of other builds: what isn't a directory, this build has alone."""
-        alone = {name: f"{self.build}/{name}" for name in trees}
-        return {**alone, **{name: each.place for name, each in opened.items()}}
+    def _places(self, opened: Mapping[str, Opened], named: _Named) -> dict[str, str]:
+        """Return what tells the contexts from those of other builds."""
+        found = {
+            name: self.company.place_of(self._key(address, "named"))
+            for name, address in named.addresses.items()
+        }
+        key = self._key(self.request.context) if is_address(self.request.context) else object()
+        found[MAIN_NAME] = self.company.place_of(key)
+        return {**found, **{name: each.place for name, each in opened.items()}}
 
     def _named(self) -> _Named:
         """Sort the named contexts by what they are. Raises NotFound, InputError."""
         named = _Named()
         for key, value in self.request.build_contexts.items():
-            if value.startswith(_IMAGE_SCHEME) or (self.build and value.startswith(TARGET_SCHEME)):
+            if value.startswith(_IMAGE_SCHEME) or (
+                self.company.has_others and value.startswith(TARGET_SCHEME)
+            ):
                 named.images.append(key)
             elif value.startswith(LAYOUT_SCHEME):
                 from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom

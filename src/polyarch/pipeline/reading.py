@@ -20,7 +20,7 @@ from polyarch.golang.strconv import find_bool
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pipeline.company import ALONE, Company
-from polyarch.pipeline.contexts import Contexts, Loader, MainContext
+from polyarch.pipeline.contexts import KEEP_GIT_DIR_ARG, Contexts, Loader, MainContext
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
@@ -159,7 +159,7 @@ def _loader(
             directory=directory,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=bool(find_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            keep_git_dir=bool(find_bool(args.get(KEEP_GIT_DIR_ARG, ""))),
             is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
@@ -168,7 +168,7 @@ def _loader(
         directories=company.directories(engine),
         empty=engine.store.scratch,
         fetcher=fetcher,
-        build=company.name,
+        company=company,
     )
 
 

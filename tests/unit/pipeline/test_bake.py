@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +14,15 @@ import pytest
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError
-from polyarch.pipeline.bake import Baked, bake_on
+from polyarch.pipeline.bake import bake_on
 from polyarch.progress import CancelToken, Event, Sink, StepEvent
+from polyarch.record import replace
+from polyarch.request.baked import BakeResult
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.trees import plant
+from tests.support.network.web import Page, web_server
 
 TWO = ("linux/amd64", "linux/arm64")
 SHARED = f"""\
@@ -50,7 +55,7 @@ class Site:
     def sink(self, name: str) -> Sink:
         return self.events.setdefault(name, []).append
 
-    def bake(self, *, keeps_going: bool = False, **requests: BuildRequest) -> Baked:
+    def bake(self, *, keeps_going: bool = False, **requests: BuildRequest) -> BakeResult:
         return bake_on(
             self.engine, requests, sink=self.sink, cancel=self.cancel, keeps_going=keeps_going
         )
@@ -79,7 +84,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(engine, tmp_path / "context")
 
 
-def errors(baked: Baked) -> Mapping[str, str]:
+def errors(baked: BakeResult) -> Mapping[str, str]:
     return {name: str(error) for name, error in baked.errors.items()}
 
 
@@ -146,6 +151,22 @@ def test_contexts_of_one_name_are_not_mixed_up(site: Site, tmp_path: Path) -> No
     digests = {name: each.digest for name, each in baked.results.items()}
     assert digests["one"] == digests["two"] != digests["else_"]
     assert site.ran()["COPY a /a"] == 2
+
+
+def test_a_context_of_a_web_server_is_fetched_once(site: Site) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, text in {"Dockerfile": f"FROM {BASE}\nCOPY a /a\n", "a": "far"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    with web_server() as web:
+        web.pages["/x.tar"] = Page(data.getvalue())
+        far = make_request(f"http://{web.host}/x.tar", attestations=(), platforms=TWO)
+        baked = site.bake(one=far, two=replace(far, labels={"a": "b"}))
+
+        assert not baked.errors
+        assert len(web.asked) == 1
 
 
 @pytest.mark.parametrize("keeps_going", [True, False])

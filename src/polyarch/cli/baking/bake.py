@@ -24,7 +24,7 @@ from polyarch.platforms import host
 from polyarch.record import replace
 from polyarch.request.values import is_address
 
-__all__ = ["BAKE"]
+__all__ = ["BAKE", "cleaned"]
 
 _RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -40,6 +40,7 @@ def _run(options: Options, context: Context) -> int:
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:
         raise InputError("--print and --list are mutually exclusive")
+    _check_wishes(options)
     overrides = changes(options)
     check_mode(options.text("progress"))
     allowed = read_allowed(options.values("allow"))
@@ -58,9 +59,25 @@ def _run(options: Options, context: Context) -> int:
     if options.is_set("print"):
         context.stdout.write(indented(plan.plain()).decode() + "\n")
         return 0
+    if form := options.text("matrix"):
+        from polyarch.cli.baking.matrix import matrix  # noqa: PLC0415 seldom
+
+        context.stdout.write(matrix(plan, form))
+        return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
     return build_plan(plan, allowed, options, context)
+
+
+def _check_wishes(options: Options) -> None:
+    """Raise InputError for what can't be asked for at once."""
+    given = [name for name in ("graph", "join", "matrix", "shard") if options.given(name)]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} are mutually exclusive")
+    if options.given("output") and not options.given("shard"):
+        raise InputError(
+            "--output is for the parts of --shard", hint="set those of targets: --set '*.output=…'"
+        )
 
 
 def _wanted_list(options: Options) -> str:
@@ -112,10 +129,10 @@ def _planned(
                 targets[name] = replace(each, args={**(each.args or {}), _EPOCH: epoch})
     for each in targets.values():
         check_target(each, context.environ)
-    return replace(plan, targets={n: _cleaned(each) for n, each in targets.items()})
+    return replace(plan, targets={n: cleaned(each) for n, each in targets.items()})
 
 
-def _cleaned(target: Target) -> Target:
+def cleaned(target: Target) -> Target:
     """Return a target with its context as a path here, and with standard output where nothing is said."""
     outputs = tuple(
         replace(each, destination="-")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 from polyarch.bake.allowed import Allowed, missing
 from polyarch.bake.config import Plan
 from polyarch.bake.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
-from polyarch.cli.baking.words import build_words
+from polyarch.cli.baking.requests import request_of
+from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.build import (
     metadata,
@@ -22,32 +20,25 @@ from polyarch.cli.building.build import (
     warnings_for_metadata,
     write_metadata,
 )
-from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import solving
-from polyarch.cli.building.request import read_flags, read_request
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
     with_emulators,
 )
-from polyarch.cli.building.table import BUILD_FLAGS
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
-from polyarch.cli.frame.flags import Options, parse_flags
-from polyarch.digest import Digest, sha256
-from polyarch.errors import InputError, PolyarchError
-from polyarch.progress import Event, LogEvent, Sink, StepEvent
+from polyarch.cli.frame.flags import Options
+from polyarch.errors import InputError
 from polyarch.record import frozen, replace
+from polyarch.request.baked import BakeResult
 from polyarch.request.ref import local_state, new_ref
 from polyarch.request.values import BuildRequest
 
-if TYPE_CHECKING:
-    from polyarch.pipeline.bake import Baked
-
-__all__ = ["build_plan", "failure", "links", "prefixed"]
+__all__ = ["build_plan"]
 
 
 @frozen
@@ -76,6 +67,14 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
         caption=Caption(builder=builder.name, driver=builder.driver),
         debug=context.debug,
     )
+    if options.given("join"):
+        from polyarch.cli.baking.joining import join_plan  # noqa: PLC0415 seldom
+
+        return join_plan(plan, options, context, display)
+    if options.given("shard"):
+        from polyarch.cli.baking.shards import sharded  # noqa: PLC0415 seldom
+
+        plan = sharded(plan, options.values("shard"), options.text("output"))
     node = builder.nodes[0]
     context = enter(replace(context, environ=with_emulators(node, context.environ)))
     building = _Building(
@@ -83,6 +82,8 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
         return _answer(plan, building)
+    if options.given("graph"):
+        return _show_graph(plan, building)
     baked = _solve(plan, building, builders)
     path = options.text("metadata-file")
     if path and (not baked.errors or options.is_set("keep-going")):
@@ -93,7 +94,20 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
     return 0
 
 
-def _write_metadata(path: str, baked: Baked, building: _Building) -> None:
+def _show_graph(plan: Plan, building: _Building) -> int:
+    requests = {name: _request(plan.targets[name], building) for name in sorted(plan.targets)}
+    with open_engine(building.context) as engine:
+        from polyarch.cli.baking.graph import render  # noqa: PLC0415 as in _solve
+        from polyarch.cli.frame.interrupt import cancel_on_signals  # noqa: PLC0415
+        from polyarch.pipeline.bakegraph import graph_on  # noqa: PLC0415
+
+        with cancel_on_signals() as cancel, building.display as display, solving():
+            graph = graph_on(engine, requests, sink=display, cancel=cancel)
+    building.context.stdout.write(render(graph, building.options.text("graph")))
+    return 0
+
+
+def _write_metadata(path: str, baked: BakeResult, building: _Building) -> None:
     found: dict[str, object] = {
         name: dict(sorted(metadata(each).items())) for name, each in baked.results.items()
     }
@@ -123,7 +137,7 @@ def _ask_for_more(plan: Plan, allowed: Allowed, context: Context, *, is_remote: 
 # --- builds ---
 
 
-def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> Baked:
+def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResult:
     collecting = settings_for(building.node, building.context)
     requests = {name: _request(plan.targets[name], building) for name in sorted(plan.targets)}
     with ExitStack() as stack:
@@ -147,79 +161,16 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> Baked:
         )
 
 
-def links(target: Target) -> list[str]:
-    """Return the targets that a target is built on."""
-    found = (target.contexts or {}).values()
-    return [each.removeprefix("target:") for each in found if each.startswith("target:")]
-
-
 def _request(target: Target, building: _Building) -> BuildRequest:
-    context = building.context
-    if target.dockerfile_inline is not None:
-        data = io.BytesIO(target.dockerfile_inline.encode("utf-8", "surrogateescape"))
-        context = replace(context, stdin=io.TextIOWrapper(data))
-    options = parse_flags(BUILD_FLAGS, build_words(target))
-    asked = read_request(options, read_flags(options, context.environ), context)
-    check_there(asked)
+    node, environ = building.node, building.context.environ
+    is_part = building.options.given("shard") and not target.linked
+    request = request_of(target, building.context, is_part=is_part)
     return replace(
-        asked.request,
-        ref=new_ref(building.builder.name, building.node.name),
-        jobs=jobs_of(building.node, context.environ),
-        emulation=asked.request.emulation or emulation_of(building.node, context.environ),
+        request,
+        ref=new_ref(building.builder.name, node.name),
+        jobs=jobs_of(node, environ),
+        emulation=request.emulation or emulation_of(node, environ),
     )
-
-
-def failure(errors: Mapping[str, PolyarchError], plan: Plan) -> PolyarchError:
-    """Return one error for those of several targets, which says what depends on each."""
-    first = next(iter(errors.values()))
-    lines = []
-    for name, error in errors.items():
-        waiting = sorted(_dependents(name, plan))
-        because = f"; {', '.join(waiting)} depend{'s' if len(waiting) == 1 else ''} on it"
-        lines.append(f"target {name}: {error}{because if waiting else ''}")
-    told = PolyarchError("\n".join(lines), hint=first.hint, place=first.place)
-    told.exit_status = first.exit_status
-    return told
-
-
-def _dependents(name: str, plan: Plan) -> set[str]:
-    """Return the targets that are built on one, directly or not."""
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        base = todo.pop()
-        more = {other for other, each in plan.targets.items() if base in links(each)} - found
-        found |= more
-        todo += more
-    return found
-
-
-def prefixed(sink: Sink, name: str, logged: dict[Digest, str]) -> Sink:
-    """Return a sink that shows steps as those of a target: `[app 1/2] RUN make`, as buildx does.
-
-    Steps of two targets that are one are shown for each of them, what they print for the first of them only: `logged` has
-    that for each step.
-    """
-
-    def own(step: Digest) -> Digest:
-        return sha256(f"{name} {step}".encode())
-
-    def take(event: Event) -> None:
-        changes: dict[str, object] = {"step": own(event.step)}
-        if isinstance(event, LogEvent) and logged.setdefault(event.step, name) != name:
-            return
-        if isinstance(event, StepEvent):
-            changes["name"] = _shown(event.name, name)
-            changes["inputs"] = tuple(map(own, event.inputs))
-        sink(replace(event, **changes))
-
-    return take
-
-
-def _shown(step: str, target: str) -> str:
-    if step.startswith("[internal] "):
-        return f"[{target} internal] {step.removeprefix('[internal] ')}"
-    return f"[{target} {step[1:]}" if step.startswith("[") else f"[{target}] {step}"
 
 
 # --- questions ---
