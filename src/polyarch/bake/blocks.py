@@ -1,4 +1,4 @@
-"""What blocks of bake files say of themselves: labels, descriptions, the directory of their file."""
+"""What blocks of bake files say of themselves: labels, descriptions, whose context they have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal
 from polyarch.bake.hcl.place import HclError
 from polyarch.bake.hcl.types import Kind
 
-__all__ = ["check_labels", "context_of", "description_of", "directory_of"]
+__all__ = ["check_labels", "context_of", "description_of"]
 
 
 def check_labels(block: Block) -> None:
@@ -33,14 +33,6 @@ def description_of(block: Block) -> str:
     except ConversionError as error:
         detail = f"Unsuitable value: {error}"
         raise HclError("Unsuitable value type", detail, attribute.expression.at) from None
-
-
-def directory_of(block: Block) -> str:
-    """Return the directory of the file that a block is in, "" for standard input and addresses."""
-    name = block.head.source.name
-    if not name or name == "-" or "://" in name:
-        return ""
-    return name.rpartition("/")[0] or ("/" if name.startswith("/") else ".")
 
 
 def context_of(expression: Expression) -> str:

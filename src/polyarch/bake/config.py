@@ -5,22 +5,26 @@ Source: behaviour of buildx's package `bake`.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from polyarch.bake.addresses import is_local_path, is_remote, joined, unpacked
 from polyarch.bake.entries import Export
 from polyarch.bake.names import matches, sanitized
 from polyarch.bake.overrides import Override, apply, read_overrides
-from polyarch.bake.target import Group, Target
+from polyarch.bake.target import Bases, Group, Target
 from polyarch.bake.variables import Shown
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
-__all__ = ["Config", "Plan", "rebased_path"]
+if TYPE_CHECKING:
+    from polyarch.bake.access import Tree
 
-_SPECIAL = ("cwd://", "target:", "docker-image:", "oci-layout://")
+__all__ = ["Config", "Plan", "located", "rebased_path", "with_located_contexts"]
 
 
 @frozen
@@ -45,6 +49,11 @@ class Config:
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     variables: tuple[Shown, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of targets and groups."""
+        return (*(each.name for each in self.targets), *(each.name for each in self.groups))
 
     def plan(
         self, names: Sequence[str], overrides: Sequence[str], environ: Mapping[str, str]
@@ -75,8 +84,7 @@ class Config:
         for each in self.targets:
             if each.name == name:
                 return each
-        names = [*(each.name for each in self.targets), *(each.name for each in self.groups)]
-        raise InputError(f"failed to find target {name}{suggestion(name, names)}")
+        raise InputError(f"failed to find target {name}{suggestion(name, self.names)}")
 
     def _matching(self, pattern: str) -> list[str]:
         if not any(char in pattern for char in "*?[]"):
@@ -233,10 +241,18 @@ _BASED = "\0based"
 
 
 def rebased_path(base: str | None, path: str) -> str:
-    """Return a path that is relative to `base` as one relative to the current directory."""
-    if not base or not path or path.startswith(_SPECIAL) or "://" in path or path.startswith("/"):
+    """Return a path that is relative to `base` as one relative to the current directory.
+
+    `base` may be the address of a directory, too, out of which no path leads.
+    """
+    if not base or not path or not is_local_path(path):
         return path
-    return posixpath.normpath(posixpath.join(base, path))
+    return path if path.startswith("/") and not is_remote(base) else joined(base, path)
+
+
+def _rebased_context(base: str | None, path: str) -> str:
+    found = rebased_path(base, path)
+    return found if found == path else unpacked(found)
 
 
 def _rebased(target: Target, by_name: Mapping[str, Target]) -> Target:
@@ -248,10 +264,45 @@ def _rebased(target: Target, by_name: Mapping[str, Target]) -> Target:
     contexts = target.contexts
     if contexts:
         contexts = {
-            name: rebased_path(bases.contexts.get(name), at) for name, at in contexts.items()
+            name: _rebased_context(bases.contexts.get(name), at) for name, at in contexts.items()
         }
     context = target.context
     if context is not None:
-        return replace(target, context=rebased_path(base, context), contexts=contexts)
-    marked = replace(bases, reference=_BASED) if bases.default is not None else bases
-    return replace(target, contexts=contexts, bases=marked)
+        context = rebased_path(base, context)
+    # What is rebased isn't so again, by a file that includes this one.
+    is_based = bases.default is not None and context is None
+    done = Bases(default=bases.default, reference=_BASED if is_based else "")
+    return replace(target, context=context, contexts=contexts, bases=done)
+
+
+def located(target: Target, tree: Tree) -> Target:
+    """Return a target of a definition from elsewhere whose context is elsewhere, too.
+
+    As buildx has it: what is a path is one of what the definition came with; `cwd://` is of this machine.
+    Raises InputError for a Dockerfile of which it isn't clear where it is.
+    """
+    context = target.context or "."
+    if is_local_path(context):
+        context = tree.inside(context)
+    elif context.startswith("cwd://") and not (target.dockerfile or "").startswith("cwd://"):
+        _check_dockerfile(context, target.dockerfile or "Dockerfile")
+    return replace(target, context=context)
+
+
+def with_located_contexts(target: Target, tree: Tree) -> Target:
+    """Return a target whose named contexts are elsewhere, too; what is printed has them as they are written."""
+    contexts = target.contexts and {
+        name: unpacked(tree.inside(at)) if is_local_path(at) else at
+        for name, at in target.contexts.items()
+    }
+    return replace(target, contexts=contexts)
+
+
+def _check_dockerfile(context: str, dockerfile: str) -> None:
+    """Raise InputError where a Dockerfile of this machine would be taken for one of the definition's."""
+    path = posixpath.join(posixpath.normpath(context.removeprefix("cwd://")), dockerfile)
+    if not is_remote(dockerfile) and os.path.exists(path):
+        raise InputError(
+            "reading a dockerfile for a remote build invocation is currently not supported",
+            hint=f'dockerfile = "cwd://{posixpath.normpath(path)}" is the one of this machine',
+        )

@@ -17,7 +17,7 @@ from polyarch.bake.attributes import (
     read_attribute,
     target_value,
 )
-from polyarch.bake.blocks import check_labels, context_of, description_of, directory_of
+from polyarch.bake.blocks import check_labels, context_of, description_of
 from polyarch.bake.hcl.body import Attribute, Block, Body
 from polyarch.bake.hcl.convert import ConversionError, as_text
 from polyarch.bake.hcl.evaluate import Scope, evaluate
@@ -80,7 +80,10 @@ class _Names(NamedTuple):
 
 
 class Resolver:
-    """Works out one definition. `find` looks a variable up outside, `builtins` are those that bake itself sets."""
+    """Works out one definition. `find` looks a variable up outside, `builtins` are those that bake itself sets.
+
+    `directories` are what the paths of each body are relative to, None for the current directory.
+    """
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Resolver:
         *,
         find: Callable[[str], str | None],
         builtins: Mapping[str, str],
+        directories: Sequence[str | None] = (),
     ) -> None:
         self._find = find
         self._builtins = builtins
@@ -101,6 +105,11 @@ class Resolver:
         self._knows_blocks = False
         self._defining = [each for body in bodies for each in body.blocks if each.type in _DEFINING]
         self._names = self._collect(bodies)
+        self._directories = {
+            id(block): directory
+            for body, directory in zip(bodies, directories, strict=False)
+            for block in body.blocks
+        }
 
     def _collect(self, bodies: Sequence[Body]) -> _Names:
         reserved = {*_DEFINING, *self._builtins}
@@ -412,7 +421,7 @@ class Resolver:
 
     def _target(self, block: Block, cell: _Cell) -> Target:
         target = Target(name=cell.name, **cell.fields)  # type: ignore[arg-type]
-        base = directory_of(block)
+        base = self._directories.get(id(block))
         context = block.body.attributes.get("context")
         return replace(
             target,

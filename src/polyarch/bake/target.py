@@ -49,7 +49,7 @@ class Group:
 
 @frozen
 class Bases:
-    """Directories that paths are relative to, where they are so to their files; None: to the current one.
+    """Directories, or their addresses, that paths are relative to, where they are so to their files; None: to the current one.
 
     `reference` is the target whose context this one has, "" if it has its own.
     """
@@ -57,7 +57,7 @@ class Bases:
     default: str | None = None
     context: str | None = None
     reference: str = ""
-    contexts: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @frozen

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from polyarch.bake.allowed import Allowed, missing
 from polyarch.bake.config import Plan
 from polyarch.bake.entries import Export
 from polyarch.bake.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.words import build_words
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.build import metadata
@@ -38,7 +38,7 @@ from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options, parse_flags
 from polyarch.digest import Digest, sha256
-from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.errors import Cancelled, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.progress import Event, Sink, StepEvent
 from polyarch.record import frozen, replace
@@ -60,16 +60,13 @@ class _Building:
     options: Options
 
 
-def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context) -> int:
-    """Build a plan; return the exit status. Raises InputError for what wasn't allowed, and what builds raise."""
-    _ask_for_more(plan, allowed, context, is_remote=False)
+def build_plan(plan: Plan, options: Options, context: Context) -> int:
+    """Build a plan of which all was allowed; return the exit status. Raises what builds raise."""
     builders = SavedBuilders(context.environ)
     builder = working_builder(context, builders)
     builders.touch(builder.name)
     display = open_display(
-        options.text("progress")
-        if options.given("progress")
-        else context.environ.get("BUILDKIT_PROGRESS") or options.text("progress"),
+        progress_mode(options, context),
         stream=context.stderr,
         environ=context.environ,
         caption=Caption(builder=builder.name, driver=builder.driver),
@@ -87,25 +84,6 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
         found = {name: dict(sorted(metadata(each).items())) for name, each in results.items()}
         write_file(path, indented(dict(sorted(found.items()))).decode(), make_directory=True)
     return 0
-
-
-def _ask_for_more(plan: Plan, allowed: Allowed, context: Context, *, is_remote: bool) -> None:
-    """Ask whoever sits at a terminal for what wasn't allowed. Raises InputError if nobody says yes."""
-    lacks = missing(plan, allowed, context.environ, is_remote=is_remote)
-    if not lacks.values:
-        return
-    flags = " ".join(f"--allow={each}" for each in lacks.values)
-    context.stderr.write(
-        "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
-        + "".join(f"{each}\n" for each in lacks.reasons)
-        + f'\nPass "{flags}" to grant requested privileges.\n\n'
-    )
-    if context.stdin.isatty():
-        context.stderr.write("Do you want to grant requested privileges and continue? [y/N] ")
-        context.stderr.flush()
-        if context.stdin.readline().strip().lower() == "y":
-            return
-    raise InputError("additional privileges requested", hint=f"if you trust the file: {flags}")
 
 
 # --- builds ---
