@@ -6,7 +6,6 @@ What a step has in common with one of another target is found in the cache, so i
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -211,24 +210,16 @@ def _shown(step: str, target: str) -> str:
 
 
 def _answer(plan: Plan, building: _Building) -> int:
-    from polyarch.cli.building.asking import ask  # noqa: PLC0415 for those who ask only
+    from polyarch.cli.baking.answers import answer_all  # noqa: PLC0415 for those who ask only
 
-    status = 0
-    context, options = building.context, building.options
-    asked = call_flag("check" if options.is_set("check") else options.text("call"))
-    for number, name in enumerate(sorted(plan.targets)):
-        target = plan.targets[name]
-        call = call_flag(target.call or "build")
-        if call is None:
-            continue
-        whole = replace(asked, name=call.name) if asked is not None else call
-        display = open_display("quiet", stream=context.stderr, environ=context.environ)
-        answer = ask(_request(target, building), whole, context, display)
-        context.stdout.write(f"{os.linesep if number else ''}{name}\n")
-        if target.description:
-            context.print(target.description)
-        context.print()
-        context.stdout.write(answer.text)
-        if not whole.ignore_status:
-            status = status or answer.status
-    return status
+    requests = {name: _request(_alone(each), building) for name, each in plan.targets.items()}
+    return answer_all(plan, requests, building.options, building.context)
+
+
+def _alone(target: Target) -> Target:
+    """Return a target that is asked about and not built: what it builds on counts as empty."""
+    contexts = {
+        name: "docker-image://scratch" if at.startswith("target:") else at
+        for name, at in (target.contexts or {}).items()
+    }
+    return replace(target, contexts=contexts)
