@@ -18,6 +18,7 @@ from polyarch.bake.target import Bases, Group, Target
 from polyarch.bake.variables import Shown
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
+from polyarch.graph.location import Location
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from polyarch.bake.access import Tree
 
 __all__ = ["Config", "Plan", "located", "rebased_path", "with_located_contexts"]
+
+_MOST_SHOWN = 20
 
 
 @frozen
@@ -44,11 +47,12 @@ class Plan:
 
 @frozen
 class Config:
-    """Targets and groups in the order of their definition."""
+    """Targets and groups in the order of their definition. `warnings` are of what probably isn't as it was meant."""
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     variables: tuple[Shown, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +72,7 @@ class Config:
         for name in wanted:
             members, inner = self.resolve_group(name)
             for each in members:
-                targets[each] = planner.resolve(each)
+                targets[each] = planner.resolve(each, self._named_at(each, inner))
             for each in inner:
                 groups.setdefault(each, self._group(each) or Group(name=each))
         groups = _with_default(groups, wanted)
@@ -79,12 +83,22 @@ class Config:
     def _group(self, name: str) -> Group | None:
         return next((each for each in self.groups if each.name == name), None)
 
-    def find(self, name: str) -> Target:
-        """Return a target. Raises InputError."""
+    def _named_at(self, name: str, groups: Sequence[str]) -> Location | None:
+        """Return where one of the groups names a target, None if none does."""
+        for group in map(self._group, groups):
+            if group is not None and group.at is not None and name in (group.targets or ()):
+                return group.at.location
+        return None
+
+    def find(self, name: str, place: Location | None = None) -> Target:
+        """Return a target that is named at `place`, None for the command line. Raises InputError."""
         for each in self.targets:
             if each.name == name:
                 return each
-        raise InputError(f"failed to find target {name}{suggestion(name, self.names)}")
+        near = suggestion(name, self.names)
+        shown = [each for each in self.names if not each.startswith("_")][:_MOST_SHOWN]
+        hint = "" if near or not shown else f"there are {', '.join(shown)}"
+        raise InputError(f"failed to find target {name}{near}", hint=hint, place=place)
 
     def _matching(self, pattern: str) -> list[str]:
         if not any(char in pattern for char in "*?[]"):
@@ -168,9 +182,9 @@ class _Planner:
         self._config = config
         self._changes = changes
 
-    def resolve(self, name: str) -> Target:
-        """Return a target with what it inherits and its changes."""
-        target = self._inherited(name, {})
+    def resolve(self, name: str, place: Location | None = None) -> Target:
+        """Return a target that is named at `place`, with what it inherits and its changes. Raises InputError."""
+        target = self._inherited(name, {}, place)
         assert target is not None
         context = target.context
         if context is None:
@@ -187,14 +201,16 @@ class _Planner:
     def _is_based(self, name: str) -> bool:
         return self._config.find(name).bases.reference == _BASED
 
-    def _inherited(self, name: str, seen: dict[str, Target | None]) -> Target | None:
+    def _inherited(
+        self, name: str, seen: dict[str, Target | None], place: Location | None
+    ) -> Target | None:
         if name in seen:
             return seen[name]
         seen[name] = None
-        own = self._config.find(name)
+        own = self._config.find(name, place)
         target = Target()
         for each in own.inherits or ():
-            parent = self._inherited(each, seen)
+            parent = self._inherited(each, seen, own.place("inherits"))
             if parent is not None:
                 target = target.merged(parent)
         target = Target().merged(target).merged(own)
@@ -205,16 +221,17 @@ class _Planner:
     def link(self, name: str, targets: dict[str, Target], visited: tuple[str, ...]) -> None:
         """Add the targets that contexts name. Raises InputError for circles."""
         visited = (*visited, name)
+        place = targets[name].place("contexts")
         for value in (targets[name].contexts or {}).values():
             if not value.startswith("target:"):
                 continue
             other = value.removeprefix("target:")
             if other == name:
-                raise InputError(f"target {other} cannot link to itself")
+                raise InputError(f"target {other} cannot link to itself", place=place)
             if other in visited:
-                raise InputError(f"infinite loop from {name} to {other}")
+                raise InputError(f"infinite loop from {name} to {other}", place=place)
             if other not in targets:
-                linked = self.resolve(other)
+                linked = self.resolve(other, place)
                 outputs = (Export(type="cacheonly", attributes={}),)
                 targets[other] = replace(linked, output=outputs, linked=True)
             self.link(other, targets, visited)
@@ -230,7 +247,8 @@ class _Planner:
         if len(mine) > 1 and len(theirs) > 1 and not set(mine) <= set(theirs):
             shown = [f"[{' '.join(each)}]" for each in (mine, theirs)]
             raise InputError(
-                f"target {other} can't be used by {name} because its platforms {shown[0]} are not a subset of {shown[1]}"
+                f"target {other} can't be used by {name} because its platforms {shown[0]} are not a subset of {shown[1]}",
+                place=target.place("contexts"),
             )
 
 

@@ -12,6 +12,7 @@ from polyarch.bake.hcl.place import HclError
 from polyarch.bake.includes import Gathered, Includes, Part, Source
 from polyarch.bake.prefixed import prefixed
 from polyarch.bake.resolver import Resolver
+from polyarch.bake.unknown import unknown_names
 from polyarch.errors import BakeFileError, InputError
 from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import field, frozen
@@ -90,7 +91,10 @@ class _Definition:
             found = resolver.resolve(config.targets, config.groups)
             variables = {each.name: each for each in (*config.variables, *found.variables)}
             config = Config(
-                targets=found.targets, groups=found.groups, variables=tuple(variables.values())
+                targets=found.targets,
+                groups=found.groups,
+                variables=tuple(variables.values()),
+                warnings=(*config.warnings, *unknown_names(bodies)),
             )
         return config.based_on_files()
 
@@ -125,6 +129,7 @@ def _joined(config: Config, other: Config, part: Part) -> Config:
         targets=(*config.targets, *other.targets),
         groups=(*config.groups, *other.groups),
         variables=(*config.variables, *other.variables),
+        warnings=(*config.warnings, *other.warnings),
     )
 
 

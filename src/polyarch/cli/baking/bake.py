@@ -41,6 +41,7 @@ __all__ = ["BAKE"]
 _RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 _EPOCH = "SOURCE_DATE_EPOCH"
 _HERE = "cwd://"
+_SILENT = ("quiet", "rawjson")
 
 
 def _run(options: Options, context: Context) -> int:
@@ -55,6 +56,9 @@ def _run(options: Options, context: Context) -> int:
     with open_access(allowed, context, mode, is_remote=bool(asked.address)) as access:
         definition = _read(options, context, asked, access)
         config = parse_files(definition.files, _surroundings(options, context, asked, access))
+    if mode not in _SILENT:
+        for warning in config.warnings:
+            context.warn(f"WARNING: {warning}")
     if wanted_list:
         context.stdout.write(listing(read_listing(wanted_list), config))
         return 0
