@@ -33,11 +33,13 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
+from polyarch.images.local import Seal
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
+from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import (
     CancelToken,
@@ -78,6 +80,7 @@ def build_on(
     cancel = cancel or CancelToken()
     started = time.time_ns()
     request, attestations = _understood(request)
+    seal = sealing(request, engine.environ, cancel)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
@@ -136,7 +139,9 @@ def build_on(
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             contexts.save()
-            making = _Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
+            making = _Making(
+                dockers=dockers, caching=caching, attesting=attesting, ahead=ahead, seal=seal
+            )
             return making.carry_out(announced, results)
 
 
@@ -284,6 +289,7 @@ class _Making:
     caching: Caching
     attesting: Attesting
     ahead: Ahead
+    seal: Seal | None = None
 
     @property
     def engine(self) -> Engine:
@@ -338,6 +344,7 @@ class _Making:
             cancel=self.cancel,
             engines=self.dockers,
             predicates=made.said.predicates,
+            seal=self.seal,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
