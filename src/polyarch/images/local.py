@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
 from polyarch.golang.json import compact
+from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -31,6 +32,8 @@ from polyarch.record import frozen
 from polyarch.store.store import Store
 
 __all__ = [
+    "Along",
+    "Seal",
     "StoredImage",
     "image_parts",
     "keep_image",
@@ -47,6 +50,24 @@ __all__ = [
 _LATEST = "latest"
 _SHORT = 12
 """Digits of a digest, as lists show it."""
+
+
+Seal = Callable[[Place, Descriptor], None]
+"""Signs an image at a place."""
+
+
+@frozen
+class Along:
+    """What goes along with an image that is pushed: manifests that are about its own, and who signs it.
+
+    `seal` is called when all of it is there, and before it has its name.
+    """
+
+    referrers: Sequence[Descriptor] = ()
+    seal: Seal | None = None
+
+
+_ALONE = Along()
 
 
 @frozen
@@ -248,9 +269,9 @@ def push(
     root: Descriptor,
     blobs: Iterable[Digest],
     name: Reference,
-    referrers: Iterable[Descriptor] = (),
+    along: Along = _ALONE,
 ) -> None:
-    """Push an image whose documents are in the store under a name, and manifests that are about its own.
+    """Push an image whose documents are in the store under a name, and what goes along with it.
 
     `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
     Raises as `push_image`.
@@ -267,9 +288,14 @@ def push(
     ):
         target = source.fetcher.places.repository(name)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
-        copy(root, source, target, Wanted(tags=tags), watch)
-        for each in referrers:
+        copy(root, source, target, Wanted(tags=() if along.seal else tags), watch)
+        for each in along.referrers:
             copy(each, source, target, watch=watch)
+        if along.seal:
+            with shown.part(f"signing {root.digest}"):
+                along.seal(target, root)
+            for tag in tags:
+                target.tag(tag, root, source.manifest(root))
         store.layers.add_sources(name.domain, name.path, blobs)
 
 

@@ -128,8 +128,12 @@ def _solve(
     collecting = settings_for(chosen.node, context)
     is_remote = chosen.builder.is_remote
     verifies = options.is_set("verify-reproducible")
-    if is_remote and (verifies or asked.request.if_changed):
-        flag = "--verify-reproducible" if verifies else "--if-changed"
+    flags = {
+        "--verify-reproducible": verifies,
+        "--if-changed": bool(asked.request.if_changed),
+        "--sign": bool(asked.request.signing),
+    }
+    for flag in filter(flags.get, flags if is_remote else ()):
         raise InputError(
             f"{flag} isn't supported yet by builders of other machines",
             hint="build on this machine: --builder default",

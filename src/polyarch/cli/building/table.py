@@ -138,6 +138,11 @@ BUILD_FLAGS = (
         completes="platforms",
     ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
+    Flag(
+        name="sign",
+        kind=Kind.LIST,
+        help='Sign what is pushed, by a key or an identity ("key=cosign.key", "keyless")',
+    ),
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),
