@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.errors import InputError
+from polyarch.http.offline import is_offline
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.platforms import Platform
 from polyarch.record import frozen
@@ -82,6 +83,7 @@ class Programs:
             hang_seconds=hang_seconds(self.environ),
             machines=emulated.machines,
             in_machines=emulated.in_machines,
+            is_offline=is_offline(self.environ),
         )
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
-from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
+from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound, OutOfReach
 from polyarch.golang.json import compact
+from polyarch.images.known import KnownImage, KnownNames, missing_image
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -201,17 +202,38 @@ def pull_image(
     """
     with step(sink, f"pulling {name.canonical}") as shown:
         repository = places.repository(name)
-        root = repository.resolve()
+        root = _resolved(store, places, name, shown)
         source = KeptDocuments(place=repository, blobs=store.blobs)
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
         target = StorePlace(fetcher=fetcher)
         watch = Watch(blob=_Shown(shown).fetched, cancel=cancel)
-        blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
+        try:
+            blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
+        except OutOfReach as error:
+            if not places.is_offline:
+                raise
+            raise missing_image(f"all of {name.familiar}", name.familiar) from error
         store.layers.add_sources(name.domain, name.path, blobs)
         if name.tag or not name.digest:
             with shown.part(f"naming to {name.canonical}"):
                 target.tag(name.canonical, root, source.manifest(root))
     return root
+
+
+def _resolved(store: Store, places: Places, name: Reference, shown: Step) -> Descriptor:
+    """Return what a name stands for, by what is known of it where nothing is asked of others."""
+    known = KnownNames(refs=store.refs)
+    if not places.is_offline:
+        root = places.repository(name).resolve()
+        if not name.digest:
+            known.note(name, root)
+        return root
+    kept = store.refs.find(name.canonical)
+    found = known.find(name) or (None if kept is None else KnownImage.of(kept))
+    if found is None:
+        raise missing_image(name.familiar, name.familiar)
+    shown.remark(f"as of {found.date}: {found.root.digest}")
+    return found.root
 
 
 def push_image(

@@ -37,6 +37,7 @@ from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
+from polyarch.pipeline.offline import without_network
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import (
@@ -78,6 +79,7 @@ def build_on(
     cancel = cancel or CancelToken()
     started = time.time_ns()
     request, attestations = _understood(request)
+    request = without_network(request, engine.environ, sink)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)

@@ -102,7 +102,7 @@ class StepRunner:
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
     nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
-    if `in_machines` says so.
+    if `in_machines` says so. Offline, no step has a network.
     """
 
     snapshotter: Snapshotter
@@ -118,6 +118,7 @@ class StepRunner:
     hang_seconds: float
     machines: Callable[[], VirtualMachines]
     in_machines: bool = False
+    is_offline: bool = False
     foreseen: set[str] = field(default_factory=set)
     """The vertices of which it is told why their programs can't be started."""
 
@@ -180,7 +181,7 @@ class StepRunner:
                 ended=ended,
                 seconds=time.monotonic() - started,
                 failure=lambda: _explained(
-                    _failure(work.vertex, work.op, ended, log, directory),
+                    self._failure(work, ended, log, directory),
                     work.op,
                     ended,
                     draft.root,
@@ -223,6 +224,12 @@ class StepRunner:
             self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
         )
 
+    def _failure(self, work: Work, ended: Ended, log: StepLog, directory: Path) -> StepFailed:
+        failure = _failure(work.vertex, work.op, ended, log, directory)
+        if self.is_offline and not failure.hint:
+            failure.hint = "steps have no network, as the build is offline (--offline)"
+        return failure
+
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
         self.mounts.forget_caches(work.vertex, work.sources)
@@ -251,7 +258,7 @@ class StepRunner:
             cwd=op.cwd,
             env={**mounted.defaults, **env, **mounted.env},
             hostname=op.hostname,
-            network=op.network,
+            network=self._network(op),
         )
         step = replace(
             make_step(process, root, mounted.mounts, user_namespace=emulation.user_namespace),
@@ -267,12 +274,15 @@ class StepRunner:
             step = with_devices(step, op.devices, self.devices())
         return step
 
+    def _network(self, op: ExecOp) -> str:
+        return Network.NONE if self.is_offline else op.network
+
     def _files(self, op: ExecOp, directory: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         mounts = network_mounts(
             directory,
             op.hostname,
-            resolv_conf=self.resolv_conf(network_of(op.network)),
+            resolv_conf=self.resolv_conf(network_of(self._network(op))),
             extra_hosts=op.extra_hosts,
             read_only=True,
         )

@@ -9,6 +9,7 @@ from polyarch.bake.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import OFFLINE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
@@ -33,6 +34,7 @@ BAKE_FLAGS = (
     Flag(name="load", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=docker"'),
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
+    OFFLINE,
     Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
     PROGRESS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import OFFLINE
 
 __all__ = ["BUILD_FLAGS", "ignored_flags", "resource_values"]
 
@@ -109,6 +110,7 @@ BUILD_FLAGS = (
     Flag(
         name="no-mask-secrets", kind=Kind.SWITCH, help="Show secrets that steps print, instead of ***"
     ),
+    OFFLINE,
     Flag(name="output", short="o", kind=Kind.LIST, help='Output destination ("type=local,dest=path")'),
     Flag(
         name="platform",

@@ -11,6 +11,7 @@ from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import OFFLINE, with_network
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
 from polyarch.images.local import pull_image, push_image
@@ -48,6 +49,7 @@ def _platforms(options: Options, context: Context) -> tuple[Platform, ...]:
 
 
 def _pull(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     name = parse_reference(options.arguments[0])
     platforms = _platforms(options, context)
     with (
@@ -76,6 +78,7 @@ PULL = Command(
             help="Platforms to fetch (default: that of this machine)",
             completes="platforms",
         ),
+        OFFLINE,
         Flag(name="all-platforms", short="a", kind=Kind.SWITCH, help="Fetch all platforms"),
         PROGRESS,
         _QUIET,
