@@ -9,7 +9,7 @@ from polyarch.bake.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.network import OFFLINE
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
@@ -18,6 +18,7 @@ __all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "read_variables", "word
 
 BAKE_FLAGS = (
     Flag(name="allow", kind=Kind.LIST, help="Allow build to access specified resources"),
+    AUTHORITIES,
     Flag(
         name="call",
         default="build",

@@ -121,7 +121,7 @@ def _solve(
     collecting = _collecting(chosen.node, context)
     is_remote = chosen.builder.is_remote
     if is_remote:
-        check_near(context)
+        check_near(options, context)
     verifies = options.is_set("verify-reproducible")
     if is_remote and (verifies or asked.request.if_changed):
         flag = "--verify-reproducible" if verifies else "--if-changed"

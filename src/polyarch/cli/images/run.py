@@ -10,7 +10,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
-from polyarch.cli.frame.network import OFFLINE, with_network
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, with_network
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.cli.images.terminal import open_talk
 from polyarch.engine.run import ProgramRefused, RunRequest, run_image
@@ -178,6 +178,7 @@ RUN = Command(
             help="Network: host or none",
             choices=("host", "none"),
         ),
+        AUTHORITIES,
         OFFLINE,
         Flag(name="platform", help="Platform of the image", completes="platforms"),
         Flag(

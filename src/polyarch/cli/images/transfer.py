@@ -11,7 +11,7 @@ from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
-from polyarch.cli.frame.network import OFFLINE, with_network
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, with_authorities, with_network
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
 from polyarch.images.local import pull_image, push_image
@@ -78,6 +78,7 @@ PULL = Command(
             help="Platforms to fetch (default: that of this machine)",
             completes="platforms",
         ),
+        AUTHORITIES,
         OFFLINE,
         Flag(name="all-platforms", short="a", kind=Kind.SWITCH, help="Fetch all platforms"),
         PROGRESS,
@@ -87,6 +88,7 @@ PULL = Command(
 
 
 def _push(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     name = parse_reference(options.arguments[0])
     with (
         cancel_on_signals() as cancel,
@@ -106,5 +108,5 @@ PUSH = Command(
     most=1,
     completes="images",
     example="$ polyarch push registry.example/you/app:v1",
-    flags=(PROGRESS, _QUIET),
+    flags=(AUTHORITIES, PROGRESS, _QUIET),
 )
