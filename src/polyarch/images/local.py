@@ -17,6 +17,7 @@ from polyarch.golang.json import compact
 from polyarch.images.known import KnownImage, KnownNames, missing_image
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
+from polyarch.images.tally import Arrival, Pushed, Tally
 from polyarch.images.transfer import Wanted, Watch, copy
 from polyarch.oci.config import ImageConfig, parse_config
 from polyarch.oci.descriptor import Descriptor
@@ -28,7 +29,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, ignore_events, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.store.store import Store
 
 __all__ = [
@@ -243,8 +244,8 @@ def push_image(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken,
-) -> Descriptor:
-    """Push an image of the local store under its name, with all of its platforms; return the root.
+) -> Pushed:
+    """Push an image of the local store under its name, with all of its platforms; return what came of it.
 
     Raises NotFound (also for a platform that isn't here), RegistryError, StoreError, Cancelled.
     """
@@ -261,8 +262,7 @@ def push_image(
         blobs += [blob.digest for blob in (manifest.config, *manifest.layers)]
     with step(sink, f"pushing {name.canonical}") as shown:
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
-        push(StorePlace(fetcher=fetcher), root, blobs, name)
-    return root
+        return push(StorePlace(fetcher=fetcher), root, blobs, name)
 
 
 def push(
@@ -271,8 +271,10 @@ def push(
     blobs: Iterable[Digest],
     name: Reference,
     referrers: Iterable[Descriptor] = (),
-) -> None:
+) -> Pushed:
     """Push an image whose documents are in the store under a name, and manifests that are about its own.
+
+    Returns what came of it, which is told as well.
 
     `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
     Raises as `push_image`.
@@ -287,12 +289,26 @@ def push(
         shown.part("pushing layers"),
         shown.part(f"pushing manifest for {name.canonical}@{root.digest}"),
     ):
-        target = source.fetcher.places.repository(name)
+        tally = Tally()
+        target = replace(source.fetcher.places.repository(name), on_blob=tally.add)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
-        copy(root, source, target, Wanted(tags=tags), watch)
+        if not copy(root, source, target, Wanted(tags=tags), watch):
+            # The registry has the whole of it, and was asked for no single blob.
+            for each in _blobs(store, root):
+                tally.add(each, Arrival.THERE)
         for each in referrers:
             copy(each, source, target, watch=watch)
         store.layers.add_sources(name.domain, name.path, blobs)
+    pushed = tally.of(root)
+    shown.remark(f"{name.canonical}: {pushed}")
+    return pushed
+
+
+def _blobs(store: Store, root: Descriptor) -> Iterator[Descriptor]:
+    """Give the configs and layers of an image."""
+    for _, manifest in manifests_of(store, root):
+        if manifest is not None:
+            yield from (manifest.config, *manifest.layers)
 
 
 class _Shown:
