@@ -30,6 +30,7 @@ from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish
 from polyarch.pipeline.company import ALONE, Company, Meaning
 from polyarch.pipeline.making import Announced, Making, Results
+from polyarch.pipeline.offline import without_network
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
@@ -67,6 +68,7 @@ def build_on(
     cancel = cancel or CancelToken()
     started = time.time_ns()
     request, attestations = _understood(request)
+    request = without_network(request, engine.environ, sink)
     seal = sealing(request, engine.environ, cancel)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))

@@ -53,6 +53,11 @@ class Client:
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether no registry is asked."""
+        return self._transport.is_offline
+
     @contextmanager
     def trusting(self, domain: str) -> Iterator[Client]:
         """Give a client that believes a registry, whatever it speaks and whatever certificate it shows."""

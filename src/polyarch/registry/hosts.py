@@ -24,6 +24,7 @@ from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.paths import config_directory, is_machine_root
 from polyarch.record import field, frozen, replace
+from polyarch.registry.authorities import Authority, find_authorities
 from polyarch.registry.settings.buildkit import read_registries
 from polyarch.registry.settings.containerd import ContainerdHosts
 from polyarch.registry.settings.containers import containers_files, read_containers
@@ -95,6 +96,8 @@ class Overrides:
     insecure: tuple[str, ...] = ()
     authorities: tuple[Path, ...] = ()
     mirrors: tuple[str, ...] = ()
+    everywhere: tuple[Authority, ...] = ()
+    """CAs that steps trust as well."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Overrides:
@@ -103,6 +106,7 @@ class Overrides:
             insecure=_listed(environ, "POLYARCH_INSECURE_REGISTRIES"),
             authorities=tuple(map(Path, _listed(environ, "POLYARCH_REGISTRY_CA"))),
             mirrors=_listed(environ, "POLYARCH_REGISTRY_MIRRORS"),
+            everywhere=find_authorities(environ),
         )
 
     def on(self, rule: Rule, domain: str) -> Rule:
@@ -216,10 +220,12 @@ class Hosts:
             manner, sources = named.manner, (*rule.sources, *named.sources)
         manner, more = self._overrides.trusted(manner)
         manner, directories = self._certified(manner, name)
+        general = self._overrides.everywhere
         endpoint = Endpoint(
             host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
             insecure=manner.insecure,
-            authorities=manner.authorities,
+            # Those of everyone are no sign that a registry of this machine speaks HTTPS.
+            authorities=(*manner.authorities, *(each.path for each in general)),
             keypairs=manner.keypairs,
         )
         is_mirror = bool(way.host) and way is not rule.own
@@ -233,7 +239,9 @@ class Hosts:
             is_mirror=is_mirror,
             resolves=way.resolves,
             headers=manner.headers,
-            sources=tuple(dict.fromkeys((*sources, *more, *directories))),
+            sources=tuple(
+                dict.fromkeys((*sources, *more, *directories, *(each.source for each in general)))
+            ),
         )
 
     def _certified(self, manner: Manner, name: str) -> tuple[Manner, tuple[str, ...]]:

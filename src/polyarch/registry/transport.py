@@ -15,7 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Self
 from urllib.parse import urlencode
 
-from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError, Unanswered
+from polyarch.errors import (
+    NotFound,
+    OutOfReach,
+    PolyarchError,
+    RegistryError,
+    RemoteError,
+    Unanswered,
+)
 from polyarch.http.follow import Call, OpenBody, Reply, Sender
 from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
@@ -100,12 +107,18 @@ class Transport:
     """Sends requests; shared by all threads of a process. Its connections end with its block."""
 
     def __init__(
-        self, hosts: Hosts, credentials: Credentials, *, user_agent: str = "polyarch"
+        self,
+        hosts: Hosts,
+        credentials: Credentials,
+        *,
+        user_agent: str = "polyarch",
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
+        self._environ = environ
         self._hosts = hosts
         self._credentials = credentials
         self._user_agent = user_agent
-        self._pools = Pools()
+        self._pools = Pools(environ)
         self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[tuple[str, Choice], Authorizer] = {}
         self._fell_back: set[str] = set()
@@ -116,10 +129,18 @@ class Transport:
         """What sends requests to other services than registries, by the user's same settings."""
         return self._sender
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is asked of anybody."""
+        return self._pools.is_offline
+
     def trusting(self, domain: str) -> Transport:
         """Return another one that believes a registry, whatever it speaks; to be closed as well."""
         return Transport(
-            self._hosts.trusting(domain), self._credentials, user_agent=self._user_agent
+            self._hosts.trusting(domain),
+            self._credentials,
+            user_agent=self._user_agent,
+            environ=self._environ,
         )
 
     def __enter__(self) -> Self:
@@ -274,7 +295,7 @@ class Transport:
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
     """Return what speaks to registries, with the user's settings and credentials; a context manager."""
-    return Transport(load_hosts(environ), Credentials(environ))
+    return Transport(load_hosts(environ), Credentials(environ), environ=environ)
 
 
 def _call(request: Request, url: str, authorization: str) -> Call:
@@ -318,7 +339,8 @@ def _unreachable(domain: str, error: Unreachable) -> RegistryError:
         )
     elif error.reason is Reason.NO_TLS:
         hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
-    return Unanswered(
+    kind = OutOfReach if error.reason.is_absence else Unanswered
+    return kind(
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Options
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.oci.reference import parse as parse_reference
@@ -20,6 +21,7 @@ _SERVED = {
 
 
 def _explain(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     name = parse_reference(options.arguments[0])
     form = options.text("format")
     if form not in {"", "json"}:
@@ -102,5 +104,5 @@ EXPLAIN = Command(
     completes="images",
     example="$ polyarch registry explain registry.example/you/app",
     description="Nothing is asked of registries: it tells what a pull would do, and which file or variable says so.",
-    flags=(Flag(name="format", help="json, or nothing for text"),),
+    flags=(AUTHORITIES, Flag(name="format", help="json, or nothing for text")),
 )
