@@ -20,7 +20,15 @@ from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.listing import FileMark, differences, list_seen
 from polyarch.why.nearest import Found, Nearest
 from polyarch.why.seen import Seen
-from polyarch.why.trace import Slot, Trace, TracedInput, make_trace, reads_the_same, scrubbed
+from polyarch.why.trace import (
+    InputKind,
+    Slot,
+    Trace,
+    TracedInput,
+    make_trace,
+    reads_the_same,
+    scrubbed,
+)
 
 __all__ = ["Explainer", "Forced"]
 
@@ -229,7 +237,7 @@ class Explainer:
             return _Verdict(causes=self._with_source(causes, part, facts))
         if old.identity == new.identity and old.kind == new.kind:
             return _SAME
-        if new.kind == "step":
+        if new.kind is InputKind.STEP:
             return self._step(part, facts)
         causes = (_other_source(old, new),)
         if self._forced.pull and causes[0].kind is CauseKind.BASE:
@@ -259,9 +267,9 @@ class Explainer:
         self, causes: tuple[Cause, ...], part: _Input, facts: _FactsOf
     ) -> tuple[Cause, ...]:
         """Add to the files that differ why what they come from is another."""
-        if part.new.kind == "image" and part.old.identity != part.new.identity:
+        if part.new.kind is InputKind.IMAGE and part.old.identity != part.new.identity:
             return (*causes, _other_source(part.old, part.new))
-        if part.new.kind != "step":
+        if part.new.kind is not InputKind.STEP:
             return causes
         below = self._step(part, facts).causes
         # What only stands for a part of the step knows its own files.
@@ -317,7 +325,7 @@ def _distinct(causes: Iterable[Cause]) -> tuple[Cause, ...]:
 
 
 def _other_source(old: TracedInput, new: TracedInput) -> Cause:
-    if old.kind == new.kind == "image" and old.name == new.name:
+    if old.kind is new.kind is InputKind.IMAGE and old.name == new.name:
         return Cause(
             kind=CauseKind.BASE, what=new.name, old=_short(old.version), new=_short(new.version)
         )
@@ -326,25 +334,30 @@ def _other_source(old: TracedInput, new: TracedInput) -> Cause:
 
 def _commits(old: TracedInput, new: TracedInput) -> Iterator[Cause]:
     """Yield the change of commit, if the input is a repository that has one."""
-    if old.version and new.version and old.version != new.version and new.kind != "image":
+    if (
+        old.version
+        and new.version
+        and old.version != new.version
+        and new.kind is not InputKind.IMAGE
+    ):
         yield Cause(
             kind=CauseKind.REVISION, what=_place(new), old=old.version[:12], new=new.version[:12]
         )
 
 
 def _place(part: TracedInput) -> str:
-    if part.kind == "local":
+    if part.kind is InputKind.LOCAL:
         return "the build context" if part.name == "context" else f"the build context {part.name}"
-    if part.kind == "step":
+    if part.kind is InputKind.STEP:
         return f"what it reads of {part.name}" if part.name else "what is mounted"
     return part.name
 
 
 def _placed(cause: Cause, part: TracedInput) -> Cause:
     """Write paths of a root file system as such; those of contexts are relative, web files addresses."""
-    if part.kind == "http":
+    if part.kind is InputKind.HTTP:
         return replace(cause, what=part.name)
-    if part.kind in {"local", "git"}:
+    if part.kind in {InputKind.LOCAL, InputKind.GIT}:
         return cause
     if cause.kind is not CauseKind.RENAMED:
         return replace(cause, what=f"/{cause.what}")
