@@ -30,6 +30,7 @@ from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
+from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
 from polyarch.request.ref import local_state, new_ref
@@ -98,8 +99,8 @@ def _show_graph(plan: Plan, building: _Building) -> int:
         from polyarch.cli.frame.interrupt import cancel_on_signals  # noqa: PLC0415
         from polyarch.pipeline.bakegraph import graph_on  # noqa: PLC0415
 
-        with cancel_on_signals() as cancel, building.display as display, solving():
-            graph = graph_on(engine, requests, sink=display, cancel=cancel)
+        with cancel_on_signals() as cancel, solving():
+            graph = graph_on(engine, requests, sink=ignore_events, cancel=cancel)
     building.context.stdout.write(render(graph, building.options.text("graph")))
     return 0
 
