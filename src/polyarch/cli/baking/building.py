@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from functools import partial
 
-from polyarch.bake.allowed import Allowed, missing
 from polyarch.bake.config import Plan
 from polyarch.bake.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
@@ -28,7 +27,6 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
-from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
@@ -50,16 +48,13 @@ class _Building:
     options: Options
 
 
-def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context) -> int:
-    """Build a plan; return the exit status. Raises InputError for what wasn't allowed, and what builds raise."""
-    _ask_for_more(plan, allowed, context, is_remote=False)
+def build_plan(plan: Plan, options: Options, context: Context) -> int:
+    """Build a plan of which all was allowed; return the exit status. Raises what builds raise."""
     builders = SavedBuilders(context.environ)
     builder = working_builder(context, builders)
     builders.touch(builder.name)
     display = open_display(
-        options.text("progress")
-        if options.given("progress")
-        else context.environ.get("BUILDKIT_PROGRESS") or options.text("progress"),
+        progress_mode(options, context),
         stream=context.stderr,
         environ=context.environ,
         caption=Caption(builder=builder.name, driver=builder.driver),
@@ -117,25 +112,6 @@ def _write_metadata(path: str, baked: BakeResult, building: _Building) -> None:
     write_file(path, indented(dict(sorted(found.items()))).decode(), make_directory=True)
 
 
-def _ask_for_more(plan: Plan, allowed: Allowed, context: Context, *, is_remote: bool) -> None:
-    """Ask whoever sits at a terminal for what wasn't allowed. Raises InputError if nobody says yes."""
-    lacks = missing(plan, allowed, context.environ, is_remote=is_remote)
-    if not lacks.values:
-        return
-    flags = " ".join(f"--allow={each}" for each in lacks.values)
-    context.stderr.write(
-        "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
-        + "".join(f"{each}\n" for each in lacks.reasons)
-        + f'\nPass "{flags}" to grant requested privileges.\n\n'
-    )
-    if context.stdin.isatty():
-        context.stderr.write("Do you want to grant requested privileges and continue? [y/N] ")
-        context.stderr.flush()
-        if context.stdin.readline().strip().lower() == "y":
-            return
-    raise InputError("additional privileges requested", hint=f"if you trust the file: {flags}")
-
-
 # --- builds ---
 
 
@@ -179,24 +155,16 @@ def _request(target: Target, building: _Building) -> BuildRequest:
 
 
 def _answer(plan: Plan, building: _Building) -> int:
-    from polyarch.cli.building.asking import ask  # noqa: PLC0415 for those who ask only
+    from polyarch.cli.baking.answers import answer_all  # noqa: PLC0415 for those who ask only
 
-    status = 0
-    context, options = building.context, building.options
-    asked = call_flag("check" if options.is_set("check") else options.text("call"))
-    for number, name in enumerate(sorted(plan.targets)):
-        target = plan.targets[name]
-        call = call_flag(target.call or "build")
-        if call is None:
-            continue
-        whole = replace(asked, name=call.name) if asked is not None else call
-        display = open_display("quiet", stream=context.stderr, environ=context.environ)
-        answer = ask(_request(target, building), whole, context, display)
-        context.stdout.write(f"{os.linesep if number else ''}{name}\n")
-        if target.description:
-            context.print(target.description)
-        context.print()
-        context.stdout.write(answer.text)
-        if not whole.ignore_status:
-            status = status or answer.status
-    return status
+    requests = {name: _request(_alone(each), building) for name, each in plan.targets.items()}
+    return answer_all(plan, requests, building.options, building.context)
+
+
+def _alone(target: Target) -> Target:
+    """Return a target that is asked about and not built: what it builds on counts as empty."""
+    contexts = {
+        name: "docker-image://scratch" if at.startswith("target:") else at
+        for name, at in (target.contexts or {}).items()
+    }
+    return replace(target, contexts=contexts)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from polyarch.bake.addresses import is_remote
 from polyarch.bake.entries import attest_shorthand
 from polyarch.bake.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
+from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
 
-__all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "read_variables", "words"]
+__all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "progress_mode", "read_variables", "words"]
 
 BAKE_FLAGS = (
     Flag(name="allow", kind=Kind.LIST, help="Allow build to access specified resources"),
@@ -78,8 +80,6 @@ BAKE_FLAGS = (
     Flag(name="var", kind=Kind.LIST, help='Set a variable value ("name=value")'),
 )  # fmt: skip
 
-_REMOTE = ("http://", "https://", "git://", "ssh://", "github.com/")
-
 
 @frozen
 class Words:
@@ -93,13 +93,17 @@ class Words:
 def words(arguments: Sequence[str]) -> Words:
     """Sort the arguments."""
     rest = list(arguments)
-    address = rest.pop(0) if rest and _is_remote(rest[0]) else ""
-    context = rest.pop(0) if address and rest and _is_remote(rest[0]) else "cwd://"
+    address = rest.pop(0) if rest and is_remote(rest[0]) else ""
+    context = rest.pop(0) if address and rest and is_remote(rest[0]) else "cwd://"
     return Words(address=address, context=context, targets=tuple(rest) or ("default",))
 
 
-def _is_remote(text: str) -> bool:
-    return text.startswith(_REMOTE) or text.startswith("git@")
+def progress_mode(options: Options, context: Context) -> str:
+    """Return how progress is shown: as the flag says, else the environment."""
+    mode = options.text("progress")
+    if options.given("progress"):
+        return mode
+    return context.environ.get("BUILDKIT_PROGRESS") or mode
 
 
 def changes(options: Options) -> tuple[str, ...]:

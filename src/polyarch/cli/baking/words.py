@@ -30,7 +30,7 @@ def _flags(target: Target) -> Iterator[tuple[str, Iterable[str]]]:
     yield "annotation", target.annotations or ()
     yield "attest", map(_attest, target.attest or ())
     yield "build-arg", (f"{name}={value}" for name, value in _set(target.args))
-    yield "build-context", (f"{name}={at}" for name, at in (target.contexts or {}).items())
+    yield "build-context", (f"{name}={_path(at)}" for name, at in (target.contexts or {}).items())
     yield "cache-from", map(_cache, target.cache_from or ())
     yield "cache-to", map(_cache, target.cache_to or ())
     yield "file", [_dockerfile(target)]
@@ -48,6 +48,11 @@ def _flags(target: Target) -> Iterator[tuple[str, Iterable[str]]]:
     yield "tag", target.tags or ()
     yield "target", [target.target] if target.target else []
     yield "ulimit", target.ulimits or ()
+
+
+def _path(context: str) -> str:
+    """Return a context without the word for this machine's current directory, which only bake files need."""
+    return context.removeprefix("cwd://") or "."
 
 
 def _set(mapping: Mapping[str, str | None] | None) -> Iterator[tuple[str, str]]:

@@ -80,8 +80,9 @@ def _run(options: Options, context: Context) -> int:
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
+            from polyarch.cli.building.check import shown_name  # noqa: PLC0415
 
-            answer = ask(asked.request, asked.call, context, display)
+            answer = ask(asked.request, asked.call, context, display, shown_name(asked.request))
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
     _write_results(result, options, (context, display))

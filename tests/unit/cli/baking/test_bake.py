@@ -77,7 +77,6 @@ def test_it_lists_targets_and_variables() -> None:
         (("--print", "--var", "x"), 'invalid variable "x", expected key=value'),
         (("--print", "--progress=x"), "invalid progress mode x"),
         (("--set", "app.context=/etc", "app"), "additional privileges requested"),
-        (("https://example.org/x.git",), "bake definitions at an address aren't there yet"),
     ],
 )
 def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
@@ -85,6 +84,24 @@ def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
 
     assert printed.status == 1
     assert f"ERROR: {message}" in printed.err
+
+
+def test_what_is_not_allowed_is_told_as_buildx_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["buildx", "bake", "app"])
+    changes = ("--set=app.context=/usr", "--set=app.entitlements=network.host")
+
+    printed = call("bake", *changes, "app", environ={})
+
+    assert printed.err == (
+        "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
+        " - Read access to path /usr\n\n"
+        'Pass "--allow=fs.read=/usr" to grant requested privileges.\n'
+        "\nYour full command with requested privileges:\n\n"
+        "buildx bake --allow=fs.read=/usr app\n\n"
+        "To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .\n\n"
+        "hint: if you trust the file: --allow=fs.read=/usr\n"
+        "ERROR: additional privileges requested\n"
+    )
 
 
 def test_faults_are_shown_with_their_lines(here: Path) -> None:
