@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 
-from polyarch.bake.config import Plan
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
