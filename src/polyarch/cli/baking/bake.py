@@ -75,9 +75,10 @@ def _run(options: Options, context: Context) -> int:
         return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
-    plan = _with_located_contexts(plan, definition)
+    plan = with_logins(_with_located_contexts(plan, definition), asked.address, context.environ)
+    # Steps may use an agent that contexts are fetched with, too.
     _ask(plan, definition, (options, context), with_changes(allowed, overrides))
-    return build_plan(with_logins(plan, asked.address, context.environ), options, context)
+    return build_plan(plan, options, context)
 
 
 @frozen
