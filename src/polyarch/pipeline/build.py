@@ -136,7 +136,8 @@ def build_on(
                 tell_findings(found, shown, reading.sink)
             company.read(reading.loader.directories)
             making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
-            return making.carry_out(announced, results)
+            with company.exporting():
+                return making.carry_out(announced, results)
 
 
 def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:

@@ -77,7 +77,9 @@ def _limits(resources: Resources) -> dict[str, str]:
 
 
 def _context(name: str, value: str) -> str:
-    """Return where a named context is; a directory has a name only."""
-    if is_address(value) or value.startswith(("docker-image://", "oci-layout://", "target:")):
+    """Return where a named context is; a directory has a name only, and so has what another target of a bake makes."""
+    if value.startswith("target:"):
+        return f"input:{value.removeprefix('target:')}"
+    if is_address(value) or value.startswith(("docker-image://", "oci-layout://")):
         return value
     return f"local:_{name}" if name in {"context", "dockerfile"} else f"local:{name}"
