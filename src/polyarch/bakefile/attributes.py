@@ -89,7 +89,9 @@ def _text_list(value: Value) -> tuple[str, ...] | None:
     found = convert(value, _TEXT_LIST)
     if found.is_null:
         return None
-    return tuple(each.raw for each in found.raw if not each.is_null)
+    if any(each.is_null for each in found.raw):
+        raise ConversionError(_NULL)
+    return tuple(each.raw for each in found.raw)
 
 
 def _text_map(value: Value) -> Mapping[str, str | None] | None:
@@ -103,7 +105,10 @@ def _full_map(value: Value) -> Mapping[str, str] | None:
     found = _text_map(value)
     if found is None:
         return None
-    return {name: each for name, each in found.items() if each is not None}
+    full = {name: each for name, each in found.items() if each is not None}
+    if len(full) < len(found):
+        raise ConversionError(_NULL)
+    return full
 
 
 def _entries(
@@ -113,10 +118,10 @@ def _entries(
     structure: Callable[[Value], T],
 ) -> tuple[T, ...]:
     """Read a list whose elements are texts or objects."""
-    if value.type.kind not in {Kind.LIST, Kind.TUPLE}:
-        raise ConversionError(_NULL if value.is_null else mismatch(value.type, list_of(element)))
     if value.is_null:
-        return ()
+        raise ConversionError(_NULL)
+    if value.type.kind not in {Kind.LIST, Kind.TUPLE}:
+        raise ConversionError(mismatch(value.type, list_of(element)))
     found: list[T] = []
     for each in value.raw:
         if each.type == STRING:
@@ -186,10 +191,10 @@ def _policy(value: Value) -> Policy:
     return policy_of(fields)
 
 
-def _resources(value: Value) -> Mapping[str, str | int] | None:
+def _resources(value: Value) -> Mapping[str, str | int]:
     found = convert(value, _LIMITS_TYPE)
     if found.is_null:
-        return None
+        raise ConversionError(_NULL)
     limits: dict[str, str | int] = {}
     for name, each in found.raw.items():
         if each.is_null:
@@ -231,6 +236,8 @@ def _keys(value: Value) -> tuple[Ssh, ...]:
 
 
 def _policies(value: Value) -> tuple[Policy, ...]:
+    if value.type.kind in {Kind.LIST, Kind.TUPLE} and any(each.is_null for each in value.raw or ()):
+        raise ConversionError("map of string required")
     return _entries(value, _TEXT_MAP, lambda text: [parse_policy(text)], _policy)
 
 
