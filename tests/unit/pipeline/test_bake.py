@@ -22,7 +22,7 @@ from polyarch.progress import CancelToken, Event, Sink, StepEvent
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
 from polyarch.request.make import make_request
-from polyarch.request.values import BuildRequest
+from polyarch.request.values import BuildRequest, CacheEntry
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.trees import plant
 from tests.support.network.web import Page, web_server
@@ -170,6 +170,21 @@ def test_a_context_of_a_web_server_is_fetched_once(site: Site) -> None:
 
         assert not baked.errors
         assert len(web.asked) == 1
+
+
+def test_a_step_that_two_share_is_pushed_to_a_cache_once(site: Site) -> None:
+    cache = [CacheEntry(type="steps", attributes={"ref": "registry.test/cache"})]
+    more = {"cache_to": cache, "cache_from": cache}
+
+    baked = site.bake(
+        one=site.request(SHARED, build_args={"OWN": "one"}, **more),
+        two=site.request(SHARED, build_args={"OWN": "two"}, **more),
+    )
+
+    assert not baked.errors
+    uses = [use for each in baked.results.values() for use in each.caches]
+    assert sorted(each.pushed for each in uses) == [1, 3]
+    assert not any(each.trouble for each in uses)
 
 
 @pytest.mark.parametrize("keeps_going", [True, False])
