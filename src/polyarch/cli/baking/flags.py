@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from polyarch.bake.addresses import is_remote
-from polyarch.bake.entries import attest_shorthand
-from polyarch.bake.policies import parse_policy
+from polyarch.bakefile.addresses import is_remote
+from polyarch.bakefile.entries import attest_shorthand
+from polyarch.bakefile.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Context
