@@ -43,7 +43,7 @@ _NAME = "include"
 _FIELDS = ("path", "prefix")
 _ODD = pattern(r"[^a-zA-Z0-9_-]+")
 _DEEPEST = 50
-_MOST = 1000
+_MOST = 500
 """More is what a file of somebody else makes of a few, each of which includes the next one twice."""
 
 
