@@ -29,6 +29,7 @@ from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
+from polyarch.cli.frame.network import with_network
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool, quote
@@ -36,7 +37,7 @@ from polyarch.platforms import host
 from polyarch.record import frozen, replace
 from polyarch.request.values import is_address
 
-__all__ = ["BAKE"]
+__all__ = ["BAKE", "cleaned"]
 
 _RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -45,10 +46,12 @@ _SILENT = ("quiet", "rawjson")
 
 
 def _run(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     asked = words(options.arguments)
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:
         raise InputError("--print and --list are mutually exclusive")
+    _check_wishes(options)
     overrides = changes(options)
     mode = progress_mode(options, context)
     check_mode(mode)
@@ -66,6 +69,11 @@ def _run(options: Options, context: Context) -> int:
     plan = _located(plan, definition, context)
     if options.is_set("print"):
         context.stdout.write(indented(plan.plain()).decode() + "\n")
+        return 0
+    if form := options.text("matrix"):
+        from polyarch.cli.baking.matrix import matrix  # noqa: PLC0415 seldom
+
+        context.stdout.write(matrix(plan, form))
         return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
@@ -128,6 +136,17 @@ def _ask(
     ask_for(lacks, context)
 
 
+def _check_wishes(options: Options) -> None:
+    """Raise InputError for what can't be asked for at once."""
+    given = [name for name in ("graph", "join", "matrix", "shard") if options.given(name)]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} are mutually exclusive")
+    if options.given("output") and not options.given("shard"):
+        raise InputError(
+            "--output is for the parts of --shard", hint="set those of targets: --set '*.output=…'"
+        )
+
+
 def _wanted_list(options: Options) -> str:
     if options.text("list"):
         return options.text("list")
@@ -180,7 +199,7 @@ def _located(plan: Plan, definition: _Definition, context: Context) -> Plan:
         check_target(each, context.environ)
     if isinstance(definition.source, Tree):
         targets = {name: located(each, definition.source) for name, each in targets.items()}
-    return replace(plan, targets={name: _cleaned(each) for name, each in targets.items()})
+    return replace(plan, targets={name: cleaned(each) for name, each in targets.items()})
 
 
 def _with_located_contexts(plan: Plan, definition: _Definition) -> Plan:
@@ -191,7 +210,7 @@ def _with_located_contexts(plan: Plan, definition: _Definition) -> Plan:
     return replace(plan, targets=targets)
 
 
-def _cleaned(target: Target) -> Target:
+def cleaned(target: Target) -> Target:
     """Return a target with its context as a path here, and with standard output where nothing is said."""
     outputs = tuple(
         replace(each, destination="-")

@@ -12,9 +12,15 @@ from polyarch.request.values import is_address
 __all__ = ["build_words"]
 
 
-def build_words(target: Target) -> list[str]:
-    """Return the words; the last one is the build context. A Dockerfile within the target is standard input."""
-    found = [f"--{flag}={value}" for flag, values in _flags(target) for value in values]
+def build_words(target: Target, *, is_part: bool = False) -> list[str]:
+    """Return the words; the last one is the build context. A Dockerfile within the target is standard input.
+
+    With `is_part` they ask for a part of the target, for its platforms.
+    """
+    flags = [
+        ("shard" if is_part and f == "platform" else f, values) for f, values in _flags(target)
+    ]
+    found = [f"--{flag}={value}" for flag, values in flags for value in values]
     return [*found, target.context or "."]
 
 
