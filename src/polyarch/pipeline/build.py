@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 from polyarch.attest.options import AttestOptions, read_options
 from polyarch.digest import Digest
@@ -38,6 +37,7 @@ from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish, find_change, is_pushed
+from polyarch.pipeline.listing import Found, Listing, Opening
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
 from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
@@ -46,7 +46,6 @@ from polyarch.progress import (
     Sink,
     Step,
     announce,
-    cancellable,
     ignore_events,
     step,
 )
@@ -57,9 +56,6 @@ from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
-
-if TYPE_CHECKING:
-    from polyarch.attest.sbom.scan import Scan
 
 __all__ = ["build_on"]
 
@@ -104,10 +100,13 @@ def build_on(
             lint=lint,
         )
         resolver = Noted(images=images.resolver(cancel, pull=request.pull))
+        maker = GraphMaker()
         try:
-            lowered = _lower(dockerfile, platforms, options, resolver)
+            lowered = _lower(dockerfile, platforms, options, resolver, maker)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
+        listing = Listing(options=attestations, request=request, images=resolver, maker=maker)
+        lowered = listing.prepared(lowered)
         graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
         announced = _Announced.of(request.outputs, reading.sink)
         attesting = Attesting(
@@ -189,9 +188,9 @@ def _lower(
     platforms: Sequence[Platform],
     options: LowerOptions,
     images: BaseImages,
+    maker: GraphMaker,
 ) -> list[Lowered]:
     """Lower the target for each platform into one graph."""
-    maker = GraphMaker()
     # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
     mute = replace(options, lint=Linter.mute())
     return [
@@ -320,7 +319,7 @@ class _Making:
         if self.attesting.is_wanted:
             is_cached = not results.built.report.count(Outcome.RAN)
             images = next(iter(made.values())).images if made else ()
-            scans = self._scans(results) if self.attesting.options.sbom else ()
+            scans = self.found(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
         exports = tuple(
             made[self._form(output, results)].export(output, said.predicates)
@@ -357,23 +356,10 @@ class _Making:
                     continue
             exporter.run(output, export, shown)
 
-    def _scans(self, results: _Results) -> list[dict[str, Scan]]:
-        """Find the software in each result, and in what is beside it by name."""
-        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
-
-        found = []
-        with step(self.images.sink, "[internal] list software"), cancellable(self.cancel):
-            for part, stack in results.pairs():
-                trees = {"": (stack, part.vertex)}
-                for name, vertex in part.scanned.items():
-                    trees[name] = (results.beside[vertex], vertex)
-                mine = {}
-                for name, tree in trees.items():
-                    opened = self.engine.trees({part.platform: tree}, self.images, self.cancel)
-                    with opened as (files,):
-                        mine[name] = scan(files.root)
-                found.append(mine)
-        return found
+    def found(self, results: _Results) -> Sequence[Found]:
+        """Find the software in the results."""
+        opening = Opening(engine=self.engine, images=self.images, cancel=self.cancel)
+        return opening.found(tuple(results.pairs()), results.beside, self.attesting.options)
 
     def _form(self, output: Output, results: _Results) -> Form:
         # What can't be in an image that is no index was refused before.
