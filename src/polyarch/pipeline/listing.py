@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from polyarch.attest.options import AttestOptions
@@ -86,15 +87,22 @@ class Opening:
     def _scanned(
         self, part: Lowered, stack: LayerStack, beside: Mapping[Vertex, LayerStack]
     ) -> Found:
-        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
+        from polyarch.attest.sbom.layered import (  # noqa: PLC0415 few ask for it
+            Layer,
+            ScanMemory,
+            scan_layers,
+        )
 
+        memory = ScanMemory(self.engine.store.database)
+        layer = self.engine.snapshotter.layer
         trees = {"": (stack, part.vertex)}
         for name, vertex in part.scanned.items():
             trees[name] = (beside[vertex], vertex)
         found = {}
         for name, tree in trees.items():
+            layers = [Layer(name=each, opened=partial(layer, each)) for each in tree[0].snapshots]
             with self.engine.trees({part.platform: tree}, self.images, self.cancel) as (files,):
-                found[name] = scan(files.root)
+                found[name] = scan_layers(files.root, layers, memory)
         return found
 
     def _listed(
