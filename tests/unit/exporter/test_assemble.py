@@ -21,10 +21,9 @@ from polyarch.oci.documents import document
 from polyarch.oci.fields import Fields
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
-from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.images.platforms import ARM_V7 as ARM
 
-ARM = Platform(os="linux", architecture="arm", variant="v7")
 CONFIG = ImageConfig(platform=ARM)
 
 

@@ -187,25 +187,33 @@ def _trouble(error: Value) -> str:
 # --- documents ---
 
 
+def _is_digest(digest: str) -> Callable[[Attachment], bool]:
+    try:
+        parse_digest(digest)
+    except InvalidDigest as error:
+        raise InputError(f"invalid digest {quote(digest)}: {error}") from error
+    return lambda each: each.descriptor.digest == digest
+
+
+def _is_about(kind: str, platform: str) -> Callable[[Attachment], bool]:
+    """Match the type and the platform; "" is any."""
+    wanted = parse_platform(platform) if platform else None
+    matches = _type_matcher(kind)
+    return lambda each: wanted in {None, each.platform} and matches(each.type)
+
+
 def _attachment(options: Options, context: Context) -> int:
     name, digest = (*options.arguments, "", "")[:2]
     kind, platform = options.text("type"), options.text("platform")
-    if digest:
-        try:
-            parse_digest(digest)
-        except InvalidDigest as error:
-            raise InputError(f"invalid digest {quote(digest)}: {error}") from error
-    elif not kind and not platform:
+    if not digest and not kind and not platform:
         raise InputError("at least one of --type, --platform or DIGEST must be specified")
+    is_wanted = _is_digest(digest) if digest else _is_about(kind, platform)
     history = open_history(context)
     record = history.get(name)
-    wanted = parse_platform(platform) if platform else None
-    matches = _type_matcher(kind)
     with open_store(context, works=False) as store:
         attachments = Attachments(history, record, store.blobs)
         for each in attachments.all():
-            fits = wanted is None or each.platform == wanted
-            if (each.descriptor.digest == digest) if digest else (fits and matches(each.type)):
+            if is_wanted(each):
                 context.stdout.buffer.write(attachments.read(each.descriptor.digest))
                 return 0
     raise NotFound(

@@ -133,6 +133,10 @@ def _index_once(value: Value, key: Value) -> Value:
         raise FunctionError("index of untyped nil")
     if not isinstance(value, Sequence):
         raise FunctionError(f"can't index item of type {type_name(value)}")
+    return _item(value, key)
+
+
+def _item(value: Sequence[Value], key: Value) -> Value:
     if isinstance(key, bool) or not isinstance(key, int):
         raise FunctionError(f"cannot index slice/array with type {type_name(key)}")
     items = value.encode(errors="replace") if isinstance(value, str) else value

@@ -27,7 +27,7 @@ def plant(root: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def urls(root: Path) -> list[str]:
-    return [package_url(each) for each in scan(root).packages]
+    return [package_url(each).to_string() for each in scan(root).packages]
 
 
 RELEASE = 'PRETTY_NAME="Debian GNU/Linux"\nID=debian\nVERSION_ID="13"\n'
