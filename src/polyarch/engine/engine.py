@@ -185,7 +185,7 @@ class Engine:
         def steps() -> StepRunner:
             return self.programs.get().step_runner(
                 images,
-                sources.remote.secrets,
+                sources.remote,
                 emulated,
                 note_emulation,
                 caches.mounts if caches else None,

@@ -17,7 +17,7 @@ from polyarch.cli.baking.lists import listing, read_listing
 from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.network import with_network
+from polyarch.cli.frame.network import with_network, with_proxy
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool
@@ -32,7 +32,7 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 
 
 def _run(options: Options, context: Context) -> int:
-    context = with_network(options, context)
+    context = with_proxy(options, with_network(options, context))
     asked = words(options.arguments)
     if asked.address:
         raise InputError(

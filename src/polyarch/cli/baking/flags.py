@@ -9,7 +9,7 @@ from polyarch.bake.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, PROXY_NETWORK
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
@@ -39,6 +39,7 @@ BAKE_FLAGS = (
     Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
     PROGRESS,
+    PROXY_NETWORK,
     Flag(name="provenance", help='Shorthand for "--set=*.attest=type=provenance"'),
     Flag(name="pull", kind=Kind.SWITCH, help="Always attempt to pull all referenced images"),
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=registry"'),

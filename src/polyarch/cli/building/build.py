@@ -27,7 +27,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.network import check_near, with_network
+from polyarch.cli.frame.network import check_near, with_network, with_proxy
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
@@ -57,7 +57,7 @@ class _Chosen:
 
 
 def _run(options: Options, context: Context) -> int:
-    context = with_network(options, context)
+    context = with_proxy(options, with_network(options, context))
     for warning in ignored_flags(options):
         context.warn(warning)
     flags = read_flags(options, context.environ)
