@@ -27,7 +27,7 @@ from polyarch.cli.building.request import read_flags, read_request
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.cli.building.table import BUILD_FLAGS
 from polyarch.cli.building.values import call_flag
@@ -76,7 +76,7 @@ def build_plan(plan: Plan, allowed: Allowed, options: Options, context: Context)
         debug=context.debug,
     )
     node = builder.nodes[0]
-    context = enter(replace(context, environ=with_emulators(node, context.environ)))
+    context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
         context=context, display=display, builder=builder, node=node, options=options
     )

@@ -18,7 +18,7 @@ from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_re
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
 from polyarch.cli.display.base import Caption, Display
@@ -73,7 +73,7 @@ def _run(options: Options, context: Context) -> int:
         caption=caption,
         debug=context.debug,
     )
-    context = replace(context, environ=with_emulators(chosen.node, context.environ))
+    context = replace(context, environ=with_settings(chosen.node, context.environ))
     with _building():
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
