@@ -48,7 +48,7 @@ def test_what_steps_fetch_is_told(who: Person, tmp_path: Path, certificates: Pat
     assert lines[start : start + 3] == [
         "proxy network requests:",
         f"- GET {http}/file -> 200",
-        f"- GET {https}/r/info/refs?service=xxxxx -> 200",
+        f"- GET {https}/r/info/refs?service=git-upload-pack -> 200",
     ]
     told = json.loads((who.work / "told").read_text())
     [provenance] = [value for key, value in told.items() if "provenance" in key]

@@ -16,7 +16,7 @@ from polyarch.worker.proxied.server import ProxyServer
 __all__ = ["Proxied", "proxied"]
 
 _ADDRESS = f"http://127.0.0.1:{PORT}"
-_LOCAL = "localhost,127.0.0.1,::1"
+_LOCAL = "127.0.0.1,localhost,::1"
 
 
 @frozen

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from urllib.parse import urlsplit, urlunsplit
 
 from polyarch.digest import Digest
+from polyarch.http.origin import shown
 from polyarch.record import frozen
 
-__all__ = ["Asked", "Records", "bare"]
+__all__ = ["Asked", "Records"]
 
 
 @frozen
@@ -23,19 +23,6 @@ class Asked:
         return f"- {self.method} {self.url} -> {self.status}"
 
 
-def bare(url: str) -> str:
-    """Return an address without its login, and without values of its query, which may be signatures."""
-    split = urlsplit(url)
-    query = "&".join(
-        f"{part.partition('=')[0]}=xxxxx" if "=" in part else part
-        for part in split.query.split("&")
-        if part
-    )
-    return urlunsplit(
-        split._replace(netloc=split.netloc.rpartition("@")[2], query=query, fragment="")
-    )
-
-
 class Records:
     """Takes requests from many threads."""
 
@@ -47,9 +34,11 @@ class Records:
     def note(self, method: str, url: str, status: int, digest: Digest | None) -> None:
         """Note a request; `digest` is that of the body of a whole answer to GET."""
         with self._lock:
-            self._asked.append(Asked(method=method, url=bare(url), status=status))
-            if digest is not None and "?" not in url:
-                self._fetched[bare(url)] = digest
+            told = shown(url)
+            self._asked.append(Asked(method=method, url=told, status=status))
+            # Where a part of the address may be told to nobody, the rest leads nowhere.
+            if digest is not None and "xxxxx" not in told:
+                self._fetched[told] = digest
 
     def text(self) -> str:
         """Return the lines for the log, "" if nothing was asked for."""
