@@ -31,7 +31,7 @@ OFFLINE = Flag(
 AUTHORITIES = Flag(
     name="ca",
     kind=Kind.LIST,
-    help='File of CAs that are trusted as well, by registries and in steps ("machine": those of this machine, in steps)',
+    help='File of CAs that are trusted as well, by what asks registries and in steps ("machine": those of this machine)',
     completes="files",
 )
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError, IntegrityError
 from polyarch.golang.json import indented
@@ -38,6 +39,7 @@ class _Found:
 
 
 def _verify(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     form = options.text("format")
     if form not in {"", "json"}:
         raise InputError(f"unknown format {form!r}", hint="use json, or leave it out")
@@ -130,6 +132,7 @@ VERIFY = Command(
         "has the name, else that of its registry. The exit status is 0 if all is so."
     ),
     flags=(
+        AUTHORITIES,
         Flag(name="format", help="Format the output", choices=("json",)),
         Flag(name="pull", kind=Kind.SWITCH, help="Verify what the registry has, in any case"),
     ),
