@@ -198,9 +198,15 @@ def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str:
     proxy = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
     if not proxy or is_loopback(host):
         return ""
-    name = host.rpartition(":")[0] or host
-    for exception in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(","):
-        bare = exception.strip().removeprefix("*").removeprefix(".")
-        if exception.strip() == "*" or (bare and (host == bare or f".{name}".endswith(f".{bare}"))):
-            return ""
+    exceptions = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
+    if any(_is_excepted(host, each.strip()) for each in exceptions):
+        return ""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_excepted(host: str, exception: str) -> bool:
+    if exception == "*":
+        return True
+    bare = exception.removeprefix("*").removeprefix(".")
+    name = host.rpartition(":")[0] or host
+    return bool(bare) and (host == bare or f".{name}".endswith(f".{bare}"))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound, OutOfReach
 from polyarch.golang.json import compact
 from polyarch.images.known import KnownImage, KnownNames, missing_image
+from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.tally import Arrival, Pushed, Tally
@@ -33,6 +34,8 @@ from polyarch.record import frozen, replace
 from polyarch.store.store import Store
 
 __all__ = [
+    "Along",
+    "Seal",
     "StoredImage",
     "image_parts",
     "keep_image",
@@ -49,6 +52,24 @@ __all__ = [
 _LATEST = "latest"
 _SHORT = 12
 """Digits of a digest, as lists show it."""
+
+
+Seal = Callable[[Place, Descriptor], None]
+"""Signs an image at a place."""
+
+
+@frozen
+class Along:
+    """What goes along with an image that is pushed: manifests that are about its own, and who signs it.
+
+    `seal` is called when all of it is there, and before it has its name.
+    """
+
+    referrers: Sequence[Descriptor] = ()
+    seal: Seal | None = None
+
+
+_ALONE = Along()
 
 
 @frozen
@@ -270,9 +291,9 @@ def push(
     root: Descriptor,
     blobs: Iterable[Digest],
     name: Reference,
-    referrers: Iterable[Descriptor] = (),
+    along: Along = _ALONE,
 ) -> Pushed:
-    """Push an image whose documents are in the store under a name, and manifests that are about its own.
+    """Push an image whose documents are in the store under a name, and what goes along with it.
 
     Returns what came of it, which is told as well.
 
@@ -292,12 +313,18 @@ def push(
         tally = Tally()
         target = replace(source.fetcher.places.repository(name), on_blob=tally.add)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
-        if not copy(root, source, target, Wanted(tags=tags), watch):
+        wanted = Wanted(tags=() if along.seal else tags)
+        if not copy(root, source, target, wanted, watch):
             # The registry has the whole of it, and was asked for no single blob.
             for each in _blobs(store, root):
                 tally.add(each, Arrival.THERE)
-        for each in referrers:
+        for each in along.referrers:
             copy(each, source, target, watch=watch)
+        if along.seal:
+            with shown.part(f"signing {root.digest}"):
+                along.seal(target, root)
+            for tag in tags:
+                target.tag(tag, root, source.manifest(root))
         store.layers.add_sources(name.domain, name.path, blobs)
     pushed = tally.of(root)
     shown.remark(f"{name.canonical}: {pushed}")

@@ -25,7 +25,7 @@ from polyarch.images.tally import Pushed, Share
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_INDEX
 from polyarch.oci.reference import Reference, parse
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.progress import CancelToken, Event, StatusEvent
 from polyarch.record import replace
 from polyarch.store.store import Store
@@ -290,7 +290,7 @@ def test_a_platform_that_the_image_lacks(results: Results, other: Store, server:
     push(results.store, name)
 
     with pytest.raises(NotFound):
-        pull(other, name, Platform(os="linux", architecture="s390x"))
+        pull(other, name, linux("s390x"))
 
     assert other.refs.all() == ()
 

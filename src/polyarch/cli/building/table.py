@@ -31,7 +31,7 @@ _IGNORED = {
 
 def _check_ulimit(value: str) -> None:
     # Few builds limit their steps; completion and help, which read this table, check no values.
-    from polyarch.cli.building.values import ulimit_flag  # noqa: PLC0415
+    from polyarch.cli.building.limits import ulimit_flag  # noqa: PLC0415
 
     ulimit_flag([value])
 
@@ -142,6 +142,11 @@ BUILD_FLAGS = (
         completes="platforms",
     ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
+    Flag(
+        name="sign",
+        kind=Kind.LIST,
+        help='Sign what is pushed, by a key or an identity ("key=cosign.key", "keyless")',
+    ),
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),

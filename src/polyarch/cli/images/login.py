@@ -26,16 +26,21 @@ def _login(options: Options, context: Context) -> int:
     return 0
 
 
-def _who(options: Options, context: Context) -> tuple[str, str]:
-    user, password = options.text("username"), options.text("password")
+def _given_password(options: Options, context: Context) -> str:
+    """Return the password that flags give, or that standard input has; "" is neither. Raises InputError."""
     if options.is_set("password-stdin"):
         if options.given("password"):
             raise InputError("--password and --password-stdin are mutually exclusive")
-        if not user:
+        if not options.text("username"):
             raise InputError("Must provide --username with --password-stdin")
-        password = context.stdin.read().rstrip("\r\n")
-    elif options.given("password"):
+        return context.stdin.read().rstrip("\r\n")
+    if options.given("password"):
         context.warn("WARNING! Others can see a password on the command line: use --password-stdin")
+    return options.text("password")
+
+
+def _who(options: Options, context: Context) -> tuple[str, str]:
+    user, password = options.text("username"), _given_password(options, context)
     if (not user or not password) and not context.stdin.isatty():
         raise InputError(
             "Cannot perform an interactive login from a non TTY device",
