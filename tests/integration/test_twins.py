@@ -12,7 +12,7 @@ import pytest
 
 from polyarch.platforms import Platform, linux
 from polyarch.twins.sets import TwinSet, load_set, make_set
-from tests.support.images.debianroots import APT, TOOLS, make_debian_root
+from tests.support.images.debianroots import APT, PYTHON_ALONE, TOOLS, make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
 from tests.support.machine.twinprograms import make_toolchain
@@ -261,6 +261,47 @@ def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     assert "x86" not in shown
     emulated, twin = debian.starts("perl -e 'print qx(readlink /proc/$$/exe)'")
     assert twin == "/usr/bin/perl" != emulated
+
+
+PYTHON = """
+import _imp, os, platform, struct, sys, sysconfig, tempfile
+print(sys.version, sys.path, sys.implementation, sys.flags, sys.float_info, sys.maxsize)
+print(platform.machine(), platform.platform(), platform.architecture(), platform.libc_ver(), os.uname())
+print(sysconfig.get_platform(), sorted(sysconfig.get_config_vars().items()), _imp.extension_suffixes())
+print([struct.calcsize(each) for each in "lPN?q"], 2 ** 0.3, 0.1 + 0.2, os.readlink("/proc/self/exe"))
+import json, random, zlib
+print(json.dumps({"x": 1e22}), random.Random(5).gauss(0, 1), zlib.crc32(b"x"))
+"""
+COMPILED = r"""
+    cd /usr/lib/python3.11; python3.11 -c 'import compileall as c, py_compile as p
+c.compile_dir("json", quiet=1, invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)'
+    sha256sum json/*.py json/__pycache__/*; rm -r json/__pycache__
+"""
+REFUSED = ("(1 + 2j) * 3j", "abs(1j)", "__import__('math').gamma(3)", "__import__('audioop')")
+
+
+def test_python_runs_natively_as_far_as_the_cpu_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    directory = tmp_path_factory.mktemp("python")
+    foreign, native = (
+        make_debian_root(directory / each, each, PYTHON_ALONE) for each in ("arm64", "amd64")
+    )
+    place = place_of(ROOT, tmp_path, (foreign, native), linux("arm64"))
+    (place.root / "tmp/script.py").write_text(PYTHON)
+
+    shown = place.shown(f"python3.11 -B /tmp/script.py; {COMPILED}", "SOURCE_DATE_EPOCH=0")
+
+    assert "_multiarch='aarch64-linux-gnu'" in shown
+    assert "linux-aarch64" in shown
+    assert "cpython-311-aarch64-linux-gnu.so" in shown
+    assert "x86" not in shown
+    assert "/usr/bin/python3.11\n" in shown
+    emulated, twins = place.both(
+        "".join(f'python3.11 -Bc "{each}"; echo $?;' for each in REFUSED),
+    )
+    assert emulated["stdout"] == len(REFUSED) * "0\n"
+    assert twins["stdout"] == len(REFUSED) * "126\n"
 
 
 def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:

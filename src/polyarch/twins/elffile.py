@@ -113,16 +113,27 @@ class ElfFile:
 
         Raises MachineError if the program imports no such function by its table of procedures.
         """
+        slots = self.import_slots
+        if name not in slots:
+            raise MachineError(f"{self.name} doesn't import {name}")
+        return slots[name]
+
+    @property
+    def import_slots(self) -> dict[str, int]:
+        """Where in memory the addresses of functions of other libraries are put, by their names, for x86-64.
+
+        Raises MachineError if the program has no table of procedures.
+        """
         known = dict(self._dynamic())
         if not {_DT_JMPREL, _DT_PLTRELSZ, _DT_SYMTAB} <= known.keys():
             raise MachineError(f"{self.name} imports no functions")
         start, symbols = self._offset(known[_DT_JMPREL]), self._offset(known[_DT_SYMTAB])
+        slots = {}
         for at in range(start, start + known[_DT_PLTRELSZ], _RELOCATION.size):
             slot, info, _ = _RELOCATION.unpack_from(self.data, at)
             (text,) = struct.unpack_from("<I", self.data, symbols + (info >> 32) * _SYMBOL_SIZE)
-            if self._text(text) == name:
-                return int(slot)
-        raise MachineError(f"{self.name} doesn't import {name}")
+            slots[self._text(text)] = int(slot)
+        return slots
 
     def exported(self, name: str) -> tuple[int, int]:
         """Return the address of a function for others, for x86-64, and where in the file it's written down.

@@ -29,7 +29,15 @@ from polyarch.twins.libraries import (
 from polyarch.twins.modules import find_modules, loads_modules
 from polyarch.twins.packages import Packages, read_packages
 from polyarch.twins.patch import LibraryNames, patch_naming_library
-from polyarch.twins.rings import DIRECTORIES, fills_header, may_grow, names_machine, ring_of
+from polyarch.twins.patch_python import check_built_alike
+from polyarch.twins.rings import (
+    DIRECTORIES,
+    fills_header,
+    is_python,
+    may_grow,
+    names_machine,
+    ring_of,
+)
 from polyarch.twins.texts import foreign_texts
 
 __all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
@@ -143,11 +151,11 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     texts = foreign_texts(native, foreign, roots.platform)
     if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
         raise MachineError("what it says of the machine is of another length")
-    modules = find_modules(roots.foreign, roots.native) if loads_modules(path) else {}
+    if is_python(path):
+        check_built_alike(native, foreign)
+    modules = _modules(roots, path, libraries)
     names = [*native.needed, *(name for each in modules.values() for name in each.needed)]
     needed = _with_names(roots, libraries.closure(names))
-    for module in modules.values():
-        roots.check_version(module.name)
     for library in needed.values():
         roots.check_version(library.path)
     return Pair(
@@ -159,6 +167,22 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _modules(roots: Roots, path: str, libraries: NativeLibraries) -> dict[str, ElfFile]:
+    """Return what the program at a path loads by itself. Raises MachineError, InputError, OSError."""
+    if not loads_modules(path):
+        return {}
+    modules = find_modules(path, roots.foreign, roots.native)
+    for name, module in list(modules.items()):
+        roots.check_version(module.name)
+        try:
+            libraries.closure(module.needed)
+        except MachineError:
+            if not is_python(path):
+                raise
+            del modules[name]  # images leave out what they need for one or the other
+    return modules
 
 
 def _with_names(roots: Roots, libraries: dict[str, Library]) -> dict[str, Library]:

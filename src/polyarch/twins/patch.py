@@ -15,6 +15,8 @@ from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
+from polyarch.twins.patch_python import limit_python
+from polyarch.twins.patch_refusals import add_refusal
 from polyarch.twins.patch_texts import (
     replace_built,
     replace_path,
@@ -39,11 +41,12 @@ GLIBC_CACHE = b"/etc/ld.so.cache"
 
 @frozen
 class Surroundings:
-    """What twins find in a step: the paths of their loader, of its cache and of the emulator, and the machine's name."""
+    """What twins find in a step: the paths of their loader, its cache, the emulator and the mark, and the machine's name."""
 
     loader: str
     cache: str
     emulator: str
+    given_up: str
     machine: str
 
 
@@ -59,6 +62,7 @@ class Changes:
     """Whether the program asks the system for the name of the machine."""
     has_doubles: bool = False
     """Whether `long double` is no more than `double` on the foreign machine."""
+    is_python: bool = False
 
 
 @frozen
@@ -83,7 +87,10 @@ def patch_program(
     """
     extended = Extended(program.data)
     if changes.modules:
-        load_below(extended, program, changes.modules)
+        refusal = add_refusal(extended, around.given_up)
+        load_below(extended, program, changes.modules, refusal)
+        if changes.is_python:
+            limit_python(extended, program, refusal)
     if changes.has_doubles:
         round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)

@@ -14,6 +14,7 @@ that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RINGS",
     "SIBLING_PRIORITY",
     "fills_header",
+    "is_python",
     "may_grow",
     "names_machine",
     "ring_of",
@@ -74,6 +76,10 @@ small files of its levels 5 to 12 come out otherwise."""
 _WITH_SIMD = frozenset(["arm64"])
 """Where distributions compile for such registers, as they do for x86-64; Debian's armhf is made for CPUs without."""
 
+_PYTHON = re.compile(r"python3\.[0-9]+")
+_WITH_PYTHON = frozenset(["arm64"])
+"""Where it's known which of its results depend on the CPU."""
+
 _GROWING = frozenset(["bash", "gpgv", "make", "perl"])
 """What is known to work, and tested, with texts of other lengths: compilers count constant texts beforehand."""
 
@@ -90,6 +96,8 @@ def ring_of(path: str, *, architecture: str, bits: int) -> str:
         return ""
     if directory in _HELPERS:
         return "b" if name in _HELPERS[directory].split() else ""
+    if is_python(path):
+        return "b" if architecture in _WITH_PYTHON and directory == "/usr/bin" else ""
     return next((ring for ring, names in RINGS.items() if name in names), "")
 
 
@@ -105,4 +113,9 @@ def fills_header(library: str) -> str:
 
 def may_grow(path: str) -> bool:
     """Tell whether texts of the program at a path may become shorter or longer."""
-    return path.rpartition("/")[2] in _GROWING
+    return path.rpartition("/")[2] in _GROWING or is_python(path)
+
+
+def is_python(path: str) -> bool:
+    """Tell whether the program at a path is Python."""
+    return _PYTHON.fullmatch(path.rpartition("/")[2]) is not None

@@ -8,6 +8,7 @@ a step sees at `MOUNTED`:
               lib/               libraries, by the names that programs are linked to
               x/                 what twins load by themselves: perl's modules
               c                  glibc's cache of them; etc/ld-musl-x86_64.path for musl
+              given-up           what a twin opens that can't do as the foreign program would
               qemu               the emulator, for what is no twin's after all
               twins.json         what `load_set` reads
 
@@ -44,6 +45,7 @@ from polyarch.twins.patch_entry import ID_SIZE, Known
 from polyarch.twins.places import (
     CACHE,
     EMULATOR,
+    GIVEN_UP,
     LIBRARIES,
     LOADER,
     MODULES,
@@ -51,7 +53,7 @@ from polyarch.twins.places import (
     MUSL_PATH,
     TREE,
 )
-from polyarch.twins.rings import SIBLING_PRIORITY
+from polyarch.twins.rings import SIBLING_PRIORITY, is_python
 
 __all__ = ["FORMAT", "NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
 
@@ -59,7 +61,7 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 5
+FORMAT = 6
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
@@ -162,6 +164,7 @@ class _Set:
             loader=f"{self._top}/{LOADER}",
             cache=f"{self._top}/{CACHE}",
             emulator=f"{self._top}/{EMULATOR}",
+            given_up=f"{self._top}/{GIVEN_UP}",
             machine=machine,
         )
 
@@ -203,6 +206,7 @@ class _Set:
             are_counted=bool(modules),
             asks_machine=pair.tool is None,
             has_doubles=self._roots.platform.architecture in _DOUBLES,
+            is_python=is_python(pair.path),
         )
         return patch_program(pair.native, known, self._around, changes)
 
@@ -243,6 +247,7 @@ class _Set:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             path.chmod(0o755)
+        (directory / GIVEN_UP).touch(mode=_FOR_ALL)
         document = {
             "format": FORMAT,
             "platform": _words(self._roots.platform),
