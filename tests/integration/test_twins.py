@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from tempfile import mkdtemp
 import pytest
 
 from polyarch.platforms import Platform, linux
+from polyarch.twins.packages import read_packages
 from polyarch.twins.sets import TwinSet, load_set, make_set
 from tests.support.images.debianroots import APT, PYTHON_ALONE, TOOLS, make_debian_root
 from tests.support.images.rootfs import make_rootfs
@@ -464,6 +467,16 @@ NUMBERS = """
 """
 
 
+# `/proc/PID/exe` of another process is the emulator's, which has no path in the root.
+STATUS = "var/lib/dpkg/status"
+SCRIPT_OF_PERL = 'print qx(readlink /proc/$$/exe) =~ s/\\n//r, " @ARGV ", "\\n"'
+PERL_OF_32_BITS = """
+    cd /usr/bin; perl /usr/bin/debconf-escape a; perl -w /usr/bin/debconf-escape b 'c d'
+    perl debconf-escape; perl -e 'do "/usr/bin/debconf-escape"'; PERL5OPT=-w perl /usr/bin/debconf-escape
+    cp debconf-escape /tmp/kept; echo >> debconf-escape; perl /usr/bin/debconf-escape; mv /tmp/kept debconf-escape
+"""
+
+
 def test_a_machine_of_32_bits_counts_as_such(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, roots: Mapping[str, Path]
 ) -> None:
@@ -476,3 +489,30 @@ def test_a_machine_of_32_bits_counts_as_such(
     assert "4 1099511627776\narmhf\n" in shown
     assert "5368709120" in shown
     assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"
+
+
+def test_perl_runs_scripts_that_are_known_on_machines_of_32_bits(
+    tmp_path: Path, roots: Mapping[str, Path]
+) -> None:
+    foreign, native = (
+        Path(shutil.copytree(roots[each], tmp_path / each, symlinks=True))
+        for each in ("arm", "amd64")
+    )
+    (foreign / "usr/bin/debconf-escape").write_text(SCRIPT_OF_PERL)
+    # Mirrors may have a fix for one architecture earlier than for the other.
+    versions = read_packages(foreign).versions
+    status = (native / STATUS).read_text()
+    for name in read_packages(native).versions:
+        status = re.sub(
+            rf"(?m)(^Package: {re.escape(name)}\n(?:.+\n)*?Version: ).*",
+            rf"\g<1>{versions[name]}",
+            status,
+        )
+    (native / STATUS).write_text(status)
+    place = place_of(ROOT, tmp_path, (foreign, native), linux("arm", "v7"))
+
+    emulated, twins = place.both(PERL_OF_32_BITS)
+    runs = [each.split() for each in str(twins["stdout"]).splitlines()]
+    assert [each[0] for each in runs] == ["/usr/bin/perl"] * 2 + ["/dev/.pa/7/qemu"] * 4
+    as_emulated = [each.split() for each in str(emulated["stdout"]).splitlines()]
+    assert [each[1:] for each in runs] == [each[1:] for each in as_emulated]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from polyarch import inroot
 from polyarch.emulation.binfmt import get_handler
 from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.gotools import GoTool, check_toolchain, find_tools
 from polyarch.twins.libraries import (
@@ -38,6 +38,7 @@ from polyarch.twins.rings import (
     names_machine,
     ring_of,
 )
+from polyarch.twins.scripts import find_scripts, runs_some_scripts
 from polyarch.twins.texts import foreign_texts
 
 __all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
@@ -100,6 +101,8 @@ class Pair:
     libraries: dict[str, Library]
     modules: dict[str, ElfFile]
     """What the program loads by itself: native files by the paths of the foreign ones."""
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    """The only scripts that the native program may run, if there are such, with their sizes."""
     tool: GoTool | None = None
     """What it is of Go's toolchain."""
 
@@ -142,7 +145,7 @@ def _programs(root: Path) -> Iterator[str]:
 
 def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     """Return the pair at a path; None if it isn't vetted. Raises MachineError, InputError, OSError."""
-    bits = 64 if get_handler(roots.platform.architecture).magic[4] == 2 else 32
+    bits, _ = _header_machine(roots.platform)
     ring = ring_of(path, architecture=roots.platform.architecture, bits=bits)
     if not ring:
         return None
@@ -158,8 +161,12 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     needed = _with_names(roots, libraries.closure(names))
     for library in needed.values():
         roots.check_version(library.path)
+    scripts = find_scripts(roots.foreign) if bits == 32 and runs_some_scripts(path) else {}
+    if bits == 32 and runs_some_scripts(path) and not scripts:
+        raise MachineError("the image has no script that it is known to run alike")
     return Pair(
         path=path,
+        scripts=scripts,
         ring=ring,
         foreign=foreign,
         native=native,

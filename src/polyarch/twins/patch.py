@@ -16,7 +16,7 @@ from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_python import limit_python
-from polyarch.twins.patch_refusals import add_refusal
+from polyarch.twins.patch_refusals import add_refusal, refuse_imports
 from polyarch.twins.patch_texts import (
     replace_built,
     replace_path,
@@ -32,6 +32,7 @@ __all__ = [
     "patch_libc",
     "patch_library",
     "patch_loader",
+    "patch_module",
     "patch_naming_library",
     "patch_program",
 ]
@@ -63,6 +64,8 @@ class Changes:
     has_doubles: bool = False
     """Whether `long double` is no more than `double` on the foreign machine."""
     is_python: bool = False
+    refused: Sequence[str] = ()
+    """Functions of libm that round otherwise on the foreign machine."""
 
 
 @frozen
@@ -86,11 +89,12 @@ def patch_program(
     Raises MachineError for a program that can't be changed.
     """
     extended = Extended(program.data)
+    refusal = add_refusal(extended, around.given_up)
+    refuse_imports(extended, program, changes.refused, refusal)
     if changes.modules:
-        refusal = add_refusal(extended, around.given_up)
         load_below(extended, program, changes.modules, refusal)
-        if changes.is_python:
-            limit_python(extended, program, refusal)
+    if changes.is_python:
+        limit_python(extended, program, refusal)
     if changes.has_doubles:
         round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)
@@ -134,6 +138,14 @@ def patch_library(library: bytes) -> bytes:
     extended = Extended(library)
     without_run_path(extended)
     return extended.data
+
+
+def patch_module(module: ElfFile, around: Surroundings, refused: Sequence[str]) -> bytes:
+    """Return what a program loads by itself, which may not call the functions `refused`. Raises as `patch_program`."""
+    extended = Extended(module.data)
+    without_run_path(extended)
+    refuse_imports(extended, module, refused, add_refusal(extended, around.given_up))
+    return extended.finish()
 
 
 def patch_naming_library(library: ElfFile, names: LibraryNames) -> bytes:

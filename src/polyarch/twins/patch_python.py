@@ -1,44 +1,30 @@
 """What Python's twin leaves to the emulator, since its results depend on the CPU: it ends there.
 
-Compilers may make one instruction of a multiplication and an addition, which rounds once: gcc does for arm64, and
-doesn't for x86-64. So numbers come out otherwise, in their last bits, where functions written in C are sums of
-products: those of complex numbers, `math.gamma`, `hypot` and their like, `cmath`, `statistics.NormalDist`. Of glibc's functions
-these were compared one by one, for 6,400,000 arguments each, of eight kinds: `exp`, `log`, `pow`, `sin`, `cos`, `tan`, `asin`,
-`acos`, `atan`, `atan2` and `fmod` are the same, since glibc has them for CPUs with that instruction, too, and takes
-those where the CPU has it (`can_round_once`). All others that aren't exact are left out.
+Where functions written in C are sums of products, they round otherwise on a CPU that multiplies and adds in one
+instruction (`libm`): those of complex numbers, `math.gamma`, `hypot` and their like, `cmath`, `statistics.NormalDist`. What
+Python calculates by itself, in floating-point numbers that aren't complex, is one operation of the CPU after
+another, which IEEE 754 defines. Sizes of caches are the CPU's: `os.sysconf` doesn't tell them.
 
-What Python calculates by itself, in floating-point numbers that aren't complex, is one operation of the CPU after
-another, which IEEE 754 defines.
-
-Sizes of caches are the CPU's: `os.sysconf` doesn't tell them.
-
-Source: Include/cpython/object.h (PyTypeObject, PyNumberMethods), Modules/mathmodule.c of CPython 3.11; math/ of glibc 2.36.
+Source: Include/cpython/object.h (PyTypeObject, PyNumberMethods), Modules/mathmodule.c of CPython 3.11.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from contextlib import suppress
-from pathlib import Path
 
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
+from polyarch.twins.libm import can_round_once
 from polyarch.twins.patch_refusals import (
     refuse_entries,
-    refuse_imports,
     refuse_numbers,
     refuse_slots,
 )
 
-__all__ = ["can_round_once", "check_built_alike", "limit_python"]
+__all__ = ["check_built_alike", "limit_python"]
 
-_ROUNDED_TWICE = (
-    *("acosh", "asinh", "atanh", "cbrt", "cosh", "erf", "erfc", "exp10", "exp2", "expm1"),
-    *("fma", "hypot", "lgamma", "log10", "log1p", "log2", "sinh", "tanh", "tgamma"),
-)
-"""Functions of libm."""
 _METHODS = (b"cmath", b"_statistics", b"dist", b"gamma", b"hypot", b"lgamma")
 """Functions of Python's own; of modules, what begins them."""
 _COMPLEX, _NUMBER = "PyComplex_Type", 96
@@ -50,16 +36,6 @@ _BUILT = re.compile(
     rb"(?<=\0)(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{4}|[0-9]{2}:[0-9]{2}:[0-9]{2}|\n?\[GCC [^\0]{1,40}\])(?=\0)"
 )
 """When it was compiled, and by what: `sys.version` says so."""
-_FLAGS = re.compile(r"^flags\s*:(.*)$", re.MULTILINE)
-_BOTH = {"fma", "avx2"}
-
-
-def can_round_once(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Tell whether glibc takes the functions for CPUs that multiply and add in one instruction."""
-    with suppress(OSError):
-        found = _FLAGS.search(cpuinfo.read_text())
-        return found is not None and set(found[1].split()) >= _BOTH
-    return False
 
 
 def check_built_alike(native: ElfFile, foreign: ElfFile) -> None:
@@ -81,7 +57,6 @@ def limit_python(extended: Extended, program: ElfFile, refusal: int) -> None:
     """
     if not extended.is_fixed:
         raise MachineError("it has no fixed addresses")
-    refuse_imports(extended, program, _ROUNDED_TWICE, refusal)
     refuse_numbers(extended, program.import_slot("sysconf"), _CACHES, refusal)
     refuse_entries(extended, _METHODS, refusal)
     kind, _ = program.exported(_COMPLEX)

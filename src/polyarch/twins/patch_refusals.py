@@ -7,8 +7,9 @@ believed. The program ends with status 126, as one that can't be started does.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from polyarch.emulation.extended import PT_LOAD, Extended
 from polyarch.errors import MachineError
@@ -34,6 +35,9 @@ _CODE = bytes.fromhex(
     "b8e7000000"  # mov eax, 231             exit_group
     "0f05"  # syscall; the message and the path follow
 )
+_CALLS = {b"\xff\x25": b"\xe9", b"\xff\x15": b"\xe8"}
+"""`jmp [rip+distance]` and `call [rip+distance]`, and what they become: `jmp` and `call` of an address."""
+_TAKES = re.compile(rb"\xff[\x15\x25]|[\x8b\x3b\xff][\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
 _EXECUTE, _WRITE = 1, 2
 _PAIR = struct.Struct("<QQ")
 
@@ -48,12 +52,28 @@ def refuse_imports(
 ) -> None:
     """Let calls of functions of other libraries end the program, as far as it imports them.
 
-    Raises MachineError for a program whose call of one isn't found.
+    Raises MachineError for a program that uses one in another way than by calls.
     """
-    imports = program.import_slots
+    imports = program.import_slots if program.needed else {}
     for name in names:
-        if name in imports:
-            redirect(extended, imports[name], refusal, name)
+        if name not in imports:
+            continue
+        uses = list(_uses(extended, imports[name]))
+        if not uses or not all(instruction in _CALLS for _, instruction in uses):
+            raise MachineError(f"the program doesn't call {name} as it is known to")
+        for at, instruction in uses:
+            distance = refusal - (extended.address(at) + 5)
+            extended.write(at, _CALLS[instruction] + struct.pack("<i", distance) + b"\x90")
+
+
+def _uses(extended: Extended, slot: int) -> Iterator[tuple[int, bytes]]:
+    """Give where in the file an instruction takes an address from a slot, and its first two bytes."""
+    data = extended.data
+    for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):
+        for each in _TAKES.finditer(data, offset, offset + size - 4) if flags & _EXECUTE else ():
+            (distance,) = struct.unpack_from("<i", data, each.end())
+            if address + each.end() + 4 - offset + distance == slot:
+                yield each.start(), each[0]
 
 
 def refuse_entries(extended: Extended, names: Iterable[bytes], refusal: int) -> None:

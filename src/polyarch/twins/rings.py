@@ -64,7 +64,7 @@ RINGS: Mapping[str, frozenset[str]] = {
 }
 """The names of programs in directories for programs, by ring."""
 
-_NOT_32 = frozenset(["date", "touch", "stat", "fold", "perl", *_APT.split()])
+_NOT_32 = frozenset(["date", "touch", "stat", "fold", *_APT.split()])
 """What shows the size of `time_t`, `long`, `size_t` or the memory, or writes it down: other on 32-bit machines."""
 
 _NAMING_LIBRARIES = {"libapt-pkg.so": "_ZN8pkgCache6HeaderC1Ev", "libapt-private.so": ""}

@@ -29,6 +29,7 @@ from polyarch import inroot
 from polyarch.errors import InputError, MachineError, StoreError
 from polyarch.platforms import Platform
 from polyarch.record import asdict, field, frozen
+from polyarch.twins.libm import can_round_once, rounded_otherwise
 from polyarch.twins.libraries import NativeLibraries, read_elf_in, service_modules
 from polyarch.twins.loadercache import loader_cache
 from polyarch.twins.machines import find_machine
@@ -39,6 +40,7 @@ from polyarch.twins.patch import (
     patch_libc,
     patch_library,
     patch_loader,
+    patch_module,
     patch_program,
 )
 from polyarch.twins.patch_entry import ID_SIZE, Known
@@ -159,6 +161,7 @@ class _Set:
         self._roots = roots
         self._number = number
         self._files: dict[str, bytes] = {}
+        self._rounds_once = can_round_once()
         self._top = f"{MOUNTED}/{number}"
         self._around = Surroundings(
             loader=f"{self._top}/{LOADER}",
@@ -207,8 +210,13 @@ class _Set:
             asks_machine=pair.tool is None,
             has_doubles=self._roots.platform.architecture in _DOUBLES,
             is_python=is_python(pair.path),
+            refused=self._refused(pair),
         )
         return patch_program(pair.native, known, self._around, changes)
+
+    def _refused(self, pair: Pair) -> tuple[str, ...]:
+        architecture, is_glibc = self._roots.platform.architecture, _LIBC in pair.libraries
+        return rounded_otherwise(architecture, is_glibc=is_glibc, once=self._rounds_once)
 
     def _add_libraries(self, pairs: Sequence[Pair]) -> None:
         """Add the loader, what the programs are linked to, and what glibc loads for them. Raises MachineError."""
@@ -222,8 +230,10 @@ class _Set:
         if _LIBC in libraries:
             libraries |= natives.closure(service_modules(self._roots.foreign))
         loader = read_elf_in(self._roots.native, loaders.pop())
-        for path, module in ((p, m) for pair in pairs for p, m in pair.modules.items()):
-            self._files[f"{MODULES}{path}"] = patch_library(module.data)
+        for pair in pairs:
+            refused = self._refused(pair)
+            for path, module in pair.modules.items():
+                self._files[f"{MODULES}{path}"] = patch_module(module, self._around, refused)
         self._files[LOADER] = patch_loader(loader.data, self._around)
         places = {}
         for name, library in libraries.items():
@@ -299,6 +309,7 @@ def _known(pair: Pair, path: str = "") -> Known:
         content=content[:ID_SIZE],
         path=path,
         needs_goarch=pair.tool is not None and pair.tool.needs_goarch,
+        scripts=pair.scripts,
     )
 
 

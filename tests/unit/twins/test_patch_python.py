@@ -10,7 +10,7 @@ import pytest
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
-from polyarch.twins.patch_python import can_round_once, check_built_alike, limit_python
+from polyarch.twins.patch_python import check_built_alike, limit_python
 from polyarch.twins.patch_refusals import add_refusal
 from tests.support.machine.twinprograms import with_note
 from tools.debian import fetch, packages_directory, unpack
@@ -35,20 +35,6 @@ def test_one_without_fixed_addresses_is_another_one() -> None:
 
     with pytest.raises(MachineError, match="no fixed addresses"):
         limit_python(Extended(perl.data), perl, 0)
-
-
-@pytest.mark.parametrize(
-    ("flags", "can"),
-    [("fpu avx2 fma", True), ("fpu avx2 fma4", False), ("fpu fma", False), ("", False)],
-)
-def test_the_cpu(tmp_path: Path, flags: str, can: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-
-    assert can_round_once(tmp_path / "cpuinfo") is can
-
-
-def test_an_unknown_cpu(tmp_path: Path) -> None:
-    assert not can_round_once(tmp_path / "none")
 
 
 def built(when: bytes) -> ElfFile:
