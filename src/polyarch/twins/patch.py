@@ -2,7 +2,7 @@
 
 Nothing of the native files is lost: each gets a segment more, and a few bytes are others. A loader, and a
 static program, gets the code that makes it start as the foreign program would (`patch_entry`); what calls uname tells
-the foreign machine (`patch_uname`); programs name the foreign machine where they named theirs (`patch_texts`).
+the foreign machine (`patch_uname`); what calls chroot leaves a mark (`patch_chroot`); programs name the foreign machine where they named theirs (`patch_texts`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
+from polyarch.twins.patch_chroot import mark_chroot
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
 from polyarch.twins.patch_python import limit_python
 from polyarch.twins.patch_refusals import add_refusal, refuse_imports
@@ -109,6 +110,7 @@ def patch_program(
     else:
         if answer_uname(extended, around.machine) == 0 and changes.asks_machine:
             raise MachineError("the program has no call of uname that is known")
+        mark_chroot(extended, around.given_up)
         begin_program(extended, known, emulator=around.emulator)
     return extended.finish()
 
@@ -121,6 +123,8 @@ def patch_loader(loader: bytes, around: Surroundings) -> bytes:
         answer_uname(extended, around.machine)
     elif answer_uname(extended, around.machine) == 0:
         raise MachineError("the loader has no call of uname that is known")
+    else:
+        mark_chroot(extended, around.given_up)
     begin_loader(extended, around.emulator)
     return extended.finish()
 
@@ -130,6 +134,8 @@ def patch_libc(library: bytes, around: Surroundings) -> bytes:
     extended = Extended(library)
     if answer_uname(extended, around.machine) == 0:
         raise MachineError("libc has no call of uname that is known")
+    if mark_chroot(extended, around.given_up) == 0:
+        raise MachineError("libc has no call of chroot that is known")
     return extended.finish()
 
 

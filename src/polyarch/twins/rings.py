@@ -7,7 +7,7 @@ that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left o
 - What prints `long double`s, of which CPUs have different ones: coreutils' printf, seq, numfmt, od.
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
 - What is about the machine or loads things by itself: getconf, iconv, ldd, stdbuf, setarch, lscpu, ps and its kin.
-- What changes the root or the user: chroot (there are no twins in another root), su, and everything setuid.
+- What changes the user: su, and everything setuid. (chroot has a twin, so that it's known that a step goes to another root.)
 - openssl (its library names the CPU), locale.
 - For 32-bit machines apt itself: its caches have the sizes of `time_t` and `long` in them. Its methods have no caches.
 """
@@ -30,7 +30,7 @@ __all__ = [
 
 _SHELLS = "bash dash busybox"
 _COREUTILS = """
-[ arch b2sum base32 base64 basename basenc cat chcon chgrp chmod chown cksum comm cp csplit cut date dd df dir
+[ arch b2sum base32 base64 basename basenc cat chcon chgrp chmod chown chroot cksum comm cp csplit cut date dd df dir
 dircolors dirname du echo env expand expr factor false fmt fold groups head hostid id install join link ln
 logname ls md5sum md5sum.textutils mkdir mkfifo mknod mktemp mv nice nl nohup nproc paste pathchk pr printenv ptx
 pwd readlink realpath rm rmdir sha1sum sha224sum sha256sum sha384sum sha512sum shred shuf sleep sort split stat
