@@ -1,7 +1,7 @@
 """What programs load by themselves: modules in machine code of perl and Python, native ones for the foreign ones.
 
 Of perl's, both roots must have the same. Of Python's, those of its standard library are taken that were looked at
-one by one; what isn't here ends the twin, and the step is emulated. Left out are those that show the machine (_ctypes),
+one by one; what isn't here ends the twin, and the step is emulated. Left out are those that
 calculate in C (audioop, _sqlite3, which prints numbers by way of `long double`), keep data as the machine has it (_dbm)
 or are for tests.
 
@@ -43,6 +43,7 @@ _OF_PYTHON = frozenset(
         "_contextvars",
         "_crypt",
         "_csv",
+        "_ctypes",
         "_curses",
         "_curses_panel",
         "_datetime",

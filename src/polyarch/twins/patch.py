@@ -16,7 +16,7 @@ from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
 from polyarch.twins.patch_chroot import mark_chroot
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
-from polyarch.twins.patch_python import limit_python
+from polyarch.twins.patch_python import limit_module, limit_python
 from polyarch.twins.patch_refusals import add_refusal, refuse_imports
 from polyarch.twins.patch_texts import (
     replace_built,
@@ -150,7 +150,9 @@ def patch_module(module: ElfFile, around: Surroundings, refused: Sequence[str]) 
     """Return what a program loads by itself, which may not call the functions `refused`. Raises as `patch_program`."""
     extended = Extended(module.data)
     without_run_path(extended)
-    refuse_imports(extended, module, refused, add_refusal(extended, around.given_up))
+    refusal = add_refusal(extended, around.given_up)
+    refuse_imports(extended, module, refused, refusal)
+    limit_module(extended, module, refusal)
     return extended.finish()
 
 

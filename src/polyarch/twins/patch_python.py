@@ -5,11 +5,15 @@ instruction (`libm`): those of complex numbers, `math.gamma`, `hypot` and their 
 Python calculates by itself, in floating-point numbers that aren't complex, is one operation of the CPU after
 another, which IEEE 754 defines. Sizes of caches are the CPU's: `os.sysconf` doesn't tell them.
 
+Much imports ctypes and doesn't use it (the package wheel, for macOS): it's there, and ends the twin when it opens a
+library or calls a function of one.
+
 Source: Include/cpython/object.h (PyTypeObject, PyNumberMethods), Modules/mathmodule.c of CPython 3.11.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 
@@ -19,12 +23,15 @@ from polyarch.twins.elffile import ElfFile
 from polyarch.twins.libm import can_round_once
 from polyarch.twins.patch_refusals import (
     refuse_entries,
+    refuse_imports,
     refuse_numbers,
+    refuse_pointers,
     refuse_slots,
 )
 
-__all__ = ["check_built_alike", "limit_python"]
+__all__ = ["check_built_alike", "limit_module", "limit_python"]
 
+_CALLING = ("dlsym", "ffi_call")
 _METHODS = (b"cmath", b"_statistics", b"dist", b"gamma", b"hypot", b"lgamma")
 """Functions of Python's own; of modules, what begins them."""
 _COMPLEX, _NUMBER = "PyComplex_Type", 96
@@ -62,3 +69,10 @@ def limit_python(extended: Extended, program: ElfFile, refusal: int) -> None:
     kind, _ = program.exported(_COMPLEX)
     (table,) = struct.unpack_from("<Q", extended.data, extended.offset(kind + _NUMBER))
     refuse_slots(extended, table, (_MULTIPLY, _POWER, _DIVIDE), refusal)
+
+
+def limit_module(extended: Extended, module: ElfFile, refusal: int) -> None:
+    """Let what a module does for other libraries end Python's twin, if it's that of ctypes. Raises as `limit_python`."""
+    if os.path.basename(module.name).startswith("_ctypes."):
+        refuse_imports(extended, module, _CALLING, refusal)
+        refuse_pointers(extended, module.import_slot("dlopen"), "dlopen", refusal)

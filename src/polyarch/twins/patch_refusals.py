@@ -16,7 +16,14 @@ from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import redirect
 
-__all__ = ["add_refusal", "refuse_entries", "refuse_imports", "refuse_numbers", "refuse_slots"]
+__all__ = [
+    "add_refusal",
+    "refuse_entries",
+    "refuse_imports",
+    "refuse_numbers",
+    "refuse_pointers",
+    "refuse_slots",
+]
 
 _MESSAGE = b"polyarch: this has no native twin, its step needs emulation\n"
 _TO_PATH = struct.pack("<i", 45 + len(_MESSAGE))
@@ -120,6 +127,18 @@ def refuse_numbers(extended: Extended, slot: int, numbers: range, refusal: int) 
     code += b"\x0f\x86" + struct.pack("<i", refusal - (here + len(code) + 6))  # jbe refusal
     code += b"\xff\x25" + struct.pack("<i", slot - (here + len(code) + 6))  # jmp [rip+slot]
     redirect(extended, slot, extended.add(code), "sysconf")
+
+
+def refuse_pointers(extended: Extended, slot: int, name: str, refusal: int) -> None:
+    """Let calls of a function of another library end the program unless the first argument is a null pointer.
+
+    Raises MachineError if the call isn't found.
+    """
+    here = extended.next_address
+    code = b"\x48\x85\xff"  # test rdi, rdi
+    code += b"\x0f\x85" + struct.pack("<i", refusal - (here + len(code) + 6))  # jnz refusal
+    code += b"\xff\x25" + struct.pack("<i", slot - (here + len(code) + 6))  # jmp [rip+slot]
+    redirect(extended, slot, extended.add(code), name)
 
 
 def _codes(extended: Extended) -> list[range]:

@@ -62,7 +62,7 @@ TOOLS = (
 )
 PYTHON_ALONE = (
     *("coreutils", "dash", "libacl1", "libattr1", "libbz2-1.0", "libc6", "libexpat1", "libgmp10"),
-    *("liblzma5", "libpcre2-8-0", "libselinux1", "zlib1g"),
+    *("libffi8", "liblzma5", "libpcre2-8-0", "libselinux1", "zlib1g"),
     *("libpython3.11-minimal", "libpython3.11-stdlib", "python3.11-minimal"),
 )
 """Python without what most of its modules are linked to."""

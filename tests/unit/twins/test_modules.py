@@ -60,9 +60,9 @@ def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
 def test_of_pythons_those_are_taken_that_are_vetted_and_in_both(tmp_path: Path) -> None:
     foreign, native = tmp_path / "foreign", tmp_path / "native"
     directory = "usr/lib/python3.11/lib-dynload"
-    for name in ("_json", "_ctypes", "_ssl"):
+    for name in ("_json", "_sqlite3", "_ssl"):
         put(foreign, f"{directory}/{name}.cpython-311-aarch64-linux-gnu.so")
-    for name in ("_json", "_ctypes"):
+    for name in ("_json", "_sqlite3"):
         put(native, f"{directory}/{name}.cpython-311-x86_64-linux-gnu.so")
     put(foreign, f"{directory}/_bz2.so")
 
