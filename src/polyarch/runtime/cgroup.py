@@ -3,7 +3,7 @@
 Works with the unified hierarchy and with the older ones; a step is in all of them, below the same path,
 as runc has it. Where the engine may not make cgroups (an ordinary user to whom none is delegated) the step
 is refused: who asks for a limit must not get a step without it. A killed engine can't remove its cgroups:
-the next one to make a cgroup removes those that are empty and not brand-new.
+the next one to make a cgroup removes those that are empty, not brand-new and held by nobody.
 
 Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "check_cgroup",
     "find_cgroup",
     "hierarchies",
+    "hold_cgroup",
     "make_cgroup",
     "make_parent",
     "remove_cgroup",
@@ -175,6 +177,7 @@ def _make(name: str, settings: dict[str, str], made: contextlib.ExitStack) -> It
     for hierarchy in hierarchies():
         directory = hierarchy + name
         _make_directories(hierarchy, name, made)
+        made.callback(os.close, hold_cgroup(directory))
         remove_stale(os.path.dirname(directory))
         _enable(hierarchy, os.path.dirname(directory), controllers)
         for setting, value in settings.items():
@@ -249,6 +252,13 @@ def hierarchies(controllers: set[str] | None = None) -> list[str]:
     return list(found.values())
 
 
+def hold_cgroup(directory: str) -> int:
+    """Open the directory of a cgroup that may be empty for long; `remove_stale` leaves it as long as it is open."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(opened, fcntl.LOCK_SH)
+    return opened
+
+
 def remove_stale(parent: str) -> None:
     """Remove the empty cgroups of engines that were killed."""
     with contextlib.suppress(OSError):
@@ -256,7 +266,16 @@ def remove_stale(parent: str) -> None:
             is_ours = entry.name.startswith(_PREFIX)
             if is_ours and time.time() - entry.stat().st_mtime > _YOUNG:
                 with contextlib.suppress(OSError):
-                    os.rmdir(entry.path)
+                    _remove_unheld(entry.path)
+
+
+def _remove_unheld(directory: str) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rmdir(directory)
+    finally:
+        os.close(opened)
 
 
 def _enable(hierarchy: str, parent: str, controllers: set[str]) -> None:

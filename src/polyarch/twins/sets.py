@@ -27,7 +27,7 @@ from pathlib import Path
 
 from polyarch import inroot
 from polyarch.errors import InputError, MachineError, StoreError
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, from_words
 from polyarch.record import asdict, field, frozen
 from polyarch.twins.libm import can_round_once, rounded_otherwise
 from polyarch.twins.libraries import NativeLibraries, read_elf_in, service_modules
@@ -333,11 +333,11 @@ def load_set(directory: Path) -> TwinSet | None:
         document = json.loads((directory / _DOCUMENT).read_bytes())
         if document["format"] != FORMAT:
             return None
-        system, architecture, variant = document["platform"]
+
         return TwinSet(
             number=int(directory.name),
             directory=directory,
-            platform=Platform(os=system, architecture=architecture, variant=variant),
+            platform=from_words(*document["platform"]),
             twins=tuple(
                 Twin(**{**each, "header": bytes.fromhex(each["header"])})
                 for each in document["twins"]

@@ -14,6 +14,7 @@ from polyarch.request.limits import Resources
 from polyarch.runtime.cgroup import (
     Cgroup,
     cgroup_name,
+    hold_cgroup,
     make_cgroup,
     remove_stale,
     settings_v1,
@@ -151,6 +152,20 @@ def test_old_empty_groups_of_ours_are_removed(tmp_path: Path) -> None:
     remove_stale(str(tmp_path / "none"))
 
     assert sorted(os.listdir(tmp_path)) == ["others", "polyarch-new", "polyarch-used"]
+
+
+def test_a_group_that_is_held_stays_however_long_it_is_empty(tmp_path: Path) -> None:
+    directory = tmp_path / "polyarch-held"
+    directory.mkdir()
+    held = hold_cgroup(str(directory))
+    os.utime(directory, (0, 0))
+
+    remove_stale(str(tmp_path))
+    assert directory.exists()
+
+    os.close(held)
+    remove_stale(str(tmp_path))
+    assert not directory.exists()
 
 
 @pytest.mark.root
