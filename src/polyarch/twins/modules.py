@@ -1,9 +1,8 @@
 """What programs load by themselves: modules in machine code of perl and Python, native ones for the foreign ones.
 
 Of perl's, both roots must have the same. Of Python's, those of its standard library are taken that were looked at
-one by one; what isn't here ends the twin, and the step is emulated. Left out are those that
-calculate in C (audioop, _sqlite3, which prints numbers by way of `long double`), keep data as the machine has it (_dbm)
-or are for tests.
+one by one; what isn't here ends the twin, and the step is emulated. Left out are those that calculate
+in C (audioop, _sqlite3, which prints numbers by way of `long double`), keep data as the machine has it (_dbm), or are for tests.
 
 Source: the directories of Debian's perl, “Perl packaging” in the Debian Perl Policy; of Debian's Python, PEP 3149.
 """

@@ -2,7 +2,8 @@
 
 Nothing of the native files is lost: each gets a segment more, and a few bytes are others. A loader, and a
 static program, gets the code that makes it start as the foreign program would (`patch_entry`); what calls uname tells
-the foreign machine (`patch_uname`); what calls chroot leaves a mark (`patch_chroot`); programs name the foreign machine where they named theirs (`patch_texts`).
+the foreign machine (`patch_uname`); what calls chroot leaves a mark (`patch_chroot`); programs name the foreign machine
+where they named theirs (`patch_texts`), and end where they can't do as the foreign one would (`patch_refusals`).
 """
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left o
 - What prints `long double`s, of which CPUs have different ones: coreutils' printf, seq, numfmt, od.
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
 - What is about the machine or loads things by itself: getconf, iconv, ldd, stdbuf, setarch, lscpu, ps and its kin.
-- What changes the user: su, and everything setuid. (chroot has a twin, so that it's known that a step goes to another root.)
+- What changes the user: su, and everything setuid. chroot has a twin, so that it's known that a step goes to another root.
 - openssl (its library names the CPU), locale.
 - For 32-bit machines apt itself: its caches have the sizes of `time_t` and `long` in them. Its methods have no caches.
+  perl runs some scripts only there (`scripts`).
+- Python for others than arm64, and elsewhere than in /usr/bin.
 """
 
 from __future__ import annotations
