@@ -39,6 +39,7 @@ class Openings:
         self.counts = [0] * len(groups)
         self.is_complete = True
         """Whether nothing was missed so far."""
+        self.was_open = False
         self._groups = groups
         self._group_of: dict[int, int] = {}
         self._descriptor = -1
@@ -58,6 +59,7 @@ class Openings:
         except MachineError:
             self.__exit__(None, None, None)
             raise
+        self.was_open = True
         return self
 
     def __exit__(
