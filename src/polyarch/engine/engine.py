@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.engine.background import Background
+from polyarch.engine.caller import Caller
 from polyarch.engine.emulated import LateEmulatedSteps
 from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
@@ -25,7 +26,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import field, frozen
+from polyarch.record import field, frozen, replace
 from polyarch.registry.transport import Transport, open_transport
 from polyarch.request.emulated import EmulatedStep
 from polyarch.request.explanation import Explanation
@@ -86,7 +87,10 @@ class Built:
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_at`, gone when its block is left.
+
+    `caller` is who is asked for what a build needs beside its request, if that isn't this machine's user.
+    """
 
     store: Store
     snapshotter: Snapshotter
@@ -95,6 +99,24 @@ class Engine:
     transport: Transport
     environ: Mapping[str, str]
     background: Background
+    caller: Caller | None = None
+
+    @contextmanager
+    def for_caller(self, caller: Caller) -> Iterator[Engine]:
+        """Give an engine for one build of somebody else: what that uses stays leased as long as the block lasts."""
+        with (
+            self.store.leases.hold() as lease,
+            self.transport.known_by(caller.credentials) as transport,
+        ):
+            snapshotter = LeasedSnapshotter(self.snapshotter, lease, self.background.grew)
+            yield replace(
+                self,
+                snapshotter=snapshotter,
+                layers=replace(self.layers, snapshotter=snapshotter),
+                transport=transport,
+                caller=caller,
+            )
+            _note_use(self.store, lease)
 
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""

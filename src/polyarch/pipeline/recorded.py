@@ -18,7 +18,7 @@ from polyarch.request.ref import local_state, new_ref
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["recorded_build"]
+__all__ = ["exporter_response", "recorded_build"]
 
 
 def recorded_build(
@@ -47,11 +47,11 @@ def recorded_build(
     with recording(directory, record, sink, keeps_logs=request.mask_secrets) as kept:
         result = build_on(engine, request, sink=kept, cancel=cancel, explain=explain)
         result = replace(result, ref=name)
-        kept.note(_response(result), _image(result))
+        kept.note(exporter_response(result), _image(result))
     return result
 
 
-def _response(result: BuildResult) -> dict[str, str]:
+def exporter_response(result: BuildResult) -> dict[str, str]:
     """Return what BuildKit's exporter answers its client."""
     if result.descriptor is None:
         return {}

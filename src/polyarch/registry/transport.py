@@ -120,6 +120,10 @@ class Transport:
             self._hosts.trusting(domain), self._credentials, user_agent=self._user_agent
         )
 
+    def known_by(self, credentials: Credentials) -> Transport:
+        """Return another one for a user with other credentials; to be closed as well."""
+        return Transport(self._hosts, credentials, user_agent=self._user_agent)
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,0 +1,48 @@
+"""What a graph reads of the build contexts, so that no more of them than that has to be brought here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from polyarch.graph.graph import Graph
+from polyarch.graph.op import BindMount, CacheMount, CopyAction, ExecOp, FileOp, LocalOp
+from polyarch.graph.vertex import Vertex
+
+__all__ = ["ALL", "read_paths"]
+
+ALL = "/"
+"""The whole context."""
+
+
+def read_paths(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Return the paths that are read, by the name of the context, sorted; they may be patterns, and `ALL`."""
+    found: dict[str, set[str]] = {}
+    for vertex in graph.vertices():
+        for number, path in _reads(vertex):
+            source = vertex.inputs[number].op
+            if isinstance(source, LocalOp):
+                found.setdefault(source.name, set()).add(path)
+    for vertex in graph.targets:
+        if isinstance(vertex.op, LocalOp):
+            found.setdefault(vertex.op.name, set()).add(ALL)
+    return {name: tuple(sorted(paths)) for name, paths in found.items()}
+
+
+def _reads(vertex: Vertex) -> Iterator[tuple[int, str]]:
+    """Give what a vertex reads of its inputs: their numbers, and paths in them."""
+    named: set[int] = set()
+    match vertex.op:
+        case FileOp(actions=actions):
+            for action in actions:
+                if isinstance(action, CopyAction):
+                    named.add(action.input)
+                    for source in action.sources:
+                        yield action.input, source
+        case ExecOp(mounts=mounts):
+            for mount in mounts:
+                if isinstance(mount, BindMount | CacheMount) and mount.input is not None:
+                    named.add(mount.input)
+                    yield mount.input, mount.source
+    for number in range(len(vertex.inputs)):
+        if number not in named:
+            yield number, ALL

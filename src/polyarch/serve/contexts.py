@@ -1,0 +1,210 @@
+"""Build contexts that are on a client's machine: brought here as far as a build reads them.
+
+    the Dockerfile and ignore files     before anything is understood
+    files of contexts                   when the graph says which of them are read
+    layouts of images                   before anything is understood
+
+What was brought stays for the next build of the same directory, so that only changes travel; at most 16 directories do, and
+they end with the server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from polyarch.dockerfile.syntax.lexer import decode
+from polyarch.engine.caller import Paths
+from polyarch.errors import InputError, NotFound
+from polyarch.graph.reads import ALL
+from polyarch.inroot import read_small
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.progress import Sink, step
+from polyarch.record import field, frozen
+from polyarch.request.values import is_address
+from polyarch.serve.asking import Client
+from polyarch.serve.receiving import Wanted, receive
+from polyarch.store.store import Store
+from polyarch.text.ignore import read_patterns
+
+__all__ = ["Found", "KeptDirectories", "LocalContexts"]
+
+DEFAULT_NAME = "Dockerfile"
+_IGNORE = ".dockerignore"
+_MOST_KEPT = 16
+_MOST_IGNORED = 2 << 20
+_LOCAL = "local:"
+_CONTEXT = "context:"
+_SHARED = "sharedkey:localdir:"
+
+Key = tuple[str, str]
+
+
+class KeptDirectories:
+    """Directories of clients as they were last seen, by what identifies them; one build has each at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._kept: dict[Key, Path] = {}
+
+    def take(self, key: Key) -> Path:
+        """Return the directory of a key, an empty one if there is none, or another build has it."""
+        with self._lock:
+            path = self._kept.pop(key, None)
+        if path is None:
+            path = self._store.temporary("context", many=True)
+            path.mkdir(mode=0o700)
+        return path
+
+    def give_back(self, key: Key, path: Path) -> None:
+        """Keep a directory; those that weren't taken for long make room."""
+        with self._lock:
+            old = [self._kept.pop(key)] if key in self._kept else []
+            self._kept[key] = path
+            while len(self._kept) > _MOST_KEPT:
+                old.append(self._kept.pop(next(iter(self._kept))))
+        for each in old:
+            self._store.discard(each)
+
+
+@frozen
+class Found:
+    """Where the build context, the Dockerfile and named contexts are now, as a request names them."""
+
+    context: str
+    dockerfile: str
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
+class LocalContexts:
+    """The contexts of one build, by the attributes of its request; `close` lets go of them."""
+
+    def __init__(
+        self,
+        client: Client,
+        kept: KeptDirectories,
+        attributes: Mapping[str, str],
+        bring_layout: Callable[[str], str],
+    ) -> None:
+        """Have contexts of `client`; `bring_layout` makes the address of a layout here of one at the client."""
+        self._client = client
+        self._kept = kept
+        self._attributes = attributes
+        self._bring_layout = bring_layout
+        self._taken: dict[Key, Path] = {}
+        self._contexts: dict[str, tuple[str, Path]] = {}
+        self._ignores: list[Path] = []
+
+    def find(self) -> Found:
+        """Bring what is read first. Raises NotFound for a Dockerfile that isn't there, RemoteError, Cancelled."""
+        attributes = self._attributes
+        address = attributes.get(attributes.get("contextkey", "context"), "")
+        is_elsewhere = bool(address) and is_address(address)
+        if address and not is_elsewhere:
+            raise InputError(f"a build context can't be {address}")
+        dockerfile = attributes.get("filename", "") or DEFAULT_NAME
+        if not is_elsewhere or "dockerfilekey" in attributes:
+            dockerfile = str(self._dockerfile(dockerfile))
+        context = address if is_elsewhere else str(self._context("context", "context"))
+        return Found(context=context, dockerfile=dockerfile, named=self._named())
+
+    def _named(self) -> dict[str, str]:
+        found = {}
+        for name, value in self._attributes.items():
+            if not name.startswith(_CONTEXT):
+                continue
+            key = name.removeprefix(_CONTEXT)
+            if value.startswith(_LOCAL):
+                value = str(self._context(key, value.removeprefix(_LOCAL)))
+            elif value.startswith(LAYOUT_SCHEME):
+                value = self._bring_layout(value)
+            elif value.startswith("input:"):
+                raise InputError(
+                    f"the context {key} is the result of another build, which isn't supported yet",
+                    hint="build that one first, and name its image",
+                )
+            found[key] = value
+        return found
+
+    def _dockerfile(self, name: str) -> Path:
+        """Bring the Dockerfile, and its ignore file. Raises NotFound."""
+        source = self._attributes.get("dockerfilekey", "dockerfile")
+        directory = self._take("dockerfile", source)
+        parent, slash, base = name.rpartition("/")
+        names = [name]
+        if base == DEFAULT_NAME:
+            names.append(f"{parent}{slash}{base.lower()}")
+        told = self._receive(
+            Wanted(name=source, follow=[*names, f"{name}{_IGNORE}"]),
+            directory,
+        )
+        if told.isdisjoint(names):
+            raise NotFound(
+                f"failed to read dockerfile: open {name}: no such file or directory",
+                hint="name another one with -f",
+            )
+        self._ignores.append(directory / f"{name}{_IGNORE}")
+        return directory / name
+
+    def _context(self, key: str, name: str) -> Path:
+        """Take the directory of a context, with its ignore file and nothing else that is new."""
+        directory = self._take(key, name, self._attributes.get(f"{_SHARED}{key}", ""))
+        ignore = directory / _IGNORE
+        with suppress(FileNotFoundError):
+            ignore.unlink()
+        wanted = Wanted(name=name, follow=[_IGNORE], keeps_others=True)
+        self._receive(wanted, directory)
+        self._contexts[key] = (name, directory)
+        return directory
+
+    def _take(self, use: str, name: str, shared: str = "") -> Path:
+        session = self._client.session
+        key = (shared or session.shared_key or session.id, f"{use} {name}")
+        if key not in self._taken:
+            self._taken[key] = self._kept.take(key)
+        return self._taken[key]
+
+    def bring(self, paths: Paths, sink: Sink) -> None:
+        """Bring what a build reads of its contexts, as `Caller.bring`."""
+        for key, wanted in paths.items():
+            if key in self._contexts:
+                name, directory = self._contexts[key]
+                own = self._ignores if key == "context" else []
+                ignored = _ignored((*own, directory / _IGNORE))
+                follow = [] if ALL in wanted else [each.strip("/") or "." for each in wanted]
+                follow = [] if "." in follow else follow
+                self._bring(
+                    key, Wanted(name=name, excludes=ignored, follow=follow), directory, sink
+                )
+
+    def _bring(self, key: str, wanted: Wanted, directory: Path, sink: Sink) -> None:
+        shown_name = (
+            "[internal] load build context"
+            if key == "context"
+            else f"[context {key}] load from client"
+        )
+        with step(sink, shown_name) as shown, shown.part(f"transferring {key}:") as count:
+            self._receive(wanted, directory, count)
+
+    def _receive(
+        self, wanted: Wanted, directory: Path, count: Callable[[int], None] = lambda _: None
+    ) -> frozenset[str]:
+        return self._client.wait(receive(self._client.session, wanted, directory, count))
+
+    def close(self) -> None:
+        """Keep the directories for the next build."""
+        for key, path in self._taken.items():
+            self._kept.give_back(key, path)
+        self._taken.clear()
+
+
+def _ignored(candidates: Iterable[Path]) -> list[str]:
+    """Return the patterns of the first ignore file that is there."""
+    for path in candidates:
+        with suppress(OSError):
+            text = decode(read_small(path.name, _MOST_IGNORED, "ignore file", root=path.parent))
+            return read_patterns(text)
+    return []

@@ -1,0 +1,89 @@
+"""What clients ask for, read from the messages of BuildKit's API. Source: BuildKit's `control.proto`, `gateway.proto`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.golang.json import read_json
+from polyarch.record import field, frozen
+from polyarch.request.values import CacheEntry
+
+__all__ = ["Exported", "SolveRequest", "cache_imports", "read_solve_request", "typed"]
+
+
+@frozen
+class Exported:
+    """An output as a client asks for it: the exporter's type, and its attributes."""
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@frozen
+class SolveRequest:
+    """What `Control.Solve` is asked for; `definition` is an LLB definition as it came, b"" for none.
+
+    `inputs` are definitions, too, by the name of the context that they are.
+    """
+
+    ref: str
+    session: str
+    frontend: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    definition: bytes = b""
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    exporters: tuple[Exported, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
+    cache_from: tuple[CacheEntry, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    is_internal: bool = False
+    has_policy: bool = False
+
+
+def read_solve_request(data: bytes) -> SolveRequest:
+    """Read a SolveRequest, and what clients before 0.13 say in other fields. Raises IntegrityError."""
+    message = Message(data)
+    cache = Message(message.bytes(8))
+    exporters = tuple(Exported(type=kind, attributes=found) for kind, found in typed(message, 13))
+    if not exporters and message.text(3):
+        exporters = (Exported(type=message.text(3), attributes=read_pairs(message, 4)),)
+    old = tuple(CacheEntry(type="registry", attributes={"ref": each}) for each in cache.texts(2))
+    old_to: tuple[CacheEntry, ...] = ()
+    if cache.text(1):
+        attributes = {**read_pairs(cache, 3), "ref": cache.text(1)}
+        old_to = (CacheEntry(type="registry", attributes=attributes),)
+    return SolveRequest(
+        ref=message.text(1),
+        session=message.text(5),
+        frontend=message.text(6),
+        attributes=read_pairs(message, 7),
+        definition=message.bytes(2),
+        inputs={each.text(1): each.bytes(2) for each in message.messages(10)},
+        exporters=exporters,
+        cache_to=(*_entries(cache, 4), *old_to),
+        cache_from=(*_entries(cache, 5), *old),
+        entitlements=message.texts(9),
+        is_internal=bool(message.integer(11)),
+        has_policy=bool(message.bytes(12) or message.text(15)),
+    )
+
+
+def typed(message: Message, number: int) -> list[tuple[str, dict[str, str]]]:
+    """Return the messages of a field that are a type and its attributes."""
+    return [(each.text(1), read_pairs(each, 2)) for each in message.messages(number)]
+
+
+def _entries(message: Message, number: int) -> tuple[CacheEntry, ...]:
+    return tuple(CacheEntry(type=kind, attributes=found) for kind, found in typed(message, number))
+
+
+def cache_imports(attributes: Mapping[str, str]) -> tuple[CacheEntry, ...]:
+    """Return the caches that a frontend is told of, in JSON, or as names of images. Raises IntegrityError."""
+    found = []
+    if text := attributes.get("cache-imports"):
+        for each in read_json(text.encode()):
+            found.append(CacheEntry(type=each.get("Type", ""), attributes=each.get("Attrs") or {}))
+    for name in filter(None, attributes.get("cache-from", "").split(",")):
+        found.append(CacheEntry(type="registry", attributes={"ref": name}))
+    return tuple(found)

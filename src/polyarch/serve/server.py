@@ -1,0 +1,192 @@
+"""The server: it answers at an address, or over standard input and output, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from grpclib.const import Handler as Method
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
+
+from polyarch.buildkit.connection import BytesCodec
+from polyarch.engine.engine import Engine
+from polyarch.errors import InputError
+from polyarch.record import frozen
+from polyarch.serve.address import Address, Certificates, context_of, listen
+from polyarch.serve.blobs import BlobCalls
+from polyarch.serve.building import Answers, Builds
+from polyarch.serve.calls import Details, unary
+from polyarch.serve.contexts import KeptDirectories
+from polyarch.serve.control import Control
+from polyarch.serve.gateway import Gateways
+from polyarch.serve.worker import Worker
+from polyarch.wire import field
+
+__all__ = ["Served", "serve"]
+
+_MOST_BUILDS = 512
+"""Threads that builds are done in; more builds than that wait for one."""
+_SERVING = field(1, 1)
+
+
+@frozen
+class Served:
+    """What is served, and where. `on_ready` is told the address as soon as clients may come."""
+
+    engine: Engine
+    address: Address
+    certificates: Certificates
+    answers: Answers
+    on_ready: Callable[[str], None] = lambda _: None
+
+
+def serve(served: Served) -> None:
+    """Answer until a signal says to end, or until the only client of standard input has gone.
+
+    Raises MachineError, InputError.
+    """
+    # A client that hangs up is no news.
+    logging.getLogger("grpclib").addHandler(logging.NullHandler())
+    logging.getLogger("grpclib").propagate = False
+    asyncio.run(_serve(served))
+
+
+async def _serve(served: Served) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    engine = served.engine
+    builds = Builds(
+        engine=engine,
+        kept=KeptDirectories(engine.store),
+        loop=loop,
+        threads=ThreadPoolExecutor(_MOST_BUILDS, "build"),
+        answers=served.answers,
+    )
+    worker = Worker(engine)
+    gateways = Gateways(builds, worker.told)
+    control = Control(engine, builds, gateways, worker)
+    handlers = [control, gateways, BlobCalls(engine), _Health()]
+    server = Server(handlers, codec=BytesCodec(), status_details_codec=Details())
+    try:
+        if served.address == Address():
+            await _over_pipes(server, stopped)
+        else:
+            await _at_socket(server, served, stopped)
+    finally:
+        await loop.run_in_executor(None, control.close)
+
+
+async def _at_socket(server: Server, served: Served, stopped: asyncio.Event) -> None:
+    tls = context_of(served.certificates)
+    listening = listen(served.address)
+    try:
+        await server.start(sock=listening, ssl=tls)
+        served.on_ready(str(served.address))
+        await stopped.wait()
+        server.close()
+        await server.wait_closed()
+    finally:
+        listening.close()
+        if served.address.path:
+            with suppress(FileNotFoundError):
+                os.unlink(served.address.path)
+
+
+async def _over_pipes(server: Server, stopped: asyncio.Event) -> None:
+    """Answer the client at the other end of standard input and output."""
+    loop = asyncio.get_running_loop()
+    # What anything else may print must not come between.
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    protocol = server._protocol_factory()  # noqa: SLF001 the library listens at sockets only
+    try:
+        writing, _ = await loop.connect_write_pipe(lambda: _Writing(protocol), output)
+        protocol.connection_made(_Both(writing))
+        source: BinaryIO = os.fdopen(os.dup(0), "rb", buffering=0)
+        await loop.connect_read_pipe(lambda: _Reading(protocol, stopped), source)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            "standard input and output must be pipes or a socket",
+            hint="ssh HOST polyarch dial-stdio, as clients call it",
+        ) from error
+    await stopped.wait()
+    server.close()
+    await server.wait_closed()
+    writing.close()
+
+
+class _Reading(asyncio.Protocol):
+    """Hands on what comes from standard input, and ends the server with it."""
+
+    def __init__(self, protocol: H2Protocol, stopped: asyncio.Event) -> None:
+        self._protocol = protocol
+        self._stopped = stopped
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._protocol.connection_lost(error)
+        self._stopped.set()
+
+
+class _Writing(asyncio.BaseProtocol):
+    """Tells when standard output takes no more."""
+
+    def __init__(self, protocol: H2Protocol) -> None:
+        self._protocol = protocol
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+
+class _Both(asyncio.Transport):
+    """Standard output as the lower end of a connection."""
+
+    def __init__(self, writing: asyncio.WriteTransport) -> None:
+        super().__init__()
+        self._writing = writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._writing.write(data)
+
+    def is_closing(self) -> bool:
+        return self._writing.is_closing()
+
+    def close(self) -> None:
+        self._writing.close()
+
+    def abort(self) -> None:
+        self._writing.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        del name
+        return default
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class _Health:
+    """Says that all is well, to those who ask before they call."""
+
+    def __mapping__(self) -> dict[str, Method]:
+        return {"/grpc.health.v1.Health/Check": unary(self._check)}
+
+    async def _check(self, _data: bytes, _metadata: Any) -> bytes:
+        return _SERVING
