@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from polyarch.graph.reads import ContextRead
 from polyarch.progress import Sink
 from polyarch.registry.credentials import Credentials
 from polyarch.worker.secrets import SecretSource
 
-__all__ = ["Caller", "Paths"]
+__all__ = ["Caller", "Reads"]
 
-Paths = Mapping[str, tuple[str, ...]]
-"""What is read of build contexts: paths, or patterns, by the context's name; "/" is all of one."""
+Reads = Mapping[str, ContextRead]
+"""What is read of build contexts, by their names."""
 
 
 class Caller(Protocol):
@@ -33,5 +34,5 @@ class Caller(Protocol):
     def credentials(self) -> Credentials:
         """Who they are at registries."""
 
-    def bring(self, paths: Paths, sink: Sink) -> None:
+    def bring(self, reads: Reads, sink: Sink) -> None:
         """Bring the files of build contexts to where the request says that these are; shown to `sink`."""

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import BindMount, CacheMount, CopyAction, ExecOp, FileOp, LocalOp
 from polyarch.graph.vertex import Vertex
+from polyarch.record import frozen
 
-__all__ = ["ALL", "read_paths"]
+__all__ = ["ALL", "ContextRead", "context_reads"]
 
 ALL = "/"
 """The whole context."""
 
 
-def read_paths(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Return the paths that are read, by the name of the context, sorted; they may be patterns, and `ALL`."""
+@frozen
+class ContextRead:
+    """What is read of a build context: by which step that shows, and which paths, sorted; they may be patterns, and `ALL`."""
+
+    step: Digest
+    step_name: str
+    paths: tuple[str, ...]
+
+
+def context_reads(graph: Graph) -> dict[str, ContextRead]:
+    """Return what is read of each build context, by its name."""
     found: dict[str, set[str]] = {}
+    steps: dict[str, Vertex] = {}
     for vertex in graph.vertices():
         for number, path in _reads(vertex):
             source = vertex.inputs[number].op
             if isinstance(source, LocalOp):
                 found.setdefault(source.name, set()).add(path)
-    for vertex in graph.targets:
         if isinstance(vertex.op, LocalOp):
-            found.setdefault(vertex.op.name, set()).add(ALL)
-    return {name: tuple(sorted(paths)) for name, paths in found.items()}
+            steps[vertex.op.name] = vertex
+            if vertex in graph.targets:
+                found.setdefault(vertex.op.name, set()).add(ALL)
+    return {
+        name: ContextRead(
+            step=steps[name].digest, step_name=steps[name].name, paths=tuple(sorted(paths))
+        )
+        for name, paths in found.items()
+    }
 
 
 def _reads(vertex: Vertex) -> Iterator[tuple[int, str]]:

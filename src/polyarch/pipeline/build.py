@@ -32,7 +32,7 @@ from polyarch.exporter.outputs import IMAGE_TYPES, Engines, check_outputs, step_
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.graph.reads import read_paths
+from polyarch.graph.reads import context_reads
 from polyarch.graph.vertex import Vertex
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Noted, Said, forms_of, targets_of, with_arguments
@@ -119,7 +119,7 @@ def build_on(
             started=started,
         )
         if engine.caller is not None:
-            engine.caller.bring(read_paths(graph), reading.sink)
+            engine.caller.bring(context_reads(graph), reading.sink)
         with (
             _ahead(engine, graph, request.outputs, options) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,

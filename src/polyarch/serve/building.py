@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest, parse_digest
-from polyarch.engine.caller import Paths
+from polyarch.engine.caller import Reads
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError, NotFound
 from polyarch.oci.base import LAYOUT_SCHEME
@@ -52,9 +52,9 @@ class Lender:
     credentials: LentCredentials
     contexts: LocalContexts
 
-    def bring(self, paths: Paths, sink: Sink) -> None:
+    def bring(self, reads: Reads, sink: Sink) -> None:
         """See Caller."""
-        self.contexts.bring(paths, sink)
+        self.contexts.bring(reads, sink)
 
 
 def check_frontend(request: SolveRequest) -> SolveRequest:
@@ -265,14 +265,13 @@ class _ClientCaches:
     def to_write(self, request: SolveRequest) -> Iterator[CacheEntry]:
         """Give the caches that are written, to directories here in place of the client's."""
         for entry in request.cache_to:
-            if entry.type == "local":
-                path = self._directory("cache")
-                self._written.append((f"local:{entry.attributes.get('dest', '')}", path))
-                entry = CacheEntry(
-                    type="local",
-                    attributes={**entry.attributes, "dest": str(path), "tag": "latest"},
-                )
-            yield entry
+            if entry.type != "local":
+                yield entry
+                continue
+            path = self._directory("cache")
+            self._written.append((f"local:{entry.attributes.get('dest', '')}", path))
+            changed = {**entry.attributes, "dest": str(path), "tag": "latest"}
+            yield CacheEntry(type="local", attributes=changed)
 
     def send(self) -> dict[str, str]:
         """Send the caches that were written; returns what the client has to know of the last one."""

@@ -6,6 +6,7 @@ Source: containerd's `content.proto`, BuildKit's `session/content`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,7 @@ async def _has(session: Session, store: str, digest: str) -> bool:
 
 
 async def _write(session: Session, store: str, digest: str, path: Path) -> None:
-    total = path.stat().st_size
-    told = field(2, f"polyarch-{digest}") + field(3, total) + field(4, digest)
+    told = field(2, f"polyarch-{digest}") + field(3, os.stat(path).st_size) + field(4, digest)
     async with session.stream(f"{_CONTENT}/Write", [(_STORE, store)]) as stream:
         await stream.send_request()
         offset = 0
@@ -66,9 +66,8 @@ async def _write(session: Session, store: str, digest: str, path: Path) -> None:
                 )
                 await _answered(stream)
                 offset += len(data)
-        await stream.send_message(field(1, _COMMIT) + told + field(5, offset))
+        await stream.send_message(field(1, _COMMIT) + told + field(5, offset), end=True)
         await _answered(stream)
-        await stream.end()
 
 
 async def _answered(stream: Any) -> None:
@@ -83,7 +82,7 @@ async def fetch_layout(
 
     Raises IntegrityError for what isn't what its digest says, and what gRPC raises.
     """
-    directory.mkdir(mode=0o700)
+    os.mkdir(directory, mode=0o700)
     (directory / "oci-layout").write_bytes(_LAYOUT)
     document = await _fetch_all(session, store, root, directory, _NESTED)
     entry = {
@@ -144,7 +143,7 @@ async def _fetch(session: Session, store: str, digest: Digest, path: Path) -> No
                 found.update(data)
                 file.write(data)
     if found.hexdigest() != hex_of(digest):
-        path.unlink()
+        os.unlink(path)
         raise IntegrityError(f"the client's store has other bytes for {digest}")
 
 

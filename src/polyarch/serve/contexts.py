@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from polyarch.dockerfile.syntax.lexer import decode
-from polyarch.engine.caller import Paths
+from polyarch.engine.caller import Reads
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.reads import ALL
 from polyarch.inroot import read_small
@@ -112,22 +112,26 @@ class LocalContexts:
         return Found(context=context, dockerfile=dockerfile, named=self._named())
 
     def _named(self) -> dict[str, str]:
-        found = {}
-        for name, value in self._attributes.items():
-            if not name.startswith(_CONTEXT):
-                continue
-            key = name.removeprefix(_CONTEXT)
-            if value.startswith(_LOCAL):
-                value = str(self._context(key, value.removeprefix(_LOCAL)))
-            elif value.startswith(LAYOUT_SCHEME):
-                value = self._bring_layout(value)
-            elif value.startswith("input:"):
-                raise InputError(
-                    f"the context {key} is the result of another build, which isn't supported yet",
-                    hint="build that one first, and name its image",
-                )
-            found[key] = value
-        return found
+        names = [each for each in self._attributes if each.startswith(_CONTEXT)]
+        return {
+            each.removeprefix(_CONTEXT): self._place(
+                each.removeprefix(_CONTEXT), self._attributes[each]
+            )
+            for each in names
+        }
+
+    def _place(self, key: str, value: str) -> str:
+        """Return where a named context is, brought here if it is the client's. Raises InputError."""
+        if value.startswith(_LOCAL):
+            return str(self._context(key, value.removeprefix(_LOCAL)))
+        if value.startswith(LAYOUT_SCHEME):
+            return self._bring_layout(value)
+        if value.startswith("input:"):
+            raise InputError(
+                f"the context {key} is the result of another build, which isn't supported yet",
+                hint="build that one first, and name its image",
+            )
+        return value
 
     def _dockerfile(self, name: str) -> Path:
         """Bring the Dockerfile, and its ignore file. Raises NotFound."""
@@ -167,27 +171,23 @@ class LocalContexts:
             self._taken[key] = self._kept.take(key)
         return self._taken[key]
 
-    def bring(self, paths: Paths, sink: Sink) -> None:
+    def bring(self, reads: Reads, sink: Sink) -> None:
         """Bring what a build reads of its contexts, as `Caller.bring`."""
-        for key, wanted in paths.items():
-            if key in self._contexts:
-                name, directory = self._contexts[key]
-                own = self._ignores if key == "context" else []
-                ignored = _ignored((*own, directory / _IGNORE))
-                follow = [] if ALL in wanted else [each.strip("/") or "." for each in wanted]
-                follow = [] if "." in follow else follow
-                self._bring(
-                    key, Wanted(name=name, excludes=ignored, follow=follow), directory, sink
-                )
-
-    def _bring(self, key: str, wanted: Wanted, directory: Path, sink: Sink) -> None:
-        shown_name = (
-            "[internal] load build context"
-            if key == "context"
-            else f"[context {key}] load from client"
-        )
-        with step(sink, shown_name) as shown, shown.part(f"transferring {key}:") as count:
-            self._receive(wanted, directory, count)
+        for key, read in reads.items():
+            if key not in self._contexts:
+                continue
+            name, directory = self._contexts[key]
+            own = self._ignores if key == "context" else []
+            ignored = _ignored((*own, directory / _IGNORE))
+            follow = [each.strip("/") or "." for each in read.paths]
+            is_all = ALL in read.paths or "." in follow
+            wanted = Wanted(name=name, excludes=ignored, follow=[] if is_all else follow)
+            # Shown as the graph's own step, which has nothing else to do.
+            with (
+                step(sink, read.step_name, read.step) as shown,
+                shown.part(f"transferring {key}:") as count,
+            ):
+                self._receive(wanted, directory, count)
 
     def _receive(
         self, wanted: Wanted, directory: Path, count: Callable[[int], None] = lambda _: None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from grpclib.const import Handler as Method
@@ -24,15 +25,14 @@ from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import WarningEvent
-from polyarch.record import field as record_field
 from polyarch.record import frozen, replace
+from polyarch.request.values import CacheEntry
 from polyarch.serve.building import Builds, check_frontend
 from polyarch.serve.calls import unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
 from polyarch.serve.jobs import Job
 from polyarch.serve.messages import SolveRequest, typed
 from polyarch.serve.sessions import Session
-from polyarch.request.values import CacheEntry
 from polyarch.wire import field
 
 __all__ = ["Gateways"]
@@ -203,10 +203,8 @@ class Gateways:
     async def _threaded(
         self, gateway: _Gateway, work: Callable[..., Any], *arguments: object
     ) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._builds.threads, work, *arguments, gateway.session, gateway.job
-        )
+        call = partial(work, *arguments, gateway.session, gateway.job)
+        return await asyncio.get_running_loop().run_in_executor(self._builds.threads, call)
 
     async def _return(self, gateway: _Gateway, message: Message) -> bytes:
         if not gateway.returned.done():

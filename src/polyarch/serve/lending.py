@@ -22,7 +22,7 @@ from polyarch.worker.secrets import SecretSource
 
 __all__ = ["LentAgents", "LentCredentials", "LentSecrets"]
 
-_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+_GET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
 _AGENT = "/moby.sshforward.v1.SSH/ForwardAgent"
 _AGENT_ID = "buildkit.ssh.id"
@@ -46,10 +46,10 @@ class LentSecrets(Mapping[str, SecretSource]):
             return self._found[identifier]
 
     def _ask(self, identifier: str) -> SecretSource:
-        if not self._client.session.answers(_SECRET):
+        if not self._client.session.answers(_GET):
             raise KeyError(identifier)
         try:
-            answer = self._client.ask(_SECRET, field(1, identifier))
+            answer = self._client.ask(_GET, field(1, identifier))
         except NotFound as error:
             raise KeyError(identifier) from error
         return SecretSource(value=Message(answer).bytes(1))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
+from polyarch.oci.fields import Fields
 from polyarch.record import field, frozen
 from polyarch.request.values import CacheEntry
 
@@ -80,10 +82,15 @@ def _entries(message: Message, number: int) -> tuple[CacheEntry, ...]:
 
 def cache_imports(attributes: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Return the caches that a frontend is told of, in JSON, or as names of images. Raises IntegrityError."""
-    found = []
-    if text := attributes.get("cache-imports"):
-        for each in read_json(text.encode()):
-            found.append(CacheEntry(type=each.get("Type", ""), attributes=each.get("Attrs") or {}))
-    for name in filter(None, attributes.get("cache-from", "").split(",")):
-        found.append(CacheEntry(type="registry", attributes={"ref": name}))
-    return tuple(found)
+    listed = read_json(attributes.get("cache-imports", "") or "[]")
+    if not isinstance(listed, list):
+        raise IntegrityError("the caches to read are no list")
+    entries = [Fields(each, "cache-imports") for each in listed]
+    return (
+        *(CacheEntry(type=e.text("Type"), attributes=e.text_map("Attrs")) for e in entries),
+        *(
+            CacheEntry(type="registry", attributes={"ref": name})
+            for name in attributes.get("cache-from", "").split(",")
+            if name
+        ),
+    )

@@ -74,7 +74,7 @@ async def _serve(served: Served) -> None:
     worker = Worker(engine)
     gateways = Gateways(builds, worker.told)
     control = Control(engine, builds, gateways, worker)
-    handlers = [control, gateways, BlobCalls(engine), _Health()]
+    handlers: list[Any] = [control, gateways, BlobCalls(engine), _Health()]
     server = Server(handlers, codec=BytesCodec(), status_details_codec=Details())
     try:
         if served.address == Address():

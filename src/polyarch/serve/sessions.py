@@ -36,7 +36,9 @@ class Session:
     What calls raise is gRPC's.
     """
 
-    def __init__(self, identifier: str, shared_key: str, methods: Iterable[str], tunnel: Tunnel):
+    def __init__(
+        self, identifier: str, shared_key: str, methods: Iterable[str], tunnel: Tunnel
+    ) -> None:
         self.id = identifier
         self.shared_key = shared_key
         self._methods = frozenset(map(str.lower, methods))
