@@ -34,7 +34,6 @@ from polyarch.request.values import BuildRequest, Output
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
-from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.records import Records
 from polyarch.solver.slots import SlotLimits
@@ -93,7 +92,7 @@ class Engine:
     """
 
     store: Store
-    snapshotter: Snapshotter
+    snapshotter: LeasedSnapshotter
     programs: LazyPrograms
     layers: LayerBlobs
     transport: Transport
@@ -108,7 +107,7 @@ class Engine:
             self.store.leases.hold() as lease,
             self.transport.known_by(caller.credentials) as transport,
         ):
-            snapshotter = LeasedSnapshotter(self.snapshotter, lease, self.background.grew)
+            snapshotter = self.snapshotter.leased_by(lease)
             yield replace(
                 self,
                 snapshotter=snapshotter,

@@ -38,7 +38,7 @@ class Control:
         self.sessions = Sessions()
         self._builds = builds
         self._gateways = gateways
-        self._jobs = Jobs(engine.store.release)
+        self._jobs = Jobs(engine.store.rest)
         self._usage = UsageCalls(engine)
         self._histories = HistoryCalls(engine)
         self._worker = worker.told

@@ -35,6 +35,7 @@ from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Request, Response, Transport
 from polyarch.request.explanation import Outcome
 from polyarch.request.values import BuildRequest
+from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
@@ -192,9 +193,13 @@ class FakeEngine(Engine):
 @contextmanager
 def fake_engine(directory: Path) -> Iterator[FakeEngine]:
     """Open an engine with a store in `directory`, and a registry that has the base image."""
-    with Store(directory / "store") as store, serving() as registry:
+    with (
+        Store(directory / "store") as store,
+        serving() as registry,
+        store.leases.hold() as lease,
+    ):
         plant_base(registry)
-        snapshotter = NativeSnapshotter(store)
+        snapshotter = LeasedSnapshotter(NativeSnapshotter(store), lease)
         yield FakeEngine(
             store=store,
             snapshotter=snapshotter,
