@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
@@ -18,7 +19,7 @@ from polyarch.request.ref import local_state, new_ref
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["exporter_response", "recorded_build"]
+__all__ = ["exporter_response", "recorded", "recorded_build"]
 
 
 def recorded_build(
@@ -30,6 +31,17 @@ def recorded_build(
     explain: Explain | None = None,
 ) -> BuildResult:
     """Carry out `request` as `build_on` does, and keep its record in the store, whether it ends well or not."""
+
+    def build(kept: Sink) -> BuildResult:
+        return build_on(engine, request, sink=kept, cancel=cancel, explain=explain)
+
+    return recorded(engine, request, sink, build)
+
+
+def recorded(
+    engine: Engine, request: BuildRequest, sink: Sink, build: Callable[[Sink], BuildResult]
+) -> BuildResult:
+    """Carry out a build that tells its events to what it is given, and keep its record."""
     name = request.ref or new_ref()
     builder, node, ref = name.split("/")
     record = BuildRecord(
@@ -45,8 +57,7 @@ def recorded_build(
     )
     directory = engine.store.root / "history"
     with recording(directory, record, sink, keeps_logs=request.mask_secrets) as kept:
-        result = build_on(engine, request, sink=kept, cancel=cancel, explain=explain)
-        result = replace(result, ref=name)
+        result = replace(build(kept), ref=name)
         kept.note(exporter_response(result), _image(result))
     return result
 

@@ -5,33 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from polyarch.buildkit.messages import Stat
-from polyarch.digest import Digest, parse_digest
+from polyarch.digest import Digest
 from polyarch.engine.caller import Reads
 from polyarch.engine.engine import Engine
-from polyarch.errors import InputError, NotFound
+from polyarch.errors import InputError
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.build import build_on
-from polyarch.pipeline.recorded import exporter_response, recorded_build
+from polyarch.pipeline.definition import build_definition_on
+from polyarch.pipeline.recorded import exporter_response, recorded
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
 from polyarch.request.caches import check_caches
-from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
-from polyarch.serve.content import fetch_layout, read_manifest_entry, send_layout
-from polyarch.serve.contexts import KeptDirectories, LocalContexts
+from polyarch.serve.caches import ClientCaches
+from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts
+from polyarch.serve.definitions import LLBFrontend
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
-from polyarch.serve.messages import SolveRequest, cache_imports
+from polyarch.serve.messages import SolveRequest, read_input_metadata
 from polyarch.serve.outputs import ClientOutputs
+from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
 
 __all__ = ["Answers", "Builds", "check_frontend"]
@@ -64,134 +68,121 @@ def check_frontend(request: SolveRequest) -> SolveRequest:
         # The file is looked at as if it had named the image itself.
         arguments = {"build-arg:BUILDKIT_SYNTAX": image, **request.attributes}
         return replace(request, frontend=_DOCKERFILE, attributes=arguments)
-    if request.frontend != _DOCKERFILE:
+    if request.frontend not in {"", _DOCKERFILE}:
         raise InputError(f"frontend {request.frontend} not found")
     return request
 
 
 @frozen
 class Builds:
-    """Carries out builds on an engine."""
+    """Carries out builds on an engine. All methods are called in threads of their own, and wait."""
 
     engine: Engine
     kept: KeptDirectories
+    promises: Promises
     loop: asyncio.AbstractEventLoop
     threads: ThreadPoolExecutor
     answers: Answers
 
-    def evaluate(self, request: SolveRequest, session: Session, job: Job) -> None:
-        """Build something without exporting it."""
-        self.build(replace(request, exporters=(), cache_to=(), is_internal=True), session, job)
-
-    def ask(self, request: SolveRequest, session: Session, job: Job) -> Mapping[str, bytes]:
-        """Answer a question about a Dockerfile, the attribute `requestid`. Raises what keeps it from being read."""
-        with self._opened(request, session, job) as (engine, work):
-            name = request.attributes.get("requestid", "")
-            return self.answers(name, engine, work.request, job.tell, job.cancel)
-
-    def resolve(
-        self, name: str, platform: Platform, pull: bool, session: Session, job: Job
-    ) -> tuple[Digest, ImageConfig]:
-        """Return the digest and the config of an image. Raises NotFound, RemoteError."""
-        client = Client(session=session, loop=self.loop, cancel=job.cancel)
-        with self.engine.transport.known_by(LentCredentials(client)) as transport:
-            engine = replace(self.engine, transport=transport)
-            resolver = engine.images(job.tell).resolver(job.cancel, pull=pull)
-            image = resolver.resolve(parse_reference(name).canonical, platform)
-        return image.root or image.digest, image.config
-
-    @contextmanager
-    def _files(
-        self, request: SolveRequest, platform: str, session: Session, job: Job
-    ) -> Iterator[Path]:
-        """Give the files of a result."""
-        attributes = dict(request.attributes)
-        if platform:
-            attributes |= {"platform": platform, "multi-platform": ""}
-        asked = replace(request, attributes=attributes, exporters=(), cache_to=(), is_internal=True)
-        with self._opened(asked, session, job) as (engine, work):
-            path = engine.store.temporary("files")
-            try:
-                output = Output(type=OutputType.LOCAL, destination=str(path))
-                wanted = replace(work.request, outputs=(output,), attestations=())
-                build_on(engine, wanted, sink=job.tell, cancel=job.cancel)
-                yield path
-            finally:
-                engine.store.discard(path)
-
-    def read_file(
-        self,
-        request: SolveRequest,
-        platform: str,
-        wanted: tuple[str, int, int],
-        session: Session,
-        job: Job,
-    ) -> bytes:
-        """Return a part of a file of a result: its path, where the part begins, and its size, 0 for all."""
-        with self._files(request, platform, session, job) as root:
-            return read_part(root, *wanted)
-
-    def read_directory(
-        self,
-        request: SolveRequest,
-        platform: str,
-        wanted: tuple[str, str],
-        session: Session,
-        job: Job,
-    ) -> list[Stat]:
-        """Return the entries of a directory of a result: its path, and a pattern for names, "" for all."""
-        with self._files(request, platform, session, job) as root:
-            return list_directory(root, *wanted)
-
-    def stat_file(
-        self, request: SolveRequest, platform: str, path: str, session: Session, job: Job
-    ) -> Stat:
-        """Return what there is to tell of a file of a result."""
-        with self._files(request, platform, session, job) as root:
-            return stat_of(root, path)
-
     def build(self, request: SolveRequest, session: Session, job: Job) -> dict[str, str]:
-        """Build what a Dockerfile frontend is asked for, in this thread; returns what the exporters answer.
+        """Build what is asked for; returns what the exporters answer.
 
         Raises as `recorded_build`, and RemoteError for a client that went.
         """
         request = check_frontend(request)
         if request.has_policy:
             raise InputError("source policies aren't supported yet")
-        with self._opened(request, session, job) as (engine, work):
-            outputs = ClientOutputs(work.client, request.exporters, engine.store)
+        with self._opened(Promise(request=request, session=session, job=job)) as work:
+            outputs = ClientOutputs(work.client, request.exporters, work.engine.store)
             try:
-                asked = replace(work.request, outputs=tuple(outputs.outputs))
-                build = build_on if request.is_internal else recorded_build
-                result = build(engine, asked, sink=job.tell, cancel=job.cancel)
+                result = work.carry_out(tuple(outputs.outputs))
                 outputs.send(job.tell)
                 caches = work.caches.send()
             finally:
                 outputs.discard()
         return {**exporter_response(result), **caches}
 
+    def evaluate(self, promise: Promise) -> None:
+        """Build something without exporting it."""
+        with self._opened(_inner(promise)) as work:
+            work.carry_out(())
+
+    def ask(self, promise: Promise) -> Mapping[str, bytes]:
+        """Answer a question about a Dockerfile, the attribute `requestid`. Raises what keeps it from being read."""
+        name = promise.request.attributes.get("requestid", "")
+        with self._opened(promise) as work:
+            job = promise.job
+            return self.answers(name, work.engine, work.request, job.tell, job.cancel)
+
+    def resolve(
+        self, promise: Promise, name: str, platform: Platform, *, pull: bool
+    ) -> tuple[Digest, ImageConfig]:
+        """Return the digest and the config of an image. Raises NotFound, RemoteError."""
+        job = promise.job
+        client = Client(session=promise.session, loop=self.loop, cancel=job.cancel)
+        with self.engine.transport.known_by(LentCredentials(client)) as transport:
+            images = replace(self.engine, transport=transport).images(job.tell)
+            resolver = images.resolver(job.cancel, pull=pull)
+            image = resolver.resolve(parse_reference(name).canonical, platform)
+        return image.root or image.digest, image.config
+
+    def read_file(self, promise: Promise, path: str, offset: int, size: int) -> bytes:
+        """Return a part of a file of a result, from `offset` on, `size` bytes or (0) all. Raises NotFound."""
+        with self._files(promise) as root:
+            return read_part(root, path, offset, size)
+
+    def read_directory(self, promise: Promise, path: str, pattern: str) -> list[Stat]:
+        """Return the entries of a directory of a result; those that match a pattern, "" for all. Raises NotFound."""
+        with self._files(promise) as root:
+            return list_directory(root, path, pattern)
+
+    def stat_file(self, promise: Promise, path: str) -> Stat:
+        """Return what there is to tell of a file of a result. Raises NotFound."""
+        with self._files(promise) as root:
+            return stat_of(root, path)
+
     @contextmanager
-    def _opened(
-        self, request: SolveRequest, session: Session, job: Job
-    ) -> Iterator[tuple[Engine, _Work]]:
-        """Give an engine that asks the client, and the request with what was brought for it."""
+    def _files(self, promise: Promise) -> Iterator[Path]:
+        """Give the files of a result."""
+        with self._opened(_inner(promise)) as work:
+            path = work.caches.directory("files")
+            work.carry_out((Output(type=OutputType.LOCAL, destination=str(path)),))
+            yield path
+
+    def _layout(self, promise: Promise, path: Path) -> str:
+        """Build a result into a layout at `path`; returns its address."""
+        with self._opened(_inner(promise)) as work:
+            output = Output(type=OutputType.OCI, destination=str(path), attributes={"tar": "false"})
+            result = work.carry_out((output,))
+        return f"{LAYOUT_SCHEME}{path}@{result.digest}"
+
+    @contextmanager
+    def _opened(self, promise: Promise) -> Iterator[_Work]:
+        """Give what a build is done with: an engine that asks the client, and what it was asked for."""
+        request, session, job = promise.request, promise.session, promise.job
         client = Client(session=session, loop=self.loop, cancel=job.cancel)
         store = self.engine.store
         with ExitStack() as stack:
-            caches = _ClientCaches(client, stack, self.engine)
-            agents = stack.enter_context(
-                closing(LentAgents(client, lambda: store.temporary("agent")))
+            caches = ClientCaches(client, stack, store)
+
+            def bring_input(name: str) -> str:
+                return self._input(promise, name, caches.directory("input"))
+
+            contexts = LocalContexts(
+                client, self.kept, request.attributes, caches.bring_layout, bring_input
             )
-            contexts = stack.enter_context(
-                closing(LocalContexts(client, self.kept, request.attributes, caches.bring_layout))
-            )
+            stack.callback(contexts.close)
+            agents = LentAgents(client, lambda: store.temporary("agent"))
             lender = Lender(
                 secrets=LentSecrets(client),
-                agents=agents,
+                agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),
                 contexts=contexts,
             )
-            asked = read_request(request.attributes, contexts.find())
+            nothing = Found(context="-", dockerfile="")
+            asked = read_request(
+                request.attributes, contexts.find() if request.frontend else nothing
+            )
             asked = replace(
                 asked,
                 ref=f"{_BUILDER}/{request.ref}",
@@ -201,83 +192,73 @@ class Builds:
             )
             check_caches(asked.cache_from, asked.cache_to)
             engine = stack.enter_context(self.engine.for_caller(lender))
-            yield engine, _Work(client=client, request=asked, caches=caches)
+            yield _Work(
+                promise=promise,
+                engine=engine,
+                client=client,
+                request=asked,
+                caches=caches,
+                contexts=contexts,
+            )
+
+    def _input(self, promise: Promise, name: str, path: Path) -> str:
+        """Return the address of a layout with the result of another build, which is the context `name`."""
+        definition = promise.request.inputs.get(name)
+        if definition is None:
+            raise InputError(f"invalid input {name}")
+        other = self.promises.find_in(definition)
+        if other is None:
+            config = promise.request.attributes.get(f"input-metadata:{name}", "")
+            request = replace(
+                promise.request,
+                frontend="",
+                attributes={},
+                inputs={},
+                definitions={"": definition},
+                metadata=read_input_metadata(config),
+            )
+            other = replace(promise, request=request)
+        return self._layout(other, path)
+
+
+def _inner(promise: Promise) -> Promise:
+    """Return a promise of the result alone, of one platform if it is for one: without outputs and records."""
+    request = promise.request
+    attributes = {
+        name: value
+        for name, value in request.attributes.items()
+        if not name.startswith("attest:") and not (promise.platform and name == "multi-platform")
+    }
+    if promise.platform and request.frontend:
+        attributes["platform"] = promise.platform
+    asked = replace(request, attributes=attributes, exporters=(), cache_to=(), is_internal=True)
+    return replace(promise, request=asked)
 
 
 @frozen
 class _Work:
+    """A build that can be carried out."""
+
+    promise: Promise
+    engine: Engine
     client: Client
     request: BuildRequest
-    caches: _ClientCaches
+    caches: ClientCaches
+    contexts: LocalContexts
 
+    def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
+        """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
+        asked, job = replace(self.request, outputs=outputs), self.promise.job
+        request = self.promise.request
 
-class _ClientCaches:
-    """Caches and layouts in directories of the client: copies here, which end with the block of `stack`."""
+        def build(sink: Sink) -> BuildResult:
+            if request.frontend:
+                return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
+            frontend = LLBFrontend(
+                request, self.contexts, self.caches, self.engine.store.stat_index
+            )
+            return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
 
-    def __init__(self, client: Client, stack: ExitStack, engine: Engine) -> None:
-        self._client = client
-        self._stack = stack
-        self._store = engine.store
-        self._written: list[tuple[str, Path]] = []
-
-    def _directory(self, kind: str) -> Path:
-        path = self._store.temporary(kind)
-        self._stack.callback(self._discard, path)
-        return path
-
-    def _discard(self, path: Path) -> None:
-        if path.exists():
-            self._store.discard(path)
-
-    def bring_layout(self, address: str) -> str:
-        """Return the address here of a layout of the client's. Raises InputError, NotFound, RemoteError."""
-        name, at, digest = address.removeprefix(LAYOUT_SCHEME).rpartition("@")
-        if not at:
-            raise InputError(f"oci-layout reference {address} has no digest")
-        store, found = name, parse_digest(digest)
-        with suppress(InputError):
-            store = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
-        path = self._directory("layout")
-        self._client.wait(fetch_layout(self._client.session, f"oci:{store}", found, path, "latest"))
-        return f"{LAYOUT_SCHEME}{path}@{found}"
-
-    def to_read(self, request: SolveRequest) -> Iterator[CacheEntry]:
-        """Give the caches that are read, those of the client's directories brought here."""
-        seen = []
-        for entry in (*request.cache_from, *cache_imports(request.attributes)):
-            if entry in seen:
-                continue
-            seen.append(entry)
-            if entry.type != "local":
-                yield entry
-                continue
-            path = self._directory("cache")
-            digest = entry.attributes.get("digest", "")
-            try:
-                store = f"local:{entry.attributes.get('src', '')}"
-                self._client.wait(
-                    fetch_layout(self._client.session, store, parse_digest(digest), path, "latest")
-                )
-            except NotFound:
-                continue  # a cache that isn't there any more
-            yield CacheEntry(type="local", attributes={"src": str(path), "digest": digest})
-
-    def to_write(self, request: SolveRequest) -> Iterator[CacheEntry]:
-        """Give the caches that are written, to directories here in place of the client's."""
-        for entry in request.cache_to:
-            if entry.type != "local":
-                yield entry
-                continue
-            path = self._directory("cache")
-            self._written.append((f"local:{entry.attributes.get('dest', '')}", path))
-            changed = {**entry.attributes, "dest": str(path), "tag": "latest"}
-            yield CacheEntry(type="local", attributes=changed)
-
-    def send(self) -> dict[str, str]:
-        """Send the caches that were written; returns what the client has to know of the last one."""
-        found: Mapping[str, str] = {}
-        for store, path in self._written:
-            self._client.wait(send_layout(self._client.session, store, path))
-            if entry := read_manifest_entry(path):
-                found = {"cache.manifest": entry}
-        return dict(found)
+        if request.is_internal:
+            return build(job.tell)
+        return recorded(self.engine, asked, job.tell, build)

@@ -88,12 +88,17 @@ class LocalContexts:
         kept: KeptDirectories,
         attributes: Mapping[str, str],
         bring_layout: Callable[[str], str],
+        bring_input: Callable[[str], str],
     ) -> None:
-        """Have contexts of `client`; `bring_layout` makes the address of a layout here of one at the client."""
+        """Have contexts of `client`.
+
+        `bring_layout` makes the address of a layout here of one at the client, `bring_input` of the name of a result.
+        """
         self._client = client
         self._kept = kept
         self._attributes = attributes
         self._bring_layout = bring_layout
+        self._bring_input = bring_input
         self._taken: dict[Key, Path] = {}
         self._contexts: dict[str, tuple[str, Path]] = {}
         self._ignores: list[Path] = []
@@ -127,10 +132,7 @@ class LocalContexts:
         if value.startswith(LAYOUT_SCHEME):
             return self._bring_layout(value)
         if value.startswith("input:"):
-            raise InputError(
-                f"the context {key} is the result of another build, which isn't supported yet",
-                hint="build that one first, and name its image",
-            )
+            return self._bring_input(value.removeprefix("input:"))
         return value
 
     def _dockerfile(self, name: str) -> Path:
@@ -188,6 +190,16 @@ class LocalContexts:
                 shown.part(f"transferring {key}:") as count,
             ):
                 self._receive(wanted, directory, count)
+
+    def bring_wanted(self, use: str, wanted: Wanted, sink: Sink) -> Path:
+        """Bring a directory that a graph of the client's own reads; returns where it is here."""
+        directory = self._take(use, wanted.name)
+        with (
+            step(sink, f"load local source {wanted.name}") as shown,
+            shown.part(f"transferring {wanted.name}:") as count,
+        ):
+            self._receive(wanted, directory, count)
+        return directory
 
     def _receive(
         self, wanted: Wanted, directory: Path, count: Callable[[int], None] = lambda _: None

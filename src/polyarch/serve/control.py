@@ -94,6 +94,7 @@ class Control:
             job.cancel.cancel()
             raise
         finally:
+            self._builds.promises.forget(job)
             self._jobs.remove(job)
 
     async def _solved(self, request: SolveRequest, job: Job) -> Mapping[str, str]:

@@ -9,29 +9,29 @@ Source: BuildKit's `gateway.proto`, `frontend/gateway/gateway.go`, `control/gate
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from grpclib.const import Handler as Method
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message, Stat, read_pairs
+from polyarch.buildkit.messages import Message, read_pairs
 from polyarch.digest import Digest
 from polyarch.golang.json import compact
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import WarningEvent
-from polyarch.record import frozen, replace
+from polyarch.record import replace
 from polyarch.request.values import CacheEntry
 from polyarch.serve.building import Builds, check_frontend
 from polyarch.serve.calls import unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
 from polyarch.serve.jobs import Job
 from polyarch.serve.messages import SolveRequest, typed
+from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
 from polyarch.wire import field
 
@@ -41,14 +41,10 @@ _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"
 _REQUEST_ID = "requestid"
 _PLATFORMS = "refs.platforms"
+_SECONDS = 30.0
+"""How long calls wait for the build that they belong to."""
 
-
-@frozen
-class _Promise:
-    """What a ref stands for: a request, and of its platforms one, None for all that it has."""
-
-    request: SolveRequest
-    platform: str = ""
+T = TypeVar("T")
 
 
 class _Gateway:
@@ -58,21 +54,11 @@ class _Gateway:
         self.request = request
         self.session = session
         self.job = job
-        self.refs: dict[str, _Promise] = {}
         self.returned: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._numbers = itertools.count(1)
 
-    def promise(self, promise: _Promise) -> str:
-        """Return the id of a new ref."""
-        ref = f"{self.job.ref}-{next(self._numbers)}"
-        self.refs[ref] = promise
-        return ref
-
-    def find(self, ref: str) -> _Promise:
-        """Return what a ref stands for. Raises GRPCError."""
-        if ref not in self.refs:
-            raise GRPCError(Status.NOT_FOUND, f"no such ref: {ref}")
-        return self.refs[ref]
+    def promise(self, request: SolveRequest, platform: str = "") -> Promise:
+        """Return a promise of a result for this client."""
+        return Promise(request=request, session=self.session, job=self.job, platform=platform)
 
 
 class Gateways:
@@ -80,6 +66,7 @@ class Gateways:
 
     def __init__(self, builds: Builds, worker: Callable[[], Awaitable[bytes]]) -> None:
         self._builds = builds
+        self._promises = builds.promises
         self._worker = worker
         self._gateways: dict[str, _Gateway] = {}
         self._changed = asyncio.Condition()
@@ -128,20 +115,34 @@ class Gateways:
             self._changed.notify_all()
         try:
             returned = await gateway.returned
+            if returned.all(2):
+                raise _failure(Message(returned.bytes(2)))
+            return self._returned(request, Message(returned.bytes(1)))
         finally:
             del self._gateways[job.ref]
-        if returned.all(2):
-            raise _failure(Message(returned.bytes(2)))
-        refs = _refs(Message(returned.bytes(1)))
-        promises = [gateway.find(ref) for ref in refs if ref]
+
+    def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
+        """Return what a frontend's result is to be built from, with the outputs of the request."""
+        promises = {name: self._find_promise(ref) for name, ref in _refs(result).items() if ref}
         if not promises:
             return None
-        requests = list({id(each.request): each.request for each in promises}.values())
+        requests = {id(each.request): each.request for each in promises.values()}
+        found = next(iter(requests.values()))
+        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
+        if all(not each.frontend for each in requests.values()):
+            definitions = {name: each.request.definition for name, each in promises.items()}
+            return replace(request, definitions=definitions, metadata=metadata)
         if len(requests) > 1:
             raise GRPCError(
-                Status.UNIMPLEMENTED, "a result of several solves can't be exported yet"
+                Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
             )
-        return requests[0]
+        return found
+
+    def _find_promise(self, ref: str) -> Promise:
+        promise = self._promises.find(ref)
+        if promise is None:
+            raise GRPCError(Status.NOT_FOUND, f"no such ref: {ref}")
+        return promise
 
     # --- calls ---
 
@@ -165,24 +166,26 @@ class Gateways:
             inputs={each.text(1): each.bytes(2) for each in message.messages(13)},
             cache_from=(*gateway.request.cache_from, *caches),
         )
-        if request.frontend:
-            request = check_frontend(request)
-            if _REQUEST_ID in attributes:
-                return field(3, await self._answered(gateway, request))
+        request = check_frontend(request)
+        promise = gateway.promise(request)
+        if request.frontend and _REQUEST_ID in attributes:
+            # The answer is in metadata, and there is no ref.
+            found = await self._threaded(self._builds.ask, promise)
+            told = (field(10, field(1, name) + field(2, value)) for name, value in found.items())
+            return field(3, _last(3, b"") + b"".join(told))
         result = self._promised(gateway, request)
         if message.integer(14):
-            await self._evaluated(gateway, _Promise(request=request))
+            await self._threaded(self._builds.evaluate, promise)
         return field(3, result)
 
     def _promised(self, gateway: _Gateway, request: SolveRequest) -> bytes:
         platforms = _platforms(request)
         if not platforms:
             if not request.frontend and not Message(request.definition).all(1):
-                return field(3, b"")  # nothing at all
-            return _last(3, field(1, gateway.promise(_Promise(request=request))))
+                return _last(3, b"")  # nothing at all
+            return _last(3, self._ref(gateway.promise(request)))
         refs = [
-            field(1, name)
-            + _last(2, field(1, gateway.promise(_Promise(request=request, platform=name))))
+            field(1, name) + _last(2, self._ref(gateway.promise(request, name)))
             for name in platforms
         ]
         told = {
@@ -193,17 +196,15 @@ class Gateways:
         metadata = field(1, _PLATFORMS) + field(2, compact(told))
         return field(4, b"".join(field(1, each) for each in refs)) + field(10, metadata)
 
-    async def _answered(self, gateway: _Gateway, request: SolveRequest) -> bytes:
-        """Answer a question about a Dockerfile; the answer is in metadata, and there is no ref."""
-        found = await self._threaded(gateway, self._builds.ask, request)
-        return _last(3, b"") + b"".join(
-            field(10, field(1, name) + field(2, value)) for name, value in found.items()
-        )
+    def _ref(self, promise: Promise) -> bytes:
+        """Return a new ref to a promise, with the definition that stands for it where it is a context."""
+        ref = self._promises.add(promise)
+        request = promise.request
+        definition = definition_of(ref) if request.frontend else request.definition
+        return field(1, ref) + field(2, definition)
 
-    async def _threaded(
-        self, gateway: _Gateway, work: Callable[..., Any], *arguments: object
-    ) -> Any:
-        call = partial(work, *arguments, gateway.session, gateway.job)
+    async def _threaded(self, work: Callable[..., T], *arguments: object) -> T:
+        call = partial(work, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._builds.threads, call)
 
     async def _return(self, gateway: _Gateway, message: Message) -> bytes:
@@ -214,35 +215,24 @@ class Gateways:
     async def _inputs(self, _gateway: _Gateway, _message: Message) -> bytes:
         return b""
 
-    async def _evaluate(self, gateway: _Gateway, message: Message) -> bytes:
-        await self._evaluated(gateway, gateway.find(message.text(1)))
+    async def _evaluate(self, _gateway: _Gateway, message: Message) -> bytes:
+        await self._threaded(self._builds.evaluate, self._find_promise(message.text(1)))
         return b""
 
-    async def _evaluated(self, gateway: _Gateway, promise: _Promise) -> None:
-        await self._threaded(gateway, self._builds.evaluate, promise.request)
+    async def _read_file(self, _gateway: _Gateway, message: Message) -> bytes:
+        limits, promise = Message(message.bytes(3)), self._find_promise(message.text(1))
+        part = (message.text(2), limits.integer(1), limits.integer(2))
+        return field(1, await self._threaded(self._builds.read_file, promise, *part))
 
-    async def _read_file(self, gateway: _Gateway, message: Message) -> bytes:
-        limits = Message(message.bytes(3))
-        wanted = (message.text(2), limits.integer(1), limits.integer(2))
-        promise = gateway.find(message.text(1))
-        data = await self._threaded(
-            gateway, self._builds.read_file, promise.request, promise.platform, wanted
-        )
-        return field(1, data)
-
-    async def _read_directory(self, gateway: _Gateway, message: Message) -> bytes:
-        promise = gateway.find(message.text(1))
+    async def _read_directory(self, _gateway: _Gateway, message: Message) -> bytes:
+        promise = self._find_promise(message.text(1))
         wanted = (message.text(2), message.text(3))
-        found: list[Stat] = await self._threaded(
-            gateway, self._builds.read_directory, promise.request, promise.platform, wanted
-        )
+        found = await self._threaded(self._builds.read_directory, promise, *wanted)
         return b"".join(field(1, each.to_bytes()) for each in found)
 
-    async def _stat_file(self, gateway: _Gateway, message: Message) -> bytes:
-        promise = gateway.find(message.text(1))
-        found: Stat = await self._threaded(
-            gateway, self._builds.stat_file, promise.request, promise.platform, message.text(2)
-        )
+    async def _stat_file(self, _gateway: _Gateway, message: Message) -> bytes:
+        promise = self._find_promise(message.text(1))
+        found = await self._threaded(self._builds.stat_file, promise, message.text(2))
         return field(1, found.to_bytes())
 
     async def _resolve(self, gateway: _Gateway, message: Message) -> bytes:
@@ -253,9 +243,9 @@ class Gateways:
             if message.bytes(2)
             else host()
         )
-        digest, config = await self._threaded(
-            gateway, self._builds.resolve, name, platform, mode == "pull"
-        )
+        resolve = partial(self._builds.resolve, pull=mode == "pull")
+        promise = gateway.promise(gateway.request)
+        digest, config = await self._threaded(resolve, promise, name, platform)
         return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
 
     async def _warn(self, gateway: _Gateway, message: Message) -> bytes:
@@ -276,9 +266,6 @@ class Gateways:
         return b""
 
 
-_SECONDS = 30.0
-
-
 def _config_bytes(config: ImageConfig) -> bytes:
     return compact(config.to_json())
 
@@ -291,14 +278,14 @@ def _failure(status: Message) -> GRPCError:
     return GRPCError(known.get(code, Status.UNKNOWN), status.text(2), details or None)
 
 
-def _refs(result: Message) -> list[str]:
-    """Return the refs of a Result, in any of the forms that there were."""
+def _refs(result: Message) -> dict[str, str]:
+    """Return the refs of a Result by platform, "" for the only one; in any of the forms that there were."""
     if result.all(4):
         entries = Message(result.bytes(4)).messages(1)
-        return [Message(each.bytes(2)).text(1) for each in entries]
+        return {each.text(1): Message(each.bytes(2)).text(1) for each in entries}
     if result.all(2):
-        return list(read_pairs(Message(result.bytes(2)), 1).values())
-    return [Message(result.bytes(3)).text(1) if result.all(3) else result.text(1)]
+        return read_pairs(Message(result.bytes(2)), 1)
+    return {"": Message(result.bytes(3)).text(1) if result.all(3) else result.text(1)}
 
 
 def _platforms(request: SolveRequest) -> dict[str, Platform]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 
 from polyarch.buildkit.messages import Message, read_pairs
@@ -11,7 +13,18 @@ from polyarch.oci.fields import Fields
 from polyarch.record import field, frozen
 from polyarch.request.values import CacheEntry
 
-__all__ = ["Exported", "SolveRequest", "cache_imports", "read_solve_request", "typed"]
+__all__ = [
+    "CONFIG",
+    "Exported",
+    "SolveRequest",
+    "cache_imports",
+    "read_input_metadata",
+    "read_solve_request",
+    "typed",
+]
+
+CONFIG = "containerimage.config"
+"""What the config of an image is called, in metadata of results and attributes of exporters."""
 
 
 @frozen
@@ -26,7 +39,8 @@ class Exported:
 class SolveRequest:
     """What `Control.Solve` is asked for; `definition` is an LLB definition as it came, b"" for none.
 
-    `inputs` are definitions, too, by the name of the context that they are.
+    `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
+    frontend at the client has returned, and `metadata` is what it said of them.
     """
 
     ref: str
@@ -41,6 +55,8 @@ class SolveRequest:
     entitlements: tuple[str, ...] = ()
     is_internal: bool = False
     has_policy: bool = False
+    definitions: Mapping[str, bytes] = field(default_factory=dict)
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def read_solve_request(data: bytes) -> SolveRequest:
@@ -94,3 +110,12 @@ def cache_imports(attributes: Mapping[str, str]) -> tuple[CacheEntry, ...]:
             if name
         ),
     )
+
+
+def read_input_metadata(text: str) -> dict[str, bytes]:
+    """Read what is told of a context that is a result: JSON with bytes in base64. Raises IntegrityError."""
+    fields = Fields(read_json(text) if text else {}, "input-metadata")
+    try:
+        return {name: base64.b64decode(fields.text(name)) for name in fields.rest(())}
+    except binascii.Error as error:
+        raise IntegrityError("what is told of a context is no base64") from error

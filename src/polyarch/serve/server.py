@@ -26,6 +26,7 @@ from polyarch.serve.calls import Details, unary
 from polyarch.serve.contexts import KeptDirectories
 from polyarch.serve.control import Control
 from polyarch.serve.gateway import Gateways
+from polyarch.serve.promises import Promises
 from polyarch.serve.worker import Worker
 from polyarch.wire import field
 
@@ -67,6 +68,7 @@ async def _serve(served: Served) -> None:
     builds = Builds(
         engine=engine,
         kept=KeptDirectories(engine.store),
+        promises=Promises(),
         loop=loop,
         threads=ThreadPoolExecutor(_MOST_BUILDS, "build"),
         answers=served.answers,
