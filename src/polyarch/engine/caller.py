@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from polyarch.graph.reads import ContextRead
+from polyarch.graph.graph import Graph
 from polyarch.progress import Sink
 from polyarch.registry.credentials import Credentials
 from polyarch.worker.secrets import SecretSource
 
-__all__ = ["Caller", "Reads"]
-
-Reads = Mapping[str, ContextRead]
-"""What is read of build contexts, by their names."""
+__all__ = ["Caller"]
 
 
 class Caller(Protocol):
@@ -34,5 +31,8 @@ class Caller(Protocol):
     def credentials(self) -> Credentials:
         """Who they are at registries."""
 
-    def bring(self, reads: Reads, sink: Sink) -> None:
-        """Bring the files of build contexts to where the request says that these are; shown to `sink`."""
+    def bring(self, graph: Graph, sink: Sink) -> None:
+        """Bring what a graph reads of build contexts to where the request says that these are; shown to `sink`.
+
+        Raises InputError for a graph that they don't want to be built.
+        """

@@ -25,7 +25,6 @@ from polyarch.exporter.outputs import IMAGE_TYPES, Engines, step_name
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
-from polyarch.graph.reads import context_reads
 from polyarch.graph.vertex import Vertex
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said, targets_of
@@ -82,7 +81,7 @@ def make(
     )
     announced = _Announced.of(request.outputs, prepared.sink)
     if engine.caller is not None:
-        engine.caller.bring(context_reads(graph), prepared.sink)
+        engine.caller.bring(graph, prepared.sink)
     with (
         _ahead(prepared, graph, lowered[0]) as ahead,
         open_caches(engine, prepared.images, request, graph, cancel) as session,

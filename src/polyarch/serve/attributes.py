@@ -42,6 +42,7 @@ def read_request(attributes: Mapping[str, str], found: Found) -> BuildRequest:
     return BuildRequest(
         context=found.context,
         dockerfile=found.dockerfile,
+        stdin=found.stdin,
         platforms=_platforms(attributes.get("platform", "")),
         target=attributes.get("target", ""),
         build_args=arguments,

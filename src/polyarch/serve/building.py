@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest
-from polyarch.engine.caller import Reads
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError
+from polyarch.graph.graph import Graph
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
@@ -24,7 +25,7 @@ from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
 from polyarch.request.caches import check_caches
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
 from polyarch.serve.caches import ClientCaches
@@ -35,6 +36,7 @@ from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
 from polyarch.serve.messages import SolveRequest, read_input_metadata
 from polyarch.serve.outputs import ClientOutputs
+from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
 
@@ -55,10 +57,13 @@ class Lender:
     agents: LentAgents
     credentials: LentCredentials
     contexts: LocalContexts
+    policy: Policy | None = None
 
-    def bring(self, reads: Reads, sink: Sink) -> None:
+    def bring(self, graph: Graph, sink: Sink) -> None:
         """See Caller."""
-        self.contexts.bring(reads, sink)
+        if self.policy is not None:
+            self.policy.check(graph)
+        self.contexts.bring(graph, sink)
 
 
 def check_frontend(request: SolveRequest) -> SolveRequest:
@@ -173,11 +178,13 @@ class Builds:
             )
             stack.callback(contexts.close)
             agents = LentAgents(client, lambda: store.temporary("agent"))
+            policy = self._policy(promise, client)
             lender = Lender(
                 secrets=LentSecrets(client),
                 agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),
                 contexts=contexts,
+                policy=policy,
             )
             nothing = Found(context="-", dockerfile="")
             asked = read_request(
@@ -200,6 +207,17 @@ class Builds:
                 caches=caches,
                 contexts=contexts,
             )
+
+    def _policy(self, promise: Promise, client: Client) -> Policy | None:
+        """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
+        request = promise.request
+        if not request.policy_session:
+            return None
+        policy = Policy(client=client, resolve=partial(self.resolve, promise, pull=False))
+        address = request.attributes.get(request.attributes.get("contextkey", "context"), "")
+        if is_address(address):
+            policy.check_address(address)
+        return policy
 
     def _input(self, promise: Promise, name: str, path: Path) -> str:
         """Return the address of a layout with the result of another build, which is the context `name`."""

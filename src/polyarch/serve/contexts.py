@@ -16,16 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from polyarch.dockerfile.syntax.lexer import decode
-from polyarch.engine.caller import Reads
 from polyarch.errors import InputError, NotFound
-from polyarch.graph.reads import ALL
+from polyarch.graph.graph import Graph
+from polyarch.graph.reads import ALL, context_reads
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.progress import Sink, step
 from polyarch.record import field, frozen
 from polyarch.request.values import is_address
 from polyarch.serve.asking import Client
-from polyarch.serve.receiving import Wanted, receive
+from polyarch.serve.receiving import Wanted, pull, receive
 from polyarch.store.store import Store
 from polyarch.text.ignore import read_patterns
 
@@ -37,6 +37,7 @@ _MOST_KEPT = 16
 _MOST_IGNORED = 2 << 20
 _LOCAL = "local:"
 _CONTEXT = "context:"
+_UPLOADED = "http://buildkit-session/"
 _SHARED = "sharedkey:localdir:"
 
 Key = tuple[str, str]
@@ -72,10 +73,14 @@ class KeptDirectories:
 
 @frozen
 class Found:
-    """Where the build context, the Dockerfile and named contexts are now, as a request names them."""
+    """Where the build context, the Dockerfile and named contexts are now, as a request names them.
+
+    `stdin` is an archive that is the context "-".
+    """
 
     context: str
     dockerfile: str
+    stdin: bytes = field(default=b"", repr=False)
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -107,6 +112,10 @@ class LocalContexts:
         """Bring what is read first. Raises NotFound for a Dockerfile that isn't there, RemoteError, Cancelled."""
         attributes = self._attributes
         address = attributes.get(attributes.get("contextkey", "context"), "")
+        if address.startswith(_UPLOADED):
+            data = self._client.wait(pull(self._client.session, address))
+            name = attributes.get("filename", "")
+            return Found(context="-", dockerfile=name, stdin=data, named=self._named())
         is_elsewhere = bool(address) and is_address(address)
         if address and not is_elsewhere:
             raise InputError(f"a build context can't be {address}")
@@ -173,9 +182,9 @@ class LocalContexts:
             self._taken[key] = self._kept.take(key)
         return self._taken[key]
 
-    def bring(self, reads: Reads, sink: Sink) -> None:
+    def bring(self, graph: Graph, sink: Sink) -> None:
         """Bring what a build reads of its contexts, as `Caller.bring`."""
-        for key, read in reads.items():
+        for key, read in context_reads(graph).items():
             if key not in self._contexts:
                 continue
             name, directory = self._contexts[key]

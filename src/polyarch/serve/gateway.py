@@ -19,6 +19,7 @@ from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.messages import Message, read_pairs
 from polyarch.digest import Digest
+from polyarch.errors import NotFound
 from polyarch.golang.json import compact
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host, normalize
@@ -207,6 +208,13 @@ class Gateways:
         call = partial(work, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._builds.threads, call)
 
+    async def _looked(self, work: Callable[..., T], *arguments: object) -> T:
+        """Look into a result; a file that isn't there is told by a status of its own."""
+        try:
+            return await self._threaded(work, *arguments)
+        except NotFound as error:
+            raise GRPCError(Status.NOT_FOUND, str(error)) from error
+
     async def _return(self, gateway: _Gateway, message: Message) -> bytes:
         if not gateway.returned.done():
             gateway.returned.set_result(message)
@@ -222,17 +230,17 @@ class Gateways:
     async def _read_file(self, _gateway: _Gateway, message: Message) -> bytes:
         limits, promise = Message(message.bytes(3)), self._find_promise(message.text(1))
         part = (message.text(2), limits.integer(1), limits.integer(2))
-        return field(1, await self._threaded(self._builds.read_file, promise, *part))
+        return field(1, await self._looked(self._builds.read_file, promise, *part))
 
     async def _read_directory(self, _gateway: _Gateway, message: Message) -> bytes:
         promise = self._find_promise(message.text(1))
         wanted = (message.text(2), message.text(3))
-        found = await self._threaded(self._builds.read_directory, promise, *wanted)
+        found = await self._looked(self._builds.read_directory, promise, *wanted)
         return b"".join(field(1, each.to_bytes()) for each in found)
 
     async def _stat_file(self, _gateway: _Gateway, message: Message) -> bytes:
         promise = self._find_promise(message.text(1))
-        found = await self._threaded(self._builds.stat_file, promise, message.text(2))
+        found = await self._looked(self._builds.stat_file, promise, message.text(2))
         return field(1, found.to_bytes())
 
     async def _resolve(self, gateway: _Gateway, message: Message) -> bytes:

@@ -55,6 +55,7 @@ class SolveRequest:
     entitlements: tuple[str, ...] = ()
     is_internal: bool = False
     has_policy: bool = False
+    policy_session: str = ""
     definitions: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -83,7 +84,8 @@ def read_solve_request(data: bytes) -> SolveRequest:
         cache_from=(*_entries(cache, 5), *old),
         entitlements=message.texts(9),
         is_internal=bool(message.integer(11)),
-        has_policy=bool(message.bytes(12) or message.text(15)),
+        has_policy=bool(message.bytes(12)),
+        policy_session=message.text(15),
     )
 
 

@@ -16,16 +16,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 from polyarch.buildkit.files import unix_mode
-from polyarch.buildkit.messages import Packet, PacketKind, Stat, packet_bytes, read_packet
-from polyarch.errors import IntegrityError, RemoteError
+from polyarch.buildkit.messages import Message, Packet, PacketKind, Stat, packet_bytes, read_packet
+from polyarch.errors import InputError, IntegrityError, RemoteError
 from polyarch.record import frozen
 from polyarch.serve.sessions import Session
 
-__all__ = ["Wanted", "receive"]
+__all__ = ["Wanted", "pull", "receive"]
 
+_PULL = "/moby.upload.v1.Upload/Pull"
+_LARGEST = 2 << 30
+"""Bytes of an upload, which is in memory."""
 _PATH = "/moby.filesync.v1.FileSync/DiffCopy"
 
 Count = Callable[[int], None]
@@ -77,6 +80,20 @@ async def receive(
         receiving.remove_others()
     receiving.set_times()
     return frozenset(receiving.told)
+
+
+async def pull(session: Session, address: str) -> bytes:
+    """Return what the client uploads under an address, as it does with archives of its standard input."""
+    url = urlsplit(address)
+    metadata = [("urlpath", url.path), ("urlhost", url.netloc)]
+    data = bytearray()
+    async with session.stream(_PULL, metadata) as stream:
+        await stream.send_request(end=True)
+        async for message in stream:
+            data += Message(message).bytes(1)
+            if len(data) > _LARGEST:
+                raise InputError(f"a context of more than {_LARGEST} bytes can't be an upload")
+    return bytes(data)
 
 
 class _Receiving:
