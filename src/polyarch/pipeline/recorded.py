@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+from polyarch.attest.statement import IN_TOTO, PREDICATE_TYPE
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.golang.json import compact
 from polyarch.history.record import BuildRecord, Exporter, ResultInfo
-from polyarch.history.recording import recording
+from polyarch.history.recording import Recording, recording
+from polyarch.oci.descriptor import Descriptor
 from polyarch.pipeline.build import build_on
 from polyarch.platforms import host
 from polyarch.progress import CancelToken, Sink, ignore_events
@@ -20,6 +22,8 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
 __all__ = ["exporter_response", "recorded", "recorded_build"]
+
+_PROVENANCE = "https://slsa.dev/provenance/v0.2"
 
 
 def recorded_build(
@@ -58,8 +62,21 @@ def recorded(
     directory = engine.store.root / "history"
     with recording(directory, record, sink, keeps_logs=request.mask_secrets) as kept:
         result = replace(build(kept), ref=name)
-        kept.note(exporter_response(result), _image(result))
+        attested = _attested(result, kept) if engine.caller is not None else {}
+        whole = _image(result)
+        if provenance := attested.pop("", None):
+            whole = replace(whole or ResultInfo(), attestations=(provenance,))
+        parts = {name: ResultInfo(attestations=(each,)) for name, each in attested.items()}
+        kept.note(exporter_response(result), whole, **parts)
     return result
+
+
+def _attested(result: BuildResult, kept: Recording) -> dict[str, Descriptor]:
+    """Keep where results come from, by platform: who asked for the build looks into the record for it."""
+    return {
+        name: kept.attach(text.encode(), IN_TOTO, {PREDICATE_TYPE: _PROVENANCE})
+        for name, text in result.provenance.items()
+    }
 
 
 def exporter_response(result: BuildResult) -> dict[str, str]:

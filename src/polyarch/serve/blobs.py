@@ -66,4 +66,7 @@ class BlobCalls:
         for record in self._history.all():
             if record.logs is not None and record.logs.digest == digest:
                 return digest, self._history.logs(record)
+            kept = self._history.blob(record, digest)
+            if kept.exists():
+                return digest, kept
         raise GRPCError(Status.NOT_FOUND, f"content {text}: not found")

@@ -194,6 +194,8 @@ class Builds:
                 asked,
                 ref=f"{_BUILDER}/{request.ref}",
                 allow=request.entitlements,
+                # docker buildx looks for it in the record, whether it is attested or not.
+                result_provenance="" if request.is_internal else "max",
                 cache_from=tuple(caches.to_read(request)),
                 cache_to=tuple(caches.to_write(request)),
             )

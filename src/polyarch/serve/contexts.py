@@ -11,6 +11,7 @@ they end with the server.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.reads import ALL, context_reads
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
-from polyarch.progress import Sink, step
+from polyarch.progress import Sink, Step, step
 from polyarch.record import field, frozen
 from polyarch.request.values import is_address
 from polyarch.serve.asking import Client
@@ -194,21 +195,26 @@ class LocalContexts:
             is_all = ALL in read.paths or "." in follow
             wanted = Wanted(name=name, excludes=ignored, follow=[] if is_all else follow)
             # Shown as the graph's own step, which has nothing else to do.
-            with (
-                step(sink, read.step_name, read.step) as shown,
-                shown.part(f"transferring {key}:") as count,
-            ):
-                self._receive(wanted, directory, count)
+            with step(sink, read.step_name, read.step) as shown:
+                self._transfer(f"transferring {key}:", wanted, directory, shown)
 
     def bring_wanted(self, use: str, wanted: Wanted, sink: Sink) -> Path:
         """Bring a directory that a graph of the client's own reads; returns where it is here."""
         directory = self._take(use, wanted.name)
-        with (
-            step(sink, f"load local source {wanted.name}") as shown,
-            shown.part(f"transferring {wanted.name}:") as count,
-        ):
-            self._receive(wanted, directory, count)
+        with step(sink, f"load local source {wanted.name}") as shown:
+            self._transfer(f"transferring {wanted.name}:", wanted, directory, shown)
         return directory
+
+    def _transfer(self, what: str, wanted: Wanted, directory: Path, shown: Step) -> None:
+        """Bring a directory, and show how much came; how much there is nobody knows before."""
+        started, sizes = time.time(), [0]
+
+        def count(size: int) -> None:
+            sizes[0] += size
+
+        shown.status(what, started=started)
+        self._receive(wanted, directory, count)
+        shown.status(what, sizes[0], started=started, is_done=True)
 
     def _receive(
         self, wanted: Wanted, directory: Path, count: Callable[[int], None] = lambda _: None
