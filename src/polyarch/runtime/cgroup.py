@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "check_cgroup",
     "find_cgroup",
     "hierarchies",
+    "hold_cgroup",
     "make_cgroup",
     "make_parent",
     "remove_cgroup",
@@ -249,6 +251,16 @@ def hierarchies(controllers: set[str] | None = None) -> list[str]:
     return list(found.values())
 
 
+def hold_cgroup(directory: str) -> int:
+    """Keep an empty cgroup from being taken for one of an engine that was killed; returns a descriptor that holds it.
+
+    Raises OSError.
+    """
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(opened, fcntl.LOCK_SH)
+    return opened
+
+
 def remove_stale(parent: str) -> None:
     """Remove the empty cgroups of engines that were killed."""
     with contextlib.suppress(OSError):
@@ -256,7 +268,16 @@ def remove_stale(parent: str) -> None:
             is_ours = entry.name.startswith(_PREFIX)
             if is_ours and time.time() - entry.stat().st_mtime > _YOUNG:
                 with contextlib.suppress(OSError):
-                    os.rmdir(entry.path)
+                    _remove_unheld(entry.path)
+
+
+def _remove_unheld(directory: str) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rmdir(directory)
+    finally:
+        os.close(opened)
 
 
 def _enable(hierarchy: str, parent: str, controllers: set[str]) -> None:

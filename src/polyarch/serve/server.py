@@ -121,8 +121,6 @@ async def _over_pipes(server: Server, stopped: asyncio.Event) -> None:
             hint="ssh HOST polyarch dial-stdio, as clients call it",
         ) from error
     await stopped.wait()
-    server.close()
-    await server.wait_closed()
     writing.close()
 
 

@@ -14,6 +14,7 @@ from polyarch.request.limits import Resources
 from polyarch.runtime.cgroup import (
     Cgroup,
     cgroup_name,
+    hold_cgroup,
     make_cgroup,
     remove_stale,
     settings_v1,
@@ -144,13 +145,17 @@ def test_old_empty_groups_of_ours_are_removed(tmp_path: Path) -> None:
     for name in ("polyarch-old", "polyarch-new", "polyarch-used/child", "others"):
         (tmp_path / name).mkdir(parents=True)
     long_ago = time.time() - 3600
-    for name in ("polyarch-old", "polyarch-used", "others"):
+    (tmp_path / "polyarch-held").mkdir()
+    for name in ("polyarch-old", "polyarch-used", "polyarch-held", "others"):
         os.utime(tmp_path / name, (long_ago, long_ago))
+    held = hold_cgroup(str(tmp_path / "polyarch-held"))
 
     remove_stale(str(tmp_path))
     remove_stale(str(tmp_path / "none"))
 
-    assert sorted(os.listdir(tmp_path)) == ["others", "polyarch-new", "polyarch-used"]
+    os.close(held)
+    kept = ["others", "polyarch-held", "polyarch-new", "polyarch-used"]
+    assert sorted(os.listdir(tmp_path)) == kept
 
 
 @pytest.mark.root

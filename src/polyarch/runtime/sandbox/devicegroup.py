@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from polyarch import rawcalls
 from polyarch.record import frozen
-from polyarch.runtime.cgroup import hierarchies, remove_cgroup, remove_stale
+from polyarch.runtime.cgroup import hierarchies, hold_cgroup, remove_cgroup, remove_stale
 from polyarch.runtime.seccomp import call_number
 from polyarch.runtime.step import Step
 
@@ -183,17 +183,15 @@ def _new_group(rules: Sequence[DeviceRule], resources: contextlib.ExitStack) -> 
                 remove_stale(parent)
                 os.mkdir(directory)
                 on_failure.callback(remove_cgroup, directory)
+                # An engine that serves others may have no step for long.
+                opened = hold_cgroup(directory)
+                on_failure.callback(os.close, opened)
                 confine(directory, rules, unified=unified)
             except OSError as error:
                 trouble = _tell(error)
                 continue
-            group = DeviceGroup(directories=() if unified else (directory,))
-            if unified:
-                opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                on_failure.callback(os.close, opened)
-                group = DeviceGroup(opened=opened)
             resources.push(on_failure.pop_all())
-            return group
+            return DeviceGroup(opened=opened) if unified else DeviceGroup(directories=(directory,))
     return DeviceGroup(trouble=trouble)
 
 
