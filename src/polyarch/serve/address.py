@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,15 +122,27 @@ def listen(address: Address) -> socket.socket:
 def _listen_unix(path: Path) -> socket.socket:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_way(path)
-    server = socket.socket(socket.AF_UNIX)
-    # From the first moment on nobody else may connect.
-    before = os.umask(0o177)
+
+    def bind(server: socket.socket) -> None:
+        # From the first moment on nobody else may connect.
+        before = os.umask(0o177)
+        try:
+            server.bind(str(path))
+        finally:
+            os.umask(before)
+        os.chmod(path, _MODE)
+
+    return _listening(socket.AF_UNIX, bind)
+
+
+def _listening(family: int, bind: Callable[[socket.socket], None]) -> socket.socket:
+    server = socket.socket(family, socket.SOCK_STREAM)
     try:
-        server.bind(str(path))
-    finally:
-        os.umask(before)
-    os.chmod(path, _MODE)
-    server.listen(_BACKLOG)
+        bind(server)
+        server.listen(_BACKLOG)
+    except OSError:
+        server.close()
+        raise
     return server
 
 
@@ -159,11 +171,12 @@ def _listen_tcp(address: Address) -> socket.socket:
     family, _, _, _, where = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    server = socket.socket(family, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(where)
-    server.listen(_BACKLOG)
-    return server
+
+    def bind(server: socket.socket) -> None:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(where)
+
+    return _listening(family, bind)
 
 
 def context_of(certificates: Certificates) -> ssl.SSLContext | None:

@@ -50,7 +50,7 @@ _DOCKERFILE, _GATEWAY = "dockerfile.v0", "gateway.v0"
 
 
 @frozen
-class Lender:
+class _Lender:
     """What a client lends to a build, as `polyarch.engine.caller.Caller`."""
 
     secrets: LentSecrets
@@ -179,7 +179,7 @@ class Builds:
             stack.callback(contexts.close)
             agents = LentAgents(client, lambda: store.temporary("agent"))
             policy = self._policy(promise, client)
-            lender = Lender(
+            lender = _Lender(
                 secrets=LentSecrets(client),
                 agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, BinaryIO
 
 from grpclib.const import Handler as Method
@@ -30,7 +30,7 @@ from polyarch.serve.promises import Promises
 from polyarch.serve.worker import Worker
 from polyarch.wire import field
 
-__all__ = ["Served", "serve"]
+__all__ = ["Served", "answering", "serve"]
 
 _MOST_BUILDS = 512
 """Threads that builds are done in; more builds than that wait for one."""
@@ -64,25 +64,31 @@ async def _serve(served: Served) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
-    engine = served.engine
+    async with answering(served.engine, served.answers) as server:
+        if served.address == Address():
+            await _over_pipes(server, stopped)
+        else:
+            await _at_socket(server, served, stopped)
+
+
+@asynccontextmanager
+async def answering(engine: Engine, answers: Answers) -> AsyncIterator[Server]:
+    """Give a server that answers for an engine as soon as it is started; builds end with the block."""
+    loop = asyncio.get_running_loop()
     builds = Builds(
         engine=engine,
         kept=KeptDirectories(engine.store),
         promises=Promises(),
         loop=loop,
         threads=ThreadPoolExecutor(_MOST_BUILDS, "build"),
-        answers=served.answers,
+        answers=answers,
     )
     worker = Worker(engine)
     gateways = Gateways(builds, worker.told)
     control = Control(engine, builds, gateways, worker)
     handlers: list[Any] = [control, gateways, BlobCalls(engine), _Health()]
-    server = Server(handlers, codec=BytesCodec(), status_details_codec=Details())
     try:
-        if served.address == Address():
-            await _over_pipes(server, stopped)
-        else:
-            await _at_socket(server, served, stopped)
+        yield Server(handlers, codec=BytesCodec(), status_details_codec=Details())
     finally:
         await loop.run_in_executor(None, control.close)
 

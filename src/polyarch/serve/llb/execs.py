@@ -58,7 +58,7 @@ class ExecReader:
 
     def _op(self, op: Op, mounts: tuple[ExecMount, ...]) -> ExecOp:
         meta = Message(op.message.bytes(1))
-        if meta.all(12):
+        if meta.all(12) or meta.integer(12):
             raise InputError("steps that may fail (valid exit codes) aren't supported yet")
         network = _NETWORKS[op.message.integer(3)]
         security = _SECURITIES[op.message.integer(4)]

@@ -81,13 +81,13 @@ def _copy(told: Message, number: int) -> CopyAction:
     is_plain = not (follows or takes_contents or has_wildcards)
     if not is_plain and not (takes_contents or has_wildcards):
         raise InputError("copies that follow links, but take no patterns, aren't supported yet")
-    has_mode = told.integer(4) >= 0 and told.all(4)
+    mode = told.integer(4)
     return CopyAction(
         input=number,
         sources=(told.text(1),),
         destination=told.text(2),
         owner=_owner(Message(told.bytes(3))),
-        mode=told.text(15) or (f"{told.integer(4) & 0o7777:o}" if has_mode else ""),
+        mode=told.text(15) or (f"{mode & 0o7777:o}" if mode != -1 else ""),
         keep_owner=not told.all(3),
         unpack=bool(told.integer(7)),
         is_literal=is_plain,

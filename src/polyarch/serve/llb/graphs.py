@@ -51,7 +51,7 @@ Locals = dict[str, Wanted]
 class Lowering:
     """Makes vertices of one definition; `found` collects the local directories that they read.
 
-    `bring_layout` makes an address here of a layout of the client's, by its store and its address there.
+    `bring_layout` makes an address here of a layout of the client's, by its address and its store there.
     """
 
     definition: Definition
@@ -137,7 +137,7 @@ class Lowering:
             return self._image(op, parse_reference(identifier.removeprefix(_IMAGE)).canonical)
         if identifier.startswith(_LAYOUT):
             store = attributes.get("oci.store", "")
-            return self._image(op, self.bring_layout(store, identifier))
+            return self._image(op, self.bring_layout(identifier, store))
         if identifier.startswith(_LOCAL):
             return self._local(op, identifier.removeprefix(_LOCAL), attributes)
         if identifier.startswith("git://"):
