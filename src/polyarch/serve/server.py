@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import signal
+import socket
+import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Any, BinaryIO
+from typing import Any
 
 from grpclib.const import Handler as Method
 from grpclib.protocol import H2Protocol
@@ -113,49 +115,51 @@ async def _over_pipes(server: Server, stopped: asyncio.Event) -> None:
     """Answer the client at the other end of standard input and output."""
     loop = asyncio.get_running_loop()
     # What anything else may print must not come between.
-    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    output = os.dup(1)
     os.dup2(2, 1)
-    protocol = server._protocol_factory()  # noqa: SLF001 the library listens at sockets only
+    protocol = _Only(server._protocol_factory(), stopped)  # noqa: SLF001 the library listens at sockets only
     try:
-        writing, _ = await loop.connect_write_pipe(lambda: _Writing(protocol), output)
-        protocol.connection_made(_Both(writing))
-        source: BinaryIO = os.fdopen(os.dup(0), "rb", buffering=0)
-        await loop.connect_read_pipe(lambda: _Reading(protocol, stopped), source)
+        if stat.S_ISSOCK(os.fstat(0).st_mode):
+            os.close(output)
+            await loop.connect_accepted_socket(lambda: protocol, socket.socket(fileno=os.dup(0)))
+        else:
+            writing, _ = await loop.connect_write_pipe(lambda: protocol, os.fdopen(output, "wb", 0))
+            protocol.inner.connection_made(_Both(writing))
+            source = os.fdopen(os.dup(0), "rb", 0)
+            await loop.connect_read_pipe(lambda: protocol, source)
     except (ValueError, OSError) as error:
         raise InputError(
             "standard input and output must be pipes or a socket",
             hint="ssh HOST polyarch dial-stdio, as clients call it",
         ) from error
     await stopped.wait()
-    writing.close()
 
 
-class _Reading(asyncio.Protocol):
-    """Hands on what comes from standard input, and ends the server with it."""
+class _Only(asyncio.Protocol):
+    """The only connection that there is: the server ends with it."""
 
-    def __init__(self, protocol: H2Protocol, stopped: asyncio.Event) -> None:
-        self._protocol = protocol
+    def __init__(self, inner: H2Protocol, stopped: asyncio.Event) -> None:
+        self.inner = inner
         self._stopped = stopped
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Of two pipes neither is the connection.
+        if isinstance(transport, asyncio.Transport):
+            self.inner.connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
-        self._protocol.data_received(data)
+        self.inner.data_received(data)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self._protocol.connection_lost(error)
-        self._stopped.set()
-
-
-class _Writing(asyncio.BaseProtocol):
-    """Tells when standard output takes no more."""
-
-    def __init__(self, protocol: H2Protocol) -> None:
-        self._protocol = protocol
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self.inner.connection_lost(error)
 
     def pause_writing(self) -> None:
-        self._protocol.pause_writing()
+        self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._protocol.resume_writing()
+        self.inner.resume_writing()
 
 
 class _Both(asyncio.Transport):
