@@ -3,7 +3,7 @@
 Works with the unified hierarchy and with the older ones; a step is in all of them, below the same path,
 as runc has it. Where the engine may not make cgroups (an ordinary user to whom none is delegated) the step
 is refused: who asks for a limit must not get a step without it. A killed engine can't remove its cgroups:
-the next one to make a cgroup removes those that are empty and not brand-new.
+the next one to make a cgroup removes those that are empty, not brand-new and held by nobody.
 
 Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
 """
@@ -177,6 +177,7 @@ def _make(name: str, settings: dict[str, str], made: contextlib.ExitStack) -> It
     for hierarchy in hierarchies():
         directory = hierarchy + name
         _make_directories(hierarchy, name, made)
+        made.callback(os.close, hold_cgroup(directory))
         remove_stale(os.path.dirname(directory))
         _enable(hierarchy, os.path.dirname(directory), controllers)
         for setting, value in settings.items():
@@ -252,10 +253,7 @@ def hierarchies(controllers: set[str] | None = None) -> list[str]:
 
 
 def hold_cgroup(directory: str) -> int:
-    """Keep an empty cgroup from being taken for one of an engine that was killed; returns a descriptor that holds it.
-
-    Raises OSError.
-    """
+    """Open the directory of a cgroup that may be empty for long; `remove_stale` leaves it as long as it is open."""
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(opened, fcntl.LOCK_SH)
     return opened

@@ -145,17 +145,27 @@ def test_old_empty_groups_of_ours_are_removed(tmp_path: Path) -> None:
     for name in ("polyarch-old", "polyarch-new", "polyarch-used/child", "others"):
         (tmp_path / name).mkdir(parents=True)
     long_ago = time.time() - 3600
-    (tmp_path / "polyarch-held").mkdir()
-    for name in ("polyarch-old", "polyarch-used", "polyarch-held", "others"):
+    for name in ("polyarch-old", "polyarch-used", "others"):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    held = hold_cgroup(str(tmp_path / "polyarch-held"))
 
     remove_stale(str(tmp_path))
     remove_stale(str(tmp_path / "none"))
 
+    assert sorted(os.listdir(tmp_path)) == ["others", "polyarch-new", "polyarch-used"]
+
+
+def test_a_group_that_is_held_stays_however_long_it_is_empty(tmp_path: Path) -> None:
+    directory = tmp_path / "polyarch-held"
+    directory.mkdir()
+    held = hold_cgroup(str(directory))
+    os.utime(directory, (0, 0))
+
+    remove_stale(str(tmp_path))
+    assert directory.exists()
+
     os.close(held)
-    kept = ["others", "polyarch-held", "polyarch-new", "polyarch-used"]
-    assert sorted(os.listdir(tmp_path)) == kept
+    remove_stale(str(tmp_path))
+    assert not directory.exists()
 
 
 @pytest.mark.root

@@ -183,7 +183,6 @@ def _new_group(rules: Sequence[DeviceRule], resources: contextlib.ExitStack) -> 
                 remove_stale(parent)
                 os.mkdir(directory)
                 on_failure.callback(remove_cgroup, directory)
-                # An engine that serves others may have no step for long.
                 opened = hold_cgroup(directory)
                 on_failure.callback(os.close, opened)
                 confine(directory, rules, unified=unified)
@@ -191,7 +190,9 @@ def _new_group(rules: Sequence[DeviceRule], resources: contextlib.ExitStack) -> 
                 trouble = _tell(error)
                 continue
             resources.push(on_failure.pop_all())
-            return DeviceGroup(opened=opened) if unified else DeviceGroup(directories=(directory,))
+            if unified:
+                return DeviceGroup(opened=opened)
+            return DeviceGroup(directories=(directory,))
     return DeviceGroup(trouble=trouble)
 
 

@@ -9,6 +9,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
@@ -137,11 +138,13 @@ def _read_from(descriptor: int) -> bytes:
 
 def how_it_ended(answer: bytes, out_of_memory: bool, on_output: OnOutput) -> Ended:
     """Return how a step ended by the answer about it. Raises NoRuntime if there is none."""
-    if not answer.strip() and out_of_memory:
-        return Ended(status=_KILLED, out_of_memory=True)  # with the keeper the step has ended, too
-    if not answer.strip():
-        raise NoRuntime("the process that minds the step was killed")
-    known = json.loads(answer)
+    known: dict[str, Any] = (
+        json.loads(answer) if answer else {"lost": "the process that starts steps has ended"}
+    )
+    if lost := known.get("lost", ""):
+        if out_of_memory:  # with the keeper the step has ended, too
+            return Ended(status=_KILLED, out_of_memory=True)
+        raise NoRuntime(lost)
     if refused := known.get("refused", ""):
         return refused_step(refused, on_output)
     return Ended(status=known["status"], out_of_memory=out_of_memory, cpu_seconds=known["cpu"])

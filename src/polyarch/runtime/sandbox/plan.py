@@ -26,6 +26,7 @@ __all__ = [
     "WORD_LENGTH",
     "Waited",
     "answer",
+    "answer_lost",
     "receive_plan",
     "send_plan",
     "wait_for",
@@ -88,5 +89,14 @@ def answer(channel: socket.socket, refused: str, ended: Waited) -> None:
     if not refused:
         status = ended.status
         told = {"status": status if status >= 0 else 128 - status, "cpu": ended.cpu}
+    _send(channel, told)
+
+
+def answer_lost(channel: socket.socket, why: str) -> None:
+    """Tell the engine that a step has no answer of its own: what should have given it isn't there. Doesn't wait."""
+    _send(channel, {"lost": why})
+
+
+def _send(channel: socket.socket, told: Json) -> None:
     with contextlib.suppress(OSError):
         channel.send(json.dumps(told).encode(), socket.MSG_DONTWAIT)

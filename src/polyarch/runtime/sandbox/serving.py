@@ -35,6 +35,7 @@ from polyarch.runtime.sandbox.plan import (
     WORD_LENGTH,
     Waited,
     answer,
+    answer_lost,
     receive_plan,
     wait_for,
 )
@@ -64,16 +65,17 @@ def serve(requests: socket.socket) -> None:
 
 @frozen
 class _Running:
-    """A process that was started: a step, or (without a channel) a keeper, which tells the engine itself.
+    """A process that was started: a step, or a keeper (`is_kept`), which tells the engine itself unless it is killed.
 
     `report` brings what refuses the step; `hold` lets the step know that the spawner lives.
     """
 
     pid: int
     pidfd: int
-    channel: socket.socket | None = None
+    channel: socket.socket
     report: int = -1
     hold: int = -1
+    is_kept: bool = False
 
 
 class _Server:
@@ -119,13 +121,19 @@ class _Server:
 
     def _start_keeper(self, descriptors: list[int], cgroup: int | None) -> None:
         spawner = os.getpid()
-        pid, pidfd = syscalls.clone(cgroup=cgroup)
+        channel = socket.socket(*_STREAM, fileno=os.dup(descriptors[0]))
+        try:
+            pid, pidfd = syscalls.clone(cgroup=cgroup)
+        except OSError as error:
+            with channel:
+                answer_lost(channel, f"no process can be started for a step: {error.strerror}")
+            return
         if pid == 0:
             try:
                 keep(spawner, *descriptors)
             finally:
                 os._exit(1)
-        self._expect(pidfd, _Running(pid=pid, pidfd=pidfd))
+        self._expect(pidfd, _Running(pid=pid, pidfd=pidfd, channel=channel, is_kept=True))
 
     def _start_step(self, descriptors: list[int], cgroup: int | None) -> None:
         channel = socket.socket(*_STREAM, fileno=descriptors.pop(0))
@@ -165,7 +173,10 @@ class _Server:
         ended = wait_for(running.pid)
         self._forget(running.pidfd)
         os.close(running.pidfd)
-        if running.channel is None:
+        if running.is_kept:
+            with running.channel:
+                if ended.status:
+                    answer_lost(running.channel, f"the process that minds the step {_how(ended)}")
             return
         self._forget(running.channel.fileno())
         os.close(running.hold)
@@ -186,6 +197,12 @@ def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoR
         return plan
 
     begin(parent, channel, streams, prepare)
+
+
+def _how(ended: Waited) -> str:
+    if ended.status < 0:
+        return f"was killed by signal {-ended.status}"
+    return f"ended with status {ended.status}"
 
 
 def _no_namespaces(error: OSError) -> str:
