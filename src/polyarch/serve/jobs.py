@@ -28,8 +28,7 @@ class Job:
         self.session = session
         self.cancel = CancelToken()
         self._loop = loop
-        self._changed = asyncio.Event()
-        self._waiting: bytearray = bytearray()
+        self._waiting = bytearray()
         self._is_over = False
         self._watchers: list[asyncio.Queue[bytes | None]] = []
 
@@ -106,10 +105,6 @@ class Jobs:
             except TimeoutError as error:
                 raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
             return self._jobs[ref]
-
-    def all(self) -> list[Job]:
-        """Return the builds that go on."""
-        return list(self._jobs.values())
 
     def cancel(self) -> None:
         """End all builds."""

@@ -31,6 +31,7 @@ from tests.support.images.trees import plant
 from tests.support.network.buildkitserver import serving_buildkit
 
 _CONTROL = "/moby.buildkit.v1.Control"
+_CONTENT = "/containerd.services.content.v1.Content"
 DOCKERFILE = f"""\
 FROM {BASE} AS tools
 RUN prepare
@@ -166,13 +167,18 @@ def test_records_of_builds_are_told_and_removed(remote: Remote, context: Path) -
     record = Message(Message(first[0]).bytes(2))
     ref = record.text(1)
     shown = call(remote, f"{_CONTROL}/Status", field(1, ref), streams=True)
+    digest = Message(Message(record.bytes(10)).bytes(2)).text(2)
+    info = Message(Message(call(remote, f"{_CONTENT}/Info", field(1, digest))[0]).bytes(1))
+    read = call(remote, f"{_CONTENT}/Read", field(1, digest), streams=True)
     call(remote, f"{_CONTROL}/UpdateBuildHistory", field(1, ref) + field(3, 1))
     left = call(remote, f"{_CONTROL}/ListenBuildHistory", early, streams=True)
 
     assert Message(first[0]).integer(1) == 1
     assert b"prepare" in b"".join(shown)
     assert (len(first), left) == (1, [])
-    assert record.bytes(10), "who asked may look into where it came from"
+    provenance = b"".join(Message(each).bytes(2) for each in read)
+    assert (sha256(provenance), len(provenance)) == (digest, info.integer(2))
+    assert b"buildType" in provenance
 
 
 def test_what_the_store_holds_is_told_and_pruned(

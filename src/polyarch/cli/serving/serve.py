@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from polyarch.buildkit.needs import require_grpc
-from polyarch.cli.building.calls import (
-    Answer,
-    describe,
-    metadata_of,
-    outline_answer,
-    targets_answer,
-)
-from polyarch.cli.building.check import check_answer
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.engine.engine import Engine
-from polyarch.errors import InputError
-from polyarch.golang.json import indented
-from polyarch.pipeline.questions import check_on, outline_on, targets_on
-from polyarch.progress import CancelToken, Sink
-from polyarch.request.values import BuildRequest
+from polyarch.cli.serving.answers import answers
 from polyarch.serve.address import Address, Certificates, default_address, parse_address
 
 __all__ = ["DIAL", "SERVE"]
@@ -58,37 +43,11 @@ def _answer(address: Address, certificates: Certificates, context: Context) -> i
                 engine=engine,
                 address=address,
                 certificates=certificates,
-                answers=_answers,
+                answers=answers,
                 on_ready=ready,
             )
         )
     return 0
-
-
-def _answers(
-    name: str, engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken
-) -> Mapping[str, bytes]:
-    """Answer a question about a Dockerfile, as frontends do: texts by their names."""
-    found = metadata_of(_asked(name, engine, request, sink, cancel))
-    return {
-        key: value.encode() if isinstance(value, str) else indented(value)
-        for key, value in found.items()
-    }
-
-
-def _asked(
-    name: str, engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken
-) -> Answer:
-    match name:
-        case "frontend.subrequests.describe":
-            return describe()
-        case "frontend.outline":
-            return outline_answer(outline_on(engine, request, sink=sink, cancel=cancel))
-        case "frontend.targets":
-            return targets_answer(targets_on(engine, request, sink=sink, cancel=cancel))
-        case "frontend.lint":
-            return check_answer(check_on(engine, request, sink=sink, cancel=cancel))
-    raise InputError(f"unsupported request {name}")
 
 
 SERVE = Command(
@@ -117,12 +76,17 @@ SERVE = Command(
     ),
 )
 DIAL = Command(
-    usage="",
+    usage="[OPTIONS]",
     run=_dial,
     needs_engine=True,
     example="$ ssh HOST polyarch dial-stdio",
     description=(
         "Answers one client of BuildKit's API over standard input and output, and ends with it: builders of other\n"
         "machines reach this one by ssh, and nothing has to run here before."
+    ),
+    flags=(
+        # What docker buildx chooses a node by, and how it shows that: there is one, which is here.
+        Flag(name="platform", hidden=True),
+        Flag(name="progress", hidden=True),
     ),
 )
