@@ -18,6 +18,7 @@ __all__ = ["Job", "Jobs"]
 _SECONDS = 30.0
 """How long those wait who are quicker than the build that they ask about."""
 _LARGEST = 1 << 20
+_MOST_ENDED = 64
 
 
 class Job:
@@ -74,10 +75,11 @@ class Job:
 
 
 class Jobs:
-    """All builds that go on. In the loop only."""
+    """All builds that go on, and the last ones that have ended. In the loop only."""
 
     def __init__(self, on_idle: Callable[[], None] = lambda: None) -> None:
         self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Job] = {}
         self._changed = asyncio.Condition()
         self._on_idle = on_idle
 
@@ -90,9 +92,12 @@ class Jobs:
             self._changed.notify_all()
 
     def remove(self, job: Job) -> None:
-        """Forget a build that ended."""
+        """Take that a build has ended; who asks about it a little later is told so at once."""
         del self._jobs[job.ref]
         job.end()
+        self._ended[job.ref] = job
+        while len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
         if not self._jobs:
             self._on_idle()
 
@@ -101,10 +106,10 @@ class Jobs:
         async with self._changed:
             try:
                 async with asyncio.timeout(_SECONDS):
-                    await self._changed.wait_for(lambda: ref in self._jobs)
+                    await self._changed.wait_for(lambda: ref in {**self._ended, **self._jobs})
             except TimeoutError as error:
                 raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
-            return self._jobs[ref]
+            return self._jobs.get(ref) or self._ended[ref]
 
     def cancel(self) -> None:
         """End all builds."""

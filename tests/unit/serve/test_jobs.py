@@ -49,11 +49,14 @@ def test_all_see_what_comes_and_the_first_what_came_before() -> None:
 
 def test_who_comes_after_the_end_sees_what_is_left() -> None:
     async def run() -> list[Event]:
-        job = Job("ref", "session", asyncio.get_running_loop())
-        job.tell(FIRST)
-        await asyncio.sleep(0)
-        job.end()
-        return await _events(job)
+        jobs = Jobs()
+        for number in range(70):
+            job = Job(f"ref{number}", "session", asyncio.get_running_loop())
+            await jobs.add(job)
+            job.tell(FIRST)
+            await asyncio.sleep(0)
+            jobs.remove(job)
+        return await _events(await jobs.find("ref10"))
 
     assert asyncio.run(run()) == [FIRST]
 
