@@ -10,11 +10,15 @@ from polyarch.attest.options import AttestOptions
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.engine.engine import Engine
+from polyarch.engine.parts import Part, Sources
+from polyarch.exporter.ahead import Ahead
 from polyarch.exporter.forms import check_forms
 from polyarch.exporter.outputs import Forms, check_outputs
+from polyarch.graph.graph import Graph
 from polyarch.graph.location import SourceText
 from polyarch.pipeline.attesting import Attesting
-from polyarch.pipeline.making import Prepared, make
+from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import open_reading
 from polyarch.progress import CancelToken, Sink
 from polyarch.request.result import BuildResult
@@ -58,14 +62,23 @@ def build_definition_on(
             pins=reading.remote.pins,
             started=time.time_ns(),
         )
-        prepared = Prepared(
-            engine=engine,
-            request=request,
-            dockers=engine.docker_engines(request.outputs),
-            images=images,
-            remote=reading.remote,
-            trees=frontend.trees(),
-            attesting=attesting,
-            cancel=cancel,
-        )
-        return make(prepared, lowered, lambda _: None)
+        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        announced = Announced.of(request.outputs, reading.sink)
+        if engine.caller is not None:
+            engine.caller.bring(graph, reading.sink)
+        with (
+            Ahead(engine.layers, (), frozenset()) as ahead,
+            open_caches(engine, images, request, graph, cancel) as session,
+        ):
+            sources = Sources(
+                contexts=frontend.trees(), images=images, remote=reading.remote, made=ahead.made
+            )
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                part = Part(graph=graph, sources=sources, request=request, caches=session)
+                built = engine.solve(part, cancel)
+            dockers = engine.docker_engines(request.outputs)
+            making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
+            return making.carry_out(announced, Results.of(lowered, graph, built))

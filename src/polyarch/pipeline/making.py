@@ -1,20 +1,15 @@
-"""Graphs that are understood -> layers, images, and out: the second half of a build, whatever its first half has read.
-
-`make` can be read from top to bottom; `pipeline.build` comes to it from Dockerfiles, `pipeline.definition` from graphs of
-other programs.
-"""
+"""What was built -> what was asked for: images, attestations, outputs, caches, and the result that tells of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lower import Lowered
-from polyarch.engine.engine import Built, Engine, Sources
-from polyarch.engine.explain import Explain
-from polyarch.exporter.ahead import Ahead, vertices_of_layers
+from polyarch.engine.engine import Engine
+from polyarch.engine.parts import Built
+from polyarch.exporter.ahead import Ahead
 from polyarch.exporter.assemble import assemble
 from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.counting import counting
@@ -26,95 +21,31 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
+from polyarch.images.local import Seal
 from polyarch.images.store_place import Fetcher
-from polyarch.pipeline.attesting import Attesting, Said, targets_of
-from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.attesting import Attesting, Said
+from polyarch.pipeline.caching import Caching
 from polyarch.pipeline.changed import find_change, is_pushed
-from polyarch.progress import CancelToken, Sink, Step, announce, cancellable, step
+from polyarch.pipeline.listing import Found, Opening
+from polyarch.progress import (
+    CancelToken,
+    Sink,
+    Step,
+    announce,
+    step,
+)
 from polyarch.record import field, frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
-from polyarch.worker.remote import RemoteSources
 from polyarch.worker.source_image import ImageSource
-from polyarch.worker.tree import SourceTree
 
-if TYPE_CHECKING:
-    from polyarch.attest.sbom.scan import Scan
-
-__all__ = ["Prepared", "Results", "make"]
+__all__ = ["Announced", "Making", "Results"]
 
 
 @frozen
-class Prepared:
-    """What a build needs beside its graph: where sources come from, what is to be attested, engines to load into."""
-
-    engine: Engine
-    request: BuildRequest
-    dockers: Engines
-    images: ImageSource
-    remote: RemoteSources
-    trees: Mapping[str, SourceTree]
-    attesting: Attesting
-    cancel: CancelToken
-
-    @property
-    def sink(self) -> Sink:
-        """Who is shown what goes on."""
-        return self.images.sink
-
-
-def make(
-    prepared: Prepared,
-    lowered: Sequence[Lowered],
-    on_solved: Callable[[Results], None],
-    explain: Explain | None = None,
-) -> BuildResult:
-    """Solve what was lowered, one part for each platform, and make of it what the request asks for.
-
-    `on_solved` is told the results before anything is made of them. Raises as `build_on`.
-    """
-    engine, request, cancel = prepared.engine, prepared.request, prepared.cancel
-    graph = Graph(
-        targets=targets_of(lowered, has_scans=prepared.attesting.options.sbom is not None)
-    )
-    announced = _Announced.of(request.outputs, prepared.sink)
-    if engine.caller is not None:
-        engine.caller.bring(graph, prepared.sink)
-    with (
-        _ahead(prepared, graph, lowered[0]) as ahead,
-        open_caches(engine, prepared.images, request, graph, cancel) as session,
-    ):
-        sources = Sources(
-            contexts=prepared.trees,
-            images=prepared.images,
-            remote=prepared.remote,
-            made=ahead.made,
-        )
-        caching = Caching(
-            engine=engine, images=prepared.images, request=request, session=session, cancel=cancel
-        )
-        with caching.kept():
-            built = engine.solve(graph, sources, request, cancel, explain=explain, caches=session)
-        results = Results.of(lowered, graph, built)
-        on_solved(results)
-        making = _Making(
-            dockers=prepared.dockers, caching=caching, attesting=prepared.attesting, ahead=ahead
-        )
-        return making.carry_out(announced, results)
-
-
-def _ahead(prepared: Prepared, graph: Graph, part: Lowered) -> Ahead:
-    """Return what compresses the layers of images while the build goes on."""
-    images = [each for each in prepared.request.outputs if each.type in IMAGE_TYPES]
-    forms = [form_of(each, part.epoch, is_index=part.is_multi_platform) for each in images]
-    wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
-    return Ahead(prepared.engine.layers, (form.choice for form in forms), wanted)
-
-
-@frozen
-class _Announced:
+class Announced:
     """The outputs for which something is made, and the steps that show it, told of before the solve.
 
     `layers` is the step for the layers of images, if there are any.
@@ -125,11 +56,11 @@ class _Announced:
     layers: Digest | None
 
     @staticmethod
-    def of(outputs: Sequence[Output], sink: Sink) -> _Announced:
+    def of(outputs: Sequence[Output], sink: Sink) -> Announced:
         """Tell of the steps."""
         wanted = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
         has_image = any(each.type in IMAGE_TYPES for each in wanted)
-        return _Announced(
+        return Announced(
             outputs=wanted,
             layers=announce(sink, "exporting layers") if has_image else None,
             steps=tuple(announce(sink, step_name(each)) for each in wanted),
@@ -162,20 +93,20 @@ class Results:
 
     @property
     def is_multi_platform(self) -> bool:
-        """Whether it is an index, even of one."""
+        """Whether this is several platforms, or to be kept as if it were."""
         return self.lowered[0].is_multi_platform
 
     @property
     def epoch(self) -> int | None:
-        """The latest time, in seconds, that anything new may have."""
+        """The latest time that anything new may have, in seconds."""
         return self.lowered[0].epoch
 
     def pairs(self) -> Iterator[tuple[Lowered, LayerStack]]:
-        """Give each platform's part with its layers."""
+        """Yield each platform's meaning and layers."""
         return zip(self.lowered, self.stacks, strict=True)
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is odd about what was asked for."""
+        """Return what is odd about the platforms."""
         platforms = [each.platform for each in self.lowered]
         doubles = {str(each): None for each in platforms if platforms.count(each) > 1}
         return tuple(f'Duplicate platform result requested "{each}"' for each in doubles)
@@ -199,27 +130,31 @@ class _Made:
 
 
 @frozen
-class _Making:
+class Making:
     """Makes of results what was asked for, with what is needed for it."""
 
     dockers: Engines
     caching: Caching
     attesting: Attesting
     ahead: Ahead
+    seal: Seal | None = None
 
     @property
     def engine(self) -> Engine:
+        """Who builds."""
         return self.caching.engine
 
     @property
     def images(self) -> ImageSource:
+        """Where images come from."""
         return self.caching.images
 
     @property
     def cancel(self) -> CancelToken:
+        """What ends it."""
         return self.caching.cancel
 
-    def carry_out(self, announced: _Announced, results: Results) -> BuildResult:
+    def carry_out(self, announced: Announced, results: Results) -> BuildResult:
         """Make all that was asked for, and tell what came of it."""
         request, places = self.caching.request, self.images.places(self.cancel)
         made = self.make(announced, results)
@@ -229,14 +164,14 @@ class _Making:
         result = _result(made.told, request, results.built)
         return replace(result, caches=uses, changed=changed, provenance=made.said.told)
 
-    def make(self, announced: _Announced, results: Results) -> _Made:
+    def make(self, announced: Announced, results: Results) -> _Made:
         """Make the image of each output that holds one, and say what there is to say of it."""
         made = self._assembled(announced, results)
         said = Said()
         if self.attesting.is_wanted:
             is_cached = not results.built.report.count(Outcome.RAN)
             images = next(iter(made.values())).images if made else ()
-            scans = self._scans(results) if self.attesting.options.sbom else ()
+            scans = self.found(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
         exports = tuple(
             made[self._form(output, results)].export(output, said.predicates)
@@ -246,7 +181,7 @@ class _Making:
         )
         return _Made(exports=exports, said=said)
 
-    def write(self, announced: _Announced, results: Results, made: _Made, *, is_new: bool) -> None:
+    def write(self, announced: Announced, results: Results, made: _Made, *, is_new: bool) -> None:
         """Make all outputs; those that are pushed only if the image is new."""
         # A platform that is asked for twice is twice in an index, but has one directory.
         trees = {part.platform: (stack, part.vertex) for part, stack in results.pairs()}
@@ -260,6 +195,7 @@ class _Making:
             cancel=self.cancel,
             engines=self.dockers,
             predicates=made.said.predicates,
+            seal=self.seal,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
@@ -272,29 +208,16 @@ class _Making:
                     continue
             exporter.run(output, export, shown)
 
-    def _scans(self, results: Results) -> list[dict[str, Scan]]:
-        """Find the software in each result, and in what is beside it by name."""
-        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
-
-        found = []
-        with step(self.images.sink, "[internal] list software"), cancellable(self.cancel):
-            for part, stack in results.pairs():
-                trees = {"": (stack, part.vertex)}
-                for name, vertex in part.scanned.items():
-                    trees[name] = (results.beside[vertex], vertex)
-                mine = {}
-                for name, tree in trees.items():
-                    opened = self.engine.trees({part.platform: tree}, self.images, self.cancel)
-                    with opened as (files,):
-                        mine[name] = scan(files.root)
-                found.append(mine)
-        return found
+    def found(self, results: Results) -> Sequence[Found]:
+        """Find the software in the results."""
+        opening = Opening(engine=self.engine, images=self.images, cancel=self.cancel)
+        return opening.found(tuple(results.pairs()), results.beside, self.attesting.options)
 
     def _form(self, output: Output, results: Results) -> Form:
         # What can't be in an image that is no index was refused before.
         return form_of(output, results.epoch, is_index=True)
 
-    def _assembled(self, announced: _Announced, results: Results) -> dict[Form, Assembled]:
+    def _assembled(self, announced: Announced, results: Results) -> dict[Form, Assembled]:
         """Make images for each form that is wanted; layers that two have in common are made once."""
         if not announced.layers:
             return {}

@@ -13,6 +13,7 @@ from polyarch.history.record import BuildRecord, Exporter, ResultInfo
 from polyarch.history.recording import Recording, recording
 from polyarch.oci.descriptor import Descriptor
 from polyarch.pipeline.build import build_on
+from polyarch.pipeline.company import ALONE, Company
 from polyarch.platforms import host
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import replace
@@ -33,11 +34,12 @@ def recorded_build(
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
     explain: Explain | None = None,
+    company: Company = ALONE,
 ) -> BuildResult:
     """Carry out `request` as `build_on` does, and keep its record in the store, whether it ends well or not."""
 
     def build(kept: Sink) -> BuildResult:
-        return build_on(engine, request, sink=kept, cancel=cancel, explain=explain)
+        return build_on(engine, request, sink=kept, cancel=cancel, explain=explain, company=company)
 
     return recorded(engine, request, sink, build)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from polyarch.buildkit.messages import Message
 from polyarch.errors import NotFound, RemoteError
-from polyarch.registry.credentials import Credential, Credentials
+from polyarch.registry.credentials import Choice, Credential, Credentials
 from polyarch.serve.asking import Client
 from polyarch.wire import field
 from polyarch.worker.agent import short_name
@@ -148,7 +148,13 @@ class LentCredentials(Credentials):
         super().__init__({})
         self._client = client
 
-    def _look_up(self, host: str) -> Credential:
+    def choose(self, host: str, scopes: Iterable[str]) -> Choice:
+        """Return the only choice: clients are asked by hosts."""
+        del host, scopes
+        return Choice()
+
+    def _look_up(self, host: str, choice: Choice) -> Credential:
+        del choice
         if not self._client.session.answers(_CREDENTIALS):
             return Credential()
         try:

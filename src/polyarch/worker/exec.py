@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.emulation.probe import RunsHow
-from polyarch.errors import StepFailed
+from polyarch.errors import MachineError, StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
@@ -30,8 +30,10 @@ from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
+from polyarch.worker.remote import RemoteSources
 from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
+from polyarch.worker.surrounded import Around
 from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
@@ -102,13 +104,16 @@ class StepRunner:
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
     nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
-    if `in_machines` says so.
+    if `in_machines` says so. Offline, no step has a network. `authorities` are files of CAs
+    that steps trust beside those of their images;
+    `is_proxied` says that steps reach nothing but a proxy of ours, which tells `remote` what they fetched.
     """
 
     snapshotter: Snapshotter
     runtime: Runtime
     foreign: ForeignSteps
     mounts: StepMounts
+    remote: RemoteSources
     sink: Sink
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
@@ -118,6 +123,9 @@ class StepRunner:
     hang_seconds: float
     machines: Callable[[], VirtualMachines]
     in_machines: bool = False
+    is_offline: bool = False
+    authorities: tuple[Path, ...] = ()
+    is_proxied: bool = False
     foreseen: set[str] = field(default_factory=set)
     """The vertices of which it is told why their programs can't be started."""
 
@@ -140,6 +148,11 @@ class StepRunner:
 
     def attempt_in_machine(self, work: Work) -> AbstractContextManager[Attempt]:
         """Run the step in a virtual machine. Raises as `attempt`, and MachineError if there is no machine."""
+        if self.is_proxied:
+            raise MachineError(
+                "steps in virtual machines can't have a proxy network yet",
+                hint="leave out --proxy-network or --emulation=vm",
+            )
         runtime = self.machines().runtime(work.op.platform)
         self._remark(work.vertex, runtime.describe())
         return replace(self, runtime=runtime).attempt(work, Emulation())
@@ -168,19 +181,24 @@ class StepRunner:
             )
             mounted.mounts[:0] = self._files(work.op, directory)
             self._foresee(work, draft.root, mounted.mounts)
-            step = self._step(work.op, draft.root, emulation, mounted)
-            step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
-            started = time.monotonic()
-            ended, trouble = self._watched(step, directory, log, work, emulation)
+            with self._around(work, draft.root, directory, log) as around:
+                mounted.mounts += around.mounts
+                mounted.defaults |= around.defaults
+                mounted.env |= around.variables
+                step = around.on(self._step(work.op, draft.root, emulation, mounted))
+                step = replace(step, twins=twins) if twins is not None else step
+                started = time.monotonic()
+                ended, trouble = self._watched(step, directory, log, work, emulation)
+                seconds = time.monotonic() - started
             work.cancel.check()
             yield Attempt(
                 work=work,
                 draft=draft,
                 ended=ended,
-                seconds=time.monotonic() - started,
+                seconds=seconds,
                 failure=lambda: _explained(
-                    _failure(work.vertex, work.op, ended, log, directory),
+                    self._failure(work, ended, log, directory),
                     work.op,
                     ended,
                     draft.root,
@@ -223,6 +241,12 @@ class StepRunner:
             self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
         )
 
+    def _failure(self, work: Work, ended: Ended, log: StepLog, directory: Path) -> StepFailed:
+        failure = _failure(work.vertex, work.op, ended, log, directory)
+        if self.is_offline and not failure.hint:
+            failure.hint = "steps have no network, as the build is offline (--offline)"
+        return failure
+
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
         self.mounts.forget_caches(work.vertex, work.sources)
@@ -243,15 +267,13 @@ class StepRunner:
         )
 
     def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
-        # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
-        env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
         process = Process(
             argv=op.argv,
             user=op.user,
             cwd=op.cwd,
-            env={**mounted.defaults, **env, **mounted.env},
+            env={**mounted.defaults, **_environment(op), **mounted.env},
             hostname=op.hostname,
-            network=op.network,
+            network=self._network(op),
         )
         step = replace(
             make_step(process, root, mounted.mounts, user_namespace=emulation.user_namespace),
@@ -267,12 +289,39 @@ class StepRunner:
             step = with_devices(step, op.devices, self.devices())
         return step
 
+    @contextmanager
+    def _around(self, work: Work, root: Path, directory: Path, log: StepLog) -> Iterator[Around]:
+        """Give the step what this machine's network wants it to have. Raises InputError, MachineError."""
+        if not self.authorities and not self.is_proxied:
+            yield Around()
+            return
+        # Few networks have any of their own.
+        from polyarch.worker.around import surroundings  # noqa: PLC0415
+
+        is_proxied = self.is_proxied and self._network(work.op) != Network.NONE
+
+        def tell(text: str) -> None:
+            log.write(2, text.encode())
+            log.end()
+
+        with surroundings(
+            self.authorities,
+            (root, directory),
+            _environment(work.op),
+            proxy=(self.remote.environ, tell) if is_proxied else None,
+        ) as around:
+            yield around
+        self.remote.pins.update(around.fetched())
+
+    def _network(self, op: ExecOp) -> str:
+        return Network.NONE if self.is_offline else op.network
+
     def _files(self, op: ExecOp, directory: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         mounts = network_mounts(
             directory,
             op.hostname,
-            resolv_conf=self.resolv_conf(network_of(op.network)),
+            resolv_conf=self.resolv_conf(network_of(self._network(op))),
             extra_hosts=op.extra_hosts,
             read_only=True,
         )
@@ -285,6 +334,11 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_DIRECTORY, read_only=True))
         return mounts
+
+
+def _environment(op: ExecOp) -> dict[str, str]:
+    # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
+    return dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:

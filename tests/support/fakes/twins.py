@@ -10,12 +10,13 @@ from polyarch.digest import DiffID, sha256
 from polyarch.graph.op import ExecOp, ImageOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.oci.descriptor import Descriptor
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.store import Store
+from polyarch.twins.places import GIVEN_UP
 from polyarch.twins.sets import NoTwins, Twin, TwinSet
 from polyarch.worker.emulated.sets import TwinSets
 from polyarch.worker.exec import Work
@@ -23,8 +24,8 @@ from polyarch.worker.tree import SourceTree
 
 __all__ = ["AMD64", "ARM64", "PROGRAM", "Images", "Sets", "image", "run_on", "work_of"]
 
-ARM64 = Platform(os="linux", architecture="arm64")
-AMD64 = Platform(os="linux", architecture="amd64")
+ARM64 = linux("arm64")
+AMD64 = linux("amd64")
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(300)
 """The foreign /bin/sh of every image."""
 
@@ -133,6 +134,7 @@ class Sets(TwinSets):
         if self.reason:
             return NoTwins(reason=self.reason)
         directory.mkdir()
+        (directory / GIVEN_UP).touch()
         (directory / "platform").write_text(str(platform))
         found = self._load_set(directory)
         assert found is not None

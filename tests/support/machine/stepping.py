@@ -23,11 +23,11 @@ RUNTIMES = ("sandbox", "runc", "crun")
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 PROLOGUE = """
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 emulation = None
 if arguments["architecture"] != "amd64":
     foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
-    emulation = foreign.prepare(Platform(os="linux", architecture=arguments["architecture"]))
+    emulation = foreign.prepare(linux(arguments["architecture"]))
 def step(*argv, **more):
     if emulation is not None:
         more.setdefault("user_namespace", emulation.user_namespace)

@@ -15,20 +15,23 @@ import select
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.namespaces.causes import namespace_trouble
-from polyarch.namespaces.userns import end_orphans
+from polyarch.namespaces.waiting import end_orphans
+from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.configuration import Config, Device, Handing, HolderPlan, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
     Parent,
     begin,
     enter_namespaces,
     join_cgroups,
+    join_network,
     read_report,
 )
 from polyarch.runtime.sandbox.listening import Handler, keep_listening
@@ -39,8 +42,6 @@ from polyarch.twins.registration import register_twins
 __all__ = ["keep"]
 
 _BADNESS = "/proc/self/oom_score_adj"
-
-Json = dict[str, Any]
 
 
 def keep(spawner: int, control: int, *streams: int) -> NoReturn:
@@ -56,7 +57,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         if os.getppid() != spawner:
             os._exit(1)
         close_all_but(0, 1, 2, control, *streams)
-        plan = receive_plan(channel)
+        plan = json.loads(receive_plan(channel))
         if len(streams) < 2:
             _hold(plan, channel)
             os._exit(0)
@@ -70,12 +71,13 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         os._exit(0)
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
+def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
         # Before the user namespace: what it does for the step it does with the rights that we have out here.
         listener = _start_listener(plan, resources)
+        join_network(plan["config"])
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
@@ -101,7 +103,7 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     return refused, ended
 
 
-def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
+def _start_listener(plan: Plan, resources: contextlib.ExitStack) -> socket.socket | None:
     """Start what answers the calls that the step's filter hands over, if it does.
 
     Returns where the step sends its listener to.
@@ -124,7 +126,7 @@ def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socke
     return resources.enter_context(ours)
 
 
-def _handlers(wanted: Json) -> Mapping[str, Handler]:
+def _handlers(wanted: Handing) -> Mapping[str, Handler]:
     # Most steps hand over nothing.
     if wanted["what"] == "nodes":
         from polyarch.runtime.sandbox.nodes import node_handlers  # noqa: PLC0415
@@ -152,7 +154,7 @@ def _set_badness(value: str) -> None:
             file.write(value)
 
 
-def _join_user_namespace(config: Json) -> None:
+def _join_user_namespace(config: Config) -> None:
     """Join the user namespace that is given; those that are made later belong to it."""
     for each in config["linux"]["namespaces"]:
         if each["type"] == "user":
@@ -163,7 +165,7 @@ def _join_user_namespace(config: Json) -> None:
             os.close(fd)
 
 
-def _make_devices(devices: list[Json]) -> None:
+def _make_devices(devices: list[Device]) -> None:
     """Give the step fresh devices, in a /dev that only the keeper sees, while that is allowed.
 
     The machine's own would have to be lent to it otherwise, and root of a namespace that maps every
@@ -177,14 +179,14 @@ def _make_devices(devices: list[Json]) -> None:
     os.close(directory)
 
 
-def _hold(plan: Json, channel: socket.socket) -> None:
+def _hold(plan: HolderPlan, channel: socket.socket) -> None:
     """Make a user namespace with handlers; have it answer once it is there, and end with the channel."""
     ready, ready_writer = os.pipe()
     mapped, mapped_writer = os.pipe()
     keeper = os.getpid()
     sleeper = syscalls.fork_bare()
     if sleeper == 0:
-        _sleep_in_namespace(plan, channel, (keeper, ready_writer, mapped))
+        _sleep_in_namespace(plan, channel, _Life(keeper=keeper, ready=ready_writer, mapped=mapped))
     os.close(ready_writer)
     if os.read(ready, 1):
         for name in ("uid_map", "gid_map"):
@@ -196,17 +198,25 @@ def _hold(plan: Json, channel: socket.socket) -> None:
     _wait(sleeper, channel)
 
 
-def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int, int]) -> NoReturn:
-    """Be the process that keeps a user namespace: `life` is the keeper and two pipes, to and from it."""
-    keeper, ready, mapped = life
-    told: Json = {"refused": "the holder failed"}
+@frozen
+class _Life:
+    """What a process that keeps a namespace has of its keeper: its id, a pipe to it and one from it."""
+
+    keeper: int
+    ready: int
+    mapped: int
+
+
+def _sleep_in_namespace(plan: HolderPlan, channel: socket.socket, life: _Life) -> NoReturn:
+    """Be the process that keeps a user namespace."""
+    told: dict[str, object] = {"refused": "the holder failed"}
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
         syscalls.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != keeper:
+        if os.getppid() != life.keeper:
             os._exit(1)
-        os.write(ready, b"+")
-        os.read(mapped, 1)
+        os.write(life.ready, b"+")
+        os.read(life.mapped, 1)
         lines = ((name, bytes.fromhex(line)) for name, line in plan["handlers"])
         register_twins(register_private(lines), plan["twins"])
         told = {"pid": os.getpid()}
