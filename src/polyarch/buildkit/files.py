@@ -20,7 +20,7 @@ from polyarch.errors import InputError
 from polyarch.inroot import open_regular
 from polyarch.text.ignore import ContextFilter, Matcher
 
-__all__ = ["Directory", "directory_method", "entries", "go_mode"]
+__all__ = ["Directory", "directory_method", "entries", "go_mode", "send_directory", "unix_mode"]
 
 _CHUNK = 1 << 15
 _DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
@@ -47,6 +47,14 @@ def go_mode(mode: int) -> int:
     """Return a mode as Go's `os.FileMode` has it."""
     bits = sum(theirs for ours, theirs in _BITS.items() if mode & ours)
     return mode & 0o777 | bits | _KINDS.get(stat.S_IFMT(mode), 0)
+
+
+def unix_mode(mode: int) -> int:
+    """Return the mode that Go's `os.FileMode` stands for, with the kind of file."""
+    bits = sum(ours for ours, theirs in _BITS.items() if mode & theirs)
+    kinds = mode & sum((_DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET, _CHARACTER))
+    found = [ours for ours, theirs in reversed(_KINDS.items()) if kinds and kinds == theirs]
+    return mode & 0o777 | bits | (found[0] if found else stat.S_IFREG)
 
 
 def entries(
@@ -116,6 +124,11 @@ def directory_method(directories: Mapping[str, Directory]) -> Any:
         await _Sending(stream, directory.path).run(listed)
 
     return send
+
+
+async def send_directory(stream: Any, root: Path) -> None:
+    """Send all of a directory to who asks for its files over `stream`."""
+    await _Sending(stream, root).run(entries(root))
 
 
 def _metadata(metadata: Any) -> dict[str, list[str]]:

@@ -220,6 +220,26 @@ def packet_bytes(packet: Packet) -> bytes:
 
 
 def read_packet(data: bytes) -> Packet:
-    """Read a packet of a receiver, which has no stat. Raises IntegrityError."""
+    """Read a packet. Raises IntegrityError."""
     message = Message(data)
-    return Packet(kind=message.integer(1), id=message.integer(3), data=message.bytes(4))
+    told = [_read_stat(each) for each in message.messages(2)]
+    return Packet(
+        kind=message.integer(1),
+        id=message.integer(3),
+        data=message.bytes(4),
+        stat=told[-1] if told else None,
+    )
+
+
+def _read_stat(message: Message) -> Stat:
+    return Stat(
+        path=message.text(1),
+        mode=message.integer(2),
+        uid=message.integer(3),
+        gid=message.integer(4),
+        size=message.integer(5),
+        mtime=message.integer(6),
+        link=message.text(7),
+        device=(message.integer(8), message.integer(9)),
+        xattrs={each.text(1): each.bytes(2) for each in message.messages(10)},
+    )

@@ -19,10 +19,6 @@ _LOOK_INSIDE = (
 PLANNED: Mapping[str, tuple[str, str]] = {
     "dap": ("dap isn't there yet, debuggers can't be connected", _LOOK_INSIDE),
     "debug": ("debug isn't there yet, it is planned", _LOOK_INSIDE),
-    "dial-stdio": (
-        "dial-stdio isn't there: no BuildKit daemon runs that one could talk to",
-        "build with {0} build, or with the Python library",
-    ),
     "install": (
         "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",
         "make polyarch that plugin: polyarch plugin install",

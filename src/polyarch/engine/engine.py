@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.engine.background import Background
+from polyarch.engine.caller import Caller
 from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
 from polyarch.engine.parts import Built, Crew, Part
@@ -25,13 +26,12 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.registry.transport import Transport, open_transport
 from polyarch.request.values import Output
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
-from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack, take_apart
 from polyarch.solver.facts import Gate, Observer, no_gate
 from polyarch.solver.key import CacheKey
@@ -56,15 +56,36 @@ __all__ = ["Engine", "engine_at"]
 
 @frozen
 class Engine:
-    """What builds and runs here. Made by `engine_at`, gone when its block is left."""
+    """What builds and runs here. Made by `engine_at`, gone when its block is left.
+
+    `caller` is who is asked for what a build needs beside its request, if that isn't this machine's user.
+    """
 
     store: Store
-    snapshotter: Snapshotter
+    snapshotter: LeasedSnapshotter
     programs: LazyPrograms
     layers: LayerBlobs
     transport: Transport
     environ: Mapping[str, str]
     background: Background
+    caller: Caller | None = None
+
+    @contextmanager
+    def for_caller(self, caller: Caller) -> Iterator[Engine]:
+        """Give an engine for one build of somebody else: what that uses stays leased as long as the block lasts."""
+        with (
+            self.store.leases.hold() as lease,
+            self.transport.known_by(caller.credentials) as transport,
+        ):
+            snapshotter = self.snapshotter.leased_by(lease)
+            yield replace(
+                self,
+                snapshotter=snapshotter,
+                layers=replace(self.layers, snapshotter=snapshotter),
+                transport=transport,
+                caller=caller,
+            )
+            _note_use(self.store, lease)
 
     def is_native(self, platform: Platform) -> bool:
         """Tell whether programs of a platform run here without an emulator."""

@@ -2,7 +2,7 @@
 
     history/REF.json    the record, written when the build begins and when it ends     (history.form)
     history/REF.log     its events, locked by the process that builds                   (history.status)
-    history/REF.blobs/  what came with a record of another machine                      (history.bundle)
+    history/REF.blobs/  what came with a record of another machine, or is told of it    (history.bundle)
 
 The last 50 stay, for two days at most, as BuildKit keeps them. Without room there is no record: keeping one never
 fails a build. What steps print is clipped at 2 MiB for each step; what has secrets unmasked isn't kept.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from polyarch.digest import Digest
+from polyarch.digest import Digest, hex_of, sha256
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.golang.json import compact
 from polyarch.history.form import LOGS_TYPE, record_json
@@ -112,6 +112,17 @@ class Recording:
     ) -> None:
         """Say what came of the build: what its metadata file holds, and where its image is."""
         self.record = replace(self.record, response=response, result=result, results=results)
+
+    def attach(self, data: bytes, media_type: str, annotations: Mapping[str, str]) -> Descriptor:
+        """Keep a document beside the record, as far as there is room."""
+        digest = sha256(data)
+        directory = self._directory / f"{self.record.ref}.blobs"
+        with suppress(OSError):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            (directory / hex_of(digest)).write_bytes(data)
+        return Descriptor(
+            media_type=media_type, digest=digest, size=len(data), annotations=annotations
+        )
 
     def begin(self) -> None:
         """Write the record of a build that goes on."""

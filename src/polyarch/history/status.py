@@ -15,7 +15,7 @@ from polyarch.history.batches import in_order
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.wire import Value, field, fields
 
-__all__ = ["events_in", "events_of", "packed"]
+__all__ = ["events_in", "events_of", "packed", "status_message"]
 
 _SIZE = 4
 _MICRO = 1_000_000
@@ -23,16 +23,21 @@ _MICRO = 1_000_000
 
 def packed(event: Event, now: float) -> bytes:
     """Return an event with its size before it; `now` is when it came, in seconds since the epoch."""
+    message = status_message(event, now)
+    return len(message).to_bytes(_SIZE, "little") + message
+
+
+def status_message(event: Event, now: float) -> bytes:
+    """Return a StatusResponse with an event; several of them one after the other are one, too."""
     match event:
         case StepEvent():
-            message = field(1, _vertex(event))
+            return field(1, _vertex(event))
         case StatusEvent():
-            message = field(2, _status(event, now))
+            return field(2, _status(event, now))
         case LogEvent():
-            message = field(3, _log(event))
+            return field(3, _log(event))
         case WarningEvent():
-            message = field(4, _warning(event))
-    return len(message).to_bytes(_SIZE, "little") + message
+            return field(4, _warning(event))
 
 
 def _vertex(event: StepEvent) -> bytes:

@@ -118,6 +118,8 @@ def build_on(
             pins=meaning.pins,
             started=started,
         )
+        if engine.caller is not None:
+            engine.caller.bring(graph, reading.sink)
         with (
             _ahead(engine, graph, request.outputs, options) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,

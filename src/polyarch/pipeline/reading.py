@@ -14,6 +14,7 @@ from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.dockerfile.parser import Dockerfile, parse
 from polyarch.dockerfile.syntax.frontend import check_syntax
 from polyarch.dockerfile.syntax.mount import Device
+from polyarch.engine.caller import Caller
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError, PolyarchError
 from polyarch.golang.strconv import find_bool
@@ -175,6 +176,9 @@ def _loader(
 @contextmanager
 def _secrets(engine: Engine, request: BuildRequest) -> Iterator[Secrets]:
     """Give the secrets of a request; agents that are started for keys end with the block."""
+    if engine.caller is not None:
+        yield _asked(engine.caller, is_masked=request.mask_secrets)
+        return
     sources = {
         secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
         for secret in request.secrets
@@ -193,6 +197,14 @@ def _secrets(engine: Engine, request: BuildRequest) -> Iterator[Secrets]:
     keys = tuple(path for paths in request.ssh_keys.values() for path in paths)
     with Agents(request.ssh, request.ssh_keys, lambda: engine.store.temporary("agent")) as agents:
         yield replace(secrets, agents=agents, keys=keys)
+
+
+def _asked(caller: Caller, *, is_masked: bool) -> Secrets:
+    """Return the secrets of somebody far away; what they are is known only as steps ask for them."""
+    from polyarch.worker.masking import Masker  # noqa: PLC0415 for builds with secrets
+
+    masker = Masker() if is_masked else None
+    return Secrets(sources=caller.secrets, agents=caller.agents, masker=masker)
 
 
 def lower_options(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
+from polyarch.attest.statement import IN_TOTO, PREDICATE_TYPE
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.golang.json import compact
 from polyarch.history.record import BuildRecord, Exporter, ResultInfo
-from polyarch.history.recording import recording
+from polyarch.history.recording import Recording, recording
+from polyarch.oci.descriptor import Descriptor
 from polyarch.pipeline.build import build_on
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.platforms import host
@@ -19,7 +22,9 @@ from polyarch.request.ref import local_state, new_ref
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["recorded_build"]
+__all__ = ["exporter_response", "recorded", "recorded_build"]
+
+_PROVENANCE = "https://slsa.dev/provenance/v0.2"
 
 
 def recorded_build(
@@ -32,6 +37,17 @@ def recorded_build(
     company: Company = ALONE,
 ) -> BuildResult:
     """Carry out `request` as `build_on` does, and keep its record in the store, whether it ends well or not."""
+
+    def build(kept: Sink) -> BuildResult:
+        return build_on(engine, request, sink=kept, cancel=cancel, explain=explain, company=company)
+
+    return recorded(engine, request, sink, build)
+
+
+def recorded(
+    engine: Engine, request: BuildRequest, sink: Sink, build: Callable[[Sink], BuildResult]
+) -> BuildResult:
+    """Carry out a build that tells its events to what it is given, and keep its record."""
     name = request.ref or new_ref()
     builder, node, ref = name.split("/")
     record = BuildRecord(
@@ -47,15 +63,25 @@ def recorded_build(
     )
     directory = engine.store.root / "history"
     with recording(directory, record, sink, keeps_logs=request.mask_secrets) as kept:
-        result = build_on(
-            engine, request, sink=kept, cancel=cancel, explain=explain, company=company
-        )
-        result = replace(result, ref=name)
-        kept.note(_response(result), _image(result))
+        result = replace(build(kept), ref=name)
+        attested = _attested(result, kept) if engine.caller is not None else {}
+        whole = _image(result)
+        if provenance := attested.pop("", None):
+            whole = replace(whole or ResultInfo(), attestations=(provenance,))
+        parts = {name: ResultInfo(attestations=(each,)) for name, each in attested.items()}
+        kept.note(exporter_response(result), whole, **parts)
     return result
 
 
-def _response(result: BuildResult) -> dict[str, str]:
+def _attested(result: BuildResult, kept: Recording) -> dict[str, Descriptor]:
+    """Keep where results come from, by platform: who asked for the build looks into the record for it."""
+    return {
+        name: kept.attach(text.encode(), IN_TOTO, {PREDICATE_TYPE: _PROVENANCE})
+        for name, text in result.provenance.items()
+    }
+
+
+def exporter_response(result: BuildResult) -> dict[str, str]:
     """Return what BuildKit's exporter answers its client."""
     if result.descriptor is None:
         return {}

@@ -143,6 +143,12 @@ class Transport:
             environ=self._environ,
         )
 
+    def known_by(self, credentials: Credentials) -> Transport:
+        """Return another one for a user with other credentials; to be closed as well."""
+        return Transport(
+            self._hosts, credentials, user_agent=self._user_agent, environ=self._environ
+        )
+
     def __enter__(self) -> Self:
         return self
 

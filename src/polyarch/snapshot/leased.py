@@ -38,6 +38,10 @@ class LeasedSnapshotter:
         self._lease = lease
         self._on_new = on_new
 
+    def leased_by(self, lease: _Lease) -> LeasedSnapshotter:
+        """Return the same with another lease, in place of this one."""
+        return LeasedSnapshotter(self._inner, lease, self._on_new)
+
     @property
     def name(self) -> str:
         """See Snapshotter."""

@@ -69,6 +69,7 @@ class Store:
         self.root = root
         self._ends = ends
         self._held = ExitStack()
+        self._kept = ExitStack()
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
         self._fresh = 0
@@ -97,15 +98,19 @@ class Store:
         with self._keeping:
             if self._lease is None or self._lease[0] != os.getpid():
                 # A child's leases are its own: it may live longer.
-                self._lease = (os.getpid(), self._held.enter_context(self.leases.hold()))
-            lease = self._lease[1]
-        lease.add(blob)
+                self._lease = (os.getpid(), self._kept.enter_context(self.leases.hold()))
+            self._lease[1].add(blob)
+
+    def rest(self) -> None:
+        """Let the collector have the blobs that only this process was at: nothing goes on in it now."""
+        with self._keeping:
+            self._kept.close()
+            self._lease = None
 
     def release(self) -> None:
         """Let the collector have all that only this process was at; it adds nothing from here on."""
+        self.rest()
         self._held.close()
-        with self._keeping:
-            self._lease = None
 
     @property
     def snapshots_directory(self) -> Path:
@@ -148,6 +153,7 @@ class Store:
             self.database.leave()
         else:
             self.database.close()
+        self._kept.close()
         self._held.close()
         with self._lock:
             scratch, self._scratch = self._scratch, None

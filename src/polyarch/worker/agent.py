@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["forward_agent"]
+__all__ = ["forward_agent", "short_name"]
 
 _LENGTH = struct.Struct(">I")
 _MOST = 256 << 10
@@ -25,7 +25,7 @@ _ALLOWED = frozenset({11, 13})  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN
 def forward_agent(agent: str, path: Path) -> Iterator[None]:
     """Listen at `path` for as long as the block lasts and pass requests on to the agent's socket."""
     server = socket.socket(socket.AF_UNIX)
-    with _short(path) as name:
+    with short_name(path) as name:
         server.bind(name)
     server.listen()
     threads: list[threading.Thread] = []
@@ -49,7 +49,7 @@ def forward_agent(agent: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_name(path: Path) -> Iterator[str]:
     """Give a name of a socket that is short enough: the kernel takes 107 bytes."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -77,7 +77,7 @@ def _accept(
 
 def _serve(client: socket.socket, agent: str) -> None:
     with client, socket.socket(socket.AF_UNIX) as upstream, suppress(OSError):
-        with _short(Path(agent)) as name:
+        with short_name(Path(agent)) as name:
             upstream.connect(name)
         while (request := _message(client)) is not None:
             if not request or request[0] not in _ALLOWED:

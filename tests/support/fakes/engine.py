@@ -32,6 +32,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Request, Response, Transport
 from polyarch.request.explanation import Outcome
+from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
@@ -63,6 +64,10 @@ class _Hosted(Transport):
 
     def send(self, request: Request) -> Response:
         return super().send(replace(request, domain=self._host))
+
+    def known_by(self, credentials: Credentials) -> Transport:
+        del credentials
+        return _Hosted(self._host)
 
 
 def plant_base(registry: Registry) -> None:
@@ -214,9 +219,13 @@ class _FakeWorker(Worker):
 @contextmanager
 def fake_engine(directory: Path) -> Iterator[FakeEngine]:
     """Open an engine with a store in `directory`, and a registry that has the base image."""
-    with Store(directory / "store") as store, serving() as registry:
+    with (
+        Store(directory / "store") as store,
+        serving() as registry,
+        store.leases.hold() as lease,
+    ):
         plant_base(registry)
-        snapshotter = NativeSnapshotter(store)
+        snapshotter = LeasedSnapshotter(NativeSnapshotter(store), lease)
         yield FakeEngine(
             store=store,
             snapshotter=snapshotter,

@@ -130,3 +130,15 @@ def test_two_processes_write_one_blob(tmp_path: Path) -> None:
 
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0, 0]
     assert list(Store(tmp_path).blobs) == [(sha256(b"x" * 100_000), 100_000)]
+
+
+def test_a_process_that_rests_holds_no_blobs(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        first = store.blobs.put(b"one")
+        held = store.leases.held()
+        store.rest()
+        rested = store.leases.held()
+        second = store.blobs.put(b"two")
+
+        assert (sorted(held), sorted(rested)) == ([first], [])
+        assert sorted(store.leases.held()) == [second]

@@ -1,0 +1,1 @@
+"""`serve` and `dial-stdio`: polyarch behind BuildKit's API."""

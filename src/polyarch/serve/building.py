@@ -1,0 +1,284 @@
+"""One build for a client, from what it asked for to what it is answered; in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from polyarch.buildkit.messages import Stat
+from polyarch.digest import Digest
+from polyarch.engine.engine import Engine
+from polyarch.errors import InputError
+from polyarch.graph.graph import Graph
+from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.config import ImageConfig
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.pipeline.build import build_on
+from polyarch.pipeline.definition import build_definition_on
+from polyarch.pipeline.recorded import exporter_response, recorded
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken, Sink
+from polyarch.record import frozen, replace
+from polyarch.request.caches import check_caches
+from polyarch.request.result import BuildResult
+from polyarch.request.values import BuildRequest, Output, OutputType, is_address
+from polyarch.serve.asking import Client
+from polyarch.serve.attributes import read_request
+from polyarch.serve.caches import ClientCaches
+from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts
+from polyarch.serve.definitions import LLBFrontend
+from polyarch.serve.inside import list_directory, read_part, stat_of
+from polyarch.serve.jobs import Job
+from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
+from polyarch.serve.messages import SolveRequest, read_input_metadata
+from polyarch.serve.outputs import ClientOutputs
+from polyarch.serve.policies import Policy
+from polyarch.serve.promises import Promise, Promises
+from polyarch.serve.sessions import Session
+
+__all__ = ["Answers", "Builds", "check_frontend"]
+
+Answers = Callable[[str, Engine, BuildRequest, Sink, CancelToken], Mapping[str, bytes]]
+"""Answers a question about a Dockerfile by its name, in the form in which frontends do."""
+
+_BUILDER = "default/default"
+_DOCKERFILE, _GATEWAY = "dockerfile.v0", "gateway.v0"
+
+
+@frozen
+class _Lender:
+    """What a client lends to a build, as `polyarch.engine.caller.Caller`."""
+
+    secrets: LentSecrets
+    agents: LentAgents
+    credentials: LentCredentials
+    contexts: LocalContexts
+    policy: Policy | None = None
+
+    def bring(self, graph: Graph, sink: Sink) -> None:
+        """See Caller."""
+        if self.policy is not None:
+            self.policy.check(graph)
+        self.contexts.bring(graph, sink)
+
+
+def check_frontend(request: SolveRequest) -> SolveRequest:
+    """Return a request to a Dockerfile frontend as one to the built-in one. Raises InputError for other frontends."""
+    if request.frontend == _GATEWAY:
+        image = request.attributes.get("source", "")
+        # The file is looked at as if it had named the image itself.
+        arguments = {"build-arg:BUILDKIT_SYNTAX": image, **request.attributes}
+        return replace(request, frontend=_DOCKERFILE, attributes=arguments)
+    if request.frontend not in {"", _DOCKERFILE}:
+        raise InputError(f"frontend {request.frontend} not found")
+    return request
+
+
+@frozen
+class Builds:
+    """Carries out builds on an engine. All methods are called in threads of their own, and wait."""
+
+    engine: Engine
+    kept: KeptDirectories
+    promises: Promises
+    loop: asyncio.AbstractEventLoop
+    threads: ThreadPoolExecutor
+    answers: Answers
+
+    def build(self, request: SolveRequest, session: Session, job: Job) -> dict[str, str]:
+        """Build what is asked for; returns what the exporters answer.
+
+        Raises as `recorded_build`, and RemoteError for a client that went.
+        """
+        request = check_frontend(request)
+        if request.has_policy:
+            raise InputError("source policies aren't supported yet")
+        with self._opened(Promise(request=request, session=session, job=job)) as work:
+            outputs = ClientOutputs(work.client, request.exporters, work.engine.store)
+            try:
+                result = work.carry_out(tuple(outputs.outputs))
+                outputs.send(job.tell)
+                caches = work.caches.send()
+            finally:
+                outputs.discard()
+        return {**exporter_response(result), **caches}
+
+    def evaluate(self, promise: Promise) -> None:
+        """Build something without exporting it."""
+        with self._opened(_inner(promise)) as work:
+            work.carry_out(())
+
+    def ask(self, promise: Promise) -> Mapping[str, bytes]:
+        """Answer a question about a Dockerfile, the attribute `requestid`. Raises what keeps it from being read."""
+        name = promise.request.attributes.get("requestid", "")
+        with self._opened(promise) as work:
+            job = promise.job
+            return self.answers(name, work.engine, work.request, job.tell, job.cancel)
+
+    def resolve(
+        self, promise: Promise, name: str, platform: Platform, *, pull: bool
+    ) -> tuple[Digest, ImageConfig]:
+        """Return the digest and the config of an image. Raises NotFound, RemoteError."""
+        job = promise.job
+        client = Client(session=promise.session, loop=self.loop, cancel=job.cancel)
+        with self.engine.transport.known_by(LentCredentials(client)) as transport:
+            images = replace(self.engine, transport=transport).images(job.tell)
+            resolver = images.resolver(job.cancel, pull=pull)
+            image = resolver.resolve(parse_reference(name).canonical, platform)
+        return image.root or image.digest, image.config
+
+    def read_file(self, promise: Promise, path: str, offset: int, size: int) -> bytes:
+        """Return a part of a file of a result, from `offset` on, `size` bytes or (0) all. Raises NotFound."""
+        with self._files(promise) as root:
+            return read_part(root, path, offset, size)
+
+    def read_directory(self, promise: Promise, path: str, pattern: str) -> list[Stat]:
+        """Return the entries of a directory of a result; those that match a pattern, "" for all. Raises NotFound."""
+        with self._files(promise) as root:
+            return list_directory(root, path, pattern)
+
+    def stat_file(self, promise: Promise, path: str) -> Stat:
+        """Return what there is to tell of a file of a result. Raises NotFound."""
+        with self._files(promise) as root:
+            return stat_of(root, path)
+
+    @contextmanager
+    def _files(self, promise: Promise) -> Iterator[Path]:
+        """Give the files of a result."""
+        with self._opened(_inner(promise)) as work:
+            path = work.caches.directory("files")
+            work.carry_out((Output(type=OutputType.LOCAL, destination=str(path)),))
+            yield path
+
+    def _layout(self, promise: Promise, path: Path) -> str:
+        """Build a result into a layout at `path`; returns its address."""
+        with self._opened(_inner(promise)) as work:
+            output = Output(type=OutputType.OCI, destination=str(path), attributes={"tar": "false"})
+            result = work.carry_out((output,))
+        return f"{LAYOUT_SCHEME}{path}@{result.digest}"
+
+    @contextmanager
+    def _opened(self, promise: Promise) -> Iterator[_Work]:
+        """Give what a build is done with: an engine that asks the client, and what it was asked for."""
+        request, session, job = promise.request, promise.session, promise.job
+        client = Client(session=session, loop=self.loop, cancel=job.cancel)
+        store = self.engine.store
+        with ExitStack() as stack:
+            caches = ClientCaches(client, stack, store)
+
+            def bring_input(name: str) -> str:
+                return self._input(promise, name, caches.directory("input"))
+
+            contexts = LocalContexts(
+                client, self.kept, request.attributes, caches.bring_layout, bring_input
+            )
+            stack.callback(contexts.close)
+            agents = LentAgents(client, lambda: store.temporary("agent"))
+            policy = self._policy(promise, client)
+            lender = _Lender(
+                secrets=LentSecrets(client),
+                agents=stack.enter_context(closing(agents)),
+                credentials=LentCredentials(client),
+                contexts=contexts,
+                policy=policy,
+            )
+            nothing = Found(context="-", dockerfile="")
+            asked = read_request(
+                request.attributes, contexts.find() if request.frontend else nothing
+            )
+            asked = replace(
+                asked,
+                ref=f"{_BUILDER}/{request.ref}",
+                allow=request.entitlements,
+                # docker buildx looks for it in the record, whether it is attested or not.
+                result_provenance="" if request.is_internal else "max",
+                cache_from=tuple(caches.to_read(request)),
+                cache_to=tuple(caches.to_write(request)),
+            )
+            check_caches(asked.cache_from, asked.cache_to)
+            engine = stack.enter_context(self.engine.for_caller(lender))
+            yield _Work(
+                promise=promise,
+                engine=engine,
+                client=client,
+                request=asked,
+                caches=caches,
+                contexts=contexts,
+            )
+
+    def _policy(self, promise: Promise, client: Client) -> Policy | None:
+        """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
+        request = promise.request
+        if not request.policy_session:
+            return None
+        policy = Policy(client=client, resolve=partial(self.resolve, promise, pull=False))
+        address = request.attributes.get(request.attributes.get("contextkey", "context"), "")
+        if is_address(address):
+            policy.check_address(address)
+        return policy
+
+    def _input(self, promise: Promise, name: str, path: Path) -> str:
+        """Return the address of a layout with the result of another build, which is the context `name`."""
+        definition = promise.request.inputs.get(name)
+        if definition is None:
+            raise InputError(f"invalid input {name}")
+        other = self.promises.find_in(definition)
+        if other is None:
+            config = promise.request.attributes.get(f"input-metadata:{name}", "")
+            request = replace(
+                promise.request,
+                frontend="",
+                attributes={},
+                inputs={},
+                definitions={"": definition},
+                metadata=read_input_metadata(config),
+            )
+            other = replace(promise, request=request)
+        return self._layout(other, path)
+
+
+def _inner(promise: Promise) -> Promise:
+    """Return a promise of the result alone, of one platform if it is for one: without outputs and records."""
+    request = promise.request
+    attributes = {
+        name: value
+        for name, value in request.attributes.items()
+        if not name.startswith("attest:") and not (promise.platform and name == "multi-platform")
+    }
+    if promise.platform and request.frontend:
+        attributes["platform"] = promise.platform
+    asked = replace(request, attributes=attributes, exporters=(), cache_to=(), is_internal=True)
+    return replace(promise, request=asked)
+
+
+@frozen
+class _Work:
+    """A build that can be carried out."""
+
+    promise: Promise
+    engine: Engine
+    client: Client
+    request: BuildRequest
+    caches: ClientCaches
+    contexts: LocalContexts
+
+    def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
+        """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
+        asked, job = replace(self.request, outputs=outputs), self.promise.job
+        request = self.promise.request
+
+        def build(sink: Sink) -> BuildResult:
+            if request.frontend:
+                return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
+            frontend = LLBFrontend(
+                request, self.contexts, self.caches, self.engine.store.stat_index
+            )
+            return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
+
+        if request.is_internal:
+            return build(job.tell)
+        return recorded(self.engine, asked, job.tell, build)

@@ -1,0 +1,316 @@
+"""The service `LLBBridge`: frontends that run at the client, as docker buildx does, ask here for what they need.
+
+What a frontend gets for a Dockerfile is a promise: it is built when the client has returned it as its result, with the
+outputs that were asked for in the first place; or before, if the client wants to look into it.
+
+Source: BuildKit's `gateway.proto`, `frontend/gateway/gateway.go`, `control/gateway`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from grpclib.const import Handler as Method
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.digest import Digest
+from polyarch.errors import NotFound
+from polyarch.golang.json import compact
+from polyarch.oci.config import ImageConfig
+from polyarch.platforms import Platform, host, normalize
+from polyarch.platforms import parse as parse_platform
+from polyarch.progress import WarningEvent
+from polyarch.record import replace
+from polyarch.request.values import CacheEntry
+from polyarch.serve.building import Builds, check_frontend
+from polyarch.serve.calls import unary
+from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
+from polyarch.serve.jobs import Job
+from polyarch.serve.messages import SolveRequest, typed
+from polyarch.serve.promises import Promise, definition_of
+from polyarch.serve.sessions import Session
+from polyarch.wire import field
+
+__all__ = ["Gateways"]
+
+_SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_BUILD_ID = "buildkit-controlapi-buildid"
+_REQUEST_ID = "requestid"
+_PLATFORMS = "refs.platforms"
+_SECONDS = 30.0
+"""How long calls wait for the build that they belong to."""
+
+T = TypeVar("T")
+
+
+class _Gateway:
+    """What one client's frontend has asked for, and what it returned."""
+
+    def __init__(self, request: SolveRequest, session: Session, job: Job) -> None:
+        self.request = request
+        self.session = session
+        self.job = job
+        self.returned: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    def promise(self, request: SolveRequest, platform: str = "") -> Promise:
+        """Return a promise of a result for this client."""
+        return Promise(request=request, session=self.session, job=self.job, platform=platform)
+
+
+class Gateways:
+    """The gateways of builds that go on; calls name the build in their metadata."""
+
+    def __init__(self, builds: Builds, worker: Callable[[], Awaitable[bytes]]) -> None:
+        self._builds = builds
+        self._promises = builds.promises
+        self._worker = worker
+        self._gateways: dict[str, _Gateway] = {}
+        self._changed = asyncio.Condition()
+
+    def __mapping__(self) -> dict[str, Method]:
+        """Return the methods by their paths."""
+        found = {
+            "Ping": self._ping,
+            "Solve": self._solve,
+            "Return": self._return,
+            "Inputs": self._inputs,
+            "Evaluate": self._evaluate,
+            "ReadFile": self._read_file,
+            "ReadDir": self._read_directory,
+            "StatFile": self._stat_file,
+            "ResolveImageConfig": self._resolve,
+            "Warn": self._warn,
+        }
+        return {_SERVICE + name: self._method(call) for name, call in found.items()}
+
+    def _method(self, call: Callable[[_Gateway, Message], Awaitable[bytes]]) -> Method:
+        async def answer(data: bytes, metadata: Any) -> bytes:
+            return await call(await self._find(str(metadata.get(_BUILD_ID, ""))), Message(data))
+
+        return unary(answer)
+
+    async def _find(self, ref: str) -> _Gateway:
+        if not ref:
+            raise GRPCError(Status.UNKNOWN, "no buildid found in context")
+        async with self._changed:
+            # The client doesn't wait until its call of Solve has come here.
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    await self._changed.wait_for(lambda: ref in self._gateways)
+            except TimeoutError as error:
+                raise GRPCError(Status.NOT_FOUND, f"unknown job {ref}") from error
+            return self._gateways[ref]
+
+    async def result(
+        self, request: SolveRequest, session: Session, job: Job
+    ) -> SolveRequest | None:
+        """Let the client's frontend decide what is built; None if that is nothing. Raises GRPCError."""
+        gateway = _Gateway(request, session, job)
+        async with self._changed:
+            self._gateways[job.ref] = gateway
+            self._changed.notify_all()
+        try:
+            returned = await gateway.returned
+            if returned.all(2):
+                raise _failure(Message(returned.bytes(2)))
+            return self._returned(request, Message(returned.bytes(1)))
+        finally:
+            del self._gateways[job.ref]
+
+    def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
+        """Return what a frontend's result is to be built from, with the outputs of the request."""
+        promises = {name: self._find_promise(ref) for name, ref in _refs(result).items() if ref}
+        if not promises:
+            return None
+        requests = {id(each.request): each.request for each in promises.values()}
+        found = next(iter(requests.values()))
+        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
+        if all(not each.frontend for each in requests.values()):
+            definitions = {name: each.request.definition for name, each in promises.items()}
+            return replace(request, definitions=definitions, metadata=metadata)
+        if len(requests) > 1:
+            raise GRPCError(
+                Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
+            )
+        return found
+
+    def _find_promise(self, ref: str) -> Promise:
+        promise = self._promises.find(ref)
+        if promise is None:
+            raise GRPCError(Status.NOT_FOUND, f"no such ref: {ref}")
+        return promise
+
+    # --- calls ---
+
+    async def _ping(self, _gateway: _Gateway, _message: Message) -> bytes:
+        return b"".join(
+            (
+                *(field(1, field(1, each) + field(2, 1)) for each in FRONTEND_CAPABILITIES),
+                *(field(2, field(1, each) + field(2, 1)) for each in LLB_CAPABILITIES),
+                field(3, await self._worker()),
+            )
+        )
+
+    async def _solve(self, gateway: _Gateway, message: Message) -> bytes:
+        attributes = read_pairs(message, 3)
+        caches = (CacheEntry(type=kind, attributes=each) for kind, each in typed(message, 12))
+        request = replace(
+            gateway.request,
+            frontend=message.text(2),
+            attributes=attributes,
+            definition=message.bytes(1),
+            inputs={each.text(1): each.bytes(2) for each in message.messages(13)},
+            cache_from=(*gateway.request.cache_from, *caches),
+        )
+        request = check_frontend(request)
+        promise = gateway.promise(request)
+        if request.frontend and _REQUEST_ID in attributes:
+            # The answer is in metadata, and there is no ref.
+            found = await self._threaded(self._builds.ask, promise)
+            told = (field(10, field(1, name) + field(2, value)) for name, value in found.items())
+            return field(3, _last(3, b"") + b"".join(told))
+        result = self._promised(gateway, request)
+        if message.integer(14):
+            await self._threaded(self._builds.evaluate, promise)
+        return field(3, result)
+
+    def _promised(self, gateway: _Gateway, request: SolveRequest) -> bytes:
+        platforms = _platforms(request)
+        if not platforms:
+            if not request.frontend and not Message(request.definition).all(1):
+                return _last(3, b"")  # nothing at all
+            return _last(3, self._ref(gateway.promise(request)))
+        refs = [
+            field(1, name) + _last(2, self._ref(gateway.promise(request, name)))
+            for name in platforms
+        ]
+        told = {
+            "Platforms": [
+                {"ID": name, "Platform": _platform_json(each)} for name, each in platforms.items()
+            ]
+        }
+        metadata = field(1, _PLATFORMS) + field(2, compact(told))
+        return field(4, b"".join(field(1, each) for each in refs)) + field(10, metadata)
+
+    def _ref(self, promise: Promise) -> bytes:
+        """Return a new ref to a promise, with the definition that stands for it where it is a context."""
+        ref = self._promises.add(promise)
+        request = promise.request
+        definition = definition_of(ref) if request.frontend else request.definition
+        return field(1, ref) + field(2, definition)
+
+    async def _threaded(self, work: Callable[..., T], *arguments: object) -> T:
+        call = partial(work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._builds.threads, call)
+
+    async def _looked(self, work: Callable[..., T], *arguments: object) -> T:
+        """Look into a result; a file that isn't there is told by a status of its own."""
+        try:
+            return await self._threaded(work, *arguments)
+        except NotFound as error:
+            raise GRPCError(Status.NOT_FOUND, str(error)) from error
+
+    async def _return(self, gateway: _Gateway, message: Message) -> bytes:
+        if not gateway.returned.done():
+            gateway.returned.set_result(message)
+        return b""
+
+    async def _inputs(self, _gateway: _Gateway, _message: Message) -> bytes:
+        return b""
+
+    async def _evaluate(self, _gateway: _Gateway, message: Message) -> bytes:
+        await self._threaded(self._builds.evaluate, self._find_promise(message.text(1)))
+        return b""
+
+    async def _read_file(self, _gateway: _Gateway, message: Message) -> bytes:
+        limits, promise = Message(message.bytes(3)), self._find_promise(message.text(1))
+        part = (message.text(2), limits.integer(1), limits.integer(2))
+        return field(1, await self._looked(self._builds.read_file, promise, *part))
+
+    async def _read_directory(self, _gateway: _Gateway, message: Message) -> bytes:
+        promise = self._find_promise(message.text(1))
+        wanted = (message.text(2), message.text(3))
+        found = await self._looked(self._builds.read_directory, promise, *wanted)
+        return b"".join(field(1, each.to_bytes()) for each in found)
+
+    async def _stat_file(self, _gateway: _Gateway, message: Message) -> bytes:
+        promise = self._find_promise(message.text(1))
+        found = await self._looked(self._builds.stat_file, promise, message.text(2))
+        return field(1, found.to_bytes())
+
+    async def _resolve(self, gateway: _Gateway, message: Message) -> bytes:
+        name, mode = message.text(1), message.text(3)
+        told = Message(message.bytes(2))
+        platform = (
+            normalize(Platform(os=told.text(2), architecture=told.text(1), variant=told.text(3)))
+            if message.bytes(2)
+            else host()
+        )
+        resolve = partial(self._builds.resolve, pull=mode == "pull")
+        promise = gateway.promise(gateway.request)
+        digest, config = await self._threaded(resolve, promise, name, platform)
+        return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
+
+    async def _warn(self, gateway: _Gateway, message: Message) -> bytes:
+        source = Message(message.bytes(6))
+        lines = [Message(each.bytes(1)).integer(1) for each in message.messages(7)]
+        gateway.job.tell(
+            WarningEvent(
+                step=Digest(message.text(1)),
+                short=message.text(3),
+                detail=message.texts(4),
+                url=message.text(5),
+                line=min(lines, default=0),
+                last_line=max(lines, default=0),
+                filename=source.text(1),
+                source=source.text(2),
+            )
+        )
+        return b""
+
+
+def _config_bytes(config: ImageConfig) -> bytes:
+    return compact(config.to_json())
+
+
+def _failure(status: Message) -> GRPCError:
+    """Return the error with which a client's frontend ended, with all details that it has."""
+    code = status.integer(1)
+    known = {each.value: each for each in Status}
+    details = b"".join(field(3, each) for each in status.all(3))
+    return GRPCError(known.get(code, Status.UNKNOWN), status.text(2), details or None)
+
+
+def _refs(result: Message) -> dict[str, str]:
+    """Return the refs of a Result by platform, "" for the only one; in any of the forms that there were."""
+    if result.all(4):
+        entries = Message(result.bytes(4)).messages(1)
+        return {each.text(1): Message(each.bytes(2)).text(1) for each in entries}
+    if result.all(2):
+        return read_pairs(Message(result.bytes(2)), 1)
+    return {"": Message(result.bytes(3)).text(1) if result.all(3) else result.text(1)}
+
+
+def _platforms(request: SolveRequest) -> dict[str, Platform]:
+    """Return the platforms that a result has a ref for each of, by name; none if there is one ref."""
+    names = [each for each in request.attributes.get("platform", "").split(",") if each]
+    wanted = request.attributes.get("multi-platform", "")
+    if not request.frontend or (len(names) < 2 and wanted not in {"1", "true"}):
+        return {}
+    found = [normalize(parse_platform(each)) for each in names] or [host()]
+    return {str(each): each for each in found}
+
+
+def _platform_json(platform: Platform) -> dict[str, str]:
+    told = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
+    return {name: value for name, value in told.items() if value}
+
+
+def _last(number: int, message: bytes) -> bytes:
+    """Return a field that holds a message, even if that is empty: it is one of several."""
+    return field(number, message) or bytes((number << 3 | 2, 0))

@@ -1,0 +1,117 @@
+"""Builds that go on, by their refs: what their clients see of them, and what their gateways have said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from polyarch.history.status import status_message
+from polyarch.progress import CancelToken, Event
+
+__all__ = ["Job", "Jobs"]
+
+_SECONDS = 30.0
+"""How long those wait who are quicker than the build that they ask about."""
+_LARGEST = 1 << 20
+_MOST_ENDED = 64
+
+
+class Job:
+    """A build: its events for those who look on, kept until the first of them comes."""
+
+    def __init__(self, ref: str, session: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.ref = ref
+        self.session = session
+        self.cancel = CancelToken()
+        self._loop = loop
+        self._waiting = bytearray()
+        self._is_over = False
+        self._watchers: list[asyncio.Queue[bytes | None]] = []
+
+    def tell(self, event: Event) -> None:
+        """Take an event, from any thread."""
+        message = status_message(event, time.time())
+        with suppress(RuntimeError):  # the server ends
+            self._loop.call_soon_threadsafe(self._add, message)
+
+    def _add(self, message: bytes) -> None:
+        if not self._watchers:
+            self._waiting += message
+        for each in self._watchers:
+            each.put_nowait(message)
+
+    def end(self) -> None:
+        """Say that there is no more to come; in the loop."""
+        self._is_over = True
+        for each in self._watchers:
+            each.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Give StatusResponses until the build has ended."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        if self._waiting:
+            queue.put_nowait(bytes(self._waiting))
+            self._waiting.clear()
+        if self._is_over:
+            queue.put_nowait(None)
+        self._watchers.append(queue)
+        try:
+            while (message := await queue.get()) is not None:
+                # Several at once, as messages cost more than what is in them.
+                while not queue.empty() and len(message) < _LARGEST:
+                    more = queue.get_nowait()
+                    if more is None:
+                        yield message
+                        return
+                    message += more
+                yield message
+        finally:
+            self._watchers.remove(queue)
+
+
+class Jobs:
+    """All builds that go on, and the last ones that have ended. In the loop only."""
+
+    def __init__(self, on_idle: Callable[[], None] = lambda: None) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Job] = {}
+        self._changed = asyncio.Condition()
+        self._on_idle = on_idle
+
+    async def add(self, job: Job) -> None:
+        """Add a build. Raises GRPCError if there is one of its ref."""
+        async with self._changed:
+            if job.ref in self._jobs:
+                raise GRPCError(Status.UNKNOWN, f"job ID {job.ref} exists")
+            self._jobs[job.ref] = job
+            self._changed.notify_all()
+
+    def remove(self, job: Job) -> None:
+        """Take that a build has ended; who asks about it a little later is told so at once."""
+        del self._jobs[job.ref]
+        job.end()
+        self._ended[job.ref] = job
+        while len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        if not self._jobs:
+            self._on_idle()
+
+    async def find(self, ref: str) -> Job:
+        """Return a build, which may be about to begin. Raises GRPCError if it doesn't."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    await self._changed.wait_for(lambda: ref in {**self._ended, **self._jobs})
+            except TimeoutError as error:
+                raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
+            return self._jobs.get(ref) or self._ended[ref]
+
+    def cancel(self) -> None:
+        """End all builds."""
+        for each in self._jobs.values():
+            each.cancel.cancel()

@@ -1,0 +1,108 @@
+"""Definitions: the ops of a graph by their digests, what is known of each, and which of them is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.digest import Digest, sha256
+from polyarch.errors import IntegrityError
+from polyarch.platforms import Platform, host, normalize
+from polyarch.record import field, frozen
+
+__all__ = [
+    "BUILD",
+    "DIFF",
+    "EXEC",
+    "FILE",
+    "MERGE",
+    "PASSTHROUGH",
+    "SOURCE",
+    "Definition",
+    "Input",
+    "Op",
+    "platform_of",
+    "read_definition",
+]
+
+EXEC, SOURCE, FILE, BUILD, MERGE, DIFF, PASSTHROUGH = range(2, 9)
+"""The fields of an op, of which it has one."""
+
+
+@frozen
+class Input:
+    """What an op takes: which output of which other op."""
+
+    op: Digest
+    output: int = 0
+
+
+@frozen
+class Op:
+    """An op as it came: its kind is the number of the field that it stands in."""
+
+    digest: Digest
+    kind: int
+    message: Message
+    inputs: tuple[Input, ...]
+    platform: Platform
+    ignores_cache: bool = False
+    description: Mapping[str, str] = field(default_factory=dict)
+    metadata: Message = field(default_factory=lambda: Message(b""))
+
+    @property
+    def name(self) -> str:
+        """What its maker calls it, "" for nothing."""
+        return self.description.get("llb.customname", "")
+
+
+@frozen
+class Definition:
+    """Ops by their digests; `wanted` is what the definition is for, None where that is nothing."""
+
+    ops: Mapping[Digest, Op]
+    wanted: Input | None
+
+
+def read_definition(data: bytes) -> Definition:
+    """Read a definition, inputs before their users. Raises IntegrityError."""
+    message = Message(data)
+    known = {each.text(1): Message(each.bytes(2)) for each in message.messages(2)}
+    ops: dict[Digest, Op] = {}
+    wanted: Input | None = None
+    for each in message.all(1):
+        digest = sha256(each)
+        read = Message(each)
+        inputs = tuple(Input(op=Digest(i.text(1)), output=i.integer(2)) for i in read.messages(1))
+        for source in inputs:
+            if source.op not in ops:
+                raise IntegrityError(f"invalid missing input digest {source.op}")
+        kind = next((number for number in range(2, 9) if read.all(number)), 0)
+        if kind:
+            ops[digest] = _op(digest, kind, read, inputs, known.get(digest, Message(b"")))
+        # The last one names what is wanted, and is nothing itself.
+        wanted = inputs[0] if not kind and inputs else None
+    return Definition(ops=ops, wanted=wanted)
+
+
+def _op(
+    digest: Digest, kind: int, read: Message, inputs: tuple[Input, ...], metadata: Message
+) -> Op:
+    told = Message(read.bytes(10))
+    return Op(
+        digest=digest,
+        kind=kind,
+        message=Message(read.bytes(kind)),
+        inputs=inputs,
+        platform=platform_of(told) if read.all(10) else host(),
+        ignores_cache=bool(metadata.integer(1)),
+        description=read_pairs(metadata, 2),
+        metadata=metadata,
+    )
+
+
+def platform_of(message: Message) -> Platform:
+    """Read a platform."""
+    return normalize(
+        Platform(os=message.text(2), architecture=message.text(1), variant=message.text(3))
+    )

@@ -1,0 +1,163 @@
+"""Exec ops of LLB: a process with its mounts. What it writes to its root is its result, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from polyarch.buildkit.messages import Message
+from polyarch.errors import InputError
+from polyarch.graph.op import (
+    BindMount,
+    CacheMount,
+    ExecMount,
+    ExecOp,
+    SecretMount,
+    Sharing,
+    SshMount,
+    TmpfsMount,
+)
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import DEFAULT_PATH
+from polyarch.record import frozen
+from polyarch.request.limits import Resources, Ulimit
+from polyarch.serve.llb.definition import Op
+
+__all__ = ["ExecReader"]
+
+_BIND, _SECRET, _SSH, _CACHE, _TMPFS = range(5)
+_NETWORKS = ("default", "host", "none")
+_SECURITIES = ("sandbox", "insecure")
+_SHARINGS = (Sharing.SHARED, Sharing.PRIVATE, Sharing.LOCKED)
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+TakeInput = Callable[[int], Vertex]
+"""From the number of an op's input, -1 for an empty tree, to its vertex."""
+
+
+@frozen
+class ExecReader:
+    """Reads exec ops; `allow` are the entitlements that the request has."""
+
+    allow: frozenset[str]
+
+    def read(self, op: Op, output: int, take: TakeInput) -> tuple[ExecOp, tuple[Vertex, ...]]:
+        """Return the op and its inputs, the root first. Raises InputError for what can't be done."""
+        mounts = list(op.message.messages(2))
+        roots = [each for each in mounts if each.text(3) == "/"]
+        if not roots:
+            raise InputError("an exec op has no root mount")
+        root = roots[-1]
+        if root.integer(6) != _BIND or root.integer(4) != output:
+            raise InputError(
+                "a mount's changes are used by another step, which isn't supported yet",
+                hint="only the root's changes of a step can be",
+            )
+        inputs = [take(root.integer(1))]
+        found = [_mount(each, inputs, take) for each in mounts if each is not root]
+        return self._op(op, (*found, *_variables(op.message))), tuple(inputs)
+
+    def _op(self, op: Op, mounts: tuple[ExecMount, ...]) -> ExecOp:
+        meta = Message(op.message.bytes(1))
+        if meta.all(12) or meta.integer(12):
+            raise InputError("steps that may fail (valid exit codes) aren't supported yet")
+        network = _NETWORKS[op.message.integer(3)]
+        security = _SECURITIES[op.message.integer(4)]
+        for wanted in (f"network.{network}", f"security.{security}"):
+            if wanted in {"network.host", "security.insecure"} and wanted not in self.allow:
+                raise InputError(f"{wanted} is not allowed", hint=f"allow it: --allow {wanted}")
+        return ExecOp(
+            argv=meta.texts(1),
+            env=_with_path(meta.texts(2)),
+            cwd=meta.text(3) or "/",
+            user=meta.text(4),
+            platform=op.platform,
+            network=network,  # type: ignore[arg-type]
+            security=security,  # type: ignore[arg-type]
+            hostname=meta.text(7),
+            mounts=mounts,
+            extra_hosts=tuple((each.text(1), each.text(2)) for each in meta.messages(6)),
+            ulimits=tuple(
+                Ulimit(name=each.text(1), soft=each.integer(2), hard=each.integer(3))
+                for each in meta.messages(9)
+            ),
+            cgroup_parent=meta.text(10),
+            proxy_env=tuple(_proxies(Message(meta.bytes(5)))),
+            resources=_resources(Message(op.metadata.bytes(7))),
+        )
+
+
+def _with_path(env: tuple[str, ...]) -> tuple[str, ...]:
+    """Return variables with the place of programs, which clients leave to us."""
+    has_path = any(each.startswith("PATH=") for each in env)
+    return env if has_path else (f"PATH={DEFAULT_PATH}", *env)
+
+
+def _mount(message: Message, inputs: list[Vertex], take: TakeInput) -> ExecMount:
+    """Return a mount; what it mounts becomes one of the `inputs`."""
+    target, kind = message.text(3), message.integer(6)
+    if kind == _SECRET:
+        return _secret(target, Message(message.bytes(21)))
+    if kind == _SSH:
+        told = Message(message.bytes(22))
+        return SshMount(
+            id=told.text(1) or "default",
+            target=target,
+            required=not told.integer(5),
+            mode=told.integer(4),
+            uid=told.integer(2),
+            gid=told.integer(3),
+        )
+    is_read_only, source = bool(message.integer(5)), message.text(2) or "/"
+    if kind == _TMPFS:
+        return TmpfsMount(target=target, size=Message(message.bytes(19)).integer(1))
+    number = len(inputs)
+    if kind == _CACHE:
+        told = Message(message.bytes(20))
+        has_source = message.integer(1) >= 0
+        if has_source:
+            inputs.append(take(message.integer(1)))
+        return CacheMount(
+            target=target,
+            id=told.text(1) or target,
+            sharing=_SHARINGS[told.integer(2)],
+            read_only=is_read_only,
+            input=number if has_source else None,
+            source=source,
+        )
+    inputs.append(take(message.integer(1)))
+    return BindMount(target=target, input=number, source=source, read_only=is_read_only)
+
+
+def _secret(target: str, told: Message) -> SecretMount:
+    return SecretMount(
+        id=told.text(1),
+        target=target,
+        required=not told.integer(5),
+        mode=told.integer(4),
+        uid=told.integer(2),
+        gid=told.integer(3),
+    )
+
+
+def _variables(message: Message) -> Iterator[SecretMount]:
+    for each in message.messages(5):
+        yield SecretMount(id=each.text(1), env=each.text(2), required=not each.integer(3))
+
+
+def _proxies(message: Message) -> Iterator[str]:
+    for number, name in enumerate(_PROXIES, 1):
+        if value := message.text(number):
+            yield f"{name}={value}"
+            yield f"{name.lower()}={value}"
+
+
+def _resources(message: Message) -> Resources:
+    return Resources(
+        memory=message.integer(1),
+        memory_swap=message.integer(2),
+        cpu_shares=message.integer(3),
+        cpu_period=message.integer(4),
+        cpu_quota=message.integer(5),
+        cpuset_cpus=message.text(6),
+        cpuset_mems=message.text(7),
+    )

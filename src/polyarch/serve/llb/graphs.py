@@ -1,0 +1,195 @@
+"""A definition -> vertices of a graph of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from polyarch.buildkit.messages import read_pairs
+from polyarch.dockerfile.lowering.lowering import BaseImages
+from polyarch.dockerfile.lowering.remote import git_op
+from polyarch.errors import InputError
+from polyarch.golang.json import read_json
+from polyarch.graph.graph import GraphMaker
+from polyarch.graph.op import (
+    CopyAction,
+    FileOp,
+    GitOp,
+    HttpOp,
+    ImageOp,
+    LocalOp,
+    MergeOp,
+    ScratchOp,
+)
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.reference import parse as parse_reference
+from polyarch.record import field, frozen, replace
+from polyarch.serve.llb.definition import (
+    EXEC,
+    FILE,
+    MERGE,
+    SOURCE,
+    Definition,
+    Input,
+    Op,
+)
+from polyarch.serve.llb.execs import ExecReader
+from polyarch.serve.llb.files import read_files
+from polyarch.serve.receiving import Wanted
+from polyarch.text.giturl import parse_git_reference
+
+__all__ = ["Locals", "Lowering"]
+
+_KINDS = {5: "build", 7: "diff", 8: "passthrough"}
+_IMAGE, _LOCAL, _LAYOUT = "docker-image://", "local://", "oci-layout://"
+
+Locals = dict[str, Wanted]
+"""What is wanted of directories of the client, by the names of local ops."""
+
+
+@frozen
+class Lowering:
+    """Makes vertices of one definition; `found` collects the local directories that they read.
+
+    `bring_layout` makes an address here of a layout of the client's, by its address and its store there.
+    """
+
+    definition: Definition
+    maker: GraphMaker
+    images: BaseImages
+    bring_layout: Callable[[str, str], str]
+    execs: ExecReader
+    found: Locals = field(default_factory=dict)
+    _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
+
+    def lower(self) -> Vertex:
+        """Return the vertex of what the definition is for, one with layers even if that is a source. Raises InputError."""
+        wanted = self.definition.wanted
+        return self._scratch() if wanted is None else self._layers(self._take(wanted))
+
+    def _take(self, wanted: Input) -> Vertex:
+        if wanted not in self._made:
+            order = self._order(wanted)
+            for each in order:
+                self._made[each] = self._make(self.definition.ops[each.op], each.output)
+        return self._made[wanted]
+
+    def _order(self, wanted: Input) -> list[Input]:
+        """Return what has to be made for an input, and that itself, in an order in which it can be."""
+        order: list[Input] = []
+        stack = [(wanted, False)]
+        seen = set(self._made)
+        while stack:
+            current, is_expanded = stack.pop()
+            if is_expanded:
+                order.append(current)
+            elif current not in seen:
+                seen.add(current)
+                stack.append((current, True))
+                stack += [(each, False) for each in self.definition.ops[current.op].inputs]
+        return order
+
+    def _make(self, op: Op, output: int) -> Vertex:
+        def take(number: int) -> Vertex:
+            return self._scratch() if number < 0 else self._made[op.inputs[number]]
+
+        def layers(number: int) -> Vertex:
+            return self._layers(take(number))
+
+        if op.kind == SOURCE:
+            return self._source(op)
+        if op.kind == EXEC:
+            made, inputs = self.execs.read(op, output, take)
+            return self._add(op, made, (self._layers(inputs[0]), *inputs[1:]), " ".join(made.argv))
+        if op.kind == FILE:
+            changed, inputs = read_files(op, output, take)
+            inputs = (self._layers(inputs[0]), *inputs[1:])
+            return self._add(op, changed, inputs, _file_name(changed))
+        if op.kind == MERGE:
+            numbers = [each.integer(1) for each in op.message.messages(1)]
+            return self._add(op, MergeOp(), tuple(map(layers, numbers)), "merge")
+        kind = _KINDS.get(op.kind, "unknown")
+        raise InputError(f"ops of the kind {kind} aren't supported yet")
+
+    def _add(self, op: Op, made: object, inputs: tuple[Vertex, ...], name: str) -> Vertex:
+        return self.maker.add(
+            made,  # type: ignore[arg-type]
+            inputs,
+            name=op.name or name,
+            ignore_cache=op.ignores_cache,
+        )
+
+    def _scratch(self) -> Vertex:
+        return self.maker.add(ScratchOp())
+
+    def _layers(self, vertex: Vertex) -> Vertex:
+        """Return a vertex that has layers: what is read where it lies gets a copy."""
+        if not isinstance(vertex.op, LocalOp | HttpOp | GitOp):
+            return vertex
+        copied = CopyAction(input=1, sources=("/",), destination="/")
+        return self.maker.add(
+            FileOp(actions=(copied,)), (self._scratch(), vertex), name=f"copy {vertex.name}"
+        )
+
+    def _source(self, op: Op) -> Vertex:
+        identifier, attributes = op.message.text(1), read_pairs(op.message, 2)
+        if identifier.startswith(_IMAGE):
+            return self._image(op, parse_reference(identifier.removeprefix(_IMAGE)).canonical)
+        if identifier.startswith(_LAYOUT):
+            store = attributes.get("oci.store", "")
+            return self._image(op, self.bring_layout(identifier, store))
+        if identifier.startswith(_LOCAL):
+            return self._local(op, identifier.removeprefix(_LOCAL), attributes)
+        if identifier.startswith("git://"):
+            return self._git(op, identifier, attributes)
+        if identifier.startswith(("http://", "https://")):
+            name = attributes.get("http.filename") or identifier.rstrip("/").rpartition("/")[2]
+            made = HttpOp(
+                url=identifier, filename=name, checksum=attributes.get("http.checksum", "")
+            )
+            return self._add(op, made, (), identifier)
+        raise InputError(f"sources like {identifier} aren't supported yet")
+
+    def _image(self, op: Op, name: str) -> Vertex:
+        image = self.images.resolve(name, op.platform)
+        return self._add(op, ImageOp.of(image, op.platform), (), f"{_IMAGE}{name}")
+
+    def _local(self, op: Op, name: str, attributes: Mapping[str, str]) -> Vertex:
+        wanted = Wanted(
+            name=name,
+            includes=_texts(attributes.get("local.includepattern", "")),
+            excludes=_texts(attributes.get("local.excludepatterns", "")),
+            follow=_texts(attributes.get("local.followpaths", "")),
+        )
+        digest = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
+        key = f"{name}@{digest}"
+        self.found[key] = wanted
+        return self._add(op, LocalOp(name=key), (), f"{_LOCAL}{name}")
+
+    def _git(self, op: Op, identifier: str, attributes: Mapping[str, str]) -> Vertex:
+        address, _, fragment = identifier.partition("#")
+        full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
+        reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
+        if reference is None:
+            raise InputError(f"{full} is no address of a repository")
+        made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
+        if checksum := attributes.get("git.checksum", ""):
+            made = replace(made, checksum=checksum)
+        return self._add(op, made, (), identifier)
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    """Read a list of texts in JSON, as attributes hold it."""
+    found = read_json(text) if text else []
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def _file_name(op: FileOp) -> str:
+    """Return what a file op is called that has no name."""
+    names = []
+    for action in op.actions:
+        if isinstance(action, CopyAction):
+            names.append(f"copy {' '.join(action.sources)} {action.destination}")
+        else:
+            names.append(f"{type(action).__name__.removesuffix('Action').lower()} {action.path}")
+    return ", ".join(names)

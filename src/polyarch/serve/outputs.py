@@ -1,0 +1,109 @@
+"""Outputs of a client: made here, as any others are, and sent where they are wanted.
+
+Source: BuildKit's `exporter/local`, `exporter/tar`, `exporter/oci`, and `session/filesync`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from polyarch.buildkit.files import send_directory
+from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool
+from polyarch.progress import Sink, step
+from polyarch.record import frozen
+from polyarch.request.values import Output, OutputType
+from polyarch.serve.asking import Client
+from polyarch.serve.content import send_layout
+from polyarch.serve.messages import Exported
+from polyarch.store.store import Store
+from polyarch.wire import field
+
+__all__ = ["ClientOutputs"]
+
+_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+_EXPORTER = "buildkit-attachable-exporter-id"
+_ALL_PLATFORMS = "buildkit-exporter-multi-platform"
+_CHUNK = 1 << 20
+_OF_CLIENTS = frozenset({"prefer-image-digest", "mode"})
+"""Attributes that clients tell of, and carry out themselves."""
+_LAYOUTS = frozenset({OutputType.OCI, OutputType.DOCKER})
+
+
+@frozen
+class _Sent:
+    """An output that is sent: the number of its exporter, and where it is made."""
+
+    number: int
+    output: Output
+    path: Path
+
+
+class ClientOutputs:
+    """The outputs of one build; `discard` removes what was made here to be sent."""
+
+    def __init__(self, client: Client, exporters: Sequence[Exported], store: Store) -> None:
+        self._client = client
+        self._store = store
+        self.outputs: list[Output] = []
+        self._sent: list[_Sent] = []
+        for number, each in enumerate(exporters):
+            attributes = {k: v for k, v in each.attributes.items() if k not in _OF_CLIENTS}
+            if each.type in {OutputType.IMAGE, OutputType.REGISTRY}:
+                self.outputs.append(Output(type=each.type, attributes=attributes))
+                continue
+            path = store.temporary("output")
+            output = Output(type=each.type, destination=str(path), attributes=attributes)
+            self.outputs.append(output)
+            self._sent.append(_Sent(number=number, output=output, path=path))
+
+    def send(self, sink: Sink) -> None:
+        """Send all that isn't pushed or kept. Raises RemoteError, Cancelled, InputError."""
+        for each in self._sent:
+            is_layout = find_bool(each.output.attributes.get("tar", "true")) is False
+            if each.output.type == OutputType.LOCAL:
+                with step(sink, "sending files to client"):
+                    self._client.wait(self._directory(each))
+            elif each.output.type in _LAYOUTS and is_layout:
+                with step(sink, "sending image layout to client"):
+                    self._client.wait(send_layout(self._client.session, "export", each.path))
+            else:
+                with each.path.open("rb") as file, step(sink, "sending tarball to client"):
+                    self._client.wait(self._file(each, file))
+
+    def _metadata(self, sent: _Sent) -> list[tuple[str, str]]:
+        self._check()
+        return [(_EXPORTER, str(sent.number)), (_ALL_PLATFORMS, "1")]
+
+    def _check(self) -> None:
+        if not self._client.session.answers(_SEND):
+            raise InputError(f"method {_SEND} not supported by the client")
+
+    async def _directory(self, sent: _Sent) -> None:
+        metadata = self._metadata(sent)
+        async with self._client.session.stream(_SEND, metadata) as stream:
+            await stream.send_request()
+            await send_directory(stream, sent.path)
+            await stream.end()
+
+    async def _file(self, sent: _Sent, file: BinaryIO) -> None:
+        async with self._client.session.stream(_SEND, self._metadata(sent)) as stream:
+            await stream.send_request()
+            while data := file.read(_CHUNK):
+                await stream.send_message(field(1, data))
+            await stream.end()
+            async for _ in stream:
+                pass
+
+    def discard(self) -> None:
+        """Remove what was made to be sent."""
+        for each in self._sent:
+            with suppress(FileNotFoundError):
+                if stat.S_ISDIR(each.path.lstat().st_mode):
+                    self._store.discard(each.path)
+                else:
+                    each.path.unlink()

@@ -1,0 +1,161 @@
+"""`polyarch serve` by an ordinary user, and clients that know it as a BuildKit daemon: what they get, and what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polyarch.buildkit.address import Target
+from polyarch.buildkit.build import Remote
+from polyarch.buildkit.nodes import look_at
+from tests.support.machine.engines import User
+from tests.support.machine.processes import below, watching
+from tests.support.machine.programs import Person, person
+from tests.support.network.servers import RealRegistry
+
+pytestmark = [pytest.mark.runtime, pytest.mark.root]
+
+DOCKERFILE = """\
+FROM {base} AS one
+RUN --mount=type=secret,id=key test $(wc -c </run/secrets/key) = 6 && cat /run/secrets/key && echo made >/made
+RUN --mount=type=ssh test -S "$SSH_AUTH_SOCK"
+COPY --from=more extra /
+COPY kept.txt /
+FROM scratch AS files
+COPY --from=one /made /extra /kept.txt /
+"""
+
+
+class Server:
+    """The server of an ordinary user, and another user's home from which it is used."""
+
+    def __init__(self, owner: Person, client: Person, process: subprocess.Popen[bytes]) -> None:
+        self.owner = owner
+        self.client = client
+        self.process = process
+        self.socket = owner.home / "s"
+
+
+@pytest.fixture(scope="module")
+def server(user_with_many_ids: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("serve")
+    owner = person(user_with_many_ids, directory / "owner")
+    client = person(user_with_many_ids, directory / "client")
+    process = owner.start("serve", "--addr", f"unix://{owner.home}/s")
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line == f"serving at unix://{owner.home}/s\n".encode()
+    client.run(
+        "create", "--name", "far", "--driver", "remote", "--use", f"unix://{owner.home}/s"
+    ).check()
+    yield Server(owner, client, process)
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_builds_of_a_client(server: Server, registry: RealRegistry) -> None:
+    client, owner = server.client, server.owner
+    for who in (client, owner):
+        who.write("Dockerfile", DOCKERFILE.format(base=f"{registry.host}/library/busybox"))
+        who.write("kept.txt", "kept")
+        who.write("key", "s3cr3t")
+        who.write("more/extra", "more")
+    agent = client.run_other("ssh-agent", "-s", "-a", str(client.home / "agent")).check()
+    options = (
+        *("--secret", "id=key,src=key", "--build-context", "more=more"),
+        *("--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--target", "one"),
+    )
+    forwarded = ("--ssh", f"default={client.home}/agent")
+    exported = "type=image,push=true,rewrite-timestamp=true,name="
+    files = ("--target", "files", "-o", "out", "--cache-to", "type=inline")
+
+    try:
+        built = client.run(
+            "build", *options, *forwarded, "-o", f"{exported}{registry.host}/far", "."
+        ).check()
+        written = client.run("build", *options, *forwarded, *files, ".").check()
+        own = owner.run(
+            "build", *options, *forwarded, "-o", f"{exported}{registry.host}/own", "."
+        ).check()
+    finally:
+        os.kill(int(agent.out.partition("SSH_AGENT_PID=")[2].partition(";")[0]), signal.SIGTERM)
+    digests = [
+        json.loads(
+            owner.run(
+                "imagetools", "inspect", f"{registry.host}/{name}", "--format", "{{json .Manifest}}"
+            )
+            .check()
+            .out
+        )["digest"]
+        for name in ("far", "own")
+    ]
+
+    assert digests[0] == digests[1], "the same engine, the same store, the same image"
+    assert "s3cr3t" not in built.err + written.err
+    assert "***" in built.err
+    assert 'building with "far" instance' in built.err
+    assert "CACHED" in own.err
+    assert sorted(os.listdir(client.work / "out")) == ["extra", "kept.txt", "made"]
+    assert not (client.root / "blobs").exists() or not any((client.root / "blobs").rglob("*/*"))
+
+
+def test_a_client_that_is_killed_takes_its_build_along(
+    server: Server, registry: RealRegistry
+) -> None:
+    client = server.client
+    base = f"{registry.host}/library/busybox"
+    client.write("slow", f"FROM {base}\nRUN echo begun && sleep 600\n")
+    building = client.start("build", "-f", "slow", "--progress=plain", ".")
+    assert building.stderr is not None
+    for line in building.stderr:
+        if b" begun" in line and b"RUN" not in line:
+            break
+    steps = [pid for pid in below(server.process.pid) if _runs(pid, "sleep 600")]
+
+    with watching(steps) as watched:
+        os.killpg(building.pid, signal.SIGKILL)
+        left = watched.left_after(30)
+    building.communicate()
+
+    assert steps
+    assert left == []
+
+
+def test_the_socket_is_its_owners_and_goes_with_the_server(server: Server) -> None:
+    mode = stat.S_IMODE(server.socket.stat().st_mode)
+    second = server.owner.run("serve", "--addr", f"unix://{server.socket}")
+    processes = [server.process.pid, *below(server.process.pid)]
+
+    with watching(processes) as watched:
+        server.process.send_signal(signal.SIGTERM)
+        _, told = server.process.communicate(timeout=30)
+        left = watched.left_after(30)
+
+    assert (mode, server.process.returncode, told, left) == (0o600, 0, b"", [])
+    assert "somebody listens at" in second.complaint()
+    assert not server.socket.exists()
+
+
+def test_one_client_over_a_pipe(user_with_many_ids: User, tmp_path: Path) -> None:
+    who = person(user_with_many_ids, tmp_path / "home")
+    words = [f"{name}={value}" for name, value in who.environment().items()]
+    program = ("env", "-i", *words, *who.command("dial-stdio"))
+
+    state = look_at(Remote(address="ssh://here", target=Target(program=program), environ={}))
+
+    assert state.error == ""
+    assert "linux/amd64" in map(str, state.platforms)
+
+
+def _runs(pid: int, words: str) -> bool:
+    try:
+        return words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return False

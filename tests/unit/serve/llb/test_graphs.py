@@ -1,0 +1,277 @@
+"""LLB as graphs of ours: definitions are written here as libraries write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polyarch.buildkit.messages import pairs
+from polyarch.digest import DiffID, Digest, sha256
+from polyarch.errors import InputError, IntegrityError
+from polyarch.graph.graph import GraphMaker
+from polyarch.graph.op import (
+    BindMount,
+    CacheMount,
+    CopyAction,
+    ExecOp,
+    FileOp,
+    GitOp,
+    HttpOp,
+    ImageOp,
+    LocalOp,
+    MergeOp,
+    MkdirAction,
+    MkfileAction,
+    ScratchOp,
+    SecretMount,
+    Sharing,
+    SshMount,
+    TmpfsMount,
+)
+from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import DEFAULT_PATH, BaseImage
+from polyarch.oci.config import ImageConfig
+from polyarch.platforms import Platform, host
+from polyarch.serve.llb.definition import read_definition
+from polyarch.serve.llb.execs import ExecReader
+from polyarch.serve.llb.graphs import Lowering
+from polyarch.wire import field
+
+EXEC, SOURCE, FILE, DIFF, MERGE = 2, 3, 4, 7, 6
+NONE = -1
+ARM = field(1, "arm64") + field(2, "linux")
+
+
+class Images:
+    """Knows all images: each is one layer, which is called as it is."""
+
+    def resolve(self, reference: str, platform: Platform) -> BaseImage:
+        return BaseImage(
+            reference=reference,
+            digest=sha256(reference.encode()),
+            config=ImageConfig(platform=platform, diff_ids=(DiffID(sha256(reference.encode())),)),
+        )
+
+
+class Graph:
+    """Writes a definition op by op."""
+
+    def __init__(self) -> None:
+        self._ops: list[bytes] = []
+        self._metadata = b""
+
+    def op(
+        self,
+        kind: int,
+        body: bytes,
+        *inputs: tuple[Digest, int],
+        metadata: bytes = b"",
+        platform: bytes = b"",
+    ) -> Digest:
+        taken = (field(1, field(1, digest) + field(2, index)) for digest, index in inputs)
+        # An empty message is there, too.
+        told = field(kind, body) or bytes((kind << 3 | 2, 0))
+        data = b"".join(taken) + told + field(10, platform)
+        self._ops.append(data)
+        self._metadata += field(2, field(1, sha256(data)) + field(2, metadata))
+        return sha256(data)
+
+    def source(self, identifier: str, **more: Any) -> Digest:
+        attributes = more.pop("attributes", {})
+        return self.op(SOURCE, field(1, identifier) + pairs(2, attributes), **more)
+
+    def definition(self, *wanted: tuple[Digest, int]) -> bytes:
+        last = b"".join(field(1, field(1, digest) + field(2, index)) for digest, index in wanted)
+        return b"".join(field(1, each) for each in (*self._ops, last)) + self._metadata
+
+
+def lowering(definition: bytes, *allowed: str) -> Lowering:
+    return Lowering(
+        definition=read_definition(definition),
+        maker=GraphMaker(),
+        images=Images(),
+        bring_layout=lambda address, store: f"oci-layout:///here/{store}",
+        execs=ExecReader(allow=frozenset(allowed)),
+    )
+
+
+def lower(graph: Graph, wanted: Digest, output: int = 0, *allowed: str) -> Vertex:
+    return lowering(graph.definition((wanted, output)), *allowed).lower()
+
+
+def mount(target: str, number: int = NONE, **more: Any) -> bytes:
+    """Write a mount of an exec; by default of nothing, and without an output."""
+    fields = {1: number, 3: target, 4: NONE, **{int(k[1:]): v for k, v in more.items()}}
+    return field(2, b"".join(field(each, fields[each]) for each in sorted(fields)))
+
+
+def meta(*argv: str, more: bytes = b"") -> bytes:
+    return field(1, b"".join(field(1, each) for each in argv) + field(3, "/w") + more)
+
+
+def test_an_image_and_a_step_with_all_mounts() -> None:
+    graph = Graph()
+    base = graph.source("docker-image://docker.io/library/base", platform=ARM)
+    local = graph.source("local://src", attributes={"local.excludepatterns": '["*.log"]'})
+    body = b"".join(
+        (
+            meta("sh", "-c", "x", more=field(2, "A=b") + field(4, "user") + field(7, "host")),
+            mount("/", 0, f4=0),
+            mount("/src", 1, f2="sub", f5=1),
+            mount("/cache", NONE, f6=3, f20=field(1, "id") + field(2, 2)),
+            mount("/tmp", NONE, f6=4, f19=field(1, 4096)),
+            mount("/secret", NONE, f6=1, f21=field(1, "s") + field(4, 0o400) + field(5, 1)),
+            mount("/ssh", NONE, f6=2, f22=field(4, 0o600)),
+            field(5, field(1, "v") + field(2, "VAR")),
+        )
+    )
+    named = field(2, field(1, "llb.customname") + field(2, "my step")) + field(1, 1)
+    step = graph.op(EXEC, body, (base, 0), (local, 0), metadata=named, platform=ARM)
+
+    made = lowering(graph.definition((step, 0)))
+    found = made.lower()
+
+    op = found.op
+    assert isinstance(op, ExecOp)
+    assert (found.name, found.ignore_cache) == ("my step", True)
+    assert (op.argv, op.cwd, op.user, op.hostname) == (("sh", "-c", "x"), "/w", "user", "host")
+    assert op.env == (f"PATH={DEFAULT_PATH}", "A=b")
+    assert str(op.platform) == "linux/arm64"
+    assert op.mounts == (
+        BindMount(target="/src", input=1, source="sub", read_only=True),
+        CacheMount(target="/cache", id="id", sharing=Sharing.LOCKED),
+        TmpfsMount(target="/tmp", size=4096),
+        SecretMount(id="s", target="/secret"),
+        SshMount(id="default", target="/ssh", required=True),
+        SecretMount(id="v", env="VAR", required=True),
+    )
+    image, source = (each.op for each in found.inputs)
+    assert isinstance(image, ImageOp)
+    assert (image.reference, str(image.platform)) == (
+        "docker.io/library/base:latest",
+        "linux/arm64",
+    )
+    assert isinstance(source, LocalOp)
+    (wanted,) = made.found.values()
+    assert (wanted.name, wanted.excludes) == ("src", ("*.log",))
+    assert made.found.keys() == {source.name}
+
+
+def test_files_are_changed_one_after_the_other() -> None:
+    graph = Graph()
+    source = graph.source("docker-image://other")
+    owner = field(1, bytes((16, 5))) + field(2, field(1, field(1, "staff")))
+    mkdir = field(1, "/d") + field(2, 0o700) + field(4, owner) + field(5, -1)
+    mkfile = (
+        field(1, "/d/f") + field(2, 0o640) + field(3, b"\xff") + field(5, 1_700_000_000 * 10**9)
+    )
+    copy = b"".join(
+        (
+            field(1, "/a*"),
+            field(2, "/b/"),
+            field(4, -1),
+            field(5, 1),
+            field(6, 1),
+            field(9, 1),
+            field(11, -1),
+        )
+    )
+    actions = (
+        field(1, NONE) + field(3, NONE) + field(6, mkdir),
+        field(1, 1) + field(3, NONE) + field(5, mkfile),
+        field(1, 2) + field(2, 0) + field(4, copy),
+    )
+    body = b"".join(field(2, each) for each in actions)
+    step = graph.op(FILE, body, (source, 0))
+
+    found = lower(graph, step)
+
+    assert found.op == FileOp(
+        actions=(
+            MkdirAction(path="/d", mode=0o700, owner="5:staff"),
+            MkfileAction(path="/d/f", name="f", data="\udcff", mode="640", created=1_700_000_000),
+            CopyAction(input=1, sources=("/a*",), destination="/b/", keep_owner=True),
+        )
+    )
+    assert [type(each.op) for each in found.inputs] == [ScratchOp, ImageOp]
+    assert found.name == "mkdir /d, mkfile /d/f, copy /a* /b/"
+
+
+def test_other_sources_and_merges() -> None:
+    graph = Graph()
+    parts = [
+        graph.source("https://x.test/file.txt", attributes={"http.checksum": "sha256:aa"}),
+        graph.source(
+            "git://x.test/r.git#main:sub",
+            attributes={"git.fullurl": "https://x.test/r.git", "git.keepgitdir": "true"},
+        ),
+        graph.source("oci-layout://a@sha256:00", attributes={"oci.store": "st"}),
+    ]
+    body = b"".join(field(1, field(1, number)) or b"\x0a\x00" for number in range(3))
+    merged = graph.op(MERGE, body, *((each, 0) for each in parts))
+
+    found = lower(graph, merged)
+
+    assert isinstance(found.op, MergeOp)
+    copies, image = found.inputs[:2], found.inputs[2]
+    file, repository = (each.inputs[1].op for each in copies)
+    assert file == HttpOp(url="https://x.test/file.txt", filename="file.txt", checksum="sha256:aa")
+    assert isinstance(repository, GitOp)
+    assert (repository.remote, repository.ref, repository.subdir, repository.keep_git_dir) == (
+        "https://x.test/r.git",
+        "main",
+        "sub",
+        True,
+    )
+    assert isinstance(image.op, ImageOp)
+    assert image.op.reference == "oci-layout:///here/st"
+
+
+def test_nothing_is_an_empty_tree() -> None:
+    assert isinstance(lowering(b"").lower().op, ScratchOp)
+    assert read_definition(b"").wanted is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        (DIFF, b"", "ops of the kind diff aren't supported yet"),
+        (SOURCE, field(1, "other://x"), "sources like other://x aren't supported yet"),
+        (EXEC, meta("x"), "an exec op has no root mount"),
+        (EXEC, meta("x") + mount("/", f4=1), "which isn't supported yet"),
+        (EXEC, meta("x") + mount("/", f4=0) + field(3, 1), "network.host is not allowed"),
+        (EXEC, meta("x") + mount("/", f4=0) + field(4, 1), "security.insecure is not allowed"),
+        (EXEC, meta("x", more=field(12, 1)) + mount("/", f4=0), "valid exit codes"),
+        (FILE, b"", "a file op has no actions"),
+        (FILE, field(2, field(1, NONE) + field(7, field(1, "/x"))), "the action rm"),
+        (FILE, field(2, field(1, NONE) + field(8, field(1, "/x"))), "the action symlink"),
+        (
+            FILE,
+            field(2, field(1, NONE) + field(3, NONE) + field(6, b"x")),
+            "don't follow one another",
+        ),
+    ],
+)
+def test_what_can_not_be_done_is_said(kind: int, body: bytes, message: str) -> None:
+    graph = Graph()
+
+    with pytest.raises(InputError, match=message):
+        lower(graph, graph.op(kind, body))
+
+
+def test_what_is_allowed_is_done() -> None:
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0) + field(3, 1))
+
+    found = lower(graph, step, 0, "network.host").op
+
+    assert isinstance(found, ExecOp)
+    assert (found.network, found.platform) == ("host", host())
+
+
+def test_an_input_that_is_not_there() -> None:
+    data = field(1, field(1, field(1, sha256(b"x"))) + field(SOURCE, field(1, "local://x")))
+
+    with pytest.raises(IntegrityError, match="missing input"):
+        read_definition(data)
