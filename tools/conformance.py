@@ -1,6 +1,6 @@
-"""Compares polyarch's images with BuildKit's, by the cases beside the project: `make conformance`.
+"""Compares polyarch's images with BuildKit's, and bake's plans with buildx's, by the cases beside the project.
 
-The cases name images at 127.0.0.1:5000. A registry that is there already is used; otherwise one is
+That is `make conformance`. The cases name images at 127.0.0.1:5000. A registry that is there already is used; otherwise one is
 started for the time of the run. Words on the command line are the comparing program's. Where there are
 no cases, the project's own golden cases are run, and what was left out is said.
 """
@@ -28,6 +28,7 @@ __all__ = [
     "Excuse",
     "Verdict",
     "compare",
+    "compare_plans",
     "find_cases",
     "load_excuses",
     "main",
@@ -86,10 +87,12 @@ def main(words: Sequence[str]) -> int:
     BUILD.mkdir(exist_ok=True)
     try:
         verdicts = compare(cases, BUILD / "conformance.json", BUILD / "conformance-store", *words)
+        if not words:
+            verdicts += compare_plans(cases, BUILD / "conformance-bake.json")
     except subprocess.CalledProcessError as error:
         # It has said why.
         return error.returncode
-    print(f"all verdicts: {BUILD}/conformance.json")
+    print(f"all verdicts: {BUILD}/conformance.json, conformance-bake.json")
     for line in tally(verdicts, load_excuses()):
         print(line)
     return int(bool(unexcused(verdicts, load_excuses())))
@@ -121,6 +124,18 @@ def compare(cases: Path, report: Path, store: Path, *words: str) -> list[Verdict
             _run(cases / "baseimages.py", options, environ)
         _run(cases / "difftest.py", command, environ)
     return [_verdict(entry) for entry in json.loads(report.read_text())]
+
+
+def compare_plans(cases: Path, report: Path, *words: str) -> list[Verdict]:
+    """Ask bake what it would build, and return what came of each case. Raises CalledProcessError."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PATH": path}
+    command = ["--candidate", "polyarch bake", "--json", str(report), "--jobs=2", *words]
+    _run(cases / "baketest.py", command, environ)
+    return [
+        _verdict({**entry, "case": f"bake/{entry['case']}"})
+        for entry in json.loads(report.read_text())
+    ]
 
 
 def load_excuses() -> tuple[Excuse, ...]:

@@ -14,7 +14,7 @@ _TABLES = _CASES / "tables" if _CASES else None
 
 collect_ignore = [
     *(["test_tables.py"] if _TABLES is None else []),
-    *(["test_images.py"] if find_cases() is None else []),
+    *(["test_images.py", "test_plans.py"] if find_cases() is None else []),
 ]
 
 

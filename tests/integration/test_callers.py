@@ -132,6 +132,61 @@ def test_docker_for_those_who_have_none(caller: Person, registry: RealRegistry) 
     )
 
 
+# What docker compose 2.40 gives buildx for three services, one of them for two platforms.
+COMPOSED = """
+{
+  "group": {"default": {"targets": ["two", "one", "three"]}},
+  "target": {
+    "one": {
+      "context": "WORK/a", "dockerfile": "WORK/a/Dockerfile", "args": {"V": "x$${y}"},
+      "labels": {"com.docker.compose.project": "p", "com.docker.compose.service": "one"},
+      "tags": ["p/one"], "output": ["type=docker"]
+    },
+    "two": {
+      "context": "WORK/b", "contexts": {"base": "target:one"}, "dockerfile": "WORK/b/Dockerfile",
+      "tags": ["p/two:extra", "p/two"], "platforms": ["linux/amd64", "linux/arm64"],
+      "output": ["type=image,push=false"]
+    },
+    "three": {
+      "context": "WORK/c", "dockerfile-inline": "FROM scratch\\nCOPY f /\\n", "tags": ["p-three"],
+      "secret": ["id=tok,type=file,src=/etc/hostname"], "network": "host", "output": ["type=docker"]
+    }
+  }
+}
+"""
+
+
+def test_docker_compose(caller: Person) -> None:
+    project = caller.home / "project"
+    for name, text in {"a": "ARG V\nLABEL v=$V\nCOPY f /\n", "b": "COPY f /g\n", "c": ""}.items():
+        (project / name).mkdir(parents=True)
+        base = "base" if name == "b" else "scratch"
+        (project / name / "Dockerfile").write_text(f"FROM {base}\n{text}")
+        (project / name / "f").write_text(name)
+    definition = COMPOSED.replace("WORK", str(project))
+    allowed = " ".join(f"--allow fs.read={project}/{each}" for each in "abc")
+    words = f"bake --file - --progress rawjson --metadata-file md.json {allowed}".split()
+    # It names the usual engine, whether there is one or not.
+    host = {"DOCKER_HOST": "unix:///var/run/docker.sock"}
+    who = replace(caller, environ={**caller.environ, **host})
+
+    def compose(text: str) -> Ended:
+        return who.run_other(str(who.home / "bin/buildx"), *words, stdin=text.encode())
+
+    ended = compose(definition).check()
+    told = json.loads((who.work / "md.json").read_text())
+    failed = compose(definition.replace("COPY f /", "COPYY"))
+    asked = compose(definition.replace('"output"', '"call": "lint", "output"')).check()
+
+    assert all(json.loads(line) for line in ended.err.splitlines())
+    assert {
+        name: each["containerimage.digest"][:7] for name, each in told.items()
+    } == dict.fromkeys(("one", "three", "two"), "sha256:")
+    assert asked.out.startswith("one\n\nCheck complete, no warnings found.\n\nthree\n")
+    assert "one" in json.loads((who.work / "md.json").read_text())
+    assert failed.complaint().rstrip().endswith("unknown instruction: COPYY (did you mean COPY?)")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -147,6 +147,15 @@ def test_docker_build_leads_here(root_docker: Docker, registry: RealRegistry) ->
         assert "Cannot connect to the Docker daemon" in ended.err
 
 
+def test_docker_bake_leads_here(root_docker: Docker) -> None:
+    root_docker.who.write("docker-bake.hcl", 'target "default" { tags = ["by-bake"] }\n')
+
+    by_plugin = root_docker("buildx", "bake", "--print").check().out
+    assert json.loads(by_plugin)["target"]["default"]["tags"] == ["by-bake"]
+    if root_docker.version >= (28, 0):
+        assert root_docker("bake", "--print").check().out == by_plugin
+
+
 def test_ours_goes_before_the_machines_own(root: Person, tmp_path: Path) -> None:
     directory = tmp_path / "system"
     other = directory / "docker/cli-plugins/docker-buildx"

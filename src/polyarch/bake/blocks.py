@@ -1,15 +1,22 @@
-"""What blocks of bake files say of themselves: labels, descriptions, the directory of their file."""
+"""What blocks of bake files say of themselves: labels, descriptions, whose context they have."""
 
 from __future__ import annotations
 
 from polyarch.bake.hcl.body import Block
 from polyarch.bake.hcl.convert import ConversionError, as_text
 from polyarch.bake.hcl.evaluate import Scope, evaluate
-from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal
+from polyarch.bake.hcl.nodes import Attr, Expression, IndexStep, Traversal, traversals
 from polyarch.bake.hcl.place import HclError
 from polyarch.bake.hcl.types import Kind
+from polyarch.golang.strconv import quote
+from polyarch.text.nearest import nearest
 
-__all__ = ["check_labels", "context_of", "description_of", "directory_of"]
+__all__ = ["check_contents", "check_labels", "context_of", "description_of"]
+
+_ARGUMENTS = {
+    "function": ("params", "variadic_params", "result"),
+    "validation": ("condition", "error_message"),
+}
 
 
 def check_labels(block: Block) -> None:
@@ -22,25 +29,38 @@ def check_labels(block: Block) -> None:
         raise HclError(f"Extraneous label for {block.type}", detail, block.label_ats[1])
 
 
+def check_contents(block: Block) -> None:
+    """Raise HclError for what a block of fixed arguments doesn't have, and for such blocks in one."""
+    known = _ARGUMENTS.get(block.type)
+    if known is None:
+        for each in block.body.blocks:
+            if each.type == "validation":
+                check_contents(each)
+        return
+    for name, attribute in block.body.attributes.items():
+        if name not in known:
+            near = nearest(name, known)
+            hint = f" Did you mean {quote(near)}?" if near else ""
+            detail = f"An argument named {quote(name)} is not expected here.{hint}"
+            raise HclError("Unsupported argument", detail, attribute.name_at)
+    for each in block.body.blocks:
+        detail = f"Blocks of type {quote(each.type)} are not expected here."
+        raise HclError("Unsupported block type", detail, each.head)
+
+
 def description_of(block: Block) -> str:
     """Return what a block says of itself, "" for nothing. Raises HclError."""
     attribute = block.body.attributes.get("description")
     if attribute is None:
         return ""
+    for each in traversals(attribute.expression):
+        raise HclError("Variables not allowed", "Variables may not be used here.", each.at)
     value = evaluate(attribute.expression, Scope({}))
     try:
         return as_text(value)
     except ConversionError as error:
         detail = f"Unsuitable value: {error}"
         raise HclError("Unsuitable value type", detail, attribute.expression.at) from None
-
-
-def directory_of(block: Block) -> str:
-    """Return the directory of the file that a block is in, "" for standard input and addresses."""
-    name = block.head.source.name
-    if not name or name == "-" or "://" in name:
-        return ""
-    return name.rpartition("/")[0] or ("/" if name.startswith("/") else ".")
 
 
 def context_of(expression: Expression) -> str:

@@ -5,22 +5,29 @@ Source: behaviour of buildx's package `bake`.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from polyarch.bake.addresses import is_local_path, is_remote, joined, unpacked
 from polyarch.bake.entries import Export
 from polyarch.bake.names import matches, sanitized
 from polyarch.bake.overrides import Override, apply, read_overrides
-from polyarch.bake.target import Group, Target
+from polyarch.bake.target import Bases, Group, Target
 from polyarch.bake.variables import Shown
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
+from polyarch.graph.location import Location
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
-__all__ = ["Config", "Plan", "rebased_path"]
+if TYPE_CHECKING:
+    from polyarch.bake.access import Tree
 
-_SPECIAL = ("cwd://", "target:", "docker-image:", "oci-layout://")
+__all__ = ["Config", "Plan", "located", "rebased_path", "with_located_contexts"]
+
+_MOST_SHOWN = 20
 
 
 @frozen
@@ -40,11 +47,17 @@ class Plan:
 
 @frozen
 class Config:
-    """Targets and groups in the order of their definition."""
+    """Targets and groups in the order of their definition. `warnings` are of what probably isn't as it was meant."""
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     variables: tuple[Shown, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of targets and groups."""
+        return (*(each.name for each in self.targets), *(each.name for each in self.groups))
 
     def plan(
         self, names: Sequence[str], overrides: Sequence[str], environ: Mapping[str, str]
@@ -59,7 +72,7 @@ class Config:
         for name in wanted:
             members, inner = self.resolve_group(name)
             for each in members:
-                targets[each] = planner.resolve(each)
+                targets[each] = planner.resolve(each, self._named_at(each, inner))
             for each in inner:
                 groups.setdefault(each, self._group(each) or Group(name=each))
         groups = _with_default(groups, wanted)
@@ -70,13 +83,22 @@ class Config:
     def _group(self, name: str) -> Group | None:
         return next((each for each in self.groups if each.name == name), None)
 
-    def find(self, name: str) -> Target:
-        """Return a target. Raises InputError."""
+    def _named_at(self, name: str, groups: Sequence[str]) -> Location | None:
+        """Return where one of the groups names a target, None if none does."""
+        for group in map(self._group, groups):
+            if group is not None and group.at is not None and name in (group.targets or ()):
+                return group.at.location
+        return None
+
+    def find(self, name: str, place: Location | None = None) -> Target:
+        """Return a target that is named at `place`, None for the command line. Raises InputError."""
         for each in self.targets:
             if each.name == name:
                 return each
-        names = [*(each.name for each in self.targets), *(each.name for each in self.groups)]
-        raise InputError(f"failed to find target {name}{suggestion(name, names)}")
+        near = suggestion(name, self.names)
+        shown = [each for each in self.names if not each.startswith("_")][:_MOST_SHOWN]
+        hint = "" if near or not shown else f"there are {', '.join(shown)}"
+        raise InputError(f"failed to find target {name}{near}", hint=hint, place=place)
 
     def _matching(self, pattern: str) -> list[str]:
         if not any(char in pattern for char in "*?[]"):
@@ -160,9 +182,9 @@ class _Planner:
         self._config = config
         self._changes = changes
 
-    def resolve(self, name: str) -> Target:
-        """Return a target with what it inherits and its changes."""
-        target = self._inherited(name, {})
+    def resolve(self, name: str, place: Location | None = None) -> Target:
+        """Return a target that is named at `place`, with what it inherits and its changes. Raises InputError."""
+        target = self._inherited(name, {}, place)
         assert target is not None
         context = target.context
         if context is None:
@@ -179,14 +201,16 @@ class _Planner:
     def _is_based(self, name: str) -> bool:
         return self._config.find(name).bases.reference == _BASED
 
-    def _inherited(self, name: str, seen: dict[str, Target | None]) -> Target | None:
+    def _inherited(
+        self, name: str, seen: dict[str, Target | None], place: Location | None
+    ) -> Target | None:
         if name in seen:
             return seen[name]
         seen[name] = None
-        own = self._config.find(name)
+        own = self._config.find(name, place)
         target = Target()
         for each in own.inherits or ():
-            parent = self._inherited(each, seen)
+            parent = self._inherited(each, seen, own.place("inherits"))
             if parent is not None:
                 target = target.merged(parent)
         target = Target().merged(target).merged(own)
@@ -197,16 +221,17 @@ class _Planner:
     def link(self, name: str, targets: dict[str, Target], visited: tuple[str, ...]) -> None:
         """Add the targets that contexts name. Raises InputError for circles."""
         visited = (*visited, name)
+        place = targets[name].place("contexts")
         for value in (targets[name].contexts or {}).values():
             if not value.startswith("target:"):
                 continue
             other = value.removeprefix("target:")
             if other == name:
-                raise InputError(f"target {other} cannot link to itself")
+                raise InputError(f"target {other} cannot link to itself", place=place)
             if other in visited:
-                raise InputError(f"infinite loop from {name} to {other}")
+                raise InputError(f"infinite loop from {name} to {other}", place=place)
             if other not in targets:
-                linked = self.resolve(other)
+                linked = self.resolve(other, place)
                 outputs = (Export(type="cacheonly", attributes={}),)
                 targets[other] = replace(linked, output=outputs, linked=True)
             self.link(other, targets, visited)
@@ -222,7 +247,8 @@ class _Planner:
         if len(mine) > 1 and len(theirs) > 1 and not set(mine) <= set(theirs):
             shown = [f"[{' '.join(each)}]" for each in (mine, theirs)]
             raise InputError(
-                f"target {other} can't be used by {name} because its platforms {shown[0]} are not a subset of {shown[1]}"
+                f"target {other} can't be used by {name} because its platforms {shown[0]} are not a subset of {shown[1]}",
+                place=target.place("contexts"),
             )
 
 
@@ -233,10 +259,18 @@ _BASED = "\0based"
 
 
 def rebased_path(base: str | None, path: str) -> str:
-    """Return a path that is relative to `base` as one relative to the current directory."""
-    if not base or not path or path.startswith(_SPECIAL) or "://" in path or path.startswith("/"):
+    """Return a path that is relative to `base` as one relative to the current directory.
+
+    `base` may be the address of a directory, too, out of which no path leads.
+    """
+    if not base or not path or not is_local_path(path):
         return path
-    return posixpath.normpath(posixpath.join(base, path))
+    return path if path.startswith("/") and not is_remote(base) else joined(base, path)
+
+
+def _rebased_context(base: str | None, path: str) -> str:
+    found = rebased_path(base, path)
+    return found if found == path else unpacked(found)
 
 
 def _rebased(target: Target, by_name: Mapping[str, Target]) -> Target:
@@ -248,10 +282,45 @@ def _rebased(target: Target, by_name: Mapping[str, Target]) -> Target:
     contexts = target.contexts
     if contexts:
         contexts = {
-            name: rebased_path(bases.contexts.get(name), at) for name, at in contexts.items()
+            name: _rebased_context(bases.contexts.get(name), at) for name, at in contexts.items()
         }
     context = target.context
     if context is not None:
-        return replace(target, context=rebased_path(base, context), contexts=contexts)
-    marked = replace(bases, reference=_BASED) if bases.default is not None else bases
-    return replace(target, contexts=contexts, bases=marked)
+        context = rebased_path(base, context)
+    # What is rebased isn't so again, by a file that includes this one.
+    is_based = bases.default is not None and context is None
+    done = Bases(default=bases.default, reference=_BASED if is_based else "")
+    return replace(target, context=context, contexts=contexts, bases=done)
+
+
+def located(target: Target, tree: Tree) -> Target:
+    """Return a target of a definition from elsewhere whose context is elsewhere, too.
+
+    As buildx has it: what is a path is one of what the definition came with; `cwd://` is of this machine.
+    Raises InputError for a Dockerfile of which it isn't clear where it is.
+    """
+    context = target.context or "."
+    if is_local_path(context):
+        context = tree.inside(context)
+    elif context.startswith("cwd://") and not (target.dockerfile or "").startswith("cwd://"):
+        _check_dockerfile(context, target.dockerfile or "Dockerfile")
+    return replace(target, context=context)
+
+
+def with_located_contexts(target: Target, tree: Tree) -> Target:
+    """Return a target whose named contexts are elsewhere, too; what is printed has them as they are written."""
+    contexts = target.contexts and {
+        name: unpacked(tree.inside(at)) if is_local_path(at) else at
+        for name, at in target.contexts.items()
+    }
+    return replace(target, contexts=contexts)
+
+
+def _check_dockerfile(context: str, dockerfile: str) -> None:
+    """Raise InputError where a Dockerfile of this machine would be taken for one of the definition's."""
+    path = posixpath.join(posixpath.normpath(context.removeprefix("cwd://")), dockerfile)
+    if not is_remote(dockerfile) and os.path.exists(path):
+        raise InputError(
+            "reading a dockerfile for a remote build invocation is currently not supported",
+            hint=f'dockerfile = "cwd://{posixpath.normpath(path)}" is the one of this machine',
+        )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from polyarch.bake.access import Access, RemoteFile, Tree
 from polyarch.bake.config import Config
 from polyarch.bake.files import File, parse_body
 from polyarch.bake.hcl.body import Body
+from polyarch.bake.hcl.place import HclError
+from polyarch.bake.includes import Gathered, Includes, Part, Source
+from polyarch.bake.prefixed import prefixed
 from polyarch.bake.resolver import Resolver
+from polyarch.bake.unknown import unknown_names
 from polyarch.errors import BakeFileError, InputError
-from polyarch.golang.strconv import find_bool
+from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import field, frozen
 
 __all__ = ["Surroundings", "parse_files"]
@@ -23,7 +28,8 @@ class Surroundings:
     """What a definition may know of where it is read.
 
     `variables` are those of `--var`; `builtins` those that bake sets itself. Of the environment nothing is read
-    with `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP`. `directory` is where `.env` is looked for, None for nowhere.
+    with `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP`. `directory` is where `.env` is looked for, None for nowhere. `access`
+    reads what files name.
     """
 
     environ: Mapping[str, str]
@@ -31,6 +37,7 @@ class Surroundings:
     builtins: Mapping[str, str] = field(default_factory=dict)
     directory: str | None = "."
     relative_to_files: bool = False
+    access: Access = field(default_factory=Access)
 
     @property
     def readable(self) -> Mapping[str, str]:
@@ -48,32 +55,82 @@ class Surroundings:
 def parse_files(files: Sequence[File], around: Surroundings) -> Config:
     """Return what files define. Raises InputError."""
     try:
-        return _parse_files(files, around)
+        return _Definition(around, {}).parse(files, ())
     except RecursionError:
         raise InputError(
             "the definition is nested too deep, or refers to itself too often"
         ) from None
 
 
-def _parse_files(files: Sequence[File], around: Surroundings) -> Config:
-    compose: list[File] = []
-    bodies: list[Body] = []
-    for file in files:
-        if _is_compose(file, around):
-            compose.append(file)
-        else:
-            bodies.append(parse_body(file))
-    config = Config(targets=(), groups=())
-    if compose:
-        # Most definitions have no YAML.
-        from polyarch.bake.compose.project import read_compose  # noqa: PLC0415
+class _Definition:
+    """Parses files, and definitions that they include. `known` is what was fetched already."""
 
-        config = read_compose(compose, around.readable, around.variables, around.directory)
-    if bodies:
-        resolver = Resolver(bodies, find=around.find, builtins=around.builtins)
-        found = resolver.resolve(config.targets, config.groups)
-        config = Config(targets=found.targets, groups=found.groups, variables=found.variables)
-    return config.based_on_files() if around.relative_to_files else config
+    def __init__(self, around: Surroundings, known: dict[str, Tree | RemoteFile]) -> None:
+        self._around = around
+        self._known = known
+
+    def parse(self, files: Sequence[File], chain: tuple[str, ...]) -> Config:
+        """Return what files define, to which the files of `chain` led. Raises InputError."""
+        around = self._around
+        read = [(each, None if _is_compose(each, around) else parse_body(each)) for each in files]
+        includes = Includes(around.access, around.builtins, chain, self._known)
+        gathered = includes.gather(read)
+        is_based = around.relative_to_files or bool(chain)
+        config = self._with_parts(_compose(gathered.sources, around, is_based=is_based), gathered)
+        bodies: list[Body] = []
+        directories: list[str | None] = []
+        for source in gathered.sources:
+            if source.body is not None:
+                bodies.append(source.body)
+                based = is_based or source.is_included
+                directories.append(source.file.directory if based else None)
+        if bodies:
+            resolver = Resolver(
+                bodies, find=around.find, builtins=around.builtins, directories=directories
+            )
+            found = resolver.resolve(config.targets, config.groups)
+            variables = {each.name: each for each in (*config.variables, *found.variables)}
+            config = Config(
+                targets=found.targets,
+                groups=found.groups,
+                variables=tuple(variables.values()),
+                warnings=(*config.warnings, *unknown_names(bodies)),
+            )
+        return config.based_on_files()
+
+    def _with_parts(self, config: Config, gathered: Gathered) -> Config:
+        for part in gathered.parts:
+            config = _joined(config, self._part(part), part)
+        return config
+
+    def _part(self, part: Part) -> Config:
+        return prefixed(self.parse(part.files, part.chain), part.prefix)
+
+
+def _compose(sources: Sequence[Source], around: Surroundings, *, is_based: bool) -> Config:
+    files = [each.file for each in sources if each.body is None]
+    if not files:
+        return Config(targets=(), groups=())
+    # Most definitions have no YAML.
+    from polyarch.bake.compose.project import read_compose  # noqa: PLC0415
+
+    return read_compose(files, around, files[0].directory if is_based else None)
+
+
+def _joined(config: Config, other: Config, part: Part) -> Config:
+    """Return both definitions together. Raises HclError for a name that both have."""
+    for name in other.names:
+        if name in config.names:
+            detail = f"{part.files[0].name} defines {quote(name)}, which is defined already."
+            error = HclError("Two definitions of a name", detail, part.at)
+            error.hint = 'include it with another prefix: { path = "…", prefix = "…" }'
+            raise error
+    return Config(
+        targets=(*config.targets, *other.targets),
+        groups=(*config.groups, *other.groups),
+        variables=(*config.variables, *other.variables),
+        warnings=(*config.warnings, *other.warnings),
+    )
 
 
 def _is_compose(file: File, around: Surroundings) -> bool:
@@ -86,7 +143,7 @@ def _is_compose(file: File, around: Surroundings) -> bool:
     from polyarch.bake.compose.project import check_compose  # noqa: PLC0415
 
     try:
-        check_compose(file, around.readable, around.variables, around.directory)
+        check_compose(file, around)
     except InputError as error:
         if lower.endswith(_YAML):
             raise

@@ -75,6 +75,8 @@ _PLAIN_LISTS = {
     "no-cache-filter": "no_cache_filter",
     "ulimits": "ulimits",
 }
+_ATTRIBUTES = {"platform": "platforms", "secrets": "secret", "push": "output", "load": "output"}
+"""What attributes are called that keys have other names for."""
 _ALL_KEYS = (*_LISTS, *_MAPPED, *_TEXTS, *_SWITCHES, "secret", "resources")
 _LIMITS = frozenset({"memory", "memory-swap", "cpuset-cpus", "cpuset-mems"})
 _COUNTS = frozenset({"cpu-shares", "cpu-period", "cpu-quota"})
@@ -144,7 +146,9 @@ def apply(target: Target, changes: Mapping[str, Override]) -> Target:
             raise InputError(f"unknown key: {name}{near}")
     for identifier, value in late:
         target = _with_secret(target, identifier, value)
-    return target
+    changed = {_ATTRIBUTES.get(name, name) for name in (key.partition(".")[0] for key in changes)}
+    places = {name: at for name, at in target.places.items() if name not in changed}
+    return replace(target, places=places) if changes else target
 
 
 def _with_entry(target: Target, name: str, sub: str, value: str) -> Target:

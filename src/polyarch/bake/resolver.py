@@ -17,7 +17,8 @@ from polyarch.bake.attributes import (
     read_attribute,
     target_value,
 )
-from polyarch.bake.blocks import check_labels, context_of, description_of, directory_of
+from polyarch.bake.blocks import check_contents, check_labels, description_of
+from polyarch.bake.defined import group_of, target_of
 from polyarch.bake.hcl.body import Attribute, Block, Body
 from polyarch.bake.hcl.convert import ConversionError, as_text
 from polyarch.bake.hcl.evaluate import Scope, evaluate
@@ -29,7 +30,7 @@ from polyarch.bake.hcl.types import STRING, map_of
 from polyarch.bake.hcl.values import NULL, Value, map_value, null_of, object_value, string
 from polyarch.bake.matrix import combinations
 from polyarch.bake.names import check_name
-from polyarch.bake.target import Bases, Group, Target
+from polyarch.bake.target import Group, Target
 from polyarch.bake.userfunctions import user_function
 from polyarch.bake.variables import (
     Setting,
@@ -43,7 +44,7 @@ from polyarch.bake.variables import (
 )
 from polyarch.errors import BakeFileError
 from polyarch.golang.strconv import quote
-from polyarch.record import frozen, replace
+from polyarch.record import frozen
 
 __all__ = ["Resolved", "Resolver"]
 
@@ -80,7 +81,10 @@ class _Names(NamedTuple):
 
 
 class Resolver:
-    """Works out one definition. `find` looks a variable up outside, `builtins` are those that bake itself sets."""
+    """Works out one definition. `find` looks a variable up outside, `builtins` are those that bake itself sets.
+
+    `directories` are what the paths of each body are relative to, None for the current directory.
+    """
 
     def __init__(
         self,
@@ -88,6 +92,7 @@ class Resolver:
         *,
         find: Callable[[str], str | None],
         builtins: Mapping[str, str],
+        directories: Sequence[str | None] = (),
     ) -> None:
         self._find = find
         self._builtins = builtins
@@ -101,6 +106,11 @@ class Resolver:
         self._knows_blocks = False
         self._defining = [each for body in bodies for each in body.blocks if each.type in _DEFINING]
         self._names = self._collect(bodies)
+        self._directories = {
+            id(block): directory
+            for body, directory in zip(bodies, directories, strict=False)
+            for block in body.blocks
+        }
 
     def _collect(self, bodies: Sequence[Body]) -> _Names:
         reserved = {*_DEFINING, *self._builtins}
@@ -108,6 +118,7 @@ class Resolver:
         for block in (each for body in bodies for each in body.blocks):
             if block.type in {*_DEFINING, "variable", "function"}:
                 check_labels(block)
+                check_contents(block)
             if block.type == "variable" and block.labels[0] not in reserved:
                 names.variables[block.labels[0]] = read_variable(block, description_of(block))
             elif block.type == "function" and block.labels[0] not in reserved:
@@ -146,9 +157,10 @@ class Resolver:
             self._wrapped("Invalid block", block.label_ats[0], partial(self._block, block, None))
             for cell in self._cells[id(block)]:
                 if block.type == "group":
-                    found_groups[cell.name] = _group(cell)
+                    found_groups[cell.name] = group_of(block, cell.name, cell.fields)
                     continue
-                target = self._target(block, cell)
+                directory = self._directories.get(id(block))
+                target = target_of(block, cell.name, cell.fields, directory)
                 before = found_targets.get(cell.name)
                 found_targets[cell.name] = before.merged(target) if before else target
         for name, attribute in self._names.attributes.items():
@@ -409,28 +421,6 @@ class Resolver:
             )
         before = self._values[block.type]
         self._values[block.type] = object_value({**before.raw, cell.name: value})
-
-    def _target(self, block: Block, cell: _Cell) -> Target:
-        target = Target(name=cell.name, **cell.fields)  # type: ignore[arg-type]
-        base = directory_of(block)
-        context = block.body.attributes.get("context")
-        return replace(
-            target,
-            bases=Bases(
-                default=base,
-                context=base if context is not None else None,
-                reference=context_of(context.expression) if context is not None else "",
-                contexts=dict.fromkeys(target.contexts or {}, base),
-            ),
-        )
-
-
-def _group(cell: _Cell) -> Group:
-    return Group(
-        name=cell.name,
-        description=str(cell.fields.get("description") or ""),
-        targets=cell.fields.get("targets"),  # type: ignore[arg-type]
-    )
 
 
 def _said(error: BakeFileError) -> str:

@@ -17,7 +17,9 @@ from polyarch.bake.entries import (
     by_key,
     unique,
 )
+from polyarch.bake.hcl.place import Range
 from polyarch.bake.policies import Policy
+from polyarch.graph.location import Location
 from polyarch.record import field, frozen, replace
 
 __all__ = ["Bases", "Group", "Target"]
@@ -35,11 +37,12 @@ _LIMITS = (
 
 @frozen
 class Group:
-    """A name for several targets."""
+    """A name for several targets; `at` is where they are named, if that is known."""
 
     name: str
     targets: tuple[str, ...] | None = ()
     description: str = ""
+    at: Range | None = field(default=None, compare=False, repr=False)
 
     def plain(self) -> dict[str, object]:
         """Return what `--print` shows."""
@@ -49,7 +52,7 @@ class Group:
 
 @frozen
 class Bases:
-    """Directories that paths are relative to, where they are so to their files; None: to the current one.
+    """Directories, or their addresses, that paths are relative to, where they are so to their files; None: to the current one.
 
     `reference` is the target whose context this one has, "" if it has its own.
     """
@@ -57,12 +60,12 @@ class Bases:
     default: str | None = None
     context: str | None = None
     reference: str = ""
-    contexts: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @frozen
 class Target:
-    """A build, or a part of one that others inherit."""
+    """A build, or a part of one that others inherit. `places` are where its attributes are written, "" for itself."""
 
     name: str = ""
     description: str = ""
@@ -96,6 +99,12 @@ class Target:
     policy: tuple[Policy, ...] | None = None
     linked: bool = field(default=False, compare=False)
     bases: Bases = field(default=Bases(), compare=False)
+    places: Mapping[str, Range] = field(default_factory=dict, compare=False, repr=False)
+
+    def place(self, attribute: str) -> Location | None:
+        """Return where an attribute is written, None if no file says so."""
+        found = self.places.get(attribute)
+        return found.location if found is not None else None
 
     def merged(self, other: Target) -> Target:
         """Return this target with what `other` says over it."""
@@ -116,6 +125,7 @@ class Target:
         if other.description:
             changes["description"] = other.description
         changes["bases"] = self._merged_bases(other)
+        changes["places"] = {**self.places, **other.places}
         return replace(self, **changes)
 
     def _merged_bases(self, other: Target) -> Bases:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from polyarch.bake.entries import Export, Ssh
@@ -17,6 +17,7 @@ from polyarch.golang.strconv import quote
 from polyarch.golang.units import ram_in_bytes
 from polyarch.pattern import pattern
 from polyarch.platforms import parse as parse_platform
+from polyarch.request.limits import parse_ulimit
 from polyarch.request.secretfile import check_secret_file
 
 __all__ = ["check_target"]
@@ -29,25 +30,47 @@ _ANNOTATED = ("index", "index-descriptor", "manifest", "manifest-descriptor")
 
 
 def check_target(target: Target, environ: Mapping[str, str]) -> None:
-    """Raise InputError for what can't be built, whatever the Dockerfile says."""
-    if target.context == "-":
-        raise InputError("context from stdin not allowed in bake")
-    if target.dockerfile == "-":
-        raise InputError("dockerfile from stdin not allowed in bake")
-    if target.shm_size is not None:
-        _check_size(target.shm_size)
-    for each in target.platforms or ():
+    """Raise InputError for what can't be built, whatever the Dockerfile says, with its place."""
+    checks: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("context", lambda: _check_standard_input("context", target.context)),
+        ("dockerfile", lambda: _check_standard_input("dockerfile", target.dockerfile)),
+        ("shm-size", lambda: _check_size(target.shm_size)),
+        ("platforms", lambda: _check_platforms(target.platforms or ())),
+        ("secret", lambda: _check_secrets(target, environ)),
+        ("ssh", lambda: _check_agents(target, environ)),
+        ("output", lambda: _check_outputs(target.output or ())),
+        ("annotations", lambda: _check_annotations(target.annotations or ())),
+        ("resources", lambda: _check_limits(target)),
+        ("ulimits", lambda: _check_ulimits(target.ulimits or ())),
+    )
+    for attribute, check in checks:
+        try:
+            check()
+        except InputError as error:
+            error.place = error.place or target.place(attribute)
+            raise
+
+
+def _check_standard_input(name: str, value: str | None) -> None:
+    if value == "-":
+        raise InputError(f"{name} from stdin not allowed in bake")
+
+
+def _check_platforms(platforms: tuple[str, ...]) -> None:
+    for each in platforms:
         for platform in each.split(","):
             if platform != "local":
                 parse_platform(platform)
-    _check_secrets(target, environ)
-    _check_agents(target, environ)
-    _check_outputs(target.output or ())
-    _check_annotations(target.annotations or ())
-    _check_limits(target)
 
 
-def _check_size(text: str) -> None:
+def _check_ulimits(ulimits: tuple[str, ...]) -> None:
+    for each in ulimits:
+        parse_ulimit(each)
+
+
+def _check_size(text: str | None) -> None:
+    if text is None:
+        return
     try:
         ram_in_bytes(text)
     except InputError:
@@ -70,7 +93,7 @@ def _check_agents(target: Target, environ: Mapping[str, str]) -> None:
     if not agents and _SSH.match(target.context or ""):
         agents = (Ssh(id="default"),)
     for each in agents:
-        shown = f"{{{each.id} [{' '.join(each.paths)}] false}}"
+        shown = f"{{{each.id or 'default'} [{' '.join(each.paths)}] false}}"
         before = f"failed to convert agent config {shown}: "
         paths = each.paths or (environ.get("SSH_AUTH_SOCK", ""),)
         if not all(paths):

@@ -101,7 +101,7 @@ def _skip_flags(words: Sequence[str], flags: Iterable[Flag]) -> tuple[list[str],
     rest = list(words)
     while rest and rest[0].startswith("-"):
         flag = known.get(rest.pop(0))
-        if flag is not None and flag.kind is not Kind.SWITCH:
+        if flag is not None and flag.takes_word:
             if not rest:
                 return [], flag
             rest.pop(0)
@@ -164,14 +164,14 @@ class _Line:
             self._ended = True
         elif "=" not in word:
             last = self._flags.get(word[2:]) if word[:2] == "--" else self._short(word)
-            if last is not None and last.kind is not Kind.SWITCH:
+            if last is not None and last.takes_word:
                 self._awaiting = last
 
     def _short(self, word: str) -> Flag | None:
         """Return the flag that waits for a value behind a word like `-qt`."""
         for position, letter in enumerate(word[1:], start=2):
             flag = self._shorts.get(letter)
-            if flag is None or flag.kind is not Kind.SWITCH:
+            if flag is None or flag.takes_word:
                 return flag if position == len(word) else None
         return None
 

@@ -83,9 +83,13 @@ def _flags(flags: Sequence[Flag]) -> str:
             continue
         short = f"-{flag.short}, " if flag.short else "    "
         default = f" (default {_default(flag)})" if flag.default not in {"", "false"} else ""
-        rows.append((f"{short}--{flag.name} {flag.kind}".rstrip(), flag.help + default))
+        rows.append((f"{short}--{flag.name} {_kind(flag)}".rstrip(), flag.help + default))
     return _table("Options:", rows)
 
 
 def _default(flag: Flag) -> str:
     return f'"{flag.default}"' if flag.kind is Kind.TEXT else flag.default
+
+
+def _kind(flag: Flag) -> str:
+    return f'{flag.kind}[="{flag.bare}"]' if flag.bare else flag.kind

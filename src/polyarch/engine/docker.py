@@ -140,7 +140,8 @@ def _by_variables(environ: Mapping[str, str], host: str) -> Address:
         url=host,
         certificates=Path(directory or docker_config_directory(environ)) if speaks_tls else None,
         is_insecure=speaks_tls and not is_checked,
-        is_wanted=True,
+        # docker compose names the usual one to all that it calls, also where nobody has chosen any.
+        is_wanted=host != _USUAL,
         environ=environ,
     )
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyarch.digest import Digest
 from polyarch.engine.background import Background
-from polyarch.engine.emulated import LateEmulatedSteps
-from polyarch.engine.explain import Explain, Explaining, Seen
 from polyarch.engine.gate import EmulatorGate
 from polyarch.engine.lazy import LazyPrograms
+from polyarch.engine.parts import Built, Crew, Part
 from polyarch.errors import StoreError
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.exporter.outputs import Engines, is_for_engine
@@ -25,63 +25,33 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import field, frozen
+from polyarch.record import frozen
 from polyarch.registry.transport import Transport, open_transport
-from polyarch.request.emulated import EmulatedStep
-from polyarch.request.explanation import Explanation
-from polyarch.request.values import BuildRequest, Output
+from polyarch.request.values import Output
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.snapshot.choose import LateSnapshotter
 from polyarch.snapshot.leased import LeasedSnapshotter
 from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerStack, take_apart
-from polyarch.solver.records import Records
+from polyarch.solver.facts import Gate, Observer, no_gate
+from polyarch.solver.key import CacheKey
+from polyarch.solver.records import Record, Records
+from polyarch.solver.runner import Runner
 from polyarch.solver.slots import SlotLimits
-from polyarch.solver.solver import Solver, SolveReport
+from polyarch.solver.solver import Solver
 from polyarch.store.leases import Lease
 from polyarch.store.results import Results
 from polyarch.store.store import Store
+from polyarch.why.seen import Seen
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
-from polyarch.worker.tree import SourceTree
-from polyarch.worker.worker import Made, Result, Worker, pass_over
+from polyarch.worker.worker import Result
 
 if TYPE_CHECKING:
-    from polyarch.caches.session import CacheSession
     from polyarch.engine.emulators import FetchedEmulators
-    from polyarch.runtime.foreign import Emulation
-    from polyarch.worker.exec import StepRunner
 
-__all__ = ["Built", "Engine", "Sources", "engine_at"]
-
-
-@frozen
-class Sources:
-    """Where the sources of a graph come from: build contexts by name, images, and other machines.
-
-    `remote` has the secrets of the request, those of its steps, too. `made` is told of each result as its step ends,
-    from any thread.
-    """
-
-    contexts: Mapping[str, SourceTree]
-    images: ImageSource
-    remote: RemoteSources
-    made: Made = pass_over
-
-
-@frozen
-class Built:
-    """The results of a graph's targets, in their order, what it took, why steps ran, and how emulated ones did.
-
-    `emulators` says by what steps were emulated, by platform.
-    """
-
-    results: tuple[Result, ...]
-    report: SolveReport
-    explanations: tuple[Explanation, ...]
-    emulated: tuple[EmulatedStep, ...] = ()
-    emulators: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["Engine", "engine_at"]
 
 
 @frozen
@@ -123,7 +93,7 @@ class Engine:
 
     def remote_sources(self, secrets: Secrets) -> RemoteSources:
         """Return where files of web servers and git repositories come from."""
-        return remote_sources(self.store, secrets)
+        return remote_sources(self.store, secrets, self.environ)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
         """Return what outputs are to be loaded into by docker's contexts, as far as there is anything.
@@ -160,90 +130,69 @@ class Engine:
                 trees.append(FileTree(platform=platform, root=root))
             yield tuple(trees)
 
-    def solve(
+    def solve(self, part: Part, cancel: CancelToken) -> Built:
+        """Compute the results of a graph's targets. Raises what the first step to fail raises."""
+        crew = self.crew(part)
+        solver = self.solver([part], [crew], crew.worker, cancel, observer=crew.explaining)
+        elsewhere = part.caches.elsewhere if part.caches else None
+        with crew.emulated:
+            solved = solver.solve(part.graph, cancel, elsewhere)
+        return crew.built(solved.results, solved.report)
+
+    def crew(self, part: Part, seen: dict[tuple[Digest, int], Seen] | None = None) -> Crew:
+        """Return who carries out the steps of a part."""
+        return Crew(self, part, seen)
+
+    def solver(
         self,
-        graph: Graph,
-        sources: Sources,
-        request: BuildRequest,
+        parts: Sequence[Part],
+        crews: Sequence[Crew],
+        runner: Runner[Result],
         cancel: CancelToken,
         *,
-        explain: Explain | None = None,
-        caches: CacheSession | None = None,
-    ) -> Built:
-        """Compute the results of the graph's targets, as `request` says how.
+        observer: Observer | None = None,
+        sink: Sink | None = None,
+    ) -> Solver[Result]:
+        """Return what solves the graph of all `parts`, of which the first one says how; `crews` are theirs.
 
-        `explain` says who else is to hear why steps ran; `caches` are those of others. Raises what the
-        first step to fail raises.
+        It tells `sink`, or else that of the first part.
         """
-        images = sources.images
-        emulated = LateEmulatedSteps(request, self.environ, self.programs, images)
-        emulators: dict[str, str] = {}
-
-        def note_emulation(platform: Platform, emulation: Emulation) -> None:
-            emulators[str(platform)] = emulation.description
-
-        def steps() -> StepRunner:
-            return self.programs.get().step_runner(
-                images,
-                sources.remote.secrets,
-                emulated,
-                note_emulation,
-                caches.mounts if caches else None,
-            )
-
-        worker = Worker(
-            snapshotter=self.snapshotter,
-            images=images,
-            steps=steps,
-            contexts=sources.contexts,
-            remote=sources.remote,
-            is_native=self.is_native,
-            place=self.store.root,
-            copies=self.store.copies,
-            imported_places=caches.places if caches else {},
-            made=sources.made,
-        )
+        first = parts[0]
+        sessions = [each.caches for each in parts if each.caches is not None]
+        imported: dict[CacheKey, Record] = {}
+        for session in reversed(sessions):
+            imported.update(session.records)
         database = self.store.database
-        records = Records(
-            database,
-            Results(database, take_apart),
-            imported=caches.records if caches else {},
-        )
-        seen = Seen(graph=graph, store=self.store, worker=worker, sink=images.sink)
-        explaining = Explaining(explain or Explain(), request, seen)
-        solver: Solver[Result] = Solver(
-            worker,
+        records = Records(database, Results(database, take_apart), imported=imported)
+        # Machines need no emulators of programs.
+        in_machines = all(each.emulated.in_machines for each in crews)
+        is_far = any(each.is_far for each in sessions)
+        graph = first.graph
+        if len(parts) > 1:
+            graph = Graph(targets=tuple(each for part in parts for each in part.graph.targets))
+        images = first.sources.images
+        return Solver(
+            runner,
             records,
             self.store.locks,
-            limits=SlotLimits(jobs=request.jobs),
-            sink=images.sink,
-            observer=explaining,
-            gate=(
-                (lambda _steps: None)  # machines need no emulators of programs
-                if emulated.in_machines
-                else self._gate(graph, records, images, cancel, caches)
-            ),
-        )
-        with emulated:
-            solved = solver.solve(graph, cancel, caches.elsewhere if caches else None)
-        return Built(
-            results=solved.results,
-            report=solved.report,
-            explanations=explaining.solved(),
-            emulated=emulated.checked(),
-            emulators=emulators,
+            limits=SlotLimits(jobs=first.request.jobs),
+            sink=sink or images.sink,
+            observer=observer,
+            gate=no_gate
+            if in_machines
+            else self.gate(graph, records, images, cancel, is_far=is_far),
         )
 
-    def _gate(
+    def gate(
         self,
         graph: Graph,
         records: Records,
         images: ImageSource,
         cancel: CancelToken,
-        caches: CacheSession | None,
-    ) -> EmulatorGate:
-        # Somebody far away may know any step, which is found out one by one.
-        is_far = caches is not None and caches.is_far
+        *,
+        is_far: bool,
+    ) -> Gate:
+        """Return what refuses steps that can't run here; with `is_far` any of them may be cached somewhere else."""
         return EmulatorGate(
             graph,
             is_native=self.is_native,

@@ -118,17 +118,22 @@ class ImageOp:
 
 @frozen
 class LocalOp:
-    """A directory that the request names, read where it lies; `name` is that of the build context."""
+    """A directory that the request names, read where it lies; `name` is that of the build context.
+
+    `place` tells apart contexts of one name, where several requests are solved together.
+    """
 
     name: str
+    place: str = ""
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""
-        return {"type": "local", "name": self.name}
+        whole: JSONObject = {"type": "local", "name": self.name}
+        return {**whole, "place": self.place} if self.place else whole
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on. The content is looked at by whoever reads it."""
-        return self.definition()
+        return {"type": "local", "name": self.name}
 
 
 @frozen

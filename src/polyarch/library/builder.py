@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from polyarch.errors import InputError
-from polyarch.library.channel import Channel, channel_pair
+from polyarch.library.channel import Channel, Message, channel_pair
 from polyarch.library.child import EngineProcess
 from polyarch.library.codec import encode
-from polyarch.library.messages import read_answer, read_event
+from polyarch.library.messages import Requests, read_answer, read_baked, read_event
 from polyarch.library.steptimes import StepTimes
 from polyarch.library.surroundings import settle
 from polyarch.library.written import written_contexts
-from polyarch.progress import CancelToken, Sink, ignore_events
+from polyarch.progress import CancelToken, Event, Sink, ignore_events
+from polyarch.record import replace
+from polyarch.request.baked import BakeResult
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
@@ -30,7 +33,13 @@ class EngineBuilder:
     those that still run. `root` is the directory of the store; else it is where the command line has it.
     """
 
-    def __init__(self, *, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._variables = environ
         self._root = os.path.abspath(root) if root is not None else ""
         self._engine: EngineProcess | None = None
         self._process = 0
@@ -82,7 +91,39 @@ class EngineBuilder:
             ours, theirs = channel_pair()
             with ours, _ended_by(cancel, ours):
                 engine.hand_over(theirs)
-                return times.added_to(_follow(engine, ours, settled, times))
+                asked = {"request": encode(settled)}
+                answer = _follow(engine, ours, asked, lambda _name, event: times(event))
+                return times.added_to(read_answer(answer))
+
+    def carry_out_all(
+        self,
+        requests: Mapping[str, BuildRequest],
+        *,
+        sink: Callable[[str], Sink],
+        cancel: CancelToken | None = None,
+        keeps_going: bool = False,
+    ) -> BakeResult:
+        """Carry out requests as one graph, and return when all are done, or what was left of them was ended.
+
+        `sink` gives, by name, what takes the events of each. Otherwise as `carry_out`; what single requests fail by is
+        in the result.
+        """
+        engine = self._opened()
+        if cancel is not None:
+            cancel.check()
+        times = {name: StepTimes(sink(name)) for name in requests}
+        with ExitStack() as stack:
+            written = {n: stack.enter_context(written_contexts(r)) for n, r in requests.items()}
+            settled = {n: settle(each, os.getcwd(), os.environ) for n, each in written.items()}
+            ours, theirs = channel_pair()
+            stack.enter_context(ours)
+            stack.enter_context(_ended_by(cancel, ours))
+            engine.hand_over(theirs)
+            asked = {"bake": encode(Requests(by_target=settled)), "keeps_going": keeps_going}
+            answer = _follow(engine, ours, asked, lambda name, event: times[name](event))
+        baked = read_baked(answer)
+        results = {name: times[name].added_to(each) for name, each in baked.results.items()}
+        return replace(baked, results=results)
 
     def _opened(self) -> EngineProcess:
         if self._engine is None:
@@ -97,7 +138,7 @@ class EngineBuilder:
         return self._engine
 
     def _environ(self) -> Mapping[str, str]:
-        return {**os.environ, "POLYARCH_ROOT": self._root} if self._root else os.environ
+        return {**self._variables, "POLYARCH_ROOT": self._root} if self._root else self._variables
 
 
 @contextlib.contextmanager
@@ -114,17 +155,23 @@ def _ended_by(cancel: CancelToken | None, channel: Channel) -> Iterator[None]:
 
 
 def _follow(
-    engine: EngineProcess, channel: Channel, request: BuildRequest, sink: Sink
-) -> BuildResult:
-    """Send the request and pass its events on; whatever happens, stay until the build has ended."""
+    engine: EngineProcess,
+    channel: Channel,
+    asked: Message,
+    tell: Callable[[str, Event], None],
+) -> Message:
+    """Send what is asked for and pass events on, with the name of their target; whatever happens, stay until all has ended.
+
+    Returns the answer.
+    """
     try:
         with contextlib.suppress(OSError):
-            channel.send({"request": encode(request)})
+            channel.send(asked)
         while (message := channel.receive()) is not None:
             event = read_event(message)
             if event is None:
-                return read_answer(message)
-            sink(event)
+                return message
+            tell(str(message.get("target", "")), event)
     finally:
         channel.end()
         channel.drain()  # an exception may have left half a message

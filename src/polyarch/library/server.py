@@ -11,15 +11,24 @@ import os
 import socket
 import sys
 import threading
+from functools import partial
 
 from polyarch.engine.engine import Engine
 from polyarch.engine.opening import open_engine
 from polyarch.errors import PolyarchError
 from polyarch.library.channel import Channel, Message
 from polyarch.library.codec import decode
-from polyarch.library.messages import READY, error_message, event_message, result_message
+from polyarch.library.messages import (
+    READY,
+    Requests,
+    baked_message,
+    error_message,
+    event_message,
+    result_message,
+)
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_directory
+from polyarch.paths import in_engine, state_directory
+from polyarch.pipeline.bake import bake_on
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.progress import CancelToken, Event
 from polyarch.record import frozen
@@ -32,9 +41,8 @@ def main(descriptor: int) -> int:
     """Be the engine at the other end of a control channel; returns the exit status."""
     control = Channel(socket.socket(fileno=descriptor))
     try:
-        # In the namespaces everyone is root, whose store lies elsewhere.
         root = state_directory()
-        environ = {**os.environ, "POLYARCH_ROOT": str(root)}
+        environ = in_engine(os.environ)
         namespaces = enter_engine()
         with open_engine(root, namespaces, environ) as engine:
             control.send(READY)
@@ -93,12 +101,22 @@ def _watch(channel: Channel, cancel: CancelToken) -> None:
 def _answer(engine: Engine, message: Message, channel: Channel, cancel: CancelToken) -> Message:
     lock = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def tell(event: Event, target: str = "") -> None:
         # If nobody listens any more, the watcher has cancelled the build already.
         with lock, contextlib.suppress(OSError):
-            channel.send(event_message(event))
+            channel.send({**event_message(event), **({"target": target} if target else {})})
 
     try:
+        if "bake" in message:
+            requests = decode(Requests, message["bake"]).by_target
+            baked = bake_on(
+                engine,
+                requests,
+                sink=lambda name: partial(tell, target=name),
+                cancel=cancel,
+                keeps_going=message.get("keeps_going") is True,
+            )
+            return baked_message(baked)
         request = decode(BuildRequest, message.get("request"))
         return result_message(recorded_build(engine, request, sink=tell, cancel=cancel))
     except Exception as error:  # noqa: BLE001 a thread ends here; the caller raises it

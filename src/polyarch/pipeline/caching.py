@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from polyarch.dockerfile.lowering.lower import Lowered
-from polyarch.engine.engine import Built, Engine
+from polyarch.engine.engine import Engine
+from polyarch.engine.parts import Built
 from polyarch.errors import PolyarchError, RemoteError
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.golang.strconv import find_bool

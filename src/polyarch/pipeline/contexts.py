@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.dockerfile.lowering.lowering import context_name
+from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
+from polyarch.dockerfile.lowering.named import TARGET_SCHEME, context_name
 from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
 from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.pipeline.company import ALONE, Company
+from polyarch.pipeline.directories import Directories, Opened
 from polyarch.platforms import host
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest, is_address
-from polyarch.store.statindex import StatIndex
-from polyarch.text.ignore import Matcher, exclusion, read_patterns
-from polyarch.worker.source_local import ContextDigests, open_context
+from polyarch.text.ignore import read_patterns
 from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ __all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
 DEFAULT_NAME = "Dockerfile"
 MAIN_NAME = "context"
 MAX_DOCKERFILE = 2 << 20
+KEEP_GIT_DIR_ARG = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+FETCH_ARGS = (KEEP_GIT_DIR_ARG, SOURCE_DATE_EPOCH)
+"""The build arguments that change what is fetched."""
 _WEB = ("http://", "https://")
 _IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
@@ -102,16 +106,16 @@ class ContextTrees(Mapping[str, SourceTree]):
 
 @frozen
 class Contexts:
-    """The build contexts of a request by name, and what remembers their files' digests.
+    """The build contexts of a request by name.
 
     `ignores` says of a path of the main one whether it is left out, where that is certain. `images` are
-    the names of those that are images.
+    the names of those that are images, or results of other builds. `places` tells apart those of several builds.
     """
 
     trees: ContextTrees
-    digests: tuple[ContextDigests, ...] = field(repr=False)
     ignores: Callable[[str], bool] | None = None
     images: frozenset[str] = frozenset()
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def date(self, name: str) -> int | None:
         """Let a context say when the build was made, in seconds; None if it doesn't tell.
@@ -125,20 +129,19 @@ class Contexts:
         fetched = self.trees.fetched.get(name)
         return fetched.date() if fetched else None
 
-    def save(self) -> None:
-        """Remember the digests for the next build."""
-        for each in self.digests:
-            each.save()
-
 
 @frozen
 class Loader:
-    """Reads what one request names. `fetcher` is made for contexts that aren't directories."""
+    """Reads what one request names. `fetcher` is made for contexts that aren't directories.
+
+    `company` are other builds, which may name the same.
+    """
 
     request: BuildRequest
-    index: StatIndex
+    directories: Directories
     empty: Path
     fetcher: Callable[[], Fetcher]
+    company: Company = ALONE
 
     def main(self) -> MainContext:
         """Find the main context, and fetch it if it isn't here. Raises as `Fetcher.fetch`."""
@@ -161,7 +164,20 @@ class Loader:
         return MainContext(fetched=archive)
 
     def _fetched(self, value: str) -> Fetched | None:
-        return self.fetcher().fetch(value) if is_address(value) else None
+        if not is_address(value):
+            return None
+        return self.company.fetched(self._key(value), lambda: self.fetcher().fetch(value))
+
+    def _named_fetched(self, address: str) -> Fetched | None:
+        key = self._key(address, "named")
+        return self.company.fetched(key, lambda: self.fetcher().named(address))
+
+    def _key(self, address: str, kind: str = "main") -> Hashable:
+        """Return all that decides on what is fetched from an address, whom it is fetched as included."""
+        request = self.request
+        args = tuple(request.build_args.get(each, "") for each in FETCH_ARGS)
+        agents = *sorted(request.ssh.items()), *sorted(request.ssh_keys.items())
+        return kind, address, args, request.secrets, agents
 
     def dockerfile(self, main: MainContext) -> SourceText:
         """Read the Dockerfile. Raises NotFound, InputError."""
@@ -205,38 +221,47 @@ class Loader:
 
     def contexts(self, main: MainContext) -> Contexts:
         """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
-        directories: dict[str, tuple[Path, Matcher | None]] = {}
+        opened: dict[str, Opened] = {}
         if main.directory is not None:
             path = _dockerfile_path(main.directory, self.request)
-            directories[MAIN_NAME] = (main.directory, _matcher(main.directory, path, self.request))
+            opened[MAIN_NAME] = self._opened(main.directory, path)
         elif main.fetched is None:
-            directories[MAIN_NAME] = (self.empty, None)
+            opened[MAIN_NAME] = self.directories.open(self.empty, ())
         named = self._named()
-        directories |= {
-            name: (directory, _matcher(directory, None, self.request))
-            for name, directory in named.directories.items()
-        }
-        opened, digests = {}, []
-        for name, (directory, matcher) in directories.items():
-            known = ContextDigests(self.index, directory.resolve())
-            digests.append(known)
-            opened[name] = open_context(directory, matcher, known)
-        trees = ContextTrees(opened, named.addresses, lambda address: self.fetcher().named(address))
+        for name, directory in named.directories.items():
+            opened[name] = self._opened(directory)
+        here = {name: each.tree for name, each in opened.items()}
+        trees = ContextTrees(here, named.addresses, self._named_fetched)
         if main.fetched is not None:
             trees.fetched[MAIN_NAME] = main.fetched
-        matcher = directories[MAIN_NAME][1] if MAIN_NAME in directories else None
+        matcher = opened[MAIN_NAME].matcher if MAIN_NAME in opened else None
         return Contexts(
             trees=trees,
-            digests=tuple(digests),
             ignores=matcher.covers if matcher else None,
             images=frozenset(named.images),
+            places=self._places(opened, named) if self.company.has_others else {},
         )
+
+    def _opened(self, directory: Path, dockerfile: Path | None = None) -> Opened:
+        return self.directories.open(directory, _patterns(directory, dockerfile, self.request))
+
+    def _places(self, opened: Mapping[str, Opened], named: _Named) -> dict[str, str]:
+        """Return what tells the contexts from those of other builds."""
+        found = {
+            name: self.company.place_of(self._key(address, "named"))
+            for name, address in named.addresses.items()
+        }
+        key = self._key(self.request.context) if is_address(self.request.context) else object()
+        found[MAIN_NAME] = self.company.place_of(key)
+        return {**found, **{name: each.place for name, each in opened.items()}}
 
     def _named(self) -> _Named:
         """Sort the named contexts by what they are. Raises NotFound, InputError."""
         named = _Named()
         for key, value in self.request.build_contexts.items():
-            if value.startswith(_IMAGE_SCHEME):
+            if value.startswith(_IMAGE_SCHEME) or (
+                self.company.has_others and value.startswith(TARGET_SCHEME)
+            ):
                 named.images.append(key)
             elif value.startswith(LAYOUT_SCHEME):
                 from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom
@@ -313,7 +338,7 @@ def _named_directory(name: str, value: str) -> Path:
     return path
 
 
-def _matcher(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Matcher | None:
+def _patterns(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Sequence[str]:
     """Read the ignore file: that of the Dockerfile if there is one, else the context's."""
     candidates = [directory / ".dockerignore"]
     if dockerfile is not None and request.dockerfile != "-":
@@ -325,5 +350,5 @@ def _matcher(directory: Path, dockerfile: Path | None, request: BuildRequest) ->
             continue
         except OSError as error:
             raise InputError(f"can't read {path}: {error.strerror}") from error
-        return exclusion(read_patterns(text))
-    return None
+        return read_patterns(text)
+    return ()

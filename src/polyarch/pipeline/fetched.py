@@ -96,10 +96,12 @@ class Fetcher:
         return self._file(address) if address.startswith(_WEB) else None
 
     def named(self, address: str) -> Fetched | None:
-        """Fetch a named context, as `fetch` does. A file stays a file called `context`."""
+        """Fetch a named context, as `fetch` does. A file stays a file called `context`, unless `#:` names a directory."""
         reference = _repository(address)
         if reference is not None:
             return self._commit(git_op(reference), address)
+        if address.startswith(_WEB) and "#:" in address:
+            return self._file(address)
         return self.plain(address) if address.startswith(_WEB) else None
 
     def plain(self, address: str) -> Fetched:
@@ -114,12 +116,16 @@ class Fetcher:
         return Fetched(tree=tree, made=commit.made, source=op)
 
     def _file(self, address: str) -> Fetched:
+        """Fetch a file; one directory of an archive is meant by `#:DIRECTORY`, which BuildKit doesn't know."""
+        before, _, inner = address.partition("#:")
         with step(self.sink, "[internal] load remote build context"):
-            file = self._downloaded(address)
+            file = self._downloaded(before if inner else address)
             path = file.tree.root / _FILE_NAME
             tree = self._unpacked(path)
         if tree is None:
             return file
+        if inner:
+            tree = replace(tree, root=_directory(tree.root, inner, address))
         made = _newest(path) if file.made is None else file.made
         return Fetched(tree=tree, made=made, source=file.source)
 
@@ -149,6 +155,16 @@ class Fetcher:
         root = self.directory()
         root.mkdir()
         return SourceTree(root=root) if unpack_archive(path, root, "/", None, []) else None
+
+
+def _directory(root: Path, inner: str, address: str) -> Path:
+    found = resolve(root, inner)
+    if not found.is_dir():
+        raise NotFound(
+            f"there is no directory {inner} in {redacted(address.partition('#')[0])}",
+            hint="behind #: stands a directory of the archive",
+        )
+    return found
 
 
 def _repository(address: str) -> GitReference | None:

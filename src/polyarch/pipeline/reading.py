@@ -19,7 +19,8 @@ from polyarch.errors import InputError, PolyarchError
 from polyarch.golang.strconv import find_bool
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.pipeline.contexts import Contexts, Loader, MainContext
+from polyarch.pipeline.company import ALONE, Company
+from polyarch.pipeline.contexts import KEEP_GIT_DIR_ARG, Contexts, Loader, MainContext
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
@@ -77,7 +78,11 @@ class Reading:
 
 @contextmanager
 def open_reading(
-    engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken
+    engine: Engine,
+    request: BuildRequest,
+    sink: Sink,
+    cancel: CancelToken,
+    company: Company = ALONE,
 ) -> Iterator[Reading]:
     """Have what a Dockerfile can be read with; secrets are at hand until the block ends.
 
@@ -90,7 +95,7 @@ def open_reading(
             stack.enter_context(secrets.masker.masks_errors())
             sink = secrets.masker.sink(sink)
         remote = stack.enter_context(engine.remote_sources(secrets))
-        loader = _loader(engine, request, remote, sink, cancel)
+        loader = _loader(engine, request, remote, sink, cancel, company)
         yield Reading(request=request, loader=loader, main=loader.main(), remote=remote, sink=sink)
 
 
@@ -135,7 +140,12 @@ class Dates:
 
 
 def _loader(
-    engine: Engine, request: BuildRequest, remote: RemoteSources, sink: Sink, cancel: CancelToken
+    engine: Engine,
+    request: BuildRequest,
+    remote: RemoteSources,
+    sink: Sink,
+    cancel: CancelToken,
+    company: Company,
 ) -> Loader:
     def fetcher() -> Fetcher:
         from polyarch.pipeline.fetched import Fetcher  # noqa: PLC0415 - directories need nothing of it
@@ -149,15 +159,16 @@ def _loader(
             directory=directory,
             sink=sink,
             cancel=cancel,
-            keep_git_dir=bool(find_bool(args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))),
+            keep_git_dir=bool(find_bool(args.get(KEEP_GIT_DIR_ARG, ""))),
             is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
         )
 
     return Loader(
         request=request,
-        index=engine.store.stat_index,
+        directories=company.directories(engine),
         empty=engine.store.scratch,
         fetcher=fetcher,
+        company=company,
     )
 
 

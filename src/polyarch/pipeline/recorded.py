@@ -10,6 +10,7 @@ from polyarch.golang.json import compact
 from polyarch.history.record import BuildRecord, Exporter, ResultInfo
 from polyarch.history.recording import recording
 from polyarch.pipeline.build import build_on
+from polyarch.pipeline.company import ALONE, Company
 from polyarch.platforms import host
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import replace
@@ -28,6 +29,7 @@ def recorded_build(
     sink: Sink = ignore_events,
     cancel: CancelToken | None = None,
     explain: Explain | None = None,
+    company: Company = ALONE,
 ) -> BuildResult:
     """Carry out `request` as `build_on` does, and keep its record in the store, whether it ends well or not."""
     name = request.ref or new_ref()
@@ -45,7 +47,9 @@ def recorded_build(
     )
     directory = engine.store.root / "history"
     with recording(directory, record, sink, keeps_logs=request.mask_secrets) as kept:
-        result = build_on(engine, request, sink=kept, cancel=cancel, explain=explain)
+        result = build_on(
+            engine, request, sink=kept, cancel=cancel, explain=explain, company=company
+        )
         result = replace(result, ref=name)
         kept.note(_response(result), _image(result))
     return result

@@ -12,7 +12,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.progress import Sink, StatusEvent, StepEvent
 from polyarch.record import replace
 
-__all__ = ["Announcer"]
+__all__ = ["Announcer", "is_silent"]
 
 _WAITING = "waiting for another build of this step"
 
@@ -34,7 +34,7 @@ class Announcer:
 
     def announced(self, vertex: Vertex) -> None:
         """There is this vertex; whoever counts steps knows of all of them before the first begins."""
-        if not _is_silent(vertex):
+        if not is_silent(vertex):
             self._sink(_event(vertex, None))
 
     def skipped(self, vertex: Vertex) -> None:
@@ -44,7 +44,7 @@ class Announcer:
 
     def started(self, vertex: Vertex) -> None:
         """Work on `vertex` begins, or goes on."""
-        if _is_silent(vertex):
+        if is_silent(vertex):
             return
         with self._lock:
             if vertex.digest in self._started:
@@ -83,7 +83,7 @@ class Announcer:
     def waits(self, vertex: Vertex) -> None:
         """Another build does the very same step, which is waited for."""
         self.started(vertex)
-        if not _is_silent(vertex):
+        if not is_silent(vertex):
             now = self._waiting[vertex.digest] = self._clock()
             self._sink(StatusEvent(step=vertex.digest, id=_WAITING, started=now))
 
@@ -97,7 +97,7 @@ class Announcer:
     def _complete(
         self, vertex: Vertex, *, cached: bool = False, error: str = "", retryable: bool = False
     ) -> None:
-        if _is_silent(vertex):
+        if is_silent(vertex):
             return
         now = self._clock()
         with self._lock:
@@ -117,5 +117,6 @@ def _event(vertex: Vertex, started: float | None) -> StepEvent:
     )
 
 
-def _is_silent(vertex: Vertex) -> bool:
+def is_silent(vertex: Vertex) -> bool:
+    """Tell whether nobody hears of a vertex."""
     return not vertex.name or isinstance(vertex.op, ScratchOp)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError, StoreError
@@ -51,9 +51,10 @@ from polyarch.solver.state import Machine
 from polyarch.solver.workers import Workers
 from polyarch.threads import caught
 
-__all__ = ["SolveReport", "Solved", "Solver"]
+__all__ = ["Ends", "ReportOf", "SolveReport", "Solved", "Solver"]
 
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
 @frozen
@@ -72,12 +73,28 @@ class SolveReport:
         return sum(each is outcome for each in self.outcomes.values())
 
 
+ReportOf = Callable[[Graph], SolveReport]
+"""Tells what a solve did so far of the vertices of one graph, a part of the one that is solved."""
+
+
 @frozen
 class Solved(Generic[R]):
     """The results of the graph's targets, in their order, and what it took."""
 
     results: tuple[R, ...]
     report: SolveReport
+
+
+class Ends(Protocol[R_contra]):
+    """Is told of each target of a solve as it ends, in the thread that solves. `keeps_going` without those that fail."""
+
+    keeps_going: bool
+
+    def done(self, target: Vertex, result: R_contra, report: ReportOf, /) -> None:
+        """A target has its result; `report` tells of any of the vertices that it needs."""
+
+    def failed(self, target: Vertex, error: PolyarchError, report: ReportOf, /) -> None:
+        """A target can't be had."""
 
 
 class Solver(Generic[R]):
@@ -116,11 +133,28 @@ class Solver(Generic[R]):
         When it returns or raises, no thread of it is left. Raises the first error that a vertex
         met, after the others were cancelled and have ended; Cancelled if the caller wished so.
         """
+        with self._solving(graph, cancel, elsewhere) as solving:
+            return solving.run(cancel)
+
+    def solve_each(
+        self, graph: Graph, cancel: CancelToken, ends: Ends[R], elsewhere: Elsewhere | None = None
+    ) -> None:
+        """Compute the results of the graph's targets, and tell `ends` of each as it comes.
+
+        Raises as `solve`; where `ends` keeps going, what a vertex meets only fails the targets that need it.
+        """
+        with self._solving(graph, cancel, elsewhere) as solving:
+            solving.run_for(ends, cancel)
+
+    @contextmanager
+    def _solving(
+        self, graph: Graph, cancel: CancelToken, elsewhere: Elsewhere | None
+    ) -> Iterator[_Solve[R]]:
         own = CancelToken()
         unregister = cancel.on_cancel(own.cancel)
         try:
             with Workers() as workers:
-                return _Solve(self, graph, workers, own, elsewhere).run(cancel)
+                yield _Solve(self, graph, workers, own, elsewhere)
         finally:
             unregister()
 
@@ -161,9 +195,23 @@ class _Solve(Generic[R]):
         self._busy = 0
         self._outcomes: dict[Digest, Outcome] = {}
         self._failures: dict[Digest, Outcome] = {}
+        self._ends: Ends[R] | None = None
 
     def run(self, cancel: CancelToken) -> Solved[R]:
         """Solve; `cancel` is the caller's wish."""
+        self._go_through(cancel)
+        results = tuple(self._hands.results[vertex.digest] for vertex in self._graph.targets)
+        report = SolveReport(
+            outcomes=self._outcomes, identities=self._machine.identities(), facts=self._facts
+        )
+        return Solved(results=results, report=report)
+
+    def run_for(self, ends: Ends[R], cancel: CancelToken) -> None:
+        """Solve, and tell `ends` of each target as it ends; who it is for tells of steps that nobody looked at."""
+        self._ends = ends
+        self._go_through(cancel)
+
+    def _go_through(self, cancel: CancelToken) -> None:
         for vertex in self._graph.vertices():
             self._announcer.announced(vertex)
         try:
@@ -171,28 +219,26 @@ class _Solve(Generic[R]):
             while not self._machine.done:
                 cancel.check()
                 self._step()
-            for vertex in self._graph.vertices():
-                self._announcer.skipped(vertex)
+            if self._ends is None:
+                for vertex in self._graph.vertices():
+                    self._announcer.skipped(vertex)
         except PolyarchError:
             # What children do that are being ended is nobody's business.
             cancel.check()
             raise
         finally:
             self._stop()
-        results = tuple(self._hands.results[vertex.digest] for vertex in self._graph.targets)
-        report = SolveReport(
-            outcomes=self._outcomes, identities=self._machine.identities(), facts=self._facts
-        )
-        return Solved(results=results, report=report)
 
     def _step(self) -> None:
         """Do all lookups, start what may start, and take one answer. Raises what a vertex met."""
         while self._lookups:
             self._take(self._hands.carry_out(self._lookups.popleft()))
+        if self._machine.done:
+            return  # what was left has failed
         certain = self._machine.take_certain()
         if certain:
             self._solver.gate(certain)
-        ready = list(iter(self._slots.take, None))
+        ready = list(self._take_ready())
         if len(ready) == 1 and not self._busy and not self._slots.waiting:
             command, give_back = ready[0]
             event = self._hands.carry_out(command)
@@ -204,6 +250,14 @@ class _Solve(Generic[R]):
             self._busy -= 1
         give_back()
         self._take(event)
+
+    def _take_ready(self) -> Iterator[tuple[Command, Callable[[], None]]]:
+        """Yield what may start; what only failed targets need never does."""
+        while (taken := self._slots.take()) is not None:
+            if self._machine.is_needed(taken[0].vertex):
+                yield taken
+            else:
+                taken[1]()
 
     def _work(self, command: Command, give_back: Callable[[], None]) -> None:
         def answer() -> None:
@@ -217,9 +271,45 @@ class _Solve(Generic[R]):
     def _take(self, event: Event | Failed) -> None:
         if isinstance(event, Failed):
             self._end(event)
-            raise event.error
+            self._fail(event)
+            return
         self._note(event)
         self._queue(self._machine.handle(event))
+        self._tell_targets()
+
+    def _fail(self, failed: Failed) -> None:
+        """Go on without the targets that need what failed, if that is wanted. Raises its error if it isn't."""
+        ends, error = self._ends, failed.error
+        if ends is None or self._cancel.cancelled or not isinstance(error, PolyarchError):
+            raise error
+        commands = self._machine.fail(failed.vertex, error)
+        self._tell_targets()
+        if not ends.keeps_going:
+            raise error
+        self._queue(commands)
+
+    def _tell_targets(self) -> None:
+        """Tell of the targets that have ended."""
+        ends = self._ends
+        if ends is None:
+            return
+        for target in self._machine.take_ended():
+            error = self._machine.error_of(target)
+            if error is None:
+                ends.done(target, self._hands.results[target.digest], self._report_of)
+            else:
+                ends.failed(target, error, self._report_of)
+
+    def _report_of(self, part: Graph) -> SolveReport:
+        """Return what there is to say of a part by now; the solve may go on."""
+        vertices = list(part.vertices())
+        outcomes = {
+            v.digest: self._outcomes[v.digest] for v in vertices if v.digest in self._outcomes
+        }
+        facts = tuple(map(self._facts_of, vertices))
+        names = ((each.vertex.digest, each.identity) for each in facts)
+        identities = {digest: identity for digest, identity in names if identity}
+        return SolveReport(outcomes=outcomes, identities=identities, facts=lambda: facts)
 
     def _queue(self, commands: Iterable[Command]) -> None:
         for command in commands:
@@ -263,9 +353,11 @@ class _Solve(Generic[R]):
             observer.ended(self._facts())
 
     def _facts(self) -> Iterator[Facts]:
-        for vertex in self._graph.vertices():
-            outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest)
-            yield replace(self._machine.facts(vertex), outcome=outcome)
+        return map(self._facts_of, self._graph.vertices())
+
+    def _facts_of(self, vertex: Vertex) -> Facts:
+        outcome = self._failures.get(vertex.digest) or self._outcomes.get(vertex.digest)
+        return replace(self._machine.facts(vertex), vertex=vertex, outcome=outcome)
 
     def _stop(self) -> None:
         """Cancel what is under way, if anything is, and wait for it."""

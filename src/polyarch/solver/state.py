@@ -12,6 +12,7 @@ A vertex goes through these states (docs/solver.md has the picture and the reaso
     KNOWN        has an identity; its result isn't in hand
     LOADING      its stored result is got
     LOADED       its result is in hand: the end
+    FAILED       it, or something that it needs, met an error: the end, too
 
 What is asked of a vertex comes from above: it is *wanted* (loaded) if it is a target, if a user of it
 is in INPUTS, or in CONTENT and reads it by content. That is the one fact beside the state which decides
@@ -30,15 +31,13 @@ moves; a mistake in the rules becomes an error that names the vertex, not a buil
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 
 from polyarch.digest import Digest
-from polyarch.errors import InternalError
-from polyarch.graph.graph import Graph
+from polyarch.errors import InternalError, PolyarchError
+from polyarch.graph.graph import Graph, walk
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
-from polyarch.record import field, mutable
 from polyarch.solver.event import (
     Command,
     Compare,
@@ -59,25 +58,10 @@ from polyarch.solver.event import (
     Run,
 )
 from polyarch.solver.facts import Facts
-from polyarch.solver.key import CacheKey, Content, Ingredients, InputPart, fast_key, slow_key
-from polyarch.solver.records import Record
+from polyarch.solver.key import fast_key, slow_key
+from polyarch.solver.node import ENDS, Node, State, all_known, lacking_of, learn, make_nodes, moves
 
 __all__ = ["Machine", "State"]
-
-
-class State(StrEnum):
-    """How far a vertex is."""
-
-    NEW = "new"
-    IDENTIFYING = "identifying"
-    FAST = "fast"
-    CONTENT = "content"
-    SLOW = "slow"
-    INPUTS = "inputs"
-    RUNNING = "running"
-    KNOWN = "known"
-    LOADING = "loading"
-    LOADED = "loaded"
 
 
 # What an event does to a vertex in a state; all else is a bug. (LOADING, Lost) is in _AFTER_LOSS.
@@ -103,45 +87,6 @@ _AFTER_LOSS: Mapping[State, State] = {
     State.RUNNING: State.INPUTS,
 }
 
-_HAS_COMMAND = frozenset({State.IDENTIFYING, State.FAST, State.SLOW, State.RUNNING, State.LOADING})
-
-
-@mutable
-class _Node:
-    """A vertex and what is known of it. `found_in` is the state in which it became known."""
-
-    vertex: Vertex
-    content: frozenset[int]
-    ignore_cache: bool = False
-    inputs: tuple[_Node, ...] = ()
-    users: list[_Node] = field(default_factory=list)
-    state: State = State.NEW
-    wanted: bool = False
-    foreseen: bool = False
-    identity: str = ""
-    record: Record | None = None
-    found_in: State = State.NEW
-    reading: set[int] = field(default_factory=set)
-    contents: dict[int, Content] = field(default_factory=dict)
-    under_way: int = 0
-
-    def parts(self) -> tuple[InputPart, ...]:
-        """What is seen of the inputs now."""
-        return tuple(
-            _part(source.identity, self.contents.get(index))
-            for index, source in enumerate(self.inputs)
-        )
-
-    def ingredients(self) -> Ingredients:
-        """All that the keys are made of."""
-        return Ingredients(op=self.vertex.cache_digest, inputs=self.parts())
-
-    def keys(self) -> tuple[CacheKey, ...]:
-        """The keys that can be told now, the fast one first."""
-        parts = self.parts()
-        keys = fast_key(self.vertex, parts), slow_key(self.vertex, parts)
-        return tuple(key for key in keys if key is not None)
-
 
 class Machine:
     """Decides what to do next for one graph. Used by one thread.
@@ -150,14 +95,17 @@ class Machine:
     """
 
     def __init__(self, graph: Graph, content_inputs: Callable[[Vertex], frozenset[int]]) -> None:
-        self._nodes = _nodes(graph, content_inputs)
+        self._nodes = make_nodes(graph, content_inputs)
         self._targets = [self._nodes[vertex.digest] for vertex in graph.targets]
-        self._agenda: deque[_Node] = deque()
-        self._looked_at: dict[Digest, _Node] = {}
+        self._wanted_at_end = {vertex.digest for vertex in graph.targets}
+        self._ended: list[Vertex] = []
+        self._needed: set[Digest] | None = None
+        self._agenda: deque[Node] = deque()
+        self._looked_at: dict[Digest, Node] = {}
         self._commands: list[Command] = []
         self._under_way = 0
         self._certain: list[Vertex] = []
-        self._advances: Mapping[State, Callable[[_Node], None]] = {
+        self._advances: Mapping[State, Callable[[Node], None]] = {
             State.NEW: self._advance_new,
             State.CONTENT: self._advance_content,
             State.INPUTS: self._advance_inputs,
@@ -166,8 +114,21 @@ class Machine:
 
     @property
     def done(self) -> bool:
-        """Whether all targets are loaded."""
-        return all(node.state is State.LOADED for node in self._targets)
+        """Whether all targets are loaded, or failed."""
+        return all(node.state in ENDS for node in self._targets)
+
+    def take_ended(self) -> list[Vertex]:
+        """Return the targets that have been loaded, or failed, since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def error_of(self, vertex: Vertex) -> PolyarchError | None:
+        """Return what a vertex failed by, or something that it needs."""
+        return self._nodes[vertex.digest].error
+
+    def is_needed(self, vertex: Vertex) -> bool:
+        """Whether a target that can still be had may need `vertex`."""
+        return self._needed is None or vertex.digest in self._needed
 
     def take_certain(self) -> list[Vertex]:
         """Return the steps of which it has become certain, since the last call, that they will run."""
@@ -209,47 +170,74 @@ class Machine:
         node = self._nodes[event.vertex.digest]
         node.under_way -= 1
         self._under_way -= 1
+        if node.state is State.FAILED:
+            return self._dispatch()  # several things were read for it
         after = _state_after(node, event)
-        _learn(node, event)
+        learn(node, event)
         self._move(node, after)
         return self._dispatch()
+
+    def fail(self, vertex: Vertex, error: PolyarchError) -> list[Command]:
+        """Take that a command met an error, and go on without the targets that need its vertex.
+
+        Returns the commands that follow.
+        """
+        node = self._nodes[vertex.digest]
+        node.under_way -= 1
+        self._under_way -= 1
+        if node.state is not State.FAILED:
+            self._give_up(node, error)
+        commands = self._dispatch()
+        live = [each.vertex for each in self._targets if each.state is not State.FAILED]
+        self._needed = {each.digest for each in walk(live)}
+        return [each for each in commands if self.is_needed(each.vertex)]
+
+    def _give_up(self, node: Node, error: PolyarchError) -> None:
+        node.error = error
+        self._move(node, State.FAILED)
 
     def _dispatch(self) -> list[Command]:
         while self._agenda:
             node = self._agenda.popleft()
             self._looked_at[node.vertex.digest] = node
+            lacking = lacking_of(node)
+            if lacking is not None:
+                self._give_up(node, lacking)
+                continue
             self._advances.get(node.state, self._rest)(node)
         self._check()
         commands, self._commands = self._commands, []
         return commands
 
-    def _move(self, node: _Node, state: State) -> None:
+    def _move(self, node: Node, state: State) -> None:
         node.state = state
+        if state in ENDS and node.vertex.digest in self._wanted_at_end:
+            self._ended.append(node.vertex)
         if state is State.INPUTS and node.inputs:
             self._certain.append(node.vertex)
         self._agenda.append(node)
         self._agenda.extend(node.users)
 
-    def _command(self, node: _Node, command: Command) -> None:
+    def _command(self, node: Node, command: Command) -> None:
         node.under_way += 1
         self._under_way += 1
         self._commands.append(command)
 
-    def _want(self, node: _Node) -> None:
+    def _want(self, node: Node) -> None:
         if not node.wanted:
             node.wanted = True
             self._agenda.append(node)
 
     # One function for each state in which a vertex may go on by itself.
 
-    def _rest(self, node: _Node) -> None:
+    def _rest(self, node: Node) -> None:
         """Do nothing: a command is under way, or all is done."""
 
-    def _advance_new(self, node: _Node) -> None:
+    def _advance_new(self, node: Node) -> None:
         if not node.inputs:
             self._move(node, State.IDENTIFYING)
             self._command(node, Identify(vertex=node.vertex))
-        elif _all_known(node.inputs):
+        elif all_known(node.inputs):
             key = None if node.ignore_cache else fast_key(node.vertex, node.parts())
             if key is None:
                 self._move(node, State.CONTENT)
@@ -259,13 +247,13 @@ class Machine:
                 query = Query(vertex=node.vertex, keys=(key,), ingredients=ingredients)
                 self._command(node, query)
 
-    def _advance_content(self, node: _Node) -> None:
+    def _advance_content(self, node: Node) -> None:
         for index in sorted(node.content - node.reading):
             self._want(node.inputs[index])
             if node.inputs[index].state is State.LOADED:
                 node.reading.add(index)
                 self._command(node, ReadContent(vertex=node.vertex, index=index))
-        if len(node.contents) < len(node.content) or not _all_known(node.inputs):
+        if len(node.contents) < len(node.content) or not all_known(node.inputs):
             return
         if node.ignore_cache or slow_key(node.vertex, node.parts()) is None:
             self._move(node, State.INPUTS)
@@ -277,7 +265,7 @@ class Machine:
         else:
             self._command(node, Compare(vertex=vertex, keys=keys, ingredients=ingredients))
 
-    def _advance_inputs(self, node: _Node) -> None:
+    def _advance_inputs(self, node: Node) -> None:
         if not node.inputs:
             self._move(node, State.RUNNING)
             self._command(node, Fetch(vertex=node.vertex))
@@ -292,13 +280,13 @@ class Machine:
         self._move(node, State.RUNNING)
         self._command(node, Run(vertex=vertex, keys=keys, recheck=recheck, ingredients=ingredients))
 
-    def _advance_known(self, node: _Node) -> None:
+    def _advance_known(self, node: Node) -> None:
         if node.wanted:
             stored = node.record.result if node.record else node.identity
             self._move(node, State.LOADING)
             self._command(node, Load(vertex=node.vertex, stored=stored, record=node.record))
 
-    def _foresee(self, node: _Node) -> None:
+    def _foresee(self, node: Node) -> None:
         """Want the images of steps that wait for `node`, which will run.
 
         Those steps have no key until then, but a record for a result that is only now being made is
@@ -318,7 +306,7 @@ class Machine:
     def _check(self) -> None:
         """Raise InternalError if something that was looked at stands still, or if all does."""
         for node in self._looked_at.values():
-            if not _moves(node):
+            if not moves(node):
                 waits_for = [source.state.value for source in node.inputs]
                 raise _bug(
                     f"nothing goes on for {_called(node)} in state {node.state}, inputs {waits_for}"
@@ -332,80 +320,14 @@ def _bug(what: str) -> InternalError:
     return InternalError(f"solver: {what}", hint="please report this with the Dockerfile")
 
 
-def _called(node: _Node) -> str:
+def _called(node: Node) -> str:
     return repr(node.vertex.name or node.vertex.digest)
 
 
-def _part(identity: str, content: Content | None) -> InputPart:
-    if content is None:
-        return InputPart(identity=identity)
-    return InputPart(identity=identity, content=content.digest, is_whole=content.is_whole)
-
-
-def _all_known(nodes: Iterable[_Node]) -> bool:
-    return all(node.identity for node in nodes)
-
-
-def _moves(node: _Node) -> bool:
-    """Whether `node` is at rest rightly, has a command under way, or waits for an input that moves."""
-    if node.state in _HAS_COMMAND:
-        return node.under_way == 1
-    if node.state is State.CONTENT:
-        waits_for = [node.inputs[index] for index in node.content - node.reading]
-        unread = len(node.reading) - len(node.contents)
-        is_waiting = any(map(_will_load, waits_for)) or not _all_known(node.inputs)
-        return node.under_way == unread and (unread > 0 or is_waiting)
-    if node.under_way:
-        return False
-    if node.state is State.NEW:
-        return not _all_known(node.inputs)
-    if node.state is State.INPUTS:
-        return any(map(_will_load, node.inputs))
-    return node.state is State.LOADED or not node.wanted
-
-
-def _will_load(node: _Node) -> bool:
-    return node.wanted and node.state is not State.LOADED
-
-
-def _state_after(node: _Node, event: Event) -> State:
+def _state_after(node: Node, event: Event) -> State:
     if node.state is State.LOADING and isinstance(event, Lost):
         return _AFTER_LOSS[node.found_in]
     after = _ON_EVENT.get((node.state, type(event)))
     if after is None:
         raise _bug(f"{type(event).__name__} doesn't fit {_called(node)} in state {node.state}")
     return after
-
-
-def _learn(node: _Node, event: Event) -> None:
-    """Note what `event` says, before the state changes."""
-    match event:
-        case Identified(identity=identity):
-            node.identity, node.found_in = identity, node.state
-        case Found(record=record):
-            node.identity, node.record, node.found_in = record.identity, record, node.state
-        case Ran(identity=identity, record=record):
-            node.identity, node.record = identity, record
-        case ContentRead(index=index, content=content):
-            node.contents[index] = content
-        case Lost() if node.inputs:
-            # A source is still what it was; a step may come out differently when it runs again.
-            node.identity, node.record = "", None
-
-
-def _nodes(graph: Graph, content_inputs: Callable[[Vertex], frozenset[int]]) -> dict[Digest, _Node]:
-    nodes: dict[Digest, _Node] = {}
-    for vertex in graph.vertices():
-        node = _Node(
-            vertex=vertex,
-            content=content_inputs(vertex),
-            inputs=tuple(nodes[source.digest] for source in vertex.inputs),
-        )
-        for source in dict.fromkeys(node.inputs):
-            source.users.append(node)
-        nodes[vertex.digest] = node
-    # Of equal vertices only one was walked; the cache is ignored if any of them says so.
-    mentioned = [*graph.targets, *(s for node in nodes.values() for s in node.vertex.inputs)]
-    for vertex in mentioned:
-        nodes[vertex.digest].ignore_cache |= vertex.ignore_cache
-    return nodes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["nearest", "suggestion"]
+__all__ = ["hint_for", "nearest", "suggestion"]
 
 _NEAR = 3
 
@@ -37,6 +37,14 @@ def suggestion(wrong: str, options: Iterable[str], *, fold_case: bool = False) -
     """Return ` (did you mean X?)` for the nearest option, "" if there is none, as `nearest`."""
     found = nearest(wrong, options, fold_case=fold_case)
     return f" (did you mean {found}?)" if found else ""
+
+
+def hint_for(wrong: str, choices: Iterable[str]) -> str:
+    """Return what to do next about a value that isn't known: the nearest choice as a question, or all of them."""
+    known = sorted(choices)
+    if near := nearest(wrong, known):
+        return f"did you mean {near}?"
+    return "use one of " + ", ".join(known)
 
 
 def _edits(one: str, other: str, limit: int) -> int:

@@ -124,7 +124,7 @@ class Worker:
         if isinstance(op, ImageOp):
             return f"image:{chain_id(op.diff_ids)}"
         if isinstance(op, LocalOp):
-            return f"local:{op.name}:{id(self)}"
+            return f"local:{op.name}:{op.place}:{id(self)}"
         if isinstance(op, HttpOp | GitOp):
             return f"remote:{vertex.digest}:{id(self)}"
         return "scratch"

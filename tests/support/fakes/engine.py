@@ -16,33 +16,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from polyarch.caches.session import CacheSession
-from polyarch.digest import sha256
+from polyarch.digest import Digest, sha256
 from polyarch.engine.background import Background
-from polyarch.engine.engine import Built, Engine, Sources
-from polyarch.engine.explain import Explain
+from polyarch.engine.engine import Engine
+from polyarch.engine.parts import Built, Crew, Part, Sources
 from polyarch.errors import NotFound, StepFailed
 from polyarch.exporter.layers import LayerBlobs
 from polyarch.golang.json import compact
-from polyarch.graph.graph import Graph
 from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 from polyarch.progress import CancelToken
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Request, Response, Transport
 from polyarch.request.explanation import Outcome
-from polyarch.request.values import BuildRequest
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
+from polyarch.solver.facts import Gate, no_gate
+from polyarch.solver.key import Content
 from polyarch.solver.solver import SolveReport
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
+from polyarch.why.seen import Seen
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.worker import Result
+from polyarch.worker.worker import Result, Worker
 from tests.support.images.trees import plant
 from tests.support.network.registry import Registry, opened, serving
 
@@ -58,9 +58,7 @@ class _Hosted(Transport):
     """Leads every registry's name to one registry of this process."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(
-            Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
-        )
+        super().__init__(Hosts(), Credentials({"DOCKER_CONFIG": "/nonexistent"}))
         self._host = host
 
     def send(self, request: Request) -> Response:
@@ -116,33 +114,31 @@ class FakeEngine(Engine):
     A COPY copies texts, from a context as from another stage.
     """
 
-    def solve(
-        self,
-        graph: Graph,
-        sources: Sources,
-        request: BuildRequest,
-        cancel: CancelToken,
-        *,
-        explain: Explain | None = None,
-        caches: CacheSession | None = None,
-    ) -> Built:
+    def solve(self, part: Part, cancel: CancelToken) -> Built:
+        graph = part.graph
         results: dict[Vertex, Result] = {}
         for vertex in graph.vertices():
             cancel.check()
             inputs = [results[each] for each in vertex.inputs]
-            results[vertex] = self._result(vertex, inputs, sources)
+            results[vertex] = self.carry_out(vertex, inputs, part.sources)
         ran = [each for each in graph.vertices() if isinstance(each.op, ExecOp | FileOp)]
         report = SolveReport(
             outcomes={each.digest: Outcome.RAN for each in ran}, identities={}, facts=lambda: ()
         )
-        return Built(
-            results=tuple(results[each] for each in graph.targets),
-            report=report,
-            explanations=(),
-            emulators={},
-        )
+        return Built(results=tuple(results[each] for each in graph.targets), report=report)
 
-    def _result(self, vertex: Vertex, inputs: Sequence[Result], sources: Sources) -> Result:
+    def crew(self, part: Part, seen: dict[tuple[Digest, int], Seen] | None = None) -> Crew:
+        """Parts that are solved together are solved by the real solver, with a worker that runs nothing."""
+        crew = super().crew(part, seen)
+        fields = {name: getattr(crew.worker, name) for name in Worker.__annotations__}
+        crew.worker = _FakeWorker(**fields, carry_out=partial(self.carry_out, sources=part.sources))
+        return crew
+
+    def gate(self, *_asked: Any, is_far: bool) -> Gate:
+        return no_gate
+
+    def carry_out(self, vertex: Vertex, inputs: Sequence[Result], sources: Sources) -> Result:
+        """Return the result of a vertex."""
         op = vertex.op
         if isinstance(op, ImageOp):
             return LayerStack.of_image(op.diff_ids, op.blobs, op.source)
@@ -187,6 +183,32 @@ class FakeEngine(Engine):
             record = SnapshotRecord(id=snapshot)
             self.snapshotter.unpack(snapshot, partial(plant, files=files), record)
         return snapshot
+
+
+@frozen
+class _FakeWorker(Worker):
+    """Has all carried out by the engine; contents are the texts that a copy takes. `counted` are the steps that ran."""
+
+    carry_out: Callable[[Vertex, Sequence[Result]], Result]
+
+    def content(
+        self, vertex: Vertex, index: int, source: Result, cancel: CancelToken, /
+    ) -> Content:
+        op = vertex.op
+        assert isinstance(op, FileOp)
+        copies = [a for a in op.actions if isinstance(a, CopyAction) and a.input == index]
+        found = [self._read(source, each) for action in copies for each in action.sources]
+        self.seen[vertex.digest, index] = Seen()
+        return Content(digest=sha256("\n".join(found).encode()))
+
+    def _read(self, source: Result, name: str) -> str:
+        if isinstance(source, SourceTree):
+            return (source.root / name.strip("/")).read_text()
+        return f"{source.identity} {name}"
+
+    def run(self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken, /) -> Result:
+        cancel.check()
+        return self.carry_out(vertex, inputs)
 
 
 @contextmanager

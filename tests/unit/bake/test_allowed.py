@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.bake.allowed import missing, read_allowed
+from polyarch.bake.allowed import Allowed, missing, read_allowed, with_changes
 from polyarch.bake.definition import Surroundings, parse_files
 from polyarch.bake.files import File
 from polyarch.errors import InputError
@@ -33,17 +33,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ('context = ".."', "fs.read=.."),
         ('context = "link"', "fs.read={root}/a"),
-        ('dockerfile = "../Dockerfile"', "fs.read=../Dockerfile"),
-        ('contexts = { x = "../../y" }', "fs.read={root}/a/y"),
-        ('contexts = { x = "oci-layout:///etc/x:tag" }', "fs.read=/etc/x"),
+        ('dockerfile = "../Dockerfile"', "fs.read=.."),
+        ('contexts = { x = "../../y" }', "fs.read={root}/a"),
+        ('contexts = { x = "oci-layout:///etc/x:tag" }', "fs.read=/etc"),
         ('secret = ["id=s,src=/etc/passwd"]', "fs.read=/etc/passwd"),
         ('secret = ["id=/etc/shadow"]', "fs.read=/etc/shadow"),
-        ('cache-from = ["type=local,src=/var/c"]', "fs.read=/var/c"),
-        ('cache-to = ["type=local,dest=/var/c"]', "fs.write=/var/c"),
-        ('output = ["type=local,dest=/var/o"]', "fs.write=/var/o"),
-        ('output = ["type=oci,dest=../o.tar"]', "fs.write=../o.tar"),
+        ('cache-from = ["type=local,src=/var/c"]', "fs.read=/var"),
+        ('cache-to = ["type=local,dest=/var/c"]', "fs.write=/var"),
+        ('output = ["type=local,dest=/var/o"]', "fs.write=/var"),
+        ('output = ["type=oci,dest=../o.tar"]', "fs.write=.."),
         ('ssh = ["default"]', "ssh"),
-        ('ssh = ["default=/keys/id"]', "fs.read=/keys/id"),
+        ('ssh = ["default=/keys/id"]', "fs.read=/"),
         ('network = "host"', "network.host"),
         ('entitlements = ["security.insecure"]', "security.insecure"),
         ('entitlements = ["device=x/y=z"]', "device=x/y=z"),
@@ -82,3 +82,18 @@ def test_unknown_privileges_are_refused(value: str, message: str) -> None:
         read_allowed([value])
 
     assert str(caught.value) == message
+
+
+def test_what_the_user_sets_is_allowed() -> None:
+    changes = (
+        "*.cache-to=type=local,dest=/c", "a.cache-from=type=local,src=/f", "a.output=type=oci,dest=/o",
+        "a.output=", "a.ssh=default=/k", "a.secret.s=src=/s", "a.secrets=id=t,src=/t",
+        "a.entitlements=network.host", "a.entitlements+=security.insecure", "a.context=/x", "a.args.V",
+    )  # fmt: skip
+
+    assert with_changes(Allowed(), changes) == Allowed(
+        network_host=True,
+        security_insecure=True,
+        reads=("/f", "/k", "/s", "/t"),
+        writes=("/c", "/o"),
+    )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polyarch.bake.config import Config
 from polyarch.bake.definition import Surroundings, parse_files
 from polyarch.bake.files import File
+from polyarch.bake.validate import check_target
 from polyarch.errors import BakeFileError, InputError
 
 
@@ -189,6 +190,11 @@ def test_set_says_what_it_does_not_understand(change: str, message: str) -> None
         ('target "a" {\n  name = "x"\n  matrix = { v = ["1", "2"] }\n}', '1,8-11: Invalid name; duplicate name "x"'),
         ("target {\n}", "1,1-7: Missing name for target; All target blocks must have 1 labels (name)."),
         ('variable "V" {\n  default = 1\n  validation {\n    condition = V > 1\n    error_message = "too small"\n  }\n}', "4,17-22: Validation failed; too small"),
+        ('group "a" {\n  target = ["b"]\n}', '1,1-10: Missing required argument; The argument "targets" is required'),
+        ('function "f" {\n  parms = [x]\n}', '2,3-8: Unsupported argument; An argument named "parms" is not expected here. Did you mean "params"?'),
+        ('function "f" {\n  x "y" {\n  }\n}', '2,3-8: Unsupported block type; Blocks of type "x" are not expected here.'),
+        ('variable "V" {\n  validation {\n    conditoin = true\n  }\n}', 'Did you mean "condition"?'),
+        ('variable "V" {\n  description = B\n}', "2,17-18: Variables not allowed; Variables may not be used here."),
         ('target "a" {\n  args = { x = target.b.args.y }\n}\ntarget "b" {\n  args = { y = target.a.args.x }\n}', "reference cycle not allowed for target.b.args"),
     ],
 )  # fmt: skip
@@ -222,6 +228,49 @@ def test_what_can_not_be_connected_is_refused(text: str, message: str) -> None:
         targets(text)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('target "default" {\n  inherits = ["bas"]\n}\ntarget "base" {}', 2),
+        ('target "default" {\n  contexts = { b = "target:bas" }\n}\ntarget "base" {}', 2),
+        ('target "default" {\n  contexts = { b = "target:default" }\n}', 2),
+        ('group "default" {\n  targets = ["bas"]\n}\ntarget "base" {}', 2),
+        ('target "default" {\n\n  platforms = ["a/b/c/d/e"]\n}', 3),
+        ('target "default" {\n\n  ulimits = ["nofil=1"]\n}', 3),
+        ('target "default" {\n  inherits = ["b"]\n}\ntarget "b" {\n  shm-size = "x"\n}', 5),
+    ],
+)
+def test_what_is_found_out_late_has_its_place_too(text: str, line: int) -> None:
+    def plan_and_check() -> None:
+        for each in parsed(text).plan(("default",), (), {}).targets.values():
+            check_target(each, {})
+
+    with pytest.raises(InputError) as caught:
+        plan_and_check()
+
+    assert caught.value.line == line
+
+
+def test_what_the_command_line_says_has_no_place_in_a_file() -> None:
+    plan = parsed('target "default" { shm-size = "1g" }').plan(("default",), ("*.shm-size=x",), {})
+
+    with pytest.raises(InputError, match="invalid value x for membytes key shm-size") as caught:
+        check_target(plan.targets["default"], {})
+
+    assert caught.value.place is None
+
+
+def test_names_that_mean_nothing_are_told() -> None:
+    text = 'target "a" {\n  tag = ["x"]\n  other = 1\n  args {\n  }\n}\ntarge "b" {\n}\nvariable "V" {\n  defult = 1\n}\n'
+
+    assert parsed(text).warnings == (
+        'docker-bake.hcl:2: target "a" has no attribute "tag" (did you mean tags?)',
+        'docker-bake.hcl:4: target "a" has no blocks of type "args": write args = { … }',
+        'docker-bake.hcl:7: blocks of type "targe" mean nothing here (did you mean target?)',
+        'docker-bake.hcl:10: variable "V" has no attribute "defult" (did you mean default?)',
+    )
 
 
 def test_json_is_the_same_language() -> None:

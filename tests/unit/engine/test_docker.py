@@ -145,6 +145,7 @@ def test_addresses(tmp_path: Path) -> None:
         return address.url, address.is_wanted
 
     assert found() == usual
+    assert found(DOCKER_HOST="unix:///var/run/docker.sock") == usual
     assert found(DOCKER_HOST="tcp://there:1") == ("tcp://there:1", True)
     assert found(DOCKER_CONTEXT="mine") == ("unix:///mine", True)
     assert found("mine", DOCKER_HOST="tcp://x") == ("unix:///mine", True)

@@ -12,6 +12,7 @@ import pytest
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.pipeline.contexts import MAX_DOCKERFILE, Contexts, Loader
+from polyarch.pipeline.directories import Directories
 from polyarch.pipeline.fetched import Fetcher
 from polyarch.request.values import BuildRequest
 from polyarch.store.store import Store
@@ -31,7 +32,12 @@ def unfetched() -> Fetcher:
 
 
 def loader(store: Store, request: BuildRequest) -> Loader:
-    return Loader(request=request, index=store.stat_index, empty=store.scratch, fetcher=unfetched)
+    return Loader(
+        request=request,
+        directories=Directories(store.stat_index),
+        empty=store.scratch,
+        fetcher=unfetched,
+    )
 
 
 def read_dockerfile(request: BuildRequest) -> SourceText:
@@ -216,8 +222,9 @@ def test_digests_are_those_of_the_content(store: Store, tmp_path: Path) -> None:
     found = []
     for text in ("text", "more", "text"):
         path.write_text(text)
-        contexts = load(store, request(context))
+        loading = loader(store, request(context))
+        contexts = loading.contexts(loading.main())
         found.append(contexts.trees["context"].file_digest(str(path), path.lstat()))
-        contexts.save()
+        loading.directories.save()
 
     assert found == [hashlib.sha256(text).digest() for text in (b"text", b"more", b"text")]

@@ -11,6 +11,7 @@ import pytest
 from polyarch.errors import InputError, NotFound
 from polyarch.graph.op import HttpOp
 from polyarch.pipeline.contexts import Contexts, Loader
+from polyarch.pipeline.directories import Directories
 from polyarch.pipeline.fetched import Fetcher
 from polyarch.progress import CancelToken, ignore_events
 from polyarch.request.values import BuildRequest
@@ -53,7 +54,7 @@ def load(
         )
         loader = Loader(
             request=BuildRequest(**fields),  # type: ignore[arg-type]
-            index=store.stat_index,
+            directories=Directories(store.stat_index),
             empty=store.scratch,
             fetcher=lambda: fetcher,
         )

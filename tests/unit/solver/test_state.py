@@ -27,8 +27,9 @@ from polyarch.solver.event import (
     Run,
 )
 from polyarch.solver.key import Content, Ingredients, InputPart, fast_key, slow_key
+from polyarch.solver.node import State
 from polyarch.solver.records import Record
-from polyarch.solver.state import Machine, State
+from polyarch.solver.state import Machine
 from tests.support.fakes.solving import Bench, CountingRunner
 
 DIGEST = sha256(b"content")

@@ -5,11 +5,11 @@ Only what builds is looked at. Source: documentation of Compose and of bake's Co
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from polyarch.bake.access import Access, Tree
 from polyarch.bake.compose.dotenv import read_dotenv
 from polyarch.bake.compose.interpolate import interpolate
 from polyarch.bake.compose.merge import extended, merged, sequence
@@ -24,33 +24,29 @@ from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import replace
 
+if TYPE_CHECKING:
+    from polyarch.bake.definition import Surroundings
+
 __all__ = ["check_compose", "read_compose"]
 
 _INVALID = "invalid compose project"
 _SERVICE_FIELDS = ("image", "build", "environment", "env_file")
 
 
-def check_compose(
-    file: File, environ: Mapping[str, str], variables: Mapping[str, str], directory: str | None
-) -> None:
+def check_compose(file: File, around: Surroundings) -> None:
     """Raise InputError unless a file is one of Compose, which others may have to complete."""
-    _model([replace(file, name="")], _environment(environ, variables, directory))
+    _model([replace(file, name="")], _environment(around), around.access)
 
 
-def read_compose(
-    files: Sequence[File],
-    environ: Mapping[str, str],
-    variables: Mapping[str, str],
-    directory: str | None,
-) -> Config:
-    """Return what files define together. Raises InputError."""
-    known = _environment(environ, variables, directory)
+def read_compose(files: Sequence[File], around: Surroundings, base: str | None) -> Config:
+    """Return what files define together; their paths are relative to `base`. Raises InputError."""
+    known = _environment(around)
     try:
-        model = _model(files, known)
+        model = _model(files, known, around.access)
         _check_consistency(model)
     except InputError as error:
-        raise InputError(f"failed to parse compose file: {error}") from None
-    base = os.path.dirname(files[0].name) if files[0].name != "-" else ""
+        raise _told(error) from error
+    reader = _Reader(around.access, files[0].tree, known)
     targets: dict[str, Target] = {}
     secrets = model.get("secrets") or {}
     for name in sorted(model["services"]):
@@ -62,11 +58,11 @@ def read_compose(
             check_name(label)
         except InputError as error:
             raise InputError(f"invalid service name {quote(label)}: {error}") from None
-        target = service_target(service, secrets, _service_environment(service, known), known)
+        target = service_target(service, secrets, reader.service_environment(service), known)
         bases = Bases(
-            default=base or ".",
-            context=(base or ".") if target.context is not None else None,
-            contexts=dict.fromkeys(target.contexts or {}, base or "."),
+            default=base,
+            context=base if target.context is not None else None,
+            contexts=dict.fromkeys(target.contexts or {}, base),
         )
         target = replace(target, name=label, bases=bases)
         # Two services may have one name, once dots are gone.
@@ -75,23 +71,25 @@ def read_compose(
     return Config(targets=tuple(targets.values()), groups=groups)
 
 
-def _environment(
-    environ: Mapping[str, str], variables: Mapping[str, str], directory: str | None
-) -> dict[str, str]:
+def _told(error: InputError) -> InputError:
+    return InputError(f"failed to parse compose file: {error}", hint=error.hint, place=error.place)
+
+
+def _environment(around: Surroundings) -> dict[str, str]:
     """Return the variables that files may use: those of `.env`, over them the environment's, then `--var`."""
     found: dict[str, str] = {}
-    path = os.path.join(directory, ".env") if directory is not None else ""
-    if path and os.path.isfile(path):
-        with open(path, encoding="utf-8", errors="surrogateescape") as opened:
-            found = read_dotenv(".env", opened.read(), environ)
-    return {"COMPOSE_PROJECT_NAME": "bake", **found, **environ, **variables}
+    environ, directory = around.readable, around.directory
+    if directory is not None:
+        found = read_dotenv(".env", around.access.environment_file(directory), environ)
+    return {"COMPOSE_PROJECT_NAME": "bake", **found, **environ, **around.variables}
 
 
-def _model(files: Sequence[File], environ: Mapping[str, str]) -> dict[str, Any]:
+def _model(files: Sequence[File], environ: Mapping[str, str], access: Access) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for file in files:
+        reader = _Reader(access, file.tree, environ)
         for document in documents(file.name, file.text):
-            whole = _with_document(whole, document, environ, ())
+            whole = reader.with_document(whole, document, ())
     if not whole:
         raise InputError("empty compose file")
     services = whole.get("services")
@@ -113,30 +111,64 @@ def _model(files: Sequence[File], environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _with_document(
-    whole: dict[str, Any], document: Any, environ: Mapping[str, str], included: tuple[str, ...]
-) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise InputError("top-level object must be a mapping")
-    document = interpolate(document, environ)
-    for each in _includes(document):
-        if each in included:
-            raise InputError(f"include cycle detected:\n{included[0]}\n include {each}")
-        for inner in documents(each, _read(each)):
-            whole = _with_document(whole, inner, environ, (*included, each))
-    services = document.get("services")
-    if isinstance(services, dict):
+class _Reader:
+    """Reads what files of Compose name: other files, and files of variables. Paths are those of `tree`, if there is one."""
 
-        def read(name: str) -> dict[str, Any]:
-            inner: dict[str, Any] = {}
-            for part in documents(name, _read(name)):
-                inner = merged(inner, interpolate(part, environ))
-            found = inner.get("services") or {}
-            assert isinstance(found, dict)
-            return found
+    def __init__(self, access: Access, tree: Tree | None, environ: Mapping[str, str]) -> None:
+        self._access = access
+        self._tree = tree
+        self._environ = environ
 
-        document = {**document, "services": extended(services, read)}
-    return merged(whole, document)
+    def with_document(
+        self, whole: dict[str, Any], document: Any, included: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Return a project with a document over it, and with what that includes below it. Raises InputError."""
+        if not isinstance(document, dict):
+            raise InputError("top-level object must be a mapping")
+        document = interpolate(document, self._environ)
+        for each in _includes(document):
+            if each in included:
+                raise InputError(f"include cycle detected:\n{included[0]}\n include {each}")
+            for inner in documents(each, self._read(each, "file of Compose")):
+                whole = self.with_document(whole, inner, (*included, each))
+        services = document.get("services")
+        if isinstance(services, dict):
+            document = {**document, "services": extended(services, self._services)}
+        return merged(whole, document)
+
+    def _services(self, name: str) -> dict[str, Any]:
+        inner: dict[str, Any] = {}
+        for part in documents(name, self._read(name, "file of Compose")):
+            inner = merged(inner, interpolate(part, self._environ))
+        found = inner.get("services") or {}
+        assert isinstance(found, dict)
+        return found
+
+    def _read(self, name: str, kind: str) -> str:
+        return self._access.read(name, self._tree, kind).decode("utf-8", "surrogateescape")
+
+    def service_environment(self, service: Mapping[str, Any]) -> dict[str, str | None]:
+        """Return what a service's containers would have in their environment, which null arguments take."""
+        found: dict[str, str | None] = {}
+        for each in sequence(service.get("env_file")):
+            path, required = (
+                (each.get("path"), each.get("required", True))
+                if isinstance(each, dict)
+                else (each, True)
+            )
+            path = posixpath.normpath(str(path))
+            if not self._access.exists(path, self._tree):
+                if required:
+                    raise InputError(
+                        f"env file {path} not found: stat {path}: no such file or directory"
+                    )
+                continue
+            text = self._read(path, "file of variables")
+            found.update(read_dotenv(path, text, self._environ))
+        for each in sequence(service.get("environment")):
+            name, equals, value = str(each).partition("=")
+            found[name] = value if equals else self._environ.get(name)
+        return found
 
 
 def _includes(document: Mapping[str, Any]) -> list[str]:
@@ -146,15 +178,6 @@ def _includes(document: Mapping[str, Any]) -> list[str]:
         paths = each.get("path") if isinstance(each, dict) else each
         found += [str(path) for path in sequence(paths)]
     return found
-
-
-def _read(name: str) -> str:
-    try:
-        with open(name, encoding="utf-8", errors="surrogateescape") as opened:
-            return opened.read()
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise InputError(f"open {name}: {reason}") from None
 
 
 def _check_consistency(model: Mapping[str, Any]) -> None:
@@ -179,28 +202,3 @@ def _check_consistency(model: Mapping[str, Any]) -> None:
                 raise InputError(
                     f"service {quote(name)} refers to undefined build secret {source}: {_INVALID}"
                 )
-
-
-def _service_environment(
-    service: Mapping[str, Any], environ: Mapping[str, str]
-) -> dict[str, str | None]:
-    """Return what a service's containers would have in their environment, which null arguments take."""
-    found: dict[str, str | None] = {}
-    for each in sequence(service.get("env_file")):
-        path, required = (
-            (each.get("path"), each.get("required", True))
-            if isinstance(each, dict)
-            else (each, True)
-        )
-        path = posixpath.normpath(str(path))
-        if not os.path.exists(path):
-            if required:
-                raise InputError(
-                    f"env file {path} not found: stat {path}: no such file or directory"
-                )
-            continue
-        found.update(read_dotenv(path, _read(path), environ))
-    for each in sequence(service.get("environment")):
-        name, equals, value = str(each).partition("=")
-        found[name] = value if equals else environ.get(name)
-    return found

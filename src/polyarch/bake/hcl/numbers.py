@@ -23,11 +23,17 @@ _GENERAL_DIGITS = 6
 
 
 class Num(NamedTuple):
-    """A number; `infinite` is the sign of an infinity, else 0."""
+    """A number; `infinite` is the sign of an infinity, else 0. `minus_zero` is a zero that is written with a sign."""
 
     value: Fraction
     bits: int = LITERAL_BITS
     infinite: int = 0
+    minus_zero: bool = False
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it has a minus."""
+        return self.value < 0 or self.infinite < 0 or self.minus_zero
 
     @property
     def is_integer(self) -> bool:
@@ -64,7 +70,8 @@ def parse(source: str) -> Num:
     if abs(power) > _MOST_EXPONENT or len(digits) > _MOST_EXPONENT:
         raise ValueError(source)
     value = Fraction(digits.replace("_", "")) * Fraction(10) ** power
-    return Num(rounded(-value if sign == "-" else value, LITERAL_BITS))
+    value = rounded(-value if sign == "-" else value, LITERAL_BITS)
+    return Num(value, minus_zero=sign == "-" and not value)
 
 
 def rounded(value: Fraction, bits: int) -> Fraction:
@@ -106,7 +113,7 @@ def text(num: Num) -> str:
     if num.infinite:
         return "+Inf" if num.infinite > 0 else "-Inf"
     if num.is_integer and abs(num.value.numerator).bit_length() < num.bits - 4:
-        return str(num.value.numerator)
+        return "-0" if num.minus_zero else str(num.value.numerator)
     return _sign(num) + _plain(*_shortest(num))
 
 

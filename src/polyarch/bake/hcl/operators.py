@@ -30,6 +30,13 @@ def _made(value: Fraction, *operands: Num) -> Value:
     return number(Num(rounded(value, bits), bits))
 
 
+def _signed(made: Value, left: Num, right: Num) -> Value:
+    """Return a product or quotient of two numbers; a zero has a sign, too."""
+    if made.raw.value or left.is_negative == right.is_negative:
+        return made
+    return number(made.raw._replace(minus_zero=True))
+
+
 def _infinite(sign: int) -> Value:
     return number(Num(Fraction(0), 512, sign))
 
@@ -45,7 +52,9 @@ def add(one: Value, other: Value) -> Value:
         if left.infinite * right.infinite < 0:
             raise ValueError("can't compute sum of opposing infinities")
         return _infinite(left.infinite or right.infinite)
-    return _made(left.value + right.value, left, right)
+    made = _made(left.value + right.value, left, right)
+    minus_zero = left.minus_zero and right.minus_zero
+    return number(made.raw._replace(minus_zero=True)) if minus_zero else made
 
 
 def subtract(one: Value, other: Value) -> Value:
@@ -63,7 +72,7 @@ def multiply(one: Value, other: Value) -> Value:
         if not sign:
             raise ValueError("can't multiply zero by infinity")
         return _infinite(sign)
-    return _made(left.value * right.value, left, right)
+    return _signed(_made(left.value * right.value, left, right), left, right)
 
 
 def divide(one: Value, other: Value) -> Value:
@@ -72,10 +81,10 @@ def divide(one: Value, other: Value) -> Value:
     if (not _sign(left) and not _sign(right)) or (left.infinite and right.infinite):
         raise ValueError("can't divide zero by zero or infinity by infinity")
     if right.infinite:
-        return _made(Fraction(0), left)
+        return _signed(_made(Fraction(0), left), left, right)
     if left.infinite or not right.value:
         return _infinite(_sign(left) * (_sign(right) or 1))
-    return _made(left.value / right.value, left, right)
+    return _signed(_made(left.value / right.value, left, right), left, right)
 
 
 def modulo(one: Value, other: Value) -> Value:
@@ -93,7 +102,8 @@ def modulo(one: Value, other: Value) -> Value:
 def negate(one: Value) -> Value:
     """Return the number with the other sign."""
     num = one.raw
-    return number(Num(-num.value, num.bits, -num.infinite))
+    minus_zero = not num.value and not num.infinite and not num.minus_zero
+    return number(Num(-num.value, num.bits, -num.infinite, minus_zero))
 
 
 def _truth(answer: bool) -> Value:

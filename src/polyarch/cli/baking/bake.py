@@ -5,62 +5,145 @@ from __future__ import annotations
 import os
 import posixpath
 
-from polyarch.bake.allowed import read_allowed
-from polyarch.bake.config import Config, Plan
+from polyarch.bake.access import Access, RemoteFile, Tree
+from polyarch.bake.allowed import LOCAL_DELETE, Allowed, missing, read_allowed, with_changes
+from polyarch.bake.config import Config, Plan, located, with_located_contexts
 from polyarch.bake.definition import Surroundings, parse_files
-from polyarch.bake.files import File, read_local, split_environment
+from polyarch.bake.files import File, read_local, read_remote, split_environment
 from polyarch.bake.policies import Policy
 from polyarch.bake.target import Target
 from polyarch.bake.validate import check_target
-from polyarch.cli.baking.flags import BAKE_FLAGS, Words, changes, policies, read_variables, words
+from polyarch.cli.baking.fetching import open_access
+from polyarch.cli.baking.flags import (
+    BAKE_FLAGS,
+    Words,
+    changes,
+    policies,
+    progress_mode,
+    read_variables,
+    words,
+)
 from polyarch.cli.baking.lists import listing, read_listing
+from polyarch.cli.baking.logins import with_logins
+from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
+from polyarch.cli.frame.network import with_network
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
-from polyarch.golang.strconv import parse_bool
+from polyarch.golang.strconv import parse_bool, quote
 from polyarch.platforms import host
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.request.values import is_address
 
-__all__ = ["BAKE"]
+__all__ = ["BAKE", "cleaned"]
 
 _RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 _EPOCH = "SOURCE_DATE_EPOCH"
+_HERE = "cwd://"
+_SILENT = ("quiet", "rawjson")
 
 
 def _run(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     asked = words(options.arguments)
-    if asked.address:
-        raise InputError(
-            "bake definitions at an address aren't there yet",
-            hint=f"fetch it, look at it, and bake there: git clone {asked.address}",
-        )
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:
         raise InputError("--print and --list are mutually exclusive")
+    _check_wishes(options)
     overrides = changes(options)
-    check_mode(options.text("progress"))
+    mode = progress_mode(options, context)
+    check_mode(mode)
     allowed = read_allowed(options.values("allow"))
-    files = _files(options, context)
+    with open_access(allowed, context, mode, is_remote=bool(asked.address)) as access:
+        definition = _read(options, context, asked, access)
+        config = parse_files(definition.files, _surroundings(options, context, asked, access))
+    if mode not in _SILENT:
+        for warning in config.warnings:
+            context.warn(f"WARNING: {warning}")
+    if wanted_list:
+        context.stdout.write(listing(read_listing(wanted_list), config))
+        return 0
+    plan = _planned(config, asked, overrides, (options, context))
+    plan = _located(plan, definition, context)
+    if options.is_set("print"):
+        context.stdout.write(indented(plan.plain()).decode() + "\n")
+        return 0
+    if form := options.text("matrix"):
+        from polyarch.cli.baking.matrix import matrix  # noqa: PLC0415 seldom
+
+        context.stdout.write(matrix(plan, form))
+        return 0
+    from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
+
+    plan = _with_located_contexts(plan, definition)
+    _ask(plan, definition, (options, context), with_changes(allowed, overrides))
+    return build_plan(with_logins(plan, asked.address, context.environ), options, context)
+
+
+@frozen
+class _Definition:
+    """The files that were named; `source` is what an address of the command line names, if there is one."""
+
+    files: tuple[File, ...]
+    source: Tree | RemoteFile | None = None
+
+    @property
+    def is_of_caller(self) -> bool:
+        """Whether all of it is what a program gave on standard input, as docker compose does."""
+        return all(each.name == "-" for each in self.files)
+
+
+def _read(options: Options, context: Context, asked: Words, access: Access) -> _Definition:
+    names = options.values("file") or split_environment(context.environ)
+    local = [each.removeprefix(_HERE) for each in names if each.startswith(_HERE)]
+    elsewhere = [each for each in names if not each.startswith(_HERE)]
+    source: Tree | RemoteFile | None = None
+    files: tuple[File, ...] = ()
+    if asked.address:
+        source = access.fetch(asked.address)
+        files = read_remote(source, elsewhere)
+    else:
+        local = [each.removeprefix(_HERE) for each in names]
+    if local or not asked.address:
+        data = context.stdin.buffer.read() if "-" in local else b""
+        files += read_local(local, data.decode("utf-8", "surrogateescape"))
     if not files:
         raise InputError(
             "couldn't find a bake definition",
             hint="name a bake file with -f, or write docker-bake.hcl",
         )
-    around = _surroundings(options, context, asked)
-    config = parse_files(files, around)
-    if wanted_list:
-        context.stdout.write(listing(read_listing(wanted_list), config))
-        return 0
-    plan = _planned(config, asked, overrides, (options, context))
-    if options.is_set("print"):
-        context.stdout.write(indented(plan.plain()).decode() + "\n")
-        return 0
-    from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
+    return _Definition(files=files, source=source)
 
-    return build_plan(plan, allowed, options, context)
+
+def _ask(
+    plan: Plan, definition: _Definition, call: tuple[Options, Context], allowed: Allowed
+) -> None:
+    """Have what the plan needs allowed. Raises InputError if it isn't."""
+    options, context = call
+    is_remote = definition.source is not None
+    lacks = missing(plan, allowed, context.environ, is_remote=is_remote)
+    if progress_mode(options, context) == "rawjson" and definition.is_of_caller:
+        # docker compose allows contexts only, and has files of secrets, agents and the host's network besides.
+        if LOCAL_DELETE in lacks.values:
+            flag = quote(f"--allow={LOCAL_DELETE}")
+            raise InputError(
+                f"additional privileges requested: pass {flag} to grant requested privileges"
+            )
+        return
+    ask_for(lacks, context)
+
+
+def _check_wishes(options: Options) -> None:
+    """Raise InputError for what can't be asked for at once."""
+    given = [name for name in ("graph", "join", "matrix", "shard") if options.given(name)]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} are mutually exclusive")
+    if options.given("output") and not options.given("shard"):
+        raise InputError(
+            "--output is for the parts of --shard", hint="set those of targets: --set '*.output=…'"
+        )
 
 
 def _wanted_list(options: Options) -> str:
@@ -71,19 +154,14 @@ def _wanted_list(options: Options) -> str:
     return "variables" if options.is_set("list-variables") else ""
 
 
-def _files(options: Options, context: Context) -> tuple[File, ...]:
-    names = options.values("file") or split_environment(context.environ)
-    stdin = context.stdin.buffer.read().decode("utf-8", "surrogateescape") if "-" in names else None
-    return read_local([each.removeprefix("cwd://") for each in names], stdin)
-
-
-def _surroundings(options: Options, context: Context, asked: Words) -> Surroundings:
+def _surroundings(options: Options, context: Context, asked: Words, access: Access) -> Surroundings:
     return Surroundings(
         environ=context.environ,
         variables=read_variables(options.values("var")),
         builtins={"BAKE_CMD_CONTEXT": asked.context, "BAKE_LOCAL_PLATFORM": str(host())},
         directory=os.getcwd(),
         relative_to_files=_is_relative(context.environ.get(_RELATIVE, "").strip()),
+        access=access,
     )
 
 
@@ -110,12 +188,28 @@ def _planned(
         for name, each in targets.items():
             if _EPOCH not in (each.args or {}):
                 targets[name] = replace(each, args={**(each.args or {}), _EPOCH: epoch})
+    return replace(plan, targets=targets)
+
+
+def _located(plan: Plan, definition: _Definition, context: Context) -> Plan:
+    """Return the plan with contexts that are where the definition came from, once it is checked."""
+    targets = dict(plan.targets)
     for each in targets.values():
         check_target(each, context.environ)
-    return replace(plan, targets={n: _cleaned(each) for n, each in targets.items()})
+    if isinstance(definition.source, Tree):
+        targets = {name: located(each, definition.source) for name, each in targets.items()}
+    return replace(plan, targets={name: cleaned(each) for name, each in targets.items()})
 
 
-def _cleaned(target: Target) -> Target:
+def _with_located_contexts(plan: Plan, definition: _Definition) -> Plan:
+    source = definition.source
+    if not isinstance(source, Tree):
+        return plan
+    targets = {name: with_located_contexts(each, source) for name, each in plan.targets.items()}
+    return replace(plan, targets=targets)
+
+
+def cleaned(target: Target) -> Target:
     """Return a target with its context as a path here, and with standard output where nothing is said."""
     outputs = tuple(
         replace(each, destination="-")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from polyarch.bake.addresses import is_remote
 from polyarch.bake.entries import attest_shorthand
 from polyarch.bake.policies import parse_policy
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
+from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
 
-__all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "read_variables", "words"]
+__all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "progress_mode", "read_variables", "words"]
 
 BAKE_FLAGS = (
     Flag(name="allow", kind=Kind.LIST, help="Allow build to access specified resources"),
+    AUTHORITIES,
     Flag(
         name="call",
         default="build",
@@ -27,24 +31,57 @@ BAKE_FLAGS = (
     Flag(
         name="file", short="f", kind=Kind.LIST, help="Build definition file", completes="files"
     ),
+    Flag(
+        name="graph",
+        bare="text",
+        help="Show targets, what they are built on, and the steps that they share",
+        choices=("text", "json", "svg"),
+    ),
+    Flag(
+        name="join",
+        kind=Kind.LIST,
+        help="Make images of the parts that --shard has left in this directory, or pushed (its metadata file)",
+        completes="files",
+    ),
+    Flag(
+        name="keep-going",
+        kind=Kind.SWITCH,
+        help="Go on with the other targets when one fails",
+    ),
     Flag(name="list", help='List targets or variables ("targets", "type=variables,format=json")', choices=("targets", "variables")),
     Flag(name="list-targets", kind=Kind.SWITCH, help="List available targets", hidden=True),
     Flag(name="list-variables", kind=Kind.SWITCH, help="List defined variables", hidden=True),
     Flag(name="load", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=docker"'),
+    Flag(
+        name="matrix",
+        help="Print the targets as jobs of a CI",
+        choices=("github", "gitlab"),
+    ),
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
+    OFFLINE,
     Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
+    Flag(
+        name="output",
+        short="o",
+        help="Directory for the parts of --shard",
+        completes="directories",
+    ),
     PROGRESS,
     Flag(name="provenance", help='Shorthand for "--set=*.attest=type=provenance"'),
     Flag(name="pull", kind=Kind.SWITCH, help="Always attempt to pull all referenced images"),
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=registry"'),
     Flag(name="sbom", help='Shorthand for "--set=*.attest=type=sbom"'),
     Flag(name="set", kind=Kind.LIST, help='Override target value ("targetpattern.key=value")'),
+    Flag(
+        name="shard",
+        kind=Kind.LIST,
+        help="Build for these platforms a part of each target, for --join",
+        completes="platforms",
+    ),
     Flag(name="var", kind=Kind.LIST, help='Set a variable value ("name=value")'),
 )  # fmt: skip
-
-_REMOTE = ("http://", "https://", "git://", "ssh://", "github.com/")
 
 
 @frozen
@@ -59,13 +96,17 @@ class Words:
 def words(arguments: Sequence[str]) -> Words:
     """Sort the arguments."""
     rest = list(arguments)
-    address = rest.pop(0) if rest and _is_remote(rest[0]) else ""
-    context = rest.pop(0) if address and rest and _is_remote(rest[0]) else "cwd://"
+    address = rest.pop(0) if rest and is_remote(rest[0]) else ""
+    context = rest.pop(0) if address and rest and is_remote(rest[0]) else "cwd://"
     return Words(address=address, context=context, targets=tuple(rest) or ("default",))
 
 
-def _is_remote(text: str) -> bool:
-    return text.startswith(_REMOTE) or text.startswith("git@")
+def progress_mode(options: Options, context: Context) -> str:
+    """Return how progress is shown: as the flag says, else the environment."""
+    mode = options.text("progress")
+    if options.given("progress"):
+        return mode
+    return context.environ.get("BUILDKIT_PROGRESS") or mode
 
 
 def changes(options: Options) -> tuple[str, ...]:

@@ -12,9 +12,15 @@ from polyarch.request.values import is_address
 __all__ = ["build_words"]
 
 
-def build_words(target: Target) -> list[str]:
-    """Return the words; the last one is the build context. A Dockerfile within the target is standard input."""
-    found = [f"--{flag}={value}" for flag, values in _flags(target) for value in values]
+def build_words(target: Target, *, is_part: bool = False) -> list[str]:
+    """Return the words; the last one is the build context. A Dockerfile within the target is standard input.
+
+    With `is_part` they ask for a part of the target, for its platforms.
+    """
+    flags = [
+        ("shard" if is_part and f == "platform" else f, values) for f, values in _flags(target)
+    ]
+    found = [f"--{flag}={value}" for flag, values in flags for value in values]
     return [*found, target.context or "."]
 
 
@@ -24,7 +30,7 @@ def _flags(target: Target) -> Iterator[tuple[str, Iterable[str]]]:
     yield "annotation", target.annotations or ()
     yield "attest", map(_attest, target.attest or ())
     yield "build-arg", (f"{name}={value}" for name, value in _set(target.args))
-    yield "build-context", (f"{name}={at}" for name, at in (target.contexts or {}).items())
+    yield "build-context", (f"{name}={_path(at)}" for name, at in (target.contexts or {}).items())
     yield "cache-from", map(_cache, target.cache_from or ())
     yield "cache-to", map(_cache, target.cache_to or ())
     yield "file", [_dockerfile(target)]
@@ -42,6 +48,11 @@ def _flags(target: Target) -> Iterator[tuple[str, Iterable[str]]]:
     yield "tag", target.tags or ()
     yield "target", [target.target] if target.target else []
     yield "ulimit", target.ulimits or ()
+
+
+def _path(context: str) -> str:
+    """Return a context without the word for this machine's current directory, which only bake files need."""
+    return context.removeprefix("cwd://") or "."
 
 
 def _set(mapping: Mapping[str, str | None] | None) -> Iterator[tuple[str, str]]:

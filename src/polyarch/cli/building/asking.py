@@ -12,7 +12,7 @@ from polyarch.cli.building.calls import (
     outline_answer,
     targets_answer,
 )
-from polyarch.cli.building.check import check_answer, shown_name
+from polyarch.cli.building.check import check_answer
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.values import Call
 from polyarch.cli.display.base import Display
@@ -28,8 +28,10 @@ from polyarch.request.values import BuildRequest
 __all__ = ["ask", "write_answer"]
 
 
-def ask(request: BuildRequest, call: Call, context: Context, display: Display) -> Answer:
-    """Answer a question about the Dockerfile. Raises what keeps it from being read."""
+def ask(
+    request: BuildRequest, call: Call, context: Context, display: Display, shown: str
+) -> Answer:
+    """Answer a question about the Dockerfile, which people know as `shown`. Raises what keeps it from being read."""
     if call.name == "subrequests.describe":
         return describe()
     with open_engine(context) as engine, cancel_on_signals() as cancel, display, solving():
@@ -38,7 +40,7 @@ def ask(request: BuildRequest, call: Call, context: Context, display: Display) -
         if call.name == "targets":
             return targets_answer(targets_on(engine, request, sink=display, cancel=cancel))
         found = check_on(engine, request, sink=display, cancel=cancel)
-        return check_answer(found, shown_name(request))
+        return check_answer(found, shown)
 
 
 def write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:

@@ -27,6 +27,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
+from polyarch.cli.frame.network import check_near, with_network
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
@@ -40,7 +41,14 @@ if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
-__all__ = ["BUILD", "metadata", "progress_mode"]
+__all__ = [
+    "BUILD",
+    "metadata",
+    "progress_mode",
+    "settings_for",
+    "warnings_for_metadata",
+    "write_metadata",
+]
 
 _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
@@ -57,6 +65,7 @@ class _Chosen:
 
 
 def _run(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     for warning in ignored_flags(options):
         context.warn(warning)
     flags = read_flags(options, context.environ)
@@ -81,8 +90,9 @@ def _run(options: Options, context: Context) -> int:
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
+            from polyarch.cli.building.check import shown_name  # noqa: PLC0415
 
-            answer = ask(asked.request, asked.call, context, display)
+            answer = ask(asked.request, asked.call, context, display, shown_name(asked.request))
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
     _write_results(result, options, (context, display))
@@ -117,11 +127,17 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 def _solve(
     asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
 ) -> BuildResult:
-    collecting = _collecting(chosen.node, context)
+    collecting = settings_for(chosen.node, context)
     is_remote = chosen.builder.is_remote
+    if is_remote:
+        check_near(options, context)
     verifies = options.is_set("verify-reproducible")
-    if is_remote and (verifies or asked.request.if_changed):
-        flag = "--verify-reproducible" if verifies else "--if-changed"
+    flags = {
+        "--verify-reproducible": verifies,
+        "--if-changed": bool(asked.request.if_changed),
+        "--sign": bool(asked.request.signing),
+    }
+    for flag in filter(flags.get, flags if is_remote else ()):
         raise InputError(
             f"{flag} isn't supported yet by builders of other machines",
             hint="build on this machine: --builder default",
@@ -139,7 +155,7 @@ def _solve(
         return solve(engine, asked.request, context, display, wishes)
 
 
-def _collecting(node: BuilderNode, context: Context) -> str:
+def settings_for(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
     if settings:
@@ -178,15 +194,15 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
 
         write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
-        warnings = display.warnings if _wants_warnings(context) else ()
-        _write_metadata(path, metadata(result), warnings)
+        write_metadata(path, metadata(result), warnings_for_metadata(context, display))
     if progress_mode(options, context) == "quiet":
         context.print(digest)
 
 
-def _write_metadata(
+def write_metadata(
     path: str, found: Mapping[str, object], warnings: Sequence[WarningEvent]
 ) -> None:
+    """Write a metadata file: what was found, and warnings if there are any."""
     if warnings:
         from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
 
@@ -202,8 +218,10 @@ def _write_id(path: str, digest: str) -> None:
         raise CommandFailed("writing image ID file: ", error) from error
 
 
-def _wants_warnings(context: Context) -> bool:
-    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+def warnings_for_metadata(context: Context, display: Display) -> Sequence[WarningEvent]:
+    """Return the warnings that a metadata file is to hold: those that were shown, if the environment asks for them."""
+    is_wanted = find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", ""))
+    return display.warnings if is_wanted else ()
 
 
 def metadata(result: BuildResult) -> dict[str, object]:

@@ -7,48 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
 from polyarch.golang.strconv import parse_int, quote
 from polyarch.golang.units import ram_in_bytes
-from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.limits import Resources, Ulimit, parse_ulimit
+from polyarch.text.nearest import hint_for
 
 __all__ = ["resource_flag", "size_flag", "ulimit_flag"]
-
-# fmt: off
-_ULIMITS = frozenset({
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-    "rtprio", "rttime", "sigpending", "stack",
-})
-# fmt: on
 
 
 def ulimit_flag(values: Iterable[str]) -> tuple[Ulimit, ...]:
     """Read `--ulimit`: `name=soft[:hard]`, -1 for no limit; sorted by name, later values win."""
-    found = {limit.name: limit for limit in map(_ulimit, values)}
+    found = {limit.name: limit for limit in map(parse_ulimit, values)}
     return tuple(found[name] for name in sorted(found))
-
-
-def _ulimit(value: str) -> Ulimit:
-    name, equals, text = value.partition("=")
-    if not equals:
-        raise InputError(f"invalid ulimit argument: {value}")
-    if name not in _ULIMITS:
-        raise InputError(f"invalid ulimit type: {name}", hint=hint_for(name, _ULIMITS))
-    limits = text.split(":")
-    if len(limits) > 2:
-        raise InputError(
-            f"too many limit value arguments - {text}, can only have up to two, `soft[:hard]`"
-        )
-    # The hard limit is read first: of two bad numbers it is the one complained of.
-    hard = parse_int(limits[-1])
-    soft = parse_int(limits[0])
-    complaint = "ulimit soft limit must be less than or equal to hard limit"
-    if hard != -1 and soft == -1:
-        raise InputError(f"{complaint}: soft: -1 (unlimited), hard: {hard}")
-    if hard != -1 and soft > hard:
-        raise InputError(f"{complaint}: {soft} > {hard}")
-    return Ulimit(name=name, soft=soft, hard=hard)
 
 
 def size_flag(text: str) -> int:

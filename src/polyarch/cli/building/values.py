@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_bool, quote
@@ -21,6 +20,7 @@ from polyarch.record import frozen
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
 from polyarch.request.values import CacheEntry, Output, OutputType
+from polyarch.text.nearest import hint_for
 
 __all__ = [
     "Allowed",

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from polyarch.cli.display.base import Caption, Display, Settings, Terminal, TerminalDisplay
-from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
 from polyarch.late import load
+from polyarch.text.nearest import hint_for
 
 __all__ = ["check_mode", "open_display"]
 

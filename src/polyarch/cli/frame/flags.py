@@ -60,6 +60,8 @@ class Flag:
     kind: Kind = Kind.TEXT
     default: str = ""
     hidden: bool = False
+    bare: str = ""
+    """What the flag means without a value, if it may be given so; one with a value is `--name=value` then."""
     check: Callable[[str], object] | None = None
     """Raises InputError for a value that the flag doesn't take; what its kind refuses isn't asked about."""
     choices: tuple[str, ...] = ()
@@ -71,6 +73,11 @@ class Flag:
     def title(self) -> str:
         """The flag as messages name it: `-t, --tag`."""
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
+
+    @property
+    def takes_word(self) -> bool:
+        """Whether the word behind it is its value."""
+        return self.kind is not Kind.SWITCH and not self.bare
 
 
 @frozen
@@ -193,6 +200,8 @@ class _Parser:
     def _following(self, flag: Flag, title: str) -> str:
         if flag.kind is Kind.SWITCH:
             return "true"
+        if flag.bare:
+            return flag.bare
         if self._next == len(self._words):
             raise UsageError(f"flag needs an argument: {title}")
         self._next += 1

@@ -19,7 +19,7 @@ from polyarch.golang.strconv import quote
 from polyarch.golang.template.template import parse_template
 from polyarch.golang.template.values import Value, to_json
 from polyarch.golang.units import bytes_size
-from polyarch.history.attachments import Attachment, Attachments
+from polyarch.history.attachments import PROVENANCE, Attachment, Attachments
 from polyarch.history.record import BuildRecord, State
 from polyarch.oci.fields import Fields, read_document
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -28,12 +28,11 @@ from polyarch.progress import Event
 
 __all__ = ["ATTACHMENT", "INSPECT"]
 
-_PROVENANCE = "https://slsa.dev/provenance/"
 _TYPES: dict[str, Callable[[str], bool]] = {
     "index": lambda kind: kind == OCI_INDEX,
     "manifest": lambda kind: kind == OCI_MANIFEST,
     "image": lambda kind: kind == OCI_CONFIG,
-    "provenance": lambda kind: kind.startswith(_PROVENANCE),
+    "provenance": lambda kind: kind.startswith(PROVENANCE),
     "sbom": lambda kind: kind == "https://spdx.dev/Document",
 }
 
@@ -65,7 +64,7 @@ def _inspect(options: Options, context: Context) -> int:
 
 def _materials(attachments: Attachments, listed: tuple[Attachment, ...]) -> list[Value]:
     """Return what was built from, as the first provenance tells it."""
-    found = next((each for each in listed if each.type.startswith(_PROVENANCE)), None)
+    found = next((each for each in listed if each.type.startswith(PROVENANCE)), None)
     if found is None:
         return []
     fields = read_document(attachments.read(found.descriptor.digest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.prompt import ask, ask_secret
 from polyarch.errors import InputError
 from polyarch.registry.dockerconfig import config_key, erase, store
@@ -13,6 +14,7 @@ __all__ = ["LOGIN", "LOGOUT"]
 
 
 def _login(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     key = config_key(options.arguments[0] if options.arguments else "")
     user, password = _who(options, context)
     check_credentials(context.environ, key, user, password)
@@ -59,6 +61,7 @@ LOGIN = Command(
     example="$ echo $TOKEN | polyarch login -u you --password-stdin registry.example",
     description="Without a server, that is Docker Hub.",
     flags=(
+        AUTHORITIES,
         Flag(name="username", short="u", help="Username"),
         Flag(name="password", short="p", help="Password"),
         Flag(name="password-stdin", kind=Kind.SWITCH, help="Take the password from stdin"),

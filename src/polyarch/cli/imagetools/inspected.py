@@ -14,7 +14,7 @@ from polyarch.cli.imagetools.values import DESCRIPTOR, IMAGE, INDEX, MANY, ONE, 
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
-from polyarch.golang.template.structs import GoStruct, Struct
+from polyarch.golang.template.structs import GoStruct, Struct, StructMap
 from polyarch.golang.template.values import Value
 from polyarch.images.place import Place, read_blob
 from polyarch.images.transfer import attestation_at
@@ -72,7 +72,7 @@ class Inspected:
     def _several(self, found: Mapping[str, Value], single: Struct | None) -> Value:
         """Platforms are only told apart where there are several."""
         if len(self._platforms) > 1:
-            return found
+            return found if single is None else StructMap(found, single)
         return next(iter(found.values()), None if single is None else single.zero())
 
     def _manifest(self) -> Value:

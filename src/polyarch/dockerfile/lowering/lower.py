@@ -15,13 +15,12 @@ from polyarch.dockerfile.lowering.epoch import SOURCE_DATE_EPOCH
 from polyarch.dockerfile.lowering.imageconfig import inherited, target_platform
 from polyarch.dockerfile.lowering.lowering import (
     MAIN_CONTEXT,
-    SCRATCH,
     BaseImages,
     Lowering,
     LowerOptions,
-    NamedContext,
     has_windows_layers,
 )
+from polyarch.dockerfile.lowering.named import SCRATCH, NamedContext
 from polyarch.dockerfile.lowering.state import StageState
 from polyarch.dockerfile.lowering.targets import (
     check_sources,
@@ -35,7 +34,7 @@ from polyarch.dockerfile.syntax.instruction import Add, Copy, Instruction, Run, 
 from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import GraphMaker
-from polyarch.graph.op import CopyAction, FileOp, LocalOp, ScratchOp
+from polyarch.graph.op import CopyAction, FileOp, ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
@@ -251,7 +250,7 @@ def _scanned(target: StageState, lowering: Lowering) -> dict[str, Vertex]:
     found = {}
     if _is_scanned(target, SCAN_CONTEXT, lowering):
         everything = CopyAction(input=1, sources=("/",), destination="/", keep_owner=True)
-        context = lowering.maker.add(LocalOp(name=MAIN_CONTEXT))
+        context = lowering.maker.add(lowering.local_op(MAIN_CONTEXT))
         nothing = lowering.maker.add(ScratchOp())
         found["context"] = lowering.maker.add(
             FileOp(actions=(everything,)),
@@ -308,6 +307,8 @@ def _begin(stage: Stage, index: int, start: _Start, lowering: Lowering) -> Stage
     if start.base == SCRATCH if context is None else context.is_empty:
         # Not the platform of FROM: nothing is the same on all of them, and so it is in BuildKit.
         return _from_scratch(stage, index, lowering.platform, lowering)
+    if context is not None and context.is_target:
+        return _from_target(stage, index, platform, (lowering, context))
     if context is not None and not context.image:
         return _from_files(stage, index, platform, (lowering, context))
     reference = start.base if context is None else context.image
@@ -361,6 +362,22 @@ def _from_files(
         platform_name=str(platform),
     )
     return state
+
+
+def _from_target(
+    stage: Stage, index: int, platform: Platform, named: tuple[Lowering, NamedContext]
+) -> StageState:
+    """Start from the result of another build, as from its image: only that there is nothing to fetch."""
+    lowering, context = named
+    linked = lowering.linked(context, platform)
+    return StageState(
+        stage=stage,
+        index=index,
+        platform=platform,
+        vertex=linked.vertex,
+        config=inherited(linked.config),
+        history=list(linked.config.history),
+    )
 
 
 def _from_image(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 from polyarch.dockerfile.expand.expand import DISPLAY, WORD, Expansion, Mode, expand, expansion
 from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lowering.named import (
+    SCRATCH,
+    TARGET_SCHEME,
+    Linked,
+    NamedContext,
+    context_name,
+)
 from polyarch.dockerfile.lowering.state import StageState
 from polyarch.dockerfile.lowering.targets import stage_label
 from polyarch.dockerfile.syntax.instruction import Instruction, Run, Stage
@@ -18,9 +25,8 @@ from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
 from polyarch.graph.vertex import StepNote, Vertex
-from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
-from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform, format_all, from_words, normalize
+from polyarch.oci.base import BaseImage
+from polyarch.platforms import Platform, from_words, normalize
 from polyarch.platforms import read as read_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.request.limits import Resources, Ulimit
@@ -31,8 +37,6 @@ __all__ = [
     "BaseImages",
     "LowerOptions",
     "Lowering",
-    "NamedContext",
-    "context_name",
     "expand_in",
     "expand_words_in",
     "has_windows_layers",
@@ -40,10 +44,7 @@ __all__ = [
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 MAIN_CONTEXT = "context"
-SCRATCH = "scratch"
-IMAGE_SCHEME = "docker-image://"
 _MAX_GROWTH = 1 << 26  # what no Dockerfile needs, and any machine can hold
-_PLATFORM_MARK = "::"
 _RESERVED = frozenset({SCRATCH, MAIN_CONTEXT})
 _COMMON_IMAGES = tuple(
     f"{name}{tag}"
@@ -63,33 +64,6 @@ class BaseImages(Protocol):
 
 
 @frozen
-class NamedContext:
-    """What the command line puts in the place of a stage or an image.
-
-    `key` is what it is called there, with the platform if it is for one only; `value` is what it is.
-    """
-
-    key: str
-    value: str
-
-    @property
-    def image(self) -> str:
-        """The image that it is: a reference, or the address of a layout; "" for files."""
-        if self.value.startswith(LAYOUT_SCHEME):
-            return self.value
-        return self.value.removeprefix(IMAGE_SCHEME) if self._is_image else ""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it is the empty image."""
-        return self._is_image and self.image == SCRATCH
-
-    @property
-    def _is_image(self) -> bool:
-        return self.value.startswith(IMAGE_SCHEME)
-
-
-@frozen
 class LowerOptions:
     """The request's part in what a Dockerfile means.
 
@@ -100,7 +74,8 @@ class LowerOptions:
     `all_stages` asks for stages that the target doesn't need, too. `ignores` says of a path of the build
     context whether it is left out, where that is certain. `grant_devices` turns devices that a step asks
     for into those of this machine, and refuses what isn't allowed; None takes the names as they are. `lint`
-    is told of all that is come across.
+    is told of all that is come across. `linked` gives what a named context stands for that is the result of another build.
+    `places` tells apart, by name, contexts of several builds that are solved together.
     """
 
     build_platform: Platform
@@ -125,6 +100,8 @@ class LowerOptions:
     all_stages: bool = False
     ignores: Callable[[str], bool] | None = None
     lint: Linter = field(default_factory=Linter, compare=False)
+    linked: Callable[[str, Platform], Linked] | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @mutable
@@ -295,12 +272,21 @@ class Lowering:
 
     def local(self) -> Vertex:
         """Add the vertex of the build context."""
-        return self.maker.add(LocalOp(name=MAIN_CONTEXT), name="[internal] load build context")
+        return self.maker.add(self.local_op(MAIN_CONTEXT), name="[internal] load build context")
+
+    def local_op(self, name: str) -> LocalOp:
+        """Return the op that reads a context."""
+        return LocalOp(name=name, place=self.options.places.get(name, ""))
+
+    def linked(self, context: NamedContext, platform: Platform) -> Linked:
+        """Return what a named context that is the result of another build has for a platform. Raises PolyarchError."""
+        assert self.options.linked is not None
+        return self.options.linked(context.value.removeprefix(TARGET_SCHEME), platform)
 
     def named(self, context: NamedContext) -> Vertex:
         """Add the vertex of a named context of files."""
         shown = f"[context {context.key}] load from client"
-        return self.maker.add(LocalOp(name=context.key), name=shown)
+        return self.maker.add(self.local_op(context.key), name=shown)
 
     def _earlier_stage(
         self, state: StageState, name: str, index: int, location: Location
@@ -334,6 +320,8 @@ class Lowering:
             context = self.find_context(name, platform)
         if name == SCRATCH or (context and context.is_empty):
             return self.maker.add(ScratchOp()), False
+        if context and context.is_target:
+            return self.linked(context, platform).vertex, False
         if context and not context.image:
             return self.named(context), True
         base = self.resolve(context.image if context else name, platform, location)
@@ -380,22 +368,6 @@ def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None
             variables.get("TARGETVARIANT", ""),
         )
     )
-
-
-def context_name(name: str, platform: Platform, known: Container[str]) -> str | None:
-    """Return which of the known named contexts a name means on a platform: one for it goes first."""
-    familiar = _familiar(name)
-    keys = (f"{familiar}{_PLATFORM_MARK}{format_all(platform)}", familiar)
-    return next((key for key in keys if key in known), None)
-
-
-def _familiar(name: str) -> str:
-    """Write an image's name as named contexts are called; what is no reference stays as it is."""
-    try:
-        reference = parse_reference(name)
-    except InputError:
-        return name
-    return reference.familiar.removesuffix(":latest")
 
 
 def expand_in(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.machine.commands import call
 
@@ -76,7 +77,6 @@ def test_it_lists_targets_and_variables() -> None:
         (("--print", "--var", "x"), 'invalid variable "x", expected key=value'),
         (("--print", "--progress=x"), "invalid progress mode x"),
         (("--set", "app.context=/etc", "app"), "additional privileges requested"),
-        (("https://example.org/x.git",), "bake definitions at an address aren't there yet"),
     ],
 )
 def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
@@ -84,6 +84,24 @@ def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
 
     assert printed.status == 1
     assert f"ERROR: {message}" in printed.err
+
+
+def test_what_is_not_allowed_is_told_as_buildx_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["buildx", "bake", "app"])
+    changes = ("--set=app.context=/usr", "--set=app.entitlements=network.host")
+
+    printed = call("bake", *changes, "app", environ={})
+
+    assert printed.err == (
+        "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
+        " - Read access to path /usr\n\n"
+        'Pass "--allow=fs.read=/usr" to grant requested privileges.\n'
+        "\nYour full command with requested privileges:\n\n"
+        "buildx bake --allow=fs.read=/usr app\n\n"
+        "To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .\n\n"
+        "hint: if you trust the file: --allow=fs.read=/usr\n"
+        "ERROR: additional privileges requested\n"
+    )
 
 
 def test_faults_are_shown_with_their_lines(here: Path) -> None:
@@ -96,3 +114,46 @@ def test_faults_are_shown_with_their_lines(here: Path) -> None:
     assert "docker-bake.hcl:2\n--------------------" in printed.err
     assert ">>>   tags = [TGA]" in printed.err
     assert 'There is no variable named "TGA". Did you mean "TAG"?' in printed.err
+
+
+LINKED = """
+group "default" { targets = ["app", "lib"] }
+target "base" { platforms = ["linux/amd64", "linux/arm64"] }
+target "lib" { contexts = { base = "target:base" } }
+target "app" { contexts = { base = "target:base", lib = "target:lib" } }
+"""
+
+
+def test_targets_are_jobs_of_a_ci(here: Path) -> None:
+    (here / "docker-bake.hcl").write_text(LINKED)
+
+    printed = call("bake", "--matrix=github", environ={})
+    jobs = json.loads(printed.out)["include"]
+    assert printed.out.count("\n") == 1
+    assert [(each["target"], each["level"], each["needs"]) for each in jobs] == [
+        ("base", 0, []),
+        ("lib", 1, ["base"]),
+        ("app", 2, ["base", "lib"]),
+    ]
+    assert jobs[0]["platforms"] == "linux/amd64,linux/arm64"
+
+    pipeline = yaml.safe_load(call("bake", "--matrix", "gitlab", environ={}).out)
+    assert pipeline["stages"] == ["bake-0", "bake-1", "bake-2"]
+    assert pipeline["app"] == {
+        "extends": ".bake",
+        "stage": "bake-2",
+        "needs": ["base", "lib"],
+        "variables": {"TARGET": "app", "PLATFORMS": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--matrix=jenkins",), "--matrix can't be jenkins"),
+        (("--matrix=github", "--shard=linux/amd64"), "--matrix and --shard are mutually exclusive"),
+        (("-o", "out"), "--output is for the parts of --shard"),
+    ],
+)
+def test_it_says_what_does_not_go_together(words: tuple[str, ...], message: str) -> None:
+    assert f"ERROR: {message}" in call("bake", *words, environ={}).err

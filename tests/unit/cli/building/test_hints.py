@@ -12,7 +12,6 @@ from polyarch.cli.building.values import (
     secret_flag,
 )
 from polyarch.cli.display.display import open_display
-from polyarch.cli.frame.hints import hint_for
 from polyarch.errors import InputError
 from polyarch.request.make import make_request
 
@@ -21,14 +20,6 @@ def hint(call: Callable[[], object]) -> str:
     with pytest.raises(InputError) as caught:
         call()
     return caught.value.hint
-
-
-def test_the_nearest_choice_is_asked_for() -> None:
-    assert hint_for("hots", ["default", "host", "none"]) == "did you mean host?"
-
-
-def test_all_choices_are_named_where_none_is_near() -> None:
-    assert hint_for("bridge", ["none", "host"]) == "use one of host, none"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""What a bake would do: its targets, what they are built on, and the steps that several of them have in common.
+
+Each Dockerfile is read and lowered as for a build; nothing runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from polyarch.digest import Digest
+from polyarch.dockerfile.lint.linter import Linter
+from polyarch.dockerfile.lowering.lower import Lowered
+from polyarch.engine.engine import Engine
+from polyarch.graph.graph import walk
+from polyarch.graph.op import ExecOp, FileOp
+from polyarch.graph.vertex import Vertex
+from polyarch.pipeline.attesting import Noted
+from polyarch.pipeline.bake import Builds, links_of, ordered
+from polyarch.pipeline.build import lower_all
+from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.reading import lower_options, open_reading
+from polyarch.platforms import host, normalize
+from polyarch.progress import CancelToken, Sink
+from polyarch.record import frozen, replace
+from polyarch.request.values import BuildRequest
+
+__all__ = ["BakeGraph", "GraphTarget", "SharedStep", "graph_on"]
+
+
+@frozen
+class GraphTarget:
+    """A target: `needs` are those that it is built on; `level` is 0 for one that needs none, else one more than theirs.
+
+    `steps` are those of all platforms, `shared` those of them that another target has, too.
+    """
+
+    name: str
+    platforms: tuple[str, ...]
+    needs: tuple[str, ...]
+    level: int
+    steps: int
+    shared: int
+
+
+@frozen
+class SharedStep:
+    """A step that several targets have in common, as the first of them calls it."""
+
+    name: str
+    targets: tuple[str, ...]
+
+
+@frozen
+class BakeGraph:
+    """The targets, those that others are built on first; `steps` is how many run, if none is cached."""
+
+    targets: tuple[GraphTarget, ...]
+    shared: tuple[SharedStep, ...]
+    steps: int
+
+
+def graph_on(
+    engine: Engine, requests: Mapping[str, BuildRequest], *, sink: Sink, cancel: CancelToken
+) -> BakeGraph:
+    """Find out what a bake of these requests would do. Raises what keeps a Dockerfile from being built."""
+    names = ordered(requests)
+    builds = Builds(engine, requests, names, cancel, keeps_going=False)
+    steps: dict[str, dict[Digest, Vertex]] = {}
+    for name in names:
+        company = builds.beside[name]
+        lowered = _understand(engine, requests[name], sink, cancel, company)
+        found = walk([each.vertex for each in lowered])
+        steps[name] = {v.digest: v for v in found if isinstance(v.op, ExecOp | FileOp)}
+    owners: dict[Digest, list[str]] = {}
+    for name, mine in steps.items():
+        for digest in mine:
+            owners.setdefault(digest, []).append(name)
+    levels: dict[str, int] = {}
+    for name in names:
+        levels[name] = 1 + max((levels[each] for each in links_of(requests[name])), default=-1)
+    return BakeGraph(
+        targets=tuple(
+            GraphTarget(
+                name=name,
+                platforms=tuple(map(str, requests[name].platforms or (host(),))),
+                needs=tuple(dict.fromkeys(links_of(requests[name]))),
+                level=levels[name],
+                steps=len(mine),
+                shared=sum(len(owners[digest]) > 1 for digest in mine),
+            )
+            for name, mine in steps.items()
+        ),
+        shared=tuple(
+            SharedStep(name=steps[each[0]][digest].name, targets=tuple(each))
+            for digest, each in owners.items()
+            if len(each) > 1
+        ),
+        steps=len(owners),
+    )
+
+
+def _understand(
+    engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken, company: Company
+) -> Sequence[Lowered]:
+    platforms = tuple(map(normalize, request.platforms or (host(),)))
+    with open_reading(engine, request, sink, cancel, company) as reading:
+        lint = Linter.mute()
+        dockerfile, _ = reading.load(lint)
+        contexts = reading.contexts()
+        options = replace(
+            lower_options(request, platforms, engine.environ),
+            ignores=contexts.ignores,
+            lint=lint,
+            linked=company.linked,
+            places=contexts.places,
+        )
+        noted = Noted(images=company.resolver(engine.images(sink), request, cancel))
+        lowered = lower_all(dockerfile, platforms, options, noted)
+        company.understood(
+            Meaning(lowered=lowered, resolved=noted.resolved, pins=reading.remote.pins)
+        )
+    return lowered
