@@ -31,6 +31,7 @@ from polyarch.runtime.sandbox.first import (
     begin,
     enter_namespaces,
     join_cgroups,
+    join_network,
     read_report,
 )
 from polyarch.runtime.sandbox.listening import Handler, keep_listening
@@ -76,6 +77,7 @@ def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     with contextlib.ExitStack() as resources:
         # Before the user namespace: what it does for the step it does with the rights that we have out here.
         listener = _start_listener(plan, resources)
+        join_network(plan["config"])
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
