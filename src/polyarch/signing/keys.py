@@ -1,7 +1,9 @@
 """Keys that sign, and by which signatures are checked: in PEM, or encrypted as cosign writes them.
 
-ECDSA on P-256 (what cosign makes), Ed25519 and RSA, with SHA-256. Nothing here is imported unless somebody signs or
-checks a signature. Source: cosign's documentation of keys; go-securesystemslib's `encrypted` for the form of theirs.
+ECDSA on P-256 (what cosign makes), Ed25519 and RSA, with SHA-256. The libraries are an extra, and slow to load: who
+imports this module does so inside `needing_keys`, for those who sign or check a signature.
+
+Source: cosign's documentation of keys; go-securesystemslib's `encrypted` for the form of theirs.
 """
 
 from __future__ import annotations
@@ -11,19 +13,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.record import field, frozen
-from polyarch.signing.needs import needing_keys
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    _Private: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
-    _Public: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+_Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+_Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 __all__ = ["PASSWORD", "PrivateKey", "PublicKey", "load_private_key", "load_public_key"]
 
@@ -55,9 +59,6 @@ class PublicKey:
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Tell whether `signature` is one of `data` by this key."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 see above
-        from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415
-
         try:
             if isinstance(self.key, ec.EllipticCurvePublicKey):
                 self.key.verify(signature, data, _ecdsa())
@@ -79,8 +80,6 @@ class PrivateKey:
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of `data`."""
-        from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415 see above
-
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
             return self.key.sign(data, _ecdsa(deterministic=True))
         if isinstance(self.key, rsa.RSAPrivateKey):
@@ -91,11 +90,8 @@ class PrivateKey:
 def load_private_key(name: str, environ: Mapping[str, str]) -> PrivateKey:
     """Return the private key that a file or `env://NAME` holds; its password is that of `COSIGN_PASSWORD`.
 
-    Raises InputError, which never has the key or the password in it; MachineError without the library.
+    Raises InputError, which never has the key or the password in it.
     """
-    with needing_keys():
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 see above
-
     data = _read(name, environ)
     password = environ.get(PASSWORD)
     try:
@@ -119,10 +115,7 @@ def load_private_key(name: str, environ: Mapping[str, str]) -> PrivateKey:
 
 
 def load_public_key(name: str, environ: Mapping[str, str]) -> PublicKey:
-    """Return the public key that a file or `env://NAME` holds. Raises InputError, MachineError."""
-    with needing_keys():
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 see above
-
+    """Return the public key that a file or `env://NAME` holds. Raises InputError."""
     data = _read(name, environ)
     if b"PRIVATE KEY-----" in data:
         raise InputError(
@@ -154,8 +147,6 @@ def _read(name: str, environ: Mapping[str, str]) -> bytes:
 
 
 def _private(key: object, name: str) -> _Private:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: PLC0415
-
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return key
     if isinstance(key, ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
@@ -164,9 +155,6 @@ def _private(key: object, name: str) -> _Private:
 
 
 def _public(key: object, name: str) -> PublicKey:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
     is_p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     if not is_p256 and not isinstance(key, ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
         raise _other_kind(name)
@@ -176,10 +164,6 @@ def _public(key: object, name: str) -> PublicKey:
 
 
 def _ecdsa(*, deterministic: bool = False) -> ec.ECDSA:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 see above
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
     try:
         return ec.ECDSA(SHA256(), deterministic_signing=deterministic)
     except UnsupportedAlgorithm:  # an OpenSSL before 3.2
@@ -187,9 +171,6 @@ def _ecdsa(*, deterministic: bool = False) -> ec.ECDSA:
 
 
 def _rsa() -> tuple[padding.PKCS1v15, SHA256]:
-    from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415 see above
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
     return padding.PKCS1v15(), SHA256()
 
 
@@ -202,10 +183,6 @@ class _WrongPassword(Exception):
 
 def _decrypted(pem: bytes, password: bytes) -> bytes:
     """Open a key that cosign wrote: scrypt, and NaCl's secret box. Raises ValueError, _WrongPassword."""
-    with needing_keys():
-        from nacl.exceptions import CryptoError  # noqa: PLC0415 see above
-        from nacl.secret import SecretBox  # noqa: PLC0415
-
     body = b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
     try:
         document = json.loads(base64.b64decode(body))

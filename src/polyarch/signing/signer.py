@@ -20,6 +20,7 @@ from polyarch.signing.forms import (
     pre_authenticated,
     statement_of,
 )
+from polyarch.signing.needs import needing_keys
 
 if TYPE_CHECKING:
     from polyarch.signing.keys import PrivateKey
@@ -78,7 +79,8 @@ def open_signers(signings: Iterable[Signing], environ: Mapping[str, str]) -> tup
     signers: list[Signer] = []
     for each in signings:
         if each.key:
-            from polyarch.signing.keys import load_private_key  # noqa: PLC0415 few builds sign
+            with needing_keys():
+                from polyarch.signing.keys import load_private_key  # noqa: PLC0415 few builds sign
 
             signers.append(KeySigner(key=load_private_key(each.key, environ)))
         else:

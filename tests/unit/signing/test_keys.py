@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from polyarch.errors import InputError, MachineError
+from polyarch.errors import InputError
 from polyarch.signing.keys import load_private_key, load_public_key
 from tests.support.images.keys import write_cosign_key, write_key
 
@@ -86,15 +85,3 @@ def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no public key"):
         load_public_key(text, {})
     assert load_public_key(public, {}).hint
-
-
-def test_the_library_is_named_where_it_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    private, _ = write_key(tmp_path, "ecdsa")
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
-
-    with pytest.raises(MachineError) as caught:
-        load_private_key(private, {})
-
-    assert caught.value.hint == "install them with polyarch: pip install 'polyarch[sign]'"

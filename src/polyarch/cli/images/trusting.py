@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.frame.flags import Flag, Options
 from polyarch.errors import InputError
+from polyarch.signing.needs import needing_keys
 
 if TYPE_CHECKING:
     from polyarch.signing.verify import Judge
@@ -24,8 +25,9 @@ def find_judge(options: Options, environ: Mapping[str, str]) -> Judge | None:
         if named:
             raise InputError(f"--key and --{named[0]} cannot be used together")
         # Libraries that take long to load, and most images aren't asked who signed them.
-        from polyarch.signing.judges import KeyJudge  # noqa: PLC0415
-        from polyarch.signing.keys import load_public_key  # noqa: PLC0415
+        with needing_keys():
+            from polyarch.signing.judges import KeyJudge  # noqa: PLC0415
+            from polyarch.signing.keys import load_public_key  # noqa: PLC0415
 
         return KeyJudge(key=load_public_key(options.text("key"), environ))
     if not named:
