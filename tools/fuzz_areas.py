@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from polyarch.cli.building import limits
 from polyarch.cli.building import values as flags
 from polyarch.dockerfile.expand.expand import DISPLAY, HEREDOC, RAW, WORD, expansion
 from polyarch.dockerfile.lint.rules import parse_options
@@ -236,9 +237,9 @@ _FLAGS: dict[str, _Reader] = {
     "ssh": lambda text: flags.ssh_flag([text]),
     "attest": lambda text: flags.attest_flag([text]),
     "annotation": lambda text: flags.annotation_flag([text]),
-    "ulimit": lambda text: flags.ulimit_flag([text]),
-    "size": flags.size_flag,
-    "resource": lambda text: flags.resource_flag([text]),
+    "ulimit": lambda text: limits.ulimit_flag([text]),
+    "size": limits.size_flag,
+    "resource": lambda text: limits.resource_flag([text]),
     "allow": lambda text: flags.allow_flag([text]),
     "add-host": lambda text: flags.add_host_flag([text]),
     "call": flags.call_flag,

@@ -30,14 +30,14 @@ from polyarch.oci.base import BaseImage
 from polyarch.oci.config import parse_config
 from polyarch.oci.index import choose, parse_index
 from polyarch.oci.manifest import parse_manifest
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.store.trees import remove_tree
 from tools.fuzz_areas import Area, outcome_of
 
 __all__ = ["FORMATS"]
 
 _BLOCK = 512
-_AMD64 = Platform(os="linux", architecture="amd64")
+_AMD64 = linux("amd64")
 _DIGEST = Digest("sha256:" + "a" * 64)
 _MOST_BYTES = 1 << 26
 

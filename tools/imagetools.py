@@ -49,6 +49,11 @@ _FORMATS = (
     '{{json (index .Provenance "linux/amd64").SLSA}}',
     '{{(index .SBOM "linux/amd64").SPDX}}',
     "{{range $name, $_ := .Image}}{{$name}} {{end}}",
+    '{{json (index .SBOM "no/such")}}',
+    "{{.Provenance}}",
+    "{{.SBOM.Nope}}",
+    "{{len .SBOM}}",
+    "{{with .Provenance}}{{len .}}{{end}}",
     "{{.Manifest.Platform}}",
     "{{.Nope}}",
     "{{",
@@ -179,7 +184,11 @@ class Planter:
     def attestation(self, repository: str, subject: Json, *, as_artifact: bool = False) -> Json:
         """Put an attestation of an image; return the descriptor that an index has of it."""
         predicates = {
-            "https://slsa.dev/provenance/v1": {"buildDefinition": {"x": "<1>"}, "n": 1.5},
+            "https://slsa.dev/provenance/v1": {
+                "buildDefinition": {"x": "<1>"},
+                "n": 1.5,
+                "size": 1032650,
+            },
             "https://spdx.dev/Document": {"SPDXID": "x", "name": "n", "packages": [1, 2]},
         }
         layers = []

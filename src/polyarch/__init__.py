@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from polyarch.request.make import make_request
     from polyarch.request.options import BuildOptions
     from polyarch.request.result import BuildResult, CacheUse, StepTime
+    from polyarch.request.signing import Signing
     from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret
 
 __version__ = "0.1.0"
@@ -95,6 +96,7 @@ __all__ = [
     "Reference",
     "Resources",
     "Secret",
+    "Signing",
     "Sink",
     "StatusEvent",
     "StepEvent",
@@ -157,6 +159,7 @@ _MODULES = {
     "request.make": ("make_request",),
     "request.options": ("BuildOptions",),
     "request.result": ("BuildResult", "CacheUse", "StepTime"),
+    "request.signing": ("Signing",),
     "request.values": ("BuildRequest", "CacheEntry", "Output", "OutputType", "Secret"),
 }
 

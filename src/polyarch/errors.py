@@ -12,6 +12,7 @@
     ├── RemoteError             another machine's, with the status of HTTP; `temporary`: trying again may help
     │   └── RegistryError       ... with the codes of the distribution spec (76, or 77 for who may not)
     │       └── Unanswered      ... which didn't answer at all (69)
+    │           └── OutOfReach  ... as nobody was there
     ├── StepFailed              a step of the build ended with a status other than 0
     ├── IntegrityError          bytes that aren't what their digest says
     │   └── InvalidLayer        an archive that can't be unpacked safely
@@ -44,6 +45,7 @@ __all__ = [
     "NoEmulator",
     "NoRuntime",
     "NotFound",
+    "OutOfReach",
     "Place",
     "PolyarchError",
     "RegistryError",
@@ -203,6 +205,10 @@ class Unanswered(RegistryError):
     """A registry can't be reached, or hung up."""
 
     exit_status = _NO_ANSWER
+
+
+class OutOfReach(Unanswered):
+    """Nobody was there: no such name, no way, no answer; or the network isn't to be used."""
 
 
 class StepFailed(PolyarchError):

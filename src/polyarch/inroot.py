@@ -126,8 +126,8 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in {"", "."}]
 
 
-def open_regular(path: Path | str, *, root: Path | None = None) -> int:
-    """Open a regular file of others for reading; return the descriptor, closed on exec.
+def open_regular(path: Path | str, *, root: Path | None = None, writes: bool = False) -> int:
+    """Open a regular file of others, for reading or for both; return the descriptor, closed on exec.
 
     Nothing but a regular file is opened, even for a moment: a FIFO would wait for ever, and a device may
     do something. With `root`, the path lies inside of it, and so do its links. Raises OSError, and
@@ -140,7 +140,8 @@ def open_regular(path: Path | str, *, root: Path | None = None) -> int:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if kind != stat.S_IFREG:
             raise InputError(f"{path} is {_KINDS.get(kind, 'something')}, and no regular file")
-        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        how = os.O_RDWR if writes else os.O_RDONLY
+        return os.open(f"/proc/self/fd/{handle}", how | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(handle)
 

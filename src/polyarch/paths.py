@@ -20,15 +20,20 @@ __all__ = [
     "buildx_directory",
     "config_directory",
     "docker_config_directory",
+    "in_engine",
     "is_device",
+    "is_machine_root",
     "read_toml",
     "replacing",
     "stands_in_for_buildx",
     "state_directory",
+    "user_id",
 ]
 
 PLUGIN_VARIABLE = "POLYARCH_PLUGIN"
 """Set by the plugin's script to the name that docker calls it by."""
+_USER_VARIABLE = "POLYARCH_USER"
+"""Set by the engine to the user's number outside of its namespaces."""
 STANDIN_VARIABLE = "POLYARCH_STANDIN"
 """Set by the scripts of programs that polyarch stands in for: buildx, docker or kaniko."""
 
@@ -62,6 +67,26 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
         return Path("/var/lib/polyarch")
     data = environ.get("XDG_DATA_HOME")
     return (Path(data) if data else _home(environ) / ".local/share") / "polyarch"
+
+
+def in_engine(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for the engine's namespaces: in there everyone is root, whose files lie elsewhere.
+
+    To be called before they are entered.
+    """
+    root, user = str(state_directory(environ)), str(user_id(environ))
+    return {**environ, "POLYARCH_ROOT": root, _USER_VARIABLE: user}
+
+
+def user_id(environ: Mapping[str, str] = os.environ) -> int:
+    """Return who the user is on this machine, inside of the engine's namespaces as well."""
+    told = environ.get(_USER_VARIABLE, "")
+    return int(told) if told.isdecimal() else os.geteuid()
+
+
+def is_machine_root(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the user is root, and not only inside of the engine's namespaces."""
+    return user_id(environ) == 0
 
 
 def config_directory(environ: Mapping[str, str] = os.environ) -> Path:

@@ -7,7 +7,7 @@ are loaded, the 57 of an unchanged build took 8 % of its instructions, and it us
 from __future__ import annotations
 
 import re
-from typing import Any, AnyStr, cast
+from typing import AnyStr, cast
 
 __all__ = ["pattern"]
 
@@ -24,7 +24,7 @@ class _Late:
         self._source = source
         self._flags = flags
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         # The standard library keeps 512 compiled ones, but a lookup there costs more than one here.
         found = getattr(re.compile(self._source, self._flags), name)
         setattr(self, name, found)

@@ -74,9 +74,14 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
+def from_words(system: str, architecture: str, variant: str = "") -> Platform:
+    """Return the platform that something says in three words, as they are given: a daemon, or a record of ours."""
+    return Platform(os=system, architecture=architecture, variant=variant)
+
+
 def linux(architecture: str, variant: str = "") -> Platform:
     """Return Linux on an architecture, as it is given."""
-    return Platform(os="linux", architecture=architecture, variant=variant)
+    return from_words("linux", architecture, variant)
 
 
 # Texts to platforms

@@ -42,7 +42,9 @@ class _Field:
 
     __slots__ = ("compare", "default", "factory", "repr")
 
-    def __init__(self, default: object, factory: Any, compare: bool, shown: bool) -> None:
+    def __init__(
+        self, default: object, factory: Callable[[], object], compare: bool, shown: bool
+    ) -> None:
         self.default = default
         self.factory = factory
         self.compare = compare

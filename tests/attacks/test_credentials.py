@@ -26,10 +26,20 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import Hosts, _Settings
+from polyarch.registry.hosts import Hosts
+from polyarch.registry.settings.rules import Manner
 from polyarch.registry.transport import Transport
 from tests.support.network.certificates import server_side
-from tests.support.network.spies import PASSWORD, TOKEN, at_once, knows, redirect, trusting
+from tests.support.network.spies import (
+    PASSWORD,
+    TOKEN,
+    at_once,
+    knows,
+    mirrored,
+    redirect,
+    spoken_to,
+    trusting,
+)
 from tests.support.network.web import Page, WebServer, web_server
 
 BASIC = f"Basic {base64.b64encode(f'me:{PASSWORD}'.encode()).decode()}"
@@ -47,7 +57,7 @@ def client_of(stack: ExitStack, server: WebServer, hosts: Hosts | None = None) -
     """Return the client of somebody whom only `server` knows."""
     auths = {server.host: {"auth": BASIC.removeprefix("Basic ")}}
     credentials = Credentials({"DOCKER_AUTH_CONFIG": json.dumps({"auths": auths})})
-    transport = Transport(hosts or Hosts({}, Path("/nonexistent")), credentials)
+    transport = Transport(hosts or Hosts(), credentials)
     stack.callback(transport.close)
     return Client(transport, CancelToken(), pause=at_once)
 
@@ -116,7 +126,7 @@ def test_an_upload_elsewhere_that_asks_for_the_password(
 
 
 def test_a_mirror_is_asked_as_itself(stack: ExitStack, own: WebServer, other: WebServer) -> None:
-    hosts = Hosts({own.host: _Settings(mirrors=(other.host,))}, Path("/nonexistent"))
+    hosts = mirrored(own.host, other.host)
     other.pages["/v2/app/manifests/1"] = wants_token(f"{other.address}/t")
     other.pages["/t"] = Page(b'{"token": "of the mirror"}')
 
@@ -193,7 +203,7 @@ def test_a_realm_without_tls_where_the_user_trusts_the_network(
 ) -> None:
     secure.pages["/v2/app/manifests/1"] = wants_token(f"{own.address}/t")
     own.pages["/t"] = Page(json.dumps({"token": TOKEN}).encode())
-    hosts = Hosts({secure.host: _Settings(http=False, insecure=True)}, Path("/nonexistent"))
+    hosts = spoken_to(**{secure.host: Manner(http=False, insecure=True)})
 
     with pytest.raises(RegistryError, match="says 401"):
         client_of(stack, secure, hosts).get_manifest(reference(secure), "1")
@@ -224,12 +234,12 @@ def test_a_client_certificate_stays_with_its_registry(
     authorities = (certificates / "ca.crt",)
     pair = ((certificates / "server.crt", certificates / "server.key"),)
     settings = {
-        secure.host: _Settings(authorities=authorities, keypairs=pair),
-        other.host: _Settings(authorities=authorities),
+        secure.host: Manner(authorities=authorities, keypairs=pair),
+        other.host: Manner(authorities=authorities),
     }
     secure.pages[f"/v2/app/blobs/{DIGEST}"] = redirect(f"{other.address}/blob")
     other.pages["/blob"] = Page(BLOB)
-    client = client_of(stack, secure, Hosts(settings, Path("/nonexistent")))
+    client = client_of(stack, secure, spoken_to(**settings))
 
     assert b"".join(client.read_blob(f"{secure.host}/app", LAYER)) == BLOB
 

@@ -54,7 +54,7 @@ def download(
     """Fetch a file as somebody who has a token for this machine."""
     pools = Pools(environ or {})
     stack.callback(pools.close)
-    sender = Sender(endpoint_of=(hosts or Hosts({}, Path("/nonexistent"))).endpoint, pools=pools)
+    sender = Sender(endpoint_of=(hosts or Hosts()).endpoint, pools=pools)
     getter = Getter(sender=sender, cancel=CancelToken(), pause=at_once)
     secrets = Secrets(
         sources={"HTTP_AUTH_TOKEN_127.0.0.1": SecretSource(value=TOKEN.encode())},

@@ -32,9 +32,9 @@ from polyarch.dockerfile.syntax.instruction import (
     Workdir,
 )
 from polyarch.dockerfile.syntax.lexer import find_directive
+from polyarch.dockerfile.syntax.line import ParsedLine
 from polyarch.dockerfile.syntax.mount import Mount, parse_mount
 from polyarch.dockerfile.syntax.statement import Statement
-from polyarch.dockerfile.syntax.typed import ParsedLine
 from polyarch.graph.location import SourceText
 from polyarch.record import asdict
 from polyarch.text.ignore import Matcher, clean_path, read_patterns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from polyarch.cli.building import limits
 from polyarch.cli.building import values as flags
 from polyarch.golang import units
 from polyarch.golang.csv import csv_fields
@@ -16,9 +17,9 @@ secret_flag = flags.secret_flag
 ssh_flag = flags.ssh_flag
 attest_flag = flags.attest_flag
 attest_shorthand = flags.attest_shorthand
-ulimit_flag = flags.ulimit_flag
-size_flag = flags.size_flag
-resource_flag = flags.resource_flag
+ulimit_flag = limits.ulimit_flag
+size_flag = limits.size_flag
+resource_flag = limits.resource_flag
 allow_flag = flags.allow_flag
 add_host_flag = flags.add_host_flag
 call_flag = flags.call_flag

@@ -141,8 +141,8 @@ def test_shards_are_joined_to_what_one_bake_makes(tmp_path: Path) -> None:
         made = bake(tmp_path, tmp_path / platform, shard, "-o", f"parts-{platform}")
         assert made.returncode == 0, made.stderr
     assert not (tmp_path / "parts-arm64" / "tools").exists()
-    words = ("--join=parts-amd64", "--join=parts-arm64", "--metadata-file", "joined.json")
-    joined = bake(tmp_path, tmp_path / "joined", *words)
+    parts = ("--join=parts-amd64", "--join=parts-arm64")
+    joined = bake(tmp_path, tmp_path / "joined", *parts, "--metadata-file", "joined.json")
 
     assert joined.returncode == 0, joined.stderr
     found, expected = (

@@ -83,7 +83,7 @@ def repository(
     """A repository; nothing is waited for, but for how long is noted."""
     noted = [] if waits is None else waits
     nobody = Credentials({"DOCKER_CONFIG": "/nonexistent"})
-    with Transport(Hosts({}, Path("/nonexistent")), credentials or nobody) as transport:
+    with Transport(Hosts(), credentials or nobody) as transport:
         client = Client(
             transport,
             CancelToken(),

@@ -202,11 +202,14 @@ def test_a_cached_build_whose_registry_and_mirror_are_gone(
         for verb in ("HEAD", "GET")
     }
 
-    ended = root.run("build", "-o", "out", ".")
+    ended = root.run("build", "-o", "out", ".").check()
+    asked = root.run("build", "--pull", "-o", "out", ".")
 
-    assert ended.status == 69
-    assert f"can't reach the registry at {name}: " in ended.err
-    assert f"; its mirror {programmed.host} said 503 before" in ended.err
+    assert asked.status == 69
+    for each in (ended, asked):
+        assert f"can't reach the registry at {name}: " in each.err
+        assert f"; its mirror {programmed.host} said 503 before" in each.err
+    assert f": used is {name}/app as of " in ended.err
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])

@@ -29,6 +29,7 @@ RUN mkdir -p /a/b && ln -s b /a/c && ls -a /a | sort > /listed
 RUN --mount=type=cache,target=/cache echo 1 >> /cache/runs && wc -l < /cache/runs > /runs
 """
 IMAGE = ("--build-arg=SOURCE_DATE_EPOCH=1700000000", "--platform=linux/amd64")
+SAID = ("--provenance=mode=max", "--sbom=format=spdx+cyclonedx")
 OUTPUT = "type=image,rewrite-timestamp=true,name="
 
 
@@ -74,7 +75,8 @@ def test_the_same_source_is_the_same_index_for_everybody_everywhere(
     digests = []
     for who in (root, other):
         who.write("Dockerfile", f"FROM {registry.host}/library/busybox\n{CLEAN}")
-        flags = ("--platform=linux/amd64,linux/arm64", IMAGE[0], f"--output={OUTPUT}same")
+        # What is said of it is part of the index, too: how it was made, and what is in it.
+        flags = ("--platform=linux/amd64,linux/arm64", IMAGE[0], f"--output={OUTPUT}same", *SAID)
         who.run("build", "--metadata-file=m.json", *flags, ".").check()
         digests.append(json.loads((who.work / "m.json").read_text())["containerimage.digest"])
 

@@ -23,7 +23,7 @@ RUN_BOTH = """
 from polyarch.platforms import Platform
 from polyarch.twins.sets import load_set
 foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
-platform = Platform(os="linux", architecture=arguments["architecture"])
+platform = linux(arguments["architecture"])
 ended = []
 for twins in ([], [load_set(Path(arguments["set"]))]):
     emulation = foreign.prepare(platform, twins)

@@ -15,7 +15,9 @@ from polyarch.platforms import (
     Platform,
     column,
     format_all,
+    from_words,
     host,
+    linux,
     normalize,
     only,
     parse,
@@ -24,6 +26,7 @@ from polyarch.platforms import (
     select,
 )
 from polyarch.record import replace
+from tests.support.images.platforms import windows
 
 SYSTEMS = ("linux", "windows", "darwin", "macos", "freebsd", "LINUX")
 ARCHITECTURES = (
@@ -175,7 +178,7 @@ def test_odd_characters_are_refused(text: str) -> None:
 
 
 def test_a_lone_word_is_completed_from_this_machine() -> None:
-    assert parse("s390x") == Platform(os=host().os, architecture="s390x")
+    assert parse("s390x") == from_words(host().os, "s390x")
     assert parse("windows").architecture == host().architecture
 
 
@@ -183,15 +186,15 @@ def test_lists_are_normalized_and_lose_doubles() -> None:
     found = parse_list(["linux/arm64/v8,linux/arm", "linux/arm64", "linux/arm/v7,LOCAL"])
 
     assert found == (
-        Platform(os="linux", architecture="arm64"),
-        Platform(os="linux", architecture="arm", variant="v7"),
+        linux("arm64"),
+        linux("arm", "v7"),
         host(),
     )
 
 
 def test_a_platform_without_a_system_is_unknown() -> None:
-    assert str(Platform(os="", architecture="amd64")) == "unknown"
-    assert format_all(Platform(os="", architecture="", os_version="1")) == "unknown"
+    assert str(from_words("", "amd64")) == "unknown"
+    assert format_all(replace(from_words("", ""), os_version="1")) == "unknown"
 
 
 def test_the_column_of_builders_marks_chosen_ones() -> None:
@@ -274,14 +277,14 @@ def test_what_runs_natively(wanted: str, expected: list[str]) -> None:
     ],
 )
 def test_windows_releases(machine: str, image: str, runs: bool) -> None:
-    wanted = Platform(os="windows", architecture="amd64", os_version=machine)
+    wanted = windows("amd64", machine)
     offered = replace(wanted, os_version=image)
 
     assert (rank(wanted, offered) is not None) is runs
 
 
 def test_features_are_needed_and_preferred() -> None:
-    plain = Platform(os="linux", architecture="amd64")
+    plain = linux("amd64")
     special = replace(plain, os_features=("fast",))
 
     assert select(plain, [special, plain]) == (plain,)
@@ -289,7 +292,7 @@ def test_features_are_needed_and_preferred() -> None:
 
 
 def test_windows_images_with_and_without_win32k_run() -> None:
-    wanted = Platform(os="windows", architecture="amd64")
+    wanted = windows()
     full = replace(wanted, os_features=("win32k",))
 
     assert select(wanted, [wanted, full]) == (full, wanted)

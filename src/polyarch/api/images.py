@@ -100,7 +100,7 @@ def push(
         open_places(os.environ, token) as places,
         _watched(progress, sink, "Pushing") as watched,
     ):
-        return local.push_image(store, places, reference, sink=watched, cancel=token)
+        return local.push_image(store, places, reference, sink=watched, cancel=token).root
 
 
 def merge(

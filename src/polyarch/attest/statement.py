@@ -18,6 +18,7 @@ __all__ = [
     "IN_TOTO",
     "PREDICATE_TYPE",
     "SPDX",
+    "STATEMENT",
     "Predicate",
     "Subject",
     "image_subjects",
@@ -29,7 +30,8 @@ PREDICATE_TYPE = "in-toto.io/predicate-type"
 """The annotation of a statement's blob that says of what kind it is."""
 SPDX = "https://spdx.dev/Document"
 CYCLONEDX = "https://cyclonedx.org/bom"
-_TYPE = "https://in-toto.io/Statement/v1"
+STATEMENT = "https://in-toto.io/Statement/v1"
+"""What a statement says that it is."""
 _LARGEST = 40 << 20
 """Bytes of a statement, as in BuildKit."""
 
@@ -65,7 +67,7 @@ class Predicate:
         Raises InputError for one that is larger than others take.
         """
         whole = {
-            "_type": _TYPE,
+            "_type": STATEMENT,
             "predicateType": self.type,
             "subject": [each.to_json() for each in subjects],
             "predicate": self.content,

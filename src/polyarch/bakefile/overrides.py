@@ -7,9 +7,14 @@ Three keys do what buildx documents rather than what it does, which is to empty 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from polyarch.bakefile.entries import (
+    Attest,
+    CacheEntry,
     Export,
+    Secret,
+    Ssh,
     by_key,
     parse_attest,
     parse_caches,
@@ -18,7 +23,7 @@ from polyarch.bakefile.entries import (
     parse_ssh,
     unique,
 )
-from polyarch.bakefile.policies import parse_policy
+from polyarch.bakefile.policies import Policy, parse_policy
 from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, quote
@@ -26,6 +31,9 @@ from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
 __all__ = ["Override", "apply", "read_overrides"]
+
+
+_Entry = TypeVar("_Entry")
 
 
 @frozen
@@ -197,37 +205,59 @@ def _with_limit(target: Target, name: str, value: str) -> Target:
     return replace(target, resources={**(target.resources or {}), name: limit})
 
 
-def _with_entries(target: Target, name: str, override: Override) -> Target:  # noqa: PLR0911 a kind each
-    listed = override.listed()
-    appends = override.appends
-    if name in {"cache-from", "cache-to"}:
-        field = name.replace("-", "_")
-        caches = tuple(cache for each in listed for cache in parse_caches(each))
-        before = (getattr(target, field) or ()) if appends else ()
-        return replace(target, **{field: unique((*before, *caches)) if before else caches})
-    if name == "output":
-        outputs = tuple(parse_export(each) for each in listed)
-        kept = (target.output or ()) if appends else ()
-        return replace(target, output=unique((*kept, *outputs)) if kept else outputs)
-    if name == "secrets":
-        secrets = tuple(parse_secret(each) for each in listed)
-        joined = (*((target.secret or ()) if appends else ()), *secrets)
-        return replace(target, secret=by_key(joined, lambda each: each.id))
-    if name == "ssh":
-        agents = tuple(parse_ssh(each) for each in listed)
-        return replace(
-            target,
-            ssh=by_key((*((target.ssh or ()) if appends else ()), *agents), lambda each: each.id),
-        )
-    if name == "attest":
-        attests = (*(target.attest or ()), *(parse_attest(each) for each in listed))
-        return replace(target, attest=by_key(attests, lambda each: each.type))
-    if name == "policy":
-        before_policies = (target.policy or ()) if appends else ()
-        policies = (*before_policies, *(parse_policy(each) for each in override.values))
-        return replace(target, policy=policies)
-    field = name
-    return replace(target, **{field: (*(getattr(target, field) or ()), *override.values)})
+def _with_entries(target: Target, name: str, override: Override) -> Target:
+    if name in _ENTRIES:
+        field, entries = _ENTRIES[name]
+        return replace(target, **{field: entries(target, override)})
+    return replace(target, **{name: (*(getattr(target, name) or ()), *override.values)})
+
+
+def _caches(before: tuple[CacheEntry, ...] | None, override: Override) -> tuple[CacheEntry, ...]:
+    caches = tuple(cache for each in override.listed() for cache in parse_caches(each))
+    kept = _kept(before, override)
+    return unique((*kept, *caches)) if kept else caches
+
+
+def _outputs(target: Target, override: Override) -> tuple[Export, ...]:
+    outputs = tuple(map(parse_export, override.listed()))
+    kept = _kept(target.output, override)
+    return unique((*kept, *outputs)) if kept else outputs
+
+
+def _secrets(target: Target, override: Override) -> tuple[Secret, ...]:
+    kept = _kept(target.secret, override)
+    return by_key((*kept, *map(parse_secret, override.listed())), lambda each: each.id)
+
+
+def _agents(target: Target, override: Override) -> tuple[Ssh, ...]:
+    kept = _kept(target.ssh, override)
+    return by_key((*kept, *map(parse_ssh, override.listed())), lambda each: each.id)
+
+
+def _attests(target: Target, override: Override) -> tuple[Attest, ...]:
+    attests = (*(target.attest or ()), *map(parse_attest, override.listed()))
+    return by_key(attests, lambda each: each.type)
+
+
+def _policies(target: Target, override: Override) -> tuple[Policy, ...]:
+    return (*_kept(target.policy, override), *map(parse_policy, override.values))
+
+
+def _kept(entries: tuple[_Entry, ...] | None, override: Override) -> tuple[_Entry, ...]:
+    """Return what stays of what the file has."""
+    return (entries or ()) if override.appends else ()
+
+
+_ENTRIES: Mapping[str, tuple[str, Callable[[Target, Override], object]]] = {
+    "cache-from": ("cache_from", lambda target, override: _caches(target.cache_from, override)),
+    "cache-to": ("cache_to", lambda target, override: _caches(target.cache_to, override)),
+    "output": ("output", _outputs),
+    "secrets": ("secret", _secrets),
+    "ssh": ("ssh", _agents),
+    "attest": ("attest", _attests),
+    "policy": ("policy", _policies),
+}
+"""The fields that hold more than texts, and what becomes of them."""
 
 
 def _with_secret(target: Target, identifier: str, value: str) -> Target:

@@ -18,10 +18,11 @@ from polyarch.golang.units import ram_in_bytes
 from polyarch.pattern import pattern
 from polyarch.platforms import parse as parse_platform
 from polyarch.request.limits import parse_ulimit
+from polyarch.request.secretfile import check_secret_file
 
 __all__ = ["check_target"]
 
-_SECRET_LIMIT = 500 << 10
+
 _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _SSH = pattern(r"ssh://|[^/]*@[^/]*:(?!//)")
 _ARCHIVES = frozenset({"oci", "docker", "tar"})
@@ -84,13 +85,7 @@ def _check_secrets(target: Target, environ: Mapping[str, str]) -> None:
         if not path and not each.env and each.id not in environ:
             path = each.id
         if path:
-            try:
-                size = os.stat(path).st_size
-            except OSError as error:
-                reason = (error.strerror or "unknown error").lower()
-                raise InputError(f"failed to stat {path}: stat {path}: {reason}") from error
-            if size > _SECRET_LIMIT:
-                raise InputError(f"secret {each.id} too big. max size {_SECRET_LIMIT >> 10}KB")
+            check_secret_file(each.id, path)
 
 
 def _check_agents(target: Target, environ: Mapping[str, str]) -> None:

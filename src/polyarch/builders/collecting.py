@@ -6,12 +6,16 @@ import os
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyarch.builders.values import BuilderNode
 from polyarch.errors import InputError
-from polyarch.paths import config_directory
+from polyarch.paths import config_directory, state_directory
 
-__all__ = ["CONFIG_NAME", "settings_of", "user_settings"]
+if TYPE_CHECKING:
+    from polyarch.store.gcsettings import Collecting
+
+__all__ = ["CONFIG_NAME", "read_settings", "settings_of", "user_settings"]
 
 CONFIG_NAME = "buildkitd.toml"
 _SYSTEM = Path("/etc/buildkit")
@@ -35,3 +39,11 @@ def user_settings(environ: Mapping[str, str] = os.environ) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"can't read {path}: {error}") from error
     return ""
+
+
+def read_settings(text: str, environ: Mapping[str, str] = os.environ) -> Collecting:
+    """Read settings for the disk that the store is on, or is to be on. Raises InputError."""
+    # Every build asks for the settings, and most users have none to be read.
+    from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415
+
+    return collecting_for(state_directory(environ), text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.errors import IntegrityError
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import field as record_field
 from polyarch.record import frozen
 from polyarch.wire import Value, field, fields
@@ -152,9 +152,7 @@ def _worker(message: Message) -> WorkerInfo:
 
 
 def _platform(message: Message) -> Platform:
-    return normalize(
-        Platform(os=message.text(2), architecture=message.text(1), variant=message.text(3))
-    )
+    return normalize(from_words(message.text(2), message.text(1), message.text(3)))
 
 
 # --- files ---

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from grpclib.const import Cardinality, Status
 from grpclib.const import Handler as Method
 from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
 
 from polyarch.buildkit.files import Directory, directory_method
 from polyarch.buildkit.messages import Message
@@ -30,6 +30,9 @@ _EXPORTER = "buildkit-attachable-exporter-id"
 _AGENT = "buildkit.ssh.id"
 
 Taker = Callable[[bytes], None]
+Asked = Stream[bytes, bytes]
+"""A call of the daemon's: what it sends, and what is answered."""
+Call = Callable[[Asked], Awaitable[None]]
 
 
 @frozen
@@ -45,7 +48,7 @@ class Attached:
 def methods(attached: Attached) -> dict[str, Method]:
     """Return the methods by their paths."""
     unary, streamed = Cardinality.UNARY_UNARY, Cardinality.STREAM_STREAM
-    found: dict[str, tuple[Cardinality, Callable[[Any], Awaitable[None]]]] = {
+    found: dict[str, tuple[Cardinality, Call]] = {
         "/grpc.health.v1.Health/Check": (unary, _healthy),
         "/moby.filesync.v1.Auth/Credentials": (unary, _credentials(attached.credentials)),
         "/moby.filesync.v1.FileSync/DiffCopy": (streamed, directory_method(attached.directories)),
@@ -60,10 +63,10 @@ def methods(attached: Attached) -> dict[str, Method]:
     }
 
 
-def _guarded(call: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+def _guarded(call: Call) -> Call:
     """Tell the daemon of our own errors; it shows them as those of the step that asked."""
 
-    async def guarded(stream: Any) -> None:
+    async def guarded(stream: Asked) -> None:
         try:
             await call(stream)
         except PolyarchError as error:
@@ -74,14 +77,23 @@ def _guarded(call: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitabl
     return guarded
 
 
-async def _healthy(stream: Any) -> None:
+async def _request(stream: Asked) -> Message:
+    return Message(await stream.recv_message() or b"")
+
+
+def _metadata(stream: Asked, name: str) -> str:
+    value = stream.metadata.get(name) if stream.metadata is not None else None
+    return value if isinstance(value, str) else ""
+
+
+async def _healthy(stream: Asked) -> None:
     await stream.recv_message()
     await stream.send_message(_SERVING)
 
 
-def _credentials(credentials: Credentials) -> Callable[[Any], Awaitable[None]]:
-    async def call(stream: Any) -> None:
-        host = Message(await stream.recv_message()).text(1)
+def _credentials(credentials: Credentials) -> Call:
+    async def call(stream: Asked) -> None:
+        host = (await _request(stream)).text(1)
         # A helper may be a program that takes its time.
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, credentials.find, host)
@@ -92,9 +104,9 @@ def _credentials(credentials: Credentials) -> Callable[[Any], Awaitable[None]]:
     return call
 
 
-def _secret(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
-    async def call(stream: Any) -> None:
-        identifier = Message(await stream.recv_message()).text(1)
+def _secret(secrets: Secrets) -> Call:
+    async def call(stream: Asked) -> None:
+        identifier = (await _request(stream)).text(1)
         value = secrets.find(identifier)
         if value is None:
             raise GRPCError(Status.NOT_FOUND, f"secret {identifier}: not found")
@@ -103,9 +115,9 @@ def _secret(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
     return call
 
 
-def _check_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
-    async def call(stream: Any) -> None:
-        identifier = Message(await stream.recv_message()).text(1) or "default"
+def _check_agent(secrets: Secrets) -> Call:
+    async def call(stream: Asked) -> None:
+        identifier = (await _request(stream)).text(1) or "default"
         if identifier not in secrets.agents:
             raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
         await stream.send_message(b"")
@@ -113,10 +125,10 @@ def _check_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
     return call
 
 
-def _forward_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
-    async def call(stream: Any) -> None:
-        identifier = stream.metadata.get(_AGENT) or "default"
-        path = secrets.agents.get(str(identifier))
+def _forward_agent(secrets: Secrets) -> Call:
+    async def call(stream: Asked) -> None:
+        identifier = _metadata(stream, _AGENT) or "default"
+        path = secrets.agents.get(identifier)
         if path is None:
             raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
         reader, writer = await asyncio.open_unix_connection(path)
@@ -132,15 +144,15 @@ def _forward_agent(secrets: Secrets) -> Callable[[Any], Awaitable[None]]:
     return call
 
 
-async def _pass_on(reader: asyncio.StreamReader, stream: Any) -> None:
+async def _pass_on(reader: asyncio.StreamReader, stream: Asked) -> None:
     with suppress(asyncio.CancelledError):
         while data := await reader.read(_CHUNK):
             await stream.send_message(field(1, data))
 
 
-def _output(outputs: Mapping[int, Taker]) -> Callable[[Any], Awaitable[None]]:
-    async def call(stream: Any) -> None:
-        number = str(stream.metadata.get(_EXPORTER) or "0")
+def _output(outputs: Mapping[int, Taker]) -> Call:
+    async def call(stream: Asked) -> None:
+        number = _metadata(stream, _EXPORTER) or "0"
         take = outputs.get(int(number) if number.isdecimal() else -1)
         if take is None:
             raise GRPCError(Status.NOT_FOUND, f"exporter {number} not found")

@@ -1,5 +1,7 @@
 """`type=azblob`: a cache in Azure's Blob Storage, by Microsoft's own library.
 
+Which is an extra, and slow to load: `places` does that for those who ask for it.
+
 Source of names and defaults: BuildKit, cache/remotecache/azblob. Without a key the library's usual chain of credentials
 is asked, which needs `azure-identity`.
 """
@@ -9,11 +11,17 @@ from __future__ import annotations
 import posixpath
 import threading
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
+
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient, LinearRetry
 
 from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
 from polyarch.errors import InputError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
 
 __all__ = ["open_azblob"]
 
@@ -39,11 +47,7 @@ def open_azblob(attributes: Mapping[str, str]) -> ObjectPlace:
     )
 
 
-def _client(attributes: Mapping[str, str]) -> Any:
-    try:
-        from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415 an extra, and slow to import
-    except ImportError as error:
-        raise InputError("caches of type=azblob need azure-storage-blob", hint=_HINT) from error
+def _client(attributes: Mapping[str, str]) -> ContainerClient:
     address = attributes["account_url"]
     host = urlsplit(address).hostname or ""
     name = attributes.get("account_name") or host.partition(".")[0]
@@ -63,7 +67,7 @@ def _client(attributes: Mapping[str, str]) -> Any:
     )
 
 
-def _credential(name: str, key: str) -> Any:
+def _credential(name: str, key: str) -> dict[str, str] | TokenCredential:
     if key:
         return {"account_name": name, "account_key": key}
     try:
@@ -72,36 +76,28 @@ def _credential(name: str, key: str) -> Any:
         raise InputError(
             "caches of type=azblob without secret_access_key need azure-identity", hint=_HINT
         ) from error
-    return DefaultAzureCredential()
+    credential: TokenCredential = DefaultAzureCredential()
+    return credential
 
 
 class _Container:
     """A container, which is made when something is first asked of it."""
 
-    def __init__(self, client: Any) -> None:
-        from azure.core.exceptions import (  # noqa: PLC0415 see _client
-            AzureError,
-            ResourceExistsError,
-            ResourceNotFoundError,
-        )
-
+    def __init__(self, client: ContainerClient) -> None:
         self.address = f"azblob://{client.account_name}/{client.container_name}"
         self._client = client
-        self._error = AzureError
-        self._missing = ResourceNotFoundError
-        self._exists = ResourceExistsError
         self._lock = threading.Lock()
         self._is_made = False
 
-    def _made(self) -> Any:
+    def _made(self) -> ContainerClient:
         with self._lock:
             if not self._is_made:
                 try:
                     if not self._client.exists():
                         self._client.create_container()
-                except self._exists:
+                except ResourceExistsError:
                     pass  # somebody else was faster
-                except self._error as error:
+                except AzureError as error:
                     raise self._failed(error) from error
                 self._is_made = True
         return self._client
@@ -113,23 +109,25 @@ class _Container:
         """See ObjectStore."""
         try:
             return bool(self._made().get_blob_client(key).exists())
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error
 
     def read(self, key: str) -> Generator[bytes, None, None]:
         """See ObjectStore."""
         try:
             yield from self._made().download_blob(key).chunks()
-        except self._missing as error:
+        except ResourceNotFoundError as error:
             raise missing(self.address, key) from error
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error
 
     def write(self, key: str, size: int, chunks: Iterator[bytes]) -> None:
         """See ObjectStore."""
         try:
+            # Of a file it only reads, which is all that this one can do.
+            file = cast("IO[bytes]", ChunkFile(chunks))
             self._made().upload_blob(
-                key, ChunkFile(chunks), length=size, overwrite=True, max_concurrency=_AT_ONCE
+                key, file, length=size, overwrite=True, max_concurrency=_AT_ONCE
             )
-        except self._error as error:
+        except AzureError as error:
             raise self._failed(error) from error

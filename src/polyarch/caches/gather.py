@@ -56,16 +56,15 @@ class _Gatherer:
         )
         self._names[vertex] = name
         alike = [candidate_key(each, name) for each in keys.alike]
-        has_places = bool(alike) and layers is not None and stack is not None
+        has_places = alike and layers is not None and stack is not None
+        places = self._places(stack) if has_places and stack is not None else {}
         return CachedResult(
             keys=(*keys.fast, *keys.slow, *alike),
             identity=name,
             step=record.step,
             explain=keys.ingredients.to_json(),
             layers=layers,
-            places={number: tuple(paths) for number, paths in self._places(stack).items()}
-            if has_places and stack is not None
-            else {},
+            places={number: tuple(paths) for number, paths in places.items()},
         )
 
 

@@ -26,7 +26,7 @@ from polyarch.http.download import refusal
 from polyarch.http.follow import Call, Reply, Sender
 from polyarch.http.origin import shown
 from polyarch.http.retry import Attempts
-from polyarch.images.place import BlobReader, OnBytes, Source
+from polyarch.images.place import BlobReader, OnBytes, Source, Unlinked
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.fields import Fields, read_document
 from polyarch.progress import CancelToken
@@ -212,7 +212,7 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 @frozen
-class GitHubCache:
+class GitHubCache(Unlinked):
     """The service as a place: caches of one `scope`, which a repository may have several of."""
 
     service: GitHubService
@@ -260,18 +260,6 @@ class GitHubCache:
     def holds(self, blob: Descriptor) -> bool:
         """Return whether a blob is here. Raises RemoteError."""
         return self.service.find(_blob_key(blob.digest)) is not None
-
-    def origins(self, _digest: Digest) -> Iterable[str]:
-        """Return nothing: no registry mounts from here."""
-        return ()
-
-    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
-        """Return nothing: only caches are here."""
-        return ()
-
-    def is_whole(self, _digest: Digest) -> bool:
-        """Return False: entries go one by one."""
-        return False
 
     def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Keep a blob unless it is here. Raises RemoteError, and what the source raises."""

@@ -78,15 +78,15 @@ class Names:
             replace(part, identity=self.get(source))
             for part, source in zip(known.inputs, vertex.inputs, strict=True)
         )
-        fast = fast_key(vertex, parts) if all(part.identity for part in parts) else None
-        slow = slow_key(vertex, parts) if _names_suffice(parts) else None
-        if fast is None and slow is None:
+        fast = _some(fast_key(vertex, parts) if all(part.identity for part in parts) else None)
+        slow = _some(slow_key(vertex, parts) if _names_suffice(parts) else None)
+        if not fast and not slow:
             return None
         is_whole = all(part.is_whole for part in parts)
         return Keys(
-            fast=(fast,) if fast else (),
-            slow=(slow,) if slow and is_whole else (),
-            alike=(slow,) if slow and not is_whole else (),
+            fast=fast,
+            slow=slow if is_whole else (),
+            alike=() if is_whole else slow,
             ingredients=replace(known, inputs=parts),
         )
 
@@ -94,3 +94,7 @@ class Names:
 def _names_suffice(parts: Sequence[InputPart]) -> bool:
     """Whether every input that isn't read by content has a name."""
     return all(part.identity or part.content is not None for part in parts)
+
+
+def _some(key: CacheKey | None) -> tuple[CacheKey, ...]:
+    return () if key is None else (key,)

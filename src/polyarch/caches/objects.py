@@ -13,7 +13,7 @@ from typing import Protocol
 from polyarch.caches.form import CONFIG
 from polyarch.digest import Digest, fits, sha256
 from polyarch.errors import IntegrityError, NotFound, RemoteError
-from polyarch.images.place import BlobReader, OnBytes, Source
+from polyarch.images.place import BlobReader, OnBytes, Source, Unlinked
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
@@ -66,7 +66,7 @@ class ChunkFile:
 
 
 @frozen
-class ObjectPlace:
+class ObjectPlace(Unlinked):
     """A store as a place of caches. `blob_key` and `name_key` say what is called how; `names` are written, the first is read."""
 
     store: ObjectStore
@@ -107,18 +107,6 @@ class ObjectPlace:
     def holds(self, blob: Descriptor) -> bool:
         """Return whether a blob is here. Raises RemoteError."""
         return self.store.has(self.blob_key(blob.digest))
-
-    def origins(self, _digest: Digest) -> Iterable[str]:
-        """Return nothing: no registry mounts from here."""
-        return ()
-
-    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
-        """Return nothing: only caches are here."""
-        return ()
-
-    def is_whole(self, _digest: Digest) -> bool:
-        """Return False: objects go one by one."""
-        return False
 
     def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Keep a blob unless it is here. Raises RemoteError, and what the source raises."""

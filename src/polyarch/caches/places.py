@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CachePlaces", "shown"]
 
 _OBJECTS = {"s3": "caches.s3:open_s3", "azblob": "caches.azblob:open_azblob"}
+_LIBRARIES = {"s3": "boto3", "azblob": "azure-storage-blob"}
 _SCOPE = "buildkit"
 """What docker buildx calls a cache of GitHub's that nobody has named."""
 
@@ -102,7 +103,13 @@ class CachePlaces:
 
     def _objects(self, entry: CacheEntry) -> ObjectPlace:
         check_objects(entry)
-        opened = load(_OBJECTS[entry.type])
+        try:
+            opened = load(_OBJECTS[entry.type])
+        except ImportError as error:
+            raise InputError(
+                f"caches of type={entry.type} need {_LIBRARIES[entry.type]}",
+                hint=f"install it: pip install 'polyarch[{entry.type}]'",
+            ) from error
         assert callable(opened)
         place: ObjectPlace = opened(entry.attributes)
         self.others[place.name] = place

@@ -1,5 +1,7 @@
 """`type=s3`: a cache in Amazon S3, or in whatever speaks its protocol, by Amazon's own library.
 
+Which is an extra, and slow to load: `places` does that for those who ask for it.
+
 Source of names and defaults: BuildKit, cache/remotecache/s3. Credentials that aren't given are looked for as the library
 does: variables, files of the user, the machine's role.
 """
@@ -8,7 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.client import BaseClient
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from polyarch.caches.objects import ChunkFile, ObjectPlace, failed, missing
 from polyarch.errors import InputError
@@ -37,14 +44,7 @@ def open_s3(attributes: Mapping[str, str]) -> ObjectPlace:
     )
 
 
-def _client(attributes: Mapping[str, str]) -> Any:
-    try:
-        import boto3  # noqa: PLC0415 an extra, and slow to import
-        from botocore.config import Config  # noqa: PLC0415
-    except ImportError as error:
-        raise InputError(
-            "caches of type=s3 need boto3", hint="install it: pip install 'polyarch[s3]'"
-        ) from error
+def _client(attributes: Mapping[str, str]) -> BaseClient:
     options: dict[str, object] = {}
     endpoint = attributes.get("endpoint_url")
     if endpoint and find_bool(attributes.get("use_path_style", "")) is True:
@@ -101,10 +101,7 @@ def _touch_refresh(attributes: Mapping[str, str]) -> float:
 class _S3:
     """A bucket."""
 
-    def __init__(self, client: Any, attributes: Mapping[str, str]) -> None:
-        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 see _client
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
+    def __init__(self, client: BaseClient, attributes: Mapping[str, str]) -> None:
         self.address = f"s3://{attributes['bucket']}"
         self._client = client
         self._bucket = attributes["bucket"]

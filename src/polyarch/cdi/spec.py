@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from polyarch.errors import IntegrityError
 from polyarch.oci.fields import Fields
@@ -136,7 +135,7 @@ def _document(name: str, data: bytes) -> Fields:
             raise IntegrityError(f"it is no JSON: {error}") from error
     try:
         # Whoever has devices described in YAML has the library mostly; nobody else needs it.
-        yaml: Any = importlib.import_module("yaml")
+        yaml = importlib.import_module("yaml")
     except ImportError as error:
         raise IntegrityError(
             "it is YAML, which needs Python's yaml (PyYAML); write it as JSON, or install that"

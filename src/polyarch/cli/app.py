@@ -23,6 +23,7 @@ from contextlib import contextmanager
 
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.frame.command import Context, WrongCount
+from polyarch.cli.frame.dockerflags import DOCKER_FLAGS, with_docker_flags
 from polyarch.cli.frame.flags import Flag, Kind, Options, UsageError, parse_flags
 from polyarch.cli.frame.report import WrongCall, report
 from polyarch.cli.helptext import (
@@ -41,6 +42,7 @@ from polyarch.text.nearest import suggestion
 __all__ = ["main"]
 
 _METADATA = "docker-cli-plugin-metadata"
+_COMPLETING = (["__complete"], ["__completeNoDesc"])
 _PLUGIN_USAGE_STATUS = 125
 _STANDINS = {
     "docker": "cli.standins.docker:docker_call",
@@ -49,19 +51,6 @@ _STANDINS = {
 """What understands the words of programs whose commands aren't ours."""
 _HELP = Flag(name="help", short="h", kind=Kind.SWITCH)
 _ROOT_FLAGS = (*GLOBAL_FLAGS, _HELP, Flag(name="version", kind=Kind.SWITCH))
-# Docker hands its own global flags on to a plugin. Those that choose an engine, or docker's directory, do what
-# the variables do.
-_DOCKER_FLAGS = (
-    Flag(name="config"),
-    Flag(name="context", short="c"),
-    Flag(name="host", short="H", kind=Kind.LIST),
-    Flag(name="log-level", short="l"),
-    Flag(name="tls", kind=Kind.SWITCH),
-    Flag(name="tlscacert"),
-    Flag(name="tlscert"),
-    Flag(name="tlskey"),
-    Flag(name="tlsverify", kind=Kind.SWITCH),
-)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -141,19 +130,31 @@ def _run(words: list[str], context: Context) -> int:
                 called.finish()
             return status
         words, context = called.words, called.context
-    if plugin and words[:1] == [_METADATA]:
+    if plugin:
+        return _run_plugin(plugin, words, context)
+    if words[:1] in _COMPLETING:
+        return _complete(words, context, plugin)
+    return _run_command(_ROOT_FLAGS, words, context)
+
+
+def _run_plugin(plugin: str, words: list[str], context: Context) -> int:
+    if words[:1] == [_METADATA]:
         from polyarch.cli.plugin import metadata  # noqa: PLC0415 asked for by docker only
 
         context.print(metadata(context.environ))
         return 0
-    if words[:1] in (["__complete"], ["__completeNoDesc"]):
+    if words[:1] in _COMPLETING:
         return _complete(words, context, plugin)
-    flags = (*_ROOT_FLAGS, *_DOCKER_FLAGS) if plugin else _ROOT_FLAGS
-    if plugin and plugin in words:
+    flags = (*_ROOT_FLAGS, *DOCKER_FLAGS)
+    if plugin in words:
         # Docker's own flags may come before the plugin's name.
         before = parse_flags(flags, words[: words.index(plugin)], mixed=False)
         words = words[words.index(plugin) + 1 :]
-        context = _with_docker(before, _with_globals(before, context))
+        context = with_docker_flags(before, _with_globals(before, context))
+    return _run_command(flags, words, context)
+
+
+def _run_command(flags: Sequence[Flag], words: list[str], context: Context) -> int:
     options = _root_options(flags, words, context)
     context = _with_globals(options, context)
     if options.is_set("version"):
@@ -204,12 +205,6 @@ def _with_globals(options: Options, context: Context) -> Context:
         builder=options.text("builder") or context.builder,
         debug=options.is_set("debug") or context.debug,
     )
-
-
-def _with_docker(options: Options, context: Context) -> Context:
-    variables = {"config": "DOCKER_CONFIG", "context": "DOCKER_CONTEXT", "host": "DOCKER_HOST"}
-    chosen = {name: options.text(flag) for flag, name in variables.items() if options.given(flag)}
-    return replace(context, environ={**context.environ, **chosen}) if chosen else context
 
 
 def _no_command(words: Sequence[str], context: Context) -> int:

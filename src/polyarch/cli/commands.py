@@ -87,7 +87,10 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("save", "images.archives:SAVE", "Save images to an archive"),
     _entry("run", "images.run:RUN", "Run a program in an image, emulated if needed"),
     _entry("tag", "images.images:TAG", "Give an image of the local store another name"),
-    _entry("verify", "images.verify:VERIFY", "Recompute all that an image claims"),
+    _entry("sign", "images.sign:SIGN", "Sign images of registries"),
+    _entry(
+        "verify", "images.verify:VERIFY", "Recompute all that an image claims, and who signed it"
+    ),
     _entry("binfmt", "binfmt:BINFMT", GROUPS["binfmt"]),
     _entry("binfmt install", "binfmt:INSTALL", "Register emulators with the kernel"),
     _entry(

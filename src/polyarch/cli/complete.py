@@ -151,10 +151,13 @@ class _Line:
         for word in words:
             self._take(word)
 
+    def _is_argument(self, word: str) -> bool:
+        return self._ended or not word.startswith("-") or word == "-"
+
     def _take(self, word: str) -> None:
         if self._awaiting is not None:
             self._awaiting = None
-        elif self._ended or not word.startswith("-") or word == "-":
+        elif self._is_argument(word):
             self._arguments += 1
             self._ended = self._ended or not self._command.mixed
         elif word == "--":

@@ -5,8 +5,9 @@ from __future__ import annotations
 from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.syntax.instruction import Arg, Instruction, Stage
 from polyarch.dockerfile.syntax.lexer import Directive, Lexer, LogicalLine, ParseWarning
+from polyarch.dockerfile.syntax.line import ParsedLine
 from polyarch.dockerfile.syntax.statement import Statement, split_statement
-from polyarch.dockerfile.syntax.typed import ParsedLine, parse_instruction
+from polyarch.dockerfile.syntax.typed import parse_instruction
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import Location, SourceText
 from polyarch.record import frozen, replace

@@ -141,6 +141,15 @@ def _ssh(address: Address) -> Iterator[Connection]:
             child.communicate()
 
 
+def _ssh_files(directory: Path) -> list[str]:
+    """Return the words that have ssh use the settings, hosts and keys in a directory."""
+    config = directory / "config"
+    keys = [directory / name for name in _IDENTITIES if (directory / name).is_file()]
+    words = ["-F", str(config)] if config.is_file() else []
+    words += ["-o", f"UserKnownHostsFile={directory / 'known_hosts'}"]
+    return [*words, *(word for key in keys for word in ("-i", str(key)))]
+
+
 def _ssh_words(address: Address) -> list[str]:
     parts = urlsplit(address.url)
     if not parts.hostname or parts.hostname.startswith("-") or parts.password:
@@ -152,13 +161,7 @@ def _ssh_words(address: Address) -> list[str]:
     words += ["-l", user] if user else []
     words += ["-p", str(parts.port)] if parts.port else []
     # ssh asks for the home of who it thinks we are, which in the engine's namespace is root.
-    own = Path(address.environ.get("HOME", "")) / ".ssh"
-    if (own / "config").is_file():
-        words += ["-F", str(own / "config")]
-    words += ["-o", f"UserKnownHostsFile={own / 'known_hosts'}"]
-    for name in _IDENTITIES:
-        if (own / name).is_file():
-            words += ["-i", str(own / name)]
+    words += _ssh_files(Path(address.environ.get("HOME", "")) / ".ssh")
     there = ["docker"]
     if parts.path not in {"", "/"}:
         there += ["--host", f"unix://{parts.path}"]

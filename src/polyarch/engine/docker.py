@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlencode
 
 from polyarch.digest import hex_of, sha256
@@ -25,7 +25,7 @@ from polyarch.http.connection import Connection
 from polyarch.oci.fields import read_document
 from polyarch.oci.reference import Reference
 from polyarch.paths import docker_config_directory
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import frozen
 
 __all__ = ["DockerEngine", "find_address", "find_engine"]
@@ -52,16 +52,15 @@ class DockerEngine:
 
     def kind(self) -> EngineKind:
         """Tell whether it keeps images of several platforms under one name. Raises MachineError."""
-        keeps_all = _CONTAINERD in (self._get("/info").get("DriverStatus") or [])
+        status = self._get("/info").get("DriverStatus")
+        keeps_all = isinstance(status, list) and _CONTAINERD in status
         return EngineKind.INDEXES if keeps_all else EngineKind.SINGLE
 
     def platform(self) -> Platform:
         """Return what it runs by itself. Raises MachineError."""
         told = self._get("/version")
         return normalize(
-            Platform(
-                os=str(told.get("Os") or "linux"), architecture=str(told.get("Arch") or "amd64")
-            )
+            from_words(str(told.get("Os") or "linux"), str(told.get("Arch") or "amd64"))
         )
 
     def load(self, archive: BinaryIO, size: int) -> str:
@@ -92,9 +91,9 @@ class DockerEngine:
             if trouble := _trouble(answer.status, said):
                 raise MachineError(f"the docker engine at {self.address} refused a name: {trouble}")
 
-    def _get(self, target: str) -> dict[str, Any]:
+    def _get(self, target: str) -> dict[str, object]:
         with self._connected() as connection:
-            told: Any = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
+            told: object = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
         return told if isinstance(told, dict) else {}
 
     @contextlib.contextmanager

@@ -93,7 +93,7 @@ class Engine:
 
     def remote_sources(self, secrets: Secrets) -> RemoteSources:
         """Return where files of web servers and git repositories come from."""
-        return remote_sources(self.store, secrets)
+        return remote_sources(self.store, secrets, self.environ)
 
     def docker_engines(self, outputs: Sequence[Output]) -> Engines:
         """Return what outputs are to be loaded into by docker's contexts, as far as there is anything.

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.errors import InputError
+from polyarch.http.offline import is_offline
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.platforms import Platform
 from polyarch.record import frozen
+from polyarch.registry.authorities import find_authorities
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import Emulation, ForeignSteps
@@ -82,6 +84,8 @@ class Programs:
             hang_seconds=hang_seconds(self.environ),
             machines=emulated.machines,
             in_machines=emulated.in_machines,
+            is_offline=is_offline(self.environ),
+            authorities=tuple(each.path for each in find_authorities(self.environ)),
         )
 
 

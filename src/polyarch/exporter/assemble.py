@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from polyarch.exporter.annotations import INDEX, MANIFEST, MANIFEST_DESCRIPTOR, Annotations
 from polyarch.exporter.attested import Attested
-from polyarch.exporter.documents import Document, document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.types import Types
 from polyarch.golang.json import compact, indented
@@ -18,6 +17,7 @@ from polyarch.golang.time import find_time, time_of
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
 from polyarch.oci.config import HistoryEntry, ImageConfig
+from polyarch.oci.documents import Document, document
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from polyarch.attest.statement import IN_TOTO, PREDICATE_TYPE, Predicate, image_subjects
-from polyarch.exporter.documents import Document, document
 from polyarch.golang.json import compact, indented
 from polyarch.graph.op import JSONObject
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.documents import Document, document
 from polyarch.oci.platform import NOWHERE
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
@@ -22,7 +22,6 @@ from polyarch.record import frozen, replace
 __all__ = ["ATTESTATION", "Attested", "attest"]
 
 ATTESTATION = "application/vnd.docker.attestation.manifest.v1+json"
-_EMPTY = "application/vnd.oci.empty.v1+json"
 _TYPE = "vnd.docker.reference.type"
 _DIGEST = "vnd.docker.reference.digest"
 
@@ -90,7 +89,7 @@ def attest(
 
 
 def _empty_config() -> Document:
-    made = document(_EMPTY, b"{}")
+    made = document(media.EMPTY, b"{}")
     return replace(made, descriptor=replace(made.descriptor, data="e30="))
 
 

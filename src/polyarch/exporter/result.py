@@ -8,10 +8,10 @@ from pathlib import Path
 from polyarch.digest import Digest
 from polyarch.exporter.assemble import ImageResult
 from polyarch.exporter.attested import Attested
-from polyarch.exporter.documents import Document
 from polyarch.golang.time import time_of
 from polyarch.oci.base import IMAGE_NAME, REF_NAME, SUBJECT
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.documents import Document
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace

@@ -10,6 +10,7 @@ from polyarch.attest.statement import Predicate
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
+from polyarch.images.local import Seal
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import is_at_registry
@@ -28,7 +29,7 @@ class Work:
 
     `trees` gives the files of each platform. `epoch` is the time of all files in outputs of files, in seconds;
     None leaves them their own. `predicates` are what is attested of each platform. `is_split` says that each platform has a directory of its own, unless
-    the output says otherwise.
+    the output says otherwise. `seal` signs what is pushed.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class Work:
     is_split: bool = False
     engines: Engines = field(default_factory=dict)
     predicates: Mapping[Platform, Sequence[Predicate]] = field(default_factory=dict)
+    seal: Seal | None = None
 
     def source(self, export: Export, shown: Step) -> StorePlace:
         """Return where an export is: in the store, but for base layers that nobody has read."""

@@ -38,6 +38,20 @@ _RFC3339 = pattern(
 # --- durations ---
 
 
+def _count(digits: str) -> int:
+    # Python refuses to convert thousands of digits; those of more than twenty are out of range.
+    return int(digits or "0") if len(digits.lstrip("0")) <= 20 else _LIMIT + 1
+
+
+def _size(unit: str, text: str) -> int:
+    """Return the nanoseconds of a unit of the duration `text`. Raises InputError."""
+    if not unit:
+        raise InputError(f"time: missing unit in duration {_quoted(text)}")
+    if unit not in _UNITS:
+        raise InputError(f"time: unknown unit {_quoted(unit)} in duration {_quoted(text)}")
+    return _UNITS[unit]
+
+
 def parse_duration(text: str) -> int:
     """Read a duration like `1h2m3.5s` and return nanoseconds.
 
@@ -48,21 +62,19 @@ def parse_duration(text: str) -> int:
     if rest == "0":
         return 0
     invalid = InputError(f"time: invalid duration {_quoted(text)}")
+    if not rest:
+        raise invalid
     total = 0
     while rest:
         whole, fraction, unit, rest = _part(rest)
-        # Python refuses to convert thousands of digits; those of more than twenty are out of range.
-        count = int(whole or "0") if len(whole.lstrip("0")) <= 20 else _LIMIT + 1
+        count = _count(whole)
         if not (whole or fraction) or count > _LIMIT:
             raise invalid
-        if not unit:
-            raise InputError(f"time: missing unit in duration {_quoted(text)}")
-        if unit not in _UNITS:
-            raise InputError(f"time: unknown unit {_quoted(unit)} in duration {_quoted(text)}")
-        total += count * _UNITS[unit] + _share(fraction, _UNITS[unit])
+        size = _size(unit, text)
+        total += count * size + _share(fraction, size)
         if total > _LIMIT:
             raise invalid
-    if text in {"", "+", "-"} or sign * total >= _LIMIT:
+    if sign * total >= _LIMIT:
         raise invalid
     return sign * total
 

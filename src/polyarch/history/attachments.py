@@ -9,17 +9,21 @@ from collections.abc import Iterator
 
 from polyarch.digest import Digest
 from polyarch.errors import NotFound, PolyarchError
-from polyarch.history.record import BuildRecord
+from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.records import History
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index
 from polyarch.platforms import Platform
+from polyarch.platforms import parse as parse_platform
 from polyarch.record import frozen
 from polyarch.store.blobs import Blobs
 
-__all__ = ["Attachment", "Attachments"]
+__all__ = ["PROVENANCE", "Attachment", "Attachments"]
+
+PROVENANCE = "https://slsa.dev/provenance/"
+"""What the types of provenance begin with."""
 
 _KIND = "vnd.docker.reference.type"
 _ATTESTATION = "attestation-manifest"
@@ -52,9 +56,9 @@ class Attachments:
         """Return them, those of all platforms first, then by platform and type."""
         found: list[Attachment] = []
         if self._record.result is not None:
-            found += [Attachment(descriptor=each) for each in self._record.result.attestations]
-            for each in self._record.result.results:
-                found += self._below(each, None)
+            found += self._of(self._record.result, None)
+        for name, result in self._record.results.items():
+            found += self._of(result, parse_platform(name))
         return tuple(sorted(found, key=lambda each: (str(each.platform or ""), each.type)))
 
     def read(self, digest: Digest) -> bytes:
@@ -64,6 +68,12 @@ class Attachments:
             return path.read_bytes() if path.exists() else self._blobs.read(digest, _LIMIT)
         except OSError as error:
             raise NotFound(f"{digest} can't be read: {error.strerror}") from error
+
+    def _of(self, result: ResultInfo, platform: Platform | None) -> Iterator[Attachment]:
+        for each in result.attestations:
+            yield Attachment(descriptor=each, platform=platform)
+        for each in result.results:
+            yield from self._below(each, platform)
 
     def _below(self, descriptor: Descriptor, platform: Platform | None) -> Iterator[Attachment]:
         try:

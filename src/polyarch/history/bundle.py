@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from polyarch.attest.statement import IN_TOTO, PREDICATE_TYPE
 from polyarch.digest import Digest, hex_of, sha256
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import indented
+from polyarch.history.attachments import PROVENANCE, Attachment, Attachments
+from polyarch.history.failure import explained
 from polyarch.history.form import RECORD_TYPE, read_record, record_json
 from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.recording import remove_record, write_record
@@ -26,7 +29,7 @@ from polyarch.images.layout import blob_path
 from polyarch.layer.compress import decompressed
 from polyarch.layer.tarread import Limits, TarReader
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
+from polyarch.oci.fields import Fields, read_document
 from polyarch.oci.index import Index, parse_index
 from polyarch.oci.manifest import Manifest, parse_manifest
 from polyarch.oci.media import OCI_INDEX, OCI_MANIFEST
@@ -38,6 +41,7 @@ from polyarch.store.trouble import store_trouble
 __all__ = ["read_bundle", "write_bundle"]
 
 _REFERENCE = "vnd.buildkit.history.reference"
+_ERROR = "externalError"
 _HIDDEN_TYPE = "vnd.export-build.descriptor.mediatype"
 _BLOB = pattern(r"(?:\./)?blobs/sha256/([0-9a-f]{64})\Z")
 _LIMITS = Limits(size=1 << 30, entries=10_000)
@@ -95,6 +99,7 @@ class _Content:
 
     def add(self, record: BuildRecord) -> Descriptor:
         """Take a record in; returns what names its manifest."""
+        record = self._attested(record)
         layers = []
         logs = record.logs
         if logs is not None and self._has(self._history.logs(record), logs.digest):
@@ -114,12 +119,42 @@ class _Content:
         if result is None:
             return
         for each in result.attestations:
-            if self._finds(record, each.digest):
+            if each.digest in self._made or self._finds(record, each.digest):
                 yield each
         for each in result.results:
             if self._finds(record, each.digest):
                 annotations = {**each.annotations, _HIDDEN_TYPE: each.media_type}
                 yield replace(each, media_type="application/json", annotations=annotations)
+
+    def _attested(self, record: BuildRecord) -> BuildRecord:
+        """Return a record with its provenance, as BuildKit's have it: what is said, without of what, for each platform."""
+        known = [record.result, *record.results.values()]
+        if record.result is None or any(each is not None and each.attestations for each in known):
+            return record
+        result, results = record.result, dict(record.results)
+        is_one = "," not in record.attributes.get("platform", "")
+        listed = Attachments(self._history, record, self._blobs)
+        for each in listed.all():
+            made = self._provenance(each, listed)
+            if made is None:
+                continue
+            if is_one or each.platform is None:
+                result = replace(result, attestations=(*result.attestations, made))
+            else:
+                name = str(each.platform)
+                found = results.get(name, ResultInfo())
+                results[name] = replace(found, attestations=(*found.attestations, made))
+        return replace(record, result=result, results=results)
+
+    def _provenance(self, attachment: Attachment, listed: Attachments) -> Descriptor | None:
+        """Return what an attachment says of where its image came from; None for one of another kind."""
+        if not attachment.type.startswith(PROVENANCE):
+            return None
+        fields = read_document(listed.read(attachment.descriptor.digest))
+        if "predicate" not in fields:
+            return None
+        made = self._document(IN_TOTO, fields.object("predicate").rest(()))
+        return replace(made, annotations={PREDICATE_TYPE: attachment.type})
 
     def _finds(self, record: BuildRecord, digest: Digest) -> bool:
         """Tell whether a document is taken in now: one that is there, and wasn't taken in before."""
@@ -193,7 +228,8 @@ class _Archive:
             raise IntegrityError(
                 f"the archive holds {manifest.config.media_type or 'something'} and no build record"
             )
-        record = read_record(read_document(self._get(manifest.config.digest)))
+        fields = read_document(self._get(manifest.config.digest))
+        record = self._explained(read_record(fields), fields)
         if not is_ref(record.ref):
             raise IntegrityError(f"the archive's build is called {record.ref!r}")
         record = replace(
@@ -214,6 +250,13 @@ class _Archive:
                 path.write_bytes(data)
             write_record(directory, record)
         return record
+
+    def _explained(self, record: BuildRecord, fields: Fields) -> BuildRecord:
+        """Take in what BuildKit has of an error in a document of its own."""
+        if record.error is None or _ERROR not in fields:
+            return record
+        status = self._blobs.get(Digest(fields.object(_ERROR).text("digest")), b"")
+        return replace(record, error=explained(record.error, status))
 
     def _get(self, digest: Digest) -> bytes:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,15 +53,8 @@ class History:
         `name` is a build's, with or without its builder and node before it, `^N` for the Nth before the last, or "" for the last. Raises NotFound.
         """
         if _OFFSET.match(name) or not name:
-            number = int(name[1:] or "0")
             records = [each for each in self.all() if matches is None or matches(each)]
-            if not records:
-                raise NotFound("no records found", hint="builds are recorded as they begin")
-            if not 0 <= number < len(records):
-                raise NotFound(
-                    f"no completed build found with offset {max(number - len(records), 1)}"
-                )
-            return records[number]
+            return _before_last(records, int(name[1:] or "0"))
         if name.startswith("^"):
             raise InputError(f"invalid offset {name!r}", hint="^1 is the build before the last")
         record = self._read(name.rpartition("/")[2])
@@ -138,3 +131,12 @@ class History:
             killed = BuildError(code=Code.UNKNOWN, message="the process that built was killed")
             return replace(record, completed=ended, error=killed)
         return record
+
+
+def _before_last(records: Sequence[BuildRecord], number: int) -> BuildRecord:
+    """Return the build so many before the last. Raises NotFound."""
+    if not records:
+        raise NotFound("no records found", hint="builds are recorded as they begin")
+    if not 0 <= number < len(records):
+        raise NotFound(f"no completed build found with offset {max(number - len(records), 1)}")
+    return records[number]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
+from polyarch.history.batches import in_order
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.wire import Value, field, fields
 
@@ -105,7 +106,7 @@ def events_of(data: bytes) -> Iterator[tuple[float, Event]]:
         at = start + int.from_bytes(data[at:start], "little")
         if at > len(data):
             return
-        yield from events_in(data[start:at])
+        yield from in_order(tuple(events_in(data[start:at])))
 
 
 def events_in(message: bytes) -> Iterator[tuple[float, Event]]:

@@ -34,13 +34,14 @@ OpenBody = Callable[[], Generator[bytes, None, None]]
 class Call:
     """A request. `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes.
 
-    `authorization` is the value of that field, which `fields` never hold. `confidential` says that the
-    request itself gives a password away.
+    `authorization` is the value of that field, which `fields` never hold. `own_fields` are the user's own, which are
+    for the origin of the address alone as well. `confidential` says that the request itself gives a password away.
     """
 
     method: str
     url: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    own_fields: Mapping[str, str] = field(default_factory=dict, repr=False)
     authorization: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
     open_body: OpenBody | None = None
@@ -114,7 +115,12 @@ class Sender:
     def _once(self, call: Call, endpoint: Endpoint) -> Reply:
         split = urlsplit(call.url)
         site = self.pools.site(endpoint, split.scheme, split.netloc)
-        fields = {"Host": split.netloc, "User-Agent": self.user_agent, **call.fields}
+        fields = {
+            "Host": split.netloc,
+            "User-Agent": self.user_agent,
+            **call.own_fields,
+            **call.fields,
+        }
         fields |= proxy_fields(site)
         if call.authorization:
             fields["Authorization"] = call.authorization
@@ -146,7 +152,12 @@ def _redirected(call: Call, status: int, location: str) -> Call:
     authorization = call.authorization if is_same else basic(login)
     if status == 303 and call.method != "HEAD":
         call = replace(call, method="GET", body=b"", open_body=None, size=0)
-    return replace(call, url=url, authorization=authorization)
+    return replace(
+        call,
+        url=url,
+        authorization=authorization,
+        own_fields=call.own_fields if is_same else {},
+    )
 
 
 def _exchange(connection: Connection, call: Call, target: str, fields: dict[str, str]) -> Answer:

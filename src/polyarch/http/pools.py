@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from polyarch.errors import InputError
 from polyarch.http.connection import Connection
 from polyarch.http.endpoint import Endpoint, is_loopback
+from polyarch.http.offline import Offline, is_offline
 from polyarch.record import frozen
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Pools:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._patience = _patience(environ)
+        self.is_offline = is_offline(environ)
+        """Whether no connection is made."""
         self._idle: dict[Site, list[Connection]] = {}
         self._contexts: dict[Endpoint, ssl.SSLContext] = {}
         self._lock = threading.Lock()
@@ -70,6 +73,8 @@ class Pools:
 
     def take(self, site: Site) -> Connection:
         """Return a connection, kept or new. Raises OSError; InputError for bad certificates."""
+        if self.is_offline:
+            raise Offline
         while True:
             with self._lock:
                 idle = self._idle.get(site)
@@ -193,9 +198,15 @@ def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str:
     proxy = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
     if not proxy or is_loopback(host):
         return ""
-    name = host.rpartition(":")[0] or host
-    for exception in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(","):
-        bare = exception.strip().removeprefix("*").removeprefix(".")
-        if exception.strip() == "*" or (bare and (host == bare or f".{name}".endswith(f".{bare}"))):
-            return ""
+    exceptions = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
+    if any(_is_excepted(host, each.strip()) for each in exceptions):
+        return ""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_excepted(host: str, exception: str) -> bool:
+    if exception == "*":
+        return True
+    bare = exception.removeprefix("*").removeprefix(".")
+    name = host.rpartition(":")[0] or host
+    return bool(bare) and (host == bare or f".{name}".endswith(f".{bare}"))

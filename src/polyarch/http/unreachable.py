@@ -10,6 +10,7 @@ import socket
 from enum import StrEnum
 
 from polyarch.errors import RemoteError
+from polyarch.http.offline import OFFLINE_HINT, Offline
 from polyarch.http.origin import Origin, origin_of, shown
 
 __all__ = ["Reason", "Unreachable", "reason_of"]
@@ -18,6 +19,8 @@ __all__ = ["Reason", "Unreachable", "reason_of"]
 class Reason(StrEnum):
     """What kept an answer from coming."""
 
+    OFFLINE = "offline"
+    """Nobody was asked, as the network isn't to be used."""
     ABSENT = "absent"
     """There is no such name, or nothing listens there."""
     SILENT = "silent"
@@ -30,6 +33,11 @@ class Reason(StrEnum):
     """It speaks something else where TLS was expected."""
     BROKEN = "broken"
     """The connection broke, or wasn't HTTP."""
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether nobody was there, rather than somebody who is spoken to wrongly."""
+        return self in {Reason.OFFLINE, Reason.ABSENT, Reason.SILENT, Reason.BROKEN}
 
     @property
     def is_lasting(self) -> bool:
@@ -77,8 +85,8 @@ _NO_TLS = frozenset(
 
 def reason_of(error: OSError) -> Reason:
     """Return what an error of a connection comes to."""
-    if isinstance(error, ConnectionRefusedError):
-        return Reason.ABSENT
+    if isinstance(error, (Offline, ConnectionRefusedError)):
+        return Reason.OFFLINE if isinstance(error, Offline) else Reason.ABSENT
     if isinstance(error, socket.gaierror):
         # Other errors of a lookup come from name servers, and may pass.
         return Reason.ABSENT if error.errno == socket.EAI_NONAME else Reason.BROKEN
@@ -96,6 +104,8 @@ def reason_of(error: OSError) -> Reason:
 
 
 def _hint(origin: Origin, reason: Reason) -> str:
+    if reason is Reason.OFFLINE:
+        return OFFLINE_HINT
     if reason is Reason.UNTRUSTED:
         return f"trust its CA: put it into /etc/docker/certs.d/{origin}/ca.crt"
     return "check the name, the network and the proxy settings"

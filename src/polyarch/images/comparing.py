@@ -112,19 +112,21 @@ def _images(layout: Layout) -> dict[str, _Image]:
 # --- layers ---
 
 
+def _at(layers: Sequence[Descriptor], number: int) -> Descriptor | None:
+    return layers[number] if number < len(layers) else None
+
+
 def _layers(platform: str, one: _Image, other: _Image) -> Iterator[LayerDifference]:
     count = max(len(one.manifest.layers), len(other.manifest.layers))
     steps = [entry.created_by for entry in one.config.history if not entry.empty_layer]
     for number in range(count):
-        pair = [
-            image.manifest.layers[number] if number < len(image.manifest.layers) else None
-            for image in (one, other)
-        ]
-        if pair[0] is not None and pair[1] is not None and pair[0].digest == pair[1].digest:
-            continue
+        mine = _at(one.manifest.layers, number)
+        theirs = _at(other.manifest.layers, number)
         file, others = None, 0
-        if pair[0] is not None and pair[1] is not None:
-            file, others = _first_file((one.layout, pair[0]), (other.layout, pair[1]))
+        if mine is not None and theirs is not None:
+            if mine.digest == theirs.digest:
+                continue
+            file, others = _first_file((one.layout, mine), (other.layout, theirs))
         yield LayerDifference(
             platform=platform,
             number=number + 1,

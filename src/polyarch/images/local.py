@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
-from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound
+from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound, OutOfReach
 from polyarch.golang.json import compact
+from polyarch.images.known import KnownImage, KnownNames, missing_image
+from polyarch.images.place import Place
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
+from polyarch.images.tally import Arrival, Pushed, Tally
 from polyarch.images.transfer import Wanted, Watch, copy
 from polyarch.oci.config import ImageConfig, parse_config
 from polyarch.oci.descriptor import Descriptor
@@ -27,10 +30,12 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
 from polyarch.progress import CancelToken, Sink, Step, ignore_events, step
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.store.store import Store
 
 __all__ = [
+    "Along",
+    "Seal",
     "StoredImage",
     "image_parts",
     "keep_image",
@@ -47,6 +52,24 @@ __all__ = [
 _LATEST = "latest"
 _SHORT = 12
 """Digits of a digest, as lists show it."""
+
+
+Seal = Callable[[Place, Descriptor], None]
+"""Signs an image at a place."""
+
+
+@frozen
+class Along:
+    """What goes along with an image that is pushed: manifests that are about its own, and who signs it.
+
+    `seal` is called when all of it is there, and before it has its name.
+    """
+
+    referrers: Sequence[Descriptor] = ()
+    seal: Seal | None = None
+
+
+_ALONE = Along()
 
 
 @frozen
@@ -201,17 +224,38 @@ def pull_image(
     """
     with step(sink, f"pulling {name.canonical}") as shown:
         repository = places.repository(name)
-        root = repository.resolve()
+        root = _resolved(store, places, name, shown)
         source = KeptDocuments(place=repository, blobs=store.blobs)
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
         target = StorePlace(fetcher=fetcher)
         watch = Watch(blob=_Shown(shown).fetched, cancel=cancel)
-        blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
+        try:
+            blobs = copy(root, source, target, Wanted(platforms=platforms), watch)
+        except OutOfReach as error:
+            if not places.is_offline:
+                raise
+            raise missing_image(f"all of {name.familiar}", name.familiar) from error
         store.layers.add_sources(name.domain, name.path, blobs)
         if name.tag or not name.digest:
             with shown.part(f"naming to {name.canonical}"):
                 target.tag(name.canonical, root, source.manifest(root))
     return root
+
+
+def _resolved(store: Store, places: Places, name: Reference, shown: Step) -> Descriptor:
+    """Return what a name stands for, by what is known of it where nothing is asked of others."""
+    known = KnownNames(refs=store.refs)
+    if not places.is_offline:
+        root = places.repository(name).resolve()
+        if not name.digest:
+            known.note(name, root)
+        return root
+    kept = store.refs.find(name.canonical)
+    found = known.find(name) or (None if kept is None else KnownImage.of(kept))
+    if found is None:
+        raise missing_image(name.familiar, name.familiar)
+    shown.remark(f"as of {found.date}: {found.root.digest}")
+    return found.root
 
 
 def push_image(
@@ -221,8 +265,8 @@ def push_image(
     *,
     sink: Sink = ignore_events,
     cancel: CancelToken,
-) -> Descriptor:
-    """Push an image of the local store under its name, with all of its platforms; return the root.
+) -> Pushed:
+    """Push an image of the local store under its name, with all of its platforms; return what came of it.
 
     Raises NotFound (also for a platform that isn't here), RegistryError, StoreError, Cancelled.
     """
@@ -239,8 +283,7 @@ def push_image(
         blobs += [blob.digest for blob in (manifest.config, *manifest.layers)]
     with step(sink, f"pushing {name.canonical}") as shown:
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
-        push(StorePlace(fetcher=fetcher), root, blobs, name)
-    return root
+        return push(StorePlace(fetcher=fetcher), root, blobs, name)
 
 
 def push(
@@ -248,9 +291,11 @@ def push(
     root: Descriptor,
     blobs: Iterable[Digest],
     name: Reference,
-    referrers: Iterable[Descriptor] = (),
-) -> None:
-    """Push an image whose documents are in the store under a name, and manifests that are about its own.
+    along: Along = _ALONE,
+) -> Pushed:
+    """Push an image whose documents are in the store under a name, and what goes along with it.
+
+    Returns what came of it, which is told as well.
 
     `blobs` are its configs and layers. Base layers that aren't here are mounted where they are known to be, or fetched.
     Raises as `push_image`.
@@ -265,12 +310,32 @@ def push(
         shown.part("pushing layers"),
         shown.part(f"pushing manifest for {name.canonical}@{root.digest}"),
     ):
-        target = source.fetcher.places.repository(name)
+        tally = Tally()
+        target = replace(source.fetcher.places.repository(name), on_blob=tally.add)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
-        copy(root, source, target, Wanted(tags=tags), watch)
-        for each in referrers:
+        wanted = Wanted(tags=() if along.seal else tags)
+        if not copy(root, source, target, wanted, watch):
+            # The registry has the whole of it, and was asked for no single blob.
+            for each in _blobs(store, root):
+                tally.add(each, Arrival.THERE)
+        for each in along.referrers:
             copy(each, source, target, watch=watch)
+        if along.seal:
+            with shown.part(f"signing {root.digest}"):
+                along.seal(target, root)
+            for tag in tags:
+                target.tag(tag, root, source.manifest(root))
         store.layers.add_sources(name.domain, name.path, blobs)
+    pushed = tally.of(root)
+    shown.remark(f"{name.canonical}: {pushed}")
+    return pushed
+
+
+def _blobs(store: Store, root: Descriptor) -> Iterator[Descriptor]:
+    """Give the configs and layers of an image."""
+    for _, manifest in manifests_of(store, root):
+        if manifest is not None:
+            yield from (manifest.config, *manifest.layers)
 
 
 class _Shown:

@@ -5,14 +5,14 @@ Values only; `create` brings what goes in and takes away what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
+from polyarch.oci.fields import Fields, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, OCI_INDEX, is_index
 from polyarch.oci.platform import NOWHERE
@@ -158,32 +158,44 @@ def _combined(old: Descriptor, new: Descriptor) -> Descriptor:
     )
 
 
-def _filtered(merged: Merged, platforms: Sequence[Platform], attestation: Attestation) -> Merged:
-    """Leave out what isn't for the platforms; take in attestations that are in no index."""
-    entries = merged.entries
-    matched = [each for each in entries if not platforms or _may_be(each, platforms)]
-    digests = {each.digest for each in matched}
-    about = {each.digest for each in entries if _subject(each) in digests}
-    kept = [each for each in entries if each.digest in digests | about]
-    if not kept:
-        raise InputError("none of the manifests match the provided platforms")
+def _kept(entries: Sequence[Descriptor], platforms: Sequence[Platform]) -> list[Descriptor]:
+    """Return the entries for the platforms, and those about them."""
+    matched = {each.digest for each in entries if not platforms or _may_be(each, platforms)}
+    return [each for each in entries if matched & {each.digest, _subject(each)}]
+
+
+def _unattested(
+    kept: Sequence[Descriptor], merged: Merged, attestation: Attestation
+) -> Iterator[Descriptor]:
+    """Yield entries for attestations that lie beside what is kept."""
     attested = {_subject(each) for each in kept}
-    added = []
-    for each in matched:
+    digests = {each.digest for each in kept}
+    for each in kept:
         if not _subject(each) and each.digest not in attested:
             found = attestation(each, merged.places[each.digest])
-            if found is not None and found.digest not in {other.digest for other in kept}:
-                added.append(_attesting(found, each.digest))
-    if len(kept) == len(entries) and not added:
-        return merged
-    fields = read_document(merged.data)
-    more = {
+            if found is not None and found.digest not in digests:
+                yield _attesting(found, each.digest)
+
+
+def _more_fields(fields: Fields) -> dict[str, object]:
+    """Return what an index has besides its entries, which one made of it has, too."""
+    subject = Descriptor.from_fields(fields.object("subject")) if "subject" in fields else None
+    return {
         "artifactType": fields.text("artifactType"),
         "annotations": dict(sorted(fields.text_map("annotations").items())),
-        "subject": Descriptor.from_fields(fields.object("subject")).to_json()
-        if "subject" in fields
-        else None,
+        "subject": subject.to_json() if subject else None,
     }
+
+
+def _filtered(merged: Merged, platforms: Sequence[Platform], attestation: Attestation) -> Merged:
+    """Leave out what isn't for the platforms; take in attestations that are in no index."""
+    kept = _kept(merged.entries, platforms)
+    if not kept:
+        raise InputError("none of the manifests match the provided platforms")
+    added = list(_unattested(kept, merged, attestation))
+    if len(kept) == len(merged.entries) and not added:
+        return merged
+    more = _more_fields(read_document(merged.data))
     descriptor, data = _index(merged.descriptor.media_type, [*kept, *added], more)
     return Merged(
         descriptor=replace(descriptor, annotations=merged.descriptor.annotations),

@@ -20,7 +20,7 @@ from functools import cache, partial
 from polyarch.digest import DiffID, Digest, parse_digest, sha256
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.golang.json import compact
-from polyarch.images.place import BlobReader, OnBytes, Place, Source, read_blob
+from polyarch.images.place import BlobReader, OnBytes, Place, Source, Unlinked, read_blob
 from polyarch.layer.compress import compress_piece, compressing, decompress_piece
 from polyarch.layer.cutting import COARSE, FINE, Cutter
 from polyarch.layer.hashing import HashingSink
@@ -362,7 +362,7 @@ class _Packs:
 
 
 @frozen
-class PiecedPlace:
+class PiecedPlace(Unlinked):
     """A place where layers lie in pieces, to be read as if they lay there whole."""
 
     place: Place
@@ -415,18 +415,6 @@ class PiecedPlace:
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return what the place itself has."""
         return self.place.manifest(descriptor)
-
-    def origins(self, _digest: Digest) -> Iterable[str]:
-        """Return nothing: what lies in pieces can't be mounted."""
-        return ()
-
-    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
-        """Return nothing."""
-        return ()
-
-    def is_whole(self, _digest: Digest) -> bool:
-        """Return False: images don't lie here."""
-        return False
 
     def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
         """Have the place itself take it."""

@@ -28,7 +28,7 @@ from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.record import frozen
 
-__all__ = ["BlobReader", "OnBytes", "Place", "Source", "Target", "read_blob"]
+__all__ = ["BlobReader", "OnBytes", "Place", "Source", "Target", "Unlinked", "read_blob"]
 
 OnBytes = Callable[[int], None]
 """Told how many bytes of a blob there are so far."""
@@ -97,6 +97,22 @@ class Place(Source, Target, Protocol):
 
     def holds(self, blob: Descriptor) -> bool:
         """Return whether a blob is here, without reading it."""
+
+
+class Unlinked:
+    """What a place says that only has blobs: no registry mounts from it, and nothing in it refers to another thing."""
+
+    def origins(self, _digest: Digest) -> Iterable[str]:
+        """Return nothing. See Source."""
+        return ()
+
+    def referrers(self, _subject: Digest) -> tuple[Descriptor, ...]:
+        """Return nothing. See Source."""
+        return ()
+
+    def is_whole(self, _digest: Digest) -> bool:
+        """Return False: blobs go one by one. See Target."""
+        return False
 
 
 def read_blob(place: Source, blob: Descriptor, limit: int = DOCUMENT_LIMIT) -> bytes:

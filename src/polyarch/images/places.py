@@ -35,6 +35,11 @@ class Places:
         self._others = others
         self._layouts: dict[str, Layout] = {}
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether no registry is asked."""
+        return self._client.is_offline
+
     def repository(self, reference: Reference) -> RegistryPlace:
         """Return the repository of a reference."""
         return RegistryPlace(reference=reference, client=self._client)

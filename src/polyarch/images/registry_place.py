@@ -9,9 +9,10 @@ from itertools import takewhile
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import NotFound
 from polyarch.images.place import BlobReader, OnBytes, Source
+from polyarch.images.tally import Arrival
 from polyarch.oci.descriptor import Descriptor, check_document
 from polyarch.oci.reference import Reference
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.registry.client import Client
 
 __all__ = ["RegistryPlace", "nearest"]
@@ -19,10 +20,16 @@ __all__ = ["RegistryPlace", "nearest"]
 
 @frozen
 class RegistryPlace:
-    """The repository of `reference`, whose tag and digest only say how errors call it."""
+    """The repository of `reference`, whose tag and digest only say how errors call it.
+
+    `on_blob` is told how each blob came to be here, from several threads.
+    """
 
     reference: Reference
     client: Client
+    on_blob: Callable[[Descriptor, Arrival], None] = field(
+        default=lambda _blob, _arrival: None, compare=False
+    )
 
     @property
     def name(self) -> str:
@@ -83,18 +90,21 @@ class RegistryPlace:
         Raises RegistryError and what the source raises.
         """
         on_bytes(0)
-        if not self._has(blob.digest, source):
-            chunks = source.open_blob(blob).chunks
+        arrival = self._found(blob.digest, source)
+        if arrival is None:
+            arrival, chunks = Arrival.UPLOADED, source.open_blob(blob).chunks
             self.client.upload_blob(
                 self.name, blob.digest, blob.size, lambda: _told(chunks, blob.size, on_bytes)
             )
         on_bytes(blob.size)
+        self.on_blob(blob, arrival)
 
-    def _has(self, digest: Digest, source: Source) -> bool:
+    def _found(self, digest: Digest, source: Source) -> Arrival | None:
         if self.client.has_blob(self.name, digest):
-            return True
+            return Arrival.THERE
         origin = nearest(self.name, source.origins(digest))
-        return bool(origin) and self.client.mount_blob(self.name, digest, origin)
+        is_mounted = bool(origin) and self.client.mount_blob(self.name, digest, origin)
+        return Arrival.MOUNTED if is_mounted else None
 
     def put_manifest(self, descriptor: Descriptor, data: bytes, subject: Digest | None) -> None:
         """Keep a manifest or index under its digest. Raises RegistryError."""

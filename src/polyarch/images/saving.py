@@ -7,7 +7,7 @@ The layout has every image under its name, with all platforms that are here, byt
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
@@ -61,6 +61,21 @@ class SavedImage:
         return self.images[0][1] if self.images else None
 
 
+def _parts(
+    source: StorePlace, root: Descriptor
+) -> Iterator[tuple[Platform | None, Descriptor, Manifest]]:
+    """Yield the manifests that are here, with what they are for as far as that is known."""
+    for descriptor, manifest in manifests_of(source.store, root):
+        if manifest is not None:
+            yield _platform(source, descriptor, manifest), descriptor, manifest
+
+
+def _is_wanted(platform: Platform | None, wanted: Sequence[Platform]) -> bool:
+    if not wanted:
+        return True
+    return platform is not None and any(rank(each, platform) is not None for each in wanted)
+
+
 def collect_image(
     source: StorePlace, name: Reference, platforms: Sequence[Platform] = ()
 ) -> SavedImage:
@@ -71,15 +86,7 @@ def collect_image(
     store = source.store
     root = Descriptor.from_json(json.loads(store.refs.get(name.canonical).descriptor))
     documents: list[Digest] = [root.digest] if is_index(root.media_type) else []
-    found: list[tuple[Platform | None, Descriptor, Manifest]] = []
-    for descriptor, manifest in manifests_of(store, root):
-        if manifest is None:
-            continue
-        platform = _platform(source, descriptor, manifest)
-        if not platforms or any(
-            platform and rank(each, platform) is not None for each in platforms
-        ):
-            found.append((platform, descriptor, manifest))
+    found = [each for each in _parts(source, root) if _is_wanted(each[0], platforms)]
     if not found:
         wanted = ", ".join(map(str, platforms)) or "any platform"
         raise NotFound(

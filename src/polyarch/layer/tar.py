@@ -146,6 +146,16 @@ def _padding(size: int) -> bytes:
     return _ZEROS[: -size % BLOCK]
 
 
+def _has_plain_numbers(entry: Entry, mtime: int) -> bool:
+    """Whether the numbers of an entry fit into a header's octal digits."""
+    return (
+        0 <= mtime < 1 << 33
+        and 0 <= entry.size < 1 << 33
+        and 0 <= entry.uid < 1 << 21
+        and 0 <= entry.gid < 1 << 21
+    )
+
+
 def header(entry: Entry) -> bytes:
     """Return the blocks that announce an entry: its header, after a PAX header if it needs one."""
     name = os.fsencode(entry.name)
@@ -153,18 +163,9 @@ def header(entry: Entry) -> bytes:
         name += b"/"
     link = os.fsencode(entry.link) if entry.link else b""
     mtime, fraction = divmod(entry.mtime_ns, _SECOND)
-    if (
-        len(name) <= 100
-        and len(link) <= 100
-        and not entry.xattrs
-        and not fraction
-        and name.isascii()
-        and link.isascii()
-        and 0 <= mtime < 1 << 33
-        and 0 <= entry.size < 1 << 33
-        and 0 <= entry.uid < 1 << 21
-        and 0 <= entry.gid < 1 << 21
-    ):
+    has_plain_names = max(len(name), len(link)) <= 100 and name.isascii() and link.isascii()
+    has_more = entry.xattrs or fraction
+    if has_plain_names and not has_more and _has_plain_numbers(entry, mtime):
         if entry.kind == FILE and not (link or entry.major or entry.minor):
             return _plain(entry, name, mtime)
         return _ustar(entry, name, link, mtime)

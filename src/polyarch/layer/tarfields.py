@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterable
 
 from polyarch.errors import InvalidLayer
 from polyarch.pattern import pattern
 
 __all__ = [
     "MAX_SIZE",
+    "are_in_order",
     "byte_sum",
     "decimal",
     "device_number",
@@ -157,3 +159,13 @@ def sparse_numbers(text: bytes) -> list[int]:
 
 def _short(text: bytes) -> str:
     return repr(text if len(text) <= 40 else text[:40] + b"...")
+
+
+def are_in_order(parts: Iterable[tuple[int, int]], size: int) -> bool:
+    """Whether the parts of a sparse file, offsets and lengths, follow one another within its size."""
+    end = 0
+    for offset, length in parts:
+        if offset < end or length < 0 or offset + length > size:
+            return False
+        end = offset + length
+    return True

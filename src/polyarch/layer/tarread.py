@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 from polyarch.errors import InvalidLayer
 from polyarch.layer.tar import BLOCK, BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FILE, Entry
 from polyarch.layer.tarfields import (
+    are_in_order,
     byte_sum,
     decimal,
     device_number,
@@ -210,6 +211,18 @@ class TarReader:
         if entry.name.count("/") > limits.depth:
             self._fail(f"it lies in more than {limits.depth} directories, one in another")
 
+    def _sparse_map(self, records: Mapping[str, bytes], pending: _Pending) -> list[int]:
+        """Read the map of PAX's three forms: offsets and lengths in turn."""
+        if records.get("GNU.sparse.major") == b"1":
+            return self._sparse_map_in_data()
+        if "GNU.sparse.map" in records:
+            text = records["GNU.sparse.map"]
+            self._take_parts(text.count(b",") // 2)
+            return [decimal(each) for each in text.split(b",")]
+        numbers = list(pending.sparse_pairs or ())
+        self._take_parts(len(numbers) // 2)
+        return numbers
+
     def _sparse(self, entry: Entry, block: bytes, kind: str, pending: _Pending) -> Entry:
         self._name = entry.name
         records = pending.records or {}
@@ -218,23 +231,12 @@ class TarReader:
         else:
             told = records.get("GNU.sparse.realsize") or records.get("GNU.sparse.size") or b""
             size = decimal(told)
-            if records.get("GNU.sparse.major") == b"1":
-                numbers = self._sparse_map_in_data()
-            elif "GNU.sparse.map" in records:
-                text = records["GNU.sparse.map"]
-                self._take_parts(text.count(b",") // 2)
-                numbers = [decimal(each) for each in text.split(b",")]
-            else:
-                numbers = list(pending.sparse_pairs or ())
-                self._take_parts(len(numbers) // 2)
+            numbers = self._sparse_map(records, pending)
             if name := records.get("GNU.sparse.name"):
                 entry = entry._replace(name=os.fsdecode(name))
         pairs = tuple(zip(numbers[::2], numbers[1::2], strict=False))
-        end = 0
-        for offset, length in pairs:
-            if offset < end or length < 0 or offset + length > size:
-                self._fail("its sparse map is out of order")
-            end = offset + length
+        if not are_in_order(pairs, size):
+            self._fail("its sparse map is out of order")
         self._holes = pairs
         return entry._replace(size=size_of(size), kind=FILE)
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from polyarch.errors import InputError
-from polyarch.library.channel import Channel, channel_pair
+from polyarch.library.channel import Channel, Message, channel_pair
 from polyarch.library.child import EngineProcess
 from polyarch.library.codec import encode
 from polyarch.library.messages import Requests, read_answer, read_baked, read_event
@@ -33,7 +33,13 @@ class EngineBuilder:
     those that still run. `root` is the directory of the store; else it is where the command line has it.
     """
 
-    def __init__(self, *, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._variables = environ
         self._root = os.path.abspath(root) if root is not None else ""
         self._engine: EngineProcess | None = None
         self._process = 0
@@ -132,7 +138,7 @@ class EngineBuilder:
         return self._engine
 
     def _environ(self) -> Mapping[str, str]:
-        return {**os.environ, "POLYARCH_ROOT": self._root} if self._root else os.environ
+        return {**self._variables, "POLYARCH_ROOT": self._root} if self._root else self._variables
 
 
 @contextlib.contextmanager
@@ -151,9 +157,9 @@ def _ended_by(cancel: CancelToken | None, channel: Channel) -> Iterator[None]:
 def _follow(
     engine: EngineProcess,
     channel: Channel,
-    asked: dict[str, Any],
+    asked: Message,
     tell: Callable[[str, Event], None],
-) -> dict[str, Any]:
+) -> Message:
     """Send what is asked for and pass events on, with the name of their target; whatever happens, stay until all has ended.
 
     Returns the answer.
@@ -165,7 +171,7 @@ def _follow(
             event = read_event(message)
             if event is None:
                 return message
-            tell(message.get("target", ""), event)
+            tell(str(message.get("target", "")), event)
     finally:
         channel.end()
         channel.drain()  # an exception may have left half a message

@@ -18,12 +18,16 @@ import select
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from polyarch.errors import InternalError
 
-__all__ = ["Channel", "channel_pair"]
+__all__ = ["Channel", "Message", "channel_pair"]
+
+Message = Mapping[str, object]
+"""A JSON object."""
 
 _HEADER = struct.Struct("!I")
 _CHUNK = 1 << 20
@@ -52,13 +56,13 @@ class Channel:
         """Return the descriptor."""
         return self._socket.fileno()
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Message) -> None:
         """Send a message. Raises OSError if the other side is gone."""
         # ASCII: file names that are no UTF-8 travel as escaped surrogates.
         data = json.dumps(message, separators=(",", ":")).encode("ascii")
         self._socket.sendall(_HEADER.pack(len(data)) + data)
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> Message | None:
         """Wait for the next message; None if there are no more. Raises InternalError."""
         header = self._read(_HEADER.size)
         data = self._read(*_HEADER.unpack(header)) if header is not None else None

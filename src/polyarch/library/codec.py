@@ -11,9 +11,9 @@ import base64
 import binascii
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from polyarch.errors import InternalError
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 _PLAIN: tuple[type, ...] = (str, int, float, bool, type(None))
 
 
-def encode(value: object) -> Any:
+def encode(value: object) -> object:
     """Return a record, or what fields hold, as plain values."""
     if isinstance(value, _PLAIN):
         return value
@@ -39,20 +39,22 @@ def encode(value: object) -> Any:
 
 def decode(kind: type[_T], data: object) -> _T:
     """Return the record of class `kind` that `encode` made `data` of. Raises InternalError."""
-    decoded: _T = _decode(kind, data)
-    return decoded
+    return _checked(_decode(kind, data), kind)
 
 
-def _decode(kind: Any, data: Any) -> Any:
+def _decode(kind: object, data: object) -> object:
+    """Read what a field is declared to hold: `kind` is a class, a union, or a generic like tuple[str, ...]."""
     kind = getattr(kind, "__supertype__", kind)
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
         return _decode_optional(kind, data)
     if origin is tuple:
         return _decode_tuple(get_args(kind), _checked(data, list))
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         inner = get_args(kind)[1]
         return {key: _decode(inner, each) for key, each in _checked(data, dict).items()}
+    if not isinstance(kind, type):
+        raise InternalError(f"a message can't hold a {kind}")
     if issubclass(kind, (bytes, *_PLAIN)):
         return _decode_scalar(kind, data)
     return _decode_record(kind, _checked(data, dict))
@@ -66,7 +68,7 @@ def _decode_scalar(kind: type, data: object) -> object:
     return _decode_plain(kind, data)
 
 
-def _decode_optional(kind: Any, data: object) -> Any:
+def _decode_optional(kind: object, data: object) -> object:
     kinds = [each for each in get_args(kind) if each is not type(None)]
     if data is None and len(kinds) < len(get_args(kind)):
         return None
@@ -75,7 +77,7 @@ def _decode_optional(kind: Any, data: object) -> Any:
     return _decode(kinds[0], data)
 
 
-def _decode_tuple(kinds: tuple[Any, ...], items: list[object]) -> tuple[Any, ...]:
+def _decode_tuple(kinds: Sequence[object], items: Sequence[object]) -> tuple[object, ...]:
     if kinds[-1] is Ellipsis:
         return tuple(_decode(kinds[0], each) for each in items)
     if len(items) != len(kinds):
@@ -112,7 +114,7 @@ def _decode_record(kind: type, fields: dict[str, object]) -> object:
 
 
 @functools.cache
-def _kinds(kind: type) -> dict[str, Any]:
+def _kinds(kind: type) -> dict[str, object]:
     hints = get_type_hints(kind)
     return {name: hints[name] for name in kind.__record_fields__}  # type: ignore[attr-defined]
 

@@ -8,10 +8,10 @@ with the engine's traceback as a note.
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
 from polyarch import errors
-from polyarch.errors import InternalError, Place, PolyarchError
+from polyarch.errors import IntegrityError, InternalError, Place, PolyarchError
+from polyarch.oci.fields import Fields
 from polyarch.record import frozen
 
 __all__ = ["ShownPlace", "decode_error", "encode_error"]
@@ -31,7 +31,7 @@ class ShownPlace:
         return self.shown
 
 
-def encode_error(error: BaseException) -> dict[str, Any]:
+def encode_error(error: BaseException) -> dict[str, object]:
     """Return an error as plain values."""
     if isinstance(error, BaseExceptionGroup):
         parts = [encode_error(each) for each in error.exceptions]
@@ -50,7 +50,7 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _encode_bug(error: BaseException) -> dict[str, Any]:
+def _encode_bug(error: BaseException) -> dict[str, object]:
     name = type(error).__name__
     bug = InternalError(
         f"this is a bug of polyarch: {name}: {error}" if str(error) else name,
@@ -66,34 +66,38 @@ def _name(error: PolyarchError) -> str:
     return next(each.__name__ for each in type(error).__mro__ if each.__name__ in kinds)
 
 
-def _encode_place(place: Place | None) -> dict[str, Any] | None:
+def _encode_place(place: Place | None) -> dict[str, object] | None:
     return {"line": place.line, "shown": place.excerpt()} if place is not None else None
 
 
-def decode_error(data: dict[str, Any]) -> Exception:
+def decode_error(data: object) -> Exception:
     """Return the error that `encode_error` was given. Raises InternalError."""
     try:
-        return _decode(data)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        return _decode(Fields(data))
+    except (TypeError, AttributeError, ValueError, IntegrityError) as error:
         raise InternalError("the engine has sent an error that can't be read") from error
 
 
-def _decode(data: dict[str, Any]) -> Exception:
-    message = str(data["message"])
-    if data["class"] == "ExceptionGroup":
-        return ExceptionGroup(message, [_decode(each) for each in data["errors"]])
-    kind = getattr(errors, data["class"])
+def _decode(data: Fields) -> Exception:
+    message, name = data.text("message"), data.text("class", required=True)
+    if name == "ExceptionGroup":
+        return ExceptionGroup(message, list(map(_decode, data.objects("errors"))))
+    kind = getattr(errors, name)
     if not (isinstance(kind, type) and issubclass(kind, PolyarchError)):
-        raise TypeError(data["class"])
-    error = kind(message, hint=str(data["hint"]))
-    if data["place"] is not None:
-        error.place = ShownPlace(line=int(data["place"]["line"]), shown=str(data["place"]["shown"]))
-    if data["exit_status"] != error.exit_status:
-        error.exit_status = int(data["exit_status"])
+        raise TypeError(name)
+    error = kind(message, hint=data.text("hint"))
+    if "place" in data:
+        place = data.object("place")
+        error.place = ShownPlace(
+            line=place.integer("line"), shown=place.text("shown", required=True)
+        )
+    if data.integer("exit_status") != error.exit_status:
+        error.exit_status = data.integer("exit_status")
     # What the class has of its own tells by its default what it is made of.
-    for name, default in tuple(vars(error).items()):
-        if name in data["more"]:
-            setattr(error, name, type(default)(data["more"][name]))
-    for note in data["notes"]:
-        error.add_note(str(note))
+    more = data.object("more").rest(())
+    for field, default in tuple(vars(error).items()):
+        if field in more:
+            setattr(error, field, type(default)(more[field]))
+    for note in data.texts("notes"):
+        error.add_note(note)
     return error

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from polyarch.errors import InternalError, PolyarchError
+from polyarch.library.channel import Message
 from polyarch.library.codec import decode, encode
 from polyarch.library.failures import decode_error, encode_error
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
@@ -40,27 +40,27 @@ _EVENTS: dict[str, type[Event]] = {
 }
 
 
-def event_message(event: Event) -> dict[str, Any]:
+def event_message(event: Event) -> Message:
     """Return the message that tells of an event."""
     return {"event": type(event).__name__, "of": encode(event)}
 
 
-def read_event(message: dict[str, Any]) -> Event | None:
+def read_event(message: Message) -> Event | None:
     """Return the event that a message tells of; None if it is the answer. Raises InternalError."""
     if "event" not in message:
         return None
-    kind = _EVENTS.get(message["event"])
+    kind = _EVENTS.get(str(message["event"]))
     if kind is None:
         raise InternalError(f"the engine has told of an unknown event: {message['event']}")
     return decode(kind, message.get("of"))
 
 
-def result_message(result: BuildResult) -> dict[str, Any]:
+def result_message(result: BuildResult) -> Message:
     """Return the answer of a build that has succeeded."""
     return {"result": encode(result)}
 
 
-def baked_message(baked: BakeResult) -> dict[str, Any]:
+def baked_message(baked: BakeResult) -> Message:
     """Return the answer of many builds that have ended, in whichever way."""
     return {
         "results": {name: encode(each) for name, each in baked.results.items()},
@@ -68,23 +68,30 @@ def baked_message(baked: BakeResult) -> dict[str, Any]:
     }
 
 
-def error_message(error: BaseException) -> dict[str, Any]:
+def error_message(error: BaseException) -> Message:
     """Return the answer of what has failed."""
     return {"error": encode_error(error)}
 
 
-def read_baked(message: dict[str, Any]) -> BakeResult:
+def read_baked(message: Message) -> BakeResult:
     """Return what came of many builds, or raise what has ended them all."""
     if "error" in message:
         raise decode_error(message["error"])
-    errors = {name: decode_error(each) for name, each in message["errors"].items()}
+    errors = {name: decode_error(each) for name, each in _named(message.get("errors")).items()}
+    results = _named(message.get("results"))
     return BakeResult(
-        results={name: decode(BuildResult, each) for name, each in message["results"].items()},
+        results={name: decode(BuildResult, each) for name, each in results.items()},
         errors={name: each for name, each in errors.items() if isinstance(each, PolyarchError)},
     )
 
 
-def read_answer(message: dict[str, Any]) -> BuildResult:
+def _named(data: object) -> dict[str, object]:
+    if not isinstance(data, dict):
+        raise InternalError("the engine has sent results that can't be read")
+    return data
+
+
+def read_answer(message: Message) -> BuildResult:
     """Return the result that an answer holds, or raise its error."""
     if "error" in message:
         raise decode_error(message["error"])

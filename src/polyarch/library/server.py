@@ -16,7 +16,7 @@ from functools import partial
 from polyarch.engine.engine import Engine
 from polyarch.engine.opening import open_engine
 from polyarch.errors import PolyarchError
-from polyarch.library.channel import Channel
+from polyarch.library.channel import Channel, Message
 from polyarch.library.codec import decode
 from polyarch.library.messages import (
     READY,
@@ -27,7 +27,7 @@ from polyarch.library.messages import (
     result_message,
 )
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_directory
+from polyarch.paths import in_engine, state_directory
 from polyarch.pipeline.bake import bake_on
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.progress import CancelToken, Event
@@ -41,9 +41,8 @@ def main(descriptor: int) -> int:
     """Be the engine at the other end of a control channel; returns the exit status."""
     control = Channel(socket.socket(fileno=descriptor))
     try:
-        # In the namespaces everyone is root, whose store lies elsewhere.
         root = state_directory()
-        environ = {**os.environ, "POLYARCH_ROOT": str(root)}
+        environ = in_engine(os.environ)
         namespaces = enter_engine()
         with open_engine(root, namespaces, environ) as engine:
             control.send(READY)
@@ -99,9 +98,7 @@ def _watch(channel: Channel, cancel: CancelToken) -> None:
     cancel.cancel()
 
 
-def _answer(
-    engine: Engine, message: dict[str, object], channel: Channel, cancel: CancelToken
-) -> dict[str, object]:
+def _answer(engine: Engine, message: Message, channel: Channel, cancel: CancelToken) -> Message:
     lock = threading.Lock()
 
     def tell(event: Event, target: str = "") -> None:

@@ -23,20 +23,19 @@ import os
 import pwd
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.errors import InternalError, NamespaceForbidden
 from polyarch.namespaces.causes import forbidden
+from polyarch.namespaces.waiting import WAITED_FOR, end_orphans, mind
 from polyarch.record import frozen
 
 __all__ = [
     "EngineNamespaces",
     "IdRange",
     "count_ids",
-    "end_orphans",
     "enter_engine",
     "needs_user_namespace",
     "parse_subids",
@@ -44,22 +43,6 @@ __all__ = [
 ]
 
 _CAP_SYS_ADMIN = 21
-_PASSED_ON = frozenset(
-    {
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGWINCH,
-        signal.SIGTSTP,
-        signal.SIGCONT,
-    }
-)
-_SAME = 0.5
-"""Seconds within which two interrupts are the same one."""
-_WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _EMPTY_DIRECTORIES_OF_PROC = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/fs/nfs")
 
 
@@ -149,7 +132,7 @@ def _go_on(fork: Callable[[], int | None]) -> int | None:
         if stream is not None:
             stream.flush()
     # A signal that comes between the fork and the waiting for it would be lost, and the engine never hear of it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     outer_binfmt = fork()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return outer_binfmt
@@ -320,9 +303,9 @@ def _fork_init() -> int | None:
         if complaint:
             os.waitpid(init, 0)
             number, _, text = complaint.decode(errors="replace").partition(" ")
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITED_FOR)
             raise forbidden(OSError(int(number), text))
-        os._exit(_mind(init))
+        os._exit(mind(init))
     os.close(hold)
     os.close(report)
     try:
@@ -336,7 +319,7 @@ def _fork_init() -> int | None:
     engine = os.fork()
     if engine == 0:
         return outer_binfmt
-    os._exit(_mind(engine, is_init=True))
+    os._exit(mind(engine, is_init=True))
 
 
 def _fork_engine(*, with_mounts: bool = True) -> int | None:
@@ -347,7 +330,7 @@ def _fork_engine(*, with_mounts: bool = True) -> int | None:
     engine = os.fork()
     if engine:
         os.close(alive)
-        status = _mind(engine)
+        status = mind(engine)
         end_orphans()
         os._exit(status)
     os.close(hold)
@@ -383,60 +366,6 @@ def _enter_mounts(*, with_proc: bool) -> int | None:
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", "/proc", "proc", flags)
     return outer_binfmt
-
-
-def _mind(child: int, *, is_init: bool = False) -> int:
-    """Wait for `child` while passing signals on and reaping others; return its exit status."""
-    interrupted = 0.0
-    while True:
-        info = signal.sigwaitinfo(_WAITED_FOR)
-        if info.si_signo == signal.SIGCHLD:
-            status = _reap(child)
-            if status is not None:
-                return status
-            continue
-        # Positive means the kernel: the terminal has sent it to the whole group.
-        sent_to_us_only = info.si_code <= 0
-        again, now = False, time.monotonic()
-        if info.si_signo == signal.SIGINT:
-            # What is sent to a process and to its group comes twice, and is one wish.
-            again = interrupted > 0 and now - interrupted > _SAME
-            interrupted = interrupted or now
-        # A second Ctrl-C is meant: who ignores the first is ended. Init leaves that to the process outside.
-        if again and not is_init:
-            os.kill(child, signal.SIGKILL)
-        elif sent_to_us_only:
-            os.kill(child, info.si_signo)
-        if info.si_signo == signal.SIGTSTP and not is_init:
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-
-def _reap(child: int) -> int | None:
-    """Reap all children that have ended; return the exit status of `child` if it is among them."""
-    ended = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
-            ended = code if code >= 0 else 128 - code
-
-
-def end_orphans() -> None:
-    """Kill all children, and those that they leave behind to us, until there are none."""
-    while True:
-        # What a child that is killed leaves behind becomes ours, so it takes several rounds.
-        children = _read(f"/proc/self/task/{os.getpid()}/children").split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
-        try:
-            os.wait()
-        except ChildProcessError:
-            return
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ __all__ = [
     "DOCKER_LAYER_GZIP",
     "DOCKER_LAYER_ZSTD",
     "DOCKER_MANIFEST",
+    "EMPTY",
     "OCI_CONFIG",
     "OCI_INDEX",
     "OCI_LAYER",
@@ -40,6 +41,9 @@ DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
 DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
 DOCKER_FOREIGN_LAYER_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+EMPTY = "application/vnd.oci.empty.v1+json"
+"""The type of the config of what is no image."""
 
 
 def is_config(media_type: str) -> bool:

@@ -29,7 +29,8 @@ from polyarch.request.baked import BakeResult
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import caught
-from polyarch.worker.source_image import ImageResolver, ImageSource
+from polyarch.worker.image_resolver import ImageResolver
+from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetched

@@ -30,7 +30,9 @@ from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish
 from polyarch.pipeline.company import ALONE, Company, Meaning
 from polyarch.pipeline.making import Announced, Making, Results
+from polyarch.pipeline.offline import without_network
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
+from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import (
     CancelToken,
@@ -66,6 +68,8 @@ def build_on(
     cancel = cancel or CancelToken()
     started = time.time_ns()
     request, attestations = _understood(request)
+    request = without_network(request, engine.environ, sink)
+    seal = sealing(request, engine.environ, cancel)
     # A request may have been put together by hand, without `make_request`.
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
@@ -135,7 +139,9 @@ def build_on(
                 found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
                 tell_findings(found, shown, reading.sink)
             company.read(reading.loader.directories)
-            making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
+            making = Making(
+                dockers=dockers, caching=caching, attesting=attesting, ahead=ahead, seal=seal
+            )
             with company.exporting():
                 return making.carry_out(announced, results)
 

@@ -16,7 +16,8 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
-from polyarch.worker.source_image import ImageResolver, ImageSource
+from polyarch.worker.image_resolver import ImageResolver
+from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetched

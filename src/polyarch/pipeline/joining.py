@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 from polyarch.digest import Digest
 from polyarch.exporter.assemble import ImageResult
-from polyarch.exporter.documents import Document
 from polyarch.exporter.engine_writer import EngineWriter
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.layout import named_entry
@@ -30,6 +29,7 @@ from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import parse_config
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.documents import Document
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform, normalize

@@ -22,6 +22,7 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
+from polyarch.images.local import Seal
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
@@ -140,6 +141,7 @@ class Making:
     caching: Caching
     attesting: Attesting
     ahead: Ahead
+    seal: Seal | None = None
 
     @property
     def engine(self) -> Engine:
@@ -197,6 +199,7 @@ class Making:
             cancel=self.cancel,
             engines=self.dockers,
             predicates=made.said.predicates,
+            seal=self.seal,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         parts = zip(announced.outputs, announced.steps, made.exports, strict=True)

@@ -53,6 +53,11 @@ class Client:
         # Two that write the same tag of referrers at once would lose one.
         self._tagging = threading.Lock()
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether no registry is asked."""
+        return self._transport.is_offline
+
     @contextmanager
     def trusting(self, domain: str) -> Iterator[Client]:
         """Give a client that believes a registry, whatever it speaks and whatever certificate it shows."""
@@ -260,7 +265,7 @@ class Client:
         self, method: str, repository: str, target: str, accept: str, *, pushes: bool = False
     ) -> Request:
         request = self._request(method, repository, f"manifests/{target}", pushes=pushes)
-        return replace(request, headers={"Accept": accept})
+        return replace(request, headers={"Accept": accept}, by_tag=":" not in target)
 
     def _request(self, method: str, repository: str, path: str, *, pushes: bool = False) -> Request:
         domain, name = _split(repository)
@@ -270,8 +275,9 @@ class Client:
             domain=domain,
             path=f"{name}/{path}",
             scopes=(f"repository:{name}:{actions}",),
+            repository=name,
             # What is to be pushed has to be in the registry itself, not in a mirror of it.
-            mirrors=not pushes,
+            reads=not pushes,
         )
 
     def _has(self, request: Request) -> bool:

@@ -1,49 +1,72 @@
 """Which machines serve a registry's name, and how they are spoken to: mirrors, plain HTTP, CAs.
 
-The settings are those of BuildKit's `buildkitd.toml`, `[registry."docker.io"]` with `mirrors`, `http`,
-`insecure`, `ca`, `keypair` and `tlsconfigdir`. For each registry the last of these counts that names it:
+Settings are read from the files of all programs that have some, in this order; of those that name a registry, or a part of it,
+the last one counts, as a whole:
 
-    daemon.json        Docker's `registry-mirrors` and `insecure-registries`
-    buildkitd.toml     BuildKit's, for those who come from there
-    registries.toml    in polyarch's configuration directory
+    daemon.json        Docker's `registry-mirrors` and `insecure-registries`: in /etc/docker, then in ~/.config/docker
+    hosts.toml         containerd's, in /etc/containerd/certs.d, then in ~/.config/containerd/certs.d
+    registries.conf    of podman, buildah and skopeo, with registries.conf.d
+    buildkitd.toml     BuildKit's: in /etc/buildkit for root, in ~/.config/buildkit for others
+    registries.toml    in polyarch's configuration directory, of the form of BuildKit's
 
-Variables come on top (see `_with_variables`), and what Docker's `certs.d` holds for a machine is added in any case.
+In one program's files the narrowest scope counts. What is said of all registries (`_default`, `*`) counts for those of
+which nothing else is said, in the same order. Variables come on top (see `Overrides`), and what directories of certificates
+(`certs.d` of Docker and of containers' programs) hold for a machine is added in any case.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint, is_loopback
-from polyarch.paths import config_directory, read_toml
+from polyarch.paths import config_directory, is_machine_root
 from polyarch.record import field, frozen, replace
+from polyarch.registry.authorities import Authority, find_authorities
+from polyarch.registry.settings.buildkit import read_registries
+from polyarch.registry.settings.containerd import ContainerdHosts
+from polyarch.registry.settings.containers import containers_files, read_containers
+from polyarch.registry.settings.docker import read_daemon
+from polyarch.registry.settings.rules import (
+    EVERYTHING,
+    Level,
+    Manner,
+    Rule,
+    Rules,
+    Way,
+    in_network,
+    is_network,
+    mirror_way,
+)
+from polyarch.registry.settings.texts import certificates_in
 
-__all__ = ["Host", "Hosts", "load_hosts"]
+__all__ = ["Host", "Hosts", "Overrides", "load_hosts"]
 
-_ALL = "*"
-"""What settings are for, if they aren't for one registry."""
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
-_DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
-_DOCKER_DAEMON = Path("/etc/docker/daemon.json")
-_KEYS = frozenset({"mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"})
+_ROOT = "/v2/"
 
 
 @frozen
 class Host:
     """A machine that serves a registry.
 
-    `prefix` comes behind `/v2`, and is empty or ends with a slash. `namespace` tells a mirror whose images
-    are wanted. `plain` is HTTP; with an endpoint that is insecure, HTTPS is tried first.
+    `base` is the path before the names of repositories, and ends with a slash; of a name `drops` is left out, which ends
+    with one, too. `namespace` tells a mirror whose images are wanted. `plain` is HTTP; with an endpoint that is
+    insecure, HTTPS is tried first. `headers` go to this machine alone.
     """
 
     endpoint: Endpoint
-    prefix: str = ""
+    base: str = _ROOT
+    drops: str = ""
     namespace: str = ""
     plain: bool = False
+    is_mirror: bool = False
+    resolves: bool = True
+    """Whether it may say what a tag stands for."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = field(default=(), compare=False)
     """The files and variables that decided that, the first first."""
 
@@ -52,212 +75,229 @@ class Host:
         """Its name, with the port if it isn't the usual one."""
         return self.endpoint.host
 
+    def path(self, path: str) -> str:
+        """Return where something of the API is at this machine: `path` begins with the name of a repository."""
+        return self.base + path.removeprefix(self.drops)
+
+    def repository(self, name: str) -> str:
+        """Return what a repository is called at this machine."""
+        before = self.base.removeprefix(_ROOT) if self.base.startswith(_ROOT) else ""
+        return before + f"{name}/".removeprefix(self.drops).rstrip("/")
+
 
 @frozen
-class _Settings:
-    mirrors: tuple[str, ...] = ()
-    http: bool | None = None
-    insecure: bool = False
+class Overrides:
+    """What variables say, for pipelines in which no file can be written.
+
+    `POLYARCH_INSECURE_REGISTRIES` names registries and networks, `*` all of them; `POLYARCH_REGISTRY_CA` files of CAs for all;
+    `POLYARCH_REGISTRY_MIRRORS` mirrors of Docker Hub, which come before others.
+    """
+
+    insecure: tuple[str, ...] = ()
     authorities: tuple[Path, ...] = ()
-    keypairs: tuple[tuple[Path, Path], ...] = ()
-    directories: tuple[Path, ...] = ()
-    sources: tuple[str, ...] = field(default=(), compare=False)
+    mirrors: tuple[str, ...] = ()
+    everywhere: tuple[Authority, ...] = ()
+    """CAs that steps trust as well."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Overrides:
+        """Read the variables."""
+        return cls(
+            insecure=_listed(environ, "POLYARCH_INSECURE_REGISTRIES"),
+            authorities=tuple(map(Path, _listed(environ, "POLYARCH_REGISTRY_CA"))),
+            mirrors=_listed(environ, "POLYARCH_REGISTRY_MIRRORS"),
+            everywhere=find_authorities(environ),
+        )
+
+    def on(self, rule: Rule, domain: str) -> Rule:
+        """Return what is said of a registry by files and variables together."""
+        manner, sources = rule.manner, rule.sources
+        if any(_names(each, domain) for each in self.insecure):
+            manner = replace(manner, insecure=True)
+            sources = (*sources, "$POLYARCH_INSECURE_REGISTRIES")
+        ways = rule.ways
+        if self.mirrors and domain == _DOCKER_HUB:
+            ways = (*map(mirror_way, self.mirrors), *ways)
+            sources = (*sources, "$POLYARCH_REGISTRY_MIRRORS")
+        return replace(rule, manner=manner, ways=ways, sources=sources)
+
+    def trusted(self, manner: Manner) -> tuple[Manner, tuple[str, ...]]:
+        """Return a manner with the CAs that count for all registries, and what says so."""
+        if not self.authorities:
+            return manner, ()
+        more = (*manner.authorities, *self.authorities)
+        return replace(manner, authorities=more), ("$POLYARCH_REGISTRY_CA",)
 
 
 class Hosts:
     """Says where a registry's name leads."""
 
-    def __init__(self, settings: Mapping[str, _Settings], certificates: Path) -> None:
-        self._settings = settings
-        self._certificates = certificates
+    def __init__(
+        self,
+        levels: Sequence[Level] = (),
+        certificates: Sequence[Path] = (),
+        overrides: Overrides | None = None,
+    ) -> None:
+        """Of `levels` the last counts that names a registry; `certificates` are directories as Docker's `certs.d`."""
+        self._levels = tuple(reversed(levels))
+        self._certificates = tuple(certificates)
+        self._overrides = overrides or Overrides()
 
     def trusting(self, domain: str) -> Hosts:
         """Return the same, but for a registry that is believed whatever it speaks, and without mirrors."""
-        trusted = _Settings(http=True, insecure=True)
-        return Hosts({**self._settings, domain: trusted}, self._certificates)
+        trusted = Rule(scope=domain, manner=Manner(http=True, insecure=True))
+        levels = (*reversed(self._levels), Rules(rules=(trusted,)))
+        return Hosts(levels, self._certificates, self._overrides)
 
-    def serving(self, domain: str, *, mirrors: bool) -> tuple[Host, ...]:
-        """Return who serves `domain`, in the order in which they are asked: itself last.
+    def reading(self, domain: str, path: str, *, by_tag: bool) -> tuple[Host, ...]:
+        """Return who is asked for a repository's images, in this order: the registry itself, or who stands for it, last.
 
-        Mirrors are for reading only.
+        `by_tag` is for what a tag stands for, which not all are believed about. Raises InputError for what is blocked.
         """
-        found = []
-        if mirrors:
-            for mirror in self._of(domain).mirrors:
-                host, _, path = mirror.partition("/")
-                prefix = f"{path.strip('/')}/" if path.strip("/") else ""
-                found.append(self._host(host, prefix, domain))
-        return (*found, self._host(domain, "", ""))
+        rule = self._open(domain, path)
+        asked = [way for way in (*rule.ways, rule.own) if (way.resolves if by_tag else way.reads)]
+        # Somebody has to answer; and who may not is the registry itself, which says so.
+        return tuple(self._way(way, rule, domain) for way in asked or [rule.own])
 
-    def mirrors_from(self, domain: str) -> tuple[str, ...]:
-        """Return the files and variables that say which mirrors a registry has."""
-        found = self._of(domain)
-        return found.sources if found.mirrors else ()
+    def writing(self, domain: str, path: str) -> Host:
+        """Return where what is pushed goes: the registry itself, unless somebody else is named for it.
+
+        Raises InputError for what is blocked.
+        """
+        rule = self._open(domain, path)
+        writers = (way for way in (*rule.ways, rule.own) if way.writes)
+        return self._way(next(writers, Way()), rule, domain)
 
     def endpoint(self, name: str) -> Endpoint:
         """Return how a machine is spoken to that is named by itself, and not for a registry."""
-        return self._host(name, "", "").endpoint
+        return self._way(Way(), self._rule(name, ""), name).endpoint
 
-    def _of(self, name: str) -> _Settings:
-        return self._settings.get(name) or self._settings.get(_ALL) or _Settings()
+    def blocked_by(self, domain: str, path: str) -> tuple[str, ...]:
+        """Return the files that forbid a repository."""
+        rule = self._rule(domain, path)
+        return rule.sources if rule.is_blocked else ()
 
-    def _host(self, name: str, prefix: str, namespace: str) -> Host:
-        settings = self._of(name)
-        authorities, keypairs = list(settings.authorities), list(settings.keypairs)
-        sources = list(settings.sources)
-        for directory in (self._certificates / name, *settings.directories):
-            more, pairs = _certificates(directory)
+    def scope(self, domain: str, path: str) -> str:
+        """Return what the settings that count are for: a registry, a part of it, a network; "" if there are none."""
+        rule = self._rule(domain, path)
+        return rule.scope or rule.network
+
+    def passed_over(self, domain: str, path: str) -> tuple[str, ...]:
+        """Return the files that name a registry as well, but don't count, as others come after them."""
+        _, *others = [*self._found(domain, path), Rule()]
+        return tuple(source for rule in others for source in rule.sources)
+
+    def _open(self, domain: str, path: str) -> Rule:
+        rule = self._rule(domain, path)
+        if rule.is_blocked:
+            raise InputError(
+                f"{domain}/{path} is blocked by {', '.join(rule.sources)}",
+                hint=f'take out "blocked = true" for {rule.scope}, or use another image',
+            )
+        return rule
+
+    def _rule(self, domain: str, path: str) -> Rule:
+        return self._overrides.on(next(self._found(domain, path), Rule()), domain)
+
+    def _found(self, domain: str, path: str) -> Iterator[Rule]:
+        """Give what is said of a registry, what counts most first."""
+        for level in self._levels:
+            rule = level.find(domain, path)
+            if rule is not None:
+                yield rule
+        for level in self._levels:
+            rule = level.find_general()
+            if rule is not None:
+                yield rule
+
+    def _way(self, way: Way, rule: Rule, domain: str) -> Host:
+        name = way.host or domain
+        manner, sources = way.manner, rule.sources
+        if not way.host:
+            manner = rule.manner
+        elif manner is None:
+            named = self._rule(name, "")
+            manner, sources = named.manner, (*rule.sources, *named.sources)
+        manner, more = self._overrides.trusted(manner)
+        manner, directories = self._certified(manner, name)
+        general = self._overrides.everywhere
+        endpoint = Endpoint(
+            host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
+            insecure=manner.insecure,
+            # Those of everyone are no sign that a registry of this machine speaks HTTPS.
+            authorities=(*manner.authorities, *(each.path for each in general)),
+            keypairs=manner.keypairs,
+        )
+        is_mirror = bool(way.host) and way is not rule.own
+        is_elsewhere = bool(way.host) and endpoint.host not in {domain, _DOCKER_HUB_HOST}
+        return Host(
+            endpoint=endpoint,
+            base=way.base,
+            drops=way.drops,
+            namespace=domain if is_elsewhere and way.is_told else "",
+            plain=_is_plain(name, manner),
+            is_mirror=is_mirror,
+            resolves=way.resolves,
+            headers=manner.headers,
+            sources=tuple(
+                dict.fromkeys((*sources, *more, *directories, *(each.source for each in general)))
+            ),
+        )
+
+    def _certified(self, manner: Manner, name: str) -> tuple[Manner, tuple[str, ...]]:
+        """Return a manner with the certificates of directories, and those directories."""
+        authorities, keypairs = list(manner.authorities), list(manner.keypairs)
+        found = []
+        for directory in (*(each / name for each in self._certificates), *manner.directories):
+            more, pairs = certificates_in(directory)
             authorities += more
             keypairs += pairs
             if more or pairs:
-                sources.append(str(directory))
-        endpoint = Endpoint(
-            host=_DOCKER_HUB_HOST if name == _DOCKER_HUB else name,
-            insecure=settings.insecure,
-            authorities=tuple(authorities),
-            keypairs=tuple(keypairs),
-        )
-        return Host(
-            endpoint=endpoint,
-            prefix=prefix,
-            namespace=namespace,
-            # Who has been given certificates for it knows that it speaks HTTPS.
-            plain=(is_loopback(name) and not authorities and not keypairs)
-            if settings.http is None
-            else settings.http,
-            sources=tuple(sources),
-        )
+                found.append(str(directory))
+        certified = replace(manner, authorities=tuple(authorities), keypairs=tuple(keypairs))
+        return certified, tuple(found)
 
 
-def load_hosts(
-    environ: Mapping[str, str] = os.environ,
-    certificates: Path = _DOCKER_CERTIFICATES,
-    daemon: Path = _DOCKER_DAEMON,
-) -> Hosts:
-    """Read the settings of this user. Raises InputError naming the file."""
+def _is_plain(name: str, manner: Manner) -> bool:
+    if manner.http is not None:
+        return manner.http
+    # Who has been given certificates for it knows that it speaks HTTPS.
+    return is_loopback(name) and not manner.authorities and not manner.keypairs
+
+
+def load_hosts(environ: Mapping[str, str] = os.environ, machine: Path = Path("/etc")) -> Hosts:
+    """Read the settings of this user and, in `machine`, of this machine. Raises InputError naming the file."""
     own = config_directory(environ)
-    buildkit = Path("/etc/buildkit") if os.geteuid() == 0 else own.parent / "buildkit"
-    settings = _read_daemon(daemon)
-    for path in (buildkit / "buildkitd.toml", own / "registries.toml"):
-        settings.update(_read(path))
-    return Hosts(_with_variables(settings, environ), certificates)
+    users = own.parent
+    buildkit = machine if is_machine_root(environ) else users
+    levels: tuple[Level, ...] = (
+        _merged(read_daemon(each / "docker/daemon.json") for each in (machine, users)),
+        ContainerdHosts(
+            directories=tuple(each / "containerd/certs.d" for each in (machine, users))
+        ),
+        _merged(map(read_containers, containers_files(environ, machine))),
+        read_registries(buildkit / "buildkit/buildkitd.toml"),
+        read_registries(own / "registries.toml"),
+    )
+    certificates = (
+        machine / "docker/certs.d",
+        machine / "containers/certs.d",
+        users / "docker/certs.d",
+        users / "containers/certs.d",
+    )
+    return Hosts(levels, certificates, Overrides.of(environ))
 
 
-def _with_variables(
-    settings: Mapping[str, _Settings], environ: Mapping[str, str]
-) -> dict[str, _Settings]:
-    """Return the settings with those of variables, which pipelines set where no file can be written.
-
-    `POLYARCH_INSECURE_REGISTRIES` names registries, `*` all of them; `POLYARCH_REGISTRY_CA` files of CAs for all;
-    `POLYARCH_REGISTRY_MIRRORS` mirrors of Docker Hub.
-    """
-    found = dict(settings)
-    insecure = _listed(environ, "POLYARCH_INSECURE_REGISTRIES")
-    authorities = tuple(map(Path, _listed(environ, "POLYARCH_REGISTRY_CA")))
-    mirrors = _listed(environ, "POLYARCH_REGISTRY_MIRRORS")
-    if authorities:
-        found.setdefault(_ALL, _Settings())
-        for name, each in found.items():
-            more = (*each.authorities, *authorities)
-            sources = (*each.sources, "$POLYARCH_REGISTRY_CA")
-            found[name] = replace(each, authorities=more, sources=sources)
-    for name in insecure:
-        known = found.get(name, found.get(_ALL, _Settings()))
-        sources = (*known.sources, "$POLYARCH_INSECURE_REGISTRIES")
-        found[name] = replace(known, insecure=True, sources=sources)
-    if mirrors:
-        hub = found.get(_DOCKER_HUB, found.get(_ALL, _Settings()))
-        sources = (*hub.sources, "$POLYARCH_REGISTRY_MIRRORS")
-        found[_DOCKER_HUB] = replace(hub, mirrors=(*mirrors, *hub.mirrors), sources=sources)
-    return found
+def _merged(files: Iterable[Rules]) -> Rules:
+    return Rules(rules=tuple(rule for each in files for rule in each.rules))
 
 
 def _listed(environ: Mapping[str, str], variable: str) -> tuple[str, ...]:
     return tuple(filter(None, (each.strip() for each in environ.get(variable, "").split(","))))
 
 
-def _read(path: Path) -> dict[str, _Settings]:
-    try:
-        data = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read {path}: {error}") from error
-    try:
-        registries = read_toml(data).get("registry", {})
-        if not isinstance(registries, dict):
-            raise TypeError("registry is a table of tables")
-        parsed = {name: _parse(table) for name, table in registries.items()}
-        return {name: replace(each, sources=(str(path),)) for name, each in parsed.items()}
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise InputError(
-            f"{path}: {error}",
-            hint='a registry is set up by [registry."HOST"] with ' + ", ".join(sorted(_KEYS)),
-        ) from error
-
-
-def _read_daemon(path: Path) -> dict[str, _Settings]:
-    """Return what the configuration of Docker's engine says of registries.
-
-    Its mirrors are of Docker Hub. An insecure registry is spoken to in TLS that nobody checks, else in plain HTTP.
-    Networks among them (`10.0.0.0/8`) aren't names, and are passed over. Raises InputError naming the file.
-    """
-    try:
-        data = path.read_text(encoding="utf-8")
-    except OSError:
-        return {}  # the usual case; and a file that only the engine may read is for the engine
-    # Only machines with an engine pay for it.
-    import json  # noqa: PLC0415
-
-    try:
-        config = json.loads(data or "{}")
-        mirrors = _texts(config, "registry-mirrors")
-        insecure = [each for each in _texts(config, "insecure-registries") if "/" not in each]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: {error}") from error
-    source = (str(path),)
-    found = {name: _Settings(http=True, insecure=True, sources=source) for name in insecure}
-    hosts = [mirror.partition("://") for mirror in mirrors]
-    for scheme, _, host in hosts:
-        if scheme == "http":
-            found.setdefault(host.partition("/")[0], _Settings(http=True, sources=source))
-    if mirrors:
-        names = tuple(host.rstrip("/") or scheme for scheme, _, host in hosts)
-        found[_DOCKER_HUB] = _Settings(mirrors=names, sources=source)
-    return found
-
-
-def _parse(table: Mapping[str, object]) -> _Settings:
-    http = table.get("http")
-    return _Settings(
-        mirrors=_texts(table, "mirrors"),
-        http=None if http is None else bool(http),
-        insecure=bool(table.get("insecure", False)),
-        authorities=tuple(map(Path, _texts(table, "ca"))),
-        keypairs=tuple(_keypairs(table.get("keypair", []))),
-        directories=tuple(map(Path, _texts(table, "tlsconfigdir"))),
-    )
-
-
-def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
-    found = table.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise ValueError(f"{key} is a list of texts, not {found!r}")
-    return tuple(found)
-
-
-def _keypairs(tables: object) -> list[tuple[Path, Path]]:
-    if not isinstance(tables, list):
-        raise TypeError("keypair is a list of tables with key and cert")
-    return [(Path(table["cert"]), Path(table["key"])) for table in tables]
-
-
-def _certificates(directory: Path) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """Return the CAs and the client certificates in a directory laid out as Docker has it."""
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return [], []  # the usual case
-    authorities = [directory / name for name in names if name.endswith(".crt")]
-    clients = [directory / name for name in names if name.endswith(".cert")]
-    return authorities, [(client, client.with_suffix(".key")) for client in clients]
+def _names(text: str, domain: str) -> bool:
+    """Tell whether a registry is meant by a name, a network or a star."""
+    if is_network(text):
+        return in_network(domain, text)
+    return text in {EVERYTHING, domain}

@@ -15,16 +15,23 @@ from collections.abc import Iterator, Mapping
 from typing import Self
 from urllib.parse import urlencode
 
-from polyarch.errors import NotFound, PolyarchError, RegistryError, RemoteError, Unanswered
+from polyarch.errors import (
+    NotFound,
+    OutOfReach,
+    PolyarchError,
+    RegistryError,
+    RemoteError,
+    Unanswered,
+)
 from polyarch.http.follow import Call, OpenBody, Reply, Sender
 from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
 from polyarch.http.retry import passes, told_wait
 from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.oci.descriptor import DOCUMENT_LIMIT
-from polyarch.record import field, frozen
+from polyarch.record import field, frozen, replace
 from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
-from polyarch.registry.credentials import Credentials
+from polyarch.registry.credentials import Choice, Credentials
 from polyarch.registry.hosts import Host, Hosts, load_hosts
 
 __all__ = ["OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
@@ -35,21 +42,23 @@ _SETTINGS = "~/.config/polyarch/registries.toml"
 
 @frozen
 class Request:
-    """A request to the registry `domain`; `path` comes behind `/v2/`, or is a whole URL.
+    """A request to the registry `domain`, about its `repository`; `path` comes behind `/v2/`, or is a whole URL.
 
-    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes. `mirrors` allows
-    a mirror to answer.
+    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes. `reads` allows mirrors
+    to answer; `by_tag` is about what a tag stands for, which some of them aren't believed about.
     """
 
     method: str
     domain: str
     path: str
     scopes: tuple[str, ...]
+    repository: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     open_body: OpenBody | None = None
     size: int = 0
-    mirrors: bool = False
+    reads: bool = False
+    by_tag: bool = False
 
 
 class Response:
@@ -98,14 +107,20 @@ class Transport:
     """Sends requests; shared by all threads of a process. Its connections end with its block."""
 
     def __init__(
-        self, hosts: Hosts, credentials: Credentials, *, user_agent: str = "polyarch"
+        self,
+        hosts: Hosts,
+        credentials: Credentials,
+        *,
+        user_agent: str = "polyarch",
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
+        self._environ = environ
         self._hosts = hosts
         self._credentials = credentials
         self._user_agent = user_agent
-        self._pools = Pools()
+        self._pools = Pools(environ)
         self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
-        self._authorizers: dict[str, Authorizer] = {}
+        self._authorizers: dict[tuple[str, Choice], Authorizer] = {}
         self._fell_back: set[str] = set()
         self._lock = threading.Lock()
 
@@ -114,10 +129,18 @@ class Transport:
         """What sends requests to other services than registries, by the user's same settings."""
         return self._sender
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is asked of anybody."""
+        return self._pools.is_offline
+
     def trusting(self, domain: str) -> Transport:
         """Return another one that believes a registry, whatever it speaks; to be closed as well."""
         return Transport(
-            self._hosts.trusting(domain), self._credentials, user_agent=self._user_agent
+            self._hosts.trusting(domain),
+            self._credentials,
+            user_agent=self._user_agent,
+            environ=self._environ,
         )
 
     def __enter__(self) -> Self:
@@ -135,7 +158,7 @@ class Transport:
 
         Raises RegistryError if nobody answers, InputError for settings that can't be used.
         """
-        *mirrors, last = self._hosts.serving(request.domain, mirrors=request.mirrors)
+        *mirrors, last = self._asked(request)
         tried: list[str] = []
         for mirror in mirrors:
             try:
@@ -163,9 +186,16 @@ class Transport:
         response.tried = tuple(tried)
         return response
 
+    def _asked(self, request: Request) -> tuple[Host, ...]:
+        domain, repository = request.domain, request.repository
+        if request.reads:
+            return self._hosts.reading(domain, repository, by_tag=request.by_tag)
+        return (self._hosts.writing(domain, repository),)
+
     def _ask(self, request: Request, host: Host) -> Response:
         """Send to one machine, as somebody whom it lets in."""
-        authorizer = self._authorizer(host)
+        request = replace(request, scopes=tuple(_scope(each, host) for each in request.scopes))
+        authorizer = self._authorizer(host, request.scopes)
         header = authorizer.header(request.scopes)
         response = self._once(request, host, header)
         if response.status != 401:
@@ -181,13 +211,15 @@ class Transport:
         response.close()
         return self._once(request, host, answer)
 
-    def _authorizer(self, host: Host) -> Authorizer:
+    def _authorizer(self, host: Host, scopes: tuple[str, ...]) -> Authorizer:
+        """Return what opens a machine to the user that we are for these scopes."""
+        key = (host.name, self._credentials.choose(host.name, scopes))
         with self._lock:
-            found = self._authorizers.get(host.name)
+            found = self._authorizers.get(key)
             if found is None:
-                found = self._authorizers[host.name] = Authorizer(
+                found = self._authorizers[key] = Authorizer(
                     host.name,
-                    lambda again: self._credentials.find(host.name, again=again),
+                    lambda again: self._credentials.find(host.name, scopes, again=again),
                     lambda *request: self._fetch_token(host, *request),
                 )
             return found
@@ -233,16 +265,18 @@ class Transport:
             # An upload may go to another machine, which has no business with our tokens.
             is_own = origin_of(request.path) == self._origin(host)
             call = _call(request, request.path, authorization if is_own else "")
+            call = replace(call, own_fields=dict(host.headers) if is_own else {})
             return self._send(call, host, request.domain)
         scheme = self._origin(host).scheme
         call = _call(request, _url(request, host, scheme), authorization)
+        call = replace(call, own_fields=dict(host.headers))
         try:
             return self._send(call, host, request.domain)
         except RegistryError:
             if scheme == "http" or not (host.plain and host.endpoint.insecure):
                 raise
         self._fell_back.add(host.name)
-        call = _call(request, _url(request, host, "http"), authorization)
+        call = replace(call, url=_url(request, host, "http"))
         return self._send(call, host, request.domain)
 
     def _origin(self, host: Host) -> Origin:
@@ -261,7 +295,7 @@ class Transport:
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> Transport:
     """Return what speaks to registries, with the user's settings and credentials; a context manager."""
-    return Transport(load_hosts(environ), Credentials(environ))
+    return Transport(load_hosts(environ), Credentials(environ), environ=environ)
 
 
 def _call(request: Request, url: str, authorization: str) -> Call:
@@ -276,8 +310,15 @@ def _call(request: Request, url: str, authorization: str) -> Call:
     )
 
 
+def _scope(scope: str, host: Host) -> str:
+    """Return a scope by the name that a repository has at a machine."""
+    kind, _, rest = scope.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return f"{kind}:{host.repository(name)}:{actions}" if kind == "repository" else scope
+
+
 def _url(request: Request, host: Host, scheme: str) -> str:
-    url = f"{scheme}://{host.name}/v2/{host.prefix}{request.path}"
+    url = f"{scheme}://{host.name}{host.path(request.path)}"
     if not host.namespace:
         return url
     return f"{url}{'&' if '?' in url else '?'}{urlencode({'ns': host.namespace})}"
@@ -298,7 +339,8 @@ def _unreachable(domain: str, error: Unreachable) -> RegistryError:
         )
     elif error.reason is Reason.NO_TLS:
         hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
-    return Unanswered(
+    kind = OutOfReach if error.reason.is_absence else Unanswered
+    return kind(
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,

@@ -94,6 +94,7 @@ def make_request(
         attest_as=_attest_as(options.get("attest_as", "")),
         result_provenance=options.get("result_provenance", ""),
         if_changed=options.get("if_changed", ""),
+        signing=tuple(options.get("signing", ())),
         cache_budget=options.get("cache_budget"),
     )
 

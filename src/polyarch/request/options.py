@@ -11,6 +11,7 @@ from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
 from polyarch.request.files import Files
 from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.signing import Signing
 from polyarch.request.values import CacheEntry, Output, Secret
 
 __all__ = ["BuildOptions"]
@@ -81,6 +82,8 @@ class BuildOptions(TypedDict, total=False):
     """Where to write the cache of this build."""
     if_changed: str
     """The name of an image: nothing is pushed if the result is what it stands for (`BuildResult.changed`)."""
+    signing: Sequence[Signing]
+    """Who signs what is pushed."""
     cache_budget: float | None
     """Seconds that a build waits for caches of single steps, in all; else as long as they get on."""
     jobs: int

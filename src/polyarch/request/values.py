@@ -13,6 +13,7 @@ from polyarch.record import field, frozen
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.signing import Signing
 
 __all__ = [
     "BuildRequest",
@@ -113,7 +114,8 @@ class BuildRequest:
     `attestations` are those that are wanted, each type once; `attest_as` is index or referrers; `result_provenance` is min
     or max for the result to hold the provenance, whether it is attested or not;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
-    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already.
+    that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already;
+    what is pushed is signed by all of `signing`.
     """
 
     context: str
@@ -153,3 +155,4 @@ class BuildRequest:
     vcs: Mapping[str, str] = field(default_factory=_nothing)
     ref: str = ""
     if_changed: str = ""
+    signing: tuple[Signing, ...] = ()

@@ -48,7 +48,7 @@ def with_git(request: BuildRequest, environ: Mapping[str, str]) -> BuildRequest:
     wants_labels = labels == "full" or find_bool(labels) is True
     wants_info = find_bool(environ.get("BUILDX_GIT_INFO", "")) is not False
     context = request.context
-    if not (wants_labels or wants_info) or not context or context == "-" or is_address(context):
+    if not (wants_labels or wants_info) or context in {"", "-"} or is_address(context):
         return request
     directory = os.path.realpath(context)
     tree = _find_tree(directory)
@@ -58,17 +58,15 @@ def with_git(request: BuildRequest, environ: Mapping[str, str]) -> BuildRequest:
     if revision and find_bool(environ.get("BUILDX_GIT_CHECK_DIRTY", "")) is True:
         revision += "-dirty" if tree.is_dirty() else ""
     source = tree.remote()
-    dockerfile = request.dockerfile if request.dockerfile != "-" else ""
-    file = os.path.abspath(dockerfile) if dockerfile else os.path.join(directory, "Dockerfile")
+    file = _dockerfile(request, directory)
     if wants_labels:
-        labelled = {
+        labels_of_git = {
             f"{_PREFIX}revision": revision,
             f"{_PREFIX}source": source,
             _DOCKERFILE_LABEL: tree.below(file),
         }
-        added = {name: value for name, value in labelled.items() if value}
         # What git says wins, as with buildx.
-        request = replace(request, labels={**request.labels, **added})
+        request = replace(request, labels={**request.labels, **_known(labels_of_git)})
     if not wants_info:
         return request
     found = {
@@ -77,7 +75,17 @@ def with_git(request: BuildRequest, environ: Mapping[str, str]) -> BuildRequest:
         "vcs:localdir:context": tree.below(directory),
         "vcs:localdir:dockerfile": tree.below(os.path.dirname(os.path.realpath(file))),
     }
-    return replace(request, vcs={name: value for name, value in found.items() if value})
+    return replace(request, vcs=_known(found))
+
+
+def _dockerfile(request: BuildRequest, directory: str) -> str:
+    if request.dockerfile in {"", "-"}:
+        return os.path.join(directory, "Dockerfile")
+    return os.path.abspath(request.dockerfile)
+
+
+def _known(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
 
 
 def remote_of(directory: str) -> str:

@@ -16,9 +16,8 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from polyarch.errors import InputError, StoreError
 from polyarch.record import frozen
@@ -262,7 +261,7 @@ def _find_link(name: str, directory: int) -> str | None:
         return None  # no link, or nothing at all
 
 
-def write_bundle(directory: Path, config: dict[str, Any]) -> None:
+def write_bundle(directory: Path, config: Mapping[str, object]) -> None:
     """Write an OCI configuration as the bundle `directory`. Raises StoreError."""
     try:
         (directory / "config.json").write_text(json.dumps(config))

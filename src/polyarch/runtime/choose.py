@@ -13,6 +13,7 @@ from pathlib import Path
 from polyarch.emulation.facts import Facts, stamp
 from polyarch.emulation.probe import native_architecture, probe_program
 from polyarch.errors import InputError, NoRuntime, PolyarchError
+from polyarch.late import load
 from polyarch.progress import CancelToken
 from polyarch.runtime.base import Runtime
 from polyarch.runtime.sandbox.sandbox import Sandbox
@@ -50,6 +51,21 @@ def find_host(
     )
 
 
+def _names(prefer: str | None, host: Host) -> tuple[str, ...]:
+    """Return the runtimes to try, in their order. Raises InputError for one that can't be meant."""
+    if prefer not in {None, "", "auto", _CHROOT, *_NAMES}:
+        raise InputError(
+            f"POLYARCH_RUNTIME={prefer}: no such runtime",
+            hint="use auto, sandbox, crun, runc or chroot",
+        )
+    if prefer == _CHROOT and not host.refused:
+        raise InputError(
+            "POLYARCH_RUNTIME=chroot is for where the kernel refuses namespaces, which it doesn't here",
+            hint="unset it, or try auto",
+        )
+    return (prefer,) if prefer and prefer != "auto" else _NAMES
+
+
 def choose_runtime(
     prefer: str | None,
     *,
@@ -64,17 +80,7 @@ def choose_runtime(
     `temporary` names a place for trying them that is removed, with all in it, if this process is killed.
     Raises InputError for an unknown name and NoRuntime, with all that was tried, if nothing works.
     """
-    if prefer not in {None, "", "auto", _CHROOT, *_NAMES}:
-        raise InputError(
-            f"POLYARCH_RUNTIME={prefer}: no such runtime",
-            hint="use auto, sandbox, crun, runc or chroot",
-        )
-    names = (prefer,) if prefer and prefer != "auto" else _NAMES
-    if _CHROOT in names and not host.refused:
-        raise InputError(
-            "POLYARCH_RUNTIME=chroot is for where the kernel refuses namespaces, which it doesn't here",
-            hint="unset it, or try auto",
-        )
+    names = _names(prefer, host)
     if _CHROOT in names or (host.refused and names is _NAMES):
         return _chroot(host, spawner)
     tried = []
@@ -104,16 +110,18 @@ def _chroot(host: Host, spawner: Spawner) -> Runtime:
             hint="COPY, ADD and all that is about an image's configuration work; for RUN run polyarch as root of "
             f"its container, or get namespaces: {host.lift or 'polyarch doctor says how'}",
         )
-    from polyarch.runtime.chroot import ChrootRuntime  # noqa: PLC0415 few need it
-
-    return ChrootRuntime(host, spawner)
+    made = load("runtime.chroot:ChrootRuntime")
+    assert callable(made)
+    runtime: Runtime = made(host, spawner)
+    return runtime
 
 
 def _oci_runtime(path: str, host: Host) -> Runtime:
     # Our own is the first choice: where that works, which is mostly so, this saves 3 ms.
-    from polyarch.runtime.runc import OciRuntime  # noqa: PLC0415
-
-    return OciRuntime(path, host)
+    made = load("runtime.runc:OciRuntime")
+    assert callable(made)
+    runtime: Runtime = made(path, host)
+    return runtime
 
 
 def _fix(prefer: str | None) -> str:

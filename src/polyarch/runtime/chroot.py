@@ -16,6 +16,7 @@ from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.base import Ended, OnOutput, Refused, refused_step
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
+from polyarch.runtime.configuration import Plan
 from polyarch.runtime.oci import oci_config
 from polyarch.runtime.placing import placed
 from polyarch.runtime.sandbox.exchange import Start, exchange, how_it_ended
@@ -62,21 +63,19 @@ class ChrootRuntime:
         cancel.check()
         return how_it_ended(answer, False, on_output)
 
-    def _plan(self, step: Step) -> dict[str, object]:
+    def _plan(self, step: Step) -> Plan:
         config = oci_config(step, self._host, seccomp=False)
         bits = self._host.capabilities & (-1 if step.insecure else DEFAULT_CAPABILITIES)
         names = capability_names(bits)
-        config["process"]["capabilities"].update(
-            {
-                "bounding": None,
-                "effective": names,
-                "permitted": names,
-                "inheritable": [],
-                "ambient": [],
-            }
-        )
+        config["process"]["capabilities"] = {
+            "bounding": None,
+            "effective": names,
+            "permitted": names,
+            "inheritable": [],
+            "ambient": [],
+        }
         config["linux"]["namespaces"] = []
-        return {"config": config, "nodev": False, "seccomp": "", "cgroups": (), "chroot": True}
+        return {"config": config, "nodev": False, "seccomp": "", "cgroups": [], "chroot": True}
 
 
 def _check(step: Step) -> None:

@@ -29,6 +29,7 @@ from polyarch.emulation.qemu import (
 from polyarch.errors import NamespaceForbidden, NoEmulator
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
+from polyarch.runtime.configuration import HolderPlan
 from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Host
@@ -62,7 +63,7 @@ class Holder:
         with theirs:
             spawner.ask([theirs.fileno()], kept=True)
         lines = [(entry.name, entry.register_line.hex()) for entry in entries]
-        plan = {"handlers": lines, "twins": [plan_twins(each) for each in twins]}
+        plan: HolderPlan = {"handlers": lines, "twins": [plan_twins(each) for each in twins]}
         send_plan(self._control, json.dumps(plan).encode())
         answer = json.loads(self._control.recv(ANSWER_LIMIT) or b'{"refused": "the holder died"}')
         if refused := answer.get("refused"):
@@ -152,9 +153,7 @@ class ForeignSteps:
             with self._lock:
                 holder = self._holder_with(twins, platform.architecture, outer) if twins else None
                 if holder is None:
-                    if platform.architecture not in self._registered and self._forbidden is None:
-                        self._register(platform.architecture, outer)
-                    holder = self._holders.get(platform.architecture)
+                    holder = self._holder(platform.architecture, outer)
             if self._forbidden is None:
                 emulation = _emulation(emulator, holder)
                 has_twins = holder is not None and holder.has_twins
@@ -221,6 +220,19 @@ class ForeignSteps:
     def _outer_entries(self) -> tuple[Entry, ...]:
         return self._outer.entries() if self._outer is not None else ()
 
+    def _register_for_all(self, entries: Iterable[Entry]) -> None:
+        lines = [(entry.name, entry.register_line) for entry in entries]
+        if self._handlers < 0:
+            self._handlers = register_private(lines)
+        else:
+            register_more(self._handlers, lines)
+
+    def _holder(self, architecture: str, outer: Sequence[Entry]) -> Holder | None:
+        """Return what holds the emulators of an architecture, which are registered if they weren't."""
+        if architecture not in self._registered and self._forbidden is None:
+            self._register(architecture, outer)
+        return self._holders.get(architecture)
+
     def _register(self, architecture: str, outer: Sequence[Entry]) -> None:
         """Register the emulators for an architecture and its relatives, and for what the machine runs.
 
@@ -235,11 +247,7 @@ class ForeignSteps:
         entries = entries_to_register(emulators, kept)
         try:
             if self._host.rootless:
-                lines = [(entry.name, entry.register_line) for entry in entries]
-                if self._handlers < 0:
-                    self._handlers = register_private(lines)
-                else:
-                    register_more(self._handlers, lines)
+                self._register_for_all(entries)
             else:
                 self._holders[architecture] = Holder(self._spawner, entries)
         except NamespaceForbidden as error:

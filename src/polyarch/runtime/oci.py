@@ -12,20 +12,27 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from polyarch.record import replace
 from polyarch.request.limits import Resources
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
+from polyarch.runtime.configuration import (
+    Config,
+    Device,
+    DeviceRule,
+    IdMapping,
+    Linux,
+    MountPoint,
+    Namespace,
+)
 from polyarch.runtime.seccomp import oci_profile
 from polyarch.runtime.step import SHM, Bind, DeviceNode, Host, Mount, Network, Step, Tmpfs
 from polyarch.twins.places import CPUINFO, MOUNTED
 
 __all__ = ["SYSTEM_DIRECTORIES", "base_devices", "bound_devices", "oci_config"]
 
-Json = dict[str, Any]
 
 _SHM_SIZE = 64 << 20
 _CPU = "/proc/cpuinfo"
@@ -56,7 +63,7 @@ _LENT = ("nosuid", "nodev")
 _UNLIMITED = 1 << 64
 
 
-def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True) -> Json:
+def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True) -> Config:
     """Return the OCI configuration (config.json) for `step`.
 
     `cgroup` is the path of its cgroup below the root of the hierarchy. `seccomp` False leaves the
@@ -104,19 +111,20 @@ def oci_config(step: Step, host: Host, *, cgroup: str = "", seccomp: bool = True
     }
 
 
-def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
+def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Linux:
     """Return the part of the configuration that is Linux's own."""
-    linux: Json = {
+    masked, read_only = ((), ()) if step.insecure else (_MASKED_PATHS, _READ_ONLY_PATHS)
+    linux: Linux = {
         "namespaces": _namespaces(step, host),
-        "maskedPaths": [] if step.insecure else list(_MASKED_PATHS),
-        "readonlyPaths": [] if step.insecure else list(_READ_ONLY_PATHS),
+        "maskedPaths": list(masked),
+        "readonlyPaths": list(read_only),
         "rootfsPropagation": "slave",
         "devices": _devices(step),
     }
     if cgroup:
         linux["cgroupsPath"] = cgroup
     if step.user_namespace:
-        identity = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
+        identity: list[IdMapping] = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
         linux["uidMappings"] = linux["gidMappings"] = identity
     resources = _oci_resources(step.resources) if cgroup else {}
     if step.insecure or not host.rootless:
@@ -128,7 +136,7 @@ def _linux(step: Step, host: Host, cgroup: str, *, seccomp: bool) -> Json:
     return linux
 
 
-def _device_rules(step: Step) -> list[Json]:
+def _device_rules(step: Step) -> list[DeviceRule]:
     """Return which devices may be opened.
 
     That none may is said in so many words: without any rule crun lets a step open some of the machine's.
@@ -138,15 +146,22 @@ def _device_rules(step: Step) -> list[Json]:
     return [{"allow": False, "access": "rwm"}, *map(_allowance, step.devices)]
 
 
-def base_devices() -> list[Json]:
+def base_devices() -> list[Device]:
     """Return the devices of every step, which runc and crun make without being told."""
     memory = [_device(f"/dev/{name}", "c", 1, minor, 0o666) for name, minor in _DEVICES]
     return [*memory, _device("/dev/tty", "c", 5, 0, 0o666)]
 
 
-def _device(path: str, kind: str, major: int, minor: int, mode: int) -> Json:
-    numbers = {"major": major, "minor": minor}
-    return {"path": path, "type": kind, **numbers, "fileMode": mode, "uid": 0, "gid": 0}
+def _device(path: str, kind: str, major: int, minor: int, mode: int) -> Device:
+    return {
+        "path": path,
+        "type": kind,
+        "major": major,
+        "minor": minor,
+        "fileMode": mode,
+        "uid": 0,
+        "gid": 0,
+    }
 
 
 def bound_devices(step: Step, host: Host) -> Step:
@@ -159,7 +174,7 @@ def bound_devices(step: Step, host: Host) -> Step:
     return replace(step, mounts=(*step.mounts, *binds)) if bound else step
 
 
-def _devices(step: Step) -> list[Json]:
+def _devices(step: Step) -> list[Device]:
     """Return the devices that are made for the step, each path once."""
     bound = {mount.target for mount in step.mounts}
     found = {each["path"]: each for each in _insecure_devices()} if step.insecure else {}
@@ -170,13 +185,18 @@ def _devices(step: Step) -> list[Json]:
     return list(found.values())
 
 
-def _allowance(node: DeviceNode) -> Json:
+def _allowance(node: DeviceNode) -> DeviceRule:
     """Return what makes runc let the step use a device."""
-    numbers = {"major": node.major, "minor": node.minor}
-    return {"allow": True, "type": node.kind, **numbers, "access": "rwm"}
+    return {
+        "allow": True,
+        "type": node.kind,
+        "major": node.major,
+        "minor": node.minor,
+        "access": "rwm",
+    }
 
 
-def _insecure_devices() -> Iterator[Json]:
+def _insecure_devices() -> Iterator[Device]:
     """The devices of this machine that an insecure step gets besides."""
     loops = sorted(name for name in os.listdir("/dev") if re.fullmatch(r"loop\d+", name))
     for name in (*_INSECURE_DEVICES, *loops):
@@ -189,19 +209,19 @@ def _insecure_devices() -> Iterator[Json]:
         yield _device(f"/dev/{name}", kind, major, minor, stat.S_IMODE(status.st_mode))
 
 
-def _namespaces(step: Step, host: Host) -> list[Json]:
+def _namespaces(step: Step, host: Host) -> list[Namespace]:
     types = ["pid", "ipc", "uts", "mount"]
     if step.network is Network.NONE:
         types.append("network")
     if host.cgroup2:
         types.append("cgroup")
-    namespaces: list[Json] = [{"type": each} for each in types]
+    namespaces: list[Namespace] = [{"type": each} for each in types]
     if step.user_namespace:
         namespaces.append({"type": "user", "path": step.user_namespace})
     return namespaces
 
 
-def _system_mounts(step: Step, host: Host) -> list[Json]:
+def _system_mounts(step: Step, host: Host) -> list[MountPoint]:
     """Return what every step sees of the system, parents before children."""
     in_user_namespace = host.rootless or bool(step.user_namespace)
     access = "rw" if step.insecure else "ro"
@@ -231,7 +251,7 @@ def _system_mounts(step: Step, host: Host) -> list[Json]:
     ]
 
 
-def _mounts(step: Step, host: Host) -> list[Json]:
+def _mounts(step: Step, host: Host) -> list[MountPoint]:
     """Return all mounts, each place once; one of the step's own stands where the system's would."""
     own = {mount["destination"]: mount for mount in map(_oci_mount, step.mounts)}
     if step.twins is not None:
@@ -241,7 +261,7 @@ def _mounts(step: Step, host: Host) -> list[Json]:
     return [*(own.pop(each["destination"], each) for each in system), *own.values()]
 
 
-def _shown_cpu(twins: Path) -> dict[str, Json]:
+def _shown_cpu(twins: Path) -> dict[str, MountPoint]:
     """Return what native programs see of the CPU, where emulated ones see what their emulator makes up."""
     # All sets that a step has are for one platform, so for one emulator.
     shown = next(iter(sorted(twins.glob(f"*/{CPUINFO}"))), None)
@@ -250,11 +270,11 @@ def _shown_cpu(twins: Path) -> dict[str, Json]:
     return {_CPU: _oci_mount(Bind(source=str(shown), target=_CPU, read_only=True, flags=_LENT))}
 
 
-def _mount(target: str, kind: str, source: str, options: list[str]) -> Json:
+def _mount(target: str, kind: str, source: str, options: list[str]) -> MountPoint:
     return {"destination": target, "type": kind, "source": source, "options": options}
 
 
-def _oci_mount(mount: Mount) -> Json:
+def _oci_mount(mount: Mount) -> MountPoint:
     if isinstance(mount, Tmpfs):
         size = [f"size={mount.size}"] if mount.size else []
         read_only = ["ro"] if mount.read_only else []
@@ -264,16 +284,16 @@ def _oci_mount(mount: Mount) -> Json:
     return _mount(mount.target, "bind", mount.source, ["rbind", access, *mount.flags])
 
 
-def _oci_resources(resources: Resources) -> Json:
-    memory = {"limit": resources.memory, "swap": resources.memory_swap}
-    cpu = {
+def _oci_resources(resources: Resources) -> dict[str, object]:
+    memory: Mapping[str, object] = {"limit": resources.memory, "swap": resources.memory_swap}
+    cpu: Mapping[str, object] = {
         "shares": resources.cpu_shares,
         "quota": resources.cpu_quota,
         "period": resources.cpu_period,
         "cpus": resources.cpuset_cpus,
         "mems": resources.cpuset_mems,
     }
-    parts: dict[str, Json] = {"memory": memory, "cpu": cpu}
+    parts = {"memory": memory, "cpu": cpu}
     return {
         name: {key: value for key, value in part.items() if value}
         for name, part in parts.items()

@@ -17,9 +17,9 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Any
 
 from polyarch.errors import NoRuntime
+from polyarch.runtime.configuration import Argument, CallRule, Seccomp
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
 from polyarch.syscalls import libseccomp_number
 
@@ -165,28 +165,28 @@ def _allowed(machine: str) -> list[str]:
     return [*ALWAYS, *_WITH_PTRACE, *_OF_MACHINE.get(machine, ()), "chroot"]
 
 
-def oci_profile(machine: str = "") -> dict[str, Any]:
+def oci_profile(machine: str = "") -> Seccomp:
     """Return the profile as the `linux.seccomp` of an OCI configuration."""
     machine = machine or _machine()
 
-    def rule(names: list[str], **more: object) -> dict[str, object]:
-        return {"names": names, "action": "SCMP_ACT_ALLOW", **more}
+    def allowed(name: str, *arguments: Argument) -> CallRule:
+        return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": list(arguments)}
 
-    def argument(index: int, value: int, operator: str, **more: int) -> dict[str, object]:
-        return {"index": index, "value": value, "op": f"SCMP_CMP_{operator}", **more}
+    def argument(index: int, value: int, operator: str) -> Argument:
+        return {"index": index, "value": value, "op": f"SCMP_CMP_{operator}"}
 
     flags = 1 if machine == "s390x" else 0
-    clone = [argument(flags, _NEW_NAMESPACES, "MASKED_EQ", valueTwo=0)]
+    clone: Argument = {**argument(flags, _NEW_NAMESPACES, "MASKED_EQ"), "valueTwo": 0}
     not_these = [argument(0, family, "NE") for family in (_AF_ALG, _AF_VSOCK)]
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": errno.EPERM,
         "architectures": _OCI_ARCHITECTURES.get(machine, []),
         "syscalls": [
-            rule(_allowed(machine)),
-            rule(["socket"], args=not_these),
-            *(rule(["personality"], args=[argument(0, each, "EQ")]) for each in _PERSONALITIES),
-            rule(["clone"], args=clone),
+            {"names": _allowed(machine), "action": "SCMP_ACT_ALLOW"},
+            allowed("socket", *not_these),
+            *(allowed("personality", argument(0, each, "EQ")) for each in _PERSONALITIES),
+            allowed("clone", clone),
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
         ],
     }

@@ -113,15 +113,24 @@ class _Sweep:
             batch = self._candidates(known)
             if target is not None:
                 batch = _least_wanted(batch)[:1]
-            gone = [entry for entry in batch if self._remove(entry)]
-            # What is leased stays known, as its parents must stay, too.
-            self._leased |= {entry.record.id for entry in batch if entry not in gone}
+            if not batch:
+                break
+            gone = self._remove_all(batch)
             for entry in gone:
                 del known[entry.record.id]
             removed += gone
             used -= sum(entry.size for entry in gone if not entry.shared)
-            if not batch:
-                break
+        return removed
+
+    def _remove_all(self, batch: Iterable[Usage]) -> list[Usage]:
+        """Remove what isn't leased, and return it."""
+        removed = []
+        for entry in batch:
+            if self._remove(entry):
+                removed.append(entry)
+            else:
+                # It stays known, as its parents must stay, too.
+                self._leased.add(entry.record.id)
         return removed
 
     def _candidates(self, known: Mapping[str, Usage]) -> list[Usage]:

@@ -38,6 +38,14 @@ def kept_images(store: Store) -> tuple[KeptImage, ...]:
     )
 
 
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the second parts of pairs by their first."""
+    groups: dict[str, list[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 def pins(
     store: Store, entries: Sequence[Usage], policies: Sequence[Policy]
 ) -> Mapping[str, tuple[str, ...]]:
@@ -46,22 +54,23 @@ def pins(
     First what no collection gets past; where there is none of it, what each policy says, in order.
     """
     held = store.leases.held()
-    names: dict[str, list[str]] = {}
-    for ref in store.refs.all(RefKind.IMAGE):
-        for diff_id in layers_of(store.blobs, [ref.descriptor]):
-            names.setdefault(diff_id, []).append(ref.name)
-    above: dict[str, list[str]] = {}
-    for entry in entries:
-        for parent in entry.record.parents:
-            above.setdefault(parent, []).append(entry.record.id)
+    names = _grouped(
+        (diff_id, ref.name)
+        for ref in store.refs.all(RefKind.IMAGE)
+        for diff_id in layers_of(store.blobs, [ref.descriptor])
+    )
+    above = _grouped(
+        (parent, entry.record.id) for entry in entries for parent in entry.record.parents
+    )
     rules = _Rules.of(store, entries, policies)
     found = {}
     for entry in entries:
         record = entry.record
-        hard = [
-            *(["a running build uses it"] if record.id in held else []),
-            *([f"{_listed(above[record.id])} stands on it"] if record.id in above else []),
-        ]
+        hard = []
+        if record.id in held:
+            hard.append("a running build uses it")
+        if record.id in above:
+            hard.append(f"{_listed(above[record.id])} stands on it")
         if not hard and entry.in_use:
             hard.append("a running build uses its blobs")
         images = names.get(record.diff_id or "", ())

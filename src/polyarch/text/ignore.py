@@ -152,10 +152,14 @@ class _AnyOf:
         self.exact = frozenset((*operands[Kind.EXACT], *names))
         self.prefixes = tuple(operands[Kind.PREFIX])
         self.suffixes = tuple(suffixes)
-        parts = [pieces(regex) for regex in operands[Kind.REGEX]]
-        regexes = dict.fromkeys("".join(each) for each in parts if count_loops(each) <= _MAX_LOOPS)
+        regexes: dict[str, None] = {}
+        self.machines: list[Callable[[str], bool]] = []
+        for parts in map(pieces, operands[Kind.REGEX]):
+            if count_loops(parts) > _MAX_LOOPS:
+                self.machines.append(machine(parts))
+            else:
+                regexes["".join(parts)] = None
         self.regex = re.compile("|".join(regexes), re.ASCII).match if regexes else None
-        self.machines = [machine(each) for each in parts if count_loops(each) > _MAX_LOOPS]
 
     def matches(self, path: str) -> bool:
         return (

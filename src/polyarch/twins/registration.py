@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from polyarch import syscalls
 from polyarch.emulation.binfmt import Entry
@@ -21,21 +21,31 @@ from polyarch.twins.places import TREE
 if TYPE_CHECKING:
     from polyarch.twins.sets import TwinSet
 
-__all__ = ["plan_twins", "register_twins"]
+__all__ = ["TwinPlan", "plan_twins", "register_twins"]
 
-Json = dict[str, Any]
 
 _FLAGS = "POF"
 """argv[0] is kept, the foreign program is handed over open, the twin is opened now."""
 
 
-def plan_twins(twin_set: TwinSet) -> Json:
-    """Return what `register_twins` is to do for a set, as JSON."""
+class TwinPlan(TypedDict):
+    """What `register_twins` is to do for a set.
+
+    `tree` has its programs; `first` is where in it the program is that a header (in hexadecimal) begins with.
+    """
+
+    tree: str
+    number: int
+    first: dict[str, str]
+
+
+def plan_twins(twin_set: TwinSet) -> TwinPlan:
+    """Return what `register_twins` is to do for a set, as JSON can hold it."""
     first = {each.header.hex(): each.starts for each in twin_set.twins}
     return {"tree": str(twin_set.directory / TREE), "number": twin_set.number, "first": first}
 
 
-def register_twins(mounted: int, plans: Iterable[Json]) -> None:
+def register_twins(mounted: int, plans: Iterable[TwinPlan]) -> None:
     """Register the twins of sets in a binfmt_misc, whose mount is open. The last set is asked first.
 
     Raises MachineError if a set can't be had, or the kernel refuses a twin.
@@ -53,7 +63,7 @@ def register_twins(mounted: int, plans: Iterable[Json]) -> None:
             ) from error
 
 
-def _register(mounted: int, tree: int, plan: Json) -> None:
+def _register(mounted: int, tree: int, plan: TwinPlan) -> None:
     flags = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
     syscalls.mount_setattr("", syscalls.AT_EMPTY_PATH, dir_fd=tree, attr_set=flags)
     register = os.open(f"/proc/self/fd/{mounted}/register", os.O_WRONLY | os.O_CLOEXEC)

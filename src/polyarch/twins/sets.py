@@ -26,7 +26,7 @@ from pathlib import Path
 
 from polyarch import inroot
 from polyarch.errors import InputError, MachineError, StoreError
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, from_words
 from polyarch.record import asdict, field, frozen
 from polyarch.twins.libraries import NativeLibraries, read_elf_in, service_modules
 from polyarch.twins.loadercache import loader_cache
@@ -317,11 +317,11 @@ def load_set(directory: Path) -> TwinSet | None:
         document = json.loads((directory / _DOCUMENT).read_bytes())
         if document["format"] != FORMAT:
             return None
-        system, architecture, variant = document["platform"]
+
         return TwinSet(
             number=int(directory.name),
             directory=directory,
-            platform=Platform(os=system, architecture=architecture, variant=variant),
+            platform=from_words(*document["platform"]),
             twins=tuple(
                 Twin(**{**each, "header": bytes.fromhex(each["header"])})
                 for each in document["twins"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from polyarch.request.explanation import Cause, CauseKind
 from polyarch.why.trace import Trace
 
 __all__ = ["op_differences"]
+
+_Object = Mapping[str, object]
+"""An object of JSON, as forms of ops are kept."""
 
 # The parts of an exec that are neither its words, its environment nor its mounts.
 _OPTIONS: Mapping[str, str] = {
@@ -60,17 +62,19 @@ def _differences(old: Trace, new: Trace) -> Iterator[Cause]:
 def _exec_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Cause]:
     before, now = old.form, new.form
     is_other_text = old.text != new.text
-    if before["argv"] != now["argv"]:
+    argv = _texts(before, "argv"), _texts(now, "argv")
+    if argv[0] != argv[1]:
         if is_other_text:
             yield instruction
         else:
             yield Cause(
                 kind=CauseKind.OPTION,
                 what="command",
-                old=_words(before["argv"]),
-                new=_words(now["argv"]),
+                old=" ".join(argv[0]),
+                new=" ".join(argv[1]),
             )
-    yield from _env_differences(before["env"], now["env"], {*old.arguments, *new.arguments})
+    env = _texts(before, "env"), _texts(now, "env")
+    yield from _env_differences(*env, {*old.arguments, *new.arguments})
     for key, name in _OPTIONS.items():
         if before.get(key) != now.get(key):
             yield Cause(
@@ -79,7 +83,7 @@ def _exec_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Ca
                 old=_value(before.get(key)),
                 new=_value(now.get(key)),
             )
-    yield from _mount_differences(before["mounts"], now["mounts"])
+    yield from _mount_differences(_objects(before, "mounts"), _objects(now, "mounts"))
 
 
 def _env_differences(
@@ -98,7 +102,7 @@ def _set(value: str | None) -> str:
     return "" if value is None else value or '""'
 
 
-def _mount_differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Cause]:
+def _mount_differences(old: Sequence[_Object], new: Sequence[_Object]) -> Iterator[Cause]:
     before, now = ({_place(each): each for each in mounts} for mounts in (old, new))
     for place in dict.fromkeys([*now, *before]):
         if before.get(place) != now.get(place):
@@ -110,11 +114,11 @@ def _mount_differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Cause
             )
 
 
-def _place(mount: Mapping[str, Any]) -> str:
+def _place(mount: _Object) -> str:
     return str(mount.get("target") or mount.get("env") or mount.get("id"))
 
 
-def _mount(mount: Mapping[str, Any] | None) -> str:
+def _mount(mount: _Object | None) -> str:
     if mount is None:
         return ""
     kind = str(mount["do"]).removesuffix("Mount").lower()
@@ -129,21 +133,29 @@ def _mount(mount: Mapping[str, Any] | None) -> str:
 def _file_differences(old: Trace, new: Trace, instruction: Cause) -> Iterator[Cause]:
     if old.text != new.text:
         yield instruction
-    before, now = old.form.get("actions", []), new.form.get("actions", [])
+    before, now = _objects(old.form, "actions"), _objects(new.form, "actions")
     if len(before) != len(now):
         return
     for was, is_ in zip(before, now, strict=True):
         for key in was.keys() & is_.keys() & _ACTIONS.keys():
             if was[key] != is_[key] and (old.text == new.text or key in {"data", "created"}):
-                old_value, new_value = (
-                    f"{value:04o}" if key == "mode" and isinstance(value, int) else _value(value)
-                    for value in (was[key], is_[key])
-                )
-                yield Cause(kind=CauseKind.OPTION, what=_ACTIONS[key], old=old_value, new=new_value)
+                write = _mode if key == "mode" else _value
+                values = write(was[key]), write(is_[key])
+                yield Cause(kind=CauseKind.OPTION, what=_ACTIONS[key], old=values[0], new=values[1])
 
 
-def _words(argv: Sequence[str]) -> str:
-    return " ".join(argv)
+def _texts(form: _Object, key: str) -> list[str]:
+    found = form.get(key)
+    return list(map(str, found)) if isinstance(found, list) else []
+
+
+def _objects(form: _Object, key: str) -> list[_Object]:
+    found = form.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _mode(value: object) -> str:
+    return f"{value:04o}" if isinstance(value, int) else _value(value)
 
 
 def _value(value: object) -> str:

@@ -210,15 +210,8 @@ class Explainer:
         source = vertex.inputs[index]
         if reads_the_same(found.trace, trace, index):
             return _SAME
-        causes = self._files(vertex, index, parts, found)
-        if causes:
-            if new.kind == "image" and old.identity != new.identity:
-                causes = (*causes, _other_source(old, new))
-            elif new.kind == "step":
-                below = self._step(source, parts, facts).causes
-                # What only stands for a part of the step knows its own files.
-                causes = (*causes, *below) if source.name or not below else below
-            return _Verdict(causes=causes)
+        if causes := self._files(vertex, index, parts, found):
+            return _Verdict(causes=self._with_source(causes, source, parts, facts))
         if old.identity == new.identity and old.kind == new.kind:
             return _SAME
         if new.kind == "step":
@@ -249,6 +242,23 @@ class Explainer:
         named = tuple(replace(each, step=each.step or new.name) for each in causes)
         return _Verdict(causes=named, through=through)
 
+    def _with_source(
+        self,
+        causes: tuple[Cause, ...],
+        source: Vertex,
+        parts: tuple[TracedInput, TracedInput],
+        facts: _FactsOf,
+    ) -> tuple[Cause, ...]:
+        """Add to the files that differ why what they come from is another."""
+        old, new = parts
+        if new.kind == "image" and old.identity != new.identity:
+            return (*causes, _other_source(old, new))
+        if new.kind != "step":
+            return causes
+        below = self._step(source, parts, facts).causes
+        # What only stands for a part of the step knows its own files.
+        return (*causes, *below) if source.name or not below else below
+
     def _files(
         self,
         vertex: Vertex,
@@ -262,26 +272,19 @@ class Explainer:
             return ()
         if old.content == new.content:
             return self._unlike(vertex, index, new, found)
-        causes: list[Cause] = []
-        if old.version and new.version and old.version != new.version and new.kind != "image":
-            causes.append(_commit(old, new))
         seen = self._seen.get((vertex.digest, index))
         listing = list_seen(seen) if seen else None
         before = self._history.listing(found.project, found.trace, index)
-        if listing is None or before is None:
-            reason = (
-                "its listing was collected"
-                if found.trace.is_collected
-                else "which file, isn't known"
-            )
-            causes += (
-                [] if causes else [Cause(kind=CauseKind.CONTENT, what=_place(new), old=reason)]
-            )
-            return tuple(causes)
-        causes += [_placed(cause, new) for cause in differences(before, listing)]
-        return tuple(causes) or (
-            Cause(kind=CauseKind.CONTENT, what=_place(new), old="their order or names"),
-        )
+        files: list[Cause] = []
+        if listing is not None and before is not None:
+            files = [_placed(cause, new) for cause in differences(before, listing)]
+            otherwise = "their order or names"
+        elif found.trace.is_collected:
+            otherwise = "its listing was collected"
+        else:
+            otherwise = "which file, isn't known"
+        causes = (*_commits(old, new), *files)
+        return causes or (Cause(kind=CauseKind.CONTENT, what=_place(new), old=otherwise),)
 
     def _unlike(
         self, vertex: Vertex, index: int, new: TracedInput, found: Found
@@ -319,10 +322,12 @@ def _other_source(old: TracedInput, new: TracedInput) -> Cause:
     return Cause(kind=CauseKind.ORDER, old=old.name, new=new.name)
 
 
-def _commit(old: TracedInput, new: TracedInput) -> Cause:
-    return Cause(
-        kind=CauseKind.REVISION, what=_place(new), old=old.version[:12], new=new.version[:12]
-    )
+def _commits(old: TracedInput, new: TracedInput) -> Iterator[Cause]:
+    """Yield the change of commit, if the input is a repository that has one."""
+    if old.version and new.version and old.version != new.version and new.kind != "image":
+        yield Cause(
+            kind=CauseKind.REVISION, what=_place(new), old=old.version[:12], new=new.version[:12]
+        )
 
 
 def _place(part: TracedInput) -> str:

@@ -58,17 +58,20 @@ class Nearest:
         ]
         return near[0] if near and not slot.part else None
 
+    def _of_stage(self, slot: Slot) -> tuple[list[Trace], list[Trace]]:
+        """Return the traces of the same kind and stage: those of its platform, and those of others."""
+        wanted = (slot.stage, slot.kind, slot.part)
+        here: list[Trace] = []
+        there: list[Trace] = []
+        for each in self._traces:
+            if (each.slot.stage, each.slot.kind, each.slot.part) == wanted:
+                (here if each.slot.platform == slot.platform else there).append(each)
+        return here, there
+
     def _candidates(self, trace: Trace) -> Iterator[list[Trace]]:
         """Yield groups of traces, the nearest group first."""
         slot = trace.slot
-        stage = [
-            each
-            for each in self._traces
-            if (each.slot.stage, each.slot.kind, each.slot.part)
-            == (slot.stage, slot.kind, slot.part)
-        ]
-        here = [each for each in stage if each.slot.platform == slot.platform]
-        there = [each for each in stage if each.slot.platform != slot.platform]
+        here, there = self._of_stage(slot)
         yield [each for each in here if each.op == trace.op]
         yield [each for each in here if each.slot == slot and not self._is_taken(each)]
         yield [each for each in there if each.text == trace.text]

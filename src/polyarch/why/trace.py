@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
@@ -87,7 +86,7 @@ class Trace:
     slot: Slot
     op: Digest
     text: str
-    form: Mapping[str, Any]
+    form: Mapping[str, object]
     arguments: tuple[str, ...] = ()
     inputs: tuple[TracedInput, ...] = ()
     keys: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ from polyarch.progress import check_cancelled
 from polyarch.record import field, mutable
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
+from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
 from polyarch.worker.steady import SteadyDirectory, check_unchanged
 from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
 from polyarch.worker.users import Owner
@@ -329,10 +330,10 @@ class Copier:
                 self._give(writer, directory, (0, 0), status)
             else:
                 # Most files have no attributes, and asking for one that isn't there costs an exception.
-                attributes = _attributes(reader)
+                attributes = attributes_of(reader)
                 owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
                 self._give(writer, directory, owner, status)
-                _copy_xattrs(reader, writer, attributes)
+                copy_attributes(reader, writer, attributes)
             _set_times(writer, status)
         finally:
             os.close(writer)
@@ -395,7 +396,7 @@ class Copier:
                 mode = self.mode.of(mode, stat.S_ISDIR(status.st_mode))
             os.chmod(target, mode)
         if not self.source.is_context:
-            _copy_xattrs(path, target, _attributes(path))
+            copy_attributes(path, target, attributes_of(path))
         _set_times(target, status)
 
 
@@ -418,38 +419,7 @@ def _copy_range(reader: int, writer: int) -> bool:
         while os.copy_file_range(reader, writer, _COPY_CHUNK):
             check_cancelled()
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise
         return False
     return True
-
-
-_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
-
-
-def _attributes(path: str | int) -> list[str]:
-    """List the extended attributes of an open file, or of a path whose links aren't followed."""
-    try:
-        return os.listxattr(path, follow_symlinks=isinstance(path, int))
-    except OSError:
-        return []  # a file system without them
-
-
-def _is_copied(name: str) -> bool:
-    if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
-        return False
-    return not name.startswith("security.") or name == "security.capability"
-
-
-def _copy_xattrs(source: str | int, target: Path | int, names: list[str]) -> None:
-    """Copy those extended attributes that belong to the file, not to this machine's policy.
-
-    Source and target are open files, or paths whose links aren't followed. Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
-    """
-    try:
-        for name in filter(_is_copied, names):
-            value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
-            os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise

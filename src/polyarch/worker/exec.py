@@ -33,6 +33,7 @@ from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
 from polyarch.worker.tree import SourceTree
+from polyarch.worker.trust.trusted import Trusted
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
@@ -102,7 +103,8 @@ class StepRunner:
     step may be given; `resolv_conf` gives the content of the step's `/etc/resolv.conf` for its network;
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
     nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
-    if `in_machines` says so.
+    if `in_machines` says so. Offline, no step has a network. `authorities` are files of CAs
+    that steps trust beside those of their images.
     """
 
     snapshotter: Snapshotter
@@ -118,6 +120,8 @@ class StepRunner:
     hang_seconds: float
     machines: Callable[[], VirtualMachines]
     in_machines: bool = False
+    is_offline: bool = False
+    authorities: tuple[Path, ...] = ()
     foreseen: set[str] = field(default_factory=set)
     """The vertices of which it is told why their programs can't be started."""
 
@@ -168,19 +172,23 @@ class StepRunner:
             )
             mounted.mounts[:0] = self._files(work.op, directory)
             self._foresee(work, draft.root, mounted.mounts)
-            step = self._step(work.op, draft.root, emulation, mounted)
-            step = replace(step, twins=twins) if twins is not None else step
             log = self._log(work.vertex)
-            started = time.monotonic()
-            ended, trouble = self._watched(step, directory, log, work, emulation)
+            with self._trusting(work.op, draft.root, directory) as trusted:
+                mounted.mounts += trusted.mounts
+                mounted.defaults |= trusted.variables
+                step = self._step(work.op, draft.root, emulation, mounted)
+                step = replace(step, twins=twins) if twins is not None else step
+                started = time.monotonic()
+                ended, trouble = self._watched(step, directory, log, work, emulation)
+                seconds = time.monotonic() - started
             work.cancel.check()
             yield Attempt(
                 work=work,
                 draft=draft,
                 ended=ended,
-                seconds=time.monotonic() - started,
+                seconds=seconds,
                 failure=lambda: _explained(
-                    _failure(work.vertex, work.op, ended, log, directory),
+                    self._failure(work, ended, log, directory),
                     work.op,
                     ended,
                     draft.root,
@@ -223,6 +231,12 @@ class StepRunner:
             self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
         )
 
+    def _failure(self, work: Work, ended: Ended, log: StepLog, directory: Path) -> StepFailed:
+        failure = _failure(work.vertex, work.op, ended, log, directory)
+        if self.is_offline and not failure.hint:
+            failure.hint = "steps have no network, as the build is offline (--offline)"
+        return failure
+
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
         self.mounts.forget_caches(work.vertex, work.sources)
@@ -243,15 +257,13 @@ class StepRunner:
         )
 
     def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
-        # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
-        env = dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
         process = Process(
             argv=op.argv,
             user=op.user,
             cwd=op.cwd,
-            env={**mounted.defaults, **env, **mounted.env},
+            env={**mounted.defaults, **_environment(op), **mounted.env},
             hostname=op.hostname,
-            network=op.network,
+            network=self._network(op),
         )
         step = replace(
             make_step(process, root, mounted.mounts, user_namespace=emulation.user_namespace),
@@ -267,12 +279,27 @@ class StepRunner:
             step = with_devices(step, op.devices, self.devices())
         return step
 
+    @contextmanager
+    def _trusting(self, op: ExecOp, root: Path, directory: Path) -> Iterator[Trusted]:
+        """Have a step trust the CAs that are trusted everywhere. Raises InputError for files that can't be used."""
+        if not self.authorities:
+            yield Trusted()
+            return
+        # Few networks have any of their own.
+        from polyarch.worker.trust.lending import lent  # noqa: PLC0415
+
+        with lent(self.authorities, root, directory, _environment(op)) as trusted:
+            yield trusted
+
+    def _network(self, op: ExecOp) -> str:
+        return Network.NONE if self.is_offline else op.network
+
     def _files(self, op: ExecOp, directory: Path) -> list[Mount]:
         """Write the files that every step gets, and the step's scripts, and mount them."""
         mounts = network_mounts(
             directory,
             op.hostname,
-            resolv_conf=self.resolv_conf(network_of(op.network)),
+            resolv_conf=self.resolv_conf(network_of(self._network(op))),
             extra_hosts=op.extra_hosts,
             read_only=True,
         )
@@ -285,6 +312,11 @@ class StepRunner:
                 (scripts / name).chmod(0o755)
             mounts.append(Bind(source=str(scripts), target=SCRIPT_DIRECTORY, read_only=True))
         return mounts
+
+
+def _environment(op: ExecOp) -> dict[str, str]:
+    # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
+    return dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:

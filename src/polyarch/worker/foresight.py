@@ -39,10 +39,14 @@ def foresee(
             continue
         if trouble.architecture and may_run(trouble.architecture):
             continue
-        place = _place(where.root, trouble.file)
-        if not any(place is None or each is None or place.is_relative_to(each) for each in covered):
+        if not _may_be_covered(_place(where.root, trouble.file), covered):
             return trouble
     return None
+
+
+def _may_be_covered(place: Path | None, covered: Iterable[Path | None]) -> bool:
+    """Whether a mount is, or may be, above a place; None is one that isn't known."""
+    return any(place is None or each is None or place.is_relative_to(each) for each in covered)
 
 
 def _programs(op: ExecOp) -> Iterable[str]:

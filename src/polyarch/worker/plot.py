@@ -23,14 +23,8 @@ __all__ = ["find_plot", "lay_out"]
 _NUMBERS = pattern(r"(?:[0-9]+(?::[0-9]+)?)?")
 
 
-def find_plot(
-    actions: Sequence[FileAction], lowers: Sequence[Path]
-) -> list[tuple[str, str]] | None:
-    """Find the directories that lead to the destination of a copy: where each lies, and its path in the tree.
-
-    `lowers` are the layers below, base first. None if the copy needs to see more than these directories.
-    """
-    action = actions[0] if len(actions) == 1 else None
+def _parts(action: FileAction) -> list[str] | None:
+    """Return the names on the way to a copy's destination; None if more than directories on it count."""
     if not isinstance(action, CopyAction) or action.unpack:
         return None
     if not _NUMBERS.fullmatch(action.owner):
@@ -38,6 +32,19 @@ def find_plot(
     parts = [part for part in action.destination.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in action.destination:
         return None  # for the copy to follow, or to refuse
+    return parts
+
+
+def find_plot(
+    actions: Sequence[FileAction], lowers: Sequence[Path]
+) -> list[tuple[str, str]] | None:
+    """Find the directories that lead to the destination of a copy: where each lies, and its path in the tree.
+
+    `lowers` are the layers below, base first. None if the copy needs to see more than these directories.
+    """
+    parts = _parts(actions[0]) if len(actions) == 1 else None
+    if parts is None:
+        return None
     found: list[tuple[str, str]] = []
     directories = tuple(str(lower) for lower in reversed(lowers))
     for number in range(1, len(parts) + 1):

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from polyarch.errors import PolyarchError
 from polyarch.graph.op import CopyAction, FileAction
+from polyarch.look import Look
 from polyarch.record import field, mutable
 from polyarch.store.copies import Copy
 from polyarch.store.layerform import find
@@ -77,10 +78,8 @@ class CopyLedger:
             self.stamps.clear()
             self._is_off = True
             return False
-        size = 0 if is_directory else status.st_size
-        look = b"%d %o %d " % (status.st_mtime_ns, status.st_mode, size)
         path = f"{target}/{found.prefix}{found.name}"
-        stamp = self.stamps[path] = hashlib.sha256(look + content).digest()
+        stamp = self.stamps[path] = _stamp(status, content)
         if self.before is None:
             return False
         if self.before.stamps.get(path) == stamp:
@@ -109,3 +108,9 @@ def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
         else:
             place.unlink()
         os.utime(place.parent, ns=(directory.st_atime_ns, directory.st_mtime_ns))
+
+
+def _stamp(status: os.stat_result | Look, content: bytes) -> bytes:
+    size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    look = b"%d %o %d " % (status.st_mtime_ns, status.st_mode, size)
+    return hashlib.sha256(look + content).digest()

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from polyarch.errors import InputError, PolyarchError
 from polyarch.record import field, frozen
+from polyarch.request.secretfile import SECRET_LIMIT
 
 if TYPE_CHECKING:
     from polyarch.worker.masking import Masker
 
 __all__ = ["SecretSource", "Secrets"]
-
-_LIMIT = 500 << 10
 
 
 @frozen
@@ -85,7 +84,7 @@ class Secrets:
             return None if value is None else _checked(identifier, os.fsencode(value))
         try:
             with open(source.path, "rb") as stream:
-                return _checked(identifier, stream.read(_LIMIT + 1))
+                return _checked(identifier, stream.read(SECRET_LIMIT + 1))
         except OSError as error:
             raise InputError(
                 f"can't read the secret {identifier} from {source.path}: {error.strerror}"
@@ -100,6 +99,6 @@ def _is_regular(path: str) -> bool:
 
 
 def _checked(identifier: str, value: bytes) -> bytes:
-    if len(value) > _LIMIT:
-        raise InputError(f"the secret {identifier} is larger than {_LIMIT >> 10} KiB")
+    if len(value) > SECRET_LIMIT:
+        raise InputError(f"the secret {identifier} is larger than {SECRET_LIMIT >> 10} KiB")
     return value

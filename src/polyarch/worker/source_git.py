@@ -25,7 +25,8 @@ from polyarch.errors import InputError, IntegrityError, MachineError, NotFound, 
 from polyarch.graph.op import GitOp
 from polyarch.http.download import Getter
 from polyarch.http.follow import Sender
-from polyarch.http.origin import origin_of
+from polyarch.http.offline import is_offline
+from polyarch.http.origin import origin_of, redacted
 from polyarch.http.pools import Pools
 from polyarch.pattern import pattern
 from polyarch.progress import CancelToken
@@ -87,6 +88,11 @@ class GitSource:
                 f"invalid checksum {op.checksum} for Git URL, expected hex commit hash"
             )
         remote = op.remote if "://" in op.remote or "@" in op.remote else f"https://{op.remote}"
+        if is_offline(self.environ):
+            raise NotFound(
+                f"the repository {redacted(remote)} isn't kept here, and nothing is asked of others (--offline)",
+                hint="leave out --offline, or use a checkout as the context",
+            )
         moved: dict[str, str] = {}
         while True:
             try:

@@ -14,11 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from polyarch.digest import Digest, hasher, hex_of, sha256
-from polyarch.errors import IntegrityError, RemoteError
+from polyarch.errors import IntegrityError, NotFound, RemoteError
 from polyarch.graph.op import HttpOp
 from polyarch.http.download import Getter
 from polyarch.http.endpoint import Endpoint
 from polyarch.http.follow import Reply, Sender
+from polyarch.http.offline import OFFLINE_HINT
 from polyarch.http.origin import redacted
 from polyarch.http.pools import Pools
 from polyarch.progress import CancelToken
@@ -65,7 +66,7 @@ class HttpSource:
     secrets: Secrets
 
     def fetch(self, op: HttpOp, cancel: CancelToken) -> HttpFile:
-        """Fetch a file. Raises RemoteError, IntegrityError, StoreError.
+        """Fetch a file. Raises RemoteError, IntegrityError, StoreError, NotFound if nothing is asked of others.
 
         One whose digest is given isn't asked about again: it can't change.
         """
@@ -75,6 +76,13 @@ class HttpSource:
             if known is not None and not self.store.blobs.has(known.digest):
                 known = None
             if known is not None and op.checksum and self._is(known.digest, op.checksum):
+                return self._placed(op, known)
+            if self.getter.sender.pools.is_offline:
+                if known is None:
+                    raise NotFound(
+                        f"{redacted(op.url)} isn't here, and nothing is asked of others (--offline)",
+                        hint=OFFLINE_HINT,
+                    )
                 return self._placed(op, known)
             download = self._download(op.url, known, cancel)
             if download != known:

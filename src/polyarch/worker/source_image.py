@@ -6,7 +6,6 @@ request; layers are fetched and unpacked side by side, each once for all process
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -17,24 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
+from polyarch.images.known import missing_image
 from polyarch.images.place import Place
 from polyarch.images.places import Places
-from polyarch.images.store_place import Fetcher, KeptDocuments
-from polyarch.oci.base import LAYOUT_SCHEME, PIECES, BaseImage, is_at_registry
-from polyarch.oci.config import parse_config
-from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor
-from polyarch.oci.fields import naming, read_document
-from polyarch.oci.index import choose, parse_index
-from polyarch.oci.manifest import parse_manifest
-from polyarch.oci.media import OCI_LAYER, is_index
-from polyarch.oci.reference import Reference
+from polyarch.images.store_place import Fetcher
+from polyarch.oci.base import PIECES, is_at_registry
+from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.media import OCI_LAYER
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, Step, cancellable, step
-from polyarch.record import field, frozen, mutable, replace
+from polyarch.progress import CancelToken, Sink, Step, cancellable
+from polyarch.record import field, frozen, replace
 from polyarch.registry.client import Client
 from polyarch.registry.transport import Transport
 from polyarch.snapshot.snapshotter import Snapshotter
@@ -43,18 +38,17 @@ from polyarch.store.layers import LayerBlob
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.threads import side_by_side
+from polyarch.worker.image_resolver import ImageResolver
 from polyarch.worker.pace import Pace
 
 if TYPE_CHECKING:
     from polyarch.layer.tarread import Source as TarSource
 
-__all__ = ["ImageResolver", "ImageSource"]
+__all__ = ["ImageSource"]
 
 _FETCHES_AT_ONCE = 4
 """Of one image."""
 _FETCHES_IN_ALL = 16
-_MOST_INDEXES = 8
-"""Indexes one in another: real ones are flat, and a chain could go on for ever."""
 
 
 def _unpacking() -> AbstractContextManager[object]:
@@ -171,7 +165,13 @@ class ImageSource:
             bound=self.fetching,
         )
         assert layer.blob is not None
-        fetcher.ensure(layer.blob, self._sources(layer.blob.digest, layer.sources))
+        try:
+            fetcher.ensure(layer.blob, self._sources(layer.blob.digest, layer.sources))
+        except OutOfReach as error:
+            if not self.transport.is_offline:
+                raise
+            image = layer.sources[0] if layer.sources else "an image"
+            raise missing_image(f"the layer {layer.blob.digest} of {image}", image) from error
 
     def _sources(self, digest: Digest, named: Sequence[str]) -> list[str]:
         """Return where a layer may be, the likeliest first.
@@ -261,164 +261,3 @@ class ImageSource:
 
 def _size(layers: Iterable[LayerRef]) -> int:
     return sum(layer.blob.size for layer in layers if layer.blob is not None)
-
-
-@frozen
-class _Origin:
-    """Where an image is: `source` is what its layers remember."""
-
-    reference: str
-    shown: str
-    source: str
-    documents: KeptDocuments
-
-
-def _is_name(source: str) -> bool:
-    return not source.startswith(LAYOUT_SCHEME)
-
-
-@mutable
-class ImageResolver:
-    """Resolves the names of base images, each once in a build; the frontend's `BaseImages`."""
-
-    images: ImageSource
-    cancel: CancelToken
-    pull: bool
-    _roots: dict[str, Descriptor] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def resolve(self, reference: str, platform: Platform) -> BaseImage:
-        """Return the image of a name, or of the address of a layout, for a platform.
-
-        Raises InvalidReference, NotFound (naming the platforms that there are), RegistryError.
-        """
-        if not _is_name(reference):
-            return self._in_layout(reference, platform)
-        name = parse_reference(reference)
-        return self._image(self._origin(name), self.root(name, platform), platform)
-
-    def sibling(self, op: ImageOp, platform: Platform) -> ImageOp | None:
-        """Return what the index that `op` was chosen from has for another platform; None if it has none.
-
-        An image by itself has no sibling, nor has one of a layout on this machine. Raises RegistryError.
-        """
-        if op.root is None or op.root == op.digest or not _is_name(op.reference):
-            return None
-        name = replace(parse_reference(op.reference), digest=op.root)
-        root = self._held(op.root) or self._places.repository(name).resolve()
-        try:
-            image = self._image(self._origin(name), root, platform)
-        except NotFound:
-            return None
-        return ImageOp.of(image, platform)
-
-    def _origin(self, name: Reference) -> _Origin:
-        return _Origin(
-            reference=name.canonical,
-            shown=name.familiar,
-            source=str(name),
-            documents=self._kept(self._places.repository(name)),
-        )
-
-    def _in_layout(self, address: str, platform: Platform) -> BaseImage:
-        from polyarch.images.layout import open_layout, parse_layout  # noqa: PLC0415 - seldom needed
-
-        wanted = parse_layout(address)
-        layout = open_layout(wanted)
-        with self._lock:
-            root = self._roots.get(address)
-            if root is None:
-                with step(self.images.sink, f"[internal] load metadata for {address}"):
-                    root = self._roots[address] = layout.load(wanted.target)[0]
-        origin = _Origin(
-            reference=address,
-            shown=address,
-            source=layout.name,
-            documents=self._kept(layout),
-        )
-        return self._image(origin, root, platform)
-
-    def root(self, name: Reference, platform: Platform) -> Descriptor:
-        """Return what a name stands for: an index or a manifest. It is asked for once in a build."""
-        with self._lock:
-            known = self._roots.get(name.canonical)
-            if known is None:
-                with step(self.images.sink, f"[internal] load metadata for {name.canonical}"):
-                    known = self._roots[name.canonical] = self._root(name, platform)
-        return known
-
-    def _root(self, name: Reference, platform: Platform) -> Descriptor:
-        if name.digest is not None:
-            held = self._held(name.digest)
-            return held or self._places.repository(name).resolve()
-        stored = None if self.pull else self.images.store.refs.find(name.canonical)
-        if stored is not None:
-            root = Descriptor.from_json(json.loads(stored.descriptor))
-            if self._has_platform(root, platform):
-                return root
-        return self._places.repository(name).resolve()
-
-    @property
-    def _places(self) -> Places:
-        return self.images.places(self.cancel)
-
-    def _kept(self, place: Place) -> KeptDocuments:
-        return KeptDocuments(place=place, blobs=self.images.store.blobs)
-
-    def _held(self, digest: Digest) -> Descriptor | None:
-        """Return the descriptor of a manifest or index that the store has, by its digest."""
-        blobs = self.images.store.blobs
-        size = blobs.find_size(digest)
-        if size is None or size > DOCUMENT_LIMIT:
-            return None
-        data = blobs.read(digest)
-        with naming("document", data):
-            media_type = read_document(data).text("mediaType")
-        if not media_type:
-            return None
-        return Descriptor(media_type=media_type, digest=digest, size=size)
-
-    def _has_platform(self, root: Descriptor, platform: Platform) -> bool:
-        """Whether the local store's image serves the platform, without asking anybody."""
-        blobs = self.images.store.blobs
-        if not blobs.has(root.digest):
-            return False
-        if not is_index(root.media_type):
-            return True
-        try:
-            chosen = choose(parse_index(blobs.read(root.digest)), platform)
-        except NotFound:
-            return False
-        return blobs.has(chosen.digest)
-
-    def _image(self, origin: _Origin, root: Descriptor, platform: Platform) -> BaseImage:
-        descriptor, depth = root, 0
-        while is_index(descriptor.media_type):
-            descriptor, depth = self._choose(origin, descriptor, platform), depth + 1
-            if depth > _MOST_INDEXES:
-                raise IntegrityError(
-                    f"{origin.reference} is more than {_MOST_INDEXES} indexes, one in another",
-                    hint="the image is damaged or hostile; don't use it",
-                )
-        manifest = parse_manifest(origin.documents.manifest(descriptor))
-        config = parse_config(origin.documents.config(manifest.config))
-        if len(config.diff_ids) != len(manifest.layers):
-            raise IntegrityError(
-                f"{origin.reference} has {len(manifest.layers)} layers, but its config tells of "
-                f"{len(config.diff_ids)}"
-            )
-        return BaseImage(
-            reference=origin.reference,
-            digest=descriptor.digest,
-            config=config,
-            root=root.digest,
-            blobs=manifest.layers,
-            source=origin.source,
-        )
-
-    def _choose(self, origin: _Origin, root: Descriptor, platform: Platform) -> Descriptor:
-        index = parse_index(origin.documents.manifest(root))
-        try:
-            return choose(index, platform)
-        except NotFound as error:
-            raise NotFound(f"{origin.shown}: {error}", hint=error.hint) from error

@@ -178,12 +178,7 @@ class ContextDigests:
             elif whole is before or before.names == whole.names:
                 merged[path] = whole
             else:
-                found = whole.by_name()
-                others = {
-                    name: each for name, each in before.by_name().items() if name not in found
-                }
-                there = _there(path, others)
-                merged[path] = DirectoryStamps.of({**there, **found}) if there else whole
+                merged[path] = _with_others(path, whole, before)
         return merged
 
 
@@ -216,3 +211,11 @@ def _hash_large(directory: SteadyDirectory, name: str, status: Status) -> bytes:
 
 def _moment(status: Status) -> tuple[int, int]:
     return status.st_ino, status.st_ctime_ns
+
+
+def _with_others(path: str, whole: DirectoryStamps, before: DirectoryStamps) -> DirectoryStamps:
+    """Add what was known of files that this build left out, and that are there still."""
+    found = whole.by_name()
+    others = {name: each for name, each in before.by_name().items() if name not in found}
+    there = _there(path, others)
+    return DirectoryStamps.of({**there, **found}) if there else whole

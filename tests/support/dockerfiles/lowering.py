@@ -9,13 +9,13 @@ from polyarch.digest import sha256
 from polyarch.errors import NotFound
 from polyarch.oci.base import BaseImage
 from polyarch.oci.config import ImageConfig
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 
 __all__ = ["AMD64", "ARM", "ARM64", "IMAGES", "PATH", "Images"]
 
-AMD64 = Platform(os="linux", architecture="amd64")
-ARM64 = Platform(os="linux", architecture="arm64")
-ARM = Platform(os="linux", architecture="arm", variant="v7")
+AMD64 = linux("amd64")
+ARM64 = linux("arm64")
+ARM = linux("arm", "v7")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -58,9 +58,7 @@ class _Hosted(Transport):
     """Leads every registry's name to one registry of this process."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(
-            Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
-        )
+        super().__init__(Hosts(), Credentials({"DOCKER_CONFIG": "/nonexistent"}))
         self._host = host
 
     def send(self, request: Request) -> Response:

@@ -22,7 +22,7 @@ from polyarch.graph.op import (
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 from polyarch.progress import CancelToken
 from polyarch.snapshot.stack import take_apart
 from polyarch.solver.key import Content
@@ -40,7 +40,7 @@ __all__ = [
     "make_records",
 ]
 
-_LINUX = Platform(os="linux", architecture="amd64")
+_LINUX = linux("amd64")
 Tree = Mapping[str, str]
 
 

@@ -10,7 +10,7 @@ from polyarch.digest import DiffID, sha256
 from polyarch.graph.op import ExecOp, ImageOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.oci.descriptor import Descriptor
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.snapshot.native import NativeSnapshotter
@@ -23,8 +23,8 @@ from polyarch.worker.tree import SourceTree
 
 __all__ = ["AMD64", "ARM64", "PROGRAM", "Images", "Sets", "image", "run_on", "work_of"]
 
-ARM64 = Platform(os="linux", architecture="arm64")
-AMD64 = Platform(os="linux", architecture="amd64")
+ARM64 = linux("arm64")
+AMD64 = linux("amd64")
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(300)
 """The foreign /bin/sh of every image."""
 

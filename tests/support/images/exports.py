@@ -13,7 +13,7 @@ from polyarch.exporter.result import Export
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.config import HistoryEntry, ImageConfig, RunConfig
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.progress import CancelToken, Step, ignore_events
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
@@ -25,8 +25,8 @@ from tests.support.network.registry import registry_places
 
 __all__ = ["AMD64", "ARM64", "CREATED", "Results", "make_export", "store_place"]
 
-AMD64 = Platform(os="linux", architecture="amd64")
-ARM64 = Platform(os="linux", architecture="arm64")
+AMD64 = linux("amd64")
+ARM64 = linux("arm64")
 CREATED = 1_700_000_000.0
 
 

@@ -27,7 +27,7 @@ from polyarch.platforms import Platform
 emulation = None
 if arguments["architecture"] != "amd64":
     foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
-    emulation = foreign.prepare(Platform(os="linux", architecture=arguments["architecture"]))
+    emulation = foreign.prepare(linux(arguments["architecture"]))
 def step(*argv, **more):
     if emulation is not None:
         more.setdefault("user_namespace", emulation.user_namespace)

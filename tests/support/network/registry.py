@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from polyarch.images.places import Places
@@ -71,9 +70,7 @@ def opened(transport: Transport) -> Transport:
 
 def registry_places(cancel: CancelToken | None = None) -> Places:
     """The places that there are, with nobody's settings; nothing is waited for between attempts."""
-    transport = Transport(
-        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/nonexistent"})
-    )
+    transport = Transport(Hosts(), Credentials({"DOCKER_CONFIG": "/nonexistent"}))
     return Places(Client(opened(transport), cancel or CancelToken(), pause=lambda *_: None))
 
 

@@ -6,10 +6,11 @@ import base64
 from pathlib import Path
 
 from polyarch.progress import CancelToken
-from polyarch.registry.hosts import Hosts, _Settings
+from polyarch.registry.hosts import Hosts
+from polyarch.registry.settings.rules import Manner, Rule, Rules, mirror_way
 from tests.support.network.web import Asked, Page, WebServer
 
-__all__ = ["PASSWORD", "TOKEN", "at_once", "knows", "redirect", "trusting"]
+__all__ = ["PASSWORD", "TOKEN", "at_once", "knows", "mirrored", "redirect", "spoken_to", "trusting"]
 
 PASSWORD = "the-crow-counts-to-4721"
 TOKEN = "the-wren-knows-4722"
@@ -31,10 +32,20 @@ def redirect(target: str, status: int = 307) -> Page:
     return Page(status=status, headers={"Location": target})
 
 
+def spoken_to(**manners: Manner) -> Hosts:
+    """Return settings that say how servers are spoken to, by their names."""
+    rules = (Rule(scope=name, manner=manner) for name, manner in manners.items())
+    return Hosts((Rules(rules=tuple(rules)),))
+
+
+def mirrored(name: str, mirror: str) -> Hosts:
+    """Return settings by which a registry has a mirror, `host` or `host/path`."""
+    return Hosts((Rules(rules=(Rule(scope=name, ways=(mirror_way(mirror),)),)),))
+
+
 def trusting(server: WebServer, certificates: Path) -> Hosts:
     """Return settings by which a server's certificate is trusted."""
-    authority = (certificates / "ca.crt",)
-    return Hosts({server.host: _Settings(authorities=authority)}, Path("/nonexistent"))
+    return spoken_to(**{server.host: Manner(authorities=(certificates / "ca.crt",))})
 
 
 def at_once(_seconds: float, _cancel: CancelToken) -> None:

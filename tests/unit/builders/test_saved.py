@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polyarch.builders.saved import SavedBuilders, docker_endpoint
 from polyarch.builders.values import BuilderNode, SavedBuilder, default_builder
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.request.ref import local_state
 from polyarch.request.values import BuildRequest
 
@@ -82,7 +82,7 @@ def test_what_was_saved_is_read_back(builder: SavedBuilder) -> None:
 
 
 def test_the_files_are_those_of_buildx(saved: SavedBuilders) -> None:
-    node = BuilderNode(name="b0", platforms=(Platform(os="linux", architecture="arm64"),))
+    node = BuilderNode(name="b0", platforms=(linux("arm64"),))
 
     saved.save(SavedBuilder(name="b", nodes=(node,)))
 

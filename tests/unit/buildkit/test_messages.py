@@ -15,7 +15,7 @@ from polyarch.buildkit.messages import (
     read_workers,
     solve_request,
 )
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 from polyarch.wire import field
 
 
@@ -54,7 +54,7 @@ def test_workers_with_their_platforms() -> None:
     (found,) = read_workers(field(1, worker))
 
     assert (found.id, found.labels, found.version) == ("id", {"a": "b"}, "v0.12.0")
-    assert found.platforms == (Platform(os="linux", architecture="arm64"),)
+    assert found.platforms == (linux("arm64"),)
 
 
 def test_packets() -> None:

@@ -9,10 +9,7 @@ from polyarch.dockerfile.args import (
 from polyarch.dockerfile.parser import parse
 from polyarch.errors import DockerfileError
 from polyarch.graph.location import SourceText
-from polyarch.platforms import Platform
-
-AMD64 = Platform(os="linux", architecture="amd64")
-ARM_V7 = Platform(os="linux", architecture="arm", variant="v7")
+from tests.support.images.platforms import AMD64, ARM_V7, windows
 
 
 def scope_of(text: str, build_args: dict[str, str]) -> dict[str, str]:
@@ -39,9 +36,7 @@ def test_platform_args() -> None:
 
 
 def test_platform_args_of_a_version_and_a_stage() -> None:
-    windows = Platform(os="windows", architecture="amd64", os_version="10.0.17763")
-
-    args = platform_args(windows, AMD64, stage="final")
+    args = platform_args(windows("amd64", "10.0.17763"), AMD64, stage="final")
 
     assert args["TARGETPLATFORM"] == "windows(10.0.17763)/amd64"
     assert args["TARGETOSVERSION"] == "10.0.17763"

@@ -20,7 +20,7 @@ from polyarch.engine.docker import DockerEngine, find_address, find_engine
 from polyarch.errors import InputError, MachineError, NotFound
 from polyarch.exporter.outputs import EngineKind
 from polyarch.oci.reference import parse
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 from tests.support.network.certificates import make_certificates, server_side
 
 ARCHIVE = b"an archive" * 1000
@@ -118,7 +118,7 @@ def test_an_engine_says_what_it_keeps(engine: DockerEngine, server: _Server) -> 
 def test_an_engine_says_what_it_runs(engine: DockerEngine, server: _Server) -> None:
     server.info = {"Os": "linux", "Arch": "arm64"}
 
-    assert engine.platform() == Platform(os="linux", architecture="arm64")
+    assert engine.platform() == linux("arm64")
 
 
 def test_a_name_is_given(engine: DockerEngine, server: _Server) -> None:

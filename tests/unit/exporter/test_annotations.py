@@ -14,9 +14,7 @@ from polyarch.exporter.annotations import (
 from polyarch.platforms import Platform, parse
 from polyarch.request.annotation import Annotation
 from polyarch.request.values import Output
-
-AMD64 = Platform(os="linux", architecture="amd64")
-ARM64 = Platform(os="linux", architecture="arm64")
+from tests.support.images.platforms import AMD64, ARM64
 
 
 @pytest.mark.parametrize(

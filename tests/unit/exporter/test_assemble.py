@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 
 from polyarch.digest import DiffID, sha256
 from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
-from polyarch.exporter.documents import document
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.golang.time import time_of
 from polyarch.oci import media
 from polyarch.oci.config import HistoryEntry, ImageConfig
 from polyarch.oci.descriptor import Descriptor
+from polyarch.oci.documents import document
 from polyarch.oci.fields import Fields
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
-from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.images.platforms import ARM_V7 as ARM
 
-ARM = Platform(os="linux", architecture="arm", variant="v7")
 CONFIG = ImageConfig(platform=ARM)
 
 

@@ -11,10 +11,9 @@ from polyarch.exporter.layers import ExportedLayer
 from polyarch.oci.config import HistoryEntry, ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_LAYER_GZIP
-from polyarch.platforms import Platform
 from polyarch.record import replace
+from tests.support.images.platforms import AMD64
 
-AMD64 = Platform(os="linux", architecture="amd64")
 CONFIG = ImageConfig(platform=AMD64)
 
 

@@ -10,12 +10,10 @@ from polyarch.graph.graph import Graph, GraphMaker, walk
 from polyarch.graph.location import Location, SourceText
 from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, LocalOp, ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from tests.support.fakes.solving import Bench
 
-PLATFORMS = tuple(
-    Platform(os="linux", architecture=architecture) for architecture in ("amd64", "arm64")
-)
+PLATFORMS = tuple(linux(architecture) for architecture in ("amd64", "arm64"))
 
 
 def run(argv: str, platform: Platform) -> ExecOp:

@@ -31,12 +31,10 @@ from polyarch.graph.op import (
     TmpfsMount,
 )
 from polyarch.graph.vertex import canonical_json, make_vertex
-from polyarch.platforms import Platform
 from polyarch.record import replace
 from polyarch.request.limits import Resources, Ulimit
+from tests.support.images.platforms import AMD64, ARM64
 
-AMD64 = Platform(os="linux", architecture="amd64")
-ARM64 = Platform(os="linux", architecture="arm64")
 EXEC = ExecOp(argv=("make", "-j"), env=("A=1",), cwd="/src", user="", platform=AMD64)
 COPY = CopyAction(input=1, sources=("src/a", "b"), destination="/app/")
 IMAGE = ImageOp(

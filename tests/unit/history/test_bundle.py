@@ -18,11 +18,12 @@ from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.recording import recording
 from polyarch.history.records import History
 from polyarch.oci.descriptor import Descriptor
-from polyarch.progress import LogEvent
+from polyarch.progress import LogEvent, StepEvent
 from polyarch.record import replace
 from polyarch.store.store import Store
 from tests.support.fakes.events import Clock
 
+KIND = "https://slsa.dev/provenance/v1"
 MANIFEST = b'{"schemaVersion":2}'
 NAMED = Descriptor(
     media_type="application/vnd.oci.image.manifest.v1+json", digest=sha256(MANIFEST), size=19
@@ -175,3 +176,85 @@ def test_a_record_of_buildkit_is_taken_as_it_is(tmp_path: Path) -> None:
     assert record.counts.total == 7
     assert record.results["linux/arm64"].attestations[0].digest == sha256(b"a")
     assert History(tmp_path, "any").get("qx1") == record
+
+
+def test_an_archive_of_buildkit_is_read(tmp_path: Path) -> None:
+    """It was written by buildx, of a build for two platforms by BuildKit (both of August 2026)."""
+    store = Store(tmp_path / "store")
+    archive = Path(__file__).with_name("buildkit.dockerbuild").read_bytes()
+
+    (record,) = read_bundle(io.BytesIO(archive), store.root / "history")
+
+    history = History(store.root / "history")
+    assert record.attributes["build-arg:NOTE"] == "yes"
+    assert (record.counts.total, record.counts.completed) == (5, 5)
+    assert record.state["LocalPath"] == "/src"
+    assert [
+        (str(each.platform or ""), each.type)
+        for each in Attachments(history, record, store.blobs).all()
+    ] == [
+        ("", "application/vnd.oci.image.index.v1+json"),
+        ("linux/amd64", "https://slsa.dev/provenance/v1"),
+        ("linux/arm64", "https://slsa.dev/provenance/v1"),
+    ]
+    steps = [event for _, event in history.events(record) if isinstance(event, StepEvent)]
+    ended = [each.name.partition(" for ")[0] for each in steps if each.completed is not None]
+    assert ended == [
+        "[internal] load build definition from Dockerfile",
+        "[internal] load .dockerignore",
+        "[internal] load build context",
+        "[linux/arm64 1/1] COPY greeting /greeting",
+        "exporting to image",
+    ]
+    # Written again it has the same documents, and times to the microsecond.
+    target = io.BytesIO()
+    write_bundle([record], history, store.blobs, target)
+    (again,) = read_bundle(io.BytesIO(target.getvalue()), tmp_path / "elsewhere")
+    assert replace(again, created=record.created, completed=record.completed) == record
+    assert abs(again.created - record.created) < 1e-6
+
+
+def test_provenance_travels_as_what_is_said(store: Store, tmp_path: Path) -> None:
+    statement = json.dumps({"predicateType": KIND, "predicate": {"buildType": "b"}}).encode()
+    named = Descriptor(
+        media_type="application/vnd.in-toto+json",
+        digest=store.blobs.put(statement),
+        size=len(statement),
+        annotations={"in-toto.io/predicate-type": KIND},
+    )
+    config = {"mediaType": "c", "digest": sha256(b"c"), "size": 1}
+    manifest = json.dumps({"config": config, "layers": [named.to_json()]}).encode()
+    image = Descriptor(media_type=NAMED.media_type, digest=store.blobs.put(MANIFEST), size=19)
+    about = {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": image.digest,
+    }
+    attested = Descriptor(
+        media_type=NAMED.media_type,
+        digest=store.blobs.put(manifest),
+        size=len(manifest),
+        annotations=about,
+    )
+    listed = [{**image.to_json(), "platform": {"os": "linux", "architecture": "arm64"}}]
+    index = json.dumps({"manifests": [*listed, attested.to_json()]}).encode()
+    root = Descriptor(
+        media_type="application/vnd.oci.image.index.v1+json",
+        digest=store.blobs.put(index),
+        size=len(index),
+    )
+    history = History(store.root / "history")
+    for platforms, expected in (("linux/arm64", ""), ("linux/arm64,linux/amd64", "linux/arm64")):
+        record = replace(
+            history.get("one"),
+            attributes={"platform": platforms},
+            result=ResultInfo(results=(root,)),
+        )
+        target = io.BytesIO()
+        write_bundle([record], history, store.blobs, target)
+
+        (kept,) = read_bundle(io.BytesIO(target.getvalue()), tmp_path / "elsewhere")
+
+        there = Attachments(History(tmp_path / "elsewhere"), kept, Store(tmp_path / "s").blobs)
+        found = [each for each in there.all() if each.type == KIND]
+        assert [str(each.platform or "") for each in found] == [expected]
+        assert json.loads(there.read(found[0].descriptor.digest)) == {"buildType": "b"}

@@ -21,11 +21,12 @@ from polyarch.images.local import (
     stored_image,
     tag_image,
 )
+from polyarch.images.tally import Pushed, Share
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_INDEX
 from polyarch.oci.reference import Reference, parse
-from polyarch.platforms import Platform
-from polyarch.progress import CancelToken
+from polyarch.platforms import Platform, linux
+from polyarch.progress import CancelToken, Event, StatusEvent
 from polyarch.record import replace
 from polyarch.store.store import Store
 from tests.support.images.exports import AMD64, ARM64, Results, make_export, store_place
@@ -68,7 +69,7 @@ def keep(results: Results, name: Reference, *platforms: Platform) -> Export:
 
 def push(store: Store, name: Reference) -> Descriptor:
     cancel = CancelToken()
-    return push_image(store, registry_places(cancel), name, cancel=cancel)
+    return push_image(store, registry_places(cancel), name, cancel=cancel).root
 
 
 def pull(store: Store, name: Reference, *platforms: Platform) -> Descriptor:
@@ -240,6 +241,37 @@ def test_one_platform_is_pulled_alone(results: Results, other: Store, server: Re
     assert list(map(str, stored_image(other, name).platforms)) == ["linux/amd64", "linux/arm64"]
 
 
+def test_what_came_of_a_push_is_told(results: Results, server: Registry) -> None:
+    names = [parse(f"{server.host}/{name}") for name in ("app:1", "app:1", "other:1", "app:2")]
+    keep(results, names[0], AMD64, ARM64)
+    for name in names[2:]:
+        tag_image(results.store, names[0], name)
+    events: list[Event] = []
+    cancel = CancelToken()
+
+    def push_it(name: Reference) -> Pushed:
+        places = registry_places(cancel)
+        return push_image(results.store, places, name, sink=events.append, cancel=cancel)
+
+    first, again, mounted, tagged = map(push_it, names)
+
+    everything = first.uploaded
+    assert (everything.blobs, everything.bytes) == (
+        len(server.blobs) // 2,
+        sum(len(data) for (repository, _), data in server.blobs.items() if repository == "app"),
+    )
+    assert (again.skipped, tagged.skipped, mounted.mounted) == (everything,) * 3
+    assert again.uploaded == again.mounted == mounted.uploaded == Share()
+    told = [each.id for each in events if isinstance(each, StatusEvent) and each.is_remark]
+    size = f"{everything.bytes}B" if everything.bytes < 1000 else f"{everything.bytes / 1000:.2f}kB"
+    assert told == [
+        f"{names[0]}: 4 blobs: 4 uploaded ({size})",
+        f"{names[1]}: 4 blobs: 4 there already ({size})",
+        f"{names[2]}: 4 blobs: 4 mounted ({size})",
+        f"{names[3]}: 4 blobs: 4 there already ({size})",
+    ]
+
+
 def test_a_part_of_an_image_is_not_pushed(results: Results, other: Store, server: Registry) -> None:
     name = parse(f"{server.host}/app:1")
     keep(results, name, AMD64, ARM64)
@@ -258,7 +290,7 @@ def test_a_platform_that_the_image_lacks(results: Results, other: Store, server:
     push(results.store, name)
 
     with pytest.raises(NotFound):
-        pull(other, name, Platform(os="linux", architecture="s390x"))
+        pull(other, name, linux("s390x"))
 
     assert other.refs.all() == ()
 

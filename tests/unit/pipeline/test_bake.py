@@ -174,7 +174,7 @@ def test_a_context_of_a_web_server_is_fetched_once(site: Site) -> None:
 
 def test_a_step_that_two_share_is_pushed_to_a_cache_once(site: Site) -> None:
     cache = [CacheEntry(type="steps", attributes={"ref": "registry.test/cache"})]
-    more = {"cache_to": cache, "cache_from": cache}
+    more: Any = {"cache_to": cache, "cache_from": cache}
 
     baked = site.bake(
         one=site.request(SHARED, build_args={"OWN": "one"}, **more),

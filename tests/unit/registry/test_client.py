@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
-from polyarch.registry.hosts import Hosts, _Settings
+from polyarch.registry.hosts import Hosts
+from polyarch.registry.settings.containerd import ContainerdHosts
+from polyarch.registry.settings.containers import read_containers
 from polyarch.registry.transport import Transport
 from tests.support.network.registry import Registry, digest_of, opened, serving
+from tests.support.network.spies import mirrored, redirect
 from tests.support.network.web import Page, web_server
 
 DATA = b"0123456789" * 100
@@ -37,7 +41,7 @@ def client_for(
     noted = [] if pauses is None else pauses
     transport = opened(
         Transport(
-            hosts or Hosts({}, Path("/nonexistent")),
+            hosts or Hosts(),
             Credentials(environ or {"DOCKER_CONFIG": "/nonexistent"}),
         )
     )
@@ -203,12 +207,50 @@ def test_nobody_answers() -> None:
 
 def test_mirror_is_asked_first_and_told_whose_image(server: Registry) -> None:
     server.manifests["proxy/library/app", "1"] = (OCI_MANIFEST, b"{}")
-    settings = {"docker.io": _Settings(mirrors=(f"{server.host}/proxy",))}
-    client = client_for(hosts=Hosts(settings, Path("/nonexistent")))
+    client = client_for(hosts=mirrored("docker.io", f"{server.host}/proxy"))
 
     client.get_manifest(parse_reference("app:1"), "1")
 
     assert server.requests == ["GET /v2/proxy/library/app/manifests/1?ns=docker.io"]
+
+
+def test_a_part_of_a_registry_lies_elsewhere(server: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(f'[[registry]]\nprefix = "r.example/foo"\nlocation = "{server.host}/bar"\n')
+    server.token = "t0"
+    server.manifests["bar/app", "1"] = (OCI_MANIFEST, b"{}")
+    server.blobs["bar/app", digest_of(DATA)] = DATA
+    auths = {server.host: {"username": "all", "password": "x"}}
+    auths[f"{server.host}/bar"] = {"username": "of-bar", "password": "x"}
+    client = client_for(
+        {"DOCKER_AUTH_CONFIG": json.dumps({"auths": auths})}, Hosts((read_containers(path),))
+    )
+
+    client.get_manifest(parse_reference("r.example/foo/app:1"), "1")
+    list(client.read_blob("r.example/foo/app", blob()))
+
+    [form] = server.forms
+    assert (form["username"], form["scope"]) == (["of-bar"], ["repository:bar/app:pull"])
+
+
+def test_headers_of_the_user_stay_with_their_machine(tmp_path: Path) -> None:
+    digest = sha256(DATA)
+    with web_server() as own, web_server() as other:
+        directory = tmp_path / "r.example"
+        directory.mkdir()
+        (directory / "hosts.toml").write_text(
+            f'server = "{own.address}"\nheader = {{ x-key = "hidden" }}\n'
+        )
+        hosts = Hosts((ContainerdHosts(directories=(tmp_path,)),))
+        own.pages[f"/v2/app/blobs/{digest}?ns=r.example"] = redirect(f"{other.address}/blob")
+        other.pages["/blob"] = Page(DATA)
+        client = client_for(hosts=hosts)
+
+        assert b"".join(client.read_blob("r.example/app", blob())) == DATA
+
+        assert [asked.headers.get("x-key") for asked in own.asked] == ["hidden"]
+        assert [asked.headers.get("x-key") for asked in other.asked] == [None]
+        client._transport.close()
 
 
 @pytest.mark.parametrize("status", [0, 403, 503])
@@ -220,7 +262,7 @@ def test_mirrors_that_failed_are_named(server: Registry, status: int) -> None:
     else:
         with serving() as another:
             mirror = another.host
-    hosts = Hosts({name: _Settings(mirrors=(mirror,))}, Path("/nonexistent"))
+    hosts = mirrored(name, mirror)
 
     with pytest.raises(RegistryError, match=f"can't reach the registry at {name}: ") as caught:
         client_for(hosts=hosts).get_manifest(parse_reference(f"{name}/app:1"), "1")
@@ -233,7 +275,7 @@ def test_mirrors_that_failed_are_named(server: Registry, status: int) -> None:
 
 def test_what_no_mirror_has_either_is_told_once(server: Registry) -> None:
     with serving() as mirror:
-        hosts = Hosts({server.host: _Settings(mirrors=(mirror.host,))}, Path("/nonexistent"))
+        hosts = mirrored(server.host, mirror.host)
 
         with pytest.raises(
             NotFound, match=f": not found; its mirror {mirror.host} said 404 before"
@@ -244,7 +286,7 @@ def test_what_no_mirror_has_either_is_told_once(server: Registry) -> None:
 def test_cancelled_work_asks_nobody(server: Registry) -> None:
     cancel = CancelToken()
     cancel.cancel()
-    transport = Transport(Hosts({}, Path("/nonexistent")), Credentials({}))
+    transport = Transport(Hosts(), Credentials({}))
 
     with pytest.raises(Cancelled):
         Client(transport, cancel).has_blob(named(server).repository, Digest(digest_of(b"")))

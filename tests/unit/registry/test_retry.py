@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,9 +31,7 @@ def server() -> Iterator[Registry]:
 
 
 def client() -> Client:
-    transport = Transport(
-        Hosts({}, Path("/nonexistent")), Credentials({"DOCKER_CONFIG": "/proc/nonexistent"})
-    )
+    transport = Transport(Hosts(), Credentials({"DOCKER_CONFIG": "/proc/nonexistent"}))
     return Client(opened(transport), CancelToken(), pause=at_once)
 
 

@@ -14,13 +14,11 @@ from polyarch.cli.building.request import read_flags, read_request
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import parse_flags
 from polyarch.errors import InputError, InvalidPlatform, InvalidReference
-from polyarch.platforms import Platform
 from polyarch.request.limits import Ulimit
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest, Output, Secret
 from polyarch.request.vcs import with_git
-
-ARM64 = Platform(os="linux", architecture="arm64")
+from tests.support.images.platforms import ARM64
 
 
 def typed(*words: str) -> BuildRequest:

@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import struct
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from polyarch import syscalls
 from polyarch.errors import NoRuntime
+from polyarch.runtime.configuration import Seccomp
 from polyarch.runtime.seccomp import Handed, compile_filter, handed_calls, oci_profile
 from polyarch.runtime.syscall_numbers import NUMBERS, NUMBERS_OF
 from tests.support.machine.namespaces import in_user_namespace
@@ -157,7 +157,7 @@ def test_an_unknown_machine_is_told() -> None:
         compile_filter("vax")
 
 
-def names_of(profile: dict[str, Any], action: str) -> set[str]:
+def names_of(profile: Seccomp, action: str) -> set[str]:
     return {
         name for rule in profile["syscalls"] if rule["action"] == action for name in rule["names"]
     }

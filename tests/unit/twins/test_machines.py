@@ -6,6 +6,7 @@ import pytest
 
 from polyarch.platforms import Platform, linux
 from polyarch.twins.machines import find_machine
+from tests.support.images.platforms import windows
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,7 @@ from polyarch.twins.machines import find_machine
         (linux("arm64"), "aarch64"),
         (linux("arm", "v7"), "armv7l"),
         (linux("s390x"), None),
-        (Platform(os="windows", architecture="arm64"), None),
+        (windows("arm64"), None),
     ],
 )
 def test_machine(platform: Platform, machine: str | None) -> None:

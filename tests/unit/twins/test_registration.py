@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.platforms import linux
-from polyarch.twins.registration import plan_twins, register_twins
+from polyarch.twins.registration import TwinPlan, plan_twins, register_twins
 from polyarch.twins.sets import Twin, TwinSet
 from tests.support.machine.emulators import fake_program
 from tests.support.machine.namespaces import in_user_namespace
@@ -35,7 +34,7 @@ def test_a_plan_has_each_header_once(tmp_path: Path) -> None:
     }
 
 
-def plan(tmp_path: Path) -> Mapping[str, object]:
+def plan(tmp_path: Path) -> TwinPlan:
     program = tmp_path / "root/bin/true"
     program.parent.mkdir(parents=True)
     program.write_bytes(fake_program(b"twin", architecture="amd64"))
@@ -48,7 +47,7 @@ def test_the_twin_is_registered(tmp_path: Path) -> None:
 
     def work() -> None:
         mounted = register_private(())
-        register_twins(mounted, [dict(wanted)])
+        register_twins(mounted, [wanted])
         with open(f"/proc/self/fd/{mounted}/twin-4-0", encoding="ascii") as file:
             shown = file.read()
         assert "/bin/true" in shown

@@ -34,7 +34,7 @@ def web() -> Iterator[WebServer]:
 def source(tmp_path: Path) -> Iterator[HttpSource]:
     pools = Pools({})
     with Store(tmp_path / "store") as store:
-        sender = Sender(endpoint_of=Hosts({}, tmp_path / "none").endpoint, pools=pools)
+        sender = Sender(endpoint_of=Hosts().endpoint, pools=pools)
         getter = Getter(sender=sender, cancel=CancelToken(), pause=lambda _seconds, _cancel: None)
         yield HttpSource(store=store, getter=getter, secrets=Secrets())
     pools.close()

@@ -1,22 +1,31 @@
-"""Packages -> a document of CycloneDX 1.6, in JSON, written by the library of its project."""
+"""Packages -> a document of CycloneDX 1.6, in JSON, written by the library of its project.
+
+That is an extra, and takes a third of a second to load: who imports this module does so for those who ask for it.
+"""
 
 from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING
+from datetime import datetime
+
+from cyclonedx.model import Property
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.contact import OrganizationalEntity
+from cyclonedx.model.license import DisjunctiveLicense, License, LicenseExpression
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output import make_outputter
+from cyclonedx.schema import OutputFormat, SchemaVersion
 
 from polyarch import __version__
 from polyarch.attest.sbom.licenses import is_expression
 from polyarch.attest.sbom.package import Package
 from polyarch.attest.sbom.scan import Scan
+from polyarch.attest.sbom.urls import package_url
 from polyarch.digest import sha256
-from polyarch.errors import MachineError
 from polyarch.golang.json import compact
 from polyarch.graph.op import JSONObject
-
-if TYPE_CHECKING:
-    from cyclonedx.model.component import Component
 
 __all__ = ["cyclonedx_document"]
 
@@ -24,22 +33,8 @@ __all__ = ["cyclonedx_document"]
 def cyclonedx_document(name: str, found: Scan, created: str) -> JSONObject:
     """Return the document that lists what was found in `name`; `created` is a time, RFC 3339 to the second.
 
-    Raises MachineError if the library isn't installed. Its serial number follows from the content.
+    Its serial number follows from the content.
     """
-    # The library takes a third of a second to load; nobody else needs it.
-    try:
-        from cyclonedx.model.bom import Bom, BomMetaData  # noqa: PLC0415
-        from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
-        from cyclonedx.model.tool import ToolRepository  # noqa: PLC0415
-        from cyclonedx.output import make_outputter  # noqa: PLC0415
-        from cyclonedx.schema import OutputFormat, SchemaVersion  # noqa: PLC0415
-    except ImportError as error:
-        raise MachineError(
-            "lists in the form of CycloneDX need the library cyclonedx-python-lib",
-            hint="install it with polyarch: pip install 'polyarch[cyclonedx]', or ask for format=spdx",
-        ) from error
-    from datetime import datetime  # noqa: PLC0415 - as above
-
     tool = Component(name="polyarch", version=__version__, type=ComponentType.APPLICATION)
     root = Component(name=name, type=ComponentType.CONTAINER, bom_ref="root")
     metadata = BomMetaData(
@@ -61,19 +56,7 @@ def cyclonedx_document(name: str, found: Scan, created: str) -> JSONObject:
 
 
 def _component(package: Package, number: int) -> Component:
-    from cyclonedx.model import Property  # noqa: PLC0415 - as above
-    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
-    from cyclonedx.model.contact import OrganizationalEntity  # noqa: PLC0415
-    from cyclonedx.model.license import DisjunctiveLicense, License, LicenseExpression  # noqa: PLC0415
-    from packageurl import PackageURL  # noqa: PLC0415
-
-    url = PackageURL(
-        type=package.type,
-        namespace=package.namespace or None,
-        name=package.name,
-        version=package.version,
-        qualifiers=dict(package.qualifiers) or None,
-    )
+    url = package_url(package)
     told = package.license
     licenses: list[License] = []
     if told:

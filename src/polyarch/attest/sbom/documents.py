@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from polyarch.attest.options import SbomOptions
 from polyarch.attest.sbom.spdx import spdx_document
 from polyarch.attest.statement import CYCLONEDX, SPDX, Predicate
+from polyarch.errors import MachineError
 from polyarch.golang.time import time_of
+from polyarch.graph.op import JSONObject
 
 if TYPE_CHECKING:
     from polyarch.attest.sbom.scan import Scan
@@ -34,8 +36,17 @@ def sbom_predicates(
                 content = spdx_document(name, scans[part], created)
                 yield Predicate(type=SPDX, content=content, filename=f"{name}.spdx.json")
             else:
-                # For those who ask for it.
-                from polyarch.attest.sbom.cyclonedx import cyclonedx_document  # noqa: PLC0415
-
-                content = cyclonedx_document(name, scans[part], created)
+                content = _cyclonedx(name, scans[part], created)
                 yield Predicate(type=CYCLONEDX, content=content, filename=f"{name}.cdx.json")
+
+
+def _cyclonedx(name: str, scan: Scan, created: str) -> JSONObject:
+    try:
+        # For those who ask for it: see there.
+        from polyarch.attest.sbom.cyclonedx import cyclonedx_document  # noqa: PLC0415
+    except ImportError as error:
+        raise MachineError(
+            "lists in the form of CycloneDX need the library cyclonedx-python-lib",
+            hint="install it with polyarch: pip install 'polyarch[cyclonedx]', or ask for format=spdx",
+        ) from error
+    return cyclonedx_document(name, scan, created)

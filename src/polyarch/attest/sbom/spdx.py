@@ -103,7 +103,7 @@ def _package(package: Package, number: int) -> JSONObject:
             {
                 "referenceCategory": "PACKAGE-MANAGER",
                 "referenceType": "purl",
-                "referenceLocator": package_url(package),
+                "referenceLocator": package_url(package).to_string(),
             }
         ],
     }

@@ -1,21 +1,20 @@
-"""Package URLs of packages, written by the library of their specification."""
+"""Package URLs of packages, made by the library of their specification."""
 
 from __future__ import annotations
+
+from packageurl import PackageURL
 
 from polyarch.attest.sbom.package import Package
 
 __all__ = ["package_url"]
 
 
-def package_url(package: Package) -> str:
+def package_url(package: Package) -> PackageURL:
     """Return the URL of a package."""
-    # Only lists of software have any.
-    from packageurl import PackageURL  # noqa: PLC0415
-
     return PackageURL(
         type=package.type,
         namespace=package.namespace or None,
         name=package.name,
         version=package.version,
         qualifiers=dict(package.qualifiers) or None,
-    ).to_string()
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 from polyarch.bakefile.compose.merge import plain, sequence
 from polyarch.bakefile.entries import (
     Attest,
     CacheEntry,
-    Export,
     Secret,
     Ssh,
     attest_shorthand,
@@ -36,25 +35,25 @@ _CONTEXTS = (*_ADDRESSES, "docker-image://", "oci-layout://", "target:", "servic
 
 
 def service_target(
-    service: Mapping[str, Any],
-    secrets: Mapping[str, Any],
+    service: Mapping[str, object],
+    secrets: Mapping[str, object],
     environment: Mapping[str, str | None],
     known: Mapping[str, str],
 ) -> Target:
     """Return the target of a service. Null arguments are `environment`'s, else `known`'s. Raises InputError."""
     build = service["build"]
-    build = {"context": build} if isinstance(build, str) else build
+    build = build if isinstance(build, dict) else {"context": build}
     target = Target(
-        context=_path(build.get("context") or ".", _ADDRESSES),
+        context=_path(_text(build.get("context")) or ".", _ADDRESSES),
         contexts=_contexts(build.get("additional_contexts")),
-        dockerfile=build.get("dockerfile") or None,
-        dockerfile_inline=build.get("dockerfile_inline") or None,
+        dockerfile=_text(build.get("dockerfile")),
+        dockerfile_inline=_text(build.get("dockerfile_inline")),
         tags=_texts(build.get("tags")),
         labels=_labels(build.get("labels")),
         args=_args(build.get("args"), environment, known),
         cache_from=_caches(build.get("cache_from")),
         cache_to=_caches(build.get("cache_to")),
-        network=build.get("network") or None,
+        network=_text(build.get("network")),
         platforms=_texts(build.get("platforms")),
         ssh=_agents(build.get("ssh")),
         secret=_secrets(build.get("secrets"), secrets),
@@ -68,9 +67,8 @@ def service_target(
     target = _with_extension(target, build.get("x-bake"))
     if build.get("target"):
         target = replace(target, target=build["target"])
-    if not target.tags and service.get("image"):
-        target = replace(target, tags=(service["image"],))
-    return target
+    image = service.get("image")
+    return replace(target, tags=(str(image),)) if image and not target.tags else target
 
 
 def _path(text: str, kept: tuple[str, ...]) -> str:
@@ -78,11 +76,19 @@ def _path(text: str, kept: tuple[str, ...]) -> str:
     return text if text.startswith(kept) else posixpath.normpath(text)
 
 
-def _texts(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else tuple(plain(each) for each in value)
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
-def _pairs(value: Any) -> list[tuple[str, str | None]]:
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    return None if value is None else tuple(map(plain, _items(value)))
+
+
+def _pairs(value: object) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
     for each in sequence(value):
         name, equals, setting = plain(each).partition("=")
@@ -90,11 +96,11 @@ def _pairs(value: Any) -> list[tuple[str, str | None]]:
     return found
 
 
-def _labels(value: Any) -> dict[str, str | None]:
+def _labels(value: object) -> dict[str, str | None]:
     return {name: setting or "" for name, setting in _pairs(value)}
 
 
-def _contexts(value: Any) -> dict[str, str] | None:
+def _contexts(value: object) -> dict[str, str] | None:
     if value is None:
         return None
     return {name: _context(_path(at or "", _CONTEXTS)) for name, at in _pairs(value)}
@@ -107,34 +113,34 @@ def _context(value: str) -> str:
 
 
 def _args(
-    value: Any, environment: Mapping[str, str | None], known: Mapping[str, str]
+    args: object, environment: Mapping[str, str | None], known: Mapping[str, str]
 ) -> dict[str, str | None] | None:
     found: dict[str, str | None] = {}
-    for name, setting in _pairs(value):
-        if setting is None:
-            own = environment.get(name)
-            setting = own if own is not None else known.get(name)  # noqa: PLW2901
-        if setting is not None:
-            found[name] = setting
+    for name, setting in _pairs(args):
+        own = environment.get(name) if setting is None else setting
+        value = known.get(name) if own is None else own
+        if value is not None:
+            found[name] = value
     return found or None
 
 
-def _caches(value: Any) -> tuple[CacheEntry, ...] | None:
+def _caches(value: object) -> tuple[CacheEntry, ...] | None:
     if not value:
         return None
-    return tuple(cache for each in value for cache in parse_caches(str(each)))
+    return tuple(cache for each in _items(value) for cache in parse_caches(str(each)))
 
 
-def _agents(value: Any) -> tuple[Ssh, ...] | None:
+def _agents(value: object) -> tuple[Ssh, ...] | None:
     agents = [Ssh(id=name, paths=(path,) if path else ()) for name, path in _pairs(value)]
     return tuple(sorted(agents, key=lambda each: (each.id, each.paths))) or None
 
 
-def _secrets(value: Any, declared: Mapping[str, Any]) -> tuple[Secret, ...] | None:
+def _secrets(value: object, declared: Mapping[str, object]) -> tuple[Secret, ...] | None:
     found: list[Secret] = []
-    for each in value or ():
+    for each in _items(value):
         source = str(each.get("source", "")) if isinstance(each, dict) else str(each)
-        secret = declared.get(source) or {}
+        described = declared.get(source)
+        secret = described if isinstance(described, dict) else {}
         if secret.get("external"):
             raise InputError(f"unsupported external secret {secret.get('name', source)}")
         path = str(secret.get("file") or "")
@@ -148,16 +154,16 @@ def _secrets(value: Any, declared: Mapping[str, Any]) -> tuple[Secret, ...] | No
     return tuple(found) or None
 
 
-def _size(value: Any) -> str | None:
+def _size(value: object) -> str | None:
     if value is None:
         return None
     size = int(value) if isinstance(value, int | float) else ram_in_bytes(str(value))
     return bytes_size(size) if size > 0 else None
 
 
-def _ulimits(value: Any) -> tuple[str, ...] | None:
+def _ulimits(value: object) -> tuple[str, ...] | None:
     found: list[str] = []
-    for name, limit in sorted((value or {}).items()):
+    for name, limit in sorted(value.items()) if isinstance(value, dict) else ():
         if isinstance(limit, dict):
             soft, hard = int(limit.get("soft", 0)), int(limit.get("hard", 0))
         else:
@@ -170,13 +176,13 @@ def _ulimits(value: Any) -> tuple[str, ...] | None:
     return tuple(found) or None
 
 
-def _hosts(value: Any) -> dict[str, str | None]:
+def _hosts(value: object) -> dict[str, str | None]:
     found: dict[str, list[str]] = {}
     if isinstance(value, dict):
         for name, each in value.items():
             found[name] = [str(one) for one in sequence(each)]
     else:
-        for each in value or ():
+        for each in _items(value):
             text = str(each)
             name, separator, address = text.partition("=")
             if not separator:
@@ -187,7 +193,7 @@ def _hosts(value: Any) -> dict[str, str | None]:
     return {name: ",".join(addresses) for name, addresses in found.items()}
 
 
-def _attests(build: Mapping[str, Any]) -> tuple[Attest, ...] | None:
+def _attests(build: Mapping[str, object]) -> tuple[Attest, ...] | None:
     found = [
         parse_attest(attest_shorthand(kind, plain(build[kind])))
         for kind in ("sbom", "provenance")
@@ -196,7 +202,7 @@ def _attests(build: Mapping[str, Any]) -> tuple[Attest, ...] | None:
     return tuple(found) or None
 
 
-def _truth(value: Any) -> bool | None:
+def _truth(value: object) -> bool | None:
     if isinstance(value, str):
         value = parse_bool(value)
     return True if value else None
@@ -205,43 +211,26 @@ def _truth(value: Any) -> bool | None:
 # --- x-bake ---
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _words(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    return tuple(value.split()) if isinstance(value, str) else tuple(plain(v) for v in value)
+    return tuple(value.split()) if isinstance(value, str) else tuple(map(plain, _items(value)))
 
 
-def _with_extension(target: Target, extension: Any) -> Target:  # noqa: C901 a field each
+def _with_extension(target: Target, extension: object) -> Target:
     if extension is None:
         return target
     if not isinstance(extension, dict):
         raise InputError("yaml: unmarshal errors: x-bake must be a mapping")
-    read = {name: _words(extension.get(name)) for name in _LISTS}
     changes: dict[str, object] = {}
-    for name, field in (
-        ("tags", "tags"),
-        ("platforms", "platforms"),
-        ("no-cache-filter", "no_cache_filter"),
-    ):
-        if read[name]:
-            changes[field] = tuple(dict.fromkeys((*(getattr(target, field) or ()), *read[name])))
-    for name, field in (("cache-from", "cache_from"), ("cache-to", "cache_to")):
-        if read[name]:
-            more = tuple(cache for each in read[name] for cache in parse_caches(each))
-            changes[field] = unique((*(getattr(target, field) or ()), *more))
-    if read["secret"]:
-        secrets = (*(target.secret or ()), *map(parse_secret, read["secret"]))
-        changes["secret"] = by_key(secrets, lambda each: each.id)
-    if read["ssh"]:
-        agents = by_key((*(target.ssh or ()), *map(parse_ssh, read["ssh"])), lambda each: each.id)
-        changes["ssh"] = tuple(sorted(agents, key=lambda each: (each.id, each.paths)))
-    if read["output"]:
-        outputs: tuple[Export, ...] = tuple(map(parse_export, read["output"]))
-        changes["output"] = unique((*(target.output or ()), *outputs))
-    for name, field in (("pull", "pull"), ("no-cache", "no_cache")):
-        if extension.get(name) is not None:
-            value = extension[name]
-            changes[field] = find_bool(value) if isinstance(value, str) else bool(value)
+    for name, join in _JOINED.items():
+        if words := _words(extension.get(name)):
+            changes[name.replace("-", "_")] = join(target, words)
+    for name in ("pull", "no-cache"):
+        value = extension.get(name)
+        if value is not None:
+            is_set = find_bool(value) if isinstance(value, str) else bool(value)
+            changes[name.replace("-", "_")] = is_set
     contexts = extension.get("contexts")
     if isinstance(contexts, dict):
         more_contexts = {name: _context(plain(at)) for name, at in contexts.items()}
@@ -249,6 +238,33 @@ def _with_extension(target: Target, extension: Any) -> Target:  # noqa: C901 a f
     return replace(target, **changes)
 
 
-_LISTS = (
-    "tags", "cache-from", "cache-to", "secret", "ssh", "platforms", "output", "no-cache-filter",
-)  # fmt: skip
+def _joined_texts(before: tuple[str, ...] | None, words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*(before or ()), *words)))
+
+
+def _joined_caches(
+    before: tuple[CacheEntry, ...] | None, words: Iterable[str]
+) -> tuple[CacheEntry, ...]:
+    return unique((*(before or ()), *chain.from_iterable(map(parse_caches, words))))
+
+
+def _joined_secrets(target: Target, words: Iterable[str]) -> tuple[Secret, ...]:
+    return by_key((*(target.secret or ()), *map(parse_secret, words)), lambda each: each.id)
+
+
+def _joined_agents(target: Target, words: Iterable[str]) -> tuple[Ssh, ...]:
+    agents = by_key((*(target.ssh or ()), *map(parse_ssh, words)), lambda each: each.id)
+    return tuple(sorted(agents, key=lambda each: (each.id, each.paths)))
+
+
+_JOINED: Mapping[str, Callable[[Target, tuple[str, ...]], object]] = {
+    "tags": lambda target, words: _joined_texts(target.tags, words),
+    "platforms": lambda target, words: _joined_texts(target.platforms, words),
+    "no-cache-filter": lambda target, words: _joined_texts(target.no_cache_filter, words),
+    "cache-from": lambda target, words: _joined_caches(target.cache_from, words),
+    "cache-to": lambda target, words: _joined_caches(target.cache_to, words),
+    "secret": _joined_secrets,
+    "ssh": _joined_agents,
+    "output": lambda target, words: unique((*(target.output or ()), *map(parse_export, words))),
+}
+"""What a list of the extension does with what the target has: it comes after that, each entry once."""

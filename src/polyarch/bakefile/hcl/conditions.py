@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from polyarch.bakefile.hcl.convert import ConversionError, convert
 from polyarch.bakefile.hcl.dispatch import Scope, attempt, evaluate
@@ -90,26 +90,34 @@ def _common(branches: Sequence[Value | HclError], node: Conditional) -> Type | N
     return found
 
 
-def _difference(one: Type, other: Type) -> str:  # noqa: C901 a sentence each
-    if one.kind is Kind.OBJECT and other.kind is Kind.OBJECT:
-        left, right = one.fields(), other.fields()
-        for name, inner in one.attributes:
-            if name not in right:
-                return f"The 'true' value includes object attribute {quote(name)}, which is absent in the 'false' value"
-            if inner != right[name]:
-                return f"Type mismatch for object attribute {quote(name)}: {_difference(inner, right[name])}"
-        for name in right:
-            if name not in left:
-                return f"The 'false' value includes object attribute {quote(name)}, which is absent in the 'true' value"
-    if one.kind is Kind.TUPLE and other.kind is Kind.TUPLE:
-        if len(one.inner) != len(other.inner):
-            return f"The 'true' tuple has length {len(one.inner)}, but the 'false' tuple has length {len(other.inner)}"
-        for index, (left_type, right_type) in enumerate(zip(one.inner, other.inner, strict=True)):
-            if left_type != right_type:
-                return (
-                    f"Type mismatch for tuple element {index}: {_difference(left_type, right_type)}"
-                )
-    return f"The 'true' value is {one.friendly()}, but the 'false' value is {other.friendly()}"
+def _difference(one: Type, other: Type) -> str:
+    plain = f"The 'true' value is {one.friendly()}, but the 'false' value is {other.friendly()}"
+    if one.kind is other.kind is Kind.OBJECT:
+        return next(_object_differences(one, other), plain)
+    if one.kind is other.kind is Kind.TUPLE:
+        return next(_tuple_differences(one, other), plain)
+    return plain
+
+
+def _object_differences(one: Type, other: Type) -> Iterator[str]:
+    left, right = one.fields(), other.fields()
+    for name, inner in one.attributes:
+        if name not in right:
+            yield f"The 'true' value includes object attribute {quote(name)}, which is absent in the 'false' value"
+        elif inner != right[name]:
+            yield f"Type mismatch for object attribute {quote(name)}: {_difference(inner, right[name])}"
+    for name in right:
+        if name not in left:
+            yield f"The 'false' value includes object attribute {quote(name)}, which is absent in the 'true' value"
+
+
+def _tuple_differences(one: Type, other: Type) -> Iterator[str]:
+    if len(one.inner) != len(other.inner):
+        yield f"The 'true' tuple has length {len(one.inner)}, but the 'false' tuple has length {len(other.inner)}"
+        return
+    for index, (left, right) in enumerate(zip(one.inner, other.inner, strict=True)):
+        if left != right:
+            yield f"Type mismatch for tuple element {index}: {_difference(left, right)}"
 
 
 _ARITHMETIC: Mapping[str, Callable[[Value, Value], Value]] = {

@@ -6,7 +6,7 @@ Source: behaviour of go-cty's package `json`.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from polyarch.bakefile.hcl.convert import ConversionError, convert
 from polyarch.bakefile.hcl.numbers import parse
@@ -77,7 +77,7 @@ def from_json(text: str, wanted: Type, *, implied: bool = False) -> Value:
     return _implied(raw) if implied else _typed(raw, wanted)
 
 
-def _implied(raw: Any) -> Value:
+def _implied(raw: object) -> Value:
     if raw is None:
         return NULL
     if isinstance(raw, bool):
@@ -88,56 +88,65 @@ def _implied(raw: Any) -> Value:
         return string(raw)
     if isinstance(raw, list):
         return tuple_value([_implied(each) for each in raw])
-    return object_value({name: _implied(each) for name, each in raw.items()})
+    fields = _as_object(raw, "an object is required")
+    return object_value({name: _implied(each) for name, each in fields.items()})
 
 
-def _typed(raw: Any, wanted: Type) -> Value:  # noqa: PLR0911 a kind each
-    if raw is None:
-        return null_of(wanted)
-    kind = wanted.kind
-    if kind is Kind.DYNAMIC:
-        return _dynamic(raw)
-    if wanted.is_primitive:
-        return _primitive(raw, wanted)
-    if kind in {Kind.LIST, Kind.SET}:
-        if not isinstance(raw, list):
-            raise ValueError(f"{kind} is required" if kind is Kind.SET else "a list is required")
-        items = [_typed(each, wanted.element) for each in raw]
-        if kind is Kind.SET:
-            return set_value(items, wanted.element)
-        return Value(list_of(items[0].type if items else wanted.element), tuple(items))
-    if kind is Kind.TUPLE:
-        return _tuple(raw, wanted)
-    if not isinstance(raw, dict):
-        raise ValueError("an object is required")  # noqa: TRY004 the document is at fault
-    if kind is Kind.MAP:
-        return map_value(
-            {n: _typed(each, wanted.element) for n, each in raw.items()}, wanted.element
-        )
-    return _object(raw, wanted)
+def _typed(raw: object, wanted: Type) -> Value:
+    return null_of(wanted) if raw is None else _READERS[wanted.kind](raw, wanted)
 
 
-def _tuple(raw: Any, wanted: Type) -> Value:
-    if not isinstance(raw, list):
-        raise ValueError("a tuple is required")  # noqa: TRY004 the document is at fault
-    if len(raw) > len(wanted.inner):
+def _as_list(raw: object, what: str) -> list[object]:
+    if isinstance(raw, list):
+        return raw
+    raise ValueError(f"{what} is required")
+
+
+def _as_object(raw: object, complaint: str) -> dict[str, object]:
+    if isinstance(raw, dict):
+        return raw
+    raise ValueError(complaint)
+
+
+def _list(raw: object, wanted: Type) -> Value:
+    items = [_typed(each, wanted.element) for each in _as_list(raw, "a list")]
+    return Value(list_of(items[0].type if items else wanted.element), tuple(items))
+
+
+def _set(raw: object, wanted: Type) -> Value:
+    items = [_typed(each, wanted.element) for each in _as_list(raw, "set")]
+    return set_value(items, wanted.element)
+
+
+def _map(raw: object, wanted: Type) -> Value:
+    fields = _as_object(raw, "an object is required")
+    return map_value(
+        {n: _typed(each, wanted.element) for n, each in fields.items()}, wanted.element
+    )
+
+
+def _tuple(raw: object, wanted: Type) -> Value:
+    items = _as_list(raw, "a tuple")
+    if len(items) > len(wanted.inner):
         raise ValueError("too many tuple elements")
-    if len(raw) < len(wanted.inner):
+    if len(items) < len(wanted.inner):
         raise ValueError("not enough tuple elements")
-    return tuple_value([_typed(each, inner) for each, inner in zip(raw, wanted.inner, strict=True)])
+    typed = [_typed(each, inner) for each, inner in zip(items, wanted.inner, strict=True)]
+    return tuple_value(typed)
 
 
-def _object(raw: dict[str, Any], wanted: Type) -> Value:
-    fields = wanted.fields()
-    for name in raw:
-        if name not in fields:
+def _object(raw: object, wanted: Type) -> Value:
+    given, known = _as_object(raw, "an object is required"), wanted.fields()
+    for name in given:
+        if name not in known:
             raise ValueError(f"unsupported attribute {quote(name)}")
-    return object_value({n: _typed(raw.get(n), inner) for n, inner in wanted.attributes})
+    return object_value({n: _typed(given.get(n), inner) for n, inner in wanted.attributes})
 
 
-def _primitive(raw: Any, wanted: Type) -> Value:
-    if isinstance(raw, list | dict):
-        raise ValueError(f"{wanted.kind} is required")  # noqa: TRY004 the document is at fault
+def _primitive(raw: object, wanted: Type) -> Value:
+    is_compound = isinstance(raw, list | dict)
+    if is_compound:
+        raise ValueError(f"{wanted.kind} is required")
     if wanted == STRING:
         if isinstance(raw, bool):
             return string("true" if raw else "false")
@@ -152,18 +161,30 @@ def _primitive(raw: Any, wanted: Type) -> Value:
         raise ValueError(str(error)) from None
 
 
-def _dynamic(raw: Any) -> Value:
-    if not isinstance(raw, dict):
-        raise ValueError("invalid character looking for beginning of object key string")  # noqa: TRY004 the document is at fault
-    for name in raw:
+def _dynamic(raw: object, _wanted: Type) -> Value:
+    fields = _as_object(raw, "invalid character looking for beginning of object key string")
+    for name in fields:
         if name not in {"type", "value"}:
             raise ValueError(f"invalid key {quote(name)} in dynamically-typed value")
-    if "type" not in raw:
+    if "type" not in fields:
         raise ValueError("missing type in dynamically-typed value")
-    return _typed(raw.get("value"), _type(raw["type"]))
+    return _typed(fields.get("value"), _type(fields["type"]))
 
 
-def _type(raw: Any) -> Type:
+_READERS: Mapping[Kind, Callable[[object, Type], Value]] = {
+    Kind.DYNAMIC: _dynamic,
+    Kind.STRING: _primitive,
+    Kind.NUMBER: _primitive,
+    Kind.BOOL: _primitive,
+    Kind.LIST: _list,
+    Kind.SET: _set,
+    Kind.MAP: _map,
+    Kind.TUPLE: _tuple,
+    Kind.OBJECT: _object,
+}
+
+
+def _type(raw: object) -> Type:
     words = {"string": STRING, "number": NUMBER, "bool": BOOL, "dynamic": DYNAMIC}
     if isinstance(raw, str) and raw in words:
         return words[raw]

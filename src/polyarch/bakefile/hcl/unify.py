@@ -5,7 +5,7 @@ Source: behaviour of go-cty's package `convert`, `UnifyUnsafe`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from polyarch.bakefile.hcl.types import (
     DYNAMIC,
@@ -92,7 +92,10 @@ _RULES: dict[tuple[Kind, Kind], Callable[[Type, Type, bool], bool]] = {
 }
 
 
-def unify(types: Sequence[Type], *, unsafe: bool = True) -> Type | None:  # noqa: PLR0911 a kind each
+_MIXTURES = (({Kind.MAP, Kind.OBJECT}, Kind.OBJECT), ({Kind.LIST, Kind.TUPLE}, Kind.TUPLE))
+
+
+def unify(types: Sequence[Type], *, unsafe: bool = True) -> Type | None:
     """Return the type that all can become, None if there is none."""
     if not types:
         return None
@@ -100,16 +103,16 @@ def unify(types: Sequence[Type], *, unsafe: bool = True) -> Type | None:  # noqa
     plain = kinds - {Kind.DYNAMIC}
     if len(plain) == 1 and (kind := next(iter(plain))) in _SAME:
         return DYNAMIC if Kind.DYNAMIC in kinds else _SAME[kind](types, unsafe)
-    if plain == {Kind.MAP, Kind.OBJECT} and (found := _mixed(types, Kind.OBJECT, unsafe)):
-        return found
-    if plain == {Kind.LIST, Kind.TUPLE} and (found := _mixed(types, Kind.TUPLE, unsafe)):
-        return found
+    for mixture, structure in _MIXTURES:
+        if plain == mixture and (found := _mixed(types, structure, unsafe)):
+            return found
     if {Kind.OBJECT, Kind.TUPLE} <= kinds:
         return None
-    for wanted in _preferred(types):
-        if all(can_become(each, wanted, unsafe=unsafe) for each in types):
-            return wanted
-    return None
+    return next((each for each in _preferred(types) if _all_become(types, each, unsafe)), None)
+
+
+def _all_become(types: Iterable[Type], wanted: Type, unsafe: bool) -> bool:
+    return all(can_become(each, wanted, unsafe=unsafe) for each in types)
 
 
 def _mixed(types: Sequence[Type], structure: Kind, unsafe: bool) -> Type | None:
@@ -127,7 +130,7 @@ def _collections(types: Sequence[Type], unsafe: bool) -> Type | None:
     if element is None:
         return None
     wanted = types[0]._replace(inner=(element,))
-    return wanted if all(can_become(each, wanted, unsafe=unsafe) for each in types) else None
+    return wanted if _all_become(types, wanted, unsafe) else None
 
 
 def _objects_of(types: Sequence[Type], unsafe: bool) -> Type | None:

@@ -189,7 +189,7 @@ def equals(one: Value, other: Value) -> bool:
     return bool(one.raw == other.raw)
 
 
-def json_text(value: Value, wanted: Type | None = None) -> str:  # noqa: PLR0911 a kind each
+def json_text(value: Value, wanted: Type | None = None) -> str:
     """Write a value as JSON. Raises ValueError for infinities.
 
     `wanted` is the type that a reader knows; where that may be anything, the type is written beside the value.
@@ -198,28 +198,41 @@ def json_text(value: Value, wanted: Type | None = None) -> str:  # noqa: PLR0911
         return f'{{"value":{json_text(value)},"type":{_type_json(value.type)}}}'
     if value.is_null:
         return "null"
-    kind = value.type.kind
-    if kind is Kind.NUMBER:
-        if value.raw.infinite:
-            raise ValueError("cannot serialize infinity as JSON")
-        return text(value.raw)
-    if kind is Kind.BOOL:
-        return "true" if value.raw else "false"
-    if kind is Kind.STRING:
-        return compact(value.raw).decode()
+    if value.type.is_primitive:
+        return _scalar_json(value)
+    if value.type.kind in {Kind.BYTES, Kind.TYPE}:
+        raise ValueError(f"cannot serialize {value.type.kind} as JSON")
     if isinstance(value.raw, dict):
-        fields = dict(wanted.attributes) if wanted and wanted.attributes else {}
-        rest = wanted.element if wanted and wanted.kind is Kind.MAP else None
-        inside = ",".join(
-            f"{compact(name).decode()}:{json_text(each, fields.get(name, rest))}"
-            for name, each in value.raw.items()
-        )
-        return f"{{{inside}}}"
-    if kind in {Kind.BYTES, Kind.TYPE}:
-        raise ValueError(f"cannot serialize {kind} as JSON")
-    inner = wanted.inner if wanted else ()
-    types = inner if wanted and wanted.kind is Kind.TUPLE else inner * len(value.raw)
-    return f"[{','.join(json_text(each, t) for each, t in zip(value.raw, types or (None,) * len(value.raw), strict=True))}]"
+        return _object_json(value.raw, wanted)
+    return _list_json(value.raw, wanted)
+
+
+def _scalar_json(value: Value) -> str:
+    if value.type.kind is Kind.BOOL:
+        return "true" if value.raw else "false"
+    if value.type.kind is Kind.STRING:
+        return compact(value.raw).decode()
+    if value.raw.infinite:
+        raise ValueError("cannot serialize infinity as JSON")
+    return text(value.raw)
+
+
+def _object_json(fields: Mapping[str, Value], wanted: Type | None) -> str:
+    types = dict(wanted.attributes) if wanted and wanted.attributes else {}
+    rest = wanted.element if wanted and wanted.kind is Kind.MAP else None
+    inside = (
+        f"{compact(name).decode()}:{json_text(each, types.get(name, rest))}"
+        for name, each in fields.items()
+    )
+    return f"{{{','.join(inside)}}}"
+
+
+def _list_json(items: Sequence[Value], wanted: Type | None) -> str:
+    types: Sequence[Type | None] = [None] * len(items)
+    if wanted is not None and wanted.inner:
+        is_tuple = wanted.kind is Kind.TUPLE
+        types = wanted.inner if is_tuple else [wanted.element] * len(items)
+    return f"[{','.join(map(json_text, items, types))}]"
 
 
 def _type_json(kind: Type) -> str:

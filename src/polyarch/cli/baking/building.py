@@ -13,7 +13,12 @@ from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
-from polyarch.cli.building.build import metadata, settings_for, wants_warnings
+from polyarch.cli.building.build import (
+    metadata,
+    settings_for,
+    warnings_for_metadata,
+    write_metadata,
+)
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.settings import (
     emulation_of,
@@ -25,9 +30,7 @@ from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
-from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
-from polyarch.golang.json import indented
 from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
@@ -104,12 +107,8 @@ def _write_metadata(path: str, baked: BakeResult, building: _Building) -> None:
     found: dict[str, object] = {
         name: dict(sorted(metadata(each).items())) for name, each in baked.results.items()
     }
-    warnings = building.display.warnings
-    if warnings and wants_warnings(building.context):
-        from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
-
-        found["buildx.build.warnings"] = [warning_json(each) for each in warnings]
-    write_file(path, indented(dict(sorted(found.items()))).decode(), make_directory=True)
+    warnings = warnings_for_metadata(building.context, building.display)
+    write_metadata(path, found, warnings)
 
 
 # --- builds ---

@@ -11,6 +11,7 @@ from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
@@ -19,6 +20,7 @@ __all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "progress_mode", "read_
 
 BAKE_FLAGS = (
     Flag(name="allow", kind=Kind.LIST, help="Allow build to access specified resources"),
+    AUTHORITIES,
     Flag(
         name="call",
         default="build",
@@ -57,6 +59,7 @@ BAKE_FLAGS = (
     ),
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
+    OFFLINE,
     Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
     Flag(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, count
 
-from polyarch.builders.collecting import settings_of
+from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
@@ -20,9 +21,7 @@ from polyarch.errors import InputError, NotFound, PolyarchError
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
-from polyarch.paths import state_directory
 from polyarch.platforms import column
-from polyarch.store.gcsettings import collecting_for
 from polyarch.store.policy import Policy
 
 __all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
@@ -60,7 +59,7 @@ def _inspect(options: Options, context: Context) -> int:
 def _policies(builder: SavedBuilder, context: Context) -> tuple[Policy, ...]:
     """Return what the store is collected by; says what of the settings isn't what it may seem to be."""
     settings = settings_of(builder.nodes[0], context.environ)
-    collecting = collecting_for(state_directory(context.environ), settings)
+    collecting = read_settings(settings, context.environ)
     for remark in collecting.remarks:
         context.warn(f"WARNING: {remark}")
     return collecting.policies
@@ -102,32 +101,33 @@ def _node(
     local: bool,
     debug: bool,
 ) -> str:
+    options = (f"{key}={quote(value)}" for key, value in sorted(node.driver_opts.items()))
+    facts = (
+        ("Driver Options", " ".join(options)),
+        ("Status", state.status),
+        ("Error", state.error),
+        ("BuildKit daemon flags", " ".join(node.flags)),
+        ("BuildKit version", state.version),
+        ("Platforms", ", ".join(column(node.platforms, state.platforms))),
+    )
     lines = [f"Name:\t{node.name}", f"Endpoint:\t{node.endpoint}"]
-    if node.driver_opts:
-        texts = (f"{key}={quote(value)}" for key, value in sorted(node.driver_opts.items()))
-        lines.append(f"Driver Options:\t{' '.join(texts)}")
-    lines.append(f"Status:\t{state.status}")
-    if state.error:
-        lines.append(f"Error:\t{state.error}")
-    if node.flags:
-        lines.append(f"BuildKit daemon flags:\t{' '.join(node.flags)}")
-    if state.version:
-        lines.append(f"BuildKit version:\t{state.version}")
-    shown = column(node.platforms, state.platforms)
-    if shown:
-        lines.append(f"Platforms:\t{', '.join(shown)}")
+    lines += [f"{title}:\t{text}" for title, text in facts if text]
     if local and debug:
         lines += ["Features:", *(f" {feature}:\ttrue" for feature in _FEATURES)]
-    labels = _labels() if local else sorted(state.labels.items())
-    lines += [*(["Labels:"] if labels else []), *(f" {key}:\t{value}" for key, value in labels)]
+    lines += _label_lines(_labels() if local else sorted(state.labels.items()))
     if local:
-        lines += devices
-        for number, policy in enumerate(policies):
-            lines += _policy(number, policy)
+        lines += [*devices, *chain.from_iterable(map(_policy, count(), policies))]
+    return "\n".join([*lines, *_files(node)]) + "\n"
+
+
+def _files(node: BuilderNode) -> Iterator[str]:
     for name, data in sorted(node.files.items()):
-        text = b64decode(data).decode(errors="replace")
-        lines += [f"File#{name}:", *(f" > {line}" for line in text.split("\n"))]
-    return "\n".join(lines) + "\n"
+        yield f"File#{name}:"
+        yield from (f" > {line}" for line in b64decode(data).decode(errors="replace").split("\n"))
+
+
+def _label_lines(labels: Sequence[tuple[str, str]]) -> list[str]:
+    return ["Labels:", *(f" {key}:\t{value}" for key, value in labels)] if labels else []
 
 
 def _labels() -> tuple[tuple[str, str], ...]:

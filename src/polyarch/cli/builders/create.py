@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from polyarch.builders.collecting import CONFIG_NAME
+from polyarch.builders.collecting import CONFIG_NAME, read_settings
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
     DEFAULT_NAME,
@@ -32,10 +32,8 @@ from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
-from polyarch.paths import state_directory
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
-from polyarch.store.gcsettings import collecting_for
 from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
@@ -95,24 +93,29 @@ def _asked(options: Options, context: Context) -> _Asked:
         raise InputError("append requires a builder name")
     endpoint = options.arguments[0] if options.arguments else ""
     driver = _driver(options.text("driver"), endpoint, context)
+    name = check_name(name) if name else ""
     if driver == REMOTE_DRIVER or (append and _is_remote(name, context)):
-        return _asked_remote(options, check_name(name) if name else "", endpoint)
+        return _asked_remote(options, name, endpoint)
+    return _Asked(name=name, change=_local_change(options, context), driver=driver)
+
+
+def _local_change(options: Options, context: Context) -> NodeChange:
+    """Return what is asked for of a node on this machine. Raises InputError."""
     flags = options.text("buildkitd-flags") or options.text("buildkitd-config")
     if flags or options.text("config"):
         _warn(
             context,
             "there is no buildkitd here: of its flags and settings only max-parallelism and those of the collector count",
         )
-    change = NodeChange(
+    return NodeChange(
         name=options.text("node"),
         endpoint=LOCAL_ENDPOINT,
         platforms=parse_list(options.values("platform")),
         driver_opts=_driver_opts(options.values("driver-opt")),
         flags=tuple(options.text("buildkitd-flags").split()) or None,
         files=_files(options.text("buildkitd-config") or options.text("config"), context),
-        append=append,
+        append=options.is_set("append"),
     )
-    return _Asked(name=check_name(name) if name else "", change=change, driver=driver)
 
 
 def _is_remote(name: str, context: Context) -> bool:
@@ -198,7 +201,7 @@ def _files(path: str, context: Context) -> Mapping[str, str] | None:
         raise InputError(f"failed to read {what}: {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"failed to parse {what}: {path}: {error}") from error
-    for remark in collecting_for(state_directory(context.environ), text).remarks:
+    for remark in read_settings(text, context.environ).remarks:
         _warn(context, remark)
     return {CONFIG_NAME: b64encode(text.encode()).decode()}
 
@@ -207,11 +210,18 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
     name = asked.name or random_name([each.name for each in builders.all()])
     known = builders.find(name)
+    if known is None and asked.change.append:
+        raise NotFound(f"failed to find instance {quote(name)} for append")
     if known is None or (builders.hides(known) and not asked.change.append):
-        if asked.change.append:
-            raise NotFound(f"failed to find instance {quote(name)} for append")
-        driver = asked.driver or LOCAL_DRIVER
-        return with_node(SavedBuilder(name=name, driver=driver), asked.change)
+        new = SavedBuilder(name=name, driver=asked.driver or LOCAL_DRIVER)
+        return with_node(new, asked.change)
+    _check_change(asked, known)
+    return with_node(known, asked.change)
+
+
+def _check_change(asked: _Asked, known: SavedBuilder) -> None:
+    """Raise InputError if that can't be changed about a builder that is there."""
+    name = known.name
     if not asked.change.name and not asked.change.append:
         raise InputError(
             f"existing instance for {quote(name)} but no append mode, specify the node name to make "
@@ -221,7 +231,6 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
         raise InputError(
             f"existing instance for {quote(name)} but has mismatched driver {quote(known.driver)}"
         )
-    return with_node(known, asked.change)
 
 
 CREATE = Command(

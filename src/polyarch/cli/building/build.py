@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyarch.builders.collecting import settings_of
+from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
@@ -27,11 +27,13 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
+from polyarch.cli.frame.network import check_near, with_network
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
-from polyarch.paths import is_device, state_directory
+from polyarch.paths import is_device
+from polyarch.progress import WarningEvent
 from polyarch.record import asdict, frozen, replace
 from polyarch.request.ref import local_state, new_ref
 
@@ -39,7 +41,14 @@ if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
-__all__ = ["BUILD", "metadata", "progress_mode", "settings_for", "wants_warnings"]
+__all__ = [
+    "BUILD",
+    "metadata",
+    "progress_mode",
+    "settings_for",
+    "warnings_for_metadata",
+    "write_metadata",
+]
 
 _NO_OUTPUT = (
     "WARNING: No output specified with {} driver. Build result will only remain in the build cache. "
@@ -56,6 +65,7 @@ class _Chosen:
 
 
 def _run(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     for warning in ignored_flags(options):
         context.warn(warning)
     flags = read_flags(options, context.environ)
@@ -119,9 +129,15 @@ def _solve(
 ) -> BuildResult:
     collecting = settings_for(chosen.node, context)
     is_remote = chosen.builder.is_remote
+    if is_remote:
+        check_near(options, context)
     verifies = options.is_set("verify-reproducible")
-    if is_remote and (verifies or asked.request.if_changed):
-        flag = "--verify-reproducible" if verifies else "--if-changed"
+    flags = {
+        "--verify-reproducible": verifies,
+        "--if-changed": bool(asked.request.if_changed),
+        "--sign": bool(asked.request.signing),
+    }
+    for flag in filter(flags.get, flags if is_remote else ()):
         raise InputError(
             f"{flag} isn't supported yet by builders of other machines",
             hint="build on this machine: --builder default",
@@ -143,9 +159,7 @@ def settings_for(node: BuilderNode, context: Context) -> str:
     """Return by which settings the store is collected beside the build. Raises InputError if they can't be read."""
     settings = settings_of(node, context.environ)
     if settings:
-        from polyarch.store.gcsettings import collecting_for  # noqa: PLC0415 most users have none
-
-        collecting_for(state_directory(context.environ), settings)
+        read_settings(settings, context.environ)
     return settings
 
 
@@ -180,15 +194,21 @@ def _write_results(result: BuildResult, options: Options, shown: tuple[Context, 
 
         write_changed(result, options.text("dotenv-file"), context)
     if path := options.text("metadata-file"):
-        found = metadata(result)
-        if display.warnings and wants_warnings(context):
-            from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
-
-            found["buildx.build.warnings"] = [warning_json(each) for each in display.warnings]
-        text = indented(dict(sorted(found.items()))).decode()
-        write_file(path, text, make_directory=True)
+        write_metadata(path, metadata(result), warnings_for_metadata(context, display))
     if progress_mode(options, context) == "quiet":
         context.print(digest)
+
+
+def write_metadata(
+    path: str, found: Mapping[str, object], warnings: Sequence[WarningEvent]
+) -> None:
+    """Write a metadata file: what was found, and warnings if there are any."""
+    if warnings:
+        from polyarch.cli.display.rawjson import warning_json  # noqa: PLC0415 rarely asked for
+
+        found = {**found, "buildx.build.warnings": [warning_json(each) for each in warnings]}
+    text = indented(dict(sorted(found.items()))).decode()
+    write_file(path, text, make_directory=True)
 
 
 def _write_id(path: str, digest: str) -> None:
@@ -198,9 +218,10 @@ def _write_id(path: str, digest: str) -> None:
         raise CommandFailed("writing image ID file: ", error) from error
 
 
-def wants_warnings(context: Context) -> bool:
-    """Tell whether metadata files are to hold warnings."""
-    return bool(find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", "")))
+def warnings_for_metadata(context: Context, display: Display) -> Sequence[WarningEvent]:
+    """Return the warnings that a metadata file is to hold: those that were shown, if the environment asks for them."""
+    is_wanted = find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", ""))
+    return display.warnings if is_wanted else ()
 
 
 def metadata(result: BuildResult) -> dict[str, object]:
@@ -211,17 +232,23 @@ def metadata(result: BuildResult) -> dict[str, object]:
     if result.descriptor is not None:
         found["containerimage.descriptor"] = result.descriptor.to_json()
         found["containerimage.digest"] = result.descriptor.digest
+    for platform, provenance in result.provenance.items():
+        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
+        found[name] = json.loads(provenance)
+    if result.names:
+        found["image.name"] = ",".join(result.names)
+    return {**found, **_own_metadata(result)}
+
+
+def _own_metadata(result: BuildResult) -> dict[str, object]:
+    """Return what the metadata file holds that docker buildx doesn't know."""
+    found: dict[str, object] = {}
     if result.changed is not None:
         found["polyarch.changed"] = result.changed
     if result.emulated:
         found["polyarch.emulated"] = [_emulated(step) for step in result.emulated]
-    for platform, provenance in result.provenance.items():
-        name = f"buildx.build.provenance/{platform}" if platform else "buildx.build.provenance"
-        found[name] = json.loads(provenance)
     if result.caches:
         found["polyarch.caches"] = [asdict(each) for each in result.caches]
-    if result.names:
-        found["image.name"] = ",".join(result.names)
     if result.emulators:
         found["polyarch.emulators"] = dict(sorted(result.emulators.items()))
     return found

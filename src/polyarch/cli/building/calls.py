@@ -24,6 +24,7 @@ from polyarch.text.nearest import suggestion
 if TYPE_CHECKING:
     from polyarch.dockerfile.lowering.outline import Outline, OutlineArg, OutlineMount
     from polyarch.dockerfile.parser import Dockerfile
+    from polyarch.dockerfile.syntax.instruction import Stage
 
 __all__ = [
     "Answer",
@@ -131,11 +132,8 @@ def _mount(mount: OutlineMount) -> dict[str, object]:
 
 
 def _outline_text(outline: Outline) -> str:
-    target = outline.target
     parts = []
-    if target.name or target.comment:
-        head = [("TARGET:", target.name or "(default)")]
-        head += [("DESCRIPTION:", target.comment)] if target.comment else []
+    if head := _target_rows(outline.target):
         parts.append(_table(head, padding=1))
     if outline.args:
         rows = [(each.name, each.value, each.description) for each in outline.args]
@@ -145,6 +143,13 @@ def _outline_text(outline: Outline) -> str:
             marks = [(each.id, "true" if each.required else "") for each in mounts]
             parts.append(_table([(title, "REQUIRED"), *marks], padding=3))
     return "".join(f"{part}\n" for part in parts)
+
+
+def _target_rows(target: Stage) -> list[tuple[str, str]]:
+    if not target.name and not target.comment:
+        return []
+    name = ("TARGET:", target.name or "(default)")
+    return [name, ("DESCRIPTION:", target.comment)] if target.comment else [name]
 
 
 def _table(rows: Sequence[Sequence[str]], *, padding: int) -> str:

@@ -63,15 +63,21 @@ def chosen(steps: Sequence[Explanation], wanted: str) -> list[Explanation]:
 def _matches(steps: Sequence[Explanation], wanted: str) -> list[Explanation]:
     if match := _NUMBER.match(wanted):
         return [step for step in steps if step.number == int(match[1])]
-    exact = [step for step in steps if wanted in {step.name, step.text_of_instruction()}]
-    if exact:
+    if exact := _of_name(steps, wanted):
         return exact
     if match := _LINE.match(wanted):
-        line = int(match[1])
-        found = [step for step in steps if step.line <= line <= max(step.line, step.end_line)]
+        found = _of_line(steps, int(match[1]))
         if found or wanted.isdecimal():
             return found
     return [step for step in steps if wanted.lower() in step.name.lower()]
+
+
+def _of_name(steps: Sequence[Explanation], name: str) -> list[Explanation]:
+    return [step for step in steps if name in {step.name, step.text_of_instruction()}]
+
+
+def _of_line(steps: Sequence[Explanation], line: int) -> list[Explanation]:
+    return [step for step in steps if step.line <= line <= max(step.line, step.end_line)]
 
 
 def _listed(steps: Iterable[Explanation]) -> str:

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 
+from polyarch.cli.building.limits import resource_flag, size_flag, ulimit_flag
 from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
@@ -25,11 +26,8 @@ from polyarch.cli.building.values import (
     cache_flag,
     call_flag,
     output_flag,
-    resource_flag,
     secret_flag,
-    size_flag,
     ssh_flag,
-    ulimit_flag,
 )
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Options
@@ -42,6 +40,8 @@ from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import DEFAULT_PROVENANCE, PROVENANCE, Attestation
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
+from polyarch.request.secretfile import check_secret_file
+from polyarch.request.signing import Signing, parse_signing
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
 from polyarch.request.vcs import with_git
 from polyarch.text.giturl import parse_git_reference
@@ -49,7 +49,6 @@ from polyarch.text.giturl import parse_git_reference
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
 _NO_DEFAULT = "BUILDX_NO_DEFAULT_ATTESTATIONS"
-_SECRET_LIMIT = 500 << 10
 
 
 @frozen
@@ -113,6 +112,13 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
     )
 
 
+def _signing(options: Options, context: Context) -> tuple[Signing, ...]:
+    """Return who signs; an identity may log in if somebody is there."""
+    is_there = context.stdin.isatty() and context.stderr.isatty()
+    found = map(parse_signing, options.values("sign"))
+    return tuple(replace(each, may_ask=is_there and not each.key) for each in found)
+
+
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
@@ -160,6 +166,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         options.arguments[0],
         dockerfile=options.text("file"),
         if_changed=options.text("if-changed"),
+        signing=_signing(options, context),
         platforms=_platforms(options, context.environ),
         tags=_tags(options),
         target=options.text("target"),
@@ -280,7 +287,7 @@ def _secrets(specs: Iterable[SecretSpec], environ: Mapping[str, str]) -> tuple[S
         if not path and not env:
             path, env = ("", spec.id) if spec.id in environ else (spec.id, "")
         if path:
-            _check_secret(spec.id, path)
+            check_secret_file(spec.id, path)
         found[spec.id] = Secret(id=spec.id, path=path, env=env)
     return tuple(found.values())
 
@@ -293,17 +300,6 @@ def _ssh_specs(options: Options) -> tuple[SshSpec, ...]:
     reference = parse_git_reference(options.arguments[0])
     is_ssh = reference is not None and re.match(r"ssh://|[^/]*@[^/]*:(?!//)", reference.remote)
     return (SshSpec(id="default"),) if is_ssh else ()
-
-
-def _check_secret(identifier: str, path: str) -> None:
-    """Find out early what no step could read. Raises InputError."""
-    try:
-        size = os.stat(path).st_size
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise InputError(f"failed to stat {path}: stat {path}: {reason}") from error
-    if size > _SECRET_LIMIT:
-        raise InputError(f"secret {identifier} too big. max size {_SECRET_LIMIT >> 10}KB")
 
 
 def _agents(

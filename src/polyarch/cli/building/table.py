@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
 
 __all__ = ["BUILD_FLAGS", "ignored_flags", "resource_values"]
 
@@ -30,7 +31,7 @@ _IGNORED = {
 
 def _check_ulimit(value: str) -> None:
     # Few builds limit their steps; completion and help, which read this table, check no values.
-    from polyarch.cli.building.values import ulimit_flag  # noqa: PLC0415
+    from polyarch.cli.building.limits import ulimit_flag  # noqa: PLC0415
 
     ulimit_flag([value])
 
@@ -53,6 +54,7 @@ BUILD_FLAGS = (
     ),
     Flag(name="build-arg", kind=Kind.LIST, help="Set build-time variables"),
     Flag(name="build-context", kind=Kind.LIST, help='Additional build contexts ("name=path")'),
+    AUTHORITIES,
     Flag(
         name="cache-budget",
         help="Seconds that the build waits for caches of single steps at its end (default: as long as they get on)",
@@ -109,6 +111,7 @@ BUILD_FLAGS = (
     Flag(
         name="no-mask-secrets", kind=Kind.SWITCH, help="Show secrets that steps print, instead of ***"
     ),
+    OFFLINE,
     Flag(name="output", short="o", kind=Kind.LIST, help='Output destination ("type=local,dest=path")'),
     Flag(
         name="platform",
@@ -138,6 +141,11 @@ BUILD_FLAGS = (
         completes="platforms",
     ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
+    Flag(
+        name="sign",
+        kind=Kind.LIST,
+        help='Sign what is pushed, by a key or an identity ("key=cosign.key", "keyless")',
+    ),
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),

@@ -6,13 +6,12 @@ where buildx does. All raise InputError. What a value means to an exporter or a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from polyarch.errors import InputError, InvalidReference
 from polyarch.golang.csv import csv_fields
-from polyarch.golang.strconv import find_bool, parse_bool, parse_int, quote
+from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.golang.time import parse_duration
-from polyarch.golang.units import ram_in_bytes
 from polyarch.pattern import pattern
 from polyarch.platforms import Platform, format_all
 from polyarch.platforms import parse as parse_platform
@@ -20,7 +19,6 @@ from polyarch.platforms import read as read_platform
 from polyarch.record import frozen
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
-from polyarch.request.limits import Resources, Ulimit, parse_ulimit
 from polyarch.request.values import CacheEntry, Output, OutputType
 from polyarch.text.nearest import hint_for
 
@@ -39,11 +37,8 @@ __all__ = [
     "cache_flag",
     "call_flag",
     "output_flag",
-    "resource_flag",
     "secret_flag",
-    "size_flag",
     "ssh_flag",
-    "ulimit_flag",
 ]
 
 
@@ -264,64 +259,6 @@ def _annotation_place(text: str) -> tuple[str, Platform | None]:
         return kind, parse_platform(platform)
     except InputError as error:
         raise InputError(f"invalid platform {quote(platform)}: {error}") from error
-
-
-def ulimit_flag(values: Iterable[str]) -> tuple[Ulimit, ...]:
-    """Read `--ulimit`: `name=soft[:hard]`, -1 for no limit; sorted by name, later values win."""
-    found = {limit.name: limit for limit in map(parse_ulimit, values)}
-    return tuple(found[name] for name in sorted(found))
-
-
-def size_flag(text: str) -> int:
-    """Read `--shm-size`: a number of bytes, or one with a unit that is a power of 1024."""
-    return ram_in_bytes(text)
-
-
-def _swap_size(text: str) -> int:
-    return -1 if text == "-1" else ram_in_bytes(text)
-
-
-_RESOURCE_NUMBERS: Mapping[str, Callable[[str], int]] = {
-    "memory": ram_in_bytes,
-    "memory-swap": _swap_size,
-    "cpu-shares": parse_int,
-    "cpu-period": parse_int,
-    "cpu-quota": parse_int,
-}
-
-
-def resource_flag(values: Iterable[str]) -> Resources:
-    """Read `--resource`: `key=value` each, blanks around both forgiven."""
-    numbers: dict[str, int] = {}
-    texts: dict[str, str] = {}
-    for entry in values:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise InputError(f"invalid resource {quote(entry)}, expected key=value")
-        key, value = key.strip(), value.strip()
-        if key in _RESOURCE_NUMBERS:
-            numbers[key] = _resource_number(key, value)
-        elif key in {"cpuset-cpus", "cpuset-mems"}:
-            texts[key] = value
-        else:
-            known = (*_RESOURCE_NUMBERS, "cpuset-cpus", "cpuset-mems")
-            raise InputError(f"unknown resource {quote(key)}", hint=hint_for(key, known))
-    return Resources(
-        memory=numbers.get("memory", 0),
-        memory_swap=numbers.get("memory-swap", 0),
-        cpu_shares=numbers.get("cpu-shares", 0),
-        cpu_period=numbers.get("cpu-period", 0),
-        cpu_quota=numbers.get("cpu-quota", 0),
-        cpuset_cpus=texts.get("cpuset-cpus", ""),
-        cpuset_mems=texts.get("cpuset-mems", ""),
-    )
-
-
-def _resource_number(key: str, value: str) -> int:
-    try:
-        return _RESOURCE_NUMBERS[key](value)
-    except InputError as error:
-        raise InputError(f"invalid value {quote(value)} for resource {key}: {error}") from error
 
 
 def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from polyarch.builders.collecting import settings_of
+from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode
 from polyarch.cli.builders.chosen import working_builder
@@ -31,7 +31,7 @@ from polyarch.cli.frame.table import Format, align_with_tabs, parse_format
 from polyarch.errors import InputError
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_size
-from polyarch.store.gcsettings import Collecting, collecting_for
+from polyarch.record import frozen
 from polyarch.store.pins import KeptImage, kept_images, pins
 from polyarch.store.store import Store
 from polyarch.store.usage import Usage, usage
@@ -39,12 +39,17 @@ from polyarch.store.usage import Usage, usage
 __all__ = ["DU"]
 
 
+@frozen
+class _Reasons:
+    """Why entries are kept, by their ids, which images are, and what the settings don't say of that."""
+
+    why: Mapping[str, Sequence[str]] | None = None
+    kept: Sequence[KeptImage] = ()
+    remarks: tuple[str, ...] = ()
+
+
 def _du(options: Options, context: Context) -> int:
-    chosen = options.text("format")
-    if options.is_set("verbose"):
-        if chosen:
-            raise InputError("--format and --verbose cannot be used together")
-        chosen = "pretty"
+    chosen = _format(options)
     is_asked = options.is_set("why")
     form = parse_format(chosen, default=WHY_COLUMNS if is_asked else COLUMNS)
     wanted = parse_filters(options.values("filter"))
@@ -52,27 +57,50 @@ def _du(options: Options, context: Context) -> int:
     now = time.time()
     with open_store(context, works=False) as store:
         all_entries = usage(store)
-        collecting = _collecting(node, store, context) if is_asked else Collecting()
-        why = pins(store, all_entries, collecting.policies) if is_asked else None
-        kept = kept_images(store) if is_asked else ()
-    entries = [entry for entry in all_entries if _is_wanted(entry, wanted, now)]
-    entries.sort(key=lambda entry: (-entry.size, entry.record.id))
+        reasons = _reasons(store, all_entries, node, context) if is_asked else _Reasons()
+    entries = _chosen(all_entries, wanted, now)
     if form.template is None:
-        context.stdout.write(pretty(entries, now=now, why=why))
+        text = pretty(entries, now=now, why=reasons.why)
     else:
-        rows = _rows(entries, why, now=now, form=form)
-        if chosen in {"", "table"} and not options.is_set("no-trunc") and not is_asked:
-            rows = short_rows(rows)
-        context.stdout.write(form.render(rows, titles=TITLES, record="*commands.diskusageContext"))
+        is_short = chosen in {"", "table"} and not (is_asked or options.is_set("no-trunc"))
+        rows = _rows(entries, reasons.why, now=now, form=form)
+        text = form.render(
+            short_rows(rows) if is_short else rows,
+            titles=TITLES,
+            record="*commands.diskusageContext",
+        )
     if not wanted and chosen in {"", "table", "pretty"}:
-        context.stdout.write(_images(kept) + summary(entries))
-    for remark in collecting.remarks:
+        text += _images(reasons.kept) + summary(entries)
+    context.stdout.write(text)
+    for remark in reasons.remarks:
         context.warn(f"WARNING: {remark}")
     return 0
 
 
-def _collecting(node: BuilderNode, store: Store, context: Context) -> Collecting:
-    return collecting_for(store.root, settings_of(node, context.environ))
+def _format(options: Options) -> str:
+    chosen = options.text("format")
+    if not options.is_set("verbose"):
+        return chosen
+    if chosen:
+        raise InputError("--format and --verbose cannot be used together")
+    return "pretty"
+
+
+def _chosen(entries: Iterable[Usage], wanted: CacheFilter, now: float) -> list[Usage]:
+    """Return what a filter lets through, the largest first."""
+    found = [entry for entry in entries if _is_wanted(entry, wanted, now)]
+    return sorted(found, key=lambda entry: (-entry.size, entry.record.id))
+
+
+def _reasons(
+    store: Store, entries: Sequence[Usage], node: BuilderNode, context: Context
+) -> _Reasons:
+    collecting = read_settings(settings_of(node, context.environ), context.environ)
+    return _Reasons(
+        why=pins(store, entries, collecting.policies),
+        kept=kept_images(store),
+        remarks=collecting.remarks,
+    )
 
 
 def _rows(

@@ -117,17 +117,15 @@ class PlainDisplay(TerminalDisplay):
         fresh = [self._trace.by_digest[digest] for digest in self._trace.updates]
         ended = [vertex for vertex in fresh if vertex.completed]
         running = [vertex for vertex in fresh if not vertex.completed]
-        current_ended = any(vertex is current for vertex in ended)
-        for vertex in sorted(ended, key=lambda v: (v is not current, v.last_interval()[1])):
-            self._print_vertex(vertex)
+        self._print_ended(ended, current)
         if not running:
             self._show_any_open(current)
             return
-        if any(vertex is current for vertex in running):
+        if _holds(running, current):
             self._print_vertex(current)
-        if current is not None and all(vertex is not current for vertex in running):
+        elif current is not None:
             running.append(current)
-        self._choose(running, None if current_ended else current, now)
+        self._choose(running, None if _holds(ended, current) else current, now)
 
     def _print_title(self) -> None:
         caption = self.settings.caption
@@ -135,6 +133,10 @@ class PlainDisplay(TerminalDisplay):
             self._titled = True
             name = quote(caption.builder)
             self._line(f"#0 building with {name} instance using {caption.driver} driver\n")
+
+    def _print_ended(self, ended: Iterable[Vertex], current: Vertex | None) -> None:
+        for vertex in sorted(ended, key=lambda v: (v is not current, v.last_interval()[1])):
+            self._print_vertex(vertex)
 
     def _show_any_open(self, current: Vertex | None) -> None:
         if current is not None and current.started and not current.completed:
@@ -236,6 +238,11 @@ class PlainDisplay(TerminalDisplay):
         else:
             vertex.lines.clear()
             place.offset = 0
+
+
+def _holds(vertices: Iterable[Vertex], wanted: Vertex | None) -> bool:
+    # The very one: steps of like state are equal.
+    return any(vertex is wanted for vertex in vertices)
 
 
 def _activity(vertex: Vertex, current: Vertex | None, now: float) -> _Activity:

@@ -38,6 +38,11 @@ def screen_lines(data: bytes, *, width: int, height: int) -> list[str]:
     return [line for line in lines if line]
 
 
+def _count(argument: str) -> int:
+    """Return how far to move: 1 if nothing is said, or more than any screen has."""
+    return int(argument) if argument.isdigit() and len(argument) < 5 else 1
+
+
 class _Screen:
     """Rows of cells; a cell holds a character, or "" behind one that takes two."""
 
@@ -79,7 +84,7 @@ class _Screen:
 
     def move(self, final: str, arguments: str) -> None:
         first = arguments.partition(";")[0]
-        count = int(first) if first.isdigit() and len(first) < 5 else 1
+        count = _count(first)
         match final:
             case "A":
                 self.row = max(0, self.row - count)

@@ -87,17 +87,18 @@ class Command:
         """Raise UsageError, in docker's words, unless the command takes `count` arguments."""
         if count >= self.least and (self.most is None or count <= self.most):
             return
+        raise WrongCount(f"{path.partition(' ')[0]}: '{path}' {self._wanted()}")
+
+    def _wanted(self) -> str:
         plural = (
             "argument" if self.most == 1 or (self.most is None and self.least == 1) else "arguments"
         )
         if self.most == 0:
-            wanted = "accepts no arguments"
-        elif self.most is None:
-            wanted = f"requires at least {self.least} {plural}"
-        elif self.least == self.most:
-            wanted = f"requires {self.least} {plural}"
-        elif self.least == 0:
-            wanted = f"requires at most {self.most} {plural}"
-        else:
-            wanted = f"requires at least {self.least} and at most {self.most} arguments"
-        raise WrongCount(f"{path.partition(' ')[0]}: '{path}' {wanted}")
+            return "accepts no arguments"
+        if self.most is None:
+            return f"requires at least {self.least} {plural}"
+        if self.least == self.most:
+            return f"requires {self.least} {plural}"
+        if self.least == 0:
+            return f"requires at most {self.most} {plural}"
+        return f"requires at least {self.least} and at most {self.most} arguments"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.frame.command import Context
 from polyarch.namespaces.userns import enter_engine
-from polyarch.paths import state_directory
+from polyarch.paths import in_engine, state_directory
 from polyarch.record import replace
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ __all__ = ["enter", "open_engine"]
 
 def enter(context: Context) -> Context:
     """Go on in the engine's namespaces, in a child; to be called before any thread starts."""
-    # In there everyone is root, whose store lies elsewhere.
-    environ = {**context.environ, "POLYARCH_ROOT": str(state_directory(context.environ))}
+    environ = in_engine(context.environ)
     return replace(context, environ=environ, namespaces=enter_engine())
 
 

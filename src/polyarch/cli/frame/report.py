@@ -31,6 +31,14 @@ class WrongCall(PolyarchError):
         self.usage = usage
 
 
+def _as_ours(error: BaseException, environ: Mapping[str, str]) -> PolyarchError:
+    if isinstance(error, PolyarchError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("canceled")
+    return report_crash(error, environ)
+
+
 def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, debug: bool) -> int:
     """Show an error on `stderr` and return the exit status. BrokenPipeError is the user's `head`.
 
@@ -38,12 +46,9 @@ def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, 
     """
     if isinstance(error, BaseExceptionGroup):
         return max(report(each, stderr, environ, debug=debug) for each in error.exceptions)
-    if isinstance(error, KeyboardInterrupt):
-        error = Cancelled("canceled")
     if isinstance(error, BrokenPipeError):
         return 1
-    if not isinstance(error, PolyarchError):
-        error = report_crash(error, environ)
+    error = _as_ours(error, environ)
     if debug:
         stderr.write(_traceback(error))
     if error.place is not None:

@@ -19,7 +19,7 @@ from polyarch.golang.strconv import quote
 from polyarch.golang.template.template import parse_template
 from polyarch.golang.template.values import Value, to_json
 from polyarch.golang.units import bytes_size
-from polyarch.history.attachments import Attachment, Attachments
+from polyarch.history.attachments import PROVENANCE, Attachment, Attachments
 from polyarch.history.record import BuildRecord, State
 from polyarch.oci.fields import Fields, read_document
 from polyarch.oci.media import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -28,12 +28,11 @@ from polyarch.progress import Event
 
 __all__ = ["ATTACHMENT", "INSPECT"]
 
-_PROVENANCE = "https://slsa.dev/provenance/"
 _TYPES: dict[str, Callable[[str], bool]] = {
     "index": lambda kind: kind == OCI_INDEX,
     "manifest": lambda kind: kind == OCI_MANIFEST,
     "image": lambda kind: kind == OCI_CONFIG,
-    "provenance": lambda kind: kind.startswith(_PROVENANCE),
+    "provenance": lambda kind: kind.startswith(PROVENANCE),
     "sbom": lambda kind: kind == "https://spdx.dev/Document",
 }
 
@@ -65,7 +64,7 @@ def _inspect(options: Options, context: Context) -> int:
 
 def _materials(attachments: Attachments, listed: tuple[Attachment, ...]) -> list[Value]:
     """Return what was built from, as the first provenance tells it."""
-    found = next((each for each in listed if each.type.startswith(_PROVENANCE)), None)
+    found = next((each for each in listed if each.type.startswith(PROVENANCE)), None)
     if found is None:
         return []
     fields = read_document(attachments.read(found.descriptor.digest))
@@ -188,25 +187,33 @@ def _trouble(error: Value) -> str:
 # --- documents ---
 
 
+def _is_digest(digest: str) -> Callable[[Attachment], bool]:
+    try:
+        parse_digest(digest)
+    except InvalidDigest as error:
+        raise InputError(f"invalid digest {quote(digest)}: {error}") from error
+    return lambda each: each.descriptor.digest == digest
+
+
+def _is_about(kind: str, platform: str) -> Callable[[Attachment], bool]:
+    """Match the type and the platform; "" is any."""
+    wanted = parse_platform(platform) if platform else None
+    matches = _type_matcher(kind)
+    return lambda each: wanted in {None, each.platform} and matches(each.type)
+
+
 def _attachment(options: Options, context: Context) -> int:
     name, digest = (*options.arguments, "", "")[:2]
     kind, platform = options.text("type"), options.text("platform")
-    if digest:
-        try:
-            parse_digest(digest)
-        except InvalidDigest as error:
-            raise InputError(f"invalid digest {quote(digest)}: {error}") from error
-    elif not kind and not platform:
+    if not digest and not kind and not platform:
         raise InputError("at least one of --type, --platform or DIGEST must be specified")
+    is_wanted = _is_digest(digest) if digest else _is_about(kind, platform)
     history = open_history(context)
     record = history.get(name)
-    wanted = parse_platform(platform) if platform else None
-    matches = _type_matcher(kind)
     with open_store(context, works=False) as store:
         attachments = Attachments(history, record, store.blobs)
         for each in attachments.all():
-            fits = wanted is None or each.platform == wanted
-            if (each.descriptor.digest == digest) if digest else (fits and matches(each.type)):
+            if is_wanted(each):
                 context.stdout.buffer.write(attachments.read(each.descriptor.digest))
                 return 0
     raise NotFound(

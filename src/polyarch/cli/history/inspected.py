@@ -5,8 +5,9 @@ Source: buildx's `commands/history/inspect.go`.
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.cli.history.shared import local_time
 from polyarch.errors import InputError, PolyarchError
@@ -107,7 +108,13 @@ def inspected(
 def without_empty(fields: Mapping[str, Value]) -> Fields:
     """Return what JSON has: fields that hold something, and those that always stand there."""
     kept = {"Ref", "NumCompletedSteps", "NumTotalSteps", "NumCachedSteps", "Config"}
-    return {name: _filled(value) for name, value in fields.items() if name in kept or value}
+    found = {name: _filled(value) for name, value in fields.items() if name in kept or value}
+    error = found.get("Error")
+    if isinstance(error, dict) and "Sources" in error:
+        # Bytes for Go, which JSON has in base64; buildx ends each place by an empty line.
+        data = f"{error['Sources']}\n".encode()
+        found["Error"] = {**error, "Sources": base64.b64encode(data).decode()}
+    return found
 
 
 def _filled(value: Value) -> Value:
@@ -194,7 +201,9 @@ def _pairs(
 
 
 def _error(error: BuildError, events: Iterator[Event]) -> Fields:
-    name, lines = _last_lines(error.step, events) if error.step else ("", [])
+    known = list(events)
+    step = error.step or _failed(known)
+    name, lines = _last_lines(step, known) if step else ("", [])
     return {
         "Code": error.code,
         "Message": error.message,
@@ -205,7 +214,13 @@ def _error(error: BuildError, events: Iterator[Event]) -> Fields:
     }
 
 
-def _last_lines(step: str, events: Iterator[Event]) -> tuple[str, list[str]]:
+def _failed(events: Iterable[Event]) -> str:
+    """Return the step that ended by an error, "" if none did: BuildKit's records have that elsewhere."""
+    failed = [each.step for each in events if isinstance(each, StepEvent) and each.error]
+    return failed[-1] if failed else ""
+
+
+def _last_lines(step: str, events: Iterable[Event]) -> tuple[str, list[str]]:
     """Return the name of a step, and the last lines of what it printed."""
     name, data = "", b""
     for event in events:

@@ -65,18 +65,22 @@ def _rm(options: Options, context: Context) -> int:
     return 0
 
 
-def _export(options: Options, context: Context) -> int:
+def _chosen(options: Options, history: History) -> tuple[BuildRecord, ...]:
+    """Return the builds to export, each once. Raises InputError, and NotFound if there are none."""
     names = options.arguments
-    if options.is_set("all") and names:
-        raise InputError("cannot specify refs when using --all")
-    history = open_history(context)
     if options.is_set("all"):
+        if names:
+            raise InputError("cannot specify refs when using --all")
         records: Iterable[BuildRecord] = filter(_is_complete, history.all())
     else:
         records = [history.get(name, matches=_is_complete) for name in names or ("",)]
     chosen = tuple({record.ref: record for record in records}.values())
-    if not chosen:
-        history.get(matches=_is_complete)
+    return chosen or (history.get(matches=_is_complete),)
+
+
+def _export(options: Options, context: Context) -> int:
+    history = open_history(context)
+    chosen = _chosen(options, history)
     output = options.text("output")
     if not output and context.stdout.isatty():
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -88,6 +88,17 @@ SAVE = Command(
 )
 
 
+def _check_names(images: Sequence[LoadedImage], names: Sequence[Reference]) -> None:
+    """Raise InputError if it isn't clear which name which image has."""
+    nameless = [image for image in images if not image.names]
+    if names and len(images) != 1:
+        raise InputError(f"the archive has {len(images)} images, and -t names one")
+    if nameless and not names:
+        raise InputError(
+            f"the archive has no name for {nameless[0].root.digest}", hint="name it with -t"
+        )
+
+
 def _load(options: Options, context: Context) -> int:
     names = [parse_reference(text) for text in options.values("tag")]
     with (
@@ -96,13 +107,7 @@ def _load(options: Options, context: Context) -> int:
         _input(options.text("input")) as stream,
     ):
         images = load_images(store, stream, cancel=cancel)
-        nameless = [image for image in images if not image.names]
-        if names and len(images) != 1:
-            raise InputError(f"the archive has {len(images)} images, and -t names one")
-        if nameless and not names:
-            raise InputError(
-                f"the archive has no name for {nameless[0].root.digest}", hint="name it with -t"
-            )
+        _check_names(images, names)
         for name in names:
             keep_image(store, name, images[0].root)
     if not options.is_set("quiet"):

@@ -16,6 +16,7 @@ from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_duration, human_size
 from polyarch.images.local import StoredImage, list_images, remove_image, tag_image
 from polyarch.images.pruning import PruneWish, forget_images
+from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 
 __all__ = ["IMAGES", "RMI", "TAG", "created_seconds", "image_record", "matching"]
@@ -87,24 +88,25 @@ def created_seconds(image: StoredImage) -> float:
 def matching(images: Iterable[StoredImage], pattern: str) -> list[StoredImage]:
     """Return the images that a name (with or without tag) or the start of a digest stands for."""
     found = list(images)
-    by_digest = [
-        image
-        for image in found
-        if len(pattern) >= 2
-        and (hex_of(image.root.digest).startswith(pattern) or image.root.digest == pattern)
-    ]
+    by_digest = [image for image in found if _has_digest(image, pattern)]
     try:
         wanted = parse_reference(pattern)
     except InvalidReference:
         return by_digest
-    by_name = [
-        image
-        for image in found
-        if image.name.repository == wanted.repository
-        and (not wanted.tag or image.name.tag == wanted.tag)
-        and (not wanted.digest or image.root.digest == wanted.digest)
-    ]
-    return by_name or by_digest
+    return [image for image in found if _has_name(image, wanted)] or by_digest
+
+
+def _has_digest(image: StoredImage, text: str) -> bool:
+    digest = image.root.digest
+    return len(text) >= 2 and (hex_of(digest).startswith(text) or digest == text)
+
+
+def _has_name(image: StoredImage, wanted: Reference) -> bool:
+    return (
+        image.name.repository == wanted.repository
+        and wanted.tag in {None, image.name.tag}
+        and wanted.digest in {None, image.root.digest}
+    )
 
 
 def _images(options: Options, context: Context) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.prompt import ask, ask_secret
 from polyarch.errors import InputError
 from polyarch.registry.dockerconfig import config_key, erase, store
@@ -13,6 +14,7 @@ __all__ = ["LOGIN", "LOGOUT"]
 
 
 def _login(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     key = config_key(options.arguments[0] if options.arguments else "")
     user, password = _who(options, context)
     check_credentials(context.environ, key, user, password)
@@ -24,16 +26,21 @@ def _login(options: Options, context: Context) -> int:
     return 0
 
 
-def _who(options: Options, context: Context) -> tuple[str, str]:
-    user, password = options.text("username"), options.text("password")
+def _given_password(options: Options, context: Context) -> str:
+    """Return the password that flags give, or that standard input has; "" is neither. Raises InputError."""
     if options.is_set("password-stdin"):
         if options.given("password"):
             raise InputError("--password and --password-stdin are mutually exclusive")
-        if not user:
+        if not options.text("username"):
             raise InputError("Must provide --username with --password-stdin")
-        password = context.stdin.read().rstrip("\r\n")
-    elif options.given("password"):
+        return context.stdin.read().rstrip("\r\n")
+    if options.given("password"):
         context.warn("WARNING! Others can see a password on the command line: use --password-stdin")
+    return options.text("password")
+
+
+def _who(options: Options, context: Context) -> tuple[str, str]:
+    user, password = options.text("username"), _given_password(options, context)
     if (not user or not password) and not context.stdin.isatty():
         raise InputError(
             "Cannot perform an interactive login from a non TTY device",
@@ -54,6 +61,7 @@ LOGIN = Command(
     example="$ echo $TOKEN | polyarch login -u you --password-stdin registry.example",
     description="Without a server, that is Docker Hub.",
     flags=(
+        AUTHORITIES,
         Flag(name="username", short="u", help="Username"),
         Flag(name="password", short="p", help="Password"),
         Flag(name="password-stdin", kind=Kind.SWITCH, help="Take the password from stdin"),

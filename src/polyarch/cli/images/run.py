@@ -10,12 +10,15 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, with_network
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.cli.images.terminal import open_talk
 from polyarch.engine.run import ProgramRefused, RunRequest, run_image
 from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.http.offline import is_offline
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, StatusEvent
+from polyarch.record import replace
 from polyarch.request.talk import SILENCE, Talk
 
 __all__ = ["RUN", "RunFailed", "read_run"]
@@ -123,7 +126,10 @@ def _talk(options: Options, context: Context) -> AbstractContextManager[Talk]:
 
 
 def _run(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     request = read_run(options, context.environ)
+    if is_offline(context.environ):
+        request = replace(request, network="none")
     streams = {1: context.stdout, 2: context.stderr}
 
     def show(stream: int, data: bytes) -> None:
@@ -172,6 +178,8 @@ RUN = Command(
             help="Network: host or none",
             choices=("host", "none"),
         ),
+        AUTHORITIES,
+        OFFLINE,
         Flag(name="platform", help="Platform of the image", completes="platforms"),
         Flag(
             name="pull",

@@ -11,10 +11,14 @@ from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, with_authorities, with_network
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
+from polyarch.golang.json import indented
 from polyarch.images.local import pull_image, push_image
 from polyarch.images.places import open_places
+from polyarch.images.tally import Pushed
+from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, host, parse_list
 
@@ -48,6 +52,7 @@ def _platforms(options: Options, context: Context) -> tuple[Platform, ...]:
 
 
 def _pull(options: Options, context: Context) -> int:
+    context = with_network(options, context)
     name = parse_reference(options.arguments[0])
     platforms = _platforms(options, context)
     with (
@@ -76,6 +81,8 @@ PULL = Command(
             help="Platforms to fetch (default: that of this machine)",
             completes="platforms",
         ),
+        AUTHORITIES,
+        OFFLINE,
         Flag(name="all-platforms", short="a", kind=Kind.SWITCH, help="Fetch all platforms"),
         PROGRESS,
         _QUIET,
@@ -84,6 +91,10 @@ PULL = Command(
 
 
 def _push(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
+    form = options.text("format")
+    if form not in {"", "json"}:
+        raise InputError(f"unknown format {form}", hint="--format json, or nothing for the digest")
     name = parse_reference(options.arguments[0])
     with (
         cancel_on_signals() as cancel,
@@ -91,9 +102,19 @@ def _push(options: Options, context: Context) -> int:
         open_places(context.environ, cancel) as places,
         _display(options, context, "Pushing") as display,
     ):
-        root = push_image(store, places, name, sink=display, cancel=cancel)
-    context.print(f"{name.repository}@{root.digest}")
+        pushed = push_image(store, places, name, sink=display, cancel=cancel)
+    record = indented(_record(name, pushed)).decode() if form else ""
+    context.print(record or f"{name.repository}@{pushed.root.digest}")
     return 0
+
+
+def _record(name: Reference, pushed: Pushed) -> dict[str, object]:
+    shares = {"Uploaded": pushed.uploaded, "Mounted": pushed.mounted, "Skipped": pushed.skipped}
+    return {
+        "Name": str(name),
+        "Digest": pushed.root.digest,
+        **{key: {"Blobs": each.blobs, "Bytes": each.bytes} for key, each in shares.items()},
+    }
 
 
 PUSH = Command(
@@ -103,5 +124,10 @@ PUSH = Command(
     most=1,
     completes="images",
     example="$ polyarch push registry.example/you/app:v1",
-    flags=(PROGRESS, _QUIET),
+    flags=(
+        AUTHORITIES,
+        Flag(name="format", help="json for what was uploaded, mounted and there already"),
+        PROGRESS,
+        _QUIET,
+    ),
 )

@@ -9,18 +9,17 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
 from polyarch.cli.imagetools.values import DESCRIPTOR, IMAGE, INDEX, MANY, ONE, PROVENANCE, SBOM
 from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
-from polyarch.golang.template.structs import GoStruct, Struct
+from polyarch.golang.template.structs import GoStruct, Struct, StructMap
 from polyarch.golang.template.values import Value
 from polyarch.images.place import Place, read_blob
 from polyarch.images.transfer import attestation_at
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
+from polyarch.oci.fields import Fields, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import is_index, is_manifest
@@ -73,13 +72,13 @@ class Inspected:
     def _several(self, found: Mapping[str, Value], single: Struct | None) -> Value:
         """Platforms are only told apart where there are several."""
         if len(self._platforms) > 1:
-            return found
+            return found if single is None else StructMap(found, single)
         return next(iter(found.values()), None if single is None else single.zero())
 
     def _manifest(self) -> Value:
         root = self._root.to_json()
         if is_index(self._root.media_type):
-            document = _read(self._data, self._root)
+            document = Fields(_read(self._data, self._root)).rest(())
             own = {key: document.get(key) for key in ("schemaVersion", "mediaType")}
             listed = {key: document.get(key) for key in ("manifests", "annotations")}
             return INDEX.read({**root, **own, **listed})
@@ -205,7 +204,7 @@ class _Lazy(Mapping[str, Value]):
         return len(self._makers)
 
 
-def _read(data: bytes, descriptor: Descriptor) -> Any:
+def _read(data: bytes, descriptor: Descriptor) -> object:
     """Read the JSON of an image. Raises IntegrityError."""
     try:
         return read_json(data)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from polyarch.cli.commands import Entry
 from polyarch.cli.commands import find as find_own
 from polyarch.cli.frame.command import Context
+from polyarch.cli.frame.dockerflags import DOCKER_FLAGS, with_docker_flags
 from polyarch.cli.frame.flags import Flag, Kind, parse_flags
 from polyarch.cli.standins.called import Called
 from polyarch.errors import InputError
@@ -22,17 +23,9 @@ from polyarch.text.nearest import suggestion
 __all__ = ["docker_call"]
 
 _ROOT_FLAGS = (
-    Flag(name="config"),
-    Flag(name="context", short="c"),
+    *DOCKER_FLAGS,
     Flag(name="debug", short="D", kind=Kind.SWITCH),
     Flag(name="help", short="h", kind=Kind.SWITCH),
-    Flag(name="host", short="H", kind=Kind.LIST),
-    Flag(name="log-level", short="l"),
-    Flag(name="tls", kind=Kind.SWITCH),
-    Flag(name="tlscacert"),
-    Flag(name="tlscert"),
-    Flag(name="tlskey"),
-    Flag(name="tlsverify", kind=Kind.SWITCH),
     Flag(name="version", short="v", kind=Kind.SWITCH),
 )
 _OWN: Mapping[str, str] = {
@@ -121,13 +114,8 @@ _ENGINE = frozenset(
 def docker_call(words: Sequence[str], context: Context) -> Called:
     """Understand a command line of docker's. Raises InputError for what can't be done without an engine."""
     options = parse_flags(_ROOT_FLAGS, words, mixed=False)
-    variables = {"config": "DOCKER_CONFIG", "context": "DOCKER_CONTEXT", "host": "DOCKER_HOST"}
-    chosen = {name: options.text(flag) for flag, name in variables.items() if options.given(flag)}
-    context = replace(
-        context,
-        environ={**context.environ, **chosen},
-        debug=context.debug or options.is_set("debug"),
-    )
+    context = with_docker_flags(options, context)
+    context = replace(context, debug=context.debug or options.is_set("debug"))
     rest = list(options.arguments)
     if options.is_set("version"):
         return Called(entry=_telling("version"), words=["--short"], context=context)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import cast
 
 from polyarch.cli.frame.command import Command, Context
@@ -76,25 +77,28 @@ def _filtered(store: Store, images: list[StoredImage], text: str) -> list[Stored
     if name == "dangling" and equals:
         # Names of the local store always have one.
         return [] if value.lower() in {"1", "true"} else images
-    if name == "reference" and equals:
-        return [
-            image
-            for image in images
-            if any(
-                fnmatchcase(each, value) for each in (image.name.familiar_name, image.name.familiar)
-            )
-        ]
-    if name == "label" and equals:
-        label, has_value, wanted = value.partition("=")
-        return [
-            image
-            for image in images
-            if any(
-                label in config.run.labels and (not has_value or config.run.labels[label] == wanted)
-                for _, _, config in image_parts(store, image.root)
-            )
-        ]
-    raise InputError(f"invalid filter '{name}'", hint="there are dangling, label and reference")
+    predicates: dict[str, Callable[[StoredImage, str], bool]] = {
+        "reference": _is_called,
+        "label": partial(_has_label, store),
+    }
+    is_wanted = predicates.get(name if equals else "")
+    if is_wanted is None:
+        raise InputError(f"invalid filter '{name}'", hint="there are dangling, label and reference")
+    return [image for image in images if is_wanted(image, value)]
+
+
+def _is_called(image: StoredImage, pattern: str) -> bool:
+    names = (image.name.familiar_name, image.name.familiar)
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _has_label(store: Store, image: StoredImage, text: str) -> bool:
+    """Whether a platform of an image has the label `NAME` or `NAME=VALUE`."""
+    name, has_value, wanted = text.partition("=")
+    all_labels = (config.run.labels for _, _, config in image_parts(store, image.root))
+    return any(
+        name in labels and (not has_value or labels[name] == wanted) for labels in all_labels
+    )
 
 
 # --- one image ---
@@ -133,8 +137,10 @@ def _fields(
     parts = list(image_parts(store, image.root))
     if not parts:
         return None
-    fitting = [part for part in parts if part[2].platform.architecture == host().architecture]
-    _, manifest, config = (fitting or parts)[0]
+    mine = host().architecture
+    _, manifest, config = next(
+        (part for part in parts if part[2].platform.architecture == mine), parts[0]
+    )
     same = [each.name for each in images if each.root.digest == image.root.digest]
     document = cast("Mapping[str, Value]", config.to_json())
     layers: list[Value] = list(config.diff_ids)

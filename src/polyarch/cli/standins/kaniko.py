@@ -230,6 +230,18 @@ def _local(context: str, below: str) -> str:
     return os.path.normpath(os.path.join(path, below)) if kind == "dir" else ""
 
 
+def _repository(path: str, below: str, environ: Mapping[str, str]) -> str:
+    """Return the address of `HOST/PATH#REFERENCE[#COMMIT]`, with the login that the environment has for it."""
+    address, _, reference = path.partition("#")
+    branch = reference.rpartition("#")[2] if "#" in reference else reference
+    branch = branch.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    token = environ.get("GIT_TOKEN", "") or environ.get("GIT_PASSWORD", "")
+    user = environ.get("GIT_USERNAME", "")
+    login = f"{user or 'x-access-token'}:{token}@" if token else ""
+    place = f":{below}" if below else ""
+    return f"https://{login}{address}#{branch}{place}"
+
+
 def _context(options: Options, environ: Mapping[str, str]) -> str:
     text = options.text("context") or environ.get("BUILD_CONTEXT", "") or f"dir://{_CONTEXT}"
     below = options.text("context-sub-path")
@@ -244,14 +256,7 @@ def _context(options: Options, environ: Mapping[str, str]) -> str:
             )
         return path
     if kind == "git":
-        address, _, reference = path.partition("#")
-        branch = reference.rpartition("#")[2] if "#" in reference else reference
-        branch = branch.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        token = environ.get("GIT_TOKEN", "") or environ.get("GIT_PASSWORD", "")
-        user = environ.get("GIT_USERNAME", "")
-        login = f"{user or 'x-access-token'}:{token}@" if token else ""
-        place = f":{below}" if below else ""
-        return f"https://{login}{address}#{branch}{place}"
+        return _repository(path, below, environ)
     if kind == "https":
         return text
     raise InputError(
@@ -266,25 +271,26 @@ def _outputs(options: Options) -> Iterator[str]:
         raise InputError(
             "You must provide --destination, or use --no-push", hint="-d registry.example/you/app"
         )
-    attributes = "".join(
-        f",{ours}={options.text(flag)}"
-        for flag, ours in (
-            ("compression", "compression"),
-            ("compression-level", "compression-level"),
-        )
-        if options.text(flag)
-    )
+    chosen = [name for name in ("compression", "compression-level") if options.text(name)]
+    attributes = "".join(f",{name}={options.text(name)}" for name in chosen)
     for name in names:
         parse_reference(name)
         yield f"--tag={name}"
-    if archive := options.text("tar-path") or options.text("tarPath"):
-        yield f"--output=type=docker,dest={archive}{attributes}"
-    if layout := options.text("oci-layout-path"):
-        yield f"--output=type=oci,tar=false,dest={layout}{attributes}"
+    for kind in _output_kinds(options):
+        yield f"--output={kind}{attributes}"
+
+
+def _output_kinds(options: Options) -> Iterator[str]:
+    archive = options.text("tar-path") or options.text("tarPath")
+    layout = options.text("oci-layout-path")
+    if archive:
+        yield f"type=docker,dest={archive}"
+    if layout:
+        yield f"type=oci,tar=false,dest={layout}"
     if not options.is_set("no-push"):
-        yield f"--output=type=image,push=true{attributes}"
-    elif not options.text("oci-layout-path") and not archive:
-        yield f"--output=type=image{attributes}"
+        yield "type=image,push=true"
+    elif not layout and not archive:
+        yield "type=image"
 
 
 def _caches(options: Options) -> Iterator[str]:

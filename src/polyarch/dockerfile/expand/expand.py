@@ -371,16 +371,15 @@ class _Lexer:
         if value is None and self.mode.keep_unset:
             return f"${{{name}{modifier}{word}}}"
         is_absent = value is None or (len(modifier) == 2 and not value)
-        if kind == "-":
-            return word if is_absent else value or ""
-        if kind == "+":
-            return "" if is_absent else word
-        if kind != "?":
+        # What a variable becomes that is there, and one that isn't.
+        choices = {"-": (value, word), "+": (word, ""), "?": (value, None)}
+        if kind not in choices:
             raise _SyntaxError(f"unsupported modifier ({modifier}) in substitution")
-        if is_absent:
+        chosen = choices[kind][is_absent]
+        if chosen is None:
             reason = f"is not allowed to be {'unset' if value is None else 'empty'}"
             raise _SyntaxError(f"{name}: {word or reason}")
-        return value or ""
+        return chosen
 
     def removal(self, name: str, modifier: str) -> str:
         """( "#" | "##" | "%" | "%%" ) pattern."""

@@ -76,15 +76,12 @@ def find_pinnable(stages: Sequence[Stage]) -> Iterator[tuple[Stage, str]]:
     """Give the stages that could be `FROM --platform=$BUILDPLATFORM`, and what to write."""
     shipped = _shipped(stages)
     for index, stage in enumerate(stages):
-        if (
-            index in shipped
-            or not _follows_target(stage)
-            or _index(stage.base, stages[:index]) is not None
-        ):
+        is_based_on_stage = _index(stage.base, stages[:index]) is not None
+        if index in shipped or is_based_on_stage or not _follows_target(stage):
             continue
         copied = tuple(_copied_from(index, stages))
         runs = [each for each in stage.instructions if isinstance(each, Run)]
-        if not copied or not runs or not all(map(_is_result, copied)):
+        if not (copied and runs and all(map(_is_result, copied))):
             continue
         kind = _kind(runs)
         if kind:
@@ -152,18 +149,20 @@ def _text(run: Run) -> str:
     return "\n".join((" ".join(run.arguments), *(each.body for each in run.heredocs)))
 
 
-def _kind(runs: Sequence[Run]) -> str:
-    """Return what a stage does, "" if something in it isn't known to be the same everywhere."""
-    kinds = set()
+def _programs(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Yield the names of the programs that are started, each with its command line."""
     for run in runs:
         for command in _COMMANDS.split(_text(run)):
             match = _WORD.match(f"{command} ")
-            if match is None or match[1] in _ENDS or match[1].startswith("<<"):
-                continue
-            kind = _kind_of(match[1].rpartition("/")[2], command)
-            if not kind:
-                return ""
-            kinds.add(kind)
+            if match is not None and match[1] not in _ENDS and not match[1].startswith("<<"):
+                yield match[1].rpartition("/")[2], command
+
+
+def _kind(runs: Sequence[Run]) -> str:
+    """Return what a stage does, "" if something in it isn't known to be the same everywhere."""
+    kinds = {_kind_of(program, command) for program, command in _programs(runs)}
+    if "" in kinds:
+        return ""
     compiled = kinds - {"files"}
     # Code in C takes a compiler for the other machine: no change of a line.
     if len(compiled) > 1 or any(_NEEDS_C.search(_text(run)) for run in runs):

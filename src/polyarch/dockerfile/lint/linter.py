@@ -30,7 +30,7 @@ from polyarch.dockerfile.syntax.instruction import (
     Stage,
 )
 from polyarch.dockerfile.syntax.lexer import ParseWarning, find_directive
-from polyarch.dockerfile.syntax.typed import ParsedLine
+from polyarch.dockerfile.syntax.line import ParsedLine
 from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.strconv import quote
 from polyarch.graph.location import Location, SourceText

@@ -26,7 +26,7 @@ from polyarch.graph.location import Location
 from polyarch.graph.op import ImageOp, LocalOp, Op, ScratchOp
 from polyarch.graph.vertex import StepNote, Vertex
 from polyarch.oci.base import BaseImage
-from polyarch.platforms import Platform, normalize
+from polyarch.platforms import Platform, from_words, normalize
 from polyarch.platforms import read as read_platform
 from polyarch.record import field, frozen, mutable
 from polyarch.request.limits import Resources, Ulimit
@@ -362,10 +362,10 @@ def _target(platform: Platform, variables: Mapping[str, str]) -> Platform | None
     if not any(f"TARGET{part}" in variables for part in ("OS", "ARCH", "VARIANT")):
         return None
     return normalize(
-        Platform(
-            os=variables.get("TARGETOS") or platform.os,
-            architecture=variables.get("TARGETARCH") or platform.architecture,
-            variant=variables.get("TARGETVARIANT", ""),
+        from_words(
+            variables.get("TARGETOS") or platform.os,
+            variables.get("TARGETARCH") or platform.architecture,
+            variables.get("TARGETVARIANT", ""),
         )
     )
 

@@ -228,16 +228,19 @@ class _MountMaker:
             read_only=mount.read_only,
         )
 
-    def _cache(self, mount: Mount) -> CacheMount:
-        target = self._target(mount.target)
-        namespace = self._lowering.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-        index, source = None, posixpath.normpath(posixpath.join("/", mount.source))
+    def _cache_source(self, mount: Mount) -> tuple[int | None, str]:
+        """Return the input that a new cache begins with, if there is one, and the directory in it."""
+        source = posixpath.normpath(posixpath.join("/", mount.source))
         is_owned = not (mount.mode is None and mount.uid is None and mount.gid is None)
         if is_owned and source == "/":
             # Whatever it comes from: a directory `/cache` of that, which is made if there is none.
-            index, source = self._owned_directory(mount), "/cache"
-        elif mount.from_name:
-            index = self._input(mount)
+            return self._owned_directory(mount), "/cache"
+        return self._input(mount) if mount.from_name else None, source
+
+    def _cache(self, mount: Mount) -> CacheMount:
+        target = self._target(mount.target)
+        namespace = self._lowering.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
+        index, source = self._cache_source(mount)
         identifier = mount.id or target
         self._state.taken.caches.setdefault(identifier, (self._instruction, False))
         return CacheMount(

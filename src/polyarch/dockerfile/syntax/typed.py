@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from polyarch.dockerfile.syntax.flags import FlagKind, Flags, parse_flags
+from polyarch.dockerfile.syntax.flags import FlagKind, Flags
 from polyarch.dockerfile.syntax.instruction import (
     Add,
     Arg,
@@ -34,25 +34,21 @@ from polyarch.dockerfile.syntax.instruction import (
     Workdir,
 )
 from polyarch.dockerfile.syntax.lexer import Heredoc, heredoc_from_word
+from polyarch.dockerfile.syntax.line import ParsedLine
 from polyarch.dockerfile.syntax.mount import mount_from, parse_device
 from polyarch.dockerfile.syntax.statement import Statement
 from polyarch.errors import DockerfileError, InputError
 from polyarch.golang.strconv import parse_int, quote
 from polyarch.golang.time import parse_duration
 from polyarch.golang.unicode import SPACE
-from polyarch.graph.location import Location
 from polyarch.pattern import pattern
-from polyarch.record import frozen, replace
+from polyarch.record import replace
 from polyarch.text.nearest import suggestion
 
 if TYPE_CHECKING:
-    # Made when the program runs it would compile its annotations, which takes 1 ms.
-    class _Common(TypedDict):
-        location: Location
-        text: str
-        comments: tuple[str, ...]
+    from polyarch.dockerfile.syntax.line import Common
 
-    class _Transfer(_Common):
+    class _Transfer(Common):
         sources: tuple[str, ...]
         contents: tuple[Heredoc, ...]
         destination: str
@@ -62,14 +58,13 @@ if TYPE_CHECKING:
         exclude: tuple[str, ...]
 
 
-__all__ = ["ParsedLine", "parse_instruction"]
+__all__ = ["parse_instruction"]
 
 _MIN_INTERVAL = 1_000_000
 _NETWORKS = frozenset(("default", "host", "none"))
 _SECURITIES = frozenset(("insecure", "sandbox"))
 _STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*")
 _ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
-_NO_FLAGS: Mapping[str, FlagKind] = {}
 _TRANSFER_FLAGS = {
     "chmod": FlagKind.TEXT,
     "chown": FlagKind.TEXT,
@@ -98,27 +93,6 @@ _HEALTHCHECK_FLAGS = {
 }
 
 
-@frozen
-class ParsedLine:
-    """An instruction, cut into its parts, with what belongs to it."""
-
-    statement: Statement
-    heredocs: tuple[Heredoc, ...]
-    location: Location
-    """Its lines, here-documents included."""
-    comments: tuple[str, ...]
-    """The comment lines above, without `#` and outer blanks."""
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The words behind the flags."""
-        return self.statement.arguments
-
-    def flags(self, known: Mapping[str, FlagKind] = _NO_FLAGS) -> Flags:
-        """The flags, checked against those known."""
-        return parse_flags(self.statement.flags, known)
-
-
 def parse_instruction(line: ParsedLine) -> Instruction | Stage:
     """Type an instruction; a FROM is a stage without instructions.
 
@@ -143,34 +117,6 @@ def _instruction_hint(statement: Statement) -> str:
     return suggestion(statement.keyword, names, fold_case=True)
 
 
-def _common(line: ParsedLine) -> _Common:
-    return {
-        "location": line.location,
-        "text": line.statement.text.strip(SPACE),
-        "comments": line.comments,
-    }
-
-
-def _one_argument(line: ParsedLine) -> str:
-    if len(line.arguments) != 1:
-        raise DockerfileError(f"{line.statement.name.upper()} requires exactly one argument")
-    return line.arguments[0]
-
-
-def _some_arguments(line: ParsedLine) -> tuple[str, ...]:
-    if not line.arguments:
-        raise DockerfileError(f"{line.statement.name.upper()} requires at least one argument")
-    return line.arguments
-
-
-def _comment(line: ParsedLine, name: str) -> str:
-    """Return what a comment says of a name: the rest of the first line that begins with it."""
-    for comment in line.comments if name else ():
-        if comment.startswith(f"{name} "):
-            return comment.removeprefix(f"{name} ")
-    return ""
-
-
 def _parse_from(line: ParsedLine) -> Stage:
     match line.arguments:
         case (base, as_keyword, written_name) if as_keyword.lower() == "as":
@@ -188,7 +134,7 @@ def _parse_from(line: ParsedLine) -> Stage:
         location=line.location,
         text=line.statement.text.strip(SPACE),
         comments=line.comments,
-        comment=_comment(line, name),
+        comment=line.comment_on(name),
         written_name=written_name,
         as_keyword=as_keyword,
     )
@@ -204,19 +150,21 @@ def _check_stage_name(name: str) -> None:
 
 def _parse_arg(line: ParsedLine) -> Instruction:
     definitions: list[Definition] = []
-    for word in _some_arguments(line):
+    for word in line.some_arguments():
         name, equals, default = word.partition("=")
         if equals and not name:
             raise DockerfileError("ARG names can not be blank")
         definitions.append(
-            Definition(name=name, default=default if equals else None, comment=_comment(line, name))
+            Definition(
+                name=name, default=default if equals else None, comment=line.comment_on(name)
+            )
         )
-    return Arg(**_common(line), definitions=tuple(definitions))
+    return Arg(**line.common(), definitions=tuple(definitions))
 
 
 def _pairs(line: ParsedLine) -> tuple[tuple[str, str], ...]:
     line.flags()
-    _some_arguments(line)
+    line.some_arguments()
     pairs = line.statement.pairs
     if not all(key for key, _value in pairs):
         raise DockerfileError(f"{line.statement.name.upper()} names can not be blank")
@@ -224,11 +172,11 @@ def _pairs(line: ParsedLine) -> tuple[tuple[str, str], ...]:
 
 
 def _parse_env(line: ParsedLine) -> Instruction:
-    return Env(**_common(line), pairs=_pairs(line), is_legacy=line.statement.is_legacy)
+    return Env(**line.common(), pairs=_pairs(line), is_legacy=line.statement.is_legacy)
 
 
 def _parse_label(line: ParsedLine) -> Instruction:
-    return Label(**_common(line), pairs=_pairs(line), is_legacy=line.statement.is_legacy)
+    return Label(**line.common(), pairs=_pairs(line), is_legacy=line.statement.is_legacy)
 
 
 def _transfer_flags(line: ParsedLine, known: Mapping[str, FlagKind]) -> Flags:
@@ -268,7 +216,7 @@ def _sources(line: ParsedLine) -> tuple[tuple[str, ...], tuple[Heredoc, ...]]:
 def _transfer(line: ParsedLine, flags: Flags) -> _Transfer:
     sources, contents = _sources(line)
     return {
-        **_common(line),
+        **line.common(),
         "sources": sources,
         "contents": contents,
         "destination": line.arguments[-1],
@@ -315,7 +263,7 @@ def _parse_run(line: ParsedLine) -> Instruction:
             f"security {quote(security)} is not valid", hint="a step has sandbox or insecure"
         )
     return Run(
-        **_common(line),
+        **line.common(),
         arguments=line.arguments,
         shell=not line.statement.is_json,
         heredocs=line.heredocs,
@@ -328,36 +276,36 @@ def _parse_run(line: ParsedLine) -> Instruction:
 
 def _parse_cmd(line: ParsedLine) -> Instruction:
     line.flags()
-    return Cmd(**_common(line), arguments=line.arguments, shell=not line.statement.is_json)
+    return Cmd(**line.common(), arguments=line.arguments, shell=not line.statement.is_json)
 
 
 def _parse_entrypoint(line: ParsedLine) -> Instruction:
     line.flags()
-    return Entrypoint(**_common(line), arguments=line.arguments, shell=not line.statement.is_json)
+    return Entrypoint(**line.common(), arguments=line.arguments, shell=not line.statement.is_json)
 
 
 def _parse_shell(line: ParsedLine) -> Instruction:
     line.flags()
-    arguments = _some_arguments(line)
+    arguments = line.some_arguments()
     if not line.statement.is_json:
         raise DockerfileError("SHELL requires the arguments to be in JSON form")
-    return Shell(**_common(line), arguments=arguments)
+    return Shell(**line.common(), arguments=arguments)
 
 
 def _parse_healthcheck(line: ParsedLine) -> Instruction:
-    kind, *command = _some_arguments(line)
+    kind, *command = line.some_arguments()
     kind = kind.upper()
     if kind == "NONE":
         if command:
             raise DockerfileError("HEALTHCHECK NONE takes no arguments")
-        return Healthcheck(**_common(line), test=("NONE",))
+        return Healthcheck(**line.common(), test=("NONE",))
     flags = line.flags(_HEALTHCHECK_FLAGS)
     if kind != "CMD":
         raise DockerfileError(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)")
     if not command:
         raise DockerfileError("Missing command after HEALTHCHECK CMD")
     return Healthcheck(
-        **_common(line),
+        **line.common(),
         test=("CMD" if line.statement.is_json else "CMD-SHELL", *command),
         interval=_interval(flags, "interval"),
         timeout=_interval(flags, "timeout"),
@@ -384,40 +332,40 @@ def _retries(flags: Flags) -> int:
 
 
 def _parse_expose(line: ParsedLine) -> Instruction:
-    ports = _some_arguments(line)
+    ports = line.some_arguments()
     line.flags()
-    return Expose(**_common(line), ports=tuple(sorted(ports)))
+    return Expose(**line.common(), ports=tuple(sorted(ports)))
 
 
 def _parse_volume(line: ParsedLine) -> Instruction:
-    paths = tuple(path.strip(SPACE) for path in _some_arguments(line))
+    paths = tuple(path.strip(SPACE) for path in line.some_arguments())
     line.flags()
     if not all(paths):
         raise DockerfileError("VOLUME specified can not be an empty string")
-    return Volume(**_common(line), paths=paths)
+    return Volume(**line.common(), paths=paths)
 
 
 def _parse_user(line: ParsedLine) -> Instruction:
-    user = _one_argument(line)
+    user = line.one_argument()
     line.flags()
-    return User(**_common(line), user=user)
+    return User(**line.common(), user=user)
 
 
 def _parse_workdir(line: ParsedLine) -> Instruction:
-    path = _one_argument(line)
+    path = line.one_argument()
     line.flags()
-    return Workdir(**_common(line), path=path)
+    return Workdir(**line.common(), path=path)
 
 
 def _parse_stopsignal(line: ParsedLine) -> Instruction:
     # BuildKit looks at the flags of neither STOPSIGNAL nor ARG: they are dropped.
-    return StopSignal(**_common(line), signal=_one_argument(line))
+    return StopSignal(**line.common(), signal=line.one_argument())
 
 
 def _parse_maintainer(line: ParsedLine) -> Instruction:
-    author = _one_argument(line)
+    author = line.one_argument()
     line.flags()
-    return Maintainer(**_common(line), author=author)
+    return Maintainer(**line.common(), author=author)
 
 
 def _parse_onbuild(line: ParsedLine) -> Instruction:
@@ -433,7 +381,7 @@ def _parse_onbuild(line: ParsedLine) -> Instruction:
     opener = _ONBUILD.match(line.statement.text)
     trigger = line.statement.text[opener.end() if opener is not None else 0 :]
     bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in line.heredocs)
-    return Onbuild(**_common(line), trigger=trigger + bodies)
+    return Onbuild(**line.common(), trigger=trigger + bodies)
 
 
 _PARSERS: dict[str, Callable[[ParsedLine], Instruction | Stage]] = {

@@ -87,6 +87,12 @@ class Evaluator:
 
     # Nodes.
 
+    def _action(self, node: Action, dot: Value) -> str:
+        value = self._pipe(node.pipe, dot)
+        if node.pipe.variables:
+            return ""
+        return "<no value>" if value is None or value is MISSING else go_text(value)
+
     def _walk(self, nodes: Sequence[Node], dot: Value) -> Iterator[str]:
         scope = len(self._variables)
         for node in nodes:
@@ -94,9 +100,7 @@ class Evaluator:
                 case Text():
                     yield node.text
                 case Action():
-                    value = self._pipe(node.pipe, dot)
-                    if not node.pipe.variables:
-                        yield "<no value>" if value is None or value is MISSING else go_text(value)
+                    yield self._action(node, dot)
                 case Branch(kind="range"):
                     yield from self._range(node, dot)
                 case Branch():
@@ -133,6 +137,12 @@ class Evaluator:
         if not items:
             yield from self._walk(node.orelse, dot)
 
+    def _numbers(self, pipe: Pipe, count: int) -> list[tuple[Value, Value]]:
+        if len(pipe.variables) > 1:
+            reason = f"can't use {count} to iterate over more than one variable"
+            raise self._error(pipe.commands[-1], reason)
+        return [(number, number) for number in range(count)]
+
     def _items(self, pipe: Pipe, value: Value) -> list[tuple[Value, Value]]:
         if isinstance(value, GoValue):
             raise self._error(pipe.commands[0], f"range can't iterate over {go_text(value)}")
@@ -141,10 +151,7 @@ class Evaluator:
         if isinstance(value, Sequence) and not isinstance(value, str):
             return list(enumerate(value))
         if isinstance(value, int) and not isinstance(value, bool):
-            if len(pipe.variables) > 1:
-                reason = f"can't use {value} to iterate over more than one variable"
-                raise self._error(pipe.commands[-1], reason)
-            return [(number, number) for number in range(value)]
+            return self._numbers(pipe, value)
         if value is None or value is MISSING:
             return []
         raise self._error(pipe.commands[0], f"range can't iterate over {go_text(value)}")
@@ -209,6 +216,11 @@ class Evaluator:
                 command = Command(start=operand.start, end=operand.end, operands=(operand,))
                 return self._call(operand, command, [], dot, ())
 
+    def _struct(self, value: Value) -> str:
+        """Return the name of the struct that a value is in Go, "" for a map that has any keys."""
+        kind = type_name(value) if isinstance(value, GoValue) else ""
+        return self._record or kind if value is self._root else kind
+
     def _fields(self, place: Operand, value: Value, names: Sequence[str]) -> Value:
         for name in names:
             if value is MISSING:
@@ -219,9 +231,7 @@ class Evaluator:
                 raise self._error(place, f"nil pointer evaluating {type_name(value)}.{name}")
             if not isinstance(value, Mapping):
                 raise self._error(place, f"can't evaluate field {name} in type {type_name(value)}")
-            kind = type_name(value) if isinstance(value, GoValue) else ""
-            if value is self._root:
-                kind = self._record or kind
+            kind = self._struct(value)
             if name not in value and kind:
                 raise self._error(place, f"can't evaluate field {name} in type {kind}")
             value = value.get(name, MISSING)
@@ -284,22 +294,26 @@ class Evaluator:
         wanted = definition.types[index] if index < len(definition.types) else ""
         if wanted == "":
             return value
-        got = type_name(value)
         if wanted == "list":
-            if is_list(value):
-                return [item if isinstance(item, str) else go_text(item) for item in _list(value)]
-            if isinstance(place, Literal):
-                text = self._source[place.start : place.end]
-                raise self._error(place, f"can't handle {text} for arg of type []string")
-            wanted = "[]string"
-        elif got == wanted:
+            return self._checked_list(place, value)
+        got = type_name(value)
+        if got == wanted:
             return value
-        elif isinstance(place, Literal):
+        if isinstance(place, Literal):
             name = "integer" if wanted == "int" else wanted
             raise self._error(
                 place, f"expected {name}; found {self._source[place.start : place.end]}"
             )
         raise self._error(place, f"wrong type for value; expected {wanted}; got {got}")
+
+    def _checked_list(self, place: Operand, value: Value) -> Value:
+        if is_list(value):
+            return [item if isinstance(item, str) else go_text(item) for item in _list(value)]
+        if isinstance(place, Literal):
+            text = self._source[place.start : place.end]
+            raise self._error(place, f"can't handle {text} for arg of type []string")
+        got = type_name(value)
+        raise self._error(place, f"wrong type for value; expected []string; got {got}")
 
 
 def _list(value: Value) -> Sequence[Value]:

@@ -11,6 +11,7 @@ from typing import cast
 
 from polyarch.golang.json import compact, indented
 from polyarch.golang.template.printf import sprintf
+from polyarch.golang.template.structs import StructMap
 from polyarch.golang.template.values import (
     MISSING,
     GoValue,
@@ -106,6 +107,8 @@ def _printf(form: str, *values: Value) -> Value:
 def _len(value: Value) -> Value:
     if isinstance(value, str):
         return len(value.encode(errors="replace"))
+    if isinstance(value, GoValue) and value.is_struct:
+        raise FunctionError(f"len of type {value.type_name}")
     if isinstance(value, Mapping) or is_list(value):
         return len(cast("Sequence[Value]", value))
     if value is None or value is MISSING:
@@ -125,11 +128,15 @@ def _index_once(value: Value, key: Value) -> Value:
     if isinstance(value, Mapping):
         if not isinstance(key, str):
             raise FunctionError(f"value has type {type_name(key)}; should be string")
-        return value.get(key, MISSING)
+        return value.get(key, value.item.zero() if isinstance(value, StructMap) else MISSING)
     if value is None or value is MISSING:
         raise FunctionError("index of untyped nil")
     if not isinstance(value, Sequence):
         raise FunctionError(f"can't index item of type {type_name(value)}")
+    return _item(value, key)
+
+
+def _item(value: Sequence[Value], key: Value) -> Value:
     if isinstance(key, bool) or not isinstance(key, int):
         raise FunctionError(f"cannot index slice/array with type {type_name(key)}")
     items = value.encode(errors="replace") if isinstance(value, str) else value

@@ -142,16 +142,10 @@ class _Parser:
 
     # Pipes.
 
-    def _pipe(self, context: str, end: str) -> Pipe:
-        first = self._peek()
-        variables, declares = self._declaration(context)
+    def _commands(self, context: str, end: str) -> list[Command]:
+        """Read `command | command ...` as far as `end`, which stays."""
         commands: list[Command] = []
-        while True:
-            token = self._peek()
-            if token.kind == end:
-                break
-            if token.kind == ")" and commands:
-                raise self._error(token, _unexpected(token, context))
+        while (token := self._peek()).kind != end:
             if token.kind == "|" and commands:
                 self._take()
                 continue
@@ -160,6 +154,12 @@ class _Parser:
             commands.append(self._command(context))
         if not commands:
             raise self._error(self._peek(), f"missing value for {context}")
+        return commands
+
+    def _pipe(self, context: str, end: str) -> Pipe:
+        first = self._peek()
+        variables, declares = self._declaration(context)
+        commands = self._commands(context, end)
         close = self._take()
         for stage, command in enumerate(commands[1:], 2):
             self._check_stage(command, stage)
@@ -182,18 +182,12 @@ class _Parser:
     def _declaration(self, context: str) -> tuple[tuple[str, ...], bool]:
         """Read `$x :=`, `$i, $v :=` or `$x =`, if there is one."""
         ahead = [token.kind for token in self._tokens[self._next : self._next + 4]]
-        if ahead[:1] != ["variable"]:
-            return (), False
-        if ahead[1:2] in ([":="], ["="]):
-            count = 1
-        elif (
-            context == "range" and ahead[1:3] == [",", "variable"] and ahead[3:] in ([":="], ["="])
-        ):
-            count = 2
-        else:
+        has_two = ahead[:3] == ["variable", ",", "variable"] and context == "range"
+        after = ahead[3:] if has_two else ahead[1:2]
+        if ahead[:1] != ["variable"] or after not in ([":="], ["="]):
             return (), False
         names = [self._take()]
-        if count == 2:
+        if has_two:
             self._take()
             names.append(self._take())
         declares = self._take().kind == ":="

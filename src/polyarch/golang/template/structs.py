@@ -28,6 +28,7 @@ __all__ = [
     "MapOf",
     "Pointer",
     "Struct",
+    "StructMap",
 ]
 
 
@@ -87,7 +88,10 @@ class _Any:
             return {key: self.read(value[key]) for key in sorted(value)}
         if isinstance(value, list):
             return [self.read(each) for each in value]
-        assert value is None or isinstance(value, (str, int, float))
+        if isinstance(value, int) and not isinstance(value, bool):
+            # Go has no other numbers where nothing says of which type they are.
+            return float(value)
+        assert value is None or isinstance(value, (str, bool, float))
         return value
 
 
@@ -257,6 +261,14 @@ class GoStruct(GoValue, Mapping[str, Value]):
             elif not (each.omits and _is_zero(value)):
                 found[each.key] = to_json(value)
         return found
+
+
+class StructMap(dict[str, Value]):
+    """A map of structs: `index` finds one whose fields are all zero under a key that isn't there."""
+
+    def __init__(self, values: Mapping[str, Value], item: Struct) -> None:
+        super().__init__(values)
+        self.item = item
 
 
 class _Absent:

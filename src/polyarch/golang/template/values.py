@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+_LARGE = 1e21
+"""Floats from here on are written with an exponent in Go's JSON."""
+
+
 class Missing(Enum):
     """The type of `MISSING`."""
 
@@ -74,6 +78,8 @@ def to_json(value: Value) -> object:
         return None
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [to_json(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGE:
+        return int(value)
     return value
 
 

@@ -176,9 +176,11 @@ def _digits(flags: Flags, verb: str, value: float) -> str:
         text = float_text(value).upper() if verb == "G" else float_text(value)
     else:
         text = f"{value:.{6 if precision < 0 else precision}{verb.replace('F', 'f')}}"
-    if not flags.sharp:
-        return text
-    # A point in any case, and with `g` no digit that was asked for left out.
+    return _sharp(text, verb, precision) if flags.sharp else text
+
+
+def _sharp(text: str, verb: str, precision: int) -> str:
+    """Write a point in any case, and with `g` leave out no digit that was asked for."""
     mantissa, mark, exponent = text.partition("E" if verb in "EG" else "e")
     mantissa += "" if "." in mantissa else "."
     if verb in "gG":

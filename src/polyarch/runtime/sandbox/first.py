@@ -11,17 +11,16 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.configuration import Config, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.inside import Lines, become
 
 __all__ = ["Parent", "begin", "enter_namespaces", "join_cgroups", "read_report"]
-
-Json = dict[str, Any]
 
 _NAMESPACES = {
     "pid": syscalls.CLONE_NEWPID,
@@ -49,7 +48,7 @@ def begin(
     parent: Parent,
     channel: socket.socket,
     streams: tuple[int, ...],
-    prepare: Callable[[], Json],
+    prepare: Callable[[], Plan],
     listening: socket.socket | None = None,
 ) -> NoReturn:
     """Be the step's first process, and then the step, unless the parent is gone.
@@ -99,7 +98,7 @@ def join_cgroups(directories: Iterable[str]) -> None:
             ) from error
 
 
-def enter_namespaces(config: Json, *, but: int = 0) -> None:
+def enter_namespaces(config: Config, *, but: int = 0) -> None:
     """Make the namespaces of a step that have no path, except those in `but` (CLONE_NEW...)."""
     namespaces = config["linux"]["namespaces"]
     wanted = sum(_NAMESPACES.get(each["type"], 0) for each in namespaces)

@@ -23,19 +23,18 @@ import struct
 import sys
 import termios
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.capability import CAPABILITIES
+from polyarch.runtime.configuration import Limit, Plan, Process
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.mounting import change_root, enter_root
 from polyarch.runtime.sandbox.program import start_program
 
 __all__ = ["Lines", "become"]
-
-Json = dict[str, Any]
 
 _PR_SET_KEEPCAPS = 8
 _RLIMIT_LOCKS = 10
@@ -67,7 +66,7 @@ class Lines:
         return [self.reporter, self.engine.fileno(), *listening]
 
 
-def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
+def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     """Turn the calling process, PID 1 of the step's namespaces, into the step's.
 
     `streams` are its standard output and error, and its input if it has one; no other descriptor stays
@@ -110,7 +109,7 @@ def become(plan: Json, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     _execute(process["args"], _environment(process), own_program)
 
 
-def _set_limits(limits: Iterable[Json]) -> None:
+def _set_limits(limits: Iterable[Limit]) -> None:
     """Set resource limits. Raises Refused."""
     for limit in limits:
         number = (
@@ -155,7 +154,7 @@ def _read_null(dev: int) -> None:
             os.close(null)
 
 
-def _open_terminal(process: Json, dev: int, channel: socket.socket) -> None:
+def _open_terminal(process: Process, dev: int, channel: socket.socket) -> None:
     """Open a terminal of the step's own /dev/pts, make it all its streams, and hand out the other end."""
     # By the descriptor of the mount just made, so that the terminal is the step's and never one of ours.
     straight = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
@@ -232,7 +231,7 @@ def _bits(names: Iterable[str]) -> int:
     return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
 
 
-def _load_filter(plan: Json, listening: socket.socket | None) -> None:
+def _load_filter(plan: Plan, listening: socket.socket | None) -> None:
     """Load the filter of system calls; hand over its listener if it has one."""
     program = bytes.fromhex(plan["seccomp"])
     if listening is not None:
@@ -243,14 +242,15 @@ def _load_filter(plan: Json, listening: socket.socket | None) -> None:
         syscalls.seccomp_filter(program)
 
 
-def _drop_privileges(plan: Json, listening: socket.socket | None) -> None:
+def _drop_privileges(plan: Plan, listening: socket.socket | None) -> None:
     """Keep the capabilities of the configuration and no others, and become its user."""
     process = plan["config"]["process"]
     capabilities = process["capabilities"]
     user = process["user"]
     # The bounding set first: it can be dropped only with CAP_SETPCAP, which goes below.
-    for number in range(len(CAPABILITIES)) if capabilities["bounding"] is not None else ():
-        if f"CAP_{CAPABILITIES[number]}" not in capabilities["bounding"]:
+    bounding = capabilities["bounding"]
+    for number, name in enumerate(CAPABILITIES):
+        if bounding is not None and f"CAP_{name}" not in bounding:
             _drop_bounding(number)
     # Needs CAP_SYS_ADMIN or no_new_privs, and the latter would end all setuid programs.
     _load_filter(plan, listening)
@@ -285,7 +285,7 @@ def _drop_bounding(number: int) -> None:
 # --- exec ---
 
 
-def _environment(process: Json) -> dict[bytes, bytes]:
+def _environment(process: Process) -> dict[bytes, bytes]:
     """Return the environment, with the HOME of /etc/passwd if none is given."""
     pairs = (os.fsencode(each).partition(b"=")[::2] for each in process["env"])
     environment = dict(pairs)
@@ -320,7 +320,8 @@ def _execute(
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     name = os.fsencode(argv[0])
-    directories = [b""] if b"/" in name else environment.get(b"PATH", b"").split(b":")
+    has_place = b"/" in name
+    directories = [b""] if has_place else environment.get(b"PATH", b"").split(b":")
     words = [os.fsencode(each) for each in argv]
     found: OSError | None = None
     for directory in directories:
@@ -328,10 +329,10 @@ def _execute(
         try:
             start_program(program, words, environment, own_program)
         except (FileNotFoundError, NotADirectoryError) as error:
-            missing = error
+            # Which doesn't count, unless it was the only place.
+            found = found or (error if has_place else None)
         except OSError as error:
             found = found or error
-    if found is None and b"/" not in name:
+    if found is None:
         raise Refused(f'exec: "{argv[0]}": executable file not found in $PATH')
-    reason = os.strerror((found or missing).errno or 0).lower()
-    raise Refused(f"exec {argv[0]}: {reason}")
+    raise Refused(f"exec {argv[0]}: {os.strerror(found.errno or 0).lower()}")

@@ -15,14 +15,15 @@ import select
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.namespaces.causes import namespace_trouble
-from polyarch.namespaces.userns import end_orphans
+from polyarch.namespaces.waiting import end_orphans
 from polyarch.runtime.base import Refused
+from polyarch.runtime.configuration import Config, Device, Handing, HolderPlan, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.first import (
     Parent,
@@ -40,8 +41,6 @@ __all__ = ["keep"]
 
 _BADNESS = "/proc/self/oom_score_adj"
 
-Json = dict[str, Any]
-
 
 def keep(spawner: int, control: int, *streams: int) -> NoReturn:
     """Be the keeper of one step: start it, wait for its end or for the word to end it, answer.
@@ -56,7 +55,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         if os.getppid() != spawner:
             os._exit(1)
         close_all_but(0, 1, 2, control, *streams)
-        plan = receive_plan(channel)
+        plan = json.loads(receive_plan(channel))
         if len(streams) < 2:
             _hold(plan, channel)
             os._exit(0)
@@ -70,7 +69,7 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
         os._exit(0)
 
 
-def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
+def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
     """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
@@ -101,7 +100,7 @@ def _run(plan: Json, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     return refused, ended
 
 
-def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socket | None:
+def _start_listener(plan: Plan, resources: contextlib.ExitStack) -> socket.socket | None:
     """Start what answers the calls that the step's filter hands over, if it does.
 
     Returns where the step sends its listener to.
@@ -124,7 +123,7 @@ def _start_listener(plan: Json, resources: contextlib.ExitStack) -> socket.socke
     return resources.enter_context(ours)
 
 
-def _handlers(wanted: Json) -> Mapping[str, Handler]:
+def _handlers(wanted: Handing) -> Mapping[str, Handler]:
     # Most steps hand over nothing.
     if wanted["what"] == "nodes":
         from polyarch.runtime.sandbox.nodes import node_handlers  # noqa: PLC0415
@@ -152,7 +151,7 @@ def _set_badness(value: str) -> None:
             file.write(value)
 
 
-def _join_user_namespace(config: Json) -> None:
+def _join_user_namespace(config: Config) -> None:
     """Join the user namespace that is given; those that are made later belong to it."""
     for each in config["linux"]["namespaces"]:
         if each["type"] == "user":
@@ -163,7 +162,7 @@ def _join_user_namespace(config: Json) -> None:
             os.close(fd)
 
 
-def _make_devices(devices: list[Json]) -> None:
+def _make_devices(devices: list[Device]) -> None:
     """Give the step fresh devices, in a /dev that only the keeper sees, while that is allowed.
 
     The machine's own would have to be lent to it otherwise, and root of a namespace that maps every
@@ -177,7 +176,7 @@ def _make_devices(devices: list[Json]) -> None:
     os.close(directory)
 
 
-def _hold(plan: Json, channel: socket.socket) -> None:
+def _hold(plan: HolderPlan, channel: socket.socket) -> None:
     """Make a user namespace with handlers; have it answer once it is there, and end with the channel."""
     ready, ready_writer = os.pipe()
     mapped, mapped_writer = os.pipe()
@@ -196,10 +195,12 @@ def _hold(plan: Json, channel: socket.socket) -> None:
     _wait(sleeper, channel)
 
 
-def _sleep_in_namespace(plan: Json, channel: socket.socket, life: tuple[int, int, int]) -> NoReturn:
+def _sleep_in_namespace(
+    plan: HolderPlan, channel: socket.socket, life: tuple[int, int, int]
+) -> NoReturn:
     """Be the process that keeps a user namespace: `life` is the keeper and two pipes, to and from it."""
     keeper, ready, mapped = life
-    told: Json = {"refused": "the holder failed"}
+    told: dict[str, object] = {"refused": "the holder failed"}
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
         syscalls.set_parent_death_signal(signal.SIGKILL)

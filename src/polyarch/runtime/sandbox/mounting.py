@@ -20,16 +20,14 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any
 
 from polyarch import syscalls
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.configuration import DEV_LINKS, Config, Device, MountPoint
 from polyarch.runtime.step import SHM
 
 __all__ = ["Entered", "change_root", "enter_root", "make_nodes"]
-
-Json = dict[str, Any]
 
 _ATTRIBUTES = {
     "ro": syscalls.MOUNT_ATTR_RDONLY,
@@ -40,13 +38,6 @@ _ATTRIBUTES = {
 }
 _NO_DATA = frozenset({"rw", "bind", "rbind", *_ATTRIBUTES} - {"ro"})
 _NULL = os.makedev(1, 3)
-_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 _SYSTEM = frozenset({"/proc", "/dev", "/dev/pts", SHM, "/dev/mqueue", "/sys", "/sys/fs/cgroup"})
 _LOCKED = ("ro", "nosuid", "nodev", "noexec")
 _STRAIGHT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
@@ -62,7 +53,7 @@ class Entered:
     dev: int
 
 
-def enter_root(config: Json, *, nodev: bool) -> Entered:
+def enter_root(config: Config, *, nodev: bool) -> Entered:
     """Mount everything below the root file system of an OCI configuration and make it the root.
 
     `nodev` says that nodes in it must open nothing. Raises Refused, OSError.
@@ -103,7 +94,7 @@ def change_root(path: str) -> Entered:
 class _Mounts:
     """What is mounted in a root: `made` holds the descriptors of the system's mounts by their places."""
 
-    def __init__(self, root: int, devices: list[Json], *, nodev: bool) -> None:
+    def __init__(self, root: int, devices: list[Device], *, nodev: bool) -> None:
         self.made: dict[str, int] = {}
         self._root = root
         self._devices = devices
@@ -112,7 +103,7 @@ class _Mounts:
         self._opens_nodes = nodev and syscalls.in_initial_user_namespace()
         self._own: set[str] = set()
 
-    def mount_system(self, mount: Json) -> None:
+    def mount_system(self, mount: MountPoint) -> None:
         """Mount one of the system's file systems, or what the user has in its place."""
         target = mount["destination"]
         tree = self._detached(mount)
@@ -142,7 +133,7 @@ class _Mounts:
                 ) from error
             raise
 
-    def _detached(self, mount: Json) -> int | None:
+    def _detached(self, mount: MountPoint) -> int | None:
         """Make one mount of the configuration, attached nowhere yet, and return its descriptor.
 
         What a user namespace refuses is replaced by what comes closest, or left out (None).
@@ -155,9 +146,9 @@ class _Mounts:
         try:
             return _new_mount(kind, mount["source"], options)
         except OSError as error:
-            if kind == "sysfs" and error.errno == errno.EPERM:
+            if (kind, error.errno) == ("sysfs", errno.EPERM):
                 return _clone("/sys", options, nodev=True)
-            if kind == "cgroup2" and error.errno in {errno.EPERM, errno.EBUSY}:
+            if (kind, error.errno) in {("cgroup2", errno.EPERM), ("cgroup2", errno.EBUSY)}:
                 return _new_mount("tmpfs", "tmpfs", _LOCKED)
             if kind == "mqueue":
                 return None
@@ -226,7 +217,7 @@ class _Mounts:
             os.close(tree)
             os.close(place)
 
-    def mount(self, mount: Json) -> None:
+    def mount(self, mount: MountPoint) -> None:
         """Mount something of the user's, wherever links in the root lead to."""
         target = mount["destination"]
         tree = self._detached(mount)
@@ -242,7 +233,7 @@ class _Mounts:
         os.close(tree)
 
 
-def _is_users(mount: Json) -> bool:
+def _is_users(mount: MountPoint) -> bool:
     """Tell whether a mount at a place of the system's is the user's own."""
     kinds = {"/dev": {"tmpfs"}, "/sys": {"sysfs", "none"}}  # none: the machine's own, lent
     target = mount["destination"]
@@ -333,7 +324,7 @@ def _open_target(root: int, path: str, *, is_directory: bool) -> int:
 # --- /dev ---
 
 
-def make_nodes(directory: int, devices: Iterable[Json]) -> None:
+def make_nodes(directory: int, devices: Iterable[Device]) -> None:
     """Make device nodes, whose paths begin with /dev, in an open directory. Raises PermissionError."""
     umask = os.umask(0)
     try:
@@ -354,7 +345,7 @@ def _make_parents(directory: int, name: str) -> None:
         os.close(_straight_directory(directory, os.path.dirname(name)))
 
 
-def _fill_dev(dev: int, devices: list[Json], *, bind: bool) -> None:
+def _fill_dev(dev: int, devices: list[Device], *, bind: bool) -> None:
     """Make the devices and links of /dev; devices that can't be made are taken from ours.
 
     `bind` says that each is to be a mount of its own, so that the rest can become `nodev`.
@@ -372,7 +363,7 @@ def _fill_dev(dev: int, devices: list[Json], *, bind: bool) -> None:
         syscalls.move_mount(tree, "", place)
         os.close(place)
         os.close(tree)
-    for name, to in _LINKS.items():
+    for name, to in DEV_LINKS.items():
         os.symlink(to, name, dir_fd=dev)
     if os.path.exists("/proc/kcore"):
         os.symlink("/proc/kcore", "core", dir_fd=dev)

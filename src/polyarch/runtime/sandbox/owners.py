@@ -19,10 +19,10 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from polyarch import syscalls
 from polyarch.inroot import forget_owner, get_owner, is_record, record_owner
+from polyarch.runtime.configuration import StatNumbers
 from polyarch.runtime.sandbox.credentials import Credentials, CredentialsTable, Ids
 from polyarch.runtime.sandbox.finding import Finder
 from polyarch.runtime.sandbox.listening import AS_ASKED, Call, Handler
@@ -39,7 +39,7 @@ _KINDS = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK)
 """What mknod makes that isn't a device."""
 
 
-def owner_handlers(calls: Mapping[str, Any]) -> Mapping[str, Handler]:
+def owner_handlers(calls: StatNumbers) -> Mapping[str, Handler]:
     """Return who answers the calls that have to do with owners; `calls` are the fields of a `StatCalls`.
 
     The process gives up its root and working directory for it. Raises OSError.

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import struct
-from typing import Any
+from collections.abc import Mapping
 
 from polyarch.record import frozen
 
@@ -31,8 +31,6 @@ __all__ = [
     "send_plan",
     "wait_for",
 ]
-
-Json = dict[str, Any]
 
 _HEADER = struct.Struct("=Q")
 """The length, in bytes, of the plan that follows."""
@@ -54,11 +52,10 @@ def send_plan(control: socket.socket, plan: bytes) -> None:
         control.sendall(_HEADER.pack(len(plan)) + plan)
 
 
-def receive_plan(channel: socket.socket) -> Json:
-    """Wait for the plan of a step."""
+def receive_plan(channel: socket.socket) -> bytes:
+    """Wait for the plan of a step, and return it as JSON."""
     (length,) = _HEADER.unpack(channel.recv(_HEADER.size, socket.MSG_WAITALL))
-    plan: Json = json.loads(channel.recv(length, socket.MSG_WAITALL))
-    return plan
+    return channel.recv(length, socket.MSG_WAITALL)
 
 
 @frozen
@@ -85,7 +82,7 @@ def answer(channel: socket.socket, refused: str, ended: Waited) -> None:
 
     Doesn't wait: an answer always finds room, and an engine that is gone needs none.
     """
-    told: Json = {"refused": refused}
+    told: dict[str, object] = {"refused": refused}
     if not refused:
         status = ended.status
         told = {"status": status if status >= 0 else 128 - status, "cpu": ended.cpu}
@@ -97,6 +94,6 @@ def answer_lost(channel: socket.socket, why: str) -> None:
     _send(channel, {"lost": why})
 
 
-def _send(channel: socket.socket, told: Json) -> None:
+def _send(channel: socket.socket, told: Mapping[str, object]) -> None:
     with contextlib.suppress(OSError):
         channel.send(json.dumps(told).encode(), socket.MSG_DONTWAIT)

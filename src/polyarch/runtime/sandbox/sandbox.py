@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from polyarch.progress import CancelToken
 from polyarch.record import replace
@@ -25,6 +24,7 @@ from polyarch.runtime.base import (
 )
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.cgroup import Cgroup, make_cgroup
+from polyarch.runtime.configuration import Config, Plan
 from polyarch.runtime.oci import base_devices, bound_devices, oci_config
 from polyarch.runtime.sandbox.devicegroup import DeviceGroup, DeviceGroups
 from polyarch.runtime.sandbox.exchange import Start, exchange, how_it_ended
@@ -94,7 +94,8 @@ class Sandbox:
             return contextlib.nullcontext(DeviceGroup(trouble=NEEDS_ROOT))
         return self._groups.of(step, cgroup.directories)
 
-    def _plan(self, step: Step, cgroup: Cgroup, group: DeviceGroup, talk: Talk) -> bytes:
+    def _config(self, step: Step, talk: Talk) -> Config:
+        """Return the configuration of a step, changed where the sandbox isn't what runc would be here."""
         config = oci_config(step, self._host, seccomp=False)
         if talk.terminal is not None:
             rows, columns = talk.terminal
@@ -108,17 +109,20 @@ class Sandbox:
                 mount["type"] = "cgroup2" if self._host.cgroup2 else "tmpfs"
         if self._host.is_covered:
             _share_processes(config)
-        handed = self._handed(step, group)
         if self._host.has_one_id:
             config["process"]["user"]["additionalGids"] = list(step.groups)
+        return config
+
+    def _plan(self, step: Step, cgroup: Cgroup, group: DeviceGroup, talk: Talk) -> bytes:
+        handed = self._handed(step, group)
         program = b""
         if not step.insecure or handed is not None:
             program = compile_filter(handed=handed, is_open=step.insecure)
-        plan = {
-            "config": config,
+        plan: Plan = {
+            "config": self._config(step, talk),
             "nodev": bool(group.trouble),
             "seccomp": program.hex(),
-            "cgroups": (*cgroup.directories, *group.directories),
+            "cgroups": [*cgroup.directories, *group.directories],
         }
         if handed is not None:
             plan["handed"] = {
@@ -143,10 +147,11 @@ class Sandbox:
         return None
 
 
-def _share_processes(config: dict[str, Any]) -> None:
+def _share_processes(config: Config) -> None:
     """Have a step in a container see that one's processes: what is covered of /proc the kernel shows to nobody."""
     linux = config["linux"]
     linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "pid"]
     for mount in config["mounts"]:
         if mount["destination"] == "/proc":
-            mount.update(type="none", source="/proc", options=["rbind", *mount["options"]])
+            mount["type"], mount["source"] = "none", "/proc"
+            mount["options"] = ["rbind", *mount["options"]]

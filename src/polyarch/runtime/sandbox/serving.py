@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import select
 import signal
 import socket
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from polyarch import syscalls
 from polyarch.namespaces.causes import namespace_trouble
 from polyarch.namespaces.userns import count_ids
 from polyarch.record import frozen
 from polyarch.runtime.base import Refused
+from polyarch.runtime.configuration import Plan
 from polyarch.runtime.sandbox.first import (
     Parent,
     begin,
@@ -41,8 +43,6 @@ from polyarch.runtime.sandbox.plan import (
 )
 
 __all__ = ["serve"]
-
-Json = dict[str, Any]
 
 _STREAM = (socket.AF_UNIX, socket.SOCK_STREAM)
 
@@ -187,8 +187,8 @@ class _Server:
 def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoReturn:
     """Be a step in a PID namespace of its own."""
 
-    def prepare() -> Json:
-        plan = receive_plan(channel)
+    def prepare() -> Plan:
+        plan: Plan = json.loads(receive_plan(channel))
         join_cgroups(plan["cgroups"])
         try:
             enter_namespaces(plan["config"], but=syscalls.CLONE_NEWPID)

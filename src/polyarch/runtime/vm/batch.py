@@ -7,9 +7,13 @@ import struct
 
 from polyarch.errors import MachineError
 from polyarch.runtime.vm.agent import Agent
-from polyarch.runtime.vm.program import Label, Operand, Word
+from polyarch.runtime.vm.program import Label, Operand, Program, Word
 
-__all__ = ["ANSWER_BYTES", "Batch"]
+__all__ = ["ANSWER_BYTES", "Batch", "make_way"]
+
+_HERE = -100
+"""The working directory, in place of an open one."""
+_CLOEXEC = os.O_CLOEXEC
 
 _ANSWER = struct.Struct("<qq")
 ANSWER_BYTES = _ANSWER.size
@@ -60,3 +64,15 @@ class Batch:
         """Say what failed and why."""
         known = self._stages[stage] if 0 < stage < len(self._stages) else "do what it was asked for"
         return f"{known}: {os.strerror(-error) if -4096 < error < 0 else f'error {error}'}"
+
+
+def make_way(program: Program, target: str, *, is_file: bool) -> None:
+    """Add: make what is missing of a path; what can't be made shows when it is used."""
+    parts = target.strip("/").split("/")
+    for number in range(1, len(parts) + (not is_file)):
+        program.call("mkdirat", _HERE, program.text("/" + "/".join(parts[:number])), 0o755)
+    if is_file:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _CLOEXEC
+        opened = program.call("openat", _HERE, program.text(target), flags, 0o644)
+        with program.unless_negative(opened):
+            program.call("close", opened)

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from polyarch.errors import InputError
 from polyarch.runtime.vm.modules import zstd
@@ -65,7 +65,7 @@ def open_package(path: Path, scratch: Path) -> Iterator[PackageFiles]:
             yield PackageFiles(archive)
 
 
-def _data(package: IO[bytes]) -> Any:
+def _data(package: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     """Find the archive of files in a package; return a stream of it. Raises ValueError, EOFError."""
     if package.read(len(_MAGIC)) != _MAGIC:
         raise ValueError("it doesn't begin as one")
@@ -80,7 +80,7 @@ def _data(package: IO[bytes]) -> Any:
         package.seek(size + size % 2, 1)
 
 
-def _unpacking(package: IO[bytes], name: str) -> Any:
+def _unpacking(package: IO[bytes], name: str) -> IO[bytes] | gzip.GzipFile:
     if name.endswith(".xz"):
         return lzma.open(package)
     if name.endswith(".gz"):

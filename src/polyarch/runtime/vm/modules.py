@@ -12,7 +12,8 @@ import gzip
 import lzma
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from importlib import import_module
+from typing import IO, Protocol, cast
 
 from polyarch.errors import MachineError
 
@@ -44,11 +45,20 @@ def unpacked(path: str, content: bytes) -> bytes:
     return content
 
 
-def zstd() -> Any:
-    """Return Python's module for zstd: only kernels of some distributions need it."""
-    from importlib import import_module  # noqa: PLC0415
+class Zstd(Protocol):
+    """Of Python's module for zstd what is used here."""
 
-    return import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    def decompress(self, data: bytes, /) -> bytes:
+        """Unpack the whole."""
+
+    def open(self, file: IO[bytes], /) -> IO[bytes]:
+        """Return a stream of what is packed in another."""
+
+
+def zstd() -> Zstd:
+    """Return Python's module for zstd: only kernels of some distributions need it."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return cast("Zstd", import_module(name))
 
 
 class Modules:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from polyarch import syscalls
 from polyarch.emulation.probe import native_architecture
@@ -28,6 +27,7 @@ from polyarch.record import frozen, replace
 from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.base import Ended, OnOutput, Refused, refused_step
 from polyarch.runtime.bundle import mount_points
+from polyarch.runtime.configuration import Config
 from polyarch.runtime.oci import oci_config
 from polyarch.runtime.step import Bind, Host, Mount, Step
 from polyarch.runtime.vm.apply import bring_changes
@@ -328,7 +328,7 @@ class _Run:
         return ended
 
 
-def _config(step: Step, mounts: tuple[Mount, ...]) -> dict[str, Any]:
+def _config(step: Step, mounts: tuple[Mount, ...]) -> Config:
     return oci_config(replace(step, mounts=mounts, user_namespace=""), _HOST, seccomp=False)
 
 

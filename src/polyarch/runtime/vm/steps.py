@@ -13,25 +13,22 @@ what is in memory and is brought here after the step.
 from __future__ import annotations
 
 import os
-import resource
 import stat
 import struct
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from polyarch import syscalls
 from polyarch.record import frozen
-from polyarch.runtime.capability import CAPABILITIES
+from polyarch.runtime.configuration import DEV_LINKS, Config, MountPoint
 from polyarch.runtime.vm.agent import Agent
-from polyarch.runtime.vm.batch import Batch
+from polyarch.runtime.vm.batch import Batch, make_way
+from polyarch.runtime.vm.becoming import drop_privileges, enter_directory, execute, set_limits
 from polyarch.runtime.vm.machine import SHARE_TAG
 from polyarch.runtime.vm.program import Label, Program, Word
 from polyarch.runtime.vm.surroundings import raise_loopback
 
 __all__ = ["ANSWER_BYTES", "Answer", "Shared", "StepPrograms", "upper_of"]
-
-Json = dict[str, Any]
 
 _AT_FDCWD = -100
 _CLOEXEC = os.O_CLOEXEC
@@ -50,21 +47,10 @@ _NAMESPACES = (
     | syscalls.CLONE_NEWUTS
     | syscalls.CLONE_NEWCGROUP
 )
-_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 _SYSTEM = ("/proc", "/dev", "/sys")
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 _SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
-_PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _RAISE = 8, 24, 47, 2
-_CAPABILITY_VERSION = 0x20080522
 _PER_LINUX32 = 8
-_ENOENT, _ENOTDIR = -2, -20
-_LIMIT_LOCKS = 10
 _ANSWER = struct.Struct("<6q")
 ANSWER_BYTES = _ANSWER.size
 """Of an `Answer`."""
@@ -129,7 +115,7 @@ class StepPrograms:
     """
 
     def __init__(
-        self, agent: Agent, config: Json, shared: Mapping[str, Shared], *, narrow: bool
+        self, agent: Agent, config: Config, shared: Mapping[str, Shared], *, narrow: bool
     ) -> None:
         self._agent = agent
         self._config = config
@@ -207,8 +193,7 @@ class StepPrograms:
             self._agent.start_pump(program, number, reader)
             for number, (reader, _) in enumerate(outputs)
         ]
-        for end in (told[1], *(writer for _, writer in outputs)):
-            program.call("close", end)
+        _close(program, told[1], *(writer for _, writer in outputs))
         answer = program.data(bytes(ANSWER_BYTES))
         words = [Word(answer.offset + 8 * number) for number in range(6)]
         program.call("read", told[0], answer, 16, result=words[2])
@@ -219,8 +204,7 @@ class StepPrograms:
         program.set(words[3], Word(status.offset))
         for word, each in zip(words[4:], self._agent.pumps, strict=True):
             program.set(word, each.total)
-        for end in (told[0], *(reader for reader, _ in outputs)):
-            program.call("close", end)
+        _close(program, told[0], *(reader for reader, _ in outputs))
         self._agent.send(program, answer, ANSWER_BYTES)
         return batch, self._agent.end(program)
 
@@ -247,13 +231,13 @@ class StepPrograms:
         )
         batch.do("dup3", null, 0, 0, to="have an input")
         program.call("close", null)
-        self._enter_directory(batch, process["cwd"])
-        self._set_limits(batch, process["rlimits"])
+        enter_directory(batch, process["cwd"])
+        set_limits(batch, process["rlimits"])
         program.call("umask", process["user"].get("umask", 0o022))
         if self._narrow:
             program.call("personality", _PER_LINUX32)
-        self._drop_privileges(batch)
-        self._execute(batch)
+        drop_privileges(batch, process)
+        execute(batch, process)
 
     # --- mounts ---
 
@@ -272,12 +256,7 @@ class StepPrograms:
             for mount in self._config["mounts"]
             if mount["type"] == "bind"
         }
-        nodes = {
-            name: batch.do(
-                "open_tree", _AT_FDCWD, text(f"/dev/{name}"), _CLONE, to=f"have /dev/{name}"
-            )
-            for name in _NODES
-        }
+        nodes = self._take_nodes(batch)
         here = text(".")
         batch.do("chdir", text("/root"), to="enter the root")
         batch.do("pivot_root", here, here, to="enter the root")
@@ -296,7 +275,18 @@ class StepPrograms:
             if mount not in system:
                 self._mount(batch, mount, taken)
 
-    def _take(self, batch: Batch, mount: Json) -> Word:
+    @staticmethod
+    def _take_nodes(batch: Batch) -> dict[str, Word]:
+        """Add: open the machine's devices that each step has, to be mounted later."""
+        text = batch.program.text
+        return {
+            name: batch.do(
+                "open_tree", _AT_FDCWD, text(f"/dev/{name}"), _CLONE, to=f"have /dev/{name}"
+            )
+            for name in _NODES
+        }
+
+    def _take(self, batch: Batch, mount: MountPoint) -> Word:
         """Add: open something shared, to be mounted later."""
         program, what = batch.program, f"mount {mount['destination']}"
         shared = self._shared[mount["source"]]
@@ -309,7 +299,7 @@ class StepPrograms:
         batch.do("mount_setattr", tree, program.text(""), _EMPTY_PATH, attributes, 32, to=what)
         return tree
 
-    def _mount(self, batch: Batch, mount: Json, taken: Mapping[str, Word]) -> None:
+    def _mount(self, batch: Batch, mount: MountPoint, taken: Mapping[str, Word]) -> None:
         program, target = batch.program, mount["destination"]
         what, path = f"mount {target}", program.text(target)
         source = next(
@@ -317,11 +307,18 @@ class StepPrograms:
         )
         is_file = source is not None and not stat.S_ISDIR(source.status.st_mode)
         # What is missing is below another mount: a cache, say, or /dev.
-        _make_way(program, target, is_file=is_file)
+        make_way(program, target, is_file=is_file)
         if target in taken:
             empty = program.text("")
             batch.do("move_mount", taken[target], empty, _AT_FDCWD, path, _EMPTY_FROM, to=what)
-            return
+        else:
+            self._mount_new(batch, mount)
+
+    @staticmethod
+    def _mount_new(batch: Batch, mount: MountPoint) -> None:
+        """Add: mount what is nothing of ours."""
+        program, target = batch.program, mount["destination"]
+        what, path = f"mount {target}", program.text(target)
         kind = "cgroup2" if mount["type"] == "cgroup" else mount["type"]
         options = mount["options"]
         flags = sum({_MS_SHIFTED[each] for each in options if each in _MS_SHIFTED})
@@ -340,9 +337,9 @@ class StepPrograms:
         empty = program.text("")
         for name, tree in nodes.items():
             what, path = f"have /dev/{name}", program.text(f"/dev/{name}")
-            _make_way(program, f"/dev/{name}", is_file=True)
+            make_way(program, f"/dev/{name}", is_file=True)
             batch.do("move_mount", tree, empty, _AT_FDCWD, path, _EMPTY_FROM, to=what)
-        for name, to in {**_LINKS, "core": "/proc/kcore"}.items():
+        for name, to in {**DEV_LINKS, "core": "/proc/kcore"}.items():
             program.call("symlinkat", program.text(to), _AT_FDCWD, program.text(f"/dev/{name}"))
         flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_NODEV | syscalls.MS_NOSUID
         none = program.text("")
@@ -367,93 +364,6 @@ class StepPrograms:
             program.call("mount", null, place, program.text(""), syscalls.MS_BIND, 0)
             program.call("mount", memory, place, memory, 1 | 2 | 4 | 8, program.text("size=4k"))
 
-    # --- the process ---
-
-    @staticmethod
-    def _enter_directory(batch: Batch, path: str) -> None:
-        _make_way(batch.program, f"{path.rstrip('/')}/.", is_file=False)
-        batch.do("chdir", batch.program.text(path), to=f"enter the working directory {path}")
-
-    @staticmethod
-    def _set_limits(batch: Batch, limits: Iterable[Json]) -> None:
-        """Add the limits that processes have here, then those that are asked for."""
-        program = batch.program
-        for number in range(resource.RLIMIT_RTPRIO + 2):
-            try:
-                own = struct.pack("<qq", *resource.getrlimit(number))
-            except ValueError:
-                continue
-            program.call("prlimit64", 0, number, program.data(own), 0)
-        for limit in limits:
-            name = limit["type"]
-            number = _LIMIT_LOCKS if name == "RLIMIT_LOCKS" else getattr(resource, name)
-            wanted = program.data(struct.pack("<QQ", limit["soft"], limit["hard"]))
-            what = f"set ulimit {name.removeprefix('RLIMIT_').lower()}"
-            batch.do("prlimit64", 0, number, wanted, 0, to=what)
-
-    def _drop_privileges(self, batch: Batch) -> None:
-        """Add: keep the capabilities of the configuration and no others, and become its user."""
-        program, process = batch.program, self._config["process"]
-        user, capabilities = process["user"], process["capabilities"]
-        for number, name in enumerate(CAPABILITIES):
-            if f"CAP_{name}" not in capabilities["bounding"]:
-                program.call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
-        if capabilities["ambient"]:
-            batch.do("prctl", _PR_SET_KEEPCAPS, 1, 0, 0, 0, to="keep its rights")
-        groups = user["additionalGids"]
-        numbers = program.data(struct.pack(f"<{len(groups)}I", *groups))
-        batch.do("setgroups", len(groups), numbers, to="have its groups")
-        batch.do("setresgid", *[user["gid"]] * 3, to="have its group")
-        batch.do("setresuid", *[user["uid"]] * 3, to="become its user")
-        inherited = _bits(capabilities["inheritable"])
-        if user["uid"] == 0 or inherited:
-            sets = [_bits(capabilities[each]) for each in ("effective", "permitted")]
-            halves = [
-                (each >> shift) & 0xFFFFFFFF for shift in (0, 32) for each in (*sets, inherited)
-            ]
-            header = program.data(struct.pack("<II", _CAPABILITY_VERSION, 0))
-            batch.do(
-                "capset", header, program.data(struct.pack("<6I", *halves)), to="give up rights"
-            )
-        for name in capabilities["ambient"]:
-            number = CAPABILITIES.index(name.removeprefix("CAP_"))
-            program.call("prctl", _PR_CAP_AMBIENT, _RAISE, number, 0, 0)
-
-    def _execute(self, batch: Batch) -> None:
-        """Add: start the program, looked up on its own PATH; the error that counts is the last word.
-
-        That is the first which doesn't only say that there is nothing.
-        """
-        program, process = batch.program, self._config["process"]
-        name = process["args"][0]
-        environment = dict(each.partition("=")[::2] for each in process["env"])
-        paths = [""] if "/" in name else environment.get("PATH", "").split(":")
-        words = program.pointers(process["args"])
-        variables = program.pointers(process["env"])
-        missing, found = program.word(_ENOENT), program.word()
-        for path in paths:
-            full = program.text(os.path.join(path, name))
-            result = program.call("execve", full, words, variables)
-            absent, perhaps, other, first, next_one = (Label() for _ in range(5))
-            program.branch_equal(result, _ENOENT, absent, perhaps)
-            program.place(perhaps)
-            program.branch_equal(result, _ENOTDIR, absent, other)
-            program.place(other)
-            program.branch_equal(found, 0, first, next_one)
-            program.place(first)
-            program.set(found, result)
-            program.jump(next_one)
-            program.place(absent)
-            program.set(missing, result)
-            program.place(next_one)
-        nothing, done = Label(), Label()
-        program.set(batch.error, found)
-        program.branch_equal(found, 0, nothing, done)
-        program.place(nothing)
-        program.set(batch.error, missing)
-        program.place(done)
-        program.set(batch.stage, 0)
-
     # --- after ---
 
     def clean(self) -> Batch:
@@ -468,17 +378,6 @@ class StepPrograms:
         return batch
 
 
-def _make_way(program: Program, target: str, *, is_file: bool) -> None:
-    """Add: make what is missing of a path; what can't be made shows when it is used."""
-    parts = target.strip("/").split("/")
-    for number in range(1, len(parts) + (not is_file)):
-        program.call("mkdirat", _AT_FDCWD, program.text("/" + "/".join(parts[:number])), 0o755)
-    if is_file:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _CLOEXEC
-        opened = program.call("openat", _AT_FDCWD, program.text(target), flags, 0o644)
-        with program.unless_negative(opened):
-            program.call("close", opened)
-
-
-def _bits(names: Iterable[str]) -> int:
-    return sum(1 << CAPABILITIES.index(name.removeprefix("CAP_")) for name in names)
+def _close(program: Program, *ends: Word) -> None:
+    for end in ends:
+        program.call("close", end)

@@ -82,6 +82,7 @@ def test_what_is_beside_the_result_has_a_name() -> None:
 def test_a_form_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delitem(sys.modules, "polyarch.attest.sbom.cyclonedx", raising=False)
     monkeypatch.setitem(sys.modules, "cyclonedx.model.bom", None)
 
     with pytest.raises(MachineError, match="need the library cyclonedx-python-lib") as caught:

@@ -27,7 +27,7 @@ def plant(root: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def urls(root: Path) -> list[str]:
-    return [package_url(each) for each in scan(root).packages]
+    return [package_url(each).to_string() for each in scan(root).packages]
 
 
 RELEASE = 'PRETTY_NAME="Debian GNU/Linux"\nID=debian\nVERSION_ID="13"\n'
@@ -183,6 +183,77 @@ def test_rpm_in_sqlite(tmp_path: Path) -> None:
     connection.close()
 
     assert urls(root) == RPM
+
+
+def test_rpm_in_the_log_of_sqlite(tmp_path: Path) -> None:
+    root = plant(tmp_path / "root", FEDORA)
+    place = root / "var/lib/rpm"
+    place.mkdir(parents=True)
+    connection = sqlite3.connect(tmp_path / "db")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
+    connection.execute("INSERT INTO Packages VALUES (1, ?)", (BASH,))
+    connection.commit()
+    # As it is while rpm has it open, and stays where that is killed.
+    for name in ("", "-wal"):
+        (place / f"rpmdb.sqlite{name}").write_bytes((tmp_path / f"db{name}").read_bytes())
+    log = (place / "rpmdb.sqlite-wal").read_bytes()
+
+    assert urls(root) == RPM
+    # A frame that no transaction ended, and one of an older round, count for nothing.
+    size = 24 + int.from_bytes(log[8:12], "big")
+    unended = log[-size : -size + 4] + bytes(4) + log[8 - size : 24 - size] + bytes(size - 24)
+    for more in (unended, bytes(size), b"short"):
+        (place / "rpmdb.sqlite-wal").write_bytes(log + more)
+        assert urls(root) == RPM
+    for damaged in (b"\xff" * 40, log[:32], log[:8] + b"\0\0\0\1" + log[12:]):
+        (place / "rpmdb.sqlite-wal").write_bytes(damaged)
+        assert urls(root) == []
+    connection.close()
+
+
+def bdb(order: str, *values: bytes) -> bytes:
+    """Return a hash of Berkeley DB: the last value is on a chain of two pages, the others in place."""
+    size = 512
+
+    def page(kind: int, entries: int, used: int, follows: int, body: bytes) -> bytes:
+        head = struct.pack(f"{order}8xIIIHHBB", 0, 0, follows, entries, used, 1, kind)
+        return (head + body).ljust(size, b"\0")
+
+    meta = struct.pack(f"{order}8xIIII", 0, 0x00061561, 9, size).ljust(size, b"\0")
+    items, places, end = b"", [], size
+    large = values[-1]
+    elsewhere = b"\3\0\0\0" + struct.pack(f"{order}II", 2, len(large))
+    for number, item in enumerate((*(b"\1" + each for each in values[:-1]), elsewhere)):
+        for part in (b"\1" + struct.pack(f"{order}I", number), item):
+            end -= len(part)
+            places.append(end)
+            items = part + items
+    table = struct.pack(f"{order}{len(places)}H", *places)
+    body = table.ljust(size - 26 - len(items), b"\0") + items
+    half = len(large) // 2
+    return b"".join(
+        (
+            meta,
+            page(13, len(places), 0, 0, body),
+            page(7, 1, half, 3, large[:half]),
+            page(7, 1, len(large) - half, 0, large[half:]),
+        )
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_rpm_in_berkeley_db(tmp_path: Path, order: str) -> None:
+    data = bdb(order, b"\1\0\0\0", KEY, BASH)
+
+    assert urls(plant(tmp_path, {**FEDORA, "var/lib/rpm/Packages": data})) == RPM
+
+
+def test_damaged_hashes_end(tmp_path: Path) -> None:
+    data = bytearray(bdb("<", BASH))
+    data[3 * 512 + 16 : 3 * 512 + 20] = struct.pack("<I", 2)  # the chain bites its tail
+    for damaged in (bytes(data), data[:1030], data[:24], data[:20] + b"\xff" * 2000):
+        assert len(urls(plant(tmp_path, {"var/lib/rpm/Packages": bytes(damaged)}))) <= 1
 
 
 def test_rpm_in_its_own_form(tmp_path: Path) -> None:

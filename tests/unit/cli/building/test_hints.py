@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from polyarch.cli.building.limits import resource_flag, ulimit_flag
 from polyarch.cli.building.values import (
     allow_flag,
     annotation_flag,
-    resource_flag,
     secret_flag,
-    ulimit_flag,
 )
 from polyarch.cli.display.display import open_display
 from polyarch.errors import InputError

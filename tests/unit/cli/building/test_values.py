@@ -19,17 +19,13 @@ from polyarch.cli.building.values import (
     cache_flag,
     call_flag,
     output_flag,
-    resource_flag,
     secret_flag,
-    size_flag,
     ssh_flag,
-    ulimit_flag,
 )
 from polyarch.errors import InputError, InvalidReference
 from polyarch.platforms import parse
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
-from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.values import CacheEntry, Output
 
 ARM64 = parse("linux/arm64")
@@ -109,21 +105,6 @@ def test_annotations_with_a_platform_never_replace_one_another() -> None:
     assert annotation_flag(["index[linux/arm64],index[linux/arm64]:a=1"]) == (place, place)
 
 
-def test_ulimit_is_sorted_and_later_values_win() -> None:
-    assert ulimit_flag(["nproc=1", "core=5:-1", "nproc=2:3"]) == (
-        Ulimit(name="core", soft=5, hard=-1),
-        Ulimit(name="nproc", soft=2, hard=3),
-    )
-
-
-def test_resource() -> None:
-    values = [" memory = 1g ", "memory-swap=-1", "cpu-quota=5", "cpuset-cpus=0-3"]
-
-    assert resource_flag(values) == Resources(
-        memory=1 << 30, memory_swap=-1, cpu_quota=5, cpuset_cpus="0-3"
-    )
-
-
 def test_build_context() -> None:
     assert contexts(["docker.io/library/alpine:latest=x", "a=b=c"]) == {"alpine": "x", "a": "b=c"}
 
@@ -195,29 +176,6 @@ def test_call() -> None:
                 " invalid argument"
             ),
         ),
-        (ulimit_flag, "nofile", "invalid ulimit argument: nofile"),
-        (ulimit_flag, "as=1", "invalid ulimit type: as"),
-        (
-            ulimit_flag,
-            "core=1:2:3",
-            "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
-        ),
-        (
-            ulimit_flag,
-            "core=-1:5",
-            (
-                "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited),"
-                " hard: 5"
-            ),
-        ),
-        (
-            ulimit_flag,
-            "core=6:5",
-            "ulimit soft limit must be less than or equal to hard limit: 6 > 5",
-        ),
-        (resource_flag, "memory", 'invalid resource "memory", expected key=value'),
-        (resource_flag, "foo=1", 'unknown resource "foo"'),
-        (resource_flag, "memory=x", "invalid value \"x\" for resource memory: invalid size: 'x'"),
         (contexts, "a", "invalid context value: a, expected key=value"),
         (contexts, "=b", "invalid context name : invalid reference format"),
         (allow_flag, "x", "unknown entitlement x"),
@@ -252,10 +210,6 @@ def test_call_refused(text: str, message: str) -> None:
         call_flag(text)
 
     assert str(raised.value) == message
-
-
-def test_size() -> None:
-    assert size_flag("64m") == 64 << 20
 
 
 @pytest.mark.parametrize(

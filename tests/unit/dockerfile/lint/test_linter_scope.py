@@ -12,7 +12,7 @@ from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
 from polyarch.oci.base import BaseImage
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, linux
 from polyarch.record import replace
 from tests.support.dockerfiles.lowering import AMD64, IMAGES, Images
 
@@ -305,7 +305,7 @@ def test_findings_before_an_error_are_kept() -> None:
 class _Foreign(Images):
     """Base images of another platform than was asked for."""
 
-    platform = Platform(os="linux", architecture="arm64", variant="v8")
+    platform = linux("arm64", "v8")
 
     def resolve(self, reference: str, platform: Platform) -> BaseImage:
         base = super().resolve(reference, platform)

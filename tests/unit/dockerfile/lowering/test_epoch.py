@@ -7,9 +7,8 @@ from polyarch.dockerfile.parser import parse
 from polyarch.errors import InputError
 from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
-from polyarch.platforms import Platform
+from tests.support.images.platforms import AMD64
 
-AMD64 = Platform(os="linux", architecture="amd64")
 CONTEXTS: Mapping[str, int | None] = {"context": None, "source": 77}
 
 

@@ -1,9 +1,9 @@
 from polyarch.digest import DiffID, sha256
 from polyarch.dockerfile.lowering.imageconfig import inherited, target_platform
 from polyarch.oci.config import HistoryEntry, ImageConfig, RunConfig
-from polyarch.platforms import Platform
-
-AMD64 = Platform(os="linux", architecture="amd64")
+from polyarch.platforms import linux
+from polyarch.record import replace
+from tests.support.images.platforms import AMD64, windows
 
 
 def test_what_another_builder_noted_is_not_handed_on() -> None:
@@ -27,21 +27,21 @@ def test_layers_and_what_tells_of_them_are_not_handed_on() -> None:
 
 
 def test_the_target_goes_before_the_base() -> None:
-    base = Platform(os="windows", architecture="arm64", os_version="10")
+    base = windows("arm64", "10")
     assert target_platform(base, AMD64) == AMD64
 
 
 def test_what_the_target_leaves_open_stays() -> None:
-    base = Platform(os="linux", architecture="amd64", variant="v2")
+    base = linux("amd64", "v2")
     assert target_platform(base, AMD64) == base
 
 
 def test_features_stay_whatever_the_target_is() -> None:
-    base = Platform(os="windows", architecture="amd64", os_features=("win32k",))
-    expected = Platform(os="linux", architecture="amd64", os_features=("win32k",))
+    base = windows("amd64", features=("win32k",))
+    expected = replace(AMD64, os_features=("win32k",))
     assert target_platform(base, AMD64) == expected
 
 
 def test_the_platform_of_a_base_is_normalized() -> None:
-    base = Platform(os="linux", architecture="aarch64", variant="v8")
-    assert target_platform(base, None) == Platform(os="linux", architecture="arm64")
+    base = linux("aarch64", "v8")
+    assert target_platform(base, None) == linux("arm64")

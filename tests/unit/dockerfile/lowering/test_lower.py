@@ -29,6 +29,7 @@ from polyarch.graph.op import (
 from polyarch.platforms import Platform
 from polyarch.record import replace
 from tests.support.dockerfiles.lowering import AMD64, ARM, ARM64, IMAGES, PATH
+from tests.support.images.platforms import windows
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 
@@ -308,10 +309,9 @@ def test_missing_base_has_a_place() -> None:
 
 
 def test_windows_paths_are_written_both_ways() -> None:
-    windows = Platform(os="windows", architecture="amd64")
     text = "FROM scratch\nCOPY a b\\\\c\nWORKDIR C:\\\\w\nCOPY a x\n"
 
-    image = lowered(text, windows)
+    image = lowered(text, windows())
 
     copies = [
         action.destination

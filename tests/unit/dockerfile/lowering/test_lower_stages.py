@@ -17,6 +17,7 @@ from polyarch.oci.config import ImageConfig, RunConfig
 from polyarch.platforms import Platform
 from polyarch.record import replace
 from tests.support.dockerfiles.lowering import AMD64, ARM64, IMAGES, PATH, Images
+from tests.support.images.platforms import windows
 
 OPTIONS = LowerOptions(build_platform=AMD64)
 
@@ -84,7 +85,7 @@ def test_a_blank_base_is_refused_even_if_nobody_needs_the_stage() -> None:
 
 
 def test_a_windows_stage_has_its_own_shell_and_no_path() -> None:
-    image = lowered("FROM scratch\nCMD echo x", Platform(os="windows", architecture="amd64"))
+    image = lowered("FROM scratch\nCMD echo x", windows())
     assert image.config.run.to_json() == {
         "WorkingDir": "\\",
         "Cmd": ["cmd", "/S", "/C", "echo x"],
@@ -111,8 +112,7 @@ def test_files_of_windows_images_are_refused(text: str, line: int) -> None:
 
 
 def test_a_windows_image_can_be_configured() -> None:
-    windows = Platform(os="windows", architecture="amd64")
-    image = lowered("FROM x\nENV A=1\n", windows, images=WINDOWS_BASE, is_explicit=True)
+    image = lowered("FROM x\nENV A=1\n", windows(), images=WINDOWS_BASE, is_explicit=True)
     assert (image.config.platform.os_version, image.config.history[-1].created_by) == (
         "10.0.1",
         "ENV A=1",
@@ -341,9 +341,8 @@ def test_a_directory_that_expands_to_nothing_is_the_one_before() -> None:
 
 @pytest.mark.parametrize("text", ["WORKDIR d:\\\\x", "COPY a d:\\\\x\\\\"])
 def test_a_directory_of_another_drive_is_refused(text: str) -> None:
-    windows = Platform(os="windows", architecture="amd64")
     with pytest.raises(DockerfileError, match="not on the system drive") as caught:
-        lowered(f"FROM scratch\n{text}\n", windows)
+        lowered(f"FROM scratch\n{text}\n", windows())
     assert caught.value.line == 2
 
 

@@ -7,9 +7,7 @@ from polyarch.graph.op import CopyAction, ExecOp, FileOp, ImageOp, ScratchOp
 from polyarch.graph.vertex import Vertex, make_vertex
 from polyarch.platforms import Platform
 from polyarch.worker.emulated.bases import Bases, find_bases
-
-ARM64 = Platform(os="linux", architecture="arm64")
-AMD64 = Platform(os="linux", architecture="amd64")
+from tests.support.images.platforms import AMD64, ARM64
 
 
 def image(name: str, platform: Platform = ARM64) -> ImageOp:

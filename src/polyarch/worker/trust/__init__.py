@@ -1,0 +1,1 @@
+"""CAs that steps trust beside those of their images, without a trace in a layer."""
