@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from polyarch.bakefile.access import Access, RemoteFile, Tree
+from polyarch.bakefile.access import Access
 from polyarch.bakefile.config import Config
 from polyarch.bakefile.files import File, parse_body
 from polyarch.bakefile.hcl.body import Body
 from polyarch.bakefile.hcl.place import HclError
-from polyarch.bakefile.includes import Gathered, Includes, Part, Source
+from polyarch.bakefile.includes import Gathered, Includes, Part, Shared, Source
 from polyarch.bakefile.prefixed import prefixed
 from polyarch.bakefile.resolver import Resolver
 from polyarch.bakefile.unknown import unknown_names
@@ -55,7 +55,7 @@ class Surroundings:
 def parse_files(files: Sequence[File], around: Surroundings) -> Config:
     """Return what files define. Raises InputError."""
     try:
-        return _Definition(around, {}).parse(files, ())
+        return _Definition(around).parse(files, ())
     except RecursionError:
         raise InputError(
             "the definition is nested too deep, or refers to itself too often"
@@ -63,17 +63,17 @@ def parse_files(files: Sequence[File], around: Surroundings) -> Config:
 
 
 class _Definition:
-    """Parses files, and definitions that they include. `known` is what was fetched already."""
+    """Parses files, and definitions that they include."""
 
-    def __init__(self, around: Surroundings, known: dict[str, Tree | RemoteFile]) -> None:
+    def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self._known = known
+        self._shared = Shared()
 
     def parse(self, files: Sequence[File], chain: tuple[str, ...]) -> Config:
         """Return what files define, to which the files of `chain` led. Raises InputError."""
         around = self._around
         read = [(each, None if _is_compose(each, around) else parse_body(each)) for each in files]
-        includes = Includes(around.access, around.builtins, chain, self._known)
+        includes = Includes(around.access, around.builtins, chain, self._shared)
         gathered = includes.gather(read)
         is_based = around.relative_to_files or bool(chain)
         config = self._with_parts(_compose(gathered.sources, around, is_based=is_based), gathered)

@@ -37,12 +37,14 @@ from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
 from polyarch.text.nearest import suggestion
 
-__all__ = ["Gathered", "Includes", "Part", "Source"]
+__all__ = ["Gathered", "Includes", "Part", "Shared", "Source"]
 
 _NAME = "include"
 _FIELDS = ("path", "prefix")
 _ODD = pattern(r"[^a-zA-Z0-9_-]+")
 _DEEPEST = 50
+_MOST = 500
+"""More is what a file of somebody else makes of a few, each of which includes the next one twice."""
 
 
 class Source(NamedTuple):
@@ -77,6 +79,14 @@ class _Item(NamedTuple):
     at: Range
 
 
+class Shared:
+    """What all files of a definition share: what was fetched, by address, and how many were included."""
+
+    def __init__(self) -> None:
+        self.fetched: dict[str, Tree | RemoteFile] = {}
+        self.included = 0
+
+
 class Includes:
     """Gathers the files of one definition; `builtins` may be used in `include`. `chain` are the files that led to it."""
 
@@ -85,15 +95,14 @@ class Includes:
         access: Access,
         builtins: Mapping[str, str],
         chain: tuple[str, ...] = (),
-        known: dict[str, Tree | RemoteFile] | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._access = access
         self._scope = Scope({name: string(value) for name, value in builtins.items()}, LIBRARY)
         self._chain = chain
         self._sources: dict[str, Source] = {}
         self._parts: list[Part] = []
-        self.known: dict[str, Tree | RemoteFile] = {} if known is None else known
-        """What was fetched already, by address."""
+        self._shared = Shared() if shared is None else shared
 
     def gather(self, files: Sequence[tuple[File, Body | None]]) -> Gathered:
         """Return all files. Raises HclError for what can't be included, and for clashes."""
@@ -131,8 +140,9 @@ class Includes:
             if each.identity in chain:
                 circle = (*chain[chain.index(each.identity) :], each.identity)
                 raise InputError(f"include cycle: {' includes '.join(map(_shown, circle))}")
-        if len(chain) > _DEEPEST:
-            raise InputError("files include one another too deep")
+        self._shared.included += 1
+        if len(chain) > _DEEPEST or self._shared.included > _MOST:
+            raise InputError("the definition includes too many files, or too deep")
         if prefix or any(_is_compose(each) for each in found):
             # Services are no part of a definition in HCL, which can only refer to them.
             self._parts.append(Part(prefix, found, item.at, chain))
@@ -161,9 +171,8 @@ class Includes:
 
     def _fetched(self, item: _Item, tree: Tree | None) -> tuple[tuple[File, ...], str]:
         self._access.check_address(item.path, tree)
-        if item.path not in self.known:
-            self.known[item.path] = self._access.fetch(item.path)
-        found = self.known[item.path]
+        found = self._shared.fetched.get(item.path) or self._access.fetch(item.path)
+        self._shared.fetched[item.path] = found
         files = read_remote(found, ())
         if isinstance(found, RemoteFile):
             return files, item.prefix or ""

@@ -335,6 +335,9 @@ def test_compose_files_make_targets_of_services() -> None:
         ('services: {a: {build: {args: ["X=${Y:?needed}"]}}}', "required variable Y is missing a value: needed"),
         ("a: [", "failed to parse : yaml at line 1"),
         ("a: 1\na: 2", 'mapping key "a" already defined at line 1'),
+        ("services: {a: {build: {dockerfile: D, dockerfile_inline: FROM x}}}", 'service "a" declares mutualy exclusive dockerfile and dockerfile_inline'),
+        ("services: {a: {build: {additional_contexts: {c: 'service:wbe'}}}, web: {build: .}}", 'declares unknown service "wbe" as additional contexts c (did you mean web?)'),
+        ("services: {a: {build: {additional_contexts: ['c=service:b']}}, b: {image: x}}", 'declares non-buildable service "b" as additional contexts c'),
         ("services: {a: {extends: b}}", 'service "b" not found'),
     ],
 )  # fmt: skip

@@ -179,3 +179,14 @@ def test_what_can_not_be_included_is_told_with_its_place(
 
     assert message in str(caught.value)
     assert caught.value.place is not None
+
+
+def test_a_few_files_do_not_become_too_many() -> None:
+    for number in range(11):
+        path = f'path = "../{number + 1}"'
+        twice = f'include = [{{ {path}, prefix = "a" }}, {{ {path}, prefix = "b" }}]'
+        write({f"{number}/docker-bake.hcl": twice})
+    write({"11/docker-bake.hcl": "", "docker-bake.hcl": 'include = ["0"]'})
+
+    with pytest.raises(BakeFileError, match="includes too many files"):
+        plan()

@@ -23,6 +23,7 @@ from polyarch.bakefile.target import Bases, Group, Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import replace
+from polyarch.text.nearest import suggestion
 
 if TYPE_CHECKING:
     from polyarch.bakefile.definition import Surroundings
@@ -196,9 +197,29 @@ def _check_consistency(model: Mapping[str, Any]) -> None:
             raise InputError(
                 f"service {quote(name)} has neither an image nor a build context specified: {_INVALID}"
             )
+        if isinstance(build, dict):
+            _check_build(name, build, model["services"])
         for each in sequence(build.get("secrets") if isinstance(build, dict) else None):
             source = each.get("source") if isinstance(each, dict) else each
             if source not in secrets:
                 raise InputError(
                     f"service {quote(name)} refers to undefined build secret {source}: {_INVALID}"
                 )
+
+
+def _check_build(name: str, build: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+    """Raise InputError for a section that says two things, or names a service that isn't built."""
+    if build.get("dockerfile") and build.get("dockerfile_inline"):
+        raise InputError(
+            f"service {quote(name)} declares mutualy exclusive dockerfile and dockerfile_inline: {_INVALID}"
+        )
+    for each in sequence(build.get("additional_contexts")):
+        context, _, value = str(each).partition("=")
+        other = value.removeprefix("service:")
+        if other == value or (services.get(other) or {}).get("build") is not None:
+            continue
+        kind = "non-buildable" if other in services else "unknown"
+        near = suggestion(other, services) if other not in services else ""
+        raise InputError(
+            f"service {quote(name)} declares {kind} service {quote(other)} as additional contexts {context}{near}"
+        )
