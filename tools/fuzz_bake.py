@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from polyarch.bake.definition import Surroundings, parse_files
-from polyarch.bake.files import File
+from polyarch.bakefile.definition import Surroundings, parse_files
+from polyarch.bakefile.files import File
 from polyarch.errors import InputError
 from tools.fuzz_areas import Area, outcome_of
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from polyarch.bake.allowed import Missing
+from polyarch.bakefile.allowed import Missing
 from polyarch.cli.frame.command import Context
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from polyarch.bake.config import Plan
-from polyarch.bake.entries import Secret, Ssh
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.entries import Secret, Ssh
+from polyarch.bakefile.target import Target
 from polyarch.cli.baking.logins import with_logins
 
 ADDRESS = "https://h:1/x.git"

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from polyarch.bake.allowed import Missing
+from polyarch.bakefile.allowed import Missing
 from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.frame.command import Context
 from polyarch.errors import InputError
