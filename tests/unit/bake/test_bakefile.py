@@ -121,7 +121,7 @@ def test_what_is_not_there_is_named(file: BakeFile, tmp_path: Path) -> None:
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(args=st.dictionaries(TEXT.filter(bool), TEXT, max_size=3), text=TEXT)
 def test_any_text_is_written_such_that_it_is_read(args: dict[str, str], text: str) -> None:
     file = BakeFile().change("a", args=args, dockerfile_inline=text or "x", tags=["x:y"])

@@ -101,7 +101,7 @@ def test_a_target_is_told_of_before_the_others_have_ended() -> None:
     assert Site().solve(last, first).ends == [("first", "done"), ("last", "done")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_exactly_the_targets_that_need_a_failing_step_fail(data: st.DataObject) -> None:
     bench = Bench()
