@@ -146,7 +146,8 @@ def build_on(
             making = Making(
                 dockers=dockers, caching=caching, attesting=attesting, ahead=ahead, seal=seal
             )
-            return making.carry_out(announced, results)
+            with company.exporting():
+                return making.carry_out(announced, results)
 
 
 def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:
