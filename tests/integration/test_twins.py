@@ -23,7 +23,7 @@ from tests.support.machine.twinprograms import make_toolchain
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 RUN_BOTH = """
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 from polyarch.twins.sets import load_set
 foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
 platform = linux(arguments["architecture"])
