@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from polyarch.bake.definition import Surroundings, parse_files
-from polyarch.bake.files import File
+from polyarch.bakefile.definition import Surroundings, parse_files
+from polyarch.bakefile.files import File
 from polyarch.errors import InputError
 from tools.fuzz_areas import Area, outcome_of
 
@@ -17,6 +17,7 @@ __all__ = ["BAKE"]
 
 _AROUND = Surroundings(environ={"A": "1", "B": "x y"}, directory=None)
 _HCL = (
+    b'include = ["a.hcl", { path = "b", prefix = "c" }, "https://h/x.git"]\ntarget "a" {\n  inherits = ["c-d"]\n}\n',
     b'target "a" {\n  tags = ["x:${A}"]\n  args = { B = target.b.args.C }\n}\ntarget "b" {\n  args = { C = "1" }\n}\n',
     b'variable "A" {\n  type = list(string)\n  default = ["a"]\n}\ntarget "m" {\n  name = "m-${v}"\n  matrix = { v = A }\n}\n',
     b'function "f" {\n  params = [x]\n  result = "%{ if x > 1 }${x}%{ else }y%{ endif }"\n}\nX = f(2)\n',

@@ -13,7 +13,7 @@ The path of a build, in the order of the packages that carry it::
                 registry <--push-- ImageIndex <--image_index-- one Image per platform
 
 `polyarch.pipeline.build` states it in full. Programs build with `build`, or with a `Builder` for several
-builds; `BuildRequest` and `BuildResult` say what goes in and what comes out. `list_images`, `pull`, `push` and
+builds, or with `bake` from a `BakeFile`; `BuildRequest` and `BuildResult` say what goes in and what comes out. `list_images`, `pull`, `push` and
 `merge` are for images that there are.
 """
 
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from polyarch import errors
+    from polyarch.api.baking import BakeOptions, bake, bake_async
     from polyarch.api.builds import Builder, build, build_async
     from polyarch.api.images import (
         list_images,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
         push_async,
     )
     from polyarch.api.watching import Progress
+    from polyarch.bakefile.target import Target
+    from polyarch.bakefile.value import BakeFile
     from polyarch.digest import Digest
     from polyarch.images.local import StoredImage
     from polyarch.images.merge import Merged
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     )
     from polyarch.request.annotation import Annotation
     from polyarch.request.attestation import Attestation
+    from polyarch.request.baked import BakeResult
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.explanation import Cause, CauseKind, Explanation, Outcome
     from polyarch.request.limits import Resources, Ulimit
@@ -65,6 +69,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Annotation",
     "Attestation",
+    "BakeFile",
+    "BakeOptions",
+    "BakeResult",
     "BuildOptions",
     "BuildRequest",
     "BuildResult",
@@ -95,8 +102,11 @@ __all__ = [
     "StepEvent",
     "StepTime",
     "StoredImage",
+    "Target",
     "Ulimit",
     "WarningEvent",
+    "bake",
+    "bake_async",
     "build",
     "build_async",
     "errors",
@@ -111,6 +121,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "api.baking": ("BakeOptions", "bake", "bake_async"),
     "api.builds": ("Builder", "build", "build_async"),
     "api.images": (
         "list_images",
@@ -122,6 +133,8 @@ _MODULES = {
         "push_async",
     ),
     "api.watching": ("Progress",),
+    "bakefile.target": ("Target",),
+    "bakefile.value": ("BakeFile",),
     "digest": ("Digest",),
     "images.local": ("StoredImage",),
     "images.merge": ("Merged",),
@@ -139,6 +152,7 @@ _MODULES = {
     ),
     "request.annotation": ("Annotation",),
     "request.attestation": ("Attestation",),
+    "request.baked": ("BakeResult",),
     "request.emulated": ("EmulatedStep",),
     "request.explanation": ("Cause", "CauseKind", "Explanation", "Outcome"),
     "request.limits": ("Resources", "Ulimit"),

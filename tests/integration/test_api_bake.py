@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 import polyarch
-from polyarch.api.baking import bake, bake_async
-from polyarch.bake.bakefile import BakeFile
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
@@ -35,10 +33,10 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[polyarc
 
 
 def test_a_bake_of_a_program(builder: polyarch.Builder) -> None:
-    file = BakeFile.loads(FILE).change("app", output=["out", "type=image"])
+    file = polyarch.BakeFile.loads(FILE).change("app", output=["out", "type=image"])
     events: list[polyarch.Event] = []
 
-    result = bake(file, ["app"], sink=events.append, builder=builder)
+    result = polyarch.bake(file, ["app"], sink=events.append, builder=builder)
 
     assert list(result.results) == ["base", "app"]
     assert sorted(each.name for each in Path("out").iterdir()) == ["a", "b"]
@@ -47,18 +45,18 @@ def test_a_bake_of_a_program(builder: polyarch.Builder) -> None:
     names = [each.name for each in events if isinstance(each, polyarch.StepEvent)]
     assert "[base 1/1] COPY a /" in names
 
-    again = asyncio.run(bake_async(file, "app", builder=builder))
+    again = asyncio.run(polyarch.bake_async(file, "app", builder=builder))
     assert again["app"].digest == result["app"].digest
     assert again["app"].ran == 0
 
 
 def test_errors_of_a_bake(builder: polyarch.Builder) -> None:
-    file = BakeFile.loads(FILE)
+    file = polyarch.BakeFile.loads(FILE)
 
     with pytest.raises(polyarch.errors.PolyarchError, match='target bad: "/nosuch": not found'):
-        bake(file, ["app", "bad"], builder=builder)
+        polyarch.bake(file, ["app", "bad"], builder=builder)
 
-    result = bake(file, ["app", "bad"], keep_going=True, builder=builder)
+    result = polyarch.bake(file, ["app", "bad"], keep_going=True, builder=builder)
     assert list(result.errors) == ["bad"]
     assert result["app"].descriptor is not None
     with pytest.raises(polyarch.errors.NotFound, match="nosuch"):
@@ -66,7 +64,7 @@ def test_errors_of_a_bake(builder: polyarch.Builder) -> None:
 
 
 def test_a_bake_file_may_not_ask_for_more_than_it_is_allowed(builder: polyarch.Builder) -> None:
-    file = BakeFile.loads(FILE).change("app", context="/etc")
+    file = polyarch.BakeFile.loads(FILE).change("app", context="/etc")
 
     with pytest.raises(polyarch.errors.InputError, match="asks for more than it may"):
-        bake(file, "app", builder=builder)
+        polyarch.bake(file, "app", builder=builder)

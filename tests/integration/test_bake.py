@@ -137,8 +137,8 @@ def test_shards_are_joined_to_what_one_bake_makes(tmp_path: Path) -> None:
     assert whole.returncode == 0, whole.stderr
 
     for platform in ("amd64", "arm64"):
-        words = (f"--shard=linux/{platform}", "-o", f"parts-{platform}")
-        made = bake(tmp_path, tmp_path / platform, *words)
+        shard = f"--shard=linux/{platform}"
+        made = bake(tmp_path, tmp_path / platform, shard, "-o", f"parts-{platform}")
         assert made.returncode == 0, made.stderr
     assert not (tmp_path / "parts-arm64" / "tools").exists()
     parts = ("--join=parts-amd64", "--join=parts-arm64")

@@ -21,7 +21,7 @@ from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
-MOMENTS = 8
+MOMENTS = 5
 DOCKERFILE = """\
 FROM {base} AS builder
 WORKDIR /app

@@ -37,8 +37,8 @@ def test_the_examples_of_the_page(root: Person, registry: RealRegistry) -> None:
         printed.append(out)
         assert not expected or out == local(expected)
 
-    assert len(printed) == 11
-    events = printed[5].splitlines()
+    assert len(printed) == 12
+    events = printed[6].splitlines()
     assert events[-1].startswith("done: [2/2] RUN echo one")
     assert "".join(sorted(events[:-1])) == r"printed: b'one\n'printed: b'two\n'"
 

@@ -76,7 +76,7 @@ def grow(root: Path, tree: dict[str, str | None]) -> None:
 
 
 @given(tree=TREES, paths=st.lists(PATHS, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_resolve_agrees_with_the_kernel_and_never_leaves(
     tree: dict[str, str | None], paths: list[str]
 ) -> None:
@@ -100,7 +100,7 @@ def test_resolve_agrees_with_the_kernel_and_never_leaves(
 
 
 @given(tree=TREES, path=PATHS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_resolve_without_the_last_link_resolves_its_directory(
     tree: dict[str, str | None], path: str
 ) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 from polyarch.api.builds import Builder
 from polyarch.api.watching import Progress, in_thread, shown
-from polyarch.bake.allowed import missing, read_allowed
-from polyarch.bake.bakefile import BakeFile
-from polyarch.bake.config import Plan
-from polyarch.bake.validate import check_target
+from polyarch.bakefile.allowed import missing, read_allowed
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.validate import check_target
+from polyarch.bakefile.value import BakeFile
 from polyarch.cli.baking.bake import cleaned
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
@@ -115,7 +115,7 @@ def _understood(
         raise TypeError(f"a bake has no option {', '.join(sorted(unknown))}")
     environ = options.get("environ", {})
     if not isinstance(file, BakeFile):
-        file = BakeFile.load(file, environ=environ)
+        file = BakeFile.load(file, environ=environ, allow=options.get("allow", ()))
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     plan = file.plan(*names, overrides=_overrides(options), environ=environ)
     allowed = read_allowed(options.get("allow", ()))

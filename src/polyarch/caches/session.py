@@ -60,7 +60,7 @@ class StepAddress:
 
 
 class CacheSession:
-    """What a build asks of caches. `imported` are those that were read as a whole."""
+    """What a build asks of caches. `imported` are those that were read as a whole, `steps` those of single steps."""
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class CacheSession:
         self.mounts = mounts
         known = ImportedResults(imported.records, diff_ids) if imported else None
         self.elsewhere: Elsewhere | None = Several.of((known, cache))
+        self.steps = cache
         self._addresses = addresses
 
     @property

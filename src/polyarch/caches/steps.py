@@ -63,6 +63,20 @@ class StepCache:
         self._at: dict[Digest, set[str]] = {}
         """The addresses that are known to have a step's result."""
 
+    @property
+    def read(self) -> frozenset[str]:
+        """The addresses that are asked."""
+        return frozenset(each.store.source for each in self._readers)
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The addresses that are written."""
+        return frozenset(each.store.source for each in self._pushers)
+
+    def leave(self, vertex: Vertex, addresses: Iterable[str]) -> None:
+        """Take that somebody else sees to a step's result at these addresses."""
+        self._at.setdefault(vertex.digest, set()).update(addresses)
+
     def identified(self, vertex: Vertex, identity: str) -> None:
         """See Elsewhere."""
         self._names.identified(vertex, identity)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.engine.engine import Engine
@@ -31,6 +32,9 @@ from polyarch.solver.slots import SlotKind
 from polyarch.solver.solver import ReportOf, SolveReport
 from polyarch.why.seen import Seen
 from polyarch.worker.worker import Result, Worker, content_inputs
+
+if TYPE_CHECKING:
+    from polyarch.caches.session import CacheSession
 
 __all__ = ["Seat", "Together"]
 
@@ -301,12 +305,11 @@ class Together:
                 seat.uses -= 1
                 self._changed.notify_all()
 
-    def caches_of(self, vertex: Vertex) -> Iterator[Elsewhere]:
-        """Yield the caches of all requests that have a vertex and wait for it."""
-        for seat in self._by_vertex[vertex.digest]:
-            caches = seat.part.caches if seat.part is not None else None
-            if caches is not None and caches.elsewhere is not None and not seat.is_over:
-                yield caches.elsewhere
+    def caches_of(self, vertex: Vertex) -> list[CacheSession]:
+        """Return the caches of all requests that have a vertex and wait for it."""
+        seats = [each for each in self._by_vertex[vertex.digest] if not each.is_over]
+        found = (each.part.caches for each in seats if each.part is not None)
+        return [each for each in found if each is not None and each.elsewhere is not None]
 
     def made(self, vertex: Vertex, result: Result, owner: Worker) -> None:
         """Tell all requests that have a step of its result, but for the one that has carried it out."""
@@ -372,7 +375,10 @@ class _SharedRunner:
 
 
 class _SharedElsewhere:
-    """The caches of all requests; each is asked and told of the vertices of its own."""
+    """The caches of all requests; each is asked and told of the vertices of its own.
+
+    An address that several of them have is asked once, and written to once.
+    """
 
     def __init__(self, together: Together) -> None:
         self._together = together
@@ -382,27 +388,48 @@ class _SharedElsewhere:
         return self._together.is_far
 
     def identified(self, vertex: Vertex, identity: str, /) -> None:
-        for each in self._together.caches_of(vertex):
+        for each in self._elsewhere(vertex):
             each.identified(vertex, identity)
 
     def find(self, vertex: Vertex, ingredients: Ingredients, /) -> Record | None:
-        found = (each.find(vertex, ingredients) for each in self._together.caches_of(vertex))
+        found = (each.find(vertex, ingredients) for each in self._to_ask(vertex))
         return next((each for each in found if each is not None), None)
 
     def find_alike(self, vertex: Vertex, ingredients: Ingredients, /) -> Mapping[str, Record]:
         found: dict[str, Record] = {}
-        for each in self._together.caches_of(vertex):
+        for each in self._to_ask(vertex):
             found = {**each.find_alike(vertex, ingredients), **found}
         return found
 
     def found(self, vertex: Vertex, record: Record, /) -> None:
-        for each in self._together.caches_of(vertex):
+        for each in self._to_tell(vertex):
             each.found(vertex, record)
 
     def lost(self, vertex: Vertex, record: Record, /) -> None:
-        for each in self._together.caches_of(vertex):
+        for each in self._elsewhere(vertex):
             each.lost(vertex, record)
 
     def ran(self, vertex: Vertex, record: Record, seconds: float, /) -> None:
-        for each in self._together.caches_of(vertex):
+        for each in self._to_tell(vertex):
             each.ran(vertex, record, seconds)
+
+    def _elsewhere(self, vertex: Vertex) -> list[Elsewhere]:
+        found = (each.elsewhere for each in self._together.caches_of(vertex))
+        return [each for each in found if each is not None]
+
+    def _to_ask(self, vertex: Vertex) -> Iterator[Elsewhere]:
+        asked: set[str] = set()
+        for session in self._together.caches_of(vertex):
+            read = session.steps.read if session.steps else frozenset()
+            if session.elsewhere is not None and (session.records or not read or read - asked):
+                yield session.elsewhere
+            asked |= read
+
+    def _to_tell(self, vertex: Vertex) -> Iterator[Elsewhere]:
+        written: set[str] = set()
+        for session in self._together.caches_of(vertex):
+            if session.steps is not None:
+                session.steps.leave(vertex, written)
+                written |= session.steps.written
+            if session.elsewhere is not None:
+                yield session.elsewhere

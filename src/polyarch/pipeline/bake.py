@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Builds", "bake_on", "links_of", "ordered"]
 
 
+_EXPORTS = 8
+"""Builds that bring their results somewhere at a time: each has connections and threads of its own for it."""
+
+
 class _NotBuiltOn(PolyarchError):
     """A build that another one was to start from has failed."""
 
@@ -147,6 +151,7 @@ class Builds:
         }
         self.results: dict[str, BuildResult] = {}
         self.errors: dict[str, PolyarchError] = {}
+        self.exports = threading.Semaphore(_EXPORTS)
         self._fetches: dict[Hashable, _Fetch] = {}
         self._resolvers: dict[bool, ImageResolver] = {}
         self._bugs: list[BaseException] = []
@@ -330,6 +335,10 @@ class _Beside(Company):
 
     def read(self, directories: Directories) -> None:
         """See Company: all builds remember them together."""
+
+    def exporting(self) -> AbstractContextManager[object]:
+        """See Company."""
+        return self._builds.exports
 
     def kept(self) -> AbstractContextManager[None]:
         """See Company."""

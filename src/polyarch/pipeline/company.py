@@ -81,6 +81,10 @@ class Company:
         """Take that contexts have been read."""
         directories.save()
 
+    def exporting(self) -> AbstractContextManager[object]:
+        """Return a block in which a build brings its results where they are to be."""
+        return nullcontext()
+
     def kept(self) -> AbstractContextManager[None]:
         """Return a block in which all is kept open that steps need, as long as any build needs it."""
         return nullcontext()

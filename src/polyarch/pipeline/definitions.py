@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from polyarch.bake.access import MOST_BYTES, RemoteFile, Tree
+from polyarch.bakefile.access import MOST_BYTES, RemoteFile, Tree
 from polyarch.errors import InputError
 from polyarch.golang.units import human_size
 from polyarch.http.origin import redacted

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
@@ -235,9 +235,9 @@ class _Solve(Generic[R]):
             self._take(self._hands.carry_out(self._lookups.popleft()))
         if self._machine.done:
             return  # what was left has failed
-        certain = self._machine.take_certain()
-        if certain:
-            self._solver.gate(certain)
+        self._ask_gate(self._machine.take_certain())
+        if self._lookups or self._machine.done:
+            return
         ready = list(self._take_ready())
         if len(ready) == 1 and not self._busy and not self._slots.waiting:
             command, give_back = ready[0]
@@ -250,6 +250,23 @@ class _Solve(Generic[R]):
             self._busy -= 1
         give_back()
         self._take(event)
+
+    def _ask_gate(self, certain: Sequence[Vertex]) -> None:
+        """Have steps that will run let pass; where the solve keeps going, one that is refused only fails those who need it."""
+        if not certain:
+            return
+        try:
+            self._solver.gate(certain)
+        except PolyarchError as error:
+            self._cancel.check()
+            if self._ends is None or not self._ends.keeps_going:
+                raise
+            if len(certain) == 1:
+                self._queue(self._machine.refuse(certain[0], error))
+                self._tell_targets()
+                return
+            for vertex in certain:
+                self._ask_gate([vertex])
 
     def _take_ready(self) -> Iterator[tuple[Command, Callable[[], None]]]:
         """Yield what may start; what only failed targets need never does."""

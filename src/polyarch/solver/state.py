@@ -185,6 +185,11 @@ class Machine:
         node = self._nodes[vertex.digest]
         node.under_way -= 1
         self._under_way -= 1
+        return self.refuse(vertex, error)
+
+    def refuse(self, vertex: Vertex, error: PolyarchError) -> list[Command]:
+        """Go on without a vertex of which nothing is under way; otherwise as `fail`."""
+        node = self._nodes[vertex.digest]
         if node.state is not State.FAILED:
             self._give_up(node, error)
         commands = self._dispatch()

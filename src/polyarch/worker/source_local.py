@@ -69,7 +69,8 @@ class ContextDigests:
 
     def of_directory(self, path: str, listing: Listing, combine: Combine, /) -> bytes:
         """See Contents."""
-        before = self._before(path)
+        # Several steps of a build may read the same directory, the first time it is built as well.
+        before = self._whole.get(path) or self._before(path)
         if before.is_of(listing.names, listing.stamps):
             self._whole[path] = before
             return before.digest

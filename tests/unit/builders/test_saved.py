@@ -69,7 +69,7 @@ def write(directory: Path, name: str, **fields: object) -> Path:
 
 
 @given(builder=BUILDERS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_what_was_saved_is_read_back(builder: SavedBuilder) -> None:
     with tempfile.TemporaryDirectory() as home:
         SavedBuilders(environment(Path(home))).save(builder)

@@ -34,21 +34,21 @@ def lowered(text: str) -> None:
         lower(dockerfile, platform, options=options, maker=maker, images=IMAGES)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(dockerfile_texts().map(lambda text: text.replace("FROM a", "FROM base")))
 def test_frontend_lowers_or_refuses_what_looks_like_a_dockerfile(text: str) -> None:
     with contextlib.suppress(PolyarchError):
         lowered(text)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.binary(), st.sampled_from([b"", b"FROM base\n", b"FROM base\nRUN <<E\n", b"# check="]))
 def test_frontend_lowers_or_refuses_any_bytes(data: bytes, start: bytes) -> None:
     with contextlib.suppress(PolyarchError):
         lowered(decode(start + data))
 
 
-@settings(max_examples=300)
+@settings(max_examples=40)
 @given(expansion_texts(), st.sampled_from("\\`"), st.sampled_from([WORD, HEREDOC]))
 def test_expansion_is_what_a_second_reading_says(text: str, escape: str, mode: object) -> None:
     heredoc = mode is HEREDOC

@@ -107,7 +107,7 @@ def test_what_no_text_gives_is_refused(item: Instruction) -> None:
         print_instruction(item)
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(dockerfile_texts())
 def test_printing_and_parsing_gives_the_same(text: str) -> None:
     try:

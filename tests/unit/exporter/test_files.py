@@ -51,7 +51,7 @@ def packed(*trees: FileTree, split: bool = False) -> tarfile.TarFile:
 
 @pytest.mark.root
 @given(files=TREES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_directory_and_an_archive_hold_the_files(files: dict[str, str | None]) -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -130,7 +130,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sender, li
     ),
     login=st.sampled_from(["field", "address", "both"]),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_secret_stays_at_its_origin_on_any_way(
     three: tuple[Sender, list[WebServer]], way: list[tuple[int, int]], login: str
 ) -> None:

@@ -285,7 +285,7 @@ def _make_parents(directory: Path, root: Path) -> bool:
 
 
 @pytest.mark.root
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lower=TREES, upper=TREES)
 def test_apply_undoes_write(
     lower: dict[str, tuple[str, bytes, int]], upper: dict[str, tuple[str, bytes, int]]

@@ -123,7 +123,7 @@ def test_bytes_may_come_in_any_portions(archive: list[tuple[Entry, bytes]], size
     assert [(entry, b"".join(reader.content())) for entry in reader] == archive
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     archive=st.lists(members(), min_size=1, max_size=2),
     place=st.integers(0, 2000),

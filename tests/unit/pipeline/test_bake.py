@@ -8,9 +8,12 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError
@@ -19,7 +22,7 @@ from polyarch.progress import CancelToken, Event, Sink, StepEvent
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
 from polyarch.request.make import make_request
-from polyarch.request.values import BuildRequest
+from polyarch.request.values import BuildRequest, CacheEntry
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.trees import plant
 from tests.support.network.web import Page, web_server
@@ -169,6 +172,21 @@ def test_a_context_of_a_web_server_is_fetched_once(site: Site) -> None:
         assert len(web.asked) == 1
 
 
+def test_a_step_that_two_share_is_pushed_to_a_cache_once(site: Site) -> None:
+    cache = [CacheEntry(type="steps", attributes={"ref": "registry.test/cache"})]
+    more: dict[str, Any] = {"cache_to": cache, "cache_from": cache}
+
+    baked = site.bake(
+        one=site.request(SHARED, build_args={"OWN": "one"}, **more),
+        two=site.request(SHARED, build_args={"OWN": "two"}, **more),
+    )
+
+    assert not baked.errors
+    uses = [use for each in baked.results.values() for use in each.caches]
+    assert sorted(each.pushed for each in uses) == [1, 3]
+    assert not any(each.trouble for each in uses)
+
+
 @pytest.mark.parametrize("keeps_going", [True, False])
 def test_a_failing_step_ends_what_needs_it(site: Site, keeps_going: bool) -> None:
     bad = f'FROM {BASE}\nRUN prepare\nRUN ["fail"]\n'
@@ -222,9 +240,45 @@ def test_history_has_a_record_of_each(site: Site) -> None:
         keeps_going=True,
         one=site.request(SHARED, build_args={"OWN": "one"}),
         two=site.request(f'FROM {BASE}\nRUN ["fail"]\n'),
+        on=site.request("FROM b", build_contexts={"b": "target:one"}),
     )
 
     kept = (site.engine.store.root / "history").glob("*.json")
     found = [json.loads(each.read_text()) for each in kept]
-    assert len(found) == 2
+    assert len(found) == 3
     assert sum("error" in each for each in found) == 1
+    assert sum("input:one" in json.dumps(each) for each in found) == 1
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_what_does_not_depend_on_a_failure_is_built(data: st.DataObject) -> None:
+    """Targets that start from one another, in any shape; some can't be read, some have a step that fails."""
+    texts = {"good": "RUN a\n", "step": 'RUN ["fail"]\n', "text": "NOSUCH\n"}
+    keeps_going = data.draw(st.booleans())
+    kinds: dict[str, str] = {}
+    bases: dict[str, list[str]] = {}
+    with TemporaryDirectory() as directory, fake_engine(Path(directory)) as engine:
+        (Path(directory) / "context").mkdir()
+        site = Site(engine, Path(directory) / "context")
+        requests = {}
+        for name in "abcde"[: data.draw(st.integers(2, 5))]:
+            kinds[name] = data.draw(st.sampled_from(["good", "good", "step", "text"]))
+            bases[name] = data.draw(st.lists(st.sampled_from(list(kinds)), max_size=2, unique=True))
+            bases[name] = [each for each in bases[name] if each != name]
+            copies = "".join(f"COPY --from={each} /ran/a /{each}\n" for each in bases[name])
+            requests[name] = site.request(
+                f"FROM {BASE}\n{copies}{texts[kinds[name]]}LABEL name={name}\n",
+                build_contexts={each: f"target:{each}" for each in bases[name]},
+            )
+        baked = site.bake(keeps_going=keeps_going, **requests)
+
+    def fails(name: str) -> bool:
+        return kinds[name] != "good" or any(map(fails, bases[name]))
+
+    own = {name for name, kind in kinds.items() if kind != "good"}
+    assert set(baked.errors) <= own
+    assert bool(baked.errors) == bool(own)
+    assert not {name for name in baked.results if fails(name)}
+    if keeps_going:
+        assert set(baked.results) == {name for name in kinds if not fails(name)}

@@ -132,7 +132,7 @@ ROOTS = st.dictionaries(
 
 @given(files=ROOTS, targets=st.lists(PLACES, max_size=4))
 @example(files={"a/b": ""}, targets=["a/a", "a/b"])
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_a_root_is_as_it_was(files: dict[str, str | None], targets: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "root"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyarch.errors import PolyarchError, StepFailed
+from polyarch.errors import NoEmulator, PolyarchError, StepFailed
 from polyarch.graph.graph import Graph, walk
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.request.explanation import Outcome
+from polyarch.solver.facts import Gate, no_gate
 from polyarch.solver.slots import SlotLimits
 from polyarch.solver.solver import ReportOf, Solver
 from tests.support.fakes.solving import (
@@ -42,7 +44,8 @@ class Ended:
 
 
 class Site:
-    def __init__(self, *failing: str) -> None:
+    def __init__(self, *failing: str, gate: Gate = no_gate) -> None:
+        self.gate = gate
         self.runner = CountingRunner(contexts={"context": {"a": "1"}}, before=self._before)
         self._failing = failing
         self._database = MemoryDatabase()
@@ -59,6 +62,7 @@ class Site:
             ThreadLocks(),
             limits=SlotLimits(jobs=1, files=1, hashes=1),
             clock=lambda: 1000.0,
+            gate=self.gate,
         )
         try:
             solver.solve_each(Graph(targets=targets), CancelToken(), ends)
@@ -101,7 +105,7 @@ def test_a_target_is_told_of_before_the_others_have_ended() -> None:
     assert Site().solve(last, first).ends == [("first", "done"), ("last", "done")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_exactly_the_targets_that_need_a_failing_step_fail(data: st.DataObject) -> None:
     bench = Bench()
@@ -124,3 +128,16 @@ def test_exactly_the_targets_that_need_a_failing_step_fail(data: st.DataObject) 
     for target in targets:
         needs = {each.name for each in walk((target,))}
         assert (told[target.name] == "done") == (not needs & failing)
+
+
+def test_a_step_that_cannot_run_here_fails_those_who_need_it() -> None:
+    def gate(certain: Sequence[Vertex], /) -> None:
+        if any(each.name == "bad" for each in certain):
+            raise NoEmulator("nothing runs it")
+
+    site = Site(gate=gate)
+    ends = site.solve(*three(Bench()))
+
+    refused = "nothing runs it"
+    assert dict(ends.ends) == {"good": "done", "both": refused, "above": refused}
+    assert site.runner.runs == Counter(shared=1, good=1)

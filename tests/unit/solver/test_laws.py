@@ -85,7 +85,7 @@ def names(vertices: Sequence[Vertex]) -> Counter[str]:
 
 
 @given(graph=graphs(), is_lasting=st.booleans(), is_glancing=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_cold_solve_runs_every_step_once(graph: Graph, is_lasting: bool, is_glancing: bool) -> None:
     world = World(is_lasting=is_lasting, is_glancing=is_glancing)
     solved = world.solve(graph)
@@ -98,7 +98,7 @@ def test_cold_solve_runs_every_step_once(graph: Graph, is_lasting: bool, is_glan
 
 
 @given(graph=graphs(), is_glancing=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_second_solve_runs_nothing(graph: Graph, is_glancing: bool) -> None:
     world = World(is_glancing=is_glancing)
     first = world.solve(graph)
@@ -121,7 +121,7 @@ def test_second_solve_runs_nothing(graph: Graph, is_glancing: bool) -> None:
     file=st.sampled_from(FILES),
     is_glancing=st.booleans(),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_edit_runs_what_reads_it_and_what_stands_on_that(
     graph: Graph, name: str, file: str, is_glancing: bool
 ) -> None:
@@ -142,7 +142,7 @@ def test_edit_runs_what_reads_it_and_what_stands_on_that(
 
 
 @given(graph=graphs(), again=st.sets(st.integers(0, 11)), edit=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_nobody_has_read_is_found_as_if_it_had_been(
     graph: Graph, again: set[int], edit: bool
 ) -> None:
@@ -166,7 +166,7 @@ def test_what_nobody_has_read_is_found_as_if_it_had_been(
 
 
 @given(graph=graphs(), data=st.data(), is_glancing=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_lost_results_run_again_where_they_are_needed(
     graph: Graph, data: st.DataObject, is_glancing: bool
 ) -> None:
@@ -216,7 +216,7 @@ def _compared(graph: Graph) -> set[Digest]:
 
 
 @given(graph=graphs(), is_glancing=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_two_solves_at_once_run_every_step_once(graph: Graph, is_glancing: bool) -> None:
     world = World(is_glancing=is_glancing)
     solved: list[Solved[Tree]] = []
@@ -233,7 +233,7 @@ def test_two_solves_at_once_run_every_step_once(graph: Graph, is_glancing: bool)
 
 
 @given(graph=graphs(), data=st.data(), is_glancing=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_failure_leaves_what_was_done(graph: Graph, data: st.DataObject, is_glancing: bool) -> None:
     world = World(is_glancing=is_glancing)
     bad = data.draw(st.sampled_from([vertex.name for vertex in graph.vertices()]))

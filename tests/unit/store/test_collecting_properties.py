@@ -219,7 +219,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestCollector = Machine.TestCase
-TestCollector.settings = settings(max_examples=30, stateful_step_count=25)
+TestCollector.settings = settings(max_examples=12, stateful_step_count=25)
 
 
 class LockMachine(RuleBasedStateMachine):
@@ -265,4 +265,4 @@ class LockMachine(RuleBasedStateMachine):
 
 
 TestLocks = LockMachine.TestCase
-TestLocks.settings = settings(max_examples=50, stateful_step_count=20)
+TestLocks.settings = settings(max_examples=20, stateful_step_count=20)

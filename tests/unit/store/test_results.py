@@ -147,7 +147,7 @@ def test_a_text_that_cannot_be_read_has_no_identity(results: Results, text: str)
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(stacks=STACKS, parts=st.lists(st.sampled_from(NAMES), max_size=3))
 def test_the_table_forgets_what_a_search_of_the_texts_forgot(

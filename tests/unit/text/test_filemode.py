@@ -62,7 +62,7 @@ def test_directories_on_the_way_have_no_special_bits(text: str, expected: int) -
     assert parse_mode(text).of_new_directories == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.one_of(st.lists(CLAUSES, min_size=1, max_size=3), st.lists(SEARCH, min_size=1, max_size=1)),
     st.integers(0, 0o777),

@@ -54,7 +54,7 @@ def test_loops_are_counted() -> None:
     assert count_loops(pieces(r"^a\*b$")) == 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=60)
 @given(st.lists(PIECES, min_size=1, max_size=8).map("".join), st.text("aab/*1.\n ", max_size=8))
 def test_machine_and_expression_agree(pattern: str, path: str) -> None:
     translation = translate(pattern)

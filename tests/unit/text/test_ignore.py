@@ -207,7 +207,7 @@ SOME_FILES = (
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=60)
 @given(ignore_texts())
 @example("!/ /")  # read as an exclamation mark and a blank, which is trimmed when it is compiled
 def test_what_is_ignored_and_sent_is_what_a_second_reading_says(text: str) -> None:

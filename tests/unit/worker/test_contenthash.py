@@ -144,7 +144,7 @@ TREES = st.dictionaries(PLACES, st.none() | st.sampled_from(["", "1", "2"]), max
 
 
 @given(one=TREES, other=TREES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_digests_are_equal_if_the_trees_are(
     one: dict[str, str | None], other: dict[str, str | None]
 ) -> None:

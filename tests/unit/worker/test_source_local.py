@@ -166,6 +166,14 @@ def test_special_files_and_large_ones(store: Store, context: Path) -> None:
     assert built(store, context) == (fresh(context), 0)
 
 
+def test_two_steps_of_one_build_read_a_file_once(store: Store, context: Path) -> None:
+    digests = Counting(store.stat_index, context)
+    tree = open_context(context, None, digests)
+
+    assert digest_of_copy(tree, ALL) == digest_of_copy(tree, ALL)
+    assert digests.read == 3
+
+
 def opened(store: Store, root: Path) -> tuple[SourceTree, ContextDigests]:
     digests = ContextDigests(store.stat_index, root)
     tree = open_context(root, None, digests)

@@ -194,7 +194,7 @@ TREES = st.dictionaries(st.sampled_from(["a", "b", "d/a"]), CONTENTS, max_size=3
 
 
 @given(one=TREES, other=TREES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_trees_that_look_alike_and_do_not_differ_are_equal(
     one: dict[str, str | None], other: dict[str, str | None]
 ) -> None:

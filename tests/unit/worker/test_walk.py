@@ -40,7 +40,7 @@ def expression(pattern: str) -> str:
     return out.replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(files=st.sets(PATHS, max_size=8), includes=PATTERNS, excludes=PATTERNS)
 def test_select_agrees_with_the_model(
     files: set[str], includes: list[str], excludes: list[str]

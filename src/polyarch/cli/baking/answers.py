@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyarch.bake.config import Plan
+from polyarch.bakefile.config import Plan
 from polyarch.cli.building.asking import ask
 from polyarch.cli.building.calls import Answer, as_json, metadata_of
 from polyarch.cli.building.check import shown_name

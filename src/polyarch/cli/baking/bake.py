@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 
-from polyarch.bake.access import Access, RemoteFile, Tree
-from polyarch.bake.allowed import LOCAL_DELETE, Allowed, missing, read_allowed, with_changes
-from polyarch.bake.config import Config, Plan, located, with_located_contexts
-from polyarch.bake.definition import Surroundings, parse_files
-from polyarch.bake.files import File, read_local, read_remote, split_environment
-from polyarch.bake.policies import Policy
-from polyarch.bake.target import Target
-from polyarch.bake.validate import check_target
+from polyarch.bakefile.access import Access, RemoteFile, Tree
+from polyarch.bakefile.allowed import LOCAL_DELETE, Allowed, missing, read_allowed, with_changes
+from polyarch.bakefile.config import Config, Plan, located, with_located_contexts
+from polyarch.bakefile.definition import Surroundings, parse_files
+from polyarch.bakefile.files import File, read_local, read_remote, split_environment
+from polyarch.bakefile.policies import Policy
+from polyarch.bakefile.target import Target
+from polyarch.bakefile.validate import check_target
 from polyarch.cli.baking.fetching import open_access
 from polyarch.cli.baking.flags import (
     BAKE_FLAGS,
@@ -29,7 +29,7 @@ from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.network import with_network
+from polyarch.cli.frame.network import with_network, with_proxy
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool, quote
@@ -46,7 +46,7 @@ _SILENT = ("quiet", "rawjson")
 
 
 def _run(options: Options, context: Context) -> int:
-    context = with_network(options, context)
+    context = with_proxy(options, with_network(options, context))
     asked = words(options.arguments)
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:
@@ -77,9 +77,10 @@ def _run(options: Options, context: Context) -> int:
         return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
-    plan = _with_located_contexts(plan, definition)
+    plan = with_logins(_with_located_contexts(plan, definition), asked.address, context.environ)
+    # Steps may use an agent that contexts are fetched with, too.
     _ask(plan, definition, (options, context), with_changes(allowed, overrides))
-    return build_plan(with_logins(plan, asked.address, context.environ), options, context)
+    return build_plan(plan, options, context)
 
 
 @frozen

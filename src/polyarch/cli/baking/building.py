@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 
-from polyarch.bake.config import Plan
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
@@ -23,7 +23,7 @@ from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.base import Caption, Display
@@ -31,6 +31,7 @@ from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.flags import Options
+from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
 from polyarch.request.ref import local_state, new_ref
@@ -71,7 +72,7 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
 
         plan = sharded(plan, options.values("shard"), options.text("output"))
     node = builder.nodes[0]
-    context = enter(replace(context, environ=with_emulators(node, context.environ)))
+    context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
         context=context, display=display, builder=builder, node=node, options=options
     )
@@ -96,8 +97,8 @@ def _show_graph(plan: Plan, building: _Building) -> int:
         from polyarch.cli.frame.interrupt import cancel_on_signals  # noqa: PLC0415
         from polyarch.pipeline.bakegraph import graph_on  # noqa: PLC0415
 
-        with cancel_on_signals() as cancel, building.display as display, solving():
-            graph = graph_on(engine, requests, sink=display, cancel=cancel)
+        with cancel_on_signals() as cancel, solving():
+            graph = graph_on(engine, requests, sink=ignore_events, cancel=cancel)
     building.context.stdout.write(render(graph, building.options.text("graph")))
     return 0
 

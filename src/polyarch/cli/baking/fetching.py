@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from polyarch.bake.access import Access, RemoteFile, Tree
-from polyarch.bake.allowed import Allowed, Missing
+from polyarch.bakefile.access import Access, RemoteFile, Tree
+from polyarch.bakefile.allowed import Allowed, Missing
 from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyarch.bake.config import Plan
-from polyarch.bake.entries import Export
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.entries import Export
+from polyarch.bakefile.target import Target
 from polyarch.cli.building.values import annotation_flag
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polyarch.bake.config import Config
-from polyarch.bake.variables import Shown
+from polyarch.bakefile.config import Config
+from polyarch.bakefile.variables import Shown
 from polyarch.errors import InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.json import indented

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from polyarch.bake.addresses import is_remote
-from polyarch.bake.config import Plan
-from polyarch.bake.entries import Secret, Ssh
-from polyarch.bake.target import Target
+from polyarch.bakefile.addresses import is_remote
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.entries import Secret, Ssh
+from polyarch.bakefile.target import Target
 from polyarch.record import replace
 
 __all__ = ["with_logins"]

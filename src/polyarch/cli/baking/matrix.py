@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 
-from polyarch.bake.config import Plan
+from polyarch.bakefile.config import Plan
 from polyarch.cli.baking.told import links
 from polyarch.errors import InputError
 from polyarch.golang.json import compact

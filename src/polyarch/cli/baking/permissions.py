@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from polyarch.bake.allowed import Missing
+from polyarch.bakefile.allowed import Missing
 from polyarch.cli.frame.command import Context
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
+from polyarch.text.shown import shown_line
 
 __all__ = ["ask_for"]
 
@@ -26,7 +27,8 @@ def ask_for(lacks: Missing, context: Context) -> None:
     may_answer = context.stdin.isatty()
     write = context.stderr.write
     write("Your build is requesting privileges for following possibly insecure capabilities:\n\n")
-    write("".join(f"{each}\n" for each in lacks.reasons))
+    # A path or an address of somebody else's file may hold what a terminal obeys.
+    write("".join(f"{shown_line(each)}\n" for each in lacks.reasons))
     before = "In order to not see this message in the future pass" if may_answer else "Pass"
     write(f"\n{before} {quote(flags)} to grant requested privileges.\n")
     write(_whole_command(flags, context))
@@ -45,5 +47,5 @@ def _whole_command(flags: str, context: Context) -> str:
     if "bake" not in words:
         return ""
     after = words.index("bake") + 1
-    whole = " ".join([*words[:after], flags, *words[after:]])
+    whole = shown_line(" ".join([*words[:after], flags, *words[after:]]))
     return f"\nYour full command with requested privileges:\n\n{whole}\n\n"

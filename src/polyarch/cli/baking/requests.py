@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from polyarch.bake.target import Target
+from polyarch.bakefile.target import Target
 from polyarch.cli.baking.words import build_words
 from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.request import read_flags, read_request

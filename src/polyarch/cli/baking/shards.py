@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from polyarch.bake.config import Plan
-from polyarch.bake.entries import Export
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.entries import Export
+from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.platforms import Platform, host, parse_list
 from polyarch.record import replace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from polyarch.bake.config import Plan
-from polyarch.bake.target import Target
+from polyarch.bakefile.config import Plan
+from polyarch.bakefile.target import Target
 from polyarch.digest import Digest, sha256
 from polyarch.errors import PolyarchError
 from polyarch.progress import Event, LogEvent, Sink, StepEvent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
-from polyarch.bake.entries import Attest, CacheEntry, Export, Secret, Ssh
-from polyarch.bake.target import Target
+from polyarch.bakefile.entries import Attest, CacheEntry, Export, Secret, Ssh
+from polyarch.bakefile.target import Target
 from polyarch.request.values import is_address
 
 __all__ = ["build_words"]

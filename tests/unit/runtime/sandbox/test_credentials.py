@@ -50,7 +50,7 @@ def by_the_kernel(steps: list[tuple[str, int, int, int]]) -> list[tuple[bool, tu
 
 @pytest.mark.root
 @given(steps=STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_users_change_as_the_kernel_has_it(steps: list[tuple[str, int, int, int]]) -> None:
     who, found = Credentials(), []
     for name, *ids in steps:
