@@ -66,10 +66,13 @@ class Address:
 
 def default_address(environ: Mapping[str, str]) -> str:
     """Return where to listen if nobody says: a socket in the directory of what runs for the user."""
-    directory = environ.get("XDG_RUNTIME_DIR") or (
-        "/run" if os.geteuid() == 0 else f"/tmp/polyarch-{os.geteuid()}"  # noqa: S108 made for us alone
-    )
+    directory = environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else _shared())
     return f"unix://{directory}/polyarch/buildkitd.sock"
+
+
+def _shared() -> str:
+    """Return a directory of ours where all users have theirs; `_check_own` looks whether it is."""
+    return f"/tmp/polyarch-{os.geteuid()}"  # noqa: S108 see there
 
 
 def parse_address(text: str, certificates: Certificates, *, is_open: bool = False) -> Address:
@@ -120,6 +123,8 @@ def listen(address: Address) -> socket.socket:
 
 
 def _listen_unix(path: Path) -> socket.socket:
+    if path.is_relative_to(_shared()):
+        _check_own(_shared())
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_way(path)
 
@@ -133,6 +138,19 @@ def _listen_unix(path: Path) -> socket.socket:
         os.chmod(path, _MODE)
 
     return _listening(socket.AF_UNIX, bind)
+
+
+def _check_own(directory: str) -> None:
+    """Make a directory for us alone. Raises MachineError for one that others have made before, or may write to."""
+    with suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    status = os.lstat(directory)
+    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if not is_own or status.st_mode & 0o022:
+        raise MachineError(
+            f"{directory} is not a directory of yours alone: others could put their socket there",
+            hint="name another place with --addr, or set XDG_RUNTIME_DIR",
+        )
 
 
 def _listening(family: int, bind: Callable[[socket.socket], None]) -> socket.socket:

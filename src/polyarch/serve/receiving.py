@@ -177,10 +177,13 @@ class _Receiving:
             self._asked.put_nowait(Packet(kind=PacketKind.REQUEST, id=number))
 
     def _check(self, told: Stat) -> None:
-        """Raise IntegrityError for a path that isn't in a directory that was told of."""
+        """Raise IntegrityError for a path that isn't in a directory that was told of, or was told of before.
+
+        A directory that becomes a link later would lead what is in it anywhere.
+        """
         parent, _, name = told.path.rpartition("/")
         is_inside = not parent or self._is_directory(parent)
-        if not is_inside or name in {"", ".", ".."} or "\0" in told.path:
+        if told.path in self.told or not is_inside or name in {"", ".", ".."} or "\0" in told.path:
             raise IntegrityError(f"the client told of a file that can't be: {told.path!r}")
 
     def _is_directory(self, path: str) -> bool:

@@ -85,6 +85,22 @@ def test_a_socket_is_its_owners_alone(directory: Path) -> None:
     assert modes == [0o600, 0o700]
 
 
+@pytest.mark.parametrize("made", ["open", "link"])
+def test_a_directory_that_others_may_have_made_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    shared = directory / "polyarch-of-me"
+    monkeypatch.setattr("polyarch.serve.address._shared", lambda: str(shared))
+    if made == "link":
+        shared.symlink_to(directory)
+    else:
+        shared.mkdir()
+        shared.chmod(0o777)
+
+    with pytest.raises(MachineError, match="others could put their socket there"):
+        listen(Address(path=str(shared / "polyarch/s")))
+
+
 def test_other_files_are_left_alone(directory: Path) -> None:
     (directory / "file").write_text("precious")
 

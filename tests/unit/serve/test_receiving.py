@@ -123,6 +123,11 @@ def test_others_stay_where_that_is_wanted(tmp_path: Path) -> None:
         [Stat(path="", mode=FILE)],
         [Stat(path="l", mode=LINK, link="/etc"), Stat(path="l/x", mode=FILE)],
         [Stat(path="b", mode=FILE, link="/etc/passwd")],
+        [
+            Stat(path="a", mode=DIRECTORY),
+            Stat(path="a/x", mode=FILE),
+            Stat(path="a", mode=LINK, link="/etc"),
+        ],
     ],
 )
 def test_paths_that_lead_elsewhere_are_refused(tmp_path: Path, told: list[Stat]) -> None:
