@@ -25,6 +25,7 @@ __all__ = [
     "Platform",
     "column",
     "format_all",
+    "from_words",
     "host",
     "linux",
     "normalize",

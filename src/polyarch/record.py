@@ -27,7 +27,7 @@ else:
         return lambda function: function
 
 
-__all__ = ["asdict", "field", "frozen", "mutable", "replace"]
+__all__ = ["asdict", "field", "field_names", "frozen", "mutable", "replace"]
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -89,8 +89,17 @@ def replace(value: T, /, **changes: object) -> T:
 
 def asdict(value: object) -> dict[str, object]:
     """Return the fields of a record by name; records within it, alone or in tuples, likewise."""
-    fields = type(value).__record_fields__  # type: ignore[attr-defined]
-    return {name: _plain(value.__dict__[name]) for name in fields}
+    return {name: _plain(value.__dict__[name]) for name in _fields_of(type(value))}
+
+
+def field_names(kind: type) -> tuple[str, ...]:
+    """Return the names of a record's fields, in the order in which they are declared."""
+    return tuple(_fields_of(kind))
+
+
+def _fields_of(kind: type) -> dict[str, _Field]:
+    fields: dict[str, _Field] = kind.__record_fields__  # type: ignore[attr-defined]
+    return fields
 
 
 def _plain(value: object) -> object:
@@ -110,7 +119,7 @@ class _StandardFields:
     def __get__(self, _instance: object, owner: type) -> object:
         import dataclasses  # noqa: PLC0415 what this module saves
 
-        fields = owner.__record_fields__  # type: ignore[attr-defined]
+        fields = _fields_of(owner)
         specified = [
             (name, object, dataclasses.field(default=None, compare=each.compare, repr=each.repr))
             for name, each in fields.items()
@@ -129,8 +138,7 @@ def _add_methods(cls: type) -> None:
     cls.__record_fields__ = _LateFields(cls) if is_plain else _collect(cls)  # type: ignore[attr-defined]
 
     def initialize(self: object, **values: object) -> None:
-        fields = cls.__record_fields__  # type: ignore[attr-defined]
-        made = _named(_initializer(fields, hasattr(cls, "__post_init__")), cls)
+        made = _named(_initializer(_fields_of(cls), hasattr(cls, "__post_init__")), cls)
         cls.__init__ = made  # type: ignore[misc]
         made(self, **values)
 
@@ -160,7 +168,7 @@ def _collect(cls: type) -> dict[str, _Field]:
     fields: dict[str, _Field] = {}
     for base in reversed(cls.__mro__[1:]):
         if "__record_fields__" in base.__dict__:
-            fields.update(base.__record_fields__)  # type: ignore[attr-defined]
+            fields.update(_fields_of(base))
     for name, annotation in cls.__annotations__.items():
         if str(annotation).startswith("ClassVar"):
             continue
@@ -228,6 +236,6 @@ def _hash(self: object) -> int:
 
 
 def _repr(self: object) -> str:
-    fields = type(self).__record_fields__  # type: ignore[attr-defined]
-    shown = (f"{name}={self.__dict__[name]!r}" for name, each in fields.items() if each.repr)
+    fields = _fields_of(type(self)).items()
+    shown = (f"{name}={self.__dict__[name]!r}" for name, each in fields if each.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"

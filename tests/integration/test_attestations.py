@@ -101,3 +101,37 @@ def test_it_is_short_unless_more_is_asked_for_and_referrers_leave_the_index_alon
     assert tag in tags(registry, "attested/more")
     found = inspected(builder, f"{name}:beside", "{{json .Provenance.SLSA}}")
     assert found["runDetails"]["metadata"]["invocationId"]
+
+
+def test_an_image_lists_the_software_where_one_is_named(
+    builder: Person, registry: RealRegistry
+) -> None:
+    base = f"{registry.host}/library/busybox"
+    statement = {
+        "predicateType": "https://spdx.dev/Document",
+        "predicate": {"name": "@", "creationInfo": {"creators": []}},
+    }
+    builder.write("statement", json.dumps(statement))
+    script = (
+        "sed s/@/$BUILDKIT_SCAN_color-$(cat $BUILDKIT_SCAN_SOURCE/token)/ /statement "
+        "> $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json; "
+        "ls $BUILDKIT_SCAN_SOURCE_EXTRAS >&2; ! echo x > $BUILDKIT_SCAN_SOURCE/token"
+    )
+    command = json.dumps(["sh", "-c", script])
+    builder.write("Lister", f"FROM {base}\nCOPY statement /\nENTRYPOINT {command}\n")
+    lister, name = f"{registry.host}/attested/lister", f"{registry.host}/attested/listed"
+    build(builder, lister, "-f=Lister")
+
+    build(builder, name, "--build-arg=TOKEN=7", f"--attest=type=sbom,generator={lister},color=red")
+
+    listed = inspected(builder, name, "{{json .SBOM.SPDX}}")
+    assert listed["name"] == "red-7"
+    assert [each.partition("-")[0] for each in listed["creationInfo"]["creators"]] == [
+        "Tool: polyarch"
+    ]
+    slsa = inspected(builder, name, "{{json .Provenance.SLSA}}")
+    materials = slsa["buildDefinition"]["resolvedDependencies"]
+    assert [each["uri"].partition("/")[2].partition("@")[0] for each in materials] == [
+        f"{registry.host.replace(':', '%3A')}/attested/lister",
+        f"{registry.host.replace(':', '%3A')}/library/busybox",
+    ]

@@ -166,6 +166,21 @@ def test_a_program_that_copies_itself_is_found_out(who: Person, registry: RealRe
     assert "run again" not in again.err
 
 
+def test_what_a_script_hides_is_found_out(root: Person, debian: str) -> None:
+    steps = (
+        "RUN perl -MPOSIX -e 'print POSIX::tanh(0.3)' > /tanh 2> /dev/null || echo none > /tanh",
+        "RUN mkdir /r && (chroot /r /bin/true 2> /dev/null || echo none > /went)",
+    )
+    root.write("Dockerfile", "\n".join((f"FROM {debian}", *steps)))
+    words = ("build", "--progress=plain", "--platform=linux/arm64", "--no-cache")
+
+    auto = root.run(*words, ".", seconds=200).check()
+    verified = root.run(*words, "--emulation=verify", ".", seconds=200).check()
+
+    assert auto.err.count("run again without native programs: a program needed") == len(steps)
+    assert verified.err.count("not verified: a program needed") == len(steps)
+
+
 def test_caches_of_a_step_that_is_run_again_begin_anew(
     root: Person, registry: RealRegistry
 ) -> None:

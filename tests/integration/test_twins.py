@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ from tempfile import mkdtemp
 import pytest
 
 from polyarch.platforms import Platform, linux
+from polyarch.twins.packages import read_packages
 from polyarch.twins.sets import TwinSet, load_set, make_set
-from tests.support.images.debianroots import APT, TOOLS, make_debian_root
+from tests.support.images.debianroots import APT, PYTHON_ALONE, TOOLS, make_debian_root
 from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT, User, fresh_user, in_engine
 from tests.support.machine.twinprograms import make_toolchain
@@ -20,7 +23,7 @@ from tests.support.machine.twinprograms import make_toolchain
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
 
 RUN_BOTH = """
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 from polyarch.twins.sets import load_set
 foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)
 platform = linux(arguments["architecture"])
@@ -263,6 +266,50 @@ def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     assert twin == "/usr/bin/perl" != emulated
 
 
+PYTHON = """
+import _imp, os, platform, struct, sys, sysconfig, tempfile
+print(sys.version, sys.path, sys.implementation, sys.flags, sys.float_info, sys.maxsize)
+print(platform.machine(), platform.platform(), platform.architecture(), platform.libc_ver(), os.uname())
+print(sysconfig.get_platform(), sorted(sysconfig.get_config_vars().items()), _imp.extension_suffixes())
+print([struct.calcsize(each) for each in "lPN?q"], 2 ** 0.3, 0.1 + 0.2, os.readlink("/proc/self/exe"))
+import ctypes, json, random, zlib
+print(json.dumps({"x": 1e22}), random.Random(5).gauss(0, 1), zlib.crc32(b"x"), ctypes.sizeof(ctypes.c_long))
+"""
+COMPILED = r"""
+    cd /usr/lib/python3.11; python3.11 -c 'import compileall as c, py_compile as p
+c.compile_dir("json", quiet=1, invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)'
+    sha256sum json/*.py json/__pycache__/*; rm -r json/__pycache__
+"""
+REFUSED = (
+    *("(1 + 2j) * 3j", "abs(1j)", "__import__('math').gamma(3)", "__import__('audioop')"),
+    "__import__('ctypes').CDLL(None).getpid()",
+)
+
+
+def test_python_runs_natively_as_far_as_the_cpu_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    directory = tmp_path_factory.mktemp("python")
+    foreign, native = (
+        make_debian_root(directory / each, each, PYTHON_ALONE) for each in ("arm64", "amd64")
+    )
+    place = place_of(ROOT, tmp_path, (foreign, native), linux("arm64"))
+    (place.root / "tmp/script.py").write_text(PYTHON)
+
+    shown = place.shown(f"python3.11 -B /tmp/script.py; {COMPILED}", "SOURCE_DATE_EPOCH=0")
+
+    assert "_multiarch='aarch64-linux-gnu'" in shown
+    assert "linux-aarch64" in shown
+    assert "cpython-311-aarch64-linux-gnu.so" in shown
+    assert "x86" not in shown
+    assert "/usr/bin/python3.11\n" in shown
+    emulated, twins = place.both(
+        "".join(f'python3.11 -Bc "{each}"; echo $?;' for each in REFUSED),
+    )
+    assert emulated["stdout"] == len(REFUSED) * "0\n"
+    assert twins["stdout"] == len(REFUSED) * "126\n"
+
+
 def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:
     emulated, twin = debian.both(
         "cd /usr/local/go/pkg/tool/linux_arm64; GOARCH=arm64 ./compile; env -i X= GOARCH=arm ./compile;"
@@ -423,6 +470,16 @@ NUMBERS = """
 """
 
 
+# `/proc/PID/exe` of another process is the emulator's, which has no path in the root.
+STATUS = "var/lib/dpkg/status"
+SCRIPT_OF_PERL = 'print qx(readlink /proc/$$/exe) =~ s/\\n//r, " @ARGV ", "\\n"'
+PERL_OF_32_BITS = """
+    cd /usr/bin; perl /usr/bin/debconf-escape a; perl -w /usr/bin/debconf-escape b 'c d'
+    perl debconf-escape; perl -e 'do "/usr/bin/debconf-escape"'; PERL5OPT=-w perl /usr/bin/debconf-escape
+    cp debconf-escape /tmp/kept; echo >> debconf-escape; perl /usr/bin/debconf-escape; mv /tmp/kept debconf-escape
+"""
+
+
 def test_a_machine_of_32_bits_counts_as_such(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, roots: Mapping[str, Path]
 ) -> None:
@@ -435,3 +492,30 @@ def test_a_machine_of_32_bits_counts_as_such(
     assert "4 1099511627776\narmhf\n" in shown
     assert "5368709120" in shown
     assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"
+
+
+def test_perl_runs_scripts_that_are_known_on_machines_of_32_bits(
+    tmp_path: Path, roots: Mapping[str, Path]
+) -> None:
+    foreign, native = (
+        Path(shutil.copytree(roots[each], tmp_path / each, symlinks=True))
+        for each in ("arm", "amd64")
+    )
+    (foreign / "usr/bin/debconf-escape").write_text(SCRIPT_OF_PERL)
+    # Mirrors may have a fix for one architecture earlier than for the other.
+    versions = read_packages(foreign).versions
+    status = (native / STATUS).read_text()
+    for name in read_packages(native).versions:
+        status = re.sub(
+            rf"(?m)(^Package: {re.escape(name)}\n(?:.+\n)*?Version: ).*",
+            rf"\g<1>{versions[name]}",
+            status,
+        )
+    (native / STATUS).write_text(status)
+    place = place_of(ROOT, tmp_path, (foreign, native), linux("arm", "v7"))
+
+    emulated, twins = place.both(PERL_OF_32_BITS)
+    runs = [each.split() for each in str(twins["stdout"]).splitlines()]
+    assert [each[0] for each in runs] == ["/usr/bin/perl"] * 2 + ["/dev/.pa/7/qemu"] * 4
+    as_emulated = [each.split() for each in str(emulated["stdout"]).splitlines()]
+    assert [each[1:] for each in runs] == [each[1:] for each in as_emulated]

@@ -10,8 +10,11 @@ from polyarch.paths import (
     buildx_directory,
     config_directory,
     docker_config_directory,
+    in_engine,
+    is_machine_root,
     replacing,
     state_directory,
+    user_id,
 )
 from tests.support.machine.namespaces import in_mount_namespace, in_user_namespace
 
@@ -92,3 +95,14 @@ def test_a_file_stays_where_its_replacement_fails(tmp_path: Path) -> None:
 
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_who_the_user_is_in_the_engine_as_well() -> None:
+    outside = {"HOME": "/h", "POLYARCH_ROOT": "/r"}
+
+    inside = in_engine(outside)
+    nested = in_engine({**inside, "POLYARCH_USER": "1000"})
+
+    assert inside == {**outside, "POLYARCH_USER": str(os.geteuid())}
+    assert (user_id(inside), is_machine_root(inside)) == (os.geteuid(), os.geteuid() == 0)
+    assert (user_id(nested), is_machine_root(nested)) == (1000, False)

@@ -18,6 +18,7 @@ from polyarch.graph.op import (
     CopyAction,
     ExecOp,
     FileOp,
+    GitOp,
     HttpOp,
     ImageOp,
     JSONObject,
@@ -118,6 +119,9 @@ class Definition:
         if isinstance(op, HttpOp):
             attributes = full({"http.checksum": op.checksum, "http.filename": op.filename})
             return {"identifier": self.hiding.text(op.url), "attrs": attributes}
+        return self._repository(op)
+
+    def _repository(self, op: GitOp) -> JSONObject:
         place = op.remote.partition("://")[2] or op.remote
         place = place.rpartition("@")[2].replace(":", "/", 1) if "://" not in op.remote else place
         fragment = f"#{op.ref}{f':{op.subdir}' if op.subdir else ''}"

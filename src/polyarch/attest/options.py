@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.request.attestation import PROVENANCE, SBOM, Attestation
 from polyarch.text.nearest import suggestion
 
@@ -35,9 +35,14 @@ class ProvenanceOptions:
 
 @frozen
 class SbomOptions:
-    """How software is listed: `formats` are spdx and cyclonedx, in the order in which they are written."""
+    """How software is listed: `formats` are spdx and cyclonedx, in the order in which they are written.
+
+    `generator` is an image that lists it in our place, "" for none, with its `parameters`.
+    """
 
     formats: tuple[str, ...] = ("spdx",)
+    generator: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen
@@ -111,11 +116,8 @@ def _sbom(attributes: Mapping[str, str]) -> SbomOptions:
         generator = attributes["generator"]
         if not generator:
             raise InputError("sbom generator cannot be empty")
-        raise InputError(
-            f"the sbom generator {generator} isn't run: software is listed by polyarch itself, without "
-            "another image",
-            hint="leave generator out: --sbom=true",
-        )
+        others = {name: value for name, value in attributes.items() if name != "generator"}
+        return SbomOptions(generator=generator, parameters={"type": SBOM, **others})
     formats = tuple(dict.fromkeys(attributes.get("format", "spdx").replace("+", " ").split()))
     for each in formats:
         if each not in _FORMATS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.record import frozen
 from polyarch.request.frontend import frontend_attributes, hide_secrets
 from polyarch.request.values import BuildRequest
@@ -21,7 +22,6 @@ _LEFT_OUT = frozenset(
 )
 """What concerns the machine, and what provenance has places of its own for."""
 _CONTEXT = "context:"
-_LAYOUT = "oci-layout://"
 _SHORT = 4
 """Characters below which a value stands for anything, so that to hide it would blot out much else."""
 
@@ -84,6 +84,6 @@ def parameters(request: BuildRequest) -> Parameters:
 
 def _machineless(name: str, value: str) -> str:
     """Return an attribute without where a layout lies on this machine; its content is told of among the materials."""
-    if name.startswith(_CONTEXT) and value.startswith(_LAYOUT):
+    if name.startswith(_CONTEXT) and value.startswith(LAYOUT_SCHEME):
         return f"oci-layout:{name.removeprefix(_CONTEXT)}"
     return value

@@ -100,18 +100,20 @@ def _check_agents(target: Target, environ: Mapping[str, str]) -> None:
             raise InputError(
                 f"{before}invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
             )
-        inner = f'failed to convert agent config for ID: "{each.id or "default"}": '
+        before += f'failed to convert agent config for ID: "{each.id or "default"}": '
         for path in paths:
-            try:
-                mode = os.stat(path).st_mode
-            except OSError as error:
-                reason = (error.strerror or "unknown error").lower()
-                raise InputError(f"{before}{inner}stat {path}: {reason}") from error
-            if stat.S_ISSOCK(mode):
-                if len(paths) > 1:
-                    raise InputError(f"{before}{inner}only single socket allowed")
-            else:
-                _check_key(path, before + inner)
+            if not _is_socket(path, before):
+                _check_key(path, before)
+            elif len(paths) > 1:
+                raise InputError(f"{before}only single socket allowed")
+
+
+def _is_socket(path: str, before: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"{before}stat {path}: {reason}") from error
 
 
 def _check_key(path: str, before: str) -> None:
@@ -124,22 +126,26 @@ def _check_key(path: str, before: str) -> None:
 
 
 def _check_outputs(outputs: tuple[Export, ...]) -> None:
-    to_stdout = 0
     for each in outputs:
-        kind, destination = each.type, each.destination
-        if kind == "local":
-            if not destination:
-                raise InputError("dest is required for local exporter")
-            if destination == "-":
-                raise InputError("dest cannot be stdout for local exporter")
-            if os.path.exists(destination) and not os.path.isdir(destination):
-                raise InputError(f"destination directory {destination} is a file")
-        elif kind in _ARCHIVES and destination not in {"", "-"} and os.path.isdir(destination):
-            raise InputError(f"destination file {destination} is a directory")
-        if destination == "-" or (not destination and kind in {"oci", "tar"}):
-            to_stdout += 1
-    if to_stdout > 1:
+        _check_destination(each.type, each.destination)
+    if sum(map(_is_to_stdout, outputs)) > 1:
         raise InputError("multiple outputs to stdout")
+
+
+def _is_to_stdout(output: Export) -> bool:
+    return output.destination == "-" or (not output.destination and output.type in {"oci", "tar"})
+
+
+def _check_destination(kind: str, destination: str) -> None:
+    if kind == "local":
+        if not destination:
+            raise InputError("dest is required for local exporter")
+        if destination == "-":
+            raise InputError("dest cannot be stdout for local exporter")
+        if os.path.exists(destination) and not os.path.isdir(destination):
+            raise InputError(f"destination directory {destination} is a file")
+    elif kind in _ARCHIVES and destination not in {"", "-"} and os.path.isdir(destination):
+        raise InputError(f"destination file {destination} is a directory")
 
 
 def _check_annotations(annotations: tuple[str, ...]) -> None:

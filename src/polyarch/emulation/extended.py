@@ -21,6 +21,7 @@ _SPARE = (4, 0x6474E553, 0x6474E550)
 
 _PAGE = 0x1000
 _X86_64 = 62
+_TYPE, _ET_EXEC = 16, 2
 _ENTRY, _HEADERS, _COUNT = 24, 32, 56
 """Where the ELF header says where the program begins, where the program headers are, how many."""
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -73,6 +74,18 @@ class Extended:
         if address is None:
             raise MachineError(f"byte {offset} of the program isn't loaded")
         return address
+
+    def offset(self, address: int) -> int:
+        """Return where in the file the byte at an address is. Raises MachineError if it isn't there."""
+        for _, _, start, first, _, size, *_ in self.segments(PT_LOAD):
+            if first <= address < first + size:
+                return start + address - first
+        raise MachineError(f"nothing of the program lies at {address:#x}")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it can't be loaded but at its own addresses."""
+        return self._data[_TYPE] == _ET_EXEC
 
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in the place of others in the file."""

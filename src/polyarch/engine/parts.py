@@ -121,7 +121,7 @@ class Crew:
         sources, caches = self._part.sources, self._part.caches
         return self._engine.programs.get().step_runner(
             sources.images,
-            sources.remote.secrets,
+            sources.remote,
             self.emulated,
             self._note_emulation,
             caches.mounts if caches else None,

@@ -10,6 +10,7 @@ from polyarch.emulation.binfmt import BinfmtMount
 from polyarch.emulation.facts import Facts
 from polyarch.errors import InputError
 from polyarch.http.offline import is_offline
+from polyarch.http.proxied import is_proxied
 from polyarch.namespaces.userns import EngineNamespaces
 from polyarch.platforms import Platform
 from polyarch.record import frozen
@@ -23,7 +24,7 @@ from polyarch.runtime.step import Network
 from polyarch.store.store import Store
 from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import KeptMounts, StepMounts
-from polyarch.worker.secrets import Secrets
+from polyarch.worker.remote import RemoteSources
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Programs:
     def step_runner(
         self,
         images: ImageSource,
-        secrets: Secrets,
+        remote: RemoteSources,
         emulated: LateEmulatedSteps,
         note_emulation: Callable[[Platform, Emulation], None],
         kept: KeptMounts | None = None,
@@ -74,7 +75,10 @@ class Programs:
             snapshotter=snapshotter,
             runtime=self.runtime,
             foreign=self.foreign,
-            mounts=StepMounts(store=store, snapshotter=snapshotter, secrets=secrets, kept=kept),
+            mounts=StepMounts(
+                store=store, snapshotter=snapshotter, secrets=remote.secrets, kept=kept
+            ),
+            remote=remote,
             sink=images.sink,
             temporary=lambda: store.temporary("step"),
             devices=self._devices,
@@ -85,6 +89,7 @@ class Programs:
             machines=emulated.machines,
             in_machines=emulated.in_machines,
             is_offline=is_offline(self.environ),
+            is_proxied=is_proxied(self.environ),
             authorities=tuple(each.path for each in find_authorities(self.environ)),
         )
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from polyarch.errors import InternalError
+from polyarch.record import field_names
 
 __all__ = ["decode", "encode"]
 
@@ -33,8 +34,7 @@ def encode(value: object) -> object:
         return [encode(each) for each in value]
     if isinstance(value, Mapping):
         return {str(key): encode(each) for key, each in value.items()}
-    names = type(value).__record_fields__  # type: ignore[attr-defined]
-    return {name: encode(getattr(value, name)) for name in names}
+    return {name: encode(getattr(value, name)) for name in field_names(type(value))}
 
 
 def decode(kind: type[_T], data: object) -> _T:
@@ -116,7 +116,7 @@ def _decode_record(kind: type, fields: dict[str, object]) -> object:
 @functools.cache
 def _kinds(kind: type) -> dict[str, object]:
     hints = get_type_hints(kind)
-    return {name: hints[name] for name in kind.__record_fields__}  # type: ignore[attr-defined]
+    return {name: hints[name] for name in field_names(kind)}
 
 
 def _checked(data: object, kind: type[_T]) -> _T:

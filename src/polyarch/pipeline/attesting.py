@@ -33,7 +33,7 @@ from polyarch.request.values import BuildRequest
 from polyarch.store.database import Database
 
 if TYPE_CHECKING:
-    from polyarch.attest.sbom.scan import Scan
+    from polyarch.pipeline.listing import Found
 
 __all__ = ["Attesting", "Noted", "Said", "forms_of", "targets_of", "with_arguments"]
 
@@ -71,8 +71,10 @@ def forms_of(
 
 
 def targets_of(lowered: Sequence[Lowered], *, has_scans: bool) -> tuple[Vertex, ...]:
-    """Return what is to be solved: the results, and what is looked into beside them."""
-    beside = [vertex for part in lowered for vertex in part.scanned.values() if has_scans]
+    """Return what is to be solved: the results, and what is looked into beside them, or lists them."""
+    beside: list[Vertex] = []
+    for part in lowered if has_scans else ():
+        beside += part.scanned.values() if part.lister is None else (part.lister,)
     return (*(each.vertex for each in lowered), *dict.fromkeys(beside))
 
 
@@ -115,13 +117,14 @@ class Attesting:
         self,
         results: Sequence[Lowered],
         images: Sequence[ImageResult],
-        scans: Sequence[Mapping[str, Scan]],
+        scans: Sequence[Found],
         *,
         is_cached: bool,
     ) -> Said:
         """Return what there is to say of each platform's result; `images` are those of the same order, if there are any.
 
-        `scans` are what was found in each result, and beside it by name, if that is to be said.
+        `scans` are what was found in each result, and beside it by name, if that is to be said; or lists that are
+        made already.
 
         Raises InputError, StoreError.
         """
@@ -152,7 +155,9 @@ class Attesting:
             invocation=invocation,
         )
 
-    def _lists(self, scans: Mapping[str, Scan], invocation: Invocation) -> tuple[Predicate, ...]:
+    def _lists(self, scans: Found, invocation: Invocation) -> tuple[Predicate, ...]:
+        if isinstance(scans, tuple):
+            return scans
         from polyarch.attest.sbom.documents import sbom_predicates  # noqa: PLC0415 few ask for them
 
         assert self.options.sbom is not None

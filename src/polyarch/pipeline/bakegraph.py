@@ -11,7 +11,7 @@ from polyarch.digest import Digest
 from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.engine.engine import Engine
-from polyarch.graph.graph import walk
+from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.op import ExecOp, FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Noted
@@ -115,7 +115,7 @@ def _understand(
             places=contexts.places,
         )
         noted = Noted(images=company.resolver(engine.images(sink), request, cancel))
-        lowered = lower_all(dockerfile, platforms, options, noted)
+        lowered = lower_all(dockerfile, platforms, options, noted, GraphMaker())
         company.understood(
             Meaning(lowered=lowered, resolved=noted.resolved, pins=reading.remote.pins)
         )

@@ -29,6 +29,7 @@ from polyarch.pipeline.attesting import Attesting, Noted, forms_of, targets_of, 
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.changed import check_wish
 from polyarch.pipeline.company import ALONE, Company, Meaning
+from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.offline import without_network
 from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
@@ -95,10 +96,13 @@ def build_on(
             places=contexts.places,
         )
         resolver = Noted(images=company.resolver(images, request, cancel))
+        maker = GraphMaker()
         try:
-            lowered = lower_all(dockerfile, platforms, options, resolver)
+            lowered = lower_all(dockerfile, platforms, options, resolver, maker)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
+        listing = Listing(options=attestations, request=request, images=resolver, maker=maker)
+        lowered = listing.prepared(lowered)
         meaning = company.understood(
             Meaning(lowered=lowered, resolved=resolver.resolved, pins=reading.remote.pins)
         )
@@ -190,9 +194,9 @@ def lower_all(
     platforms: Sequence[Platform],
     options: LowerOptions,
     images: BaseImages,
+    maker: GraphMaker,
 ) -> list[Lowered]:
     """Lower the target for each platform into one graph."""
-    maker = GraphMaker()
     # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
     mute = replace(options, lint=Linter.mute())
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lower import Lowered
@@ -27,12 +26,12 @@ from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
 from polyarch.pipeline.changed import find_change, is_pushed
+from polyarch.pipeline.listing import Found, Opening
 from polyarch.progress import (
     CancelToken,
     Sink,
     Step,
     announce,
-    cancellable,
     step,
 )
 from polyarch.record import field, frozen, replace
@@ -41,9 +40,6 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
-
-if TYPE_CHECKING:
-    from polyarch.attest.sbom.scan import Scan
 
 __all__ = ["Announced", "Making", "Results"]
 
@@ -175,7 +171,7 @@ class Making:
         if self.attesting.is_wanted:
             is_cached = not results.built.report.count(Outcome.RAN)
             images = next(iter(made.values())).images if made else ()
-            scans = self._scans(results) if self.attesting.options.sbom else ()
+            scans = self.found(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
         exports = tuple(
             made[self._form(output, results)].export(output, said.predicates)
@@ -212,23 +208,10 @@ class Making:
                     continue
             exporter.run(output, export, shown)
 
-    def _scans(self, results: Results) -> list[dict[str, Scan]]:
-        """Find the software in each result, and in what is beside it by name."""
-        from polyarch.attest.sbom.scan import scan  # noqa: PLC0415 few ask for it
-
-        found = []
-        with step(self.images.sink, "[internal] list software"), cancellable(self.cancel):
-            for part, stack in results.pairs():
-                trees = {"": (stack, part.vertex)}
-                for name, vertex in part.scanned.items():
-                    trees[name] = (results.beside[vertex], vertex)
-                mine = {}
-                for name, tree in trees.items():
-                    opened = self.engine.trees({part.platform: tree}, self.images, self.cancel)
-                    with opened as (files,):
-                        mine[name] = scan(files.root)
-                found.append(mine)
-        return found
+    def found(self, results: Results) -> Sequence[Found]:
+        """Find the software in the results."""
+        opening = Opening(engine=self.engine, images=self.images, cancel=self.cancel)
+        return opening.found(tuple(results.pairs()), results.beside, self.attesting.options)
 
     def _form(self, output: Output, results: Results) -> Form:
         # What can't be in an image that is no index was refused before.

@@ -31,12 +31,12 @@ class Authority:
 
 def find_authorities(environ: Mapping[str, str] = os.environ) -> tuple[Authority, ...]:
     """Return the files of CAs that are trusted everywhere, beside the machine's. Raises InputError for settings."""
-    settings = config_directory(environ) / "registries.toml"
+    settings = f"{config_directory(environ)}/registries.toml"
     nothing: tuple[str, ...] = ()
     told = parsed_toml(settings, lambda data: texts(data, "ca"), nothing)
     named = [name.strip() for name in environ.get(CA_VARIABLE, "").split(",")]
     return (
-        *(Authority(path=Path(name), source=str(settings)) for name in told),
+        *(Authority(path=Path(name), source=settings) for name in told),
         *(
             Authority(
                 path=_of_machine() if name == MACHINE else Path(name), source=f"${CA_VARIABLE}"

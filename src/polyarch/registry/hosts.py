@@ -40,7 +40,7 @@ from polyarch.registry.settings.rules import (
     is_network,
     mirror_way,
 )
-from polyarch.registry.settings.texts import certificates_in
+from polyarch.registry.settings.texts import StrPath, certificates_in
 
 __all__ = ["Host", "Hosts", "Overrides", "load_hosts"]
 
@@ -135,13 +135,15 @@ class Hosts:
     def __init__(
         self,
         levels: Sequence[Level] = (),
-        certificates: Sequence[Path] = (),
+        certificates: Sequence[StrPath] = (),
         overrides: Overrides | None = None,
     ) -> None:
         """Of `levels` the last counts that names a registry; `certificates` are directories as Docker's `certs.d`."""
         self._levels = tuple(reversed(levels))
         self._certificates = tuple(certificates)
         self._overrides = overrides or Overrides()
+        # Each request asks, and some files are only read when somebody does.
+        self._asked: dict[tuple[str, str, str], tuple[Host, ...]] = {}
 
     def trusting(self, domain: str) -> Hosts:
         """Return the same, but for a registry that is believed whatever it speaks, and without mirrors."""
@@ -154,6 +156,12 @@ class Hosts:
 
         `by_tag` is for what a tag stands for, which not all are believed about. Raises InputError for what is blocked.
         """
+        key = ("tag" if by_tag else "content", domain, path)
+        if key not in self._asked:
+            self._asked[key] = self._readers(domain, path, by_tag=by_tag)
+        return self._asked[key]
+
+    def _readers(self, domain: str, path: str, *, by_tag: bool) -> tuple[Host, ...]:
         rule = self._open(domain, path)
         asked = [way for way in (*rule.ways, rule.own) if (way.resolves if by_tag else way.reads)]
         # Somebody has to answer; and who may not is the registry itself, which says so.
@@ -164,6 +172,12 @@ class Hosts:
 
         Raises InputError for what is blocked.
         """
+        key = ("push", domain, path)
+        if key not in self._asked:
+            self._asked[key] = (self._writer(domain, path),)
+        return self._asked[key][0]
+
+    def _writer(self, domain: str, path: str) -> Host:
         rule = self._open(domain, path)
         writers = (way for way in (*rule.ways, rule.own) if way.writes)
         return self._way(next(writers, Way()), rule, domain)
@@ -248,7 +262,8 @@ class Hosts:
         """Return a manner with the certificates of directories, and those directories."""
         authorities, keypairs = list(manner.authorities), list(manner.keypairs)
         found = []
-        for directory in (*(each / name for each in self._certificates), *manner.directories):
+        own: Iterator[StrPath] = (f"{each}/{name}" for each in self._certificates)
+        for directory in (*own, *manner.directories):
             more, pairs = certificates_in(directory)
             authorities += more
             keypairs += pairs
@@ -265,25 +280,25 @@ def _is_plain(name: str, manner: Manner) -> bool:
     return is_loopback(name) and not manner.authorities and not manner.keypairs
 
 
-def load_hosts(environ: Mapping[str, str] = os.environ, machine: Path = Path("/etc")) -> Hosts:
+def load_hosts(environ: Mapping[str, str] = os.environ, machine: StrPath = "/etc") -> Hosts:
     """Read the settings of this user and, in `machine`, of this machine. Raises InputError naming the file."""
     own = config_directory(environ)
-    users = own.parent
+    users: StrPath = str(own.parent)
     buildkit = machine if is_machine_root(environ) else users
     levels: tuple[Level, ...] = (
-        _merged(read_daemon(each / "docker/daemon.json") for each in (machine, users)),
+        _merged(read_daemon(f"{each}/docker/daemon.json") for each in (machine, users)),
         ContainerdHosts(
-            directories=tuple(each / "containerd/certs.d" for each in (machine, users))
+            directories=tuple(f"{each}/containerd/certs.d" for each in (machine, users))
         ),
         _merged(map(read_containers, containers_files(environ, machine))),
-        read_registries(buildkit / "buildkit/buildkitd.toml"),
-        read_registries(own / "registries.toml"),
+        read_registries(f"{buildkit}/buildkit/buildkitd.toml"),
+        read_registries(f"{own}/registries.toml"),
     )
     certificates = (
-        machine / "docker/certs.d",
-        machine / "containers/certs.d",
-        users / "docker/certs.d",
-        users / "containers/certs.d",
+        f"{machine}/docker/certs.d",
+        f"{machine}/containers/certs.d",
+        f"{users}/docker/certs.d",
+        f"{users}/containers/certs.d",
     )
     return Hosts(levels, certificates, Overrides.of(environ))
 

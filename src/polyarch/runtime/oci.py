@@ -216,6 +216,8 @@ def _namespaces(step: Step, host: Host) -> list[Namespace]:
     if host.cgroup2:
         types.append("cgroup")
     namespaces: list[Namespace] = [{"type": each} for each in types]
+    if step.network_namespace:
+        namespaces[types.index("network")]["path"] = step.network_namespace
     if step.user_namespace:
         namespaces.append({"type": "user", "path": step.user_namespace})
     return namespaces
@@ -228,7 +230,8 @@ def _system_mounts(step: Step, host: Host) -> list[MountPoint]:
     # gid 5 (tty) can't be given to terminals if it is not mapped.
     tty = ["gid=5"] if host.mapped_ids > 5 else []
     sys = _mount("/sys", "sysfs", "sysfs", [*_LOCKED, access])
-    if in_user_namespace and step.network is Network.HOST:
+    is_foreign = step.network is Network.HOST or (step.network_namespace and step.user_namespace)
+    if in_user_namespace and is_foreign:
         # sysfs shows the network; who doesn't own that mustn't mount it.
         sys = _mount("/sys", "none", "/sys", ["rbind", *_LOCKED, access])
     shared_memory = _mount(SHM, "tmpfs", "shm", [*_LOCKED, "mode=1777", f"size={_SHM_SIZE}"])

@@ -117,6 +117,8 @@ class Step:
     cgroup_parent: str = ""
     resources: Resources = field(default_factory=Resources)
     user_namespace: str = ""
+    network_namespace: str = ""
+    """The path of a network of its own that is there already, for a step with none of the host's."""
     twins: Path | None = None
     """The directory of sets of native twins that the step sees at `polyarch.twins.places.MOUNTED`."""
 

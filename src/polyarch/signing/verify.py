@@ -1,6 +1,6 @@
 """Signatures of an image at a place: found in both of their forms, and checked by a key or an identity.
 
-The root has to be signed, and so has an attestation that no index lists: whoever can push could have put it there.
+The root has to be signed, and so has an attestation that no index lists: anybody who can push could have put it there.
 What else is found that doesn't count, others' signatures and damaged ones, does no harm, and its reasons are told if
 nothing counts.
 """

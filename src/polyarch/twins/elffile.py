@@ -21,6 +21,9 @@ _NOTES = ((b"GNU\0", 3), (b"Go\0\0", 4))
 """Who writes a build ID in a note, and of which type that is."""
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 1, 5, 10, 14
 _DT_PLTRELSZ, _DT_SYMTAB, _DT_JMPREL = 2, 6, 23
+_DT_RELA, _DT_RELASZ = 7, 8
+_OF_SYMBOLS = (1, 6, 7)
+"""R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT: what is put there is the address of something with a name."""
 _RELOCATION = struct.Struct("<QQq")
 _SYMBOL_SIZE, _SYMBOL_VALUE = 24, 8
 _SYMBOL = struct.Struct("<IxxHQ")
@@ -113,16 +116,32 @@ class ElfFile:
 
         Raises MachineError if the program imports no such function by its table of procedures.
         """
+        slots = self.import_slots
+        if name not in slots:
+            raise MachineError(f"{self.name} doesn't import {name}")
+        return slots[name]
+
+    @property
+    def import_slots(self) -> dict[str, int]:
+        """Where in memory the addresses of functions of other libraries are put, by their names, for x86-64.
+
+        Raises MachineError if the program has no table of procedures.
+        """
         known = dict(self._dynamic())
         if not {_DT_JMPREL, _DT_PLTRELSZ, _DT_SYMTAB} <= known.keys():
             raise MachineError(f"{self.name} imports no functions")
-        start, symbols = self._offset(known[_DT_JMPREL]), self._offset(known[_DT_SYMTAB])
-        for at in range(start, start + known[_DT_PLTRELSZ], _RELOCATION.size):
-            slot, info, _ = _RELOCATION.unpack_from(self.data, at)
-            (text,) = struct.unpack_from("<I", self.data, symbols + (info >> 32) * _SYMBOL_SIZE)
-            if self._text(text) == name:
-                return int(slot)
-        raise MachineError(f"{self.name} doesn't import {name}")
+        symbols, slots = self._offset(known[_DT_SYMTAB]), {}
+        for table, size in ((_DT_RELA, _DT_RELASZ), (_DT_JMPREL, _DT_PLTRELSZ)):
+            if not known.get(size):
+                continue
+            start = self._offset(known[table])
+            for at in range(start, start + known[size], _RELOCATION.size):
+                slot, info, _ = _RELOCATION.unpack_from(self.data, at)
+                if info & 0xFFFFFFFF in _OF_SYMBOLS:
+                    place = symbols + (info >> 32) * _SYMBOL_SIZE
+                    (text,) = struct.unpack_from("<I", self.data, place)
+                    slots[self._text(text)] = int(slot)
+        return slots
 
     def exported(self, name: str) -> tuple[int, int]:
         """Return the address of a function for others, for x86-64, and where in the file it's written down.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from polyarch import inroot
 from polyarch.emulation.binfmt import get_handler
 from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform
-from polyarch.record import frozen, replace
+from polyarch.record import field, frozen, replace
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.gotools import GoTool, check_toolchain, find_tools
 from polyarch.twins.libraries import (
@@ -29,7 +29,16 @@ from polyarch.twins.libraries import (
 from polyarch.twins.modules import find_modules, loads_modules
 from polyarch.twins.packages import Packages, read_packages
 from polyarch.twins.patch import LibraryNames, patch_naming_library
-from polyarch.twins.rings import DIRECTORIES, fills_header, may_grow, names_machine, ring_of
+from polyarch.twins.patch_python import check_built_alike
+from polyarch.twins.rings import (
+    DIRECTORIES,
+    fills_header,
+    is_python,
+    may_grow,
+    names_machine,
+    ring_of,
+)
+from polyarch.twins.scripts import find_scripts, runs_some_scripts
 from polyarch.twins.texts import foreign_texts
 
 __all__ = ["NoPackage", "Pair", "Roots", "find_pairs"]
@@ -92,6 +101,8 @@ class Pair:
     libraries: dict[str, Library]
     modules: dict[str, ElfFile]
     """What the program loads by itself: native files by the paths of the foreign ones."""
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    """The only scripts that the native program may run, if there are such, with their sizes."""
     tool: GoTool | None = None
     """What it is of Go's toolchain."""
 
@@ -134,7 +145,7 @@ def _programs(root: Path) -> Iterator[str]:
 
 def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     """Return the pair at a path; None if it isn't vetted. Raises MachineError, InputError, OSError."""
-    bits = 64 if get_handler(roots.platform.architecture).magic[4] == 2 else 32
+    bits, _ = _header_machine(roots.platform)
     ring = ring_of(path, architecture=roots.platform.architecture, bits=bits)
     if not ring:
         return None
@@ -143,15 +154,19 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     texts = foreign_texts(native, foreign, roots.platform)
     if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
         raise MachineError("what it says of the machine is of another length")
-    modules = find_modules(roots.foreign, roots.native) if loads_modules(path) else {}
+    if is_python(path):
+        check_built_alike(native, foreign)
+    modules = _modules(roots, path, libraries)
     names = [*native.needed, *(name for each in modules.values() for name in each.needed)]
     needed = _with_names(roots, libraries.closure(names))
-    for module in modules.values():
-        roots.check_version(module.name)
     for library in needed.values():
         roots.check_version(library.path)
+    scripts = find_scripts(roots.foreign) if bits == 32 and runs_some_scripts(path) else {}
+    if bits == 32 and runs_some_scripts(path) and not scripts:
+        raise MachineError("the image has no script that it is known to run alike")
     return Pair(
         path=path,
+        scripts=scripts,
         ring=ring,
         foreign=foreign,
         native=native,
@@ -159,6 +174,22 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _modules(roots: Roots, path: str, libraries: NativeLibraries) -> dict[str, ElfFile]:
+    """Return what the program at a path loads by itself. Raises MachineError, InputError, OSError."""
+    if not loads_modules(path):
+        return {}
+    modules = find_modules(path, roots.foreign, roots.native)
+    for name, module in list(modules.items()):
+        roots.check_version(module.name)
+        try:
+            libraries.closure(module.needed)
+        except MachineError:
+            if not is_python(path):
+                raise
+            del modules[name]  # images leave out what they need for one or the other
+    return modules
 
 
 def _with_names(roots: Roots, libraries: dict[str, Library]) -> dict[str, Library]:

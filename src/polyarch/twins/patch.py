@@ -2,7 +2,8 @@
 
 Nothing of the native files is lost: each gets a segment more, and a few bytes are others. A loader, and a
 static program, gets the code that makes it start as the foreign program would (`patch_entry`); what calls uname tells
-the foreign machine (`patch_uname`); programs name the foreign machine where they named theirs (`patch_texts`).
+the foreign machine (`patch_uname`); what calls chroot leaves a mark (`patch_chroot`); programs name the foreign machine
+where they named theirs (`patch_texts`), and end where they can't do as the foreign one would (`patch_refusals`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from polyarch.errors import MachineError
 from polyarch.record import frozen
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
+from polyarch.twins.patch_chroot import mark_chroot
 from polyarch.twins.patch_entry import Known, begin_loader, begin_program
+from polyarch.twins.patch_python import limit_module, limit_python
+from polyarch.twins.patch_refusals import add_refusal, refuse_imports
 from polyarch.twins.patch_texts import (
     replace_built,
     replace_path,
@@ -30,6 +34,7 @@ __all__ = [
     "patch_libc",
     "patch_library",
     "patch_loader",
+    "patch_module",
     "patch_naming_library",
     "patch_program",
 ]
@@ -39,11 +44,12 @@ GLIBC_CACHE = b"/etc/ld.so.cache"
 
 @frozen
 class Surroundings:
-    """What twins find in a step: the paths of their loader, of its cache and of the emulator, and the machine's name."""
+    """What twins find in a step: the paths of their loader, its cache, the emulator and the mark, and the machine's name."""
 
     loader: str
     cache: str
     emulator: str
+    given_up: str
     machine: str
 
 
@@ -59,6 +65,9 @@ class Changes:
     """Whether the program asks the system for the name of the machine."""
     has_doubles: bool = False
     """Whether `long double` is no more than `double` on the foreign machine."""
+    is_python: bool = False
+    refused: Sequence[str] = ()
+    """Functions of libm that round otherwise on the foreign machine."""
 
 
 @frozen
@@ -82,8 +91,12 @@ def patch_program(
     Raises MachineError for a program that can't be changed.
     """
     extended = Extended(program.data)
+    refusal = add_refusal(extended, around.given_up)
+    refuse_imports(extended, program, changes.refused, refusal)
     if changes.modules:
-        load_below(extended, program, changes.modules)
+        load_below(extended, program, changes.modules, refusal)
+    if changes.is_python:
+        limit_python(extended, program, refusal)
     if changes.has_doubles:
         round_numbers(extended, program)
     replace_texts(extended, changes.texts, are_counted=changes.are_counted)
@@ -98,6 +111,7 @@ def patch_program(
     else:
         if answer_uname(extended, around.machine) == 0 and changes.asks_machine:
             raise MachineError("the program has no call of uname that is known")
+        mark_chroot(extended, around.given_up)
         begin_program(extended, known, emulator=around.emulator)
     return extended.finish()
 
@@ -110,6 +124,8 @@ def patch_loader(loader: bytes, around: Surroundings) -> bytes:
         answer_uname(extended, around.machine)
     elif answer_uname(extended, around.machine) == 0:
         raise MachineError("the loader has no call of uname that is known")
+    else:
+        mark_chroot(extended, around.given_up)
     begin_loader(extended, around.emulator)
     return extended.finish()
 
@@ -119,6 +135,8 @@ def patch_libc(library: bytes, around: Surroundings) -> bytes:
     extended = Extended(library)
     if answer_uname(extended, around.machine) == 0:
         raise MachineError("libc has no call of uname that is known")
+    if mark_chroot(extended, around.given_up) == 0:
+        raise MachineError("libc has no call of chroot that is known")
     return extended.finish()
 
 
@@ -127,6 +145,16 @@ def patch_library(library: bytes) -> bytes:
     extended = Extended(library)
     without_run_path(extended)
     return extended.data
+
+
+def patch_module(module: ElfFile, around: Surroundings, refused: Sequence[str]) -> bytes:
+    """Return what a program loads by itself, which may not call the functions `refused`. Raises as `patch_program`."""
+    extended = Extended(module.data)
+    without_run_path(extended)
+    refusal = add_refusal(extended, around.given_up)
+    refuse_imports(extended, module, refused, refusal)
+    limit_module(extended, module, refusal)
+    return extended.finish()
 
 
 def patch_naming_library(library: ElfFile, names: LibraryNames) -> bytes:

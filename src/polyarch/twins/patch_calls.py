@@ -1,10 +1,10 @@
 """Calls of libraries that go another way in a twin: `dlopen` of a foreign file, and `strtold`.
 
 Modules that a program loads by itself: `dlopen` of a foreign file is made one of its native twin.
-perl finds a module's library beside the module's text, in a directory that has both for the foreign machine. Its
+perl and Python find a module's library beside the module's text, in a directory that has both for the foreign machine. Their
 calls of dlopen go to added code, which looks for the same path below a directory of the set, and takes that if it is
 there. A module that isn't there, since the step has installed it, ends the program: perl might go on without it, and
-nobody would see.
+nobody would see (`patch_refusals`).
 
 Numbers of a CPU whose `long double` is a `double`: what `strtold` returns is rounded to one, so that bash's printf shows 1.2345
 with three digits as 1.234, which that is a little less than.
@@ -22,21 +22,20 @@ from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.patch_entry import jump
 
-__all__ = ["clear_before", "load_below", "round_numbers"]
+__all__ = ["clear_before", "load_below", "redirect", "round_numbers"]
 
 _EXECUTE = 1
 _JUMP = re.compile(rb"\xff\x25....", re.DOTALL)  # jmp [rip+distance]
-_MESSAGE = b"polyarch: this module has no native twin, its step needs emulation\n"
 _CODE = bytes.fromhex(
     "4885ff"  # test rdi, rdi            no path: the program itself
-    "0f8488000000"  # jz 9f
+    "7467"  # jz 9f
     "55"  # push rbp
     "4889e5"  # mov rbp, rsp
     "56"  # push rsi
     "57"  # push rdi
     "4881ec00100000"  # sub rsp, 4096
     "fc"  # cld
-    "488d35bc000000"  # lea rsi, [rip+prefix]
+    "488d3558000000"  # lea rsi, [rip+prefix]
     "4889e7"  # mov rdi, rsp
     "ac"  # 1: lodsb
     "aa"  # stosb
@@ -55,28 +54,21 @@ _CODE = bytes.fromhex(
     "0f05"  # syscall
     "4889e7"  # mov rdi, rsp
     "85c0"  # test eax, eax
-    "743a"  # jz 3f
+    "7419"  # jz 3f
     "488b7df0"  # mov rdi, [rbp-16]
-    "803f2f"  # cmp byte ptr [rdi], '/'
-    "7531"  # jne 3f
     "31f6"  # xor esi, esi
     "b815000000"  # mov eax, 21              access
     "0f05"  # syscall
+    "488b7df0"  # mov rdi, [rbp-16]
     "85c0"  # test eax, eax
-    "7524"  # jnz 3f
-    "bf02000000"  # mov edi, 2
-    "488d3529000000"  # lea rsi, [rip+message]
-    "ba43000000"  # mov edx, 67              the length of the message
-    "b801000000"  # mov eax, 1               write
-    "0f05"  # syscall
-    "bf7e000000"  # mov edi, 126
-    "b8e7000000"  # mov eax, 231             exit_group
-    "0f05"  # syscall
+    "0f84"  # jz refusal; the distance follows
+)
+_LOAD = bytes.fromhex(
     "488b75f8"  # 3: mov rsi, [rbp-8]
     "e802000000"  # call 9f
     "c9"  # leave
     "c3"  # ret
-    "ff25"  # 9: jmp [rip+distance]; the distance to dlopen's address, message and prefix follow
+    "ff25"  # 9: jmp [rip+distance]; the distance to dlopen's address and the prefix follow
 )
 
 _CLEAR = bytes.fromhex(
@@ -100,19 +92,19 @@ _ROUND = bytes.fromhex(
 )
 
 
-def load_below(extended: Extended, program: ElfFile, directory: str) -> None:
+def load_below(extended: Extended, program: ElfFile, directory: str, refusal: int) -> None:
     """Let a program load what is below a directory, under the same path, in the place of what it would load.
 
-    Raises MachineError for a program whose call of dlopen isn't found.
+    What isn't there, but is a file, leads to the code at the address `refusal`, which ends the program. Raises
+    MachineError for a program whose call of dlopen isn't found.
     """
     slot = program.import_slot("dlopen")
     if len(directory) > 64:
         raise MachineError(f"{directory} is too long a path for modules")
-    distance = slot - (extended.next_address + len(_CODE) + 4)
-    added = extended.add(
-        _CODE + struct.pack("<i", distance) + _MESSAGE + directory.encode() + b"\0"
-    )
-    _redirect(extended, slot, added, "dlopen")
+    here = extended.next_address + len(_CODE) + 4
+    code = _CODE + struct.pack("<i", refusal - here) + _LOAD
+    code += struct.pack("<i", slot - (extended.next_address + len(code) + 4))
+    redirect(extended, slot, extended.add(code + directory.encode() + b"\0"), "dlopen")
 
 
 def round_numbers(extended: Extended, program: ElfFile) -> None:
@@ -125,10 +117,10 @@ def round_numbers(extended: Extended, program: ElfFile) -> None:
     slot = program.import_slot("strtold")
     distance = slot - (extended.next_address + len(_CALL) + 4)
     added = extended.add(_CALL + struct.pack("<i", distance) + _ROUND)
-    _redirect(extended, slot, added, "strtold")
+    redirect(extended, slot, added, "strtold")
 
 
-def _redirect(extended: Extended, slot: int, added: int, name: str) -> None:
+def redirect(extended: Extended, slot: int, added: int, name: str) -> None:
     """Let a program's calls of a function go to what was added. Raises MachineError if they aren't found."""
     data, sites = extended.data, []
     for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):

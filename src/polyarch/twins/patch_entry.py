@@ -11,7 +11,9 @@ the foreign program, which the kernel hands over open: its size and its build ID
 the twin, or one of its siblings, stands for. The kernel tells programs apart by 256 bytes, and `true` and `false`
 have the same. Any other program, every program whose environment has something for a foreign loader (LD_PRELOAD)
 or for QEMU, and a compiler that isn't told by GOARCH what it works for, is given to the emulator, as if there were
-no twins.
+no twins. So is an interpreter that is trusted with some scripts only, if it's started with anything else than one of
+those, or `-w` and one of those, if that has another size than in the base image, or if the environment has variables for perl (but
+PERL_DL_NONLAZY and PERL_BADLANG).
 
 `prctl(PR_SET_MM_MAP)` tells the kernel where the arguments are, for /proc/PID/cmdline. Where it may not be
 called, the line shows the interpreter, too, as it does with an emulator.
@@ -22,11 +24,11 @@ Source: System V ABI, AMD64 supplement, “Initial Stack and Register State”; 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 
 __all__ = ["ID_SIZE", "Known", "begin_loader", "begin_program", "jump"]
 
@@ -73,7 +75,7 @@ _CODE = bytes.fromhex(
     "75cf"  # jnz 4b
     # Not started in place of a foreign program: as the program is written.
     "41f7c501000000"  # test r13d, 1
-    "0f847c010000"  # jz 30f
+    "0f842b020000"  # jz 30f
     # The foreign program, by its size and its build ID, among those that are known.
     "4881ecc0000000"  # sub rsp, 192
     "89ef"  # mov edi, ebp
@@ -109,10 +111,64 @@ _CODE = bytes.fromhex(
     "4531c9"  # 17: xor r9d, r9d
     # One that would take itself for a native compiler without GOARCH has to have that.
     "4d85c9"  # 18: test r9, r9
-    "7438"  # jz 19f
-    "4183792c00"  # cmp dword ptr [r9+44], 0
-    "7431"  # je 19f
+    "0f84e3000000"  # jz 19f
+    "418b492c"  # mov ecx, [r9+44]
+    "85c9"  # test ecx, ecx
+    "0f84d7000000"  # je 19f
+    # A script that isn't known to do the same on both machines is the emulator's, and so is one that was changed.
+    "83f901"  # cmp ecx, 1
+    "0f849d000000"  # je 16f
     "4889de"  # mov rsi, rbx
+    "488b3e"  # 1: mov rdi, [rsi]
+    "4883c608"  # add rsi, 8
+    "4885ff"  # test rdi, rdi
+    "741c"  # jz 3f
+    "813f5045524c"  # cmp dword ptr [rdi], "PERL"
+    "75ec"  # jne 1b
+    "817f045f444c5f"  # cmp dword ptr [rdi+4], "_DL_"
+    "74e3"  # je 1b
+    "817f045f424144"  # cmp dword ptr [rdi+4], "_BAD"
+    "74da"  # je 1b
+    "eb5f"  # jmp 9f
+    "488bbc24e0000000"  # 3: mov rdi, [rsp+224]
+    "4885ff"  # test rdi, rdi
+    "7452"  # jz 9f
+    "66813f2d77"  # cmp word ptr [rdi], "-w"
+    "7513"  # jne 4f
+    "807f0200"  # cmp byte ptr [rdi+2], 0
+    "750d"  # jne 4f
+    "488bbc24e8000000"  # mov rdi, [rsp+232]
+    "4885ff"  # test rdi, rdi
+    "7438"  # jz 9f
+    "4d8d0409"  # 4: lea r8, [r9+rcx]
+    "4d8b10"  # 5: mov r10, [r8]
+    "498d7008"  # lea rsi, [r8+8]
+    "803e00"  # cmp byte ptr [rsi], 0
+    "7428"  # je 9f
+    "4889fa"  # mov rdx, rdi
+    "8a06"  # 6: mov al, [rsi]
+    "3a02"  # cmp al, [rdx]
+    "7524"  # jne 7f
+    "48ffc6"  # inc rsi
+    "48ffc2"  # inc rdx
+    "84c0"  # test al, al
+    "75f0"  # jnz 6b
+    "4889e6"  # mov rsi, rsp
+    "b804000000"  # mov eax, 4
+    "0f05"  # syscall
+    "85c0"  # test eax, eax
+    "7507"  # jnz 9f
+    "4c3b542430"  # cmp r10, [rsp+48]
+    "7444"  # je 19f
+    "4531c9"  # 9: xor r9d, r9d
+    "eb3f"  # jmp 19f
+    "8a06"  # 7: mov al, [rsi]
+    "48ffc6"  # inc rsi
+    "84c0"  # test al, al
+    "75f7"  # jnz 7b
+    "4989f0"  # mov r8, rsi
+    "ebb9"  # jmp 5b
+    "4889de"  # 16: mov rsi, rbx
     "488b3e"  # 1: mov rdi, [rsi]
     "4883c608"  # add rsi, 8
     "4885ff"  # test rdi, rdi
@@ -208,6 +264,8 @@ class Known:
     path: str = ""
     needs_goarch: bool = False
     """Whether the environment has to say for which CPU it works: else it would be for that it was built for."""
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    """The only scripts that it runs natively, with their sizes, if there are such: absolute paths, without links."""
 
 
 def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str = "") -> None:
@@ -222,15 +280,23 @@ def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str =
         if len(each.content) > ID_SIZE:
             raise MachineError(f"a build ID has more than {ID_SIZE} bytes")
         path = size - len(records) + len(paths) if each.path else 0
-        head = (each.size, each.offset, len(each.content), each.content)
-        records += _RECORD.pack(*head, path, each.needs_goarch)
         paths += each.path.encode() + b"\0" if each.path else b""
+        needs = size - len(records) + len(paths) if each.scripts else int(each.needs_goarch)
+        paths += _listed(each.scripts) if each.scripts else b""
+        head = (each.size, each.offset, len(each.content), each.content)
+        records += _RECORD.pack(*head, path, needs)
     table = records + paths
     extended.add(table + struct.pack("<QQ", len(known), len(table) + 16))
     if emulator:
         begin_loader(extended, emulator)
     else:
         extended.entry = extended.add(jump(extended.next_address, extended.entry))
+
+
+def _listed(scripts: Mapping[str, int]) -> bytes:
+    """Return sizes and paths, up to an empty path."""
+    listed = (struct.pack("<Q", size) + path.encode() + b"\0" for path, size in scripts.items())
+    return b"".join(listed) + bytes(9)
 
 
 def begin_loader(extended: Extended, emulator: str) -> None:

@@ -24,6 +24,8 @@ _PRINTABLE = b"\n\t" + bytes(range(0x20, 0x7F))
 _LEA_SIZE = 7
 _NEXT_ARGUMENT = {0x3D: b"\xbe", 0x35: b"\xba", 0x15: b"\xb9"}
 """The register of a `lea`, and the first byte of `mov register, number` for the argument behind it: rdi and esi, ..."""
+_MOVES = range(0xB8, 0xC0)
+"""`mov register, number`."""
 _NEAR = 32
 """Bytes of the instructions that prepare one call."""
 _BUILT = 5
@@ -74,9 +76,34 @@ def replace_texts(
             kept = [found.start() for found in re.finditer(_pointer(address), data)]
             for at in kept:
                 extended.write(at, _pointer(added, is_pattern=False))
+            fixed = _replace_fixed(extended, address, added) if extended.is_fixed else 0
             is_whole = data[each.start() - 1] not in _PRINTABLE
-            if is_whole and not sites and not kept:
+            if is_whole and not sites and not kept and not fixed:
                 _overwrite(extended, each.start(), (old, new))
+
+
+def _replace_fixed(extended: Extended, old: int, new: int) -> int:
+    """Let a program at fixed addresses take `new` wherever it has the address `old`; return how often that was.
+
+    There, instructions have addresses as numbers (`mov register, number`), and so has data.
+    """
+    data, count = extended.data, 0
+    number, pointer = struct.pack("<I", old), struct.pack("<Q", old)
+    for _, flags, offset, address, _, size, *_ in extended.segments(PT_LOAD):
+        found = [
+            each.start() for each in re.finditer(re.escape(number), data[offset : offset + size])
+        ]
+        for at in found:
+            place = offset + at
+            if flags & _EXECUTE and data[place - 1] in _MOVES:
+                extended.write(place, struct.pack("<I", new))
+                count += 1
+            elif (
+                not flags & _EXECUTE and (address + at) % 8 == 0 and data.startswith(pointer, place)
+            ):
+                extended.write(place, struct.pack("<Q", new))
+                count += 1
+    return count
 
 
 def replace_built(extended: Extended, old: bytes, new: bytes) -> int:

@@ -6,6 +6,7 @@ __all__ = [
     "CACHE",
     "CPUINFO",
     "EMULATOR",
+    "GIVEN_UP",
     "LIBRARIES",
     "LOADER",
     "MODULES",
@@ -28,3 +29,5 @@ EMULATOR = "qemu"
 """What runs the programs that are no twin's after all; it is put there before a step."""
 CPUINFO = "cpuinfo"
 """What the emulator shows as /proc/cpuinfo, if that isn't the machine's own; put there with it."""
+GIVEN_UP = "given-up"
+"""What a twin opens that can't do as the foreign program would: its step is to be run again."""

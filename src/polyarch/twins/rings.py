@@ -7,13 +7,16 @@ that names a machine can be exchanged. (c) is Go's toolchain (`gotools`). Left o
 - What prints `long double`s, of which CPUs have different ones: coreutils' printf, seq, numfmt, od.
 - What has the machine's layout in files: who, users, pinky (utmp), localedef, ldconfig, iconvconfig.
 - What is about the machine or loads things by itself: getconf, iconv, ldd, stdbuf, setarch, lscpu, ps and its kin.
-- What changes the root or the user: chroot (there are no twins in another root), su, and everything setuid.
+- What changes the user: su, and everything setuid. chroot has a twin, so that it's known that a step goes to another root.
 - openssl (its library names the CPU), locale.
 - For 32-bit machines apt itself: its caches have the sizes of `time_t` and `long` in them. Its methods have no caches.
+  perl runs some scripts only there (`scripts`).
+- Python for others than arm64, and elsewhere than in /usr/bin.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "RINGS",
     "SIBLING_PRIORITY",
     "fills_header",
+    "is_python",
     "may_grow",
     "names_machine",
     "ring_of",
@@ -28,7 +32,7 @@ __all__ = [
 
 _SHELLS = "bash dash busybox"
 _COREUTILS = """
-[ arch b2sum base32 base64 basename basenc cat chcon chgrp chmod chown cksum comm cp csplit cut date dd df dir
+[ arch b2sum base32 base64 basename basenc cat chcon chgrp chmod chown chroot cksum comm cp csplit cut date dd df dir
 dircolors dirname du echo env expand expr factor false fmt fold groups head hostid id install join link ln
 logname ls md5sum md5sum.textutils mkdir mkfifo mknod mktemp mv nice nl nohup nproc paste pathchk pr printenv ptx
 pwd readlink realpath rm rmdir sha1sum sha224sum sha256sum sha384sum sha512sum shred shuf sleep sort split stat
@@ -62,7 +66,7 @@ RINGS: Mapping[str, frozenset[str]] = {
 }
 """The names of programs in directories for programs, by ring."""
 
-_NOT_32 = frozenset(["date", "touch", "stat", "fold", "perl", *_APT.split()])
+_NOT_32 = frozenset(["date", "touch", "stat", "fold", *_APT.split()])
 """What shows the size of `time_t`, `long`, `size_t` or the memory, or writes it down: other on 32-bit machines."""
 
 _NAMING_LIBRARIES = {"libapt-pkg.so": "_ZN8pkgCache6HeaderC1Ev", "libapt-private.so": ""}
@@ -73,6 +77,10 @@ _SIMD = frozenset(["zstd"])
 small files of its levels 5 to 12 come out otherwise."""
 _WITH_SIMD = frozenset(["arm64"])
 """Where distributions compile for such registers, as they do for x86-64; Debian's armhf is made for CPUs without."""
+
+_PYTHON = re.compile(r"python3\.[0-9]+")
+_WITH_PYTHON = frozenset(["arm64"])
+"""Where it's known which of its results depend on the CPU."""
 
 _GROWING = frozenset(["bash", "gpgv", "make", "perl"])
 """What is known to work, and tested, with texts of other lengths: compilers count constant texts beforehand."""
@@ -90,6 +98,8 @@ def ring_of(path: str, *, architecture: str, bits: int) -> str:
         return ""
     if directory in _HELPERS:
         return "b" if name in _HELPERS[directory].split() else ""
+    if is_python(path):
+        return "b" if architecture in _WITH_PYTHON and directory == "/usr/bin" else ""
     return next((ring for ring, names in RINGS.items() if name in names), "")
 
 
@@ -105,4 +115,9 @@ def fills_header(library: str) -> str:
 
 def may_grow(path: str) -> bool:
     """Tell whether texts of the program at a path may become shorter or longer."""
-    return path.rpartition("/")[2] in _GROWING
+    return path.rpartition("/")[2] in _GROWING or is_python(path)
+
+
+def is_python(path: str) -> bool:
+    """Tell whether the program at a path is Python."""
+    return _PYTHON.fullmatch(path.rpartition("/")[2]) is not None

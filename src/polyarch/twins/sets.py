@@ -8,6 +8,7 @@ a step sees at `MOUNTED`:
               lib/               libraries, by the names that programs are linked to
               x/                 what twins load by themselves: perl's modules
               c                  glibc's cache of them; etc/ld-musl-x86_64.path for musl
+              given-up           what a twin opens that can't do as the foreign program would
               qemu               the emulator, for what is no twin's after all
               twins.json         what `load_set` reads
 
@@ -28,6 +29,7 @@ from polyarch import inroot
 from polyarch.errors import InputError, MachineError, StoreError
 from polyarch.platforms import Platform, from_words
 from polyarch.record import asdict, field, frozen
+from polyarch.twins.libm import can_round_once, rounded_otherwise
 from polyarch.twins.libraries import NativeLibraries, read_elf_in, service_modules
 from polyarch.twins.loadercache import loader_cache
 from polyarch.twins.machines import find_machine
@@ -38,12 +40,14 @@ from polyarch.twins.patch import (
     patch_libc,
     patch_library,
     patch_loader,
+    patch_module,
     patch_program,
 )
 from polyarch.twins.patch_entry import ID_SIZE, Known
 from polyarch.twins.places import (
     CACHE,
     EMULATOR,
+    GIVEN_UP,
     LIBRARIES,
     LOADER,
     MODULES,
@@ -51,7 +55,7 @@ from polyarch.twins.places import (
     MUSL_PATH,
     TREE,
 )
-from polyarch.twins.rings import SIBLING_PRIORITY
+from polyarch.twins.rings import SIBLING_PRIORITY, is_python
 
 __all__ = ["FORMAT", "NoTwins", "Twin", "TwinSet", "load_set", "make_set"]
 
@@ -59,7 +63,7 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 5
+FORMAT = 6
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
@@ -157,11 +161,13 @@ class _Set:
         self._roots = roots
         self._number = number
         self._files: dict[str, bytes] = {}
+        self._rounds_once = can_round_once()
         self._top = f"{MOUNTED}/{number}"
         self._around = Surroundings(
             loader=f"{self._top}/{LOADER}",
             cache=f"{self._top}/{CACHE}",
             emulator=f"{self._top}/{EMULATOR}",
+            given_up=f"{self._top}/{GIVEN_UP}",
             machine=machine,
         )
 
@@ -203,8 +209,14 @@ class _Set:
             are_counted=bool(modules),
             asks_machine=pair.tool is None,
             has_doubles=self._roots.platform.architecture in _DOUBLES,
+            is_python=is_python(pair.path),
+            refused=self._refused(pair),
         )
         return patch_program(pair.native, known, self._around, changes)
+
+    def _refused(self, pair: Pair) -> tuple[str, ...]:
+        architecture, is_glibc = self._roots.platform.architecture, _LIBC in pair.libraries
+        return rounded_otherwise(architecture, is_glibc=is_glibc, once=self._rounds_once)
 
     def _add_libraries(self, pairs: Sequence[Pair]) -> None:
         """Add the loader, what the programs are linked to, and what glibc loads for them. Raises MachineError."""
@@ -218,8 +230,10 @@ class _Set:
         if _LIBC in libraries:
             libraries |= natives.closure(service_modules(self._roots.foreign))
         loader = read_elf_in(self._roots.native, loaders.pop())
-        for path, module in ((p, m) for pair in pairs for p, m in pair.modules.items()):
-            self._files[f"{MODULES}{path}"] = patch_library(module.data)
+        for pair in pairs:
+            refused = self._refused(pair)
+            for path, module in pair.modules.items():
+                self._files[f"{MODULES}{path}"] = patch_module(module, self._around, refused)
         self._files[LOADER] = patch_loader(loader.data, self._around)
         places = {}
         for name, library in libraries.items():
@@ -243,6 +257,7 @@ class _Set:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             path.chmod(0o755)
+        (directory / GIVEN_UP).touch(mode=_FOR_ALL)
         document = {
             "format": FORMAT,
             "platform": _words(self._roots.platform),
@@ -294,6 +309,7 @@ def _known(pair: Pair, path: str = "") -> Known:
         content=content[:ID_SIZE],
         path=path,
         needs_goarch=pair.tool is not None and pair.tool.needs_goarch,
+        scripts=pair.scripts,
     )
 
 

@@ -25,6 +25,8 @@ _SYSTEM = b"linux-gnu"
 _TRIPLET = re.compile(rb"(?<![ -~])([a-z0-9_]+)-[a-z]+-(linux-[a-z]+)(?=\0)")
 _WORDS: tuple[tuple[bytes, bytes], ...] = (
     (rb"x86_64-(?:pc|unknown|alpine)-linux-(?:gnu|musl)", rb"[a-z0-9_]+-[a-z]+-linux-[a-z]+"),
+    # perl's: on machines of 32 bits it says that its integers have 64.
+    (rb"x86_64-linux-gnu-thread-multi", rb"[a-z0-9_]+-linux-[a-z]+-thread-multi(?:-64int)?"),
     (rb"x86_64-linux-gnu", rb"[a-z0-9_]+-linux-[a-z]+"),
 )
 _NAMES = {

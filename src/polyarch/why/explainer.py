@@ -20,7 +20,15 @@ from polyarch.why.history import History, Project, TraceRow
 from polyarch.why.listing import FileMark, differences, list_seen
 from polyarch.why.nearest import Found, Nearest
 from polyarch.why.seen import Seen
-from polyarch.why.trace import Slot, Trace, TracedInput, make_trace, reads_the_same, scrubbed
+from polyarch.why.trace import (
+    InputKind,
+    Slot,
+    Trace,
+    TracedInput,
+    make_trace,
+    reads_the_same,
+    scrubbed,
+)
 
 __all__ = ["Explainer", "Forced"]
 
@@ -51,6 +59,21 @@ class _Verdict:
 
 
 _SAME = _Verdict()
+
+
+@frozen
+class _Input:
+    """One input of a step: what it comes from now, and what is known of it then and now."""
+
+    step: Vertex
+    index: int
+    old: TracedInput
+    new: TracedInput
+
+    @property
+    def source(self) -> Vertex:
+        """The vertex below."""
+        return self.step.inputs[self.index]
 
 
 class Explainer:
@@ -206,34 +229,32 @@ class Explainer:
     def _input(
         self, vertex: Vertex, index: int, trace: Trace, found: Found, facts: _FactsOf
     ) -> _Verdict:
-        parts = old, new = found.trace.inputs[index], trace.inputs[index]
-        source = vertex.inputs[index]
+        old, new = found.trace.inputs[index], trace.inputs[index]
+        part = _Input(step=vertex, index=index, old=old, new=new)
         if reads_the_same(found.trace, trace, index):
             return _SAME
-        if causes := self._files(vertex, index, parts, found):
-            return _Verdict(causes=self._with_source(causes, source, parts, facts))
+        if causes := self._files(part, found):
+            return _Verdict(causes=self._with_source(causes, part, facts))
         if old.identity == new.identity and old.kind == new.kind:
             return _SAME
-        if new.kind == "step":
-            return self._step(source, parts, facts)
+        if new.kind is InputKind.STEP:
+            return self._step(part, facts)
         causes = (_other_source(old, new),)
         if self._forced.pull and causes[0].kind is CauseKind.BASE:
             causes = (*causes, Cause(kind=CauseKind.FORCED, what="--pull"))
         return _Verdict(causes=causes)
 
-    def _step(
-        self, source: Vertex, parts: tuple[TracedInput, TracedInput], facts: _FactsOf
-    ) -> _Verdict:
+    def _step(self, part: _Input, facts: _FactsOf) -> _Verdict:
         """Say why an input that is a step has another result than it had."""
-        old, new = parts
-        verdict = self._verdict(source, facts)
+        old, new = part.old, part.new
+        verdict = self._verdict(part.source, facts)
         causes = verdict.causes
         if not causes:
             kind = CauseKind.AGAIN if old.name == new.name else CauseKind.ORDER
             causes = (Cause(kind=kind, old=old.name, new=new.name),)
             if kind is CauseKind.ORDER:
                 return _Verdict(causes=causes)
-        if not source.name:
+        if not part.source.name:
             # What only stands for a part of the step: its causes are the step's own.
             return _Verdict(causes=causes, through=verdict.through)
         through = verdict.through
@@ -243,38 +264,27 @@ class Explainer:
         return _Verdict(causes=named, through=through)
 
     def _with_source(
-        self,
-        causes: tuple[Cause, ...],
-        source: Vertex,
-        parts: tuple[TracedInput, TracedInput],
-        facts: _FactsOf,
+        self, causes: tuple[Cause, ...], part: _Input, facts: _FactsOf
     ) -> tuple[Cause, ...]:
         """Add to the files that differ why what they come from is another."""
-        old, new = parts
-        if new.kind == "image" and old.identity != new.identity:
-            return (*causes, _other_source(old, new))
-        if new.kind != "step":
+        if part.new.kind is InputKind.IMAGE and part.old.identity != part.new.identity:
+            return (*causes, _other_source(part.old, part.new))
+        if part.new.kind is not InputKind.STEP:
             return causes
-        below = self._step(source, parts, facts).causes
+        below = self._step(part, facts).causes
         # What only stands for a part of the step knows its own files.
-        return (*causes, *below) if source.name or not below else below
+        return (*causes, *below) if part.source.name or not below else below
 
-    def _files(
-        self,
-        vertex: Vertex,
-        index: int,
-        parts: tuple[TracedInput, TracedInput],
-        found: Found,
-    ) -> tuple[Cause, ...]:
+    def _files(self, part: _Input, found: Found) -> tuple[Cause, ...]:
         """Say which files differ that a step reads of an input; nothing if that can't be known."""
-        old, new = parts
+        old, new = part.old, part.new
         if not (old.content and new.content and old.is_whole == new.is_whole):
             return ()
         if old.content == new.content:
-            return self._unlike(vertex, index, new, found)
-        seen = self._seen.get((vertex.digest, index))
+            return self._unlike(part, found)
+        seen = self._seen.get((part.step.digest, part.index))
         listing = list_seen(seen) if seen else None
-        before = self._history.listing(found.project, found.trace, index)
+        before = self._history.listing(found.project, found.trace, part.index)
         files: list[Cause] = []
         if listing is not None and before is not None:
             files = [_placed(cause, new) for cause in differences(before, listing)]
@@ -286,13 +296,13 @@ class Explainer:
         causes = (*_commits(old, new), *files)
         return causes or (Cause(kind=CauseKind.CONTENT, what=_place(new), old=otherwise),)
 
-    def _unlike(
-        self, vertex: Vertex, index: int, new: TracedInput, found: Found
-    ) -> tuple[Cause, ...]:
+    def _unlike(self, part: _Input, found: Found) -> tuple[Cause, ...]:
         """Say which large file was found to differ from one of the same name and size, if any was."""
-        seen = self._seen.get((vertex.digest, index)) or Seen()
+        seen = self._seen.get((part.step.digest, part.index)) or Seen()
         path = seen.unlike.get(found.trace.result)
-        return () if path is None else (_placed(Cause(kind=CauseKind.CONTENT, what=path), new),)
+        if path is None:
+            return ()
+        return (_placed(Cause(kind=CauseKind.CONTENT, what=path), part.new),)
 
 
 def _unexplained(vertex: Vertex, outcome: Outcome) -> Explanation:
@@ -315,7 +325,7 @@ def _distinct(causes: Iterable[Cause]) -> tuple[Cause, ...]:
 
 
 def _other_source(old: TracedInput, new: TracedInput) -> Cause:
-    if old.kind == new.kind == "image" and old.name == new.name:
+    if old.kind is new.kind is InputKind.IMAGE and old.name == new.name:
         return Cause(
             kind=CauseKind.BASE, what=new.name, old=_short(old.version), new=_short(new.version)
         )
@@ -324,25 +334,30 @@ def _other_source(old: TracedInput, new: TracedInput) -> Cause:
 
 def _commits(old: TracedInput, new: TracedInput) -> Iterator[Cause]:
     """Yield the change of commit, if the input is a repository that has one."""
-    if old.version and new.version and old.version != new.version and new.kind != "image":
+    if (
+        old.version
+        and new.version
+        and old.version != new.version
+        and new.kind is not InputKind.IMAGE
+    ):
         yield Cause(
             kind=CauseKind.REVISION, what=_place(new), old=old.version[:12], new=new.version[:12]
         )
 
 
 def _place(part: TracedInput) -> str:
-    if part.kind == "local":
+    if part.kind is InputKind.LOCAL:
         return "the build context" if part.name == "context" else f"the build context {part.name}"
-    if part.kind == "step":
+    if part.kind is InputKind.STEP:
         return f"what it reads of {part.name}" if part.name else "what is mounted"
     return part.name
 
 
 def _placed(cause: Cause, part: TracedInput) -> Cause:
     """Write paths of a root file system as such; those of contexts are relative, web files addresses."""
-    if part.kind == "http":
+    if part.kind is InputKind.HTTP:
         return replace(cause, what=part.name)
-    if part.kind in {"local", "git"}:
+    if part.kind in {InputKind.LOCAL, InputKind.GIT}:
         return cause
     if cause.kind is not CauseKind.RENAMED:
         return replace(cause, what=f"/{cause.what}")

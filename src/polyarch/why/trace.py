@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from polyarch.digest import Digest
 from polyarch.graph.graph import Graph
@@ -22,6 +23,7 @@ from polyarch.solver.key import InputPart
 from polyarch.why.seen import Seen
 
 __all__ = [
+    "InputKind",
     "Slot",
     "Trace",
     "TracedInput",
@@ -60,16 +62,27 @@ class Slot:
         return Slot(platform=platform, stage=stage, number=number, kind=kind, part=part)
 
 
+class InputKind(StrEnum):
+    """What an input comes from."""
+
+    STEP = "step"
+    IMAGE = "image"
+    LOCAL = "local"
+    HTTP = "http"
+    GIT = "git"
+    SCRATCH = "scratch"
+
+
 @frozen
 class TracedInput:
-    """What an input was: `kind` and `name` say it in words; `version` is its image's digest or its commit.
+    """What an input was: `name` says it in words; `version` is its image's digest or its commit.
 
     `content` has large files by their sizes only unless it `is_whole`.
     """
 
     identity: str
     content: str = ""
-    kind: str = "step"
+    kind: InputKind = InputKind.STEP
     name: str = ""
     version: str = ""
     is_whole: bool = True
@@ -116,7 +129,9 @@ class Trace:
             text=str(body["text"]),
             form=dict(body["form"]),
             arguments=tuple(body["arguments"]),
-            inputs=tuple(TracedInput(**each) for each in body["inputs"]),
+            inputs=tuple(
+                TracedInput(**{**each, "kind": InputKind(each["kind"])}) for each in body["inputs"]
+            ),
             keys=tuple(body["keys"]),
             result=result,
             is_collected=is_collected,
@@ -194,18 +209,15 @@ def _parts(facts: Facts) -> tuple[InputPart, ...]:
 
 
 def _input(source: Vertex, part: InputPart, seen: Seen | None) -> TracedInput:
-    op, kind, version = source.op, "step", ""
-    name = source.note.text if source.note else source.name
+    op = source.op
+    kind = _KINDS.get(type(op), InputKind.STEP)
+    name, version = source.note.text if source.note else source.name, ""
     if isinstance(op, ImageOp):
-        kind, name, version = "image", op.reference, op.digest
+        name, version = op.reference, op.digest
     elif isinstance(op, LocalOp):
-        kind, name = "local", op.name
-    elif isinstance(op, HttpOp):
-        kind = "http"
-    elif isinstance(op, GitOp):
-        kind = "git"
+        name = op.name
     elif isinstance(op, ScratchOp):
-        kind, name = "scratch", "an empty root"
+        name = "an empty root"
     if seen is not None and seen.revision:
         version = seen.revision
     return TracedInput(
@@ -218,7 +230,14 @@ def _input(source: Vertex, part: InputPart, seen: Seen | None) -> TracedInput:
     )
 
 
-_VOLATILE = frozenset({"local", "http", "git"})
+_KINDS: Mapping[type, InputKind] = {
+    ImageOp: InputKind.IMAGE,
+    LocalOp: InputKind.LOCAL,
+    HttpOp: InputKind.HTTP,
+    GitOp: InputKind.GIT,
+    ScratchOp: InputKind.SCRATCH,
+}
+_VOLATILE = frozenset({InputKind.LOCAL, InputKind.HTTP, InputKind.GIT})
 
 
 def reads_the_same(one: Trace, other: Trace, index: int) -> bool:

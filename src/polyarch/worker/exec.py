@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.emulation.probe import RunsHow
-from polyarch.errors import StepFailed
+from polyarch.errors import MachineError, StepFailed
 from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
@@ -30,10 +30,11 @@ from polyarch.snapshot.stack import LayerStack, new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
+from polyarch.worker.remote import RemoteSources
 from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
+from polyarch.worker.surrounded import Around
 from polyarch.worker.tree import SourceTree
-from polyarch.worker.trust.trusted import Trusted
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
@@ -104,13 +105,15 @@ class StepRunner:
     `emulated` says how steps run that are emulated; `note_emulation` is told by what they are; one in which
     nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
     if `in_machines` says so. Offline, no step has a network. `authorities` are files of CAs
-    that steps trust beside those of their images.
+    that steps trust beside those of their images;
+    `is_proxied` says that steps reach nothing but a proxy of ours, which tells `remote` what they fetched.
     """
 
     snapshotter: Snapshotter
     runtime: Runtime
     foreign: ForeignSteps
     mounts: StepMounts
+    remote: RemoteSources
     sink: Sink
     temporary: Callable[[], Path]
     devices: Callable[[], Devices]
@@ -122,6 +125,7 @@ class StepRunner:
     in_machines: bool = False
     is_offline: bool = False
     authorities: tuple[Path, ...] = ()
+    is_proxied: bool = False
     foreseen: set[str] = field(default_factory=set)
     """The vertices of which it is told why their programs can't be started."""
 
@@ -144,6 +148,11 @@ class StepRunner:
 
     def attempt_in_machine(self, work: Work) -> AbstractContextManager[Attempt]:
         """Run the step in a virtual machine. Raises as `attempt`, and MachineError if there is no machine."""
+        if self.is_proxied:
+            raise MachineError(
+                "steps in virtual machines can't have a proxy network yet",
+                hint="leave out --proxy-network or --emulation=vm",
+            )
         runtime = self.machines().runtime(work.op.platform)
         self._remark(work.vertex, runtime.describe())
         return replace(self, runtime=runtime).attempt(work, Emulation())
@@ -173,10 +182,11 @@ class StepRunner:
             mounted.mounts[:0] = self._files(work.op, directory)
             self._foresee(work, draft.root, mounted.mounts)
             log = self._log(work.vertex)
-            with self._trusting(work.op, draft.root, directory) as trusted:
-                mounted.mounts += trusted.mounts
-                mounted.defaults |= trusted.variables
-                step = self._step(work.op, draft.root, emulation, mounted)
+            with self._around(work, draft.root, directory, log) as around:
+                mounted.mounts += around.mounts
+                mounted.defaults |= around.defaults
+                mounted.env |= around.variables
+                step = around.on(self._step(work.op, draft.root, emulation, mounted))
                 step = replace(step, twins=twins) if twins is not None else step
                 started = time.monotonic()
                 ended, trouble = self._watched(step, directory, log, work, emulation)
@@ -280,16 +290,28 @@ class StepRunner:
         return step
 
     @contextmanager
-    def _trusting(self, op: ExecOp, root: Path, directory: Path) -> Iterator[Trusted]:
-        """Have a step trust the CAs that are trusted everywhere. Raises InputError for files that can't be used."""
-        if not self.authorities:
-            yield Trusted()
+    def _around(self, work: Work, root: Path, directory: Path, log: StepLog) -> Iterator[Around]:
+        """Give the step what this machine's network wants it to have. Raises InputError, MachineError."""
+        if not self.authorities and not self.is_proxied:
+            yield Around()
             return
         # Few networks have any of their own.
-        from polyarch.worker.trust.lending import lent  # noqa: PLC0415
+        from polyarch.worker.around import surroundings  # noqa: PLC0415
 
-        with lent(self.authorities, root, directory, _environment(op)) as trusted:
-            yield trusted
+        is_proxied = self.is_proxied and self._network(work.op) != Network.NONE
+
+        def tell(text: str) -> None:
+            log.write(2, text.encode())
+            log.end()
+
+        with surroundings(
+            self.authorities,
+            (root, directory),
+            _environment(work.op),
+            proxy=(self.remote.environ, tell) if is_proxied else None,
+        ) as around:
+            yield around
+        self.remote.pins.update(around.fetched())
 
     def _network(self, op: ExecOp) -> str:
         return Network.NONE if self.is_offline else op.network

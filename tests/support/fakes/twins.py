@@ -16,6 +16,7 @@ from polyarch.record import replace
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.store import Store
+from polyarch.twins.places import GIVEN_UP
 from polyarch.twins.sets import NoTwins, Twin, TwinSet
 from polyarch.worker.emulated.sets import TwinSets
 from polyarch.worker.exec import Work
@@ -133,6 +134,7 @@ class Sets(TwinSets):
         if self.reason:
             return NoTwins(reason=self.reason)
         directory.mkdir()
+        (directory / GIVEN_UP).touch()
         (directory / "platform").write_text(str(platform))
         found = self._load_set(directory)
         assert found is not None

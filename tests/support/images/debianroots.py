@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.debian import fetch, packages_directory
 
-__all__ = ["APT", "TOOLS", "make_debian_root"]
+__all__ = ["APT", "PYTHON_ALONE", "TOOLS", "make_debian_root"]
 
 APT = (
     "apt",
@@ -60,6 +60,12 @@ TOOLS = (
         "zlib1g",
     ),
 )
+PYTHON_ALONE = (
+    *("coreutils", "dash", "libacl1", "libattr1", "libbz2-1.0", "libc6", "libexpat1", "libgmp10"),
+    *("libffi8", "liblzma5", "libpcre2-8-0", "libselinux1", "zlib1g"),
+    *("libpython3.11-minimal", "libpython3.11-stdlib", "python3.11-minimal"),
+)
+"""Python without what most of its modules are linked to."""
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _DEBIAN_NAMES = {"arm": "armhf"}
 

@@ -23,7 +23,7 @@ RUNTIMES = ("sandbox", "runc", "crun")
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 PROLOGUE = """
-from polyarch.platforms import Platform
+from polyarch.platforms import linux
 emulation = None
 if arguments["architecture"] != "amd64":
     foreign = ForeignSteps(host=host, spawner=spawner, facts=facts)

@@ -9,7 +9,9 @@ import pytest
 
 from polyarch.errors import InputError
 from polyarch.http.endpoint import Endpoint
+from polyarch.http.offline import Offline
 from polyarch.http.pools import Pools, Site, proxy_fields, proxy_for
+from polyarch.http.unreachable import Reason, reason_of
 from tests.support.network.registry import Registry, serving
 
 DOCKER = Endpoint(host="registry.example")
@@ -131,3 +133,14 @@ def test_proxy(host: str, expected: str) -> None:
     environ = {"HTTPS_PROXY": "proxy:3128", "NO_PROXY": "other, .corp"}
 
     assert proxy_for("https", host, environ) == expected
+
+
+def test_nobody_is_spoken_to_offline(server: Registry) -> None:
+    pools = Pools({"POLYARCH_OFFLINE": "1"})
+
+    with pytest.raises(Offline) as caught:
+        pools.take(pools.site(Endpoint(host=server.host), "http", server.host))
+
+    assert reason_of(caught.value) is Reason.OFFLINE
+    assert reason_of(caught.value).is_absence
+    assert server.requests == []

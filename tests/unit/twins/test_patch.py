@@ -10,6 +10,7 @@ import pytest
 
 from polyarch.emulation.extended import Extended
 from polyarch.errors import MachineError
+from polyarch.record import replace
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.loadercache import loader_cache
 from polyarch.twins.patch import (
@@ -25,7 +26,11 @@ from tests.support.machine.twinprograms import with_note
 from tools.debian import fetch, packages_directory, unpack
 
 AROUND = Surroundings(
-    loader="/dev/.pa/1/l/ld", cache="/dev/.pa/1/c", emulator="/dev/.pa/1/qemu", machine="aarch64"
+    loader="/dev/.pa/1/l/ld",
+    cache="/dev/.pa/1/c",
+    emulator="/dev/.pa/1/qemu",
+    given_up="/dev/.pa/1/given-up",
+    machine="aarch64",
 )
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 KNOWN = [Known(size=1, offset=0, content=b"")]
@@ -42,7 +47,11 @@ def test_a_program_with_its_own_loader_and_libc() -> None:
     # The paths have to fit in the place of glibc's.
     with tempfile.TemporaryDirectory(prefix="", dir="/tmp") as directory:
         around = Surroundings(
-            loader=f"{directory}/l", cache=f"{directory}/c", emulator="/none", machine="aarch64"
+            loader=f"{directory}/l",
+            cache=f"{directory}/c",
+            emulator="/none",
+            given_up="/none",
+            machine="aarch64",
         )
         place = Path(directory)
         loader = (LIBRARIES / "ld-linux-x86-64.so.2").read_bytes()
@@ -105,7 +114,7 @@ def test_a_static_program_must_have_the_call() -> None:
 
 def test_a_path_of_the_loader_that_is_too_long() -> None:
     program = ElfFile(Path("/usr/bin/env").read_bytes(), "env")
-    around = Surroundings(loader="/" + "x" * 40, cache="/c", emulator="/q", machine="m")
+    around = replace(AROUND, loader="/" + "x" * 40)
 
     with pytest.raises(MachineError, match="no room"):
         patch_program(program, KNOWN, around, Changes(texts={}))

@@ -17,6 +17,7 @@ from polyarch.errors import MachineError
 from polyarch.twins.elffile import ElfFile
 from polyarch.twins.libraries import NativeLibraries
 from polyarch.twins.patch_calls import clear_before, load_below, round_numbers
+from polyarch.twins.patch_refusals import add_refusal
 
 PERL = Path("/usr/bin/perl")
 SCRIPT = (
@@ -35,7 +36,8 @@ def patched(directory: Path) -> Path:
     modules = directory / "x"
     program = ElfFile(PERL.read_bytes(), "perl")
     extended = Extended(program.data)
-    load_below(extended, program, str(modules))
+    refusal = add_refusal(extended, str(directory / "mark"))
+    load_below(extended, program, str(modules), refusal)
     path = directory / "perl"
     path.write_bytes(extended.finish())
     path.chmod(0o755)
@@ -67,7 +69,15 @@ def test_a_module_that_isnt_there_ends_the_program(short: Path) -> None:
 
     assert ended.returncode == 126
     assert ended.stdout == b""
-    assert ended.stderr == b"polyarch: this module has no native twin, its step needs emulation\n"
+    assert ended.stderr == b"polyarch: this has no native twin, its step needs emulation\n"
+
+
+def test_one_that_is_named_from_the_working_directory_ends_it_too(short: Path) -> None:
+    script = 'require DynaLoader; DynaLoader::dl_load_file("./perl"); print 1'
+
+    ended = subprocess.run([patched(short), "-e", script], cwd=short, check=False)
+
+    assert ended.returncode == 126
 
 
 def test_what_is_nowhere_is_an_error_of_the_loader(short: Path) -> None:
@@ -84,14 +94,14 @@ def test_a_program_that_loads_nothing() -> None:
     program = ElfFile(Path("/usr/bin/env").read_bytes(), "env")
 
     with pytest.raises(MachineError, match="env doesn't import dlopen"):
-        load_below(Extended(program.data), program, "/x")
+        load_below(Extended(program.data), program, "/x", 0)
 
 
 def test_a_directory_has_a_short_path() -> None:
     program = ElfFile(PERL.read_bytes(), "perl")
 
     with pytest.raises(MachineError, match="too long a path"):
-        load_below(Extended(program.data), program, "/" + "x" * 64)
+        load_below(Extended(program.data), program, "/" + "x" * 64, 0)
 
 
 def zlib() -> ElfFile:

@@ -54,6 +54,25 @@ def test_the_table_lies_before_the_entry() -> None:
     assert program[table + 48 + second[4] :].startswith(b"/twin\0")
 
 
+def test_scripts_lie_behind_the_table() -> None:
+    extended = Extended(with_note(COUNT))
+    known = [
+        Known(size=7, offset=0, content=b"", path="/twin"),
+        Known(size=8, offset=0, content=b"", scripts={"/a": 5, "/bc": 6}),
+        Known(size=9, offset=0, content=b"", needs_goarch=True),
+    ]
+    begin_program(extended, known)
+    program = extended.finish()
+    made = Extended(program)
+    table = made.segments(1)[-1][2]
+
+    needs = [struct.unpack_from("<I", program, table + at + 44)[0] for at in (0, 48, 96)]
+
+    assert (needs[0], needs[2]) == (0, 1)
+    listed = struct.pack("<Q", 5) + b"/a\0" + struct.pack("<Q", 6) + b"/bc\0" + bytes(9)
+    assert program.startswith(listed, table + 48 + needs[1])
+
+
 def test_an_identifier_that_is_too_long() -> None:
     with pytest.raises(MachineError, match="24 bytes"):
         begin_program(Extended(with_note(COUNT)), [Known(size=1, offset=1, content=b"x" * 25)])

@@ -30,6 +30,10 @@ from polyarch.twins.rings import RINGS, names_machine, ring_of
         ("/usr/lib/apt/methods/http", "arm", "b"),
         ("/usr/lib/apt/methods/tar", "arm64", ""),
         ("/usr/bin/http", "arm64", ""),
+        ("/usr/bin/perl", "arm", "b"),
+        ("/usr/bin/python3.11", "arm64", "b"),
+        ("/usr/bin/python3.11", "arm", ""),
+        ("/usr/bin/python3.11-config", "arm64", ""),
     ],
 )
 def test_ring(path: str, architecture: str, ring: str) -> None:

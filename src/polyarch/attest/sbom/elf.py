@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from polyarch.record import frozen
@@ -48,11 +49,14 @@ def read_sections(file: BinaryIO) -> Sections | None:
     if index >= len(rows):
         return None
     names = _at(file, rows[index][4], min(rows[index][5], _NAMES))
-    places = {}
+    return Sections(file=file, places=dict(_places(rows, names)))
+
+
+def _places(rows: Iterable[tuple[int, ...]], names: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the sections: name, then offset and length."""
     for name, _kind, _flags, _address, offset, length in rows:
         text = names[name : names.find(b"\0", name)] if name < len(names) else b""
-        places[text.decode("ascii", "replace")] = (offset, length)
-    return Sections(file=file, places=places)
+        yield text.decode("ascii", "replace"), (offset, length)
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from polyarch.attest.sbom.release import Release, read_release
 from polyarch.attest.sbom.tree import File, Tree
 from polyarch.record import frozen
 
-__all__ = ["Cataloguer", "Scan", "scan"]
+__all__ = ["Cataloguer", "Scan", "distinct", "is_wanted", "packages_of", "scan"]
 
 
 class Cataloguer(Protocol):
@@ -40,10 +40,25 @@ def scan(root: Path) -> Scan:
     """Find the packages in a root file system, of which nothing is run. Raises Cancelled."""
     tree = Tree(root=root)
     release = read_release(tree)
+    found = (each for file in tree.files() for each in packages_of(tree, file, release))
+    return Scan(packages=distinct(found), release=release)
+
+
+def is_wanted(file: File) -> bool:
+    """Tell whether a file may say of packages that they are there."""
+    return any(cataloguer.wants(file) for cataloguer in _CATALOGUERS)
+
+
+def packages_of(tree: Tree, file: File, release: Release) -> Iterator[Package]:
+    """Give the packages that a file says are there."""
+    for cataloguer in _CATALOGUERS:
+        if cataloguer.wants(file):
+            yield from cataloguer.find_packages(tree, file, release)
+
+
+def distinct(packages: Iterable[Package]) -> tuple[Package, ...]:
+    """Return packages sorted, and each once, as it was found first."""
     found: dict[tuple[str, ...], Package] = {}
-    for file in tree.files():
-        for cataloguer in _CATALOGUERS:
-            if cataloguer.wants(file):
-                for package in cataloguer.find_packages(tree, file, release):
-                    found.setdefault(package.key, package)
-    return Scan(packages=tuple(found[key] for key in sorted(found)), release=release)
+    for package in packages:
+        found.setdefault(package.key, package)
+    return tuple(found[key] for key in sorted(found))

@@ -56,14 +56,8 @@ def _value(text: str, start: int, name: str) -> tuple[str, int]:
     """Return a value and where the next line begins."""
     quote = text[start : start + 1]
     if quote not in {'"', "'"}:
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        value = text[start:end]
-        comment = value.find(" #")
-        value = value if comment < 0 else value[:comment]
-        if value.startswith("#"):
-            value = ""
-        return value.strip(), end + 1
+        end = _line_end(text, start)
+        return _without_comment(text[start:end]).strip(), end + 1
     parts: list[str] = []
     position = start + 1
     while position < len(text) and text[position] != quote:
@@ -78,6 +72,14 @@ def _value(text: str, start: int, name: str) -> tuple[str, int]:
         raise InputError(
             f"failed to read {name}: unterminated quoted value {text[start : start + 20]}"
         )
-    end = text.find("\n", position)
     content = "".join(parts)
-    return _Raw(content) if quote == "'" else content, len(text) if end < 0 else end + 1
+    return _Raw(content) if quote == "'" else content, _line_end(text, position) + 1
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _without_comment(value: str) -> str:
+    return "" if value.startswith("#") else value.partition(" #")[0]

@@ -102,12 +102,11 @@ def _braced(inside: str, environ: Mapping[str, str], whole: str, depth: int) -> 
         raise InputError(f'Invalid template: "{whole}"')
     sign, alternative = operator.group(), rest[operator.end() :]
     is_there = value is not None and (value != "" or not sign.startswith(":"))
-    if sign.endswith("-"):
-        return value or "" if is_there else substitute(alternative, environ, depth + 1)
-    if sign.endswith("+"):
-        return substitute(alternative, environ, depth + 1) if is_there else value or ""
-    if not is_there:
-        reason = substitute(alternative, environ, depth + 1)
-        more = f": {reason}" if reason else ""
+    # With "+" the alternative is for a variable that is there, else for one that isn't.
+    if is_there != sign.endswith("+"):
+        return value or ""
+    chosen = substitute(alternative, environ, depth + 1)
+    if sign.endswith("?"):
+        more = f": {chosen}" if chosen else ""
         raise InputError(f"required variable {name} is missing a value{more}")
-    return value or ""
+    return chosen

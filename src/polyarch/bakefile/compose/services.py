@@ -26,12 +26,13 @@ from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.golang.units import bytes_size, ram_in_bytes
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.record import replace
 
 __all__ = ["service_target"]
 
 _ADDRESSES = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
-_CONTEXTS = (*_ADDRESSES, "docker-image://", "oci-layout://", "target:", "service:")
+_CONTEXTS = (*_ADDRESSES, "docker-image://", LAYOUT_SCHEME, "target:", "service:")
 
 
 def service_target(

@@ -40,11 +40,13 @@ class BlockSchema(NamedTuple):
     static: frozenset[str] = frozenset()
 
 
-class _Node(NamedTuple):
-    """`value` is a text, a list of nodes, a list of members, or a literal value in an Expression."""
+class _Text(NamedTuple):
+    text: str
+    at: Range
 
-    kind: str
-    value: object
+
+class _Array(NamedTuple):
+    items: list[_Node]
     at: Range
 
 
@@ -52,6 +54,14 @@ class _Member(NamedTuple):
     name: str
     name_at: Range
     value: _Node
+
+
+class _Object(NamedTuple):
+    members: list[_Member]
+    at: Range
+
+
+_Node = _Text | _Array | _Object | Literal
 
 
 def parse_json(source: SourceText, blocks: Mapping[str, BlockSchema]) -> Body:
@@ -74,7 +84,7 @@ class _Reader:
             raise self._error(
                 "Extraneous data after value", "Extra characters appear after the JSON value."
             )
-        if node.kind not in {"object", "array"}:
+        if not isinstance(node, _Object | _Array):
             raise HclError(
                 "Root value must be object",
                 "The root value in a JSON-based configuration must be either a JSON object or a JSON array of objects.",
@@ -109,7 +119,7 @@ class _Reader:
         finally:
             self._depth -= 1
         if char == '"':
-            return _Node("string", self._string(), self._range(start))
+            return _Text(self._string(), self._range(start))
         if match := _NUMBER.match(self._text, start):
             self._position = match.end()
             try:
@@ -117,7 +127,7 @@ class _Reader:
             except ValueError:
                 detail = "This number is too large or too small."
                 raise HclError("Invalid JSON number", detail, self._range(start)) from None
-            return _Node("literal", Literal(value, self._range(start)), self._range(start))
+            return Literal(value, self._range(start))
         return self._keyword(start)
 
     def _keyword(self, start: int) -> _Node:
@@ -135,8 +145,7 @@ class _Reader:
                 f'"{match.group()}" is not a valid JSON keyword. Only "true", "false" and "null" are.',
             )
         self._position = match.end()
-        literal = Literal(_WORDS[match.group()], self._range(start))
-        return _Node("literal", literal, self._range(start))
+        return Literal(_WORDS[match.group()], self._range(start))
 
     def _string(self) -> str:
         match = _STRING.match(self._text, self._position)
@@ -168,7 +177,7 @@ class _Reader:
         self._blank()
         if self._text.startswith("}", self._position):
             self._position += 1
-            return _Node("object", members, self._range(start))
+            return _Object(members, self._range(start))
         while True:
             self._blank()
             key_start = self._position
@@ -188,7 +197,7 @@ class _Reader:
             self._position += 1
             members.append(_Member(name, name_at, self._value()))
             if self._ends("}", "object", "property"):
-                return _Node("object", members, self._range(start))
+                return _Object(members, self._range(start))
 
     def _array(self, start: int) -> _Node:
         self._position += 1
@@ -196,11 +205,11 @@ class _Reader:
         self._blank()
         if self._text.startswith("]", self._position):
             self._position += 1
-            return _Node("array", items, self._range(start))
+            return _Array(items, self._range(start))
         while True:
             items.append(self._value())
             if self._ends("]", "array", "value"):
-                return _Node("array", items, self._range(start))
+                return _Array(items, self._range(start))
 
     def _ends(self, closing: str, what: str, part: str) -> bool:
         """Step over what is between two members; tell whether it is the end."""
@@ -234,10 +243,10 @@ class _Reader:
 
 def _members(node: _Node) -> Iterator[_Member]:
     """Yield the members of an object, or of the objects of an array."""
-    if node.kind == "object":
-        yield from node.value  # type: ignore[misc]
-    elif node.kind == "array":
-        for each in node.value:  # type: ignore[attr-defined]
+    if isinstance(node, _Object):
+        yield from node.members
+    elif isinstance(node, _Array):
+        for each in node.items:
             yield from _members(each)
     elif not _is_null(node):
         detail = "A JSON object is required here, to set arguments and blocks."
@@ -245,7 +254,7 @@ def _members(node: _Node) -> Iterator[_Member]:
 
 
 def _is_null(node: _Node) -> bool:
-    return isinstance(node.value, Literal) and node.value.value.is_null
+    return isinstance(node, Literal) and node.value.is_null
 
 
 def _body(nodes: list[_Node], schema: BlockSchema) -> Body:
@@ -284,8 +293,7 @@ def _blocks(
             label = (member.name, member.name_at)
             yield from _blocks(kind, kind_at, schema, member.value, (*labels, label))
         return
-    bodies = node.value if node.kind == "array" else [node]
-    for each in bodies:  # type: ignore[attr-defined]
+    for each in node.items if isinstance(node, _Array) else [node]:
         if _is_null(each):
             continue
         names = tuple(name for name, _at in labels)
@@ -296,40 +304,43 @@ def _blocks(
 
 
 def _expression(node: _Node) -> Expression:
-    if node.kind == "string":
-        return _template(node)
-    if node.kind == "array":
-        return Tuples(tuple(_expression(each) for each in node.value), node.at)  # type: ignore[attr-defined]
-    if node.kind == "object":
-        items: list[Item] = []
-        seen: dict[str, Range] = {}
-        for member in node.value:  # type: ignore[attr-defined]
-            if member.name in seen:
-                raise HclError(
-                    "Duplicate object attribute",
-                    f'An attribute named "{member.name}" was already defined at {seen[member.name]}.',
-                    member.name_at,
-                )
-            seen[member.name] = member.name_at
-            key = _template(_Node("string", member.name, member.name_at))
-            items.append(Item(ObjectKey(key, member.name_at), _expression(member.value)))
-        return Objects(tuple(items), node.at)
-    assert isinstance(node.value, Literal)
-    return node.value
+    match node:
+        case _Text():
+            return _template(node)
+        case _Array():
+            return Tuples(tuple(map(_expression, node.items)), node.at)
+        case _Object():
+            return Objects(tuple(_items(node)), node.at)
+        case Literal():
+            return node
 
 
-def _template(node: _Node) -> Expression:
-    parser = Parser(node.at.source, str(node.value), node.at.start + 1)
+def _items(node: _Object) -> Iterator[Item]:
+    seen: dict[str, Range] = {}
+    for member in node.members:
+        if member.name in seen:
+            raise HclError(
+                "Duplicate object attribute",
+                f'An attribute named "{member.name}" was already defined at {seen[member.name]}.',
+                member.name_at,
+            )
+        seen[member.name] = member.name_at
+        key = _template(_Text(member.name, member.name_at))
+        yield Item(ObjectKey(key, member.name_at), _expression(member.value))
+
+
+def _template(node: _Text) -> Expression:
+    parser = Parser(node.at.source, node.text, node.at.start + 1)
     return whole_template(parser)
 
 
 def _static(node: _Node) -> Expression:
     """Return what a text says, as of a type or of a parameter's name."""
-    if node.kind == "array":
-        return Tuples(tuple(_static(each) for each in node.value), node.at)  # type: ignore[attr-defined]
-    if node.kind == "string":
+    if isinstance(node, _Array):
+        return Tuples(tuple(map(_static, node.items)), node.at)
+    if isinstance(node, _Text):
         try:
-            return parse_expression(node.at.source, str(node.value), node.at.start + 1)
+            return parse_expression(node.at.source, node.text, node.at.start + 1)
         except HclError:
             return _template(node)
     return _expression(node)

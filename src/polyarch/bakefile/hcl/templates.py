@@ -279,20 +279,17 @@ def _flush(parts: list[_Part]) -> None:
     adjusted: list[int] = []
     begins = True
     for number, each in enumerate(parts):
+        content = each.content if isinstance(each, _Text) else None
+        ends_line = content is not None and content.endswith("\n")
         if begins:
-            begins = False
-            spaces: int | None = 0
-            if isinstance(each, _Text):
-                rest = each.content.lstrip()
-                if not rest and each.content.endswith("\n"):
-                    spaces = None
-                else:
-                    spaces = len(each.content) - len(rest)
+            rest = content.lstrip() if content is not None else ""
+            # A line of blanks only says nothing of how far the others are moved in.
+            if rest or not ends_line:
+                spaces = len(content) - len(rest) if content is not None else 0
+                least = spaces if least is None else min(least, spaces)
+                if content is not None:
                     adjusted.append(number)
-            if spaces is not None and (least is None or spaces < least):
-                least = spaces
-        if isinstance(each, _Text) and each.content.endswith("\n"):
-            begins = True
+        begins = ends_line
     for number in adjusted:
         text = parts[number]
         assert isinstance(text, _Text)

@@ -29,7 +29,7 @@ from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import check_mode
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.network import with_network
+from polyarch.cli.frame.network import with_network, with_proxy
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool, quote
@@ -46,7 +46,7 @@ _SILENT = ("quiet", "rawjson")
 
 
 def _run(options: Options, context: Context) -> int:
-    context = with_network(options, context)
+    context = with_proxy(options, with_network(options, context))
     asked = words(options.arguments)
     wanted_list = _wanted_list(options)
     if options.is_set("print") and wanted_list:

@@ -23,7 +23,7 @@ from polyarch.cli.building.prefixes import solving
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.base import Caption, Display
@@ -72,7 +72,7 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
 
         plan = sharded(plan, options.values("shard"), options.text("output"))
     node = builder.nodes[0]
-    context = enter(replace(context, environ=with_emulators(node, context.environ)))
+    context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
         context=context, display=display, builder=builder, node=node, options=options
     )

@@ -11,7 +11,7 @@ from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, PROXY_NETWORK
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
@@ -69,6 +69,7 @@ BAKE_FLAGS = (
         completes="directories",
     ),
     PROGRESS,
+    PROXY_NETWORK,
     Flag(name="provenance", help='Shorthand for "--set=*.attest=type=provenance"'),
     Flag(name="pull", kind=Kind.SWITCH, help="Always attempt to pull all referenced images"),
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=registry"'),

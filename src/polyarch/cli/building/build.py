@@ -18,7 +18,7 @@ from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_re
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.cli.building.table import BUILD_FLAGS, ignored_flags
 from polyarch.cli.display.base import Caption, Display
@@ -27,7 +27,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Options
-from polyarch.cli.frame.network import check_near, with_network
+from polyarch.cli.frame.network import check_near, with_network, with_proxy
 from polyarch.cli.frame.report import CommandFailed
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.json import indented
@@ -65,7 +65,7 @@ class _Chosen:
 
 
 def _run(options: Options, context: Context) -> int:
-    context = with_network(options, context)
+    context = with_proxy(options, with_network(options, context))
     for warning in ignored_flags(options):
         context.warn(warning)
     flags = read_flags(options, context.environ)
@@ -81,7 +81,7 @@ def _run(options: Options, context: Context) -> int:
         caption=caption,
         debug=context.debug,
     )
-    context = replace(context, environ=with_emulators(chosen.node, context.environ))
+    context = replace(context, environ=with_settings(chosen.node, context.environ))
     with _building():
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.network import AUTHORITIES, OFFLINE
+from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, PROXY_NETWORK
 
 __all__ = ["BUILD_FLAGS", "ignored_flags", "resource_values"]
 
@@ -122,6 +122,7 @@ BUILD_FLAGS = (
     Flag(name="policy", kind=Kind.LIST, help="Policy configuration", hidden=True),
     Flag(name="print", hidden=True),
     PROGRESS,
+    PROXY_NETWORK,
     Flag(name="provenance", help='Shorthand for "--attest=type=provenance"'),
     Flag(name="pull", kind=Kind.SWITCH, help="Always attempt to pull all referenced images"),
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--output=type=registry"'),

@@ -8,10 +8,19 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.errors import InputError
 from polyarch.http.offline import OFFLINE_VARIABLE, is_offline
+from polyarch.http.proxied import PROXY_VARIABLE
 from polyarch.record import replace
 from polyarch.registry.authorities import CA_VARIABLE, MACHINE
 
-__all__ = ["AUTHORITIES", "OFFLINE", "check_near", "with_authorities", "with_network"]
+__all__ = [
+    "AUTHORITIES",
+    "OFFLINE",
+    "PROXY_NETWORK",
+    "check_near",
+    "with_authorities",
+    "with_network",
+    "with_proxy",
+]
 
 OFFLINE = Flag(
     name="offline",
@@ -22,9 +31,23 @@ OFFLINE = Flag(
 AUTHORITIES = Flag(
     name="ca",
     kind=Kind.LIST,
-    help='File of CAs that are trusted as well, by registries and in steps ("machine": those of this machine, in steps)',
+    help='File of CAs that are trusted as well, by what asks registries and in steps ("machine": those of this machine)',
     completes="files",
 )
+
+
+PROXY_NETWORK = Flag(
+    name="proxy-network",
+    kind=Kind.SWITCH,
+    help="Let steps reach nothing but a proxy, which tells what they fetched",
+)
+
+
+def with_proxy(options: Options, context: Context) -> Context:
+    """Return the context of a command that has `--proxy-network`, with what that says as a variable."""
+    if not options.is_set("proxy-network"):
+        return context
+    return replace(context, environ={**context.environ, PROXY_VARIABLE: "1"})
 
 
 def with_network(options: Options, context: Context) -> Context:
@@ -54,6 +77,11 @@ def _absolute(name: str) -> str:
 
 def check_near(options: Options, context: Context) -> None:
     """Refuse to build on other machines what these flags are about. Raises InputError."""
+    if options.is_set("proxy-network"):
+        raise InputError(
+            "--proxy-network isn't supported by builders of other machines",
+            hint="set it up where their daemons run (proxyNetwork), or build here: --builder default",
+        )
     if options.values("ca"):
         raise InputError(
             "--ca isn't supported by builders of other machines",

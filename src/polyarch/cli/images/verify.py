@@ -11,6 +11,7 @@ from polyarch.attest.check import Attestations, check_attestations
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.store import open_store
 from polyarch.cli.images.trusting import TRUST_FLAGS, find_judge
 from polyarch.errors import InputError, IntegrityError, NotFound
@@ -67,6 +68,7 @@ class _Answer:
 
 
 def _verify(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     form = options.text("format")
     if form not in {"", "json"}:
         raise InputError(f"unknown format {form!r}", hint="use json, or leave it out")
@@ -230,6 +232,7 @@ VERIFY = Command(
         "local store, if it has the name, else that of its registry. The exit status is 0 if all is so."
     ),
     flags=(
+        AUTHORITIES,
         *TRUST_FLAGS,
         Flag(name="format", help="Format the output", choices=("json",)),
         Flag(name="pull", kind=Kind.SWITCH, help="Verify what the registry has, in any case"),

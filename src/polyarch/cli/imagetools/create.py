@@ -13,6 +13,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.errors import InputError, InvalidPlatform
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import quote
@@ -64,6 +65,7 @@ def _platforms(texts: Iterable[str]) -> list[Platform]:
 
 
 def _create(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     asked = _asked(options)
     with cancel_on_signals() as cancel, open_places(context.environ, cancel) as places:
         made = make(asked, places)
@@ -95,6 +97,7 @@ CREATE = Command(
         "    registry.example/you/app:v1-amd64 registry.example/you/app:v1-arm64"
     ),
     flags=(
+        AUTHORITIES,
         Flag(name="annotation", kind=Kind.LIST, help="Add annotation to the image"),
         Flag(name="append", kind=Kind.SWITCH, help="Append to existing manifest"),
         Flag(name="dry-run", kind=Kind.SWITCH, help="Show final image instead of pushing"),

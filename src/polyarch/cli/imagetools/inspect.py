@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.table import align
 from polyarch.cli.imagetools.inspected import Inspected
 from polyarch.errors import InputError
@@ -68,6 +69,7 @@ def _aligned(lines: Sequence[str]) -> str:
 
 
 def _inspect(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     typed = options.arguments[0]
     form = options.text("format") if options.given("format") else ""
     if options.is_set("raw") and form:
@@ -107,6 +109,7 @@ INSPECT = Command(
         "$ polyarch imagetools inspect --format '{{.Manifest.Digest}}' alpine"
     ),
     flags=(
+        AUTHORITIES,
         Flag(name="format", default="{{.Manifest}}", help="Format the output using a Go template"),
         Flag(name="raw", kind=Kind.SWITCH, help="Show original, unformatted JSON manifest"),
     ),

@@ -12,6 +12,7 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.files import write_file
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cli.frame.network import AUTHORITIES, with_authorities
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
 from polyarch.golang.json import indented
@@ -71,6 +72,7 @@ def _bring(joined: Joined, options: Options, context: Context) -> None:
 
 
 def _join(options: Options, context: Context) -> int:
+    context = with_authorities(options, context)
     names = _names(options)
     outputs = _outputs(options)
     if not (names or outputs):
@@ -118,6 +120,7 @@ JOIN = Command(
         "$ polyarch join amd64 arm64 -t registry.example/you/app:v1 --push"
     ),
     flags=(
+        AUTHORITIES,
         Flag(name="annotation", kind=Kind.LIST, help="Add annotation to the image"),
         Flag(name="load", kind=Kind.SWITCH, help="Load the image into docker or podman"),
         Flag(name="metadata-file", help="Write the result's metadata to a file", completes="files"),

@@ -57,7 +57,7 @@ class Lowered:
     holds the base image's entries as they are, and new ones that have no time yet. `epoch` is
     the latest time, in seconds, that anything new may have; `is_multi_platform` says that this is one
     of several platforms, or to be kept as if it were. `scanned` are the trees beside the result, by name, whose software
-    the Dockerfile asks to be listed.
+    the Dockerfile asks to be listed, and `lister` is the step that an image makes these lists in, if one does.
     """
 
     platform: Platform
@@ -66,6 +66,7 @@ class Lowered:
     epoch: int | None = None
     is_multi_platform: bool = False
     scanned: Mapping[str, Vertex] = field(default_factory=dict)
+    lister: Vertex | None = None
 
 
 def lower(

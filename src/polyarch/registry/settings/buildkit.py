@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyarch.registry.settings.rules import Manner, Rule, Rules, mirror_way
-from polyarch.registry.settings.texts import Table, parsed_toml, tables, texts
+from polyarch.registry.settings.texts import StrPath, Table, parsed_toml, tables, texts
 
 __all__ = ["read_registries"]
 
@@ -23,7 +23,7 @@ _KEYS = ("ca", "http", "insecure", "keypair", "mirrors", "tlsconfigdir")
 _HINT = 'a registry is set up by [registry."HOST"] with ' + ", ".join(_KEYS)
 
 
-def read_registries(path: Path) -> Rules:
+def read_registries(path: StrPath) -> Rules:
     """Return what a file says of registries. Raises InputError naming the file."""
     return parsed_toml(path, lambda data: _rules(data, str(path)), Rules(), _HINT)
 

@@ -19,6 +19,7 @@ as with containerd. Source: containerd's documentation, docs/hosts.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 from polyarch.record import frozen, replace
 from polyarch.registry.settings.rules import EVERYTHING, Manner, Rule, Way
-from polyarch.registry.settings.texts import Table, flag, parsed_toml, text, texts
+from polyarch.registry.settings.texts import StrPath, Table, flag, parsed_toml, text, texts
 
 __all__ = ["ContainerdHosts"]
 
@@ -39,7 +40,7 @@ _DEFAULT = "_default"
 class ContainerdHosts:
     """A level that is read when a registry is asked for: a directory of directories, one for each of them."""
 
-    directories: tuple[Path, ...]
+    directories: tuple[StrPath, ...]
 
     def find(self, domain: str, path: str) -> Rule | None:
         """Return what a registry's directory says. Raises InputError naming the file."""
@@ -64,10 +65,11 @@ def _names(domain: str) -> tuple[str, ...]:
     return (f"{host}_{port}_", domain) if colon else (domain,)
 
 
-def _read(root: Path, names: Iterable[str], scope: str) -> Rule | None:
-    for directory in (root / name for name in names):
-        if not directory.is_dir():
+def _read(root: StrPath, names: Iterable[str], scope: str) -> Rule | None:
+    for name in names:
+        if not os.path.isdir(f"{root}/{name}"):
             continue
+        directory = Path(root) / name
         path = directory / "hosts.toml"
         rule = parsed_toml(path, partial(_rule, directory), None)
         if rule is None:

@@ -22,11 +22,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from polyarch.paths import config_directory
 from polyarch.registry.settings.rules import Manner, Rule, Rules, Way
-from polyarch.registry.settings.texts import Table, find_text, flag, parsed_toml, tables, text
+from polyarch.registry.settings.texts import (
+    StrPath,
+    Table,
+    find_text,
+    flag,
+    parsed_toml,
+    tables,
+    text,
+)
 
 __all__ = ["containers_files", "read_containers"]
 
@@ -34,31 +41,31 @@ _EITHER = Manner(http=True, insecure=True)
 _FROM_MIRROR = frozenset({"", "all", "digest-only", "tag-only"})
 
 
-def containers_files(environ: Mapping[str, str], machine: Path) -> Iterator[Path]:
+def containers_files(environ: Mapping[str, str], machine: StrPath) -> Iterator[str]:
     """Give the files in the order in which they are read; they need not be there.
 
     `$CONTAINERS_REGISTRIES_CONF` is in the place of the first. A user's own file is in the place of all of the machine's,
     but a user's own `registries.conf.d` isn't.
     """
     named = environ.get("CONTAINERS_REGISTRIES_CONF")
-    users = config_directory(environ).parent / "containers"
-    main = Path(named) if named else users / "registries.conf"
-    is_users = not named and main.exists()
-    yield main if is_users or named else machine / "containers/registries.conf"
+    users = f"{config_directory(environ).parent}/containers"
+    main = named or f"{users}/registries.conf"
+    is_users = not named and os.access(main, os.F_OK)
+    yield main if is_users or named else f"{machine}/containers/registries.conf"
     if not is_users:
-        yield from _drop_ins(machine / "containers/registries.conf.d")
-    yield from _drop_ins(users / "registries.conf.d")
+        yield from _drop_ins(f"{machine}/containers/registries.conf.d")
+    yield from _drop_ins(f"{users}/registries.conf.d")
 
 
-def _drop_ins(directory: Path) -> list[Path]:
+def _drop_ins(directory: str) -> list[str]:
     try:
         names = sorted(os.listdir(directory))
     except OSError:
         return []  # the usual case
-    return [directory / name for name in names if name.endswith(".conf")]
+    return [f"{directory}/{name}" for name in names if name.endswith(".conf")]
 
 
-def read_containers(path: Path) -> Rules:
+def read_containers(path: StrPath) -> Rules:
     """Return what a file says of registries. Raises InputError naming the file."""
     # What distributions install has comments and short names, which take milliseconds to read.
     if not any(

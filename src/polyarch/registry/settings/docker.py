@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from polyarch.record import replace
 from polyarch.registry.settings.rules import Manner, Rule, Rules, is_network, mirror_way
-from polyarch.registry.settings.texts import find_text, parsed, texts
+from polyarch.registry.settings.texts import StrPath, find_text, parsed, texts
 
 __all__ = ["read_daemon"]
 
@@ -15,7 +13,7 @@ _EITHER = Manner(http=True, insecure=True)
 """TLS that nobody checks, else plain HTTP: what the engine does for a registry that is insecure."""
 
 
-def read_daemon(path: Path) -> Rules:
+def read_daemon(path: StrPath) -> Rules:
     """Return what the configuration of Docker's engine says. Raises InputError naming the file.
 
     An insecure registry is one by its name or by its network. Source: docker's documentation of `dockerd`,

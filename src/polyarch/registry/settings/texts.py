@@ -11,6 +11,7 @@ from polyarch.errors import InputError
 from polyarch.paths import read_toml
 
 __all__ = [
+    "StrPath",
     "certificates_in",
     "find_text",
     "flag",
@@ -24,19 +25,23 @@ __all__ = [
 _T = TypeVar("_T")
 
 Table = Mapping[str, Any]
+StrPath = str | os.PathLike[str]
+"""Paths are texts until something is found there: a dozen files are looked for at each start."""
 
 
-def find_text(path: Path) -> str:
+def find_text(path: StrPath) -> str:
     """Return what a file holds, "" for one that isn't there. Raises InputError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
+    # Most aren't there, and to ask takes less than an exception.
+    if not os.access(path, os.F_OK):
         return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}") from error
 
 
-def parsed(path: Path, parse: Callable[[], _T], hint: str = "") -> _T:
+def parsed(path: StrPath, parse: Callable[[], _T], hint: str = "") -> _T:
     """Return what `parse` makes of a file. Raises InputError, naming the file, for what can't be in one."""
     try:
         return parse()
@@ -44,7 +49,7 @@ def parsed(path: Path, parse: Callable[[], _T], hint: str = "") -> _T:
         raise InputError(f"{path}: {error}", hint=hint) from error
 
 
-def parsed_toml(path: Path, parse: Callable[[Table], _T], nothing: _T, hint: str = "") -> _T:
+def parsed_toml(path: StrPath, parse: Callable[[Table], _T], nothing: _T, hint: str = "") -> _T:
     """Return what `parse` makes of a file of TOML; `nothing` if it isn't there. Raises InputError."""
     data = find_text(path)
     return parsed(path, lambda: parse(read_toml(data)), hint) if data else nothing
@@ -82,12 +87,13 @@ def tables(table: Table, key: str) -> list[Table]:
     return found
 
 
-def certificates_in(directory: Path) -> tuple[list[Path], list[tuple[Path, Path]]]:
+def certificates_in(directory: StrPath) -> tuple[list[Path], list[tuple[Path, Path]]]:
     """Return the CAs and the client certificates in a directory laid out as Docker has it."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
         return [], []  # the usual case
-    authorities = [directory / name for name in names if name.endswith(".crt")]
-    clients = [directory / name for name in names if name.endswith(".cert")]
+    place = Path(directory)
+    authorities = [place / name for name in names if name.endswith(".crt")]
+    clients = [place / name for name in names if name.endswith(".cert")]
     return authorities, [(client, client.with_suffix(".key")) for client in clients]

@@ -20,7 +20,7 @@ from polyarch.runtime.configuration import Config, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.inside import Lines, become
 
-__all__ = ["Parent", "begin", "enter_namespaces", "join_cgroups", "read_report"]
+__all__ = ["Parent", "begin", "enter_namespaces", "join_cgroups", "join_network", "read_report"]
 
 _NAMESPACES = {
     "pid": syscalls.CLONE_NEWPID,
@@ -98,9 +98,18 @@ def join_cgroups(directories: Iterable[str]) -> None:
             ) from error
 
 
+def join_network(config: Config) -> None:
+    """Join the network that is there already, if the step has one; before a user namespace, which has no right to."""
+    for each in config["linux"]["namespaces"]:
+        if each["type"] == "network" and "path" in each:
+            fd = os.open(each["path"], os.O_RDONLY | os.O_CLOEXEC)
+            syscalls.setns(fd, syscalls.CLONE_NEWNET)
+            os.close(fd)
+
+
 def enter_namespaces(config: Config, *, but: int = 0) -> None:
     """Make the namespaces of a step that have no path, except those in `but` (CLONE_NEW...)."""
-    namespaces = config["linux"]["namespaces"]
+    namespaces = [each for each in config["linux"]["namespaces"] if "path" not in each]
     wanted = sum(_NAMESPACES.get(each["type"], 0) for each in namespaces)
     if wanted & ~but:  # else the call may be refused all the same
         syscalls.unshare(wanted & ~but)

@@ -86,7 +86,8 @@ def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
             with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
                 syscalls.sethostname(config["hostname"])
-        if any(each["type"] == "network" for each in config["linux"]["namespaces"]):
+        networks = [each for each in config["linux"]["namespaces"] if each["type"] == "network"]
+        if any("path" not in each for each in networks):
             _raise_loopback()
         if plan.get("chroot"):
             entered = change_root(config["root"]["path"])

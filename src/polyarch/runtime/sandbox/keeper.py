@@ -22,6 +22,7 @@ from polyarch.emulation.private import register_private
 from polyarch.errors import MachineError
 from polyarch.namespaces.causes import namespace_trouble
 from polyarch.namespaces.waiting import end_orphans
+from polyarch.record import frozen
 from polyarch.runtime.base import Refused
 from polyarch.runtime.configuration import Config, Device, Handing, HolderPlan, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
@@ -30,6 +31,7 @@ from polyarch.runtime.sandbox.first import (
     begin,
     enter_namespaces,
     join_cgroups,
+    join_network,
     read_report,
 )
 from polyarch.runtime.sandbox.listening import Handler, keep_listening
@@ -75,6 +77,7 @@ def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
     with contextlib.ExitStack() as resources:
         # Before the user namespace: what it does for the step it does with the rights that we have out here.
         listener = _start_listener(plan, resources)
+        join_network(plan["config"])
         _join_user_namespace(plan["config"])
         enter_namespaces(plan["config"])
         spared = _spare_keeper() if plan["cgroups"] else ""
@@ -183,7 +186,7 @@ def _hold(plan: HolderPlan, channel: socket.socket) -> None:
     keeper = os.getpid()
     sleeper = syscalls.fork_bare()
     if sleeper == 0:
-        _sleep_in_namespace(plan, channel, (keeper, ready_writer, mapped))
+        _sleep_in_namespace(plan, channel, _Life(keeper=keeper, ready=ready_writer, mapped=mapped))
     os.close(ready_writer)
     if os.read(ready, 1):
         for name in ("uid_map", "gid_map"):
@@ -195,19 +198,25 @@ def _hold(plan: HolderPlan, channel: socket.socket) -> None:
     _wait(sleeper, channel)
 
 
-def _sleep_in_namespace(
-    plan: HolderPlan, channel: socket.socket, life: tuple[int, int, int]
-) -> NoReturn:
-    """Be the process that keeps a user namespace: `life` is the keeper and two pipes, to and from it."""
-    keeper, ready, mapped = life
+@frozen
+class _Life:
+    """What a process that keeps a namespace has of its keeper: its id, a pipe to it and one from it."""
+
+    keeper: int
+    ready: int
+    mapped: int
+
+
+def _sleep_in_namespace(plan: HolderPlan, channel: socket.socket, life: _Life) -> NoReturn:
+    """Be the process that keeps a user namespace."""
     told: dict[str, object] = {"refused": "the holder failed"}
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
         syscalls.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != keeper:
+        if os.getppid() != life.keeper:
             os._exit(1)
-        os.write(ready, b"+")
-        os.read(mapped, 1)
+        os.write(life.ready, b"+")
+        os.read(life.mapped, 1)
         lines = ((name, bytes.fromhex(line)) for name, line in plan["handlers"])
         register_twins(register_private(lines), plan["twins"])
         told = {"pid": os.getpid()}

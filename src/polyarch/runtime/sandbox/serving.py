@@ -27,6 +27,7 @@ from polyarch.runtime.sandbox.first import (
     begin,
     enter_namespaces,
     join_cgroups,
+    join_network,
     read_report,
 )
 from polyarch.runtime.sandbox.keeper import keep
@@ -191,6 +192,7 @@ def _be(parent: Parent, channel: socket.socket, streams: tuple[int, ...]) -> NoR
         plan: Plan = json.loads(receive_plan(channel))
         join_cgroups(plan["cgroups"])
         try:
+            join_network(plan["config"])
             enter_namespaces(plan["config"], but=syscalls.CLONE_NEWPID)
         except OSError as error:
             raise Refused(_no_namespaces(error)) from error

@@ -17,7 +17,7 @@ from typing import IO, Protocol, cast
 
 from polyarch.errors import MachineError
 
-__all__ = ["Modules", "module_name", "unpacked", "zstd"]
+__all__ = ["Modules", "Zstd", "module_name", "unpacked", "zstd"]
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 

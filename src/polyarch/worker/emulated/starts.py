@@ -1,9 +1,12 @@
-"""How many programs ran natively in a step: how often the files of its twins were opened.
+"""How many programs ran natively in a step, and whether one gave up: how often the files of its twins were opened.
 
 The kernel opens a twin when it is started. What of it isn't the program that it was taken for, or has variables for
 a foreign loader, is given to the emulator, whose file the step opens then. Two starts at the very same moment may
 count as one. How often emulated programs are started isn't counted: their emulator is that of all other
 steps, too; nor is the time of the ones and the others told apart, as nothing in the kernel sums it up.
+
+A twin that can't do as the foreign program would opens a file of the set, its mark, before it ends. Whether it is
+opened is listened to apart, so that nothing of it is missed; where that can't be, each step may have given up.
 
 Counting costs two events in the kernel for each start, a microsecond, which are read four times a second.
 """
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from polyarch.errors import MachineError
 from polyarch.inotify import Openings
-from polyarch.twins.places import EMULATOR, TREE
+from polyarch.twins.places import EMULATOR, GIVEN_UP, TREE
 from polyarch.worker.emulated.sets import ImageSet
 
 __all__ = ["Starts", "StartsOf"]
@@ -27,10 +30,14 @@ _SECONDS = 0.25
 
 
 class Starts:
-    """How many programs were started natively; None if it can't be told."""
+    """How many programs were started natively; None if it can't be told.
+
+    `gave_up` tells whether one of them ended since it couldn't do as the foreign program would, or may have.
+    """
 
     def __init__(self) -> None:
         self.count: int | None = None
+        self.gave_up = True
 
 
 class StartsOf:
@@ -51,9 +58,14 @@ class StartsOf:
             for each in sets
             for twin in each.twins.twins
         }
-        openings = Openings(twins, [directory / f"{each.twins.number}/{EMULATOR}" for each in sets])
+        emulators, marks = (
+            [directory / f"{each.twins.number}/{name}" for each in sets]
+            for name in (EMULATOR, GIVEN_UP)
+        )
+        openings, given_up = Openings(twins, emulators), Openings(marks)
         with ExitStack() as listening:
             try:
+                listening.enter_context(given_up)
                 listening.enter_context(openings)
                 listening.enter_context(_reading(openings))
             except MachineError:
@@ -63,6 +75,7 @@ class StartsOf:
                 yield starts
             finally:
                 is_alone = self._end(names)
+        starts.gave_up = given_up.counts != [0] or not given_up.was_open
         if is_alone and openings.is_complete:
             starts.count = max(0, openings.counts[0] - openings.counts[1])
 

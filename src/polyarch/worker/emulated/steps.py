@@ -40,13 +40,14 @@ from polyarch.worker.emulated.bases import find_bases
 from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
 from polyarch.worker.emulated.compare import Listing, differing, list_changes
 from polyarch.worker.emulated.scan import find_native
-from polyarch.worker.emulated.starts import StartsOf
+from polyarch.worker.emulated.starts import Starts, StartsOf
 from polyarch.worker.exec import Attempt, Work
 
 __all__ = ["Attempts", "EmulatedSteps", "Foreign"]
 
 _SHOWN = 20
 """Paths that differ, of one step."""
+_GAVE_UP = "a program needed what isn't native"
 
 
 class Attempts(ladder.Attempts, Protocol):
@@ -145,12 +146,12 @@ class EmulatedSteps:
     ) -> SnapshotID:
         choice = twinned.choice
         with self._with_twins(work, attempts, twinned) as (tried, starts):
-            trouble = _trouble(tried, choice)
+            trouble = _trouble(tried, choice, starts)
             if not trouble:
                 snapshot = tried.keep()
                 for each in choice.sets:
                     self._runs.save_unlike(snapshot, each.snapshot, "")
-                self._tell(tried, key, choice, starts=starts)
+                self._tell(tried, key, choice, starts=starts.count)
                 return snapshot
         self._remark(work, f"run again without native programs: {trouble}")
         attempts.forget_caches(work)
@@ -159,14 +160,14 @@ class EmulatedSteps:
     @contextmanager
     def _with_twins(
         self, work: Work, attempts: Attempts, twinned: _Twinned
-    ) -> Iterator[tuple[Attempt, int | None]]:
+    ) -> Iterator[tuple[Attempt, Starts]]:
         """Run the step with twins, and count how many of them were started."""
         sets = twinned.choice.sets
         # The emulator was put into the sets when the emulation was prepared: before they are put together.
         with self._chooser.sets.directory(sets) as directory, ExitStack() as attempt:
             with self._starts.counting(sets, directory) as starts:
                 tried = attempt.enter_context(attempts.attempt(work, twinned.emulation, directory))
-            yield tried, starts.count
+            yield tried, starts
 
     def _strict(
         self,
@@ -188,7 +189,7 @@ class EmulatedSteps:
     ) -> SnapshotID:
         """Run both ways, and strictly once more if the results differ; keep a strict one."""
         attempts.forget_caches(work)
-        with self._with_twins(work, attempts, twinned) as (tried, _):
+        with self._with_twins(work, attempts, twinned) as (tried, starts):
             status, natively = tried.ended.status, list_changes(tried.seal())
         attempts.forget_caches(work)
         strictly: Listing = {}
@@ -199,7 +200,9 @@ class EmulatedSteps:
             snapshot = done.keep()
         self._runs.save(key, replace(self._runs.find(key), seconds=done.seconds))
         self._tell(done, key, Choice())
-        if status != strict_status:
+        if starts.gave_up:
+            self._remark(work, f"not verified: {_GAVE_UP}, so it runs emulated")
+        elif status != strict_status:
             self._differs(work, [f"it ended with status {status}, not {strict_status}"])
         elif different := differing(natively, strictly):
             wavering = self._wavering(work, attempts, strictly)
@@ -258,12 +261,14 @@ class EmulatedSteps:
         )
 
 
-def _trouble(tried: Attempt, choice: Choice) -> str:
+def _trouble(tried: Attempt, choice: Choice, starts: Starts) -> str:
     """Say why the result of a step with twins can't be kept, "" if it can."""
     if tried.ended.refused or tried.ended.out_of_memory:
         return ""  # it would happen again
     if tried.ended.status != 0:
         return f"it ended with status {tried.ended.status}"
+    if starts.gave_up:
+        return _GAVE_UP
     found = find_native(tried.seal(), headers_of(choice.sets))
     return "" if found is None else str(found)
 

@@ -9,12 +9,14 @@ was lent is the same as before, and a layer has what isn't the same only.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from polyarch.errors import InputError
-from polyarch.inroot import open_regular
+from polyarch.errors import InputError, MachineError
+from polyarch.inotify import Renewals
+from polyarch.inroot import open_regular, resolve
 from polyarch.record import frozen
 from polyarch.worker.trust.pem import certificates, encoded
 
@@ -29,6 +31,7 @@ BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 """Where distributions have all CAs in one file; several of these may be one."""
+_NAMES = {name.rpartition("/")[2] for name in BUNDLES}
 _LIMIT = 16 << 20
 
 
@@ -66,12 +69,66 @@ def read_bundle(root: Path) -> tuple[bytes, ...]:
 
 @contextmanager
 def lending(root: Path, more: Sequence[bytes]) -> Iterator[None]:
-    """Have CAs in the bundles of a root for as long as the block lasts; nobody may be at work there before or after."""
+    """Have CAs in the bundles of a root for as long as the block lasts; nobody may be at work there before or after.
+
+    A bundle that is made anew in the meantime gets them again, as soon as it is whole.
+    """
     lent = _lend(root, more)
     try:
-        yield
+        with _kept(root, more, lent):
+            yield
     finally:
         _give_back(root, lent)
+
+
+@contextmanager
+def _kept(root: Path, more: Sequence[bytes], lent: list[_Lent]) -> Iterator[None]:
+    """Add to what was lent whenever a bundle is made anew, for as long as the block lasts."""
+    with ExitStack() as stack:
+        try:
+            renewals = stack.enter_context(Renewals())
+        except MachineError:
+            # Too many listen already: variables are all that such a step has then.
+            yield
+            return
+        _watch(root, renewals)
+        reader, writer = os.pipe()
+        keeper = threading.Thread(
+            target=_keep, args=(root, more, lent, renewals, reader), name="bundles"
+        )
+        keeper.start()
+        try:
+            yield
+        finally:
+            os.write(writer, b"-")
+            keeper.join()
+            os.close(reader)
+            os.close(writer)
+
+
+def _keep(
+    root: Path, more: Sequence[bytes], lent: list[_Lent], renewals: Renewals, stop: int
+) -> None:
+    """Lend to bundles that are made anew, until `stop` can be read."""
+    for names in renewals.until(stop):
+        if names & _NAMES:
+            lent += _lend(root, more)
+        _watch(root, renewals)
+
+
+def _watch(root: Path, renewals: Renewals) -> None:
+    """Listen to the directories that bundles are in, or the nearest ones above them."""
+    for name in BUNDLES:
+        directory = os.path.dirname(name)
+        while directory != "/":
+            with suppress(OSError, InputError):
+                place = resolve(root, directory)
+                if place.is_dir():
+                    renewals.watch(place)
+                    break
+            directory = os.path.dirname(directory)
+        else:
+            renewals.watch(root)
 
 
 def _lend(root: Path, more: Sequence[bytes]) -> list[_Lent]:
@@ -98,7 +155,7 @@ def _lend(root: Path, more: Sequence[bytes]) -> list[_Lent]:
 
 def _give_back(root: Path, lent: Sequence[_Lent]) -> None:
     """Take out of a root's bundles what was put into them; who isn't there any more has nothing of it."""
-    for each in lent:
+    for each in dict.fromkeys(lent):
         with suppress(OSError, InputError), _opened(root, each.name, writes=True) as file:
             data = _read(file)
             if each.block in data:

@@ -15,7 +15,7 @@ is made for them. Neither files nor variables are a part of a step's cache key, 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from polyarch.runtime.step import Bind, Mount
 from polyarch.worker.stepform import LOCKED
 from polyarch.worker.trust.bundles import lending, read_bundle
 from polyarch.worker.trust.keystore import PASSWORD, keystore
-from polyarch.worker.trust.pem import certificates, encoded, read_certificates
+from polyarch.worker.trust.pem import certificates, encoded
 from polyarch.worker.trust.trusted import Trusted
 
 __all__ = ["lent"]
@@ -54,19 +54,18 @@ _JAVA_VARIABLE = "JAVA_TOOL_OPTIONS"
 
 @contextmanager
 def lent(
-    authorities: Iterable[Path], root: Path, directory: Path, env: Mapping[str, str]
+    more: Sequence[bytes], root: Path, directory: Path, env: Mapping[str, str]
 ) -> Iterator[Trusted]:
-    """Have a step in `root` trust the CAs of files for as long as the block lasts; `env` is what the step has.
+    """Have a step in `root` trust CAs, in DER form, for as long as the block lasts; `env` is what the step has.
 
-    `directory` is one of this process, to which files are written. Raises InputError for files that can't be used.
+    `directory` is one of this process, to which files are written.
     """
-    more = read_certificates(authorities)
     mount = _write(read_bundle(root) or _of_machine(), more, directory / "ca")
     with lending(root, more):
         yield Trusted(mounts=(mount,), variables=_variables(env))
 
 
-def _write(base: tuple[bytes, ...], more: tuple[bytes, ...], directory: Path) -> Mount:
+def _write(base: Sequence[bytes], more: Sequence[bytes], directory: Path) -> Mount:
     everyone = tuple(dict.fromkeys((*base, *more)))
     files = {
         _BUNDLE: encoded(everyone).encode(),

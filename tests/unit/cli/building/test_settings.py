@@ -10,7 +10,7 @@ from polyarch.builders.values import BuilderNode
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
-    with_emulators,
+    with_settings,
 )
 from polyarch.errors import InputError
 
@@ -87,9 +87,26 @@ def test_the_image_of_emulators() -> None:
     environs: tuple[dict[str, str], ...] = ({}, {"POLYARCH_QEMU_IMAGE": "none"})
 
     found = [
-        with_emulators(builder, environ).get("POLYARCH_QEMU_IMAGE")
+        with_settings(builder, environ).get("POLYARCH_QEMU_IMAGE")
         for builder in builders
         for environ in environs
     ]
 
     assert found == [None, "none", "example/qemu", "none"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        (node(), None),
+        (node("proxyNetwork = true"), "1"),
+        (node("proxyNetwork = false"), None),
+        (node("[proxyNetwork]"), None),
+        (BuilderNode(name="b0", flags=("--debug", "--proxy-network")), "1"),
+    ],
+)
+def test_a_proxy_network_by_the_settings_of_buildkitd(
+    chosen: BuilderNode, told: str | None
+) -> None:
+    assert with_settings(chosen, {}).get("POLYARCH_PROXY_NETWORK") == told
+    assert with_settings(chosen, {"POLYARCH_PROXY_NETWORK": "0"})["POLYARCH_PROXY_NETWORK"] == "0"

@@ -122,15 +122,19 @@ def test_a_users_own_file_is_in_the_place_of_the_machines(tmp_path: Path) -> Non
             (directory / "registries.conf.d" / name).touch()
     drop_ins = [users / "registries.conf.d" / name for name in ("a.conf", "b.conf")]
 
-    without = list(containers_files(environ, machine))
+    without = paths(environ, machine)
     (users / "registries.conf").touch()
-    with_own = list(containers_files(environ, machine))
+    with_own = paths(environ, machine)
     environ["CONTAINERS_REGISTRIES_CONF"] = "/named"
 
     of_machine = [machine / "containers/registries.conf.d" / name for name in ("a.conf", "b.conf")]
     assert without == [machine / "containers/registries.conf", *of_machine, *drop_ins]
     assert with_own == [users / "registries.conf", *drop_ins]
-    assert next(containers_files(environ, machine)) == Path("/named")
+    assert paths(environ, machine)[0] == Path("/named")
+
+
+def paths(environ: dict[str, str], machine: Path) -> list[Path]:
+    return list(map(Path, containers_files(environ, machine)))
 
 
 @pytest.mark.parametrize(

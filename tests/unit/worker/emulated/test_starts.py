@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polyarch.progress import CancelToken
-from polyarch.twins.places import EMULATOR
+from polyarch.twins.places import EMULATOR, GIVEN_UP
 from polyarch.worker.emulated.sets import ImageSet
 from polyarch.worker.emulated.starts import StartsOf
 from tests.support.fakes.twins import AMD64, Images, Sets, image, run_on
@@ -45,6 +45,17 @@ def test_what_is_handed_on_to_the_emulator_is_left_out(made: ImageSet) -> None:
     assert (during, starts.count) == (None, 2)
 
 
+def test_a_program_that_gives_up_says_so(made: ImageSet) -> None:
+    directory = made.twins.directory.parent
+
+    with StartsOf().counting([made], directory) as without:
+        program(made).read_bytes()
+    with StartsOf().counting([made], directory) as starts:
+        (made.twins.directory / GIVEN_UP).read_bytes()
+
+    assert (without.gave_up, starts.gave_up) == (False, True)
+
+
 def test_two_steps_at_once_can_not_be_told_apart(made: ImageSet) -> None:
     counter, directory = StartsOf(), made.twins.directory.parent
     with counter.counting([made], directory) as first:
@@ -63,4 +74,13 @@ def test_a_step_runs_where_nothing_can_be_counted(made: ImageSet) -> None:
     with StartsOf().counting([made], made.twins.directory.parent) as starts:
         program(made).read_bytes()
 
-    assert starts.count is None
+    assert (starts.count, starts.gave_up) == (None, False)
+
+
+def test_nobody_is_believed_where_nothing_tells_of_it(made: ImageSet) -> None:
+    (made.twins.directory / GIVEN_UP).unlink()
+
+    with StartsOf().counting([made], made.twins.directory.parent) as starts:
+        program(made).read_bytes()
+
+    assert starts.gave_up

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from polyarch.inotify import Renewals
 from polyarch.worker.trust.bundles import lending, read_bundle
 from polyarch.worker.trust.pem import encoded
 
 OWN, MORE = b"a certificate of the image" * 4, b"a certificate of a company" * 4
 DEBIAN = "etc/ssl/certs/ca-certificates.crt"
 TIME = 1_700_000_000_123_456_789
+
+
+@pytest.fixture
+def never() -> Iterator[int]:
+    """A descriptor that can't be read, for those who listen to it."""
+    reader, writer = os.pipe()
+    yield reader
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.fixture
@@ -58,6 +69,22 @@ def test_a_bundle_that_is_made_anew_has_nothing_to_give_back(tmp_path: Path, bun
         new.rename(bundle)
 
     assert bundle.read_text() == encoded([OWN, OWN])
+
+
+def test_a_bundle_that_is_made_anew_gets_them_again(
+    tmp_path: Path, bundle: Path, never: int
+) -> None:
+    """As `update-ca-certificates` does it."""
+    new = bundle.with_name("new")
+    new.write_text(f"# anew\n{encoded([OWN])}")
+    with lending(tmp_path, [MORE]), Renewals() as renewals:
+        renewals.watch(bundle.parent)
+        new.rename(bundle)
+        for _ in renewals.until(never):
+            if read_bundle(tmp_path) == (OWN, MORE):
+                break
+
+    assert bundle.read_text() == f"# anew\n{encoded([OWN])}"
 
 
 def test_a_bundle_without_an_end_of_its_last_line(tmp_path: Path, bundle: Path) -> None:

@@ -22,7 +22,9 @@ def test_files_and_variables(tmp_path: Path, certificates: Path) -> None:
     bundle.write_text(encoded([b"of the image"]))
     directory.mkdir()
 
-    with lent([certificates / "ca.crt"], root, directory, {"PIP_CERT": "/mine"}) as found:
+    with lent(
+        read_certificates([certificates / "ca.crt"]), root, directory, {"PIP_CERT": "/mine"}
+    ) as found:
         [mount] = found.mounts
         assert isinstance(mount, Bind)
         files = {path.name: path.read_text("latin-1") for path in Path(mount.source).iterdir()}
@@ -47,7 +49,7 @@ def test_an_image_without_cas_gets_those_of_the_machine(
     machine.write_text(encoded([b"of the machine"]))
     monkeypatch.setenv("SSL_CERT_FILE", str(machine))
 
-    with lent([certificates / "ca.crt"], tmp_path, tmp_path, {}) as found:
+    with lent(read_certificates([certificates / "ca.crt"]), tmp_path, tmp_path, {}) as found:
         [mount] = found.mounts
         assert isinstance(mount, Bind)
         text = (Path(mount.source) / "bundle.pem").read_text()

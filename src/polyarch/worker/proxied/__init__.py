@@ -1,0 +1,1 @@
+"""A network for steps in which they reach nothing but a proxy of ours, which tells what they fetched."""
