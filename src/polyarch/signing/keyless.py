@@ -2,6 +2,7 @@
 
 A service (Fulcio) gives a certificate for a key that lives as long as the build, another one (Rekor) writes down when it
 signed. All of it is the library `sigstore`'s, of the project itself: which services there are, whom to trust, what to check.
+It is an extra, and slow to load: who imports this module does so inside `needing_sigstore`, for those who sign or check by an identity.
 
 Source: sigstore's client specification.
 """
@@ -12,22 +13,30 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from cryptography.x509 import (
+    Certificate,
+    ExtensionNotFound,
+    RFC822Name,
+    SubjectAlternativeName,
+    UniformResourceIdentifier,
+    UnrecognizedExtension,
+)
+from sigstore.dsse import Statement
+from sigstore.errors import Error, VerificationError
+from sigstore.models import Bundle, ClientTrustConfig, TrustedRoot
+from sigstore.oidc import IdentityToken, Issuer, detect_credential
+from sigstore.sign import Signer as Certified
+from sigstore.sign import SigningContext
+from sigstore.verify import Verifier
 
 from polyarch.digest import Digest
 from polyarch.errors import InputError, PolyarchError, RemoteError
 from polyarch.oci.documents import document
 from polyarch.record import frozen
 from polyarch.signing.forms import BUNDLE, statement_of
-from polyarch.signing.needs import needing_sigstore
 from polyarch.signing.signer import Made
 from polyarch.signing.verify import Found, Refused, Signatory
-
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
-    from sigstore.models import ClientTrustConfig, TrustedRoot
-    from sigstore.sign import Signer as Certified
-    from sigstore.verify import Verifier
 
 __all__ = ["IdentityJudge", "KeylessSigner", "Wanted", "open_judge", "open_keyless"]
 
@@ -59,8 +68,6 @@ class KeylessSigner:
 
     def sign(self, repository: str, subject: Digest) -> Made:
         """See Signer. The signature is a bundle alone: under a tag it couldn't say all that checks it."""
-        from sigstore.dsse import Statement  # noqa: PLC0415 few sign
-
         with _services("sign"):
             certified = self._certified or self._log_in()
             self._certified = certified
@@ -72,10 +79,6 @@ class KeylessSigner:
         return False
 
     def _log_in(self) -> Certified:
-        from sigstore.oidc import IdentityToken, Issuer  # noqa: PLC0415 see above
-        from sigstore.sign import Signer as CertifiedSigner  # noqa: PLC0415
-        from sigstore.sign import SigningContext  # noqa: PLC0415
-
         config = _trust(self._config)
         text = _token(self._environ)
         if text:
@@ -84,16 +87,14 @@ class KeylessSigner:
             token = Issuer(config.signing_config.get_oidc_url()).identity_token()
         else:
             raise _nobody()
-        return CertifiedSigner(token, SigningContext.from_trust_config(config))
+        return Certified(token, SigningContext.from_trust_config(config))
 
 
 def open_keyless(config: str, environ: Mapping[str, str], *, may_ask: bool) -> KeylessSigner:
     """Return what signs by the identity that is found here; `config` is a file of services, "" for the public ones.
 
-    Raises MachineError without the library, InputError if nothing says who signs, RemoteError if a CI doesn't tell.
+    Raises InputError if nothing says who signs, RemoteError if a CI doesn't tell.
     """
-    with needing_sigstore():
-        import sigstore.sign  # noqa: F401, PLC0415 see above
     signer = KeylessSigner(config, environ, may_ask=may_ask)
     signer.check()
     return signer
@@ -101,8 +102,6 @@ def open_keyless(config: str, environ: Mapping[str, str], *, may_ask: bool) -> K
 
 def _token(environ: Mapping[str, str]) -> str:
     """Return the token that the surroundings have, "" if they have none. Raises RemoteError."""
-    from sigstore.oidc import detect_credential  # noqa: PLC0415 see above
-
     if environ.get(TOKEN):
         return environ[TOKEN]
     with _services("say who signs"):
@@ -158,9 +157,6 @@ class IdentityJudge:
 
     def judge(self, found: Found) -> Signatory:
         """See Judge."""
-        from sigstore.errors import Error  # noqa: PLC0415 few verify
-        from sigstore.models import Bundle  # noqa: PLC0415
-
         if not found.has_certificate:
             raise Refused("a signature by a key")
         if found.envelope is None:
@@ -189,8 +185,6 @@ class _Policy:
 
     def verify(self, cert: Certificate) -> None:
         """Raise the library's error unless the certificate is for the identity."""
-        from sigstore.errors import VerificationError  # noqa: PLC0415 see above
-
         issuer = _issuer(cert)
         identities = _identities(cert)
         for identity in identities:
@@ -201,13 +195,6 @@ class _Policy:
 
 
 def _identities(certificate: Certificate) -> list[str]:
-    from cryptography.x509 import (  # noqa: PLC0415 see above
-        ExtensionNotFound,
-        RFC822Name,
-        SubjectAlternativeName,
-        UniformResourceIdentifier,
-    )
-
     try:
         names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     except ExtensionNotFound:
@@ -217,8 +204,6 @@ def _identities(certificate: Certificate) -> list[str]:
 
 
 def _issuer(certificate: Certificate) -> str:
-    from cryptography.x509 import UnrecognizedExtension  # noqa: PLC0415 see above
-
     told = {
         each.oid.dotted_string: each.value.value
         for each in certificate.extensions
@@ -233,11 +218,8 @@ def _issuer(certificate: Certificate) -> str:
 def open_judge(wanted: Wanted, root: str) -> IdentityJudge:
     """Return who trusts an identity; `root` is a file that says which services to believe, "" for the public ones.
 
-    Raises MachineError without the library, InputError, RemoteError.
+    Raises InputError, RemoteError.
     """
-    with needing_sigstore():
-        from sigstore.verify import Verifier  # noqa: PLC0415 see above
-
     for each in (wanted.identity_pattern, wanted.issuer_pattern):
         try:
             re.compile(each)
@@ -251,8 +233,6 @@ def open_judge(wanted: Wanted, root: str) -> IdentityJudge:
 
 
 def _root(path: str) -> TrustedRoot:
-    from sigstore.models import TrustedRoot  # noqa: PLC0415 see above
-
     if not path:
         return _trust("").trusted_root
     if '"signingConfig"' in _text(path) or '"signing_config"' in _text(path):
@@ -265,8 +245,6 @@ def _root(path: str) -> TrustedRoot:
 
 def _trust(path: str) -> ClientTrustConfig:
     """Return which services there are, and whom to believe. Raises InputError."""
-    from sigstore.models import ClientTrustConfig  # noqa: PLC0415 see above
-
     if not path:
         return ClientTrustConfig.production()
     try:

@@ -20,7 +20,7 @@ from polyarch.signing.forms import (
     pre_authenticated,
     statement_of,
 )
-from polyarch.signing.needs import needing_keys
+from polyarch.signing.needs import needing_keys, needing_sigstore
 
 if TYPE_CHECKING:
     from polyarch.signing.keys import PrivateKey
@@ -84,7 +84,8 @@ def open_signers(signings: Iterable[Signing], environ: Mapping[str, str]) -> tup
 
             signers.append(KeySigner(key=load_private_key(each.key, environ)))
         else:
-            from polyarch.signing.keyless import open_keyless  # noqa: PLC0415 fewer do by identity
+            with needing_sigstore():
+                from polyarch.signing.keyless import open_keyless  # noqa: PLC0415 as above
 
             signers.append(open_keyless(each.config, environ, may_ask=each.may_ask))
     return tuple(signers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.cli.frame.flags import Flag, Options
 from polyarch.errors import InputError
-from polyarch.signing.needs import needing_keys
+from polyarch.signing.needs import needing_keys, needing_sigstore
 
 if TYPE_CHECKING:
     from polyarch.signing.verify import Judge
@@ -43,7 +43,8 @@ def find_judge(options: Options, environ: Mapping[str, str]) -> Judge | None:
                 hint="say who has signed, and who vouches for them: --certificate-identity, "
                 "--certificate-oidc-issuer",
             )
-    from polyarch.signing.keyless import Wanted, open_judge  # noqa: PLC0415 see above
+    with needing_sigstore():
+        from polyarch.signing.keyless import Wanted, open_judge  # noqa: PLC0415 see above
 
     wanted = Wanted(
         identity=options.text(_IDENTITY[0]),
