@@ -110,7 +110,7 @@ def test_killed_at_any_moment(
 def kill_after(box: Box, seconds: float, generation: int) -> int:
     """Kill the outer process (0), its init (1) or its engine (2) then; return the exit status."""
     time.sleep(seconds)  # no event: any moment is meant
-    os.kill(box.engine_processes()[: generation + 1][-1], signal.SIGKILL)
+    box.kill(generation)
     return box.end()[0]
 
 
@@ -197,7 +197,7 @@ def test_a_tag_is_never_ahead_of_its_content(root: Person, registry: RealRegistr
         with boxed(root, *words) as box:
             box.wait_for("pushing layers")
             time.sleep(chance.random() * moment)  # no event: any moment of the push is meant
-            os.kill(box.engine_processes()[-1], signal.SIGKILL)
+            box.kill()
             was_killed = box.end()[0] == 128 + signal.SIGKILL
         assert whole_platforms(registry, words[3]) == ["amd64", "arm64"]
         killed += was_killed

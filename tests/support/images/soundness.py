@@ -6,6 +6,8 @@ import hashlib
 import inspect
 import json
 import os
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -63,6 +65,18 @@ def whole_platforms(registry: RealRegistry, name: str) -> list[str]:
 
 
 def _fetch(url: str) -> bytes:
+    """Return what is at an address. The registry writes links in place, and answers 500 while one is half written."""
+    for _ in range(20):
+        try:
+            return _fetch_once(url)
+        except urllib.error.HTTPError as error:
+            if error.code != 500:
+                raise
+            time.sleep(0.1)
+    return _fetch_once(url)
+
+
+def _fetch_once(url: str) -> bytes:
     accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
     request = urllib.request.Request(url, headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=20) as answer:

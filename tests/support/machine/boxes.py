@@ -46,6 +46,11 @@ class Box:
             found.append(int(children[0]))
         return found
 
+    def kill(self, generation: int = 2) -> None:
+        """Kill the outer process (0), its init (1) or its engine (2), or what comes before if that isn't there any more."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.engine_processes()[: generation + 1][-1], signal.SIGKILL)
+
     def wait_for(self, text: str) -> None:
         """Wait until it has said a line that holds `text`. Raises AssertionError if it doesn't."""
         assert self.child.stderr is not None
