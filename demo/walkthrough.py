@@ -21,6 +21,8 @@ _MANIFEST = re.compile(
     r"^ *Name: +(\S+@sha256:[0-9a-f]{64})\n(?:.*\n)*? *Platform: +(\S+)$", re.MULTILINE
 )
 
+_OF_NONE = "unknown/unknown"
+
 
 def walk(shell: Shell, command: tuple[str, ...], name: str) -> list[Greeting]:
     """Build, inspect and run the image `name`, with `command` as the program's words."""
@@ -43,5 +45,9 @@ def walk(shell: Shell, command: tuple[str, ...], name: str) -> list[Greeting]:
 
 
 def read_manifests(shown: str) -> list[tuple[str, str]]:
-    """Return platform and reference of each manifest in what `imagetools inspect` printed."""
-    return [(platform, reference) for reference, platform in _MANIFEST.findall(shown)]
+    """Return platform and reference of each image in what `imagetools inspect` printed.
+
+    What is attested of an image is a manifest beside it, of no platform.
+    """
+    found = _MANIFEST.findall(shown)
+    return [(platform, reference) for reference, platform in found if platform != _OF_NONE]

@@ -21,10 +21,14 @@ Manifests:
   Name:      localhost:5000/you/hello-arch:latest@sha256:{}
   MediaType: application/vnd.oci.image.manifest.v1+json
   Platform:  linux/arm64
-""".format("a" * 64, "b" * 64, "c" * 64)
+
+  Name:      localhost:5000/you/hello-arch:latest@sha256:{}
+  MediaType: application/vnd.oci.image.manifest.v1+json
+  Platform:  unknown/unknown
+""".format("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 
 
-def test_manifests_are_read_with_their_platforms() -> None:
+def test_images_are_read_with_their_platforms() -> None:
     name = "localhost:5000/you/hello-arch:latest"
 
     assert read_manifests(_SHOWN) == [
