@@ -13,13 +13,14 @@ from collections.abc import Iterator
 
 from polyarch.errors import IntegrityError
 
-__all__ = ["Value", "field", "fields"]
+__all__ = ["Value", "field", "fields", "time_field"]
 
 Value = int | bytes
 """What a field holds as it is read: a varint, or bytes (texts and messages)."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_DIGITS = 10
+_MICRO = 1_000_000
 
 
 def field(number: int, value: int | bool | bytes | str) -> bytes:
@@ -33,6 +34,14 @@ def field(number: int, value: int | bool | bytes | str) -> bytes:
         return _varint(number << 3 | _VARINT) + _varint(int(value) & (1 << 64) - 1)
     data = value.encode("utf-8", "replace") if isinstance(value, str) else value
     return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
+
+
+def time_field(number: int, seconds: float | None) -> bytes:
+    """Return a field that is a time (google.protobuf.Timestamp), given in seconds since the epoch; none for None."""
+    if seconds is None:
+        return b""
+    whole, part = divmod(round(seconds * _MICRO), _MICRO)
+    return field(number, field(1, whole) + field(2, part * 1000))
 
 
 def _varint(value: int) -> bytes:

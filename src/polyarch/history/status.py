@@ -13,12 +13,11 @@ from polyarch.digest import Digest
 from polyarch.errors import IntegrityError
 from polyarch.history.batches import in_order
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
-from polyarch.wire import Value, field, fields
+from polyarch.wire import Value, field, fields, time_field
 
 __all__ = ["events_in", "events_of", "packed", "status_message"]
 
 _SIZE = 4
-_MICRO = 1_000_000
 
 
 def packed(event: Event, now: float) -> bytes:
@@ -47,8 +46,8 @@ def _vertex(event: StepEvent) -> bytes:
             *(field(2, each) for each in event.inputs),
             field(3, event.name),
             field(4, event.cached),
-            _time(5, event.started),
-            _time(6, event.completed),
+            time_field(5, event.started),
+            time_field(6, event.completed),
             field(7, event.error),
         )
     )
@@ -61,16 +60,19 @@ def _status(event: StatusEvent, now: float) -> bytes:
             field(2, event.step),
             field(4, event.current),
             field(5, event.total),
-            _time(6, now),
-            _time(7, event.started),
-            _time(8, event.completed),
+            time_field(6, now),
+            time_field(7, event.started),
+            time_field(8, event.completed),
         )
     )
 
 
 def _log(event: LogEvent) -> bytes:
     return (
-        field(1, event.step) + _time(2, event.time) + field(3, event.stream) + field(4, event.data)
+        field(1, event.step)
+        + time_field(2, event.time)
+        + field(3, event.stream)
+        + field(4, event.data)
     )
 
 
@@ -88,13 +90,6 @@ def _warning(event: WarningEvent) -> bytes:
             *(field(7, field(1, field(1, line)) + field(2, field(1, line))) for line in lines),
         )
     )
-
-
-def _time(number: int, seconds: float | None) -> bytes:
-    if seconds is None:
-        return b""
-    whole, part = divmod(round(seconds * _MICRO), _MICRO)
-    return field(number, field(1, whole) + field(2, part * 1000))
 
 
 # --- reading ---

@@ -28,8 +28,8 @@ def sealing(request: BuildRequest, environ: Mapping[str, str], cancel: CancelTok
             hint="push it with --push, or sign later: polyarch sign NAME",
         )
     # Few builds sign, and the room knows libraries that take long to load.
+    from polyarch.signing.opening import open_signers  # noqa: PLC0415
     from polyarch.signing.sign import sign_image  # noqa: PLC0415
-    from polyarch.signing.signer import open_signers  # noqa: PLC0415
 
     signers = open_signers(request.signing, environ)
 

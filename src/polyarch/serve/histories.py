@@ -20,8 +20,7 @@ from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.records import History
 from polyarch.oci.descriptor import Descriptor
 from polyarch.serve.calls import received
-from polyarch.serve.usage import time_field
-from polyarch.wire import field
+from polyarch.wire import field, time_field
 
 __all__ = ["HistoryCalls"]
 
@@ -102,7 +101,7 @@ def _record(record: BuildRecord) -> bytes:
         *(field(4, each) for each in exporters),
         b"" if error is None else field(5, field(1, error.code) + field(2, error.message)),
         time_field(6, record.created) if record.created else b"",
-        b"" if record.completed is None else time_field(7, record.completed),
+        time_field(7, record.completed),
         field(8, _descriptor(record.logs)),
         pairs(9, record.response),
         b"" if record.result is None else field(10, _result(record.result)),

@@ -15,12 +15,11 @@ from polyarch.store.policy import Policy
 from polyarch.store.recordfilter import Condition, parse_filter
 from polyarch.store.store import Store
 from polyarch.store.usage import Usage, usage
-from polyarch.wire import field
+from polyarch.wire import field, time_field
 
-__all__ = ["UsageCalls", "time_field"]
+__all__ = ["UsageCalls"]
 
 _NANO = 1_000_000_000
-_MICRO = 1_000_000
 
 
 class UsageCalls:
@@ -78,12 +77,6 @@ def _any_of(texts: Sequence[str]) -> Condition:
     """Return the question whether one of several filters is met; without any all are."""
     conditions = [parse_filter(each) for each in texts if each]
     return lambda entry: not conditions or any(each(entry) for each in conditions)
-
-
-def time_field(number: int, seconds: float) -> bytes:
-    """Return a field that is a time, given in seconds since the epoch."""
-    whole, part = divmod(round(seconds * _MICRO), _MICRO)
-    return field(number, field(1, whole) + field(2, part * 1000))
 
 
 def _record(entry: Usage) -> bytes:

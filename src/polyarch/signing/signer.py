@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from polyarch.attest.statement import IN_TOTO
 from polyarch.digest import Digest
 from polyarch.oci.documents import Document, document
 from polyarch.record import frozen, replace
-from polyarch.request.signing import Signing
 from polyarch.signing.forms import (
     BUNDLE,
     PAYLOAD,
@@ -20,12 +18,11 @@ from polyarch.signing.forms import (
     pre_authenticated,
     statement_of,
 )
-from polyarch.signing.needs import needing_keys, needing_sigstore
 
 if TYPE_CHECKING:
     from polyarch.signing.keys import PrivateKey
 
-__all__ = ["KeySigner", "Made", "Signer", "open_signers"]
+__all__ = ["KeySigner", "Made", "Signer"]
 
 
 @frozen
@@ -68,24 +65,3 @@ class KeySigner:
     def is_by(self, payload: bytes, signature: bytes) -> bool:
         """See Signer."""
         return self.key.public.verify(signature, payload)
-
-
-def open_signers(signings: Iterable[Signing], environ: Mapping[str, str]) -> tuple[Signer, ...]:
-    """Return the signers that are asked for; keys are read now, identities found out later.
-
-    Raises InputError for a key that can't be used, or where
-    nothing says who signs; MachineError without the libraries.
-    """
-    signers: list[Signer] = []
-    for each in signings:
-        if each.key:
-            with needing_keys():
-                from polyarch.signing.keys import load_private_key  # noqa: PLC0415 few builds sign
-
-            signers.append(KeySigner(key=load_private_key(each.key, environ)))
-        else:
-            with needing_sigstore():
-                from polyarch.signing.keyless import open_keyless  # noqa: PLC0415 as above
-
-            signers.append(open_keyless(each.config, environ, may_ask=each.may_ask))
-    return tuple(signers)

@@ -13,7 +13,8 @@ from polyarch.errors import InputError, RemoteError
 from polyarch.request.signing import Signing
 from polyarch.signing.forms import payload_of
 from polyarch.signing.keyless import Wanted, open_judge
-from polyarch.signing.signer import Made, open_signers
+from polyarch.signing.opening import open_signers
+from polyarch.signing.signer import Made
 from polyarch.signing.verify import Found, Refused, Signatory, read_bundle
 from tests.support.network.sigstore import IDENTITY, ISSUER, Sigstore, sigstore, token
 

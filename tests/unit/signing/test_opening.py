@@ -6,7 +6,7 @@ import pytest
 
 from polyarch.errors import MachineError
 from polyarch.request.signing import Signing
-from polyarch.signing.signer import open_signers
+from polyarch.signing.opening import open_signers
 
 
 def test_the_library_is_named_where_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

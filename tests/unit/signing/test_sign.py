@@ -27,8 +27,8 @@ from polyarch.signing.forms import (
 )
 from polyarch.signing.judges import KeyJudge
 from polyarch.signing.keys import load_private_key, load_public_key
+from polyarch.signing.opening import open_signers
 from polyarch.signing.sign import sign_image
-from polyarch.signing.signer import open_signers
 from polyarch.signing.verify import Vouched, verify_signatures
 from tests.support.images.exports import AMD64, ARM64, Results
 from tests.support.images.keys import write_key

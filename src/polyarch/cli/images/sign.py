@@ -11,8 +11,8 @@ from polyarch.images.places import Places, open_places
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.request.signing import Signing
+from polyarch.signing.opening import open_signers
 from polyarch.signing.sign import sign_image
-from polyarch.signing.signer import open_signers
 
 __all__ = ["SIGN"]
 
