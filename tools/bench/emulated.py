@@ -65,11 +65,18 @@ def measure(names: Sequence[str]) -> int:
         return 2
     print("| step | native, CPU s | " + " | ".join(_WAYS[:3]) + " | gained by auto |")
     print("|---|---:|" + "---:|" * 4)
+    failed = False
     with _bench({row.base for row in rows}) as bench:
         for row in rows:
-            seconds = {way: bench.run(row, way) for way in _WAYS}
-            print(_line(row, seconds), flush=True)
-    return 0
+            try:
+                seconds = {way: bench.run(row, way) for way in _WAYS}
+            except _StepFailed as error:  # the others' figures took long enough to be kept
+                failed = True
+                print(f"| {row.name} | failed |", flush=True)
+                print(error, file=sys.stderr)
+            else:
+                print(_line(row, seconds), flush=True)
+    return int(failed)
 
 
 def _line(row: Row, seconds: Mapping[str, float]) -> str:
@@ -78,6 +85,10 @@ def _line(row: Row, seconds: Mapping[str, float]) -> str:
     ratios = (f"{seconds[way] / native:.1f}x" for way in _WAYS[:3])
     gain = seconds["handler"] / max(seconds["auto"], 0.01)
     return f"| {row.name} | {native:.2f} | {' | '.join(ratios)} | {gain:.1f}x |"
+
+
+class _StepFailed(Exception):
+    """A build or a step failed; what it told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +118,7 @@ class _Bench:
             check=False,
         )
         if ended.returncode:
-            sys.exit(ended.stdout)
+            raise _StepFailed(ended.stdout)
         return ended.stdout
 
     def make_twins(self, base: str) -> None:
@@ -149,20 +160,24 @@ class _Bench:
             root = Path(scratch, "root")
             subprocess.run(["cp", "-a", self.roots[row.base], root], check=True)
             words = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", _INSIDE, "sh"]
-            return subprocess.run(
+            ended = subprocess.run(
                 [*inside.enter, *words, str(root), script],
                 env=_ENVIRONMENT,
-                check=True,
+                check=False,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
-            ).stdout
+            )
+            if ended.returncode:
+                raise _StepFailed(ended.stdout)
+            return ended.stdout
 
 
 def _seconds(told: str) -> float:
     """Return the sum of what `times` told last: user and system seconds of the shell, and of its children."""
     found = _TIMES.findall(told)[-4:]
     if len(found) < 4:
-        sys.exit(f"the step told no times:\n{told}")
+        raise _StepFailed(f"the step told no times:\n{told}")
     return sum(60 * int(minutes) + float(seconds) for minutes, seconds in found)
 
 

@@ -24,7 +24,7 @@ def working_builder(
     chosen for docker buildx: this machine stands in for it, which is said in one line.
     """
     builder = builders.get(context.builder)
-    if builder.is_remote and may_be_remote:
+    if builder.is_elsewhere and may_be_remote:
         return builder
     if context.builder:
         require_local(builder)

@@ -128,8 +128,8 @@ def _solve(
     asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
 ) -> BuildResult:
     collecting = settings_for(chosen.node, context)
-    is_remote = chosen.builder.is_remote
-    if is_remote:
+    is_elsewhere = chosen.builder.is_elsewhere
+    if is_elsewhere:
         check_near(options, context)
     verifies = options.is_set("verify-reproducible")
     flags = {
@@ -137,7 +137,7 @@ def _solve(
         "--if-changed": bool(asked.request.if_changed),
         "--sign": bool(asked.request.signing),
     }
-    for flag in filter(flags.get, flags if is_remote else ()):
+    for flag in filter(flags.get, flags if is_elsewhere else ()):
         raise InputError(
             f"{flag} isn't supported yet by builders of other machines",
             hint="build on this machine: --builder default",
@@ -150,7 +150,7 @@ def _solve(
         wishes = Wishes(
             explains=options.is_set("explain"),
             verifies=verifies,
-            builder=chosen.builder if is_remote else None,
+            builder=chosen.builder if is_elsewhere else None,
         )
         return solve(engine, asked.request, context, display, wishes)
 
