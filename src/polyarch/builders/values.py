@@ -18,6 +18,7 @@ from polyarch.record import field, frozen, replace
 __all__ = [
     "DASK_DRIVER",
     "DEFAULT_NAME",
+    "ELSEWHERE",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
     "REMOTE_DRIVER",
@@ -39,6 +40,8 @@ DASK_DRIVER = "dask"
 """The driver of builders whose node is a Dask cluster."""
 REMOTE_DRIVER = "remote"
 """The driver of builders whose nodes are BuildKit daemons, or this machine."""
+ELSEWHERE = frozenset({DASK_DRIVER, REMOTE_DRIVER})
+"""The drivers of builders that let other machines do the work."""
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
@@ -84,7 +87,7 @@ class SavedBuilder:
     @property
     def is_elsewhere(self) -> bool:
         """Whether other machines do its work, by polyarch's asking."""
-        return self.is_remote or self.is_cluster
+        return self.driver in ELSEWHERE
 
     @property
     def is_usable(self) -> bool:

@@ -10,9 +10,10 @@ import json
 import os
 import queue
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,7 +49,7 @@ from polyarch.release import RELEASE
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 
-__all__ = ["build_on_cluster"]
+__all__ = ["Session", "build_on_cluster", "open_session"]
 
 _POLL = 0.2
 """Seconds after which it is looked whether tasks have ended, while nothing is told."""
@@ -59,6 +60,24 @@ _CHUNK = 1 << 20
 Message = Mapping[str, Any]
 
 
+class Carried:
+    """Archives that were sent already, by what is in them."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Sent, Future | None]] = {}
+        self._lock = threading.Lock()
+
+    def get(
+        self, fingerprint: str, carry: Callable[[], tuple[Sent, Future | None]]
+    ) -> tuple[Sent, Future | None, bool]:
+        """Return where an archive is, sent by `carry` if it wasn't; and whether that was so."""
+        with self._lock:
+            is_new = fingerprint not in self._found
+            if is_new:
+                self._found[fingerprint] = carry()
+            return (*self._found[fingerprint], is_new)
+
+
 def build_on_cluster(
     engine: Engine, node: BuilderNode, request: BuildRequest, *, sink: Sink, cancel: CancelToken
 ) -> BuildResult:
@@ -67,28 +86,59 @@ def build_on_cluster(
     Raises MachineError where no worker runs a platform, or the scheduler or the workers are lost; InputError for what can't
     be sent or joined; and what builds raise.
     """
+    with open_session(engine, node) as session:
+        return session.build(request, sink=sink, cancel=cancel)
+
+
+@contextmanager
+def open_session(engine: Engine, node: BuilderNode) -> Iterator[Session]:
+    """Give a connection to a node's cluster, for any number of builds. Raises InputError, MachineError."""
     cluster = parse_cluster(node.endpoint, node.driver_opts)
-
-    def build(kept: Sink) -> BuildResult:
-        parcel = parcel_of(request, engine.environ)
-        with connected(cluster) as scheduler:
-            building = _Building(
-                engine=engine, cluster=cluster, scheduler=scheduler, sink=kept, cancel=cancel
-            )
-            return building.run(parcel)
-
-    return recorded(engine, request, sink, build)
+    with connected(cluster) as scheduler:
+        yield Session(engine=engine, cluster=cluster, scheduler=scheduler)
 
 
 @frozen
-class _Building:
-    """What a build is carried out with."""
+class Session:
+    """Builds on one cluster, which may run side by side: what they are built from is sent once."""
 
     engine: Engine
     cluster: Cluster
     scheduler: Scheduler
+    carried: Carried = field(default_factory=Carried)
+
+    def build(self, request: BuildRequest, *, sink: Sink, cancel: CancelToken) -> BuildResult:
+        """Carry out a request, and keep its record. Raises as `build_on_cluster`."""
+
+        def build(kept: Sink) -> BuildResult:
+            parcel = parcel_of(request, self.engine.environ)
+            return _Building(session=self, sink=kept, cancel=cancel).run(parcel)
+
+        return recorded(self.engine, request, sink, build)
+
+
+@frozen
+class _Building:
+    """One build of a session."""
+
+    session: Session
     sink: Sink
     cancel: CancelToken
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that asked for it."""
+        return self.session.engine
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that it's built on."""
+        return self.session.cluster
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The connection to it."""
+        return self.session.scheduler
 
     def run(self, parcel: Parcel) -> BuildResult:
         """Carry out what is in a parcel."""
@@ -97,29 +147,24 @@ class _Building:
         self._require(platforms)
         if len(platforms) > 1:
             check_joinable(request.outputs)
-        with ExitStack() as stack:
-            sent, futures = self._send(parcel)
-            stack.callback(self.scheduler.cancel, list(futures.values()))
-            parts = [
-                _Part(
-                    platform=platform,
-                    request=replace(
-                        by_digest(request) if len(platforms) > 1 else request, platforms=(platform,)
-                    ),
-                )
-                for platform in platforms
-            ]
-            topic = f"polyarch-{os.urandom(8).hex()}"
-            make = partial(self._task, parcel, sent, topic)
-            answers = _Following(self.scheduler, self.sink, self.cancel).run(
-                parts, topic, lambda part: self._submit(make(part), futures, part)
-            )
-            results = []
-            for part in parts:
-                answer, files = answers[part.name]
-                result = read_answer(json.loads(answer.message))
-                results.append(of_platforms(result, (part.platform,)) if len(parts) > 1 else result)
-                self._deliver(part.request.outputs, answer, files)
+        sent, futures = self._send(parcel)
+        asked = by_digest(request) if len(platforms) > 1 else request
+        parts = [
+            _Part(platform=each, request=replace(asked, platforms=(each,))) for each in platforms
+        ]
+        topic = f"polyarch-{os.urandom(8).hex()}"
+
+        def submit(part: _Part) -> Future:
+            return self._submit(self._task(parcel, sent, topic, part), futures, part)
+
+        following = _Following(self.scheduler, self.sink, self.cancel)
+        answers = following.run(parts, topic, submit)
+        results = []
+        for part in parts:
+            answer, files = answers[part.name]
+            result = read_answer(json.loads(answer.message))
+            results.append(of_platforms(result, (part.platform,)) if len(parts) > 1 else result)
+            self._deliver(part.request.outputs, answer, files)
         if len(parts) == 1:
             return results[0]
         return joined(self.engine, request, results, self.sink, self.cancel)
@@ -159,18 +204,21 @@ class _Building:
             shown = f"[internal] send {name.removeprefix(':')} to the cluster"
             with step(self.sink, shown, sha256(f"{shown} {archive.root}".encode())) as sending:
                 started = time.time()
-                if self.cluster.transfer is None:
-                    sent[name], data = send_whole(archive.write, f"the directory {archive.root}")
-                    futures[name] = self.scheduler.keep(data, sent[name].digest)
-                    sending.status("packed", sent[name].size, started=started, is_done=True)
-                else:
-                    sent[name] = self._send_pieces(archive)
-                    sending.status("sent", sent[name].size, started=started, is_done=True)
+                sent[name], future, is_new = self.session.carried.get(
+                    archive.fingerprint, partial(self._carry, archive)
+                )
+                if future is not None:
+                    futures[name] = future
+                text = "sent" if is_new else "there already"
+                sending.status(text, sent[name].size, started=started, is_done=True)
         return sent, futures
 
-    def _send_pieces(self, archive: Archive) -> Sent:
-        assert self.cluster.transfer is not None
-        return send_pieces(
+    def _carry(self, archive: Archive) -> tuple[Sent, Future | None]:
+        """Send an archive through the cluster's registry, or else through Dask."""
+        if self.cluster.transfer is None:
+            sent, data = send_whole(archive.write, f"the directory {archive.root}")
+            return sent, self.scheduler.keep(data, sent.digest)
+        sent = send_pieces(
             archive.write,
             archive.size,
             self.cluster.transfer,
@@ -179,6 +227,7 @@ class _Building:
             cancel=self.cancel,
             on_bytes=lambda _bytes: None,
         )
+        return sent, None
 
     def _task(self, parcel: Parcel, sent: Mapping[str, Sent], topic: str, part: _Part) -> Task:
         transfer = self.cluster.transfer

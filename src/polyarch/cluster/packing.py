@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from hashlib import sha256 as sha256_hash
 from pathlib import Path, PurePosixPath
 
 from polyarch.buildkit.files import entries, entry_at, unix_mode
@@ -33,6 +34,14 @@ class Archive:
     def size(self) -> int:
         """About how many bytes it has."""
         return sum(each.size + 1024 for each in self.listed)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others, without reading its files: names, sizes and times."""
+        told = sha256_hash(os.fsencode(self.root))
+        for each in self.listed:
+            told.update(each.to_bytes())
+        return told.hexdigest()
 
     def write(self, sink: Sink) -> None:
         """Write the archive, uncompressed. Raises InputError for a file that has gone, StoreError for one that shrank."""

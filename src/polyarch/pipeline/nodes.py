@@ -36,6 +36,7 @@ __all__ = [
     "build_on_nodes",
     "by_digest",
     "check_joinable",
+    "is_pushed",
     "joined",
     "of_platforms",
     "with_node_name",
@@ -215,19 +216,24 @@ def with_node_name(sink: Sink, name: str) -> Sink:
 
 def check_joinable(outputs: Sequence[Output]) -> None:
     """Raise InputError for outputs of which parts can't be joined."""
-    for output in outputs:
-        if output.type == OutputType.CACHEONLY:
-            continue
-        if output.type not in {OutputType.IMAGE, OutputType.REGISTRY} or not _is_pushed(output):
+    wanted = [output for output in outputs if output.type != OutputType.CACHEONLY]
+    if len(wanted) > 1:
+        raise InputError(
+            "parts of several nodes can be joined for one output only",
+            hint='name all images in one: -o type=image,"name=A,B",push=true',
+        )
+    for output in wanted:
+        if not is_pushed(output):
             raise InputError(
                 "parts of several nodes can only be joined at a registry",
                 hint="push the image: --push, or build for one platform at a time",
             )
 
 
-def _is_pushed(output: Output) -> bool:
-    return (
-        output.type == OutputType.REGISTRY or find_bool(output.attributes.get("push", "")) is True
+def is_pushed(output: Output) -> bool:
+    """Tell whether an output is an image that goes to a registry."""
+    return output.type == OutputType.REGISTRY or (
+        output.type == OutputType.IMAGE and find_bool(output.attributes.get("push", "")) is True
     )
 
 

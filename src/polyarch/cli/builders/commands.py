@@ -9,7 +9,13 @@ from itertools import chain, count
 
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
+from polyarch.builders.values import (
+    DEFAULT_NAME,
+    ELSEWHERE,
+    BuilderNode,
+    SavedBuilder,
+    require_local,
+)
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.states import NodeState, states_of
@@ -48,7 +54,7 @@ def _inspect(options: Options, context: Context) -> int:
     devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
         # Says so if another one does its work.
-        working_builder(context, builders, may_be_remote=True)
+        working_builder(context, builders, elsewhere=ELSEWHERE)
     elif options.is_set("bootstrap") and not builder.is_elsewhere:
         require_local(builder)
     text = inspection(builder, states, policies, devices=devices, debug=context.debug)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import PREFIX
@@ -176,7 +176,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders, may_be_remote=True)
+    builder = working_builder(context, builders, elsewhere=ELSEWHERE)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 
