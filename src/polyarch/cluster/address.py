@@ -15,7 +15,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import frozen
 
-__all__ = ["Certificates", "Cluster", "parse_address", "parse_cluster"]
+__all__ = ["Certificates", "Cluster", "check_certificates", "parse_address", "parse_cluster"]
 
 _OPTIONS = ("cacert", "cert", "key", "transfer", "wait")
 _SCHEMES = ("tcp", "tls")

@@ -1,14 +1,12 @@
 """A build on a cluster: contexts are sent once, each platform is a task, and the parts get one index under all names.
 
-Events come back by Dask's own messages about a topic. Where a worker dies, Dask has its task done by another one: what the
-first was doing then is ended, and the user told that the part has moved.
+Events come back by Dask's own messages about a topic. Where a worker dies, Dask has its task done by another one.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import tempfile
 import threading
 import time
@@ -16,48 +14,44 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from polyarch.builders.values import BuilderNode
 from polyarch.cluster.address import Cluster, parse_cluster
 from polyarch.cluster.carrying import LIMIT, read_archive, send_pieces, send_whole
+from polyarch.cluster.following import Following, Part
 from polyarch.cluster.packing import Archive
 from polyarch.cluster.parcel import Parcel, credentials_for, parcel_of
 from polyarch.cluster.scheduler import Future, Scheduler, connected
 from polyarch.cluster.wire import Answer, Sent, Task
-from polyarch.digest import Digest, sha256
+from polyarch.digest import sha256
 from polyarch.engine.engine import Engine
 from polyarch.errors import MachineError
 from polyarch.exporter.outfile import write_output
 from polyarch.layer.apply import extract
 from polyarch.layer.tar import Sink as TarSink
 from polyarch.layer.tarread import Source
-from polyarch.library.codec import decode, encode
-from polyarch.library.messages import read_answer, read_event
+from polyarch.library.codec import encode
+from polyarch.library.messages import read_answer
 from polyarch.pipeline.nodes import (
     by_digest,
     check_joinable,
     joined,
     of_platforms,
-    with_node_name,
 )
 from polyarch.pipeline.recorded import recorded
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CANCELED, CancelToken, Event, Sink, StepEvent, WarningEvent, step
-from polyarch.record import field, frozen, mutable, replace
+from polyarch.progress import CancelToken, Sink, step
+from polyarch.record import field, frozen, replace
 from polyarch.release import RELEASE
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 
-__all__ = ["Session", "build_on_cluster", "open_session"]
+__all__ = ["Carried", "Session", "build_on_cluster", "open_session"]
 
 _POLL = 0.2
-"""Seconds after which it is looked whether tasks have ended, while nothing is told."""
-_LATE = 5.0
-"""Seconds for which the last events of a task are waited for after its end."""
+"""Seconds after which it is looked again for workers that aren't there yet."""
 _CHUNK = 1 << 20
-
-Message = Mapping[str, Any]
 
 
 class Carried:
@@ -150,14 +144,14 @@ class _Building:
         sent, futures = self._send(parcel)
         asked = by_digest(request) if len(platforms) > 1 else request
         parts = [
-            _Part(platform=each, request=replace(asked, platforms=(each,))) for each in platforms
+            Part(platform=each, request=replace(asked, platforms=(each,))) for each in platforms
         ]
         topic = f"polyarch-{os.urandom(8).hex()}"
 
-        def submit(part: _Part) -> Future:
+        def submit(part: Part) -> Future:
             return self._submit(self._task(parcel, sent, topic, part), futures, part)
 
-        following = _Following(self.scheduler, self.sink, self.cancel)
+        following = Following(self.scheduler, self.sink, self.cancel)
         answers = following.run(parts, topic, submit)
         results = []
         for part in parts:
@@ -229,7 +223,7 @@ class _Building:
         )
         return sent, None
 
-    def _task(self, parcel: Parcel, sent: Mapping[str, Sent], topic: str, part: _Part) -> Task:
+    def _task(self, parcel: Parcel, sent: Mapping[str, Sent], topic: str, part: Part) -> Task:
         transfer = self.cluster.transfer
         domains = (transfer.domain,) if transfer is not None else ()
         return Task(
@@ -244,7 +238,7 @@ class _Building:
             limit=LIMIT,
         )
 
-    def _submit(self, task: Task, futures: Mapping[str, Future], part: _Part) -> Future:
+    def _submit(self, task: Task, futures: Mapping[str, Future], part: Part) -> Future:
         along = [futures[name] for name, each in task.archives.items() if not each.place]
         key = f"polyarch-{part.name}-{os.urandom(8).hex()}"
         return self.scheduler.submit(json.dumps(encode(task)), along, part.platform, key)
@@ -282,130 +276,3 @@ def _save(file: BinaryIO, source: Source) -> None:
 def _copy(file: BinaryIO, sink: TarSink) -> None:
     while data := file.read(_CHUNK):
         sink.write(data)
-
-
-# --- what workers tell ---
-
-
-@mutable
-class _Part:
-    """A platform of a build: who builds it at this moment, and what is under way there."""
-
-    platform: Platform
-    request: BuildRequest
-    attempt: str = ""
-    worker: str = ""
-    batches: int = 0
-    """How many batches of events of this attempt have come."""
-    open: dict[Digest, StepEvent] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What the part is called in messages: the platform."""
-        return str(self.platform)
-
-
-class _Following:
-    """Waits for tasks, and shows what they tell."""
-
-    def __init__(self, scheduler: Scheduler, sink: Sink, cancel: CancelToken) -> None:
-        self._scheduler = scheduler
-        self._sink = sink
-        self._cancel = cancel
-        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-
-    def run(
-        self, parts: Sequence[_Part], topic: str, submit: Callable[[_Part], Future]
-    ) -> dict[str, tuple[Answer, list[bytes]]]:
-        """Have all parts built; returns the answers by the parts' names.
-
-        Raises what a part fails with, once the others don't run any more, and Cancelled.
-        """
-        by_name = {part.name: part for part in parts}
-        self._scheduler.hear(topic, self._heard)
-        forget = self._cancel.on_cancel(partial(self._heard.put, None))
-        futures: dict[str, Future] = {}
-        try:
-            futures |= {part.name: submit(part) for part in parts}
-            return self._wait(by_name, futures)
-        finally:
-            forget()
-            self._scheduler.cancel(list(futures.values()))
-            self._scheduler.forget(topic)
-
-    def _wait(
-        self, parts: Mapping[str, _Part], futures: Mapping[str, Future]
-    ) -> dict[str, tuple[Answer, list[bytes]]]:
-        answers: dict[str, tuple[Answer, list[bytes]]] = {}
-        while len(answers) < len(parts):
-            self._take(parts, _POLL)
-            self._cancel.check()
-            waiting = [future for name, future in futures.items() if name not in answers]
-            self._scheduler.check(waiting)
-            for name, future in futures.items():
-                if name not in answers and future.done():
-                    text, files = self._scheduler.result(future)
-                    answer = decode(Answer, json.loads(text))
-                    self._take_rest(parts, parts[name], answer)
-                    answers[name] = answer, files
-                    read_answer(json.loads(answer.message))  # or raise what it has failed with
-        return answers
-
-    def _take_rest(self, parts: Mapping[str, _Part], part: _Part, answer: Answer) -> None:
-        """Show what was told before an answer, which may come later than that."""
-        until = time.monotonic() + _LATE
-        while time.monotonic() < until and (
-            part.attempt != answer.attempt or part.batches < answer.batches
-        ):
-            self._take(parts, _POLL)
-
-    def _take(self, parts: Mapping[str, _Part], seconds: float) -> None:
-        """Show what has been told so far; wait for a while if that is nothing."""
-        try:
-            message = self._heard.get(timeout=seconds)
-            while message is not None:
-                self._show(parts[message["part"]], message)
-                message = self._heard.get_nowait()
-        except queue.Empty:
-            return
-
-    def _show(self, part: _Part, batch: Message) -> None:
-        if batch["attempt"] != part.attempt:
-            self._begin(part, batch)
-        part.batches += 1
-        show = with_node_name(self._sink, part.worker)
-        for each in json.loads(batch["events"]):
-            event = read_event(each)
-            if event is not None:
-                show(self._of_part(part, event))
-
-    def _begin(self, part: _Part, batch: Message) -> None:
-        """Take note of who builds a part; if somebody else did before, say so, and end what that one had begun."""
-        before, part.worker = part.worker, str(batch["node"])
-        part.attempt, part.batches = batch["attempt"], 0
-        if not before:
-            return
-        moved = f"{before} was lost: {part.name} is built again on {part.worker}"
-        now = time.time()
-        show = with_node_name(self._sink, before)
-        for event in part.open.values():
-            show(replace(event, completed=now, error=CANCELED))
-        part.open.clear()
-        told = sha256(f"{part.attempt} moved".encode())
-        self._sink(StepEvent(step=told, name=moved, started=now, completed=now))
-        self._sink(WarningEvent(step=told, short=moved))
-
-    def _of_part(self, part: _Part, event: Event) -> Event:
-        """Tell an event from those of other parts and attempts, in which the same step may be under way."""
-
-        def own(digest: Digest) -> Digest:
-            return sha256(f"{part.name} {part.attempt} {digest}".encode())
-
-        event = replace(event, step=own(event.step))
-        if isinstance(event, StepEvent):
-            event = replace(event, inputs=tuple(map(own, event.inputs)))
-            if event.completed is not None:
-                part.open.pop(event.step, None)
-            elif event.started is not None:
-                part.open[event.step] = event
-        return event

@@ -32,7 +32,7 @@ from polyarch.record import field, frozen, mutable, replace
 from polyarch.release import RELEASE
 from polyarch.request.values import BuildRequest, Output, OutputType
 
-__all__ = ["run_task"]
+__all__ = ["read_task", "run_task"]
 
 _TOLD_EVERY = 0.1
 """Seconds for which events are gathered, as each message goes through the scheduler."""

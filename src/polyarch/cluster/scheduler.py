@@ -71,9 +71,7 @@ class Scheduler:
 
     def keep(self, data: bytes, digest: str) -> Future:
         """Have the cluster keep some bytes; whichever worker loses them gets them from the scheduler again."""
-        with self._trouble(), warnings.catch_warnings():
-            # They may be large for a task, and there is a limit to what comes here.
-            warnings.simplefilter("ignore")
+        with self._trouble():
             return self._client.submit(bytes, data, key=f"polyarch-context-{digest[-32:]}")
 
     def submit(self, text: str, archives: Sequence[Future], platform: Platform, key: str) -> Future:
@@ -158,7 +156,11 @@ def connected(cluster: Cluster, seconds: float = _CONNECT) -> Iterator[Scheduler
 
 
 def _keep_quiet() -> None:
-    """Have what goes wrong told by our errors only: the library prints it as well, with tracebacks."""
+    """Have what goes wrong told by our errors only: the library prints it as well, with tracebacks.
+
+    It also warns of other versions of libraries, which is nothing to a task that is only text and bytes.
+    """
+    warnings.filterwarnings("ignore", module=r"distributed\.")
     for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in {"asyncio", "distributed", "tornado"}:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)

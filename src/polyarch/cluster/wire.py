@@ -7,7 +7,7 @@ came of the build, and archives that were asked for.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from polyarch.digest import DiffID
 from polyarch.record import field, frozen
@@ -86,8 +86,3 @@ class Call:
     def to_bytes(self) -> bytes:
         """Return the call; whoever loads it gives the archives as its buffers."""
         return pickle.dumps(self, protocol=5, buffer_callback=lambda _buffer: None)
-
-
-def names(archives: Mapping[str, Sent]) -> Sequence[str]:
-    """Return the names of the archives that come along with a task, in their order."""
-    return tuple(name for name, sent in archives.items() if not sent.place)
