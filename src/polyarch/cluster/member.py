@@ -6,13 +6,14 @@ Dask's resources are numbers by names: `linux/arm64: 2` lets two builds for that
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from polyarch.cluster.address import Certificates
-from polyarch.cluster.scheduler import security_of
+from polyarch.cluster.scheduler import keep_quiet, reason, security_of
 from polyarch.emulation.facts import Facts
 from polyarch.emulation.probe import RunsHow, runnable
 from polyarch.errors import MachineError
@@ -23,6 +24,7 @@ from polyarch.record import frozen
 __all__ = ["Member", "native_platforms", "work"]
 
 _CONNECT = 30.0
+"""Seconds that a scheduler has to answer."""
 
 
 @frozen
@@ -52,6 +54,7 @@ def work(member: Member, ready: Callable[[str], None]) -> None:
 
 async def _work(member: Member, ready: Callable[[str], None]) -> None:
     distributed: Any = import_module("distributed")
+    keep_quiet(logging.WARNING)
     worker = distributed.Worker(
         member.address,
         nthreads=member.jobs,
@@ -66,7 +69,9 @@ async def _work(member: Member, ready: Callable[[str], None]) -> None:
         await asyncio.wait_for(worker, _CONNECT)
     except (OSError, RuntimeError, ValueError, TimeoutError) as error:
         raise MachineError(
-            f"can't join the cluster at {member.address}: {error}",
+            f"can't join the cluster at {member.address}: no scheduler answers within {_CONNECT:g} seconds"
+            if isinstance(error, TimeoutError)
+            else f"can't join the cluster at {member.address}: {reason(error)}",
             hint="is a scheduler of Dask running there, and with the same certificates?",
         ) from error
     loop = asyncio.get_running_loop()

@@ -22,7 +22,16 @@ from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform, normalize, parse
 from polyarch.record import frozen
 
-__all__ = ["Future", "Lost", "Scheduler", "Worker", "connected", "security_of"]
+__all__ = [
+    "Future",
+    "Lost",
+    "Scheduler",
+    "Worker",
+    "connected",
+    "keep_quiet",
+    "reason",
+    "security_of",
+]
 
 _CONNECT = 10.0
 """Seconds that a scheduler has to answer, and that one which has gone has to come back."""
@@ -134,7 +143,8 @@ class Scheduler:
 def connected(cluster: Cluster, seconds: float = _CONNECT) -> Iterator[Scheduler]:
     """Give a connection to a scheduler. Raises MachineError if nobody answers there, or it can't be trusted."""
     distributed: Any = import_module("distributed")  # takes most of a second
-    _keep_quiet()
+    # What goes wrong is told by our errors.
+    keep_quiet(logging.CRITICAL + 1)
     try:
         client = distributed.Client(
             cluster.address,
@@ -145,7 +155,7 @@ def connected(cluster: Cluster, seconds: float = _CONNECT) -> Iterator[Scheduler
         )
     except (OSError, TimeoutError, RuntimeError, ValueError) as error:
         raise MachineError(
-            f"no scheduler of Dask answers at {cluster.address}: {_reason(error)}",
+            f"no scheduler of Dask answers at {cluster.address}: {reason(error)}",
             hint="is it running there, and with the same certificates?",
         ) from error
     try:
@@ -155,15 +165,15 @@ def connected(cluster: Cluster, seconds: float = _CONNECT) -> Iterator[Scheduler
             client.close(timeout=2)
 
 
-def _keep_quiet() -> None:
-    """Have what goes wrong told by our errors only: the library prints it as well, with tracebacks.
+def keep_quiet(level: int) -> None:
+    """Have Dask's library print nothing below a level of logging's: it says much, and that with tracebacks.
 
     It also warns of other versions of libraries, which is nothing to a task that is only text and bytes.
     """
     warnings.filterwarnings("ignore", module=r"distributed\.")
     for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in {"asyncio", "distributed", "tornado"}:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+            logging.getLogger(name).setLevel(level)
 
 
 def security_of(certificates: Certificates) -> Any:
@@ -187,7 +197,7 @@ def security_of(certificates: Certificates) -> Any:
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return what lies at the bottom of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
