@@ -68,23 +68,31 @@ def measure(names: Sequence[str]) -> int:
     failed = False
     with _bench({row.base for row in rows}) as bench:
         for row in rows:
-            try:
-                seconds = {way: bench.run(row, way) for way in _WAYS}
-            except _StepFailed as error:  # the others' figures took long enough to be kept
-                failed = True
-                print(f"| {row.name} | failed |", flush=True)
-                print(error, file=sys.stderr)
-            else:
-                print(_line(row, seconds), flush=True)
+            seconds: dict[str, float] = {}
+            for way in _WAYS:
+                try:
+                    seconds[way] = bench.run(row, way)
+                except _StepFailed as error:  # the others' figures took long enough to be kept
+                    failed = True
+                    print(f"{row.name}, {way}: {error}", file=sys.stderr)
+            print(_line(row, seconds), flush=True)
     return int(failed)
 
 
 def _line(row: Row, seconds: Mapping[str, float]) -> str:
-    """Return a line of the table: times of native, and how many times the handler's run is longer than auto's."""
-    native = max(seconds["native"], 0.01)
-    ratios = (f"{seconds[way] / native:.1f}x" for way in _WAYS[:3])
-    gain = seconds["handler"] / max(seconds["auto"], 0.01)
-    return f"| {row.name} | {native:.2f} | {' | '.join(ratios)} | {gain:.1f}x |"
+    """Return a line of the table: times of native, and how many times the handler's run is longer than auto's.
+
+    A dash stands for what has failed.
+    """
+
+    def ratio(way: str, to: str) -> str:
+        if way not in seconds or to not in seconds:
+            return "–"
+        return f"{seconds[way] / max(seconds[to], 0.01):.1f}x"
+
+    native = f"{seconds['native']:.2f}" if "native" in seconds else "–"
+    ratios = (ratio(way, "native") for way in _WAYS[:3])
+    return f"| {row.name} | {native} | {' | '.join(ratios)} | {ratio('handler', 'auto')} |"
 
 
 class _StepFailed(Exception):
