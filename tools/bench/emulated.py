@@ -87,10 +87,10 @@ def _line(row: Row, seconds: Mapping[str, float]) -> str:
 
     def ratio(way: str, to: str) -> str:
         if way not in seconds or to not in seconds:
-            return "–"
+            return "-"
         return f"{seconds[way] / max(seconds[to], 0.01):.1f}x"
 
-    native = f"{seconds['native']:.2f}" if "native" in seconds else "–"
+    native = f"{seconds['native']:.2f}" if "native" in seconds else "-"
     ratios = (ratio(way, "native") for way in _WAYS[:3])
     return f"| {row.name} | {native} | {' | '.join(ratios)} | {ratio('handler', 'auto')} |"
 
