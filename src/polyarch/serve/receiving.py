@@ -201,6 +201,8 @@ class _Receiving:
             file.write(data)
             return
         told = self.told[self._numbers[number]]
+        # Writing takes the set-user-ID bit of a file away, unless root writes; so nothing is written after it is set.
+        file.flush()
         os.fchmod(file.fileno(), stat.S_IMODE(unix_mode(told.mode)))
         self._files.pop(number).close()
         os.utime(path, ns=(told.mtime, told.mtime))
