@@ -42,8 +42,8 @@ def misspelt(document: Mapping[str, Any]) -> Iterator[str]:
             yield from _sentence(name, f"service {service}", SERVICE_FIELDS)
 
 
-def _sentence(name: str, owner: str, known: tuple[str, ...]) -> Iterator[str]:
-    if name.startswith("x-"):
+def _sentence(name: object, owner: str, known: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(name, str) or name.startswith("x-"):
         return
     if (near := nearest(name, known)) and (at := range_of(name)) is not None:
         yield f'{at.source.name}:{at.line}: {owner} has no field "{name}" (did you mean {near}?)'
