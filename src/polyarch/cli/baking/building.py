@@ -11,6 +11,7 @@ from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DASK_DRIVER, BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
+from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
@@ -50,10 +51,14 @@ class _Building:
     builder: SavedBuilder
     node: BuilderNode
     options: Options
+    loading: Loading
 
 
-def build_plan(plan: Plan, options: Options, context: Context) -> int:
-    """Build a plan of which all was allowed; return the exit status. Raises what builds raise."""
+def build_plan(plan: Plan, options: Options, context: Context, loading: Loading) -> int:
+    """Build a plan of which all was allowed; return the exit status. Raises what builds raise.
+
+    Builds show in their display what `loading` has kept; other calls show it before they answer.
+    """
     builders = SavedBuilders(context.environ)
     builder = working_builder(context, builders, elsewhere=frozenset({DASK_DRIVER}))
     builders.touch(builder.name)
@@ -65,6 +70,7 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
         debug=context.debug,
     )
     if options.given("join"):
+        loading.show()
         from polyarch.cli.baking.joining import join_plan  # noqa: PLC0415 seldom
 
         return join_plan(plan, options, context, display)
@@ -75,11 +81,18 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
     node = builder.nodes[0]
     context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
-        context=context, display=display, builder=builder, node=node, options=options
+        context=context,
+        display=display,
+        builder=builder,
+        node=node,
+        options=options,
+        loading=loading,
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
+        loading.show()
         return _answer(plan, building)
     if options.given("graph"):
+        loading.show()
         return _show_graph(plan, building)
     baked = _solve(plan, building, builders)
     path = options.text("metadata-file")
@@ -127,6 +140,7 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
 
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(building.display)
+        building.loading.show_in(building.display)
         stack.enter_context(solving())
         for request in requests.values():
             builders.note_build(request.ref, local_state(request))
