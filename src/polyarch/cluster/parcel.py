@@ -17,6 +17,7 @@ from polyarch.pattern import pattern
 from polyarch.pipeline.contexts import dockerfile_path, ignore_patterns
 from polyarch.record import field, frozen, replace
 from polyarch.registry.credentials import HUB_HOSTS, HUB_KEY, Credentials
+from polyarch.request.caches import CacheKind
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, is_address
 from polyarch.worker.secrets import Secrets, SecretSource
 
@@ -76,7 +77,7 @@ def _check(request: BuildRequest) -> None:
             hint="have a secret with a key of the repository's own: --secret id=key,src=FILE",
         )
     for entry in (*request.cache_from, *request.cache_to):
-        if entry.type == "local":
+        if entry.type == CacheKind.LOCAL:
             raise InputError(
                 "a cache of type=local is a directory of this machine, which workers don't have",
                 hint="name a registry: type=registry,ref=NAME, or type=steps,ref=NAME",
