@@ -69,6 +69,7 @@ def build_on_nodes(
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
+    _check_hosts(request.add_hosts)
     states = _look_at_all(engine, builder)
     parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
     building = _Building(engine=engine, sink=sink, cancel=cancel, explain=explain)
@@ -86,6 +87,15 @@ def build_on_nodes(
     tasks = [partial(build, part) for part in parts]
     side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
     return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+
+
+def _check_hosts(hosts: Sequence[str]) -> None:
+    """Raise InputError for an address that only the machine of the steps has."""
+    if any(each.endswith(("=host-gateway", ":host-gateway")) for each in hosts):
+        raise InputError(
+            "unable to derive the IP value for host-gateway: host-gateway is not supported by the remote driver",
+            hint="give the address that steps reach that machine by",
+        )
 
 
 @frozen
@@ -146,7 +156,7 @@ def assign(
 ) -> list[Part]:
     """Choose a node for each platform: one that was made for it, else a native one, else one that emulates it.
 
-    Parts are in the order of the nodes. Raises MachineError for a platform that no node has.
+    A single node gets all. Parts are in the order of the nodes. Raises MachineError for a platform that none of several nodes has.
     """
     chosen: dict[str, list[Platform]] = {}
     emulated: dict[str, list[Platform]] = {}
@@ -163,6 +173,10 @@ def assign(
             if node is not None:
                 break
         else:
+            if len(builder.nodes) == 1:
+                # There is no choice, and what needs no steps is built for any platform.
+                chosen.setdefault(builder.nodes[0].name, []).append(platform)
+                continue
             told = [state.error for state in states.values() if state.error]
             raise MachineError(
                 f"no node of builder {builder.name} builds for {platform}"

@@ -9,7 +9,7 @@ from functools import partial
 from polyarch.bakefile.config import Plan
 from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import DASK_DRIVER, BuilderNode, SavedBuilder
+from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
@@ -60,7 +60,7 @@ def build_plan(plan: Plan, options: Options, context: Context, loading: Loading)
     Builds show in their display what `loading` has kept; other calls show it before they answer.
     """
     builders = SavedBuilders(context.environ)
-    builder = working_builder(context, builders, elsewhere=frozenset({DASK_DRIVER}))
+    builder = working_builder(context, builders, elsewhere=ELSEWHERE)
     builders.touch(builder.name)
     display = open_display(
         progress_mode(options, context),
@@ -153,6 +153,14 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
             from polyarch.cluster.bake import bake_on_cluster  # noqa: PLC0415
 
             bake = partial(bake_on_cluster, node=building.node)
+        elif building.builder.is_remote:
+            # gRPC, and what it is made of.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.pipeline.apart import bake_on_nodes  # noqa: PLC0415
+
+            bake = partial(bake_on_nodes, builder=building.builder)
         return bake(
             engine,
             requests=requests,

@@ -49,6 +49,7 @@ from polyarch.text.giturl import parse_git_reference
 __all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
 
 _NO_DEFAULT = "BUILDX_NO_DEFAULT_ATTESTATIONS"
+_NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
 
 
 @frozen
@@ -201,9 +202,27 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         attest_as=options.text("attest-as"),
         result_provenance=_result_provenance(options, context.environ),
     )
+    request = replace(request, outputs=_with_form(request.outputs, context.environ))
     if not allowed.local_delete:
         check_mirrors(request.outputs)
     return with_git(_with_stdin(request, context), context.environ)
+
+
+def _with_form(outputs: tuple[Output, ...], environ: Mapping[str, str]) -> tuple[Output, ...]:
+    """Return outputs whose attestations have the form of older builders, where the environment says so. Raises InputError."""
+    try:
+        is_older = _NO_ARTIFACT in environ and parse_bool(environ[_NO_ARTIFACT])
+    except InputError as error:
+        raise InputError(f"invalid {_NO_ARTIFACT}: {error}") from error
+    if not is_older:
+        return outputs
+    images = {OutputType.IMAGE, OutputType.OCI, OutputType.REGISTRY}
+    return tuple(
+        replace(each, attributes={"oci-artifact": "false", **each.attributes})
+        if each.type in images
+        else each
+        for each in outputs
+    )
 
 
 def _outputs(options: Options) -> tuple[Output, ...]:
