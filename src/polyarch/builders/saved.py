@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -258,6 +259,18 @@ class SavedBuilders:
         if all(part.strip(".") for part in reference.split("/")):
             with contextlib.suppress(MachineError):
                 self._write(self._references / reference, compact(dict(state)), mode=0o644)
+
+    def noted(self, reference: str) -> dict[str, str]:
+        """Return what was remembered of a build by builder/node/build, nothing if that is lost."""
+        if not all(part.strip(".") for part in reference.split("/")):
+            return {}
+        try:
+            found = json.loads((self._references / reference).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return (
+            {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+        )
 
     def _refuse_foreign(self, builder: SavedBuilder) -> None:
         if builder.is_foreign:

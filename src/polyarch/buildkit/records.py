@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -59,14 +59,22 @@ def ask(remote: Remote, question: Callable[[Api], Awaitable[_T]]) -> _T:
 class DaemonHistory(History):
     """The records that a daemon keeps; their logs and documents are fetched when they are asked for."""
 
-    def __init__(self, remote: Remote, builder: str, node: str) -> None:
-        """Ask for all records. Raises RemoteError."""
+    def __init__(
+        self, remote: Remote, place: str, noted: Callable[[str], Mapping[str, str]]
+    ) -> None:
+        """Ask for all records. `place` is builder/node; `noted` knows by builder/node/build what was built here.
+
+        Raises RemoteError.
+        """
         self._scratch = tempfile.TemporaryDirectory(prefix="polyarch-history-")
         super().__init__(Path(self._scratch.name))
         self._remote = remote
         found = ask(remote, lambda api: api.history())
+        builder, _, node = place.partition("/")
         records = (replace(read_build(each), builder=builder, node=node) for each in found)
-        self._records = {record.ref: record for record in records}
+        self._records = {
+            record.ref: replace(record, state=noted(record.full_ref)) for record in records
+        }
 
     def logs(self, record: BuildRecord) -> Path:
         """See History. Raises RemoteError."""

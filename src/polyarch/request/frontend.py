@@ -8,7 +8,7 @@ Source: buildx's `build/opt.go` and `build/utils.go`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.request.limits import Resources
@@ -49,7 +49,7 @@ def _plain(request: BuildRequest) -> Iterator[tuple[str, str]]:
     yield "platform", ",".join(map(str, request.platforms))
     yield "force-network-mode", "" if request.network == "default" else request.network
     yield "image-resolve-mode", "pull" if request.pull else ""
-    yield "add-hosts", ",".join(request.add_hosts)
+    yield "add-hosts", ",".join(_hosts(request.add_hosts))
     yield "shm-size", str(request.shm_size or "")
     yield "ulimit", ",".join(f"{each.name}={each.soft}:{each.hard}" for each in request.ulimits)
     yield "cgroup-parent", request.cgroup_parent
@@ -84,3 +84,10 @@ def _context(name: str, value: str) -> str:
     if is_address(value) or value.startswith(("docker-image://", LAYOUT_SCHEME)):
         return value
     return f"local:_{name}" if name in {"context", "dockerfile"} else f"local:{name}"
+
+
+def _hosts(entries: Iterable[str]) -> Iterator[str]:
+    """Yield an entry for each address of a host, as daemons read them."""
+    for entry in entries:
+        name, separator, addresses = entry.partition("=")
+        yield from (f"{name}{separator}{address}" for address in addresses.split(","))

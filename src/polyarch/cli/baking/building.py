@@ -22,6 +22,7 @@ from polyarch.cli.building.build import (
     write_metadata,
 )
 from polyarch.cli.building.prefixes import solving
+from polyarch.cli.building.request import result_provenance
 from polyarch.cli.building.settings import (
     emulation_of,
     jobs_of,
@@ -178,6 +179,7 @@ def _request(target: Target, building: _Building) -> BuildRequest:
         request,
         ref=new_ref(building.builder.name, node.name),
         jobs=jobs_of(node, environ),
+        result_provenance=result_provenance(building.options, environ),
         emulation=request.emulation or emulation_of(node, environ),
     )
 

@@ -46,7 +46,7 @@ from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType
 from polyarch.request.vcs import with_git
 from polyarch.text.giturl import parse_git_reference
 
-__all__ = ["Asked", "BuildFlags", "read_flags", "read_request"]
+__all__ = ["Asked", "BuildFlags", "read_flags", "read_request", "result_provenance"]
 
 _NO_DEFAULT = "BUILDX_NO_DEFAULT_ATTESTATIONS"
 _NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
@@ -144,7 +144,7 @@ def _has_default(environ: Mapping[str, str]) -> bool:
         raise InputError(f"invalid {_NO_DEFAULT}: {error}") from error
 
 
-def _result_provenance(options: Options, environ: Mapping[str, str]) -> str:
+def result_provenance(options: Options, environ: Mapping[str, str]) -> str:
     """Return how much of the provenance the metadata file tells, "" for nothing."""
     mode = environ.get("BUILDX_METADATA_PROVENANCE", "min").lower()
     if not options.text("metadata-file") or mode == "disabled" or find_bool(mode) is False:
@@ -200,7 +200,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         mask_secrets=not options.is_set("no-mask-secrets"),
         attestations=flags.attestations,
         attest_as=options.text("attest-as"),
-        result_provenance=_result_provenance(options, context.environ),
+        result_provenance=result_provenance(options, context.environ),
     )
     request = replace(request, outputs=_with_form(request.outputs, context.environ))
     if not allowed.local_delete:
