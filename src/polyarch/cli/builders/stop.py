@@ -1,4 +1,4 @@
-"""`stop`: for scripts that end with it; a builder of this machine leaves nothing running between builds."""
+"""`stop`: the daemons that were started for a builder; this machine leaves nothing running between builds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ __all__ = ["STOP"]
 def _run(options: Options, context: Context) -> int:
     builders = SavedBuilders(context.environ)
     if options.arguments:
-        require_local(builders.get(options.arguments[0]))
+        builder = builders.get(options.arguments[0])
     else:
-        working_builder(context, builders)
+        builder = working_builder(context, builders, may_be_remote=True)
+    if not builder.is_remote:
+        require_local(builder)
+        return 0
+    # gRPC, and what it is made of.
+    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+    require_grpc()
+    from polyarch.cli.builders.daemons import stop_all  # noqa: PLC0415
+
+    stop_all(builder, context)
     return 0
 
 
