@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import socketserver
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +41,7 @@ class FakeDocker:
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=lambda: {"CgroupDriver": "cgroupfs"})
     asked: list[str] = field(default_factory=list)
-    run: Run = lambda words: (0, b"", b"")  # noqa: E731 a field's default
+    run: Run = lambda words: (0, b"", b"")
     has_buildkit: bool = True
     execs: list[tuple[str, list[str]]] = field(default_factory=list)
     status: int = 0
@@ -63,6 +64,11 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     docker: FakeDocker
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Be silent about clients that have hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -77,33 +83,45 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.docker.asked.append(f"{self.command} {url.path}")
-        match unquote(url.path).strip("/").split("/"):
-            case ["info"]:
-                self._say(200, self.docker.info)
-            case ["grpc"] if self.docker.has_buildkit:
-                self._lead_on()
-            case ["images", "create"]:
-                self._pull(f"{query['fromImage']}:{query['tag']}")
-            case ["images", *words]:
-                self._find("/".join(words[:-1]) in self.docker.images, {})
-            case ["volumes", name]:
-                self._find(name in self.docker.volumes, {})
-                self.docker.volumes.discard(name)
-            case ["containers", "create"]:
-                self._create(query["name"], json.loads(body))
-            case ["containers", name, "exec"]:
-                self.docker.execs.append((name, json.loads(body)["Cmd"]))
-                self._say(201, {"Id": str(len(self.docker.execs) - 1)})
-            case ["exec", number, "start"]:
-                self._exec(self.docker.execs[int(number)][1])
-            case ["exec", _, "json"]:
-                self._say(200, {"ExitCode": self.docker.status})
-            case ["containers", name, *rest] if name in self.docker.containers:
-                self._container(name, rest, body)
-            case _:
-                self._say(404, {"message": f"No such thing: {url.path}"})
+        words = unquote(url.path).strip("/").split("/")
+        kinds = {"containers": self._containers, "exec": self._execs, "images": self._images}
+        if words == ["info"]:
+            self._say(200, self.docker.info)
+        elif words == ["grpc"] and self.docker.has_buildkit:
+            self._lead_on()
+        elif words[0] == "volumes":
+            is_there = words[1] in self.docker.volumes
+            self.docker.volumes.discard(words[1])
+            self._find(is_there, {})
+        elif words[0] in kinds:
+            kinds[words[0]](words[1:], query, body)
+        else:
+            self._find(False, {})
 
-    do_GET = do_POST = do_PUT = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 names of the standard library
+
+    def _images(self, words: list[str], query: dict[str, str], body: bytes) -> None:
+        if words == ["create"]:
+            self._pull(f"{query['fromImage']}:{query['tag']}")
+        else:
+            self._find("/".join(words[:-1]) in self.docker.images, {})
+
+    def _execs(self, words: list[str], query: dict[str, str], body: bytes) -> None:
+        if words[1] == "start":
+            self._exec(self.docker.execs[int(words[0])][1])
+        else:
+            self._say(200, {"ExitCode": self.docker.status})
+
+    def _containers(self, words: list[str], query: dict[str, str], body: bytes) -> None:
+        if words == ["create"]:
+            self._create(query["name"], json.loads(body))
+        elif words[0] not in self.docker.containers:
+            self._find(False, {})
+        elif words[1:] == ["exec"]:
+            self.docker.execs.append((words[0], json.loads(body)["Cmd"]))
+            self._say(201, {"Id": str(len(self.docker.execs) - 1)})
+        else:
+            self._container(words[0], words[1:], body)
 
     def _container(self, name: str, rest: list[str], body: bytes) -> None:
         found = self.docker.containers[name]
@@ -148,7 +166,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _lead_on(self, *, framed: bool = False) -> None:
         """Lead to the daemon behind the engine, until either end hangs up."""
-        assert self.docker.behind is not None
+        if self.docker.behind is None:
+            self._say(409, {"message": "nothing runs there"})
+            return
         self._upgrade()
         with socket.socket(socket.AF_UNIX) as behind:
             behind.connect(str(self.docker.behind))
@@ -172,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if is_there:
             self._say(200, document)
         else:
-            self._say(404, {"message": f"No such thing: {self.path}"})
+            self._say(404, {"message": f"No such thing: {urlsplit(self.path).path}"})
 
     def _say(self, status: int, document: object) -> None:
         self._send(status, b"" if document is None else json.dumps(document).encode())

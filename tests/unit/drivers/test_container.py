@@ -37,7 +37,9 @@ def docker(tmp_path: Path) -> Iterator[FakeDocker]:
         yield docker
 
 
-def driver(docker: FakeDocker, node: BuilderNode = NODE, name: str = "docker-container") -> NodeDriver:
+def driver(
+    docker: FakeDocker, node: BuilderNode = NODE, name: str = "docker-container"
+) -> NodeDriver:
     node = replace(node, endpoint=docker.address)
     builder = SavedBuilder(name="b", driver=name, nodes=(node,))
     return driver_of(builder, node, {"DOCKER_CONFIG": "/nonexistent"})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from polyarch.engine.piping import Frames, piped, read_streams
 from polyarch.errors import MachineError
 from polyarch.http.connection import Upgraded
 from tests.support.fakes.dockerengine import frame
+from tests.support.network.certificates import make_certificates, server_side
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def test_what_is_no_frame() -> None:
 
 def test_bytes_go_both_ways_until_either_end_hangs_up(pair: tuple[Upgraded, socket.socket]) -> None:
     upgraded, far = pair
-    held, ended = ExitStack(), []
+    held, ended = ExitStack(), list[bool]()
     held.callback(ended.append, True)
     near = piped(upgraded, Frames().output, held)
     with near, far:
@@ -64,3 +68,31 @@ def test_all_that_a_program_prints(pair: tuple[Upgraded, socket.socket]) -> None
 
     assert read_streams(upgraded) == (b"ab", b"no")
     upgraded.socket.close()
+
+
+def test_bytes_through_tls(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    ours, theirs = socket.socketpair()
+    trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    with (
+        ours,
+        server_side(tmp_path).wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        ) as far,
+    ):
+        shaking = threading.Thread(target=far.do_handshake)
+        shaking.start()
+        secured = trust.wrap_socket(ours, server_hostname="127.0.0.1")
+        shaking.join()
+        secured.setblocking(False)
+        upgraded = Upgraded(socket=secured, first=b"", says_nothing=ssl.SSLWantReadError)
+        with piped(upgraded, bytes, ExitStack()) as near:
+            near.sendall(b"question")
+            assert far.recv(100) == b"question"
+            sending = threading.Thread(target=far.sendall, args=(bytes(1 << 20),))
+            sending.start()
+            got = 0
+            while got < 1 << 20:
+                got += len(near.recv(1 << 16))
+            sending.join()
+        secured.close()
