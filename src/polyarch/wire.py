@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from polyarch.errors import IntegrityError
 
-__all__ = ["Value", "field", "fields", "time_field"]
+__all__ = ["Message", "Value", "field", "fields", "time_field"]
 
 Value = int | bytes
 """What a field holds as it is read: a varint, or bytes (texts and messages)."""
@@ -21,6 +21,7 @@ Value = int | bytes
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_DIGITS = 10
 _MICRO = 1_000_000
+_NANO = 1_000_000_000
 
 
 def field(number: int, value: int | bool | bytes | str) -> bytes:
@@ -44,6 +45,52 @@ def time_field(number: int, seconds: float | None) -> bytes:
     return field(number, field(1, whole) + field(2, part * 1000))
 
 
+class Message:
+    """A message that is read: the values of its fields by their numbers, those of a repeated one in their order."""
+
+    def __init__(self, data: Value) -> None:
+        """Read it. Raises IntegrityError."""
+        if isinstance(data, int):
+            raise IntegrityError("a message has a number in the place of another message")
+        self._fields: dict[int, list[Value]] = {}
+        for number, value in fields(data):
+            self._fields.setdefault(number, []).append(value)
+
+    def all(self, number: int) -> list[bytes]:
+        """Return all values of a field that holds bytes, texts or messages."""
+        return [each for each in self._fields.get(number, ()) if isinstance(each, bytes)]
+
+    def bytes(self, number: int) -> bytes:
+        """Return the last value of a field, b"" without one."""
+        return next(reversed(self.all(number)), b"")
+
+    def text(self, number: int) -> str:
+        """Return a text."""
+        return self.bytes(number).decode("utf-8", "replace")
+
+    def texts(self, number: int) -> tuple[str, ...]:
+        """Return all texts of a field."""
+        return tuple(each.decode("utf-8", "replace") for each in self.all(number))
+
+    def integer(self, number: int) -> int:
+        """Return an int64, 0 without one."""
+        found = [each for each in self._fields.get(number, ()) if isinstance(each, int)]
+        value = found[-1] if found else 0
+        return value - (1 << 64) if value >= 1 << 63 else value
+
+    def messages(self, number: int) -> Iterator[Message]:
+        """Yield the messages of a field."""
+        return map(Message, self.all(number))
+
+    def time(self, number: int) -> float | None:
+        """Return a time in seconds since the epoch, None without one."""
+        found = self.all(number)
+        if not found:
+            return None
+        told = Message(found[-1])
+        return told.integer(1) + told.integer(2) / _NANO
+
+
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
@@ -54,7 +101,7 @@ def _varint(value: int) -> bytes:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Give the number and value of each field of a message. Raises IntegrityError where it is cut off or damaged."""
+    """Yield the number and value of each field of a message. Raises IntegrityError where it is cut off or damaged."""
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)

@@ -6,7 +6,8 @@ Source: documentation of `docker buildx bake --allow`, and behaviour of buildx.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 from polyarch.bakefile.config import Plan
 from polyarch.bakefile.entries import parse_caches, parse_export, parse_secret, parse_ssh
@@ -33,6 +34,10 @@ __all__ = [
 LOCAL_DELETE = "buildx.local.delete"
 """The entitlement of outputs that delete what else is in a directory."""
 _KEYS = ("network.host", "security.insecure", "device", "fs.read", "fs.write", "fs", "image.push", "image.load", "image", "ssh", "include", LOCAL_DELETE)  # fmt: skip
+_PRIVILEGES = {
+    "network.host": "Running build containers that can access host network",
+    "security.insecure": "Running privileged containers that can make system changes",
+}
 _ELSEWHERE = ("target:", "docker-image:")
 
 
@@ -112,16 +117,11 @@ def with_changes(allowed: Allowed, changes: Sequence[str]) -> Allowed:
         _, _, name = key.removesuffix("+").partition(".")
         if name == "entitlements":
             privileges.add(value)
-        elif name == "cache-from":
-            reads += (each.attributes.get("src", "") for each in parse_caches(value))
-        elif name == "cache-to":
-            writes += (each.attributes.get("dest", "") for each in parse_caches(value))
-        elif name == "output" and value:
-            writes.append(parse_export(value).destination)
-        elif name == "ssh" and value:
-            reads += parse_ssh(value).paths
-        elif (name == "secrets" or name.startswith("secret.")) and value:
-            reads.append(parse_secret(value).path)
+        elif value:
+            # `secret.ID=` is one secret of several.
+            kind = "secrets" if name.startswith("secret.") else name
+            reads += _READ_BY_CHANGES.get(kind, _nothing)(value)
+            writes += _WRITTEN_BY_CHANGES.get(kind, _nothing)(value)
     return replace(
         allowed,
         network_host=allowed.network_host or "network.host" in privileges,
@@ -131,27 +131,85 @@ def with_changes(allowed: Allowed, changes: Sequence[str]) -> Allowed:
     )
 
 
+def _nothing(_value: str) -> Iterable[str]:
+    return ()
+
+
+def _caches(attribute: str) -> Callable[[str], Iterable[str]]:
+    return lambda value: [each.attributes.get(attribute, "") for each in parse_caches(value)]
+
+
+_READ_BY_CHANGES: Mapping[str, Callable[[str], Iterable[str]]] = {
+    "cache-from": _caches("src"),
+    "ssh": lambda value: parse_ssh(value).paths,
+    "secrets": lambda value: [parse_secret(value).path],
+}
+_WRITTEN_BY_CHANGES: Mapping[str, Callable[[str], Iterable[str]]] = {
+    "cache-to": _caches("dest"),
+    "output": lambda value: [parse_export(value).destination],
+}
+
+
 def missing(
     plan: Plan, allowed: Allowed, environ: Mapping[str, str], *, is_remote: bool
 ) -> Missing:
     """Return what wasn't allowed; paths below the current directory always are. Raises InputError."""
     targets = tuple(plan.targets.values())
-    found: dict[str, str] = {}
-    wanted = {each for target in targets for each in target.entitlements or ()}
-    if "network.host" in wanted and not allowed.network_host:
-        found["network.host"] = "Running build containers that can access host network"
-    if "security.insecure" in wanted and not allowed.security_insecure:
-        found["security.insecure"] = "Running privileged containers that can make system changes"
-    for each in sorted(wanted):
-        key, _equals, device = each.partition("=")
-        if key == "device" and "" not in allowed.devices and device not in allowed.devices:
-            found[each] = f"Access to device {device}" if device else "Access to CDI devices"
+    found = {**_missing_privileges(targets, allowed), **_missing_devices(targets, allowed)}
     if not allowed.local_delete and any(map(_deletes, targets)):
         found[LOCAL_DELETE] = "Deleting stale files from local output destinations"
     files = {}
     if checks_files(environ, is_remote=is_remote):
-        files = _missing_files(targets, allowed)
+        files = {**_missing_agents(targets, allowed), **_missing_files(targets, allowed)}
     return _told({**found, **files}, with_files=bool(files))
+
+
+def _wanted(targets: Iterable[Target]) -> list[str]:
+    return sorted({each for target in targets for each in target.entitlements or ()})
+
+
+def _missing_privileges(targets: Iterable[Target], allowed: Allowed) -> dict[str, str]:
+    given = {
+        "network.host": allowed.network_host,
+        "security.insecure": allowed.security_insecure,
+    }
+    return {
+        each: _PRIVILEGES[each]
+        for each in _wanted(targets)
+        if each in _PRIVILEGES and not given[each]
+    }
+
+
+def _missing_devices(targets: Iterable[Target], allowed: Allowed) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in _wanted(targets):
+        key, _equals, device = each.partition("=")
+        if key == "device" and not {"", device} & set(allowed.devices):
+            found[each] = f"Access to device {device}" if device else "Access to CDI devices"
+    return found
+
+
+def _missing_agents(targets: Iterable[Target], allowed: Allowed) -> dict[str, str]:
+    agents = [each for target in targets for each in target.ssh or ()]
+    if allowed.ssh or all(each.paths for each in agents):
+        return {}
+    return {"ssh": "Forwarding default SSH agent socket"}
+
+
+def _missing_files(targets: Sequence[Target], allowed: Allowed) -> dict[str, str]:
+    reads = _outside(chain.from_iterable(map(_read_paths, targets)), allowed.reads)
+    writes = _outside(chain.from_iterable(map(_written_paths, targets)), allowed.writes)
+    both = set(reads) & set(writes)
+    groups = (
+        ("fs", "Read and write", [path for path in reads if path in both]),
+        ("fs.read", "Read", [path for path in reads if path not in both]),
+        ("fs.write", "Write", [path for path in writes if path not in both]),
+    )
+    return {
+        f"{key}={path}": f"{kind} access to path {path}"
+        for key, kind, paths in groups
+        for path in map(_shown, paths)
+    }
 
 
 def lacking_reads(paths: Iterable[str], allowed: Allowed) -> Missing:
@@ -188,43 +246,58 @@ def _truth(name: str, text: str) -> bool:
     return bool(find_bool(text))
 
 
-def _missing_files(targets: Sequence[Target], allowed: Allowed) -> dict[str, str]:
-    found: dict[str, str] = {}
-    agents = [each for target in targets for each in target.ssh or ()]
-    if not allowed.ssh and any(not each.paths for each in agents):
-        found["ssh"] = "Forwarding default SSH agent socket"
-    reads = _outside((path for each in targets for path in _read_paths(each)), allowed.reads)
-    writes = _outside((path for each in targets for path in _written_paths(each)), allowed.writes)
-    both = [path for path in reads if path in writes]
-    groups = {
-        "fs": ("Read and write", both),
-        "fs.read": ("Read", [path for path in reads if path not in both]),
-        "fs.write": ("Write", [path for path in writes if path not in both]),
-    }
-    for key, (kind, paths) in groups.items():
-        for path in map(_shown, paths):
-            found[f"{key}={path}"] = f"{kind} access to path {path}"
-    return found
-
-
 def _read_paths(target: Target) -> Iterable[str]:
-    context = (target.context or ".").removeprefix("cwd://") or "."
-    dockerfile = target.dockerfile or "Dockerfile"
+    """Yield what a target reads of this machine."""
+    return chain.from_iterable(reads(target) for reads in _READS)
+
+
+def _context(target: Target) -> str:
+    return (target.context or ".").removeprefix("cwd://") or "."
+
+
+def _read_by_context(target: Target) -> Iterable[str]:
+    context = _context(target)
     if not is_address(context):
         yield context
-        if not dockerfile.startswith("cwd://") and not is_address(dockerfile):
-            yield os.path.join(context, dockerfile)
-    elif os.path.isabs(dockerfile):
-        yield dockerfile  # beside a context that is elsewhere, it is one of this machine
+
+
+def _read_as_dockerfile(target: Target) -> Iterable[str]:
+    context = _context(target)
+    dockerfile = target.dockerfile or "Dockerfile"
     if dockerfile.startswith("cwd://"):
         yield dockerfile.removeprefix("cwd://")
-    for value in (target.contexts or {}).values():
-        yield from _context_path(value)
+    elif is_address(context):
+        if os.path.isabs(dockerfile):
+            yield dockerfile  # beside a context that is elsewhere, it is one of this machine
+    elif not is_address(dockerfile):
+        yield os.path.join(context, dockerfile)
+
+
+def _read_by_contexts(target: Target) -> Iterable[str]:
+    return chain.from_iterable(map(_context_path, (target.contexts or {}).values()))
+
+
+def _read_by_caches(target: Target) -> Iterable[str]:
     caches = (each for each in target.cache_from or () if each.type == "local")
-    yield from (each.attributes["src"] for each in caches if each.attributes.get("src"))
-    yield from (each.path or each.id for each in target.secret or () if each.path or not each.env)
-    for agent in target.ssh or ():
-        yield from agent.paths
+    return filter(None, (each.attributes.get("src") for each in caches))
+
+
+def _read_by_secrets(target: Target) -> Iterable[str]:
+    return (each.path or each.id for each in target.secret or () if each.path or not each.env)
+
+
+def _read_by_agents(target: Target) -> Iterable[str]:
+    return chain.from_iterable(agent.paths for agent in target.ssh or ())
+
+
+_READS = (
+    _read_by_context,
+    _read_as_dockerfile,
+    _read_by_contexts,
+    _read_by_caches,
+    _read_by_secrets,
+    _read_by_agents,
+)
 
 
 def _context_path(value: str) -> Iterable[str]:

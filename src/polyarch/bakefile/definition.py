@@ -150,8 +150,11 @@ def _is_compose(file: File, around: Surroundings) -> bool:
         try:
             parse_body(file)
         except BakeFileError as other:
-            raise InputError(
-                f"failed to parse {file.name}: parsing yaml: {error}, parsing hcl: {other}"
+            # What got further into the file is likelier to be what it should be.
+            nearer = max(error, other, key=lambda each: each.line or 0)
+            raise BakeFileError(
+                f"failed to parse {file.name}: parsing yaml: {error}, parsing hcl: {other}",
+                place=nearer.place,
             ) from other
         return False
     return True

@@ -75,33 +75,41 @@ class File:
         return self.name.rpartition("/")[0] or ("/" if self.name.startswith("/") else ".")
 
 
-def read_local(names: Sequence[str], stdin: str | None = None) -> tuple[File, ...]:
-    """Read files of the current directory; without names those that are usual and there. Raises InputError."""
+def read_local(
+    names: Sequence[str], stdin: bytes = b"", sizes: list[tuple[str, int]] | None = None
+) -> tuple[File, ...]:
+    """Read files of the current directory; without names those that are usual and there. Raises InputError.
+
+    Empty ones are left out, except for standard input ("-"). What was read, or was to be, is added to `sizes`, in bytes.
+    """
     files: list[File] = []
-    for name in names or DEFAULT_NAMES:
+    sizes = [] if sizes is None else sizes
+    for name in names or [each for each in DEFAULT_NAMES if os.path.exists(each)]:
         if name == "-":
-            files.append(File(name=name, text=stdin or ""))
+            files.append(File(name=name, text=stdin.decode("utf-8", "surrogateescape")))
+            sizes.append((name, len(stdin)))
             continue
-        try:
-            # What the user names may be a pipe, too: `-f <(generate)`.
-            with open(name, "rb") as opened:
-                data = opened.read()
-        except FileNotFoundError:
-            if not names:
-                continue
-            raise InputError(
-                f"open {name}: no such file or directory",
-                hint="name a bake file with -f, or write docker-bake.hcl",
-            ) from None
-        except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise InputError(f"read {name}: {reason}") from error
+        sizes.append((name, 0))
+        data = _content(name)
+        sizes[-1] = (name, len(data))
         if data:
             files.append(File(name=name, text=_text(data)))
-        elif names:
-            # An empty file is no definition, but one that was named is there.
-            continue
     return tuple(files)
+
+
+def _content(name: str) -> bytes:
+    try:
+        # What the user names may be a pipe, too: `-f <(generate)`.
+        with open(name, "rb") as opened:
+            return opened.read()
+    except FileNotFoundError:
+        raise InputError(
+            f"open {name}: no such file or directory",
+            hint="name a bake file with -f, or write docker-bake.hcl",
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise InputError(f"read {name}: {reason}") from error
 
 
 def read_remote(found: Tree | RemoteFile, names: Sequence[str]) -> tuple[File, ...]:

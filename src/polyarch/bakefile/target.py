@@ -5,8 +5,8 @@ None is what isn't written. Source: documentation of bake files, and behaviour o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from polyarch.bakefile.entries import (
     Attest,
@@ -24,6 +24,7 @@ from polyarch.record import field, frozen, replace
 
 __all__ = ["Bases", "Group", "Target"]
 
+T = TypeVar("T")
 _LIMITS = (
     "memory",
     "memory-swap",
@@ -109,21 +110,9 @@ class Target:
     def merged(self, other: Target) -> Target:
         """Return this target with what `other` says over it."""
         changes: dict[str, object] = {}
-        for name in _REPLACED:
-            if (value := getattr(other, name)) is not None:
-                changes[name] = value
-        for name in _APPENDED:
+        for name, rule in _RULES.items():
             if (more := getattr(other, name)) is not None:
-                changes[name] = (*(getattr(self, name) or ()), *more)
-        for name in _MAPS:
-            changes[name] = _joined(getattr(self, name), getattr(other, name))
-        for name, joined in _JOINED.items():
-            if (entries := getattr(other, name)) is not None:
-                changes[name] = joined((*(getattr(self, name) or ()), *entries))
-        if other.resources is not None:
-            changes["resources"] = {**(self.resources or {}), **other.resources}
-        if other.description:
-            changes["description"] = other.description
+                changes[name] = rule.join(getattr(self, name), more)
         changes["bases"] = self._merged_bases(other)
         changes["places"] = {**self.places, **other.places}
         return replace(self, **changes)
@@ -142,113 +131,157 @@ class Target:
 
     def normalized(self) -> Target:
         """Return the target with nothing said twice."""
-        entitlements = self.entitlements
+        found = {name: getattr(self, name) for name in _RULES}
         if self.network == "host":
-            entitlements = (*(entitlements or ()), "network.host")
-        contexts = {name: at for name, at in (self.contexts or {}).items() if at}
-        return replace(
-            self,
-            annotations=_once(self.annotations),
-            attest=by_key(self.attest or (), lambda each: each.type) or None,
-            tags=_once(self.tags),
-            secret=by_key(self.secret or (), lambda each: each.id) or None,
-            ssh=by_key(self.ssh or (), lambda each: each.id) or None,
-            platforms=_once(self.platforms),
-            cache_from=unique(self.cache_from or ()) or None,
-            cache_to=unique(self.cache_to or ()) or None,
-            output=unique(self.output or ()) or None,
-            no_cache_filter=_once(self.no_cache_filter),
-            ulimits=_once(self.ulimits),
-            entitlements=_once(entitlements),
-            contexts=contexts or None,
-        )
+            found["entitlements"] = (*(self.entitlements or ()), "network.host")
+        changes = {
+            name: rule.once(found[name])
+            for name, rule in _RULES.items()
+            if rule.once is not None and found[name] is not None
+        }
+        return replace(self, **changes)
 
     def plain(self) -> dict[str, object]:
         """Return what `--print` shows, in buildx's order, what isn't said left out."""
-        args, labels = _texts(self.args), _texts(self.labels)
-        whole: dict[str, object] = {
-            "description": self.description,
-            "inherits": _list(self.inherits),
-            "annotations": [_escaped(each) for each in self.annotations or ()],
-            "attest": [each.plain() for each in self.attest or ()],
-            "context": self.context,
-            "contexts": dict(sorted((self.contexts or {}).items())),
-            "dockerfile": self.dockerfile,
-            "dockerfile-inline": _escaped(self.dockerfile_inline),
-            "args": args,
-            "labels": labels,
-            "tags": _list(self.tags),
-            "cache-from": [each.plain() for each in self.cache_from or ()],
-            "cache-to": [each.plain() for each in self.cache_to or ()],
-            "target": self.target,
-            "secret": [each.plain() for each in self.secret or ()],
-            "ssh": [each.plain() for each in self.ssh or ()],
-            "platforms": _list(self.platforms),
-            "output": [each.plain() for each in self.output or ()],
-            "pull": self.pull,
-            "no-cache": self.no_cache,
-            "network": self.network,
-            "no-cache-filter": _list(self.no_cache_filter),
-            "shm-size": self.shm_size,
-            "ulimits": _list(self.ulimits),
-            "resources": self._plain_resources(),
-            "call": self.call,
-            "entitlements": _list(self.entitlements),
-            "extra-hosts": _texts(self.extra_hosts),
-            "policy": [each.plain() for each in self.policy or ()],
-        }
-        return {name: value for name, value in whole.items() if _is_said(name, value)}
-
-    def _plain_resources(self) -> dict[str, object] | None:
-        if self.resources is None:
-            return None
-        return {name: self.resources[name] for name in _LIMITS if name in self.resources}
+        whole: dict[str, object] = {}
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            if value is not None and _is_said(name, shown := rule.plain(value)):
+                whole[name.replace("_", "-")] = shown
+        return whole
 
 
 def _is_said(name: str, value: object) -> bool:
-    """Tell whether Go prints a field: empty lists and no pointers aren't, pointers to empty texts are."""
-    if value is None or value in ([], ()):
-        return False
+    """Tell whether Go prints a field: empty lists aren't, pointers to empty texts are."""
     if name == "description":
         return value != ""
-    return value != {} or name == "resources"
+    return value != [] and (value != {} or name == "resources")
 
 
-def _escaped(text: str | None) -> str | None:
-    if text is None:
-        return None
-    return text.replace("${", "$${").replace("%{", "%%{")
+# --- how two values of an attribute are one ---
 
 
-def _texts(mapping: Mapping[str, str | None] | None) -> dict[str, str | None]:
-    return {name: _escaped(value) for name, value in sorted((mapping or {}).items())}
+def _replaced(_one: T, other: T) -> T:
+    return other
 
 
-def _list(items: Iterable[str] | None) -> list[str]:
-    return list(items or ())
+def _appended(one: Iterable[T] | None, other: Iterable[T]) -> tuple[T, ...]:
+    return (*(one or ()), *other)
 
 
-def _once(items: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if items is None else tuple(dict.fromkeys(each for each in items if each))
-
-
-def _joined(
-    one: Mapping[str, str | None] | None, other: Mapping[str, str | None] | None
-) -> Mapping[str, str | None] | None:
+def _updated(one: Mapping[str, T] | None, other: Mapping[str, T]) -> Mapping[str, T] | None:
     """Put one mapping over another; nulls change nothing."""
-    more = {name: value for name, value in (other or {}).items() if value is not None}
+    more = {name: value for name, value in other.items() if value is not None}
     return {**(one or {}), **more} if more else one
 
 
-_JOINED: Mapping[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
-    "attest": lambda each: by_key(each, lambda one: one.type),
-    "secret": lambda each: by_key(each, lambda one: one.id),
-    "ssh": lambda each: by_key(each, lambda one: one.id),
-    "cache_from": unique,
+# --- how nothing is said twice ---
+
+
+def _once(items: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for each in items if each))
+
+
+def _by_type(items: Sequence[Attest]) -> tuple[Attest, ...]:
+    return by_key(items, lambda each: each.type)
+
+
+def _by_id(items: Sequence[Secret | Ssh]) -> tuple[Secret | Ssh, ...]:
+    return by_key(items, lambda each: each.id)
+
+
+def _or_nothing(once: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what does as `once`, and says nothing where nothing is left."""
+    return lambda items: once(items) or None
+
+
+def _with_value(mapping: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in mapping.items() if value}
+
+
+# --- how it is printed ---
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _escaped(text: str) -> str:
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def _all_escaped(texts: Iterable[str]) -> list[str]:
+    return list(map(_escaped, texts))
+
+
+def _values_escaped(mapping: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {
+        name: None if value is None else _escaped(value) for name, value in sorted(mapping.items())
+    }
+
+
+def _sorted(mapping: Mapping[str, T]) -> dict[str, T]:
+    return dict(sorted(mapping.items()))
+
+
+def _entries(items: Iterable[Attest | CacheEntry | Export | Secret | Ssh | Policy]) -> list[object]:
+    return [each.plain() for each in items]
+
+
+def _limits(limits: Mapping[str, object]) -> dict[str, object]:
+    return {name: limits[name] for name in _LIMITS if name in limits}
+
+
+class _Rule(NamedTuple):
+    """What is done with values of an attribute that aren't None.
+
+    `join` puts a later one over an earlier one, which may be None; `once` takes out what is said twice; `plain` is what
+    `--print` shows.
+    """
+
+    join: Callable[[Any, Any], Any] = _replaced
+    plain: Callable[[Any], object] = _same
+    once: Callable[[Any], Any] | None = None
+
+
+_VALUE = _Rule()
+_LIST = _Rule(_replaced, list, _once)
+_MORE = _Rule(_appended, list, _once)
+_RULES: Mapping[str, _Rule] = {
+    "description": _Rule(lambda one, other: other or one),
+    "inherits": _Rule(_appended, list),
+    "annotations": _Rule(_appended, _all_escaped, _once),
+    "attest": _Rule(
+        lambda one, other: _by_type(_appended(one, other)), _entries, _or_nothing(_by_type)
+    ),
+    "context": _VALUE,
+    "contexts": _Rule(_updated, _sorted, _or_nothing(_with_value)),
+    "dockerfile": _VALUE,
+    "dockerfile_inline": _Rule(_replaced, _escaped),
+    "args": _Rule(_updated, _values_escaped),
+    "labels": _Rule(_updated, _values_escaped),
+    "tags": _LIST,
+    "cache_from": _Rule(
+        lambda one, other: unique(_appended(one, other)), _entries, _or_nothing(unique)
+    ),
+    "cache_to": _Rule(_replaced, _entries, _or_nothing(unique)),
+    "target": _VALUE,
+    "secret": _Rule(
+        lambda one, other: _by_id(_appended(one, other)), _entries, _or_nothing(_by_id)
+    ),
+    "ssh": _Rule(lambda one, other: _by_id(_appended(one, other)), _entries, _or_nothing(_by_id)),
+    "platforms": _LIST,
+    "output": _Rule(_replaced, _entries, _or_nothing(unique)),
+    "pull": _VALUE,
+    "no_cache": _VALUE,
+    "network": _VALUE,
+    "no_cache_filter": _MORE,
+    "shm_size": _VALUE,
+    "ulimits": _MORE,
+    "resources": _Rule(lambda one, other: {**(one or {}), **other}, _limits),
+    "call": _VALUE,
+    "entitlements": _MORE,
+    "extra_hosts": _Rule(_updated, _values_escaped),
+    "policy": _Rule(_appended, _entries),
 }
-_REPLACED = (
-    "context", "dockerfile", "dockerfile_inline", "tags", "target", "call", "platforms", "cache_to",
-    "output", "pull", "no_cache", "network", "shm_size",
-)  # fmt: skip
-_APPENDED = ("annotations", "policy", "no_cache_filter", "ulimits", "entitlements", "inherits")
-_MAPS = ("args", "contexts", "labels", "extra_hosts")
+"""The attributes in the order in which buildx prints them."""

@@ -17,8 +17,11 @@ from polyarch.record import field, frozen, replace
 
 __all__ = [
     "CONTAINER_DRIVER",
+    "DAEMONS",
+    "DASK_DRIVER",
     "DEFAULT_NAME",
     "DOCKER_DRIVER",
+    "ELSEWHERE",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
     "REMOTE_DRIVER",
@@ -36,13 +39,18 @@ __all__ = [
 DEFAULT_NAME = "default"
 LOCAL_DRIVER = "polyarch"
 LOCAL_ENDPOINT = "local"
+DASK_DRIVER = "dask"
+"""The driver of builders whose node is a Dask cluster."""
 REMOTE_DRIVER = "remote"
 """The driver of builders whose nodes are BuildKit daemons, or this machine."""
 CONTAINER_DRIVER = "docker-container"
 """The driver of builders whose daemons are containers of Docker's engine."""
 DOCKER_DRIVER = "docker"
 """The driver of builders that are the BuildKit inside of Docker's engine: each context of docker is one."""
-_DRIVERS = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, DOCKER_DRIVER})
+DAEMONS = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, DOCKER_DRIVER})
+"""The drivers of builders whose nodes are BuildKit daemons."""
+ELSEWHERE = DAEMONS | {DASK_DRIVER}
+"""The drivers of builders that let other machines do the work."""
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
@@ -86,7 +94,22 @@ class SavedBuilder:
     @property
     def is_remote(self) -> bool:
         """Whether its nodes are BuildKit daemons, and this machine perhaps."""
-        return self.driver in _DRIVERS
+        return self.driver in DAEMONS
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its node is a Dask cluster."""
+        return self.driver == DASK_DRIVER
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other machines do its work, by polyarch's asking."""
+        return self.driver in ELSEWHERE
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether polyarch can build with it."""
+        return self.is_local or self.is_elsewhere
 
 
 @frozen

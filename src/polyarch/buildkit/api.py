@@ -11,7 +11,6 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from polyarch.buildkit.messages import (
-    Message,
     SolveOptions,
     WorkerInfo,
     read_pairs,
@@ -21,7 +20,7 @@ from polyarch.buildkit.messages import (
 from polyarch.errors import Cancelled, PolyarchError, RemoteError
 from polyarch.history.status import events_in
 from polyarch.progress import Event
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["Api", "SolveFailed", "told_trouble"]
 

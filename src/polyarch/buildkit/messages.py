@@ -6,16 +6,14 @@ and `stat.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from polyarch.errors import IntegrityError
 from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import field as record_field
 from polyarch.record import frozen
-from polyarch.wire import Value, field, fields
+from polyarch.wire import Message, field
 
 __all__ = [
-    "Message",
     "Packet",
     "PacketKind",
     "SolveOptions",
@@ -28,44 +26,6 @@ __all__ = [
     "read_workers",
     "solve_request",
 ]
-
-
-class Message:
-    """A message that is read: the values of its fields by their numbers."""
-
-    def __init__(self, data: Value) -> None:
-        """Read it. Raises IntegrityError."""
-        if isinstance(data, int):
-            raise IntegrityError("a message has a number in the place of another message")
-        self._fields: dict[int, list[Value]] = {}
-        for number, value in fields(data):
-            self._fields.setdefault(number, []).append(value)
-
-    def all(self, number: int) -> list[bytes]:
-        """Return all values of a field that holds bytes, texts or messages."""
-        return [each for each in self._fields.get(number, ()) if isinstance(each, bytes)]
-
-    def bytes(self, number: int) -> bytes:
-        """Return the last value of a field, b"" without one."""
-        return next(reversed(self.all(number)), b"")
-
-    def text(self, number: int) -> str:
-        """Return a text."""
-        return self.bytes(number).decode("utf-8", "replace")
-
-    def texts(self, number: int) -> tuple[str, ...]:
-        """Return all texts of a field."""
-        return tuple(each.decode("utf-8", "replace") for each in self.all(number))
-
-    def integer(self, number: int) -> int:
-        """Return an int64, 0 without one."""
-        found = [each for each in self._fields.get(number, ()) if isinstance(each, int)]
-        value = found[-1] if found else 0
-        return value - (1 << 64) if value >= 1 << 63 else value
-
-    def messages(self, number: int) -> Iterator[Message]:
-        """Give the messages of a field."""
-        return map(Message, self.all(number))
 
 
 def pairs(number: int, values: Mapping[str, str]) -> bytes:

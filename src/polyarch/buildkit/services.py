@@ -15,11 +15,10 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from polyarch.buildkit.files import Directory, directory_method
-from polyarch.buildkit.messages import Message
 from polyarch.errors import PolyarchError
 from polyarch.record import frozen
 from polyarch.registry.credentials import Credentials
-from polyarch.wire import field
+from polyarch.wire import Message, field
 from polyarch.worker.secrets import Secrets
 
 __all__ = ["Attached", "methods"]

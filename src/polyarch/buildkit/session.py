@@ -20,8 +20,8 @@ from h2.config import H2Configuration
 
 from polyarch.buildkit.api import Api
 from polyarch.buildkit.connection import BytesCodec
-from polyarch.buildkit.messages import Message
 from polyarch.buildkit.tunnel import Tunnel
+from polyarch.wire import Message
 
 __all__ = ["run_session"]
 

@@ -22,7 +22,7 @@ from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
-from polyarch.request.caches import OBJECTS
+from polyarch.request.caches import OBJECTS, CacheKind
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -31,12 +31,12 @@ from polyarch.store.store import Store
 
 __all__ = ["CacheExporter"]
 
-_STEPS = {
-    "registry": "exporting cache to registry",
-    "local": "exporting cache to client directory",
-    "gha": "exporting cache to GitHub Actions Cache",
-    "s3": "exporting cache to Amazon S3",
-    "azblob": "exporting cache to Azure Blob Storage",
+_STEPS: Mapping[str, str] = {
+    CacheKind.REGISTRY: "exporting cache to registry",
+    CacheKind.LOCAL: "exporting cache to client directory",
+    CacheKind.GHA: "exporting cache to GitHub Actions Cache",
+    CacheKind.S3: "exporting cache to Amazon S3",
+    CacheKind.AZBLOB: "exporting cache to Azure Blob Storage",
 }
 
 

@@ -25,7 +25,7 @@ from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.progress import CancelToken, Step, ignore_events, step
 from polyarch.registry.client import Client
-from polyarch.request.caches import CACHES, STEPS
+from polyarch.request.caches import CACHES, CacheKind
 from polyarch.request.values import BuildRequest, CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
@@ -107,8 +107,12 @@ class _Opening:
 
     def addresses(self, places: Mapping[str, Mapping[int, Sequence[str]]]) -> list[StepAddress]:
         """Return the addresses of single steps, each once."""
-        read = {shown(each): each for each in self._request.cache_from if each.type == STEPS}
-        written = {shown(each): each for each in self._request.cache_to if each.type == STEPS}
+        read = {
+            shown(each): each for each in self._request.cache_from if each.type == CacheKind.STEPS
+        }
+        written = {
+            shown(each): each for each in self._request.cache_to if each.type == CacheKind.STEPS
+        }
         return [
             self._address(name, read.get(name), written.get(name), places)
             for name in dict.fromkeys((*read, *written))
@@ -180,11 +184,11 @@ class _Opening:
         """Return the caches that mounts are read from: those of single steps have all, unless told otherwise."""
         found: list[tuple[Place, MountLimits]] = []
         for entry in self._request.cache_from:
-            text = entry.attributes.get(_MOUNTS, "all" if entry.type == STEPS else "")
+            text = entry.attributes.get(_MOUNTS, "all" if entry.type == CacheKind.STEPS else "")
             if (
                 text
                 and not self._request.no_cache
-                and (entry.type in CACHES or entry.type == STEPS)
+                and (entry.type in CACHES or entry.type == CacheKind.STEPS)
             ):
                 place = _places(self._images, self._cancel, _impatient).to_read(entry)[1]
                 found.append((place, MountLimits.parse(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.caches import OBJECTS, STEPS, check_objects
+from polyarch.request.caches import OBJECTS, CacheKind, check_objects
 from polyarch.request.values import CacheEntry
 
 if TYPE_CHECKING:
@@ -23,25 +24,28 @@ if TYPE_CHECKING:
 
 __all__ = ["CachePlaces", "shown"]
 
-_OBJECTS = {"s3": "caches.s3:open_s3", "azblob": "caches.azblob:open_azblob"}
-_LIBRARIES = {"s3": "boto3", "azblob": "azure-storage-blob"}
+_OBJECTS: Mapping[str, str] = {
+    CacheKind.S3: "caches.s3:open_s3",
+    CacheKind.AZBLOB: "caches.azblob:open_azblob",
+}
+_LIBRARIES: Mapping[str, str] = {CacheKind.S3: "boto3", CacheKind.AZBLOB: "azure-storage-blob"}
 _SCOPE = "buildkit"
 """What docker buildx calls a cache of GitHub's that nobody has named."""
 
 
 def shown(entry: CacheEntry) -> str:
     """Return what people are told of a cache that is read."""
-    if entry.type == "local":
+    if entry.type == CacheKind.LOCAL:
         return f"local:{entry.attributes.get('src') or entry.attributes['dest']}"
     if entry.type in OBJECTS:
         name = entry.attributes.get("name", "buildkit").partition(";")[0]
         where = entry.attributes.get("bucket") or entry.attributes.get("container")
         return f"{entry.type}:{where or 'buildkit-cache'}/{name}"
-    if entry.type == "gha":
+    if entry.type == CacheKind.GHA:
         return f"gha:{entry.attributes.get('scope') or _SCOPE}"
     reference = parse_reference(entry.attributes["ref"])
     # Records of single steps have tags of their own.
-    return reference.repository if entry.type == STEPS else reference.canonical
+    return reference.repository if entry.type == CacheKind.STEPS else reference.canonical
 
 
 @frozen
@@ -59,28 +63,28 @@ class CachePlaces:
         Raises InputError, InvalidReference.
         """
         attributes = entry.attributes
-        if entry.type == "gha":
+        if entry.type == CacheKind.GHA:
             cache = self._github(entry)
             return cache.name, cache, ""
         if entry.type in OBJECTS:
             objects = self._objects(entry)
             return objects.name, objects, ""
-        if entry.type == "local":
+        if entry.type == CacheKind.LOCAL:
             source = f"{LAYOUT_SCHEME}{Path(attributes['src']).absolute()}"
             target = attributes.get("digest") or attributes.get("tag") or "latest"
             return source, self.places.at(source), target
         reference = parse_reference(attributes["ref"])
-        source = reference.repository if entry.type == STEPS else str(reference)
+        source = reference.repository if entry.type == CacheKind.STEPS else str(reference)
         return source, self.places.at(source), reference.digest or reference.tag or "latest"
 
     def to_write(self, entry: CacheEntry) -> tuple[Place, str]:
         """Return the place that a cache goes to, and its tag there. Raises InputError, InvalidReference."""
         attributes = entry.attributes
-        if entry.type == "gha":
+        if entry.type == CacheKind.GHA:
             return self._github(entry), ""
         if entry.type in OBJECTS:
             return self._objects(entry), ""
-        if entry.type == "local":
+        if entry.type == CacheKind.LOCAL:
             source = f"{LAYOUT_SCHEME}{Path(attributes['dest']).absolute()}"
             return self.places.at(source), attributes.get("tag") or "latest"
         reference = parse_reference(attributes["ref"])

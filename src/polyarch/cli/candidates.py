@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 
 from polyarch.builders.saved import SavedBuilders
+from polyarch.cli.frame.flags import Completes
 from polyarch.emulation.binfmt import HANDLERS, BinfmtMount
 from polyarch.oci.reference import parse
 from polyarch.paths import docker_config_directory, state_directory
@@ -53,7 +54,7 @@ def _credentials(environ: Mapping[str, str]) -> list[str]:
     return sorted({*config.get("auths", {}), *config.get("credHelpers", {})})
 
 
-KINDS: Mapping[str, Callable[[Mapping[str, str]], list[str]]] = {
+KINDS: Mapping[Completes, Callable[[Mapping[str, str]], list[str]]] = {
     "builders": _builders,
     "images": _images,
     "architectures": _architectures,

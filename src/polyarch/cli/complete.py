@@ -17,7 +17,7 @@ from enum import IntFlag
 
 from polyarch.cli.commands import COMMANDS, GROUPS, Entry, find, load
 from polyarch.cli.frame.command import Command, Context
-from polyarch.cli.frame.flags import Flag, Kind
+from polyarch.cli.frame.flags import Completes, Flag, Kind
 from polyarch.cli.helptext import GLOBAL_FLAGS
 from polyarch.errors import PolyarchError
 from polyarch.record import frozen
@@ -209,7 +209,7 @@ def _value(flag: Flag, word: str, prefix: str, environ: Mapping[str, str]) -> Co
     return _kind(flag.completes, word, prefix, environ)
 
 
-def _kind(kind: str, word: str, prefix: str, environ: Mapping[str, str]) -> Completion:
+def _kind(kind: Completes, word: str, prefix: str, environ: Mapping[str, str]) -> Completion:
     if kind == "files":
         return Completion(directive=Directive.NONE)
     if kind == "directories":

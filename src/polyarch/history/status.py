@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from polyarch.digest import Digest
-from polyarch.errors import IntegrityError
 from polyarch.history.batches import in_order
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
-from polyarch.wire import Value, field, fields, time_field
+from polyarch.wire import Message, field, fields, time_field
 
 __all__ = ["events_in", "events_of", "packed", "status_message"]
 
@@ -114,12 +113,12 @@ def events_in(message: bytes) -> Iterator[tuple[float, Event]]:
     for number, value in fields(message):
         read = _READERS.get(number)
         if read is not None:
-            told = _Message(value)
+            told = Message(value)
             event = read(told)
             yield _came(event, told), event
 
 
-def _came(event: Event, message: _Message) -> float:
+def _came(event: Event, message: Message) -> float:
     match event:
         case StepEvent():
             return event.completed or event.started or 0.0
@@ -131,39 +130,7 @@ def _came(event: Event, message: _Message) -> float:
             return 0.0
 
 
-class _Message:
-    """A message that is read: the first or all values of its fields."""
-
-    def __init__(self, data: Value) -> None:
-        if isinstance(data, int):
-            raise IntegrityError("a message has a number in the place of another message")
-        self._fields: dict[int, list[Value]] = {}
-        for number, value in fields(data):
-            self._fields.setdefault(number, []).append(value)
-
-    def texts(self, number: int) -> tuple[str, ...]:
-        return tuple(each.decode("utf-8", "replace") for each in self.all_bytes(number))
-
-    def text(self, number: int) -> str:
-        return next(iter(self.texts(number)), "")
-
-    def all_bytes(self, number: int) -> list[bytes]:
-        return [each for each in self._fields.get(number, ()) if isinstance(each, bytes)]
-
-    def integer(self, number: int) -> int:
-        found = [each for each in self._fields.get(number, ()) if isinstance(each, int)]
-        value = found[-1] if found else 0
-        return value - (1 << 64) if value >= 1 << 63 else value
-
-    def messages(self, number: int) -> list[_Message]:
-        return [_Message(each) for each in self.all_bytes(number)]
-
-    def time(self, number: int) -> float | None:
-        found = self.messages(number)
-        return found[-1].integer(1) + found[-1].integer(2) / 1_000_000_000 if found else None
-
-
-def _read_vertex(message: _Message) -> Event:
+def _read_vertex(message: Message) -> Event:
     return StepEvent(
         step=Digest(message.text(1)),
         name=message.text(3),
@@ -175,7 +142,7 @@ def _read_vertex(message: _Message) -> Event:
     )
 
 
-def _read_status(message: _Message) -> Event:
+def _read_status(message: Message) -> Event:
     return StatusEvent(
         step=Digest(message.text(2)),
         id=message.text(1),
@@ -186,17 +153,17 @@ def _read_status(message: _Message) -> Event:
     )
 
 
-def _read_log(message: _Message) -> Event:
+def _read_log(message: Message) -> Event:
     return LogEvent(
         step=Digest(message.text(1)),
         stream=message.integer(3),
-        data=b"".join(message.all_bytes(4)),
+        data=b"".join(message.all(4)),
         time=message.time(2) or 0.0,
     )
 
 
-def _read_warning(message: _Message) -> Event:
-    source = next(iter(message.messages(6)), _Message(b""))
+def _read_warning(message: Message) -> Event:
+    source = next(iter(message.messages(6)), Message(b""))
     lines = [
         position.integer(1)
         for each in message.messages(7)

@@ -6,13 +6,11 @@ programs get theirs from `polyarch.library`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from polyarch.attest.options import AttestOptions, read_options
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Finding, Linter
+from polyarch.dockerfile.lint.linter import Linter
 from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered, lower
 from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
@@ -21,26 +19,24 @@ from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.engine.parts import Part, Sources
 from polyarch.exporter.ahead import Ahead, vertices_of_layers
-from polyarch.exporter.annotations import annotated
-from polyarch.exporter.forms import check_forms, form_of
-from polyarch.exporter.outputs import IMAGE_TYPES, check_outputs
+from polyarch.exporter.forms import form_of
+from polyarch.exporter.outputs import IMAGE_TYPES
 from polyarch.graph.graph import Graph, GraphMaker
-from polyarch.pipeline.attesting import Attesting, Noted, forms_of, targets_of, with_arguments
+from polyarch.pipeline.asked import Asked, read_request
+from polyarch.pipeline.attesting import Attesting, Noted, targets_of
 from polyarch.pipeline.caching import Caching, open_caches
-from polyarch.pipeline.changed import check_wish
 from polyarch.pipeline.company import ALONE, Company, Meaning
+from polyarch.pipeline.contexts import Contexts
 from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
-from polyarch.pipeline.offline import without_network
-from polyarch.pipeline.reading import Dates, linter_of, lower_options, open_reading, tell_findings
-from polyarch.pipeline.sealing import sealing
-from polyarch.platforms import Platform, host, normalize
+from polyarch.pipeline.reading import Dates, Reading, linter_of, open_reading, tell_findings
+from polyarch.platforms import Platform, host
 from polyarch.progress import (
     CancelToken,
     Sink,
     ignore_events,
 )
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.request.explanation import Outcome
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output
@@ -67,38 +63,69 @@ def build_on(
     were built.
     """
     cancel = cancel or CancelToken()
-    started = time.time_ns()
-    request, attestations = _understood(request)
-    request = without_network(request, engine.environ, sink)
-    seal = sealing(request, engine.environ, cancel)
-    # A request may have been put together by hand, without `make_request`.
-    platforms = tuple(map(normalize, request.platforms or (host(),)))
-    dockers = engine.docker_engines(request.outputs)
-    options = lower_options(request, platforms, engine.environ)
-    forms = forms_of(request, attestations, options, len(platforms))
-    check_outputs(request.outputs, forms)
-    check_forms(request.outputs, forms)
+    asked = read_request(engine, request, sink, cancel)
     with (
-        _keeping_logs(engine, request, sink) as keeping,
-        open_reading(engine, request, company.sink(keeping), cancel, company) as reading,
+        _keeping_logs(engine, asked.request, sink) as keeping,
+        open_reading(engine, asked.request, company.sink(keeping), cancel, company) as reading,
     ):
+        build = _Build(
+            engine=engine,
+            asked=asked,
+            reading=reading,
+            images=engine.images(reading.sink),
+            cancel=cancel,
+            company=company,
+        )
+        return build.carry_out(build.understand(), explain or Explain())
+
+
+@frozen
+class _Understood:
+    """What the Dockerfile means: its results by platform, and the graph that leads to them.
+
+    `options` have what was found in the Dockerfile and its contexts; `shown` is the step that remarks belong to.
+    """
+
+    dockerfile: Dockerfile
+    shown: Digest
+    contexts: Contexts
+    options: LowerOptions
+    lowered: Sequence[Lowered]
+    meaning: Meaning
+    graph: Graph
+
+
+@frozen
+class _Build:
+    """A build whose Dockerfile and contexts are being read."""
+
+    engine: Engine
+    asked: Asked
+    reading: Reading
+    images: ImageSource
+    cancel: CancelToken
+    company: Company
+
+    def understand(self) -> _Understood:
+        """Read the Dockerfile, and lower it for all platforms into one graph."""
+        asked, reading, company = self.asked, self.reading, self.company
+        request, attestations = asked.request, asked.attestations
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
         contexts = reading.contexts()
-        images = engine.images(reading.sink)
         dates = Dates(contexts=contexts, loader=reading.loader)
         options = replace(
-            options,
+            asked.options,
             epoch=find_epoch(dockerfile, request.build_args, host(), dates),
             ignores=contexts.ignores,
             lint=lint,
             linked=company.linked,
             places=contexts.places,
         )
-        resolver = Noted(images=company.resolver(images, request, cancel))
+        resolver = Noted(images=company.resolver(self.images, request, self.cancel))
         maker = GraphMaker()
         try:
-            lowered = lower_all(dockerfile, platforms, options, resolver, maker)
+            lowered = lower_all(dockerfile, asked.platforms, options, resolver, maker)
         finally:
             tell_findings(lint.findings, shown, reading.sink)
         listing = Listing(options=attestations, request=request, images=resolver, maker=maker)
@@ -106,58 +133,81 @@ def build_on(
         meaning = company.understood(
             Meaning(lowered=lowered, resolved=resolver.resolved, pins=reading.remote.pins)
         )
-        graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
-        announced = Announced.of(request.outputs, reading.sink)
-        attesting = Attesting(
-            request=request,
-            options=attestations,
-            database=engine.store.database,
-            dockerfile=dockerfile.source,
+        return _Understood(
+            dockerfile=dockerfile,
+            shown=shown,
             contexts=contexts,
-            resolved=meaning.resolved,
-            pins=meaning.pins,
-            started=started,
+            options=options,
+            lowered=lowered,
+            meaning=meaning,
+            graph=Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None)),
         )
+
+    def carry_out(self, understood: _Understood, explain: Explain) -> BuildResult:
+        """Solve the graph, and make what was asked for of its results."""
+        engine, request, graph = self.engine, self.asked.request, understood.graph
+        announced = Announced.of(request.outputs, self.reading.sink)
+        attesting = self._attesting(understood)
         if engine.caller is not None:
-            engine.caller.bring(graph, reading.sink)
+            engine.caller.bring(graph, self.reading.sink)
         with (
-            _ahead(engine, graph, request.outputs, options) as ahead,
-            open_caches(engine, images, request, graph, cancel) as session,
-            company.kept(),
+            _ahead(engine, graph, request.outputs, understood.options) as ahead,
+            open_caches(engine, self.images, request, graph, self.cancel) as session,
+            self.company.kept(),
         ):
-            sources = Sources(
-                contexts=contexts.trees, images=images, remote=reading.remote, made=ahead.made
-            )
             caching = Caching(
-                engine=engine, images=images, request=request, session=session, cancel=cancel
+                engine=engine,
+                images=self.images,
+                request=request,
+                session=session,
+                cancel=self.cancel,
             )
             with caching.kept():
-                part = Part(
-                    graph=graph,
-                    sources=sources,
-                    request=request,
-                    explain=explain or Explain(),
-                    caches=session,
+                sources = Sources(
+                    contexts=understood.contexts.trees,
+                    images=self.images,
+                    remote=self.reading.remote,
+                    made=ahead.made,
                 )
-                built = company.solve(engine, part, cancel)
-            results = Results.of(lowered, graph, built)
+                part = Part(
+                    graph=graph, sources=sources, request=request, explain=explain, caches=session
+                )
+                built = self.company.solve(engine, part, self.cancel)
+            results = Results.of(understood.lowered, graph, built)
             if announced.layers is not None and built.report.count(Outcome.RAN):
-                found = _check_programs(engine, images, results, (dockerfile, request.target), lint)
-                tell_findings(found, shown, reading.sink)
-            company.read(reading.loader.directories)
+                self._check_programs(understood, results)
+            self.company.read(self.reading.loader.directories)
             making = Making(
-                dockers=dockers, caching=caching, attesting=attesting, ahead=ahead, seal=seal
+                dockers=self.asked.dockers,
+                caching=caching,
+                attesting=attesting,
+                ahead=ahead,
+                seal=self.asked.seal,
             )
-            with company.exporting():
+            with self.company.exporting():
                 return making.carry_out(announced, results)
 
+    def _attesting(self, understood: _Understood) -> Attesting:
+        return Attesting(
+            request=self.asked.request,
+            options=self.asked.attestations,
+            database=self.engine.store.database,
+            dockerfile=understood.dockerfile.source,
+            contexts=understood.contexts,
+            resolved=understood.meaning.resolved,
+            pins=understood.meaning.pins,
+            started=self.asked.started,
+        )
 
-def _understood(request: BuildRequest) -> tuple[BuildRequest, AttestOptions]:
-    """Return the request with all that its parts ask of one another, and what it wants to be attested."""
-    request = replace(request, outputs=annotated(request.outputs, request.annotations))
-    request = with_arguments(request)
-    check_wish(request)
-    return request, read_options(request.attestations)
+    def _check_programs(self, understood: _Understood, results: Results) -> None:
+        """Look at what the images start, after something was built anew."""
+        # An unchanged build has been told of it.
+        from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
+
+        place = understood.dockerfile, self.asked.request.target
+        lint = understood.options.lint
+        found = check_programs(self.engine, self.images, tuple(results.pairs()), place, lint)
+        tell_findings(found, understood.shown, self.reading.sink)
 
 
 def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
@@ -166,20 +216,6 @@ def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: Low
     forms = [form_of(each, options.epoch, is_index=options.is_multi_platform) for each in images]
     wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
     return Ahead(engine.layers, (form.choice for form in forms), wanted)
-
-
-def _check_programs(
-    engine: Engine,
-    images: ImageSource,
-    results: Results,
-    place: tuple[Dockerfile, str],
-    lint: Linter,
-) -> tuple[Finding, ...]:
-    """Look at what the images start, after something was built anew."""
-    # An unchanged build has been told of it.
-    from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
-
-    return check_programs(engine, images, tuple(results.pairs()), place, lint)
 
 
 def _keeping_logs(

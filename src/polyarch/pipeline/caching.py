@@ -16,7 +16,7 @@ from polyarch.graph.graph import Graph
 from polyarch.oci.config import ImageConfig
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.caches import CACHES, STEPS
+from polyarch.request.caches import CACHES, CacheKind
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
@@ -49,7 +49,7 @@ def open_caches(
     Raises Cancelled, InputError.
     """
     entries = (*request.cache_from, *request.cache_to)
-    if not any(entry.type in CACHES or entry.type == STEPS for entry in entries):
+    if not any(entry.type in CACHES or entry.type == CacheKind.STEPS for entry in entries):
         yield None
         return
     # Most builds have no caches to import or export.
@@ -74,7 +74,7 @@ class Caching:
 
     @property
     def _is_inline(self) -> bool:
-        asked = any(entry.type == "inline" for entry in self.request.cache_to)
+        asked = any(entry.type == CacheKind.INLINE for entry in self.request.cache_to)
         return asked or find_bool(self.request.build_args.get(_INLINE_ARG, "")) is True
 
     def with_inline(

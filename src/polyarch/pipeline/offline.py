@@ -9,11 +9,12 @@ from polyarch.http.offline import is_offline
 from polyarch.pipeline.changed import is_pushed
 from polyarch.progress import Sink, step
 from polyarch.record import replace
+from polyarch.request.caches import CacheKind
 from polyarch.request.values import BuildRequest, CacheEntry
 
 __all__ = ["without_network"]
 
-_NEAR = frozenset({"inline", "local"})
+_NEAR = frozenset({CacheKind.INLINE, CacheKind.LOCAL})
 """Caches that are on this machine, or in the image."""
 
 

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from polyarch.errors import InputError
 from polyarch.request.values import CacheEntry
 
-__all__ = ["CACHES", "OBJECTS", "STEPS", "check_caches", "check_objects"]
+__all__ = ["CACHES", "OBJECTS", "CacheKind", "check_caches", "check_objects"]
 
-OBJECTS = frozenset({"s3", "azblob"})
+
+class CacheKind(StrEnum):
+    """What kind of place a cache is, as `type=` has it."""
+
+    REGISTRY = "registry"
+    LOCAL = "local"
+    GHA = "gha"
+    S3 = "s3"
+    AZBLOB = "azblob"
+    INLINE = "inline"
+    """Written with an image, and read as `registry`."""
+    STEPS = "steps"
+    """Its records are read and written one by one, while the build goes on."""
+
+
+OBJECTS = frozenset({CacheKind.S3, CacheKind.AZBLOB})
 """The types of caches in stores of objects."""
-CACHES = frozenset({"registry", "local", "gha"}) | OBJECTS
-"""The types that are read and written as a whole; `inline` is written with an image, and read as `registry`."""
-STEPS = "steps"
-"""The type whose records are read and written one by one, while the build goes on."""
-_IMPORTERS = CACHES | {STEPS}
-_EXPORTERS = _IMPORTERS | {"inline"}
+CACHES = frozenset({CacheKind.REGISTRY, CacheKind.LOCAL, CacheKind.GHA}) | OBJECTS
+"""The types that are read and written as a whole."""
+_IMPORTERS = CACHES | {CacheKind.STEPS}
+_EXPORTERS = _IMPORTERS | {CacheKind.INLINE}
 # What the client of BuildKit itself can't do without, by type.
-_NEEDED_BY_IMPORTERS = {STEPS: "ref", "registry": "ref", "local": "src"}
-_NEEDED_BY_EXPORTERS = {STEPS: "ref", "registry": "ref", "local": "dest"}
+_NEEDED_BY_IMPORTERS: Mapping[str, str] = {
+    CacheKind.STEPS: "ref",
+    CacheKind.REGISTRY: "ref",
+    CacheKind.LOCAL: "src",
+}
+_NEEDED_BY_EXPORTERS: Mapping[str, str] = {
+    CacheKind.STEPS: "ref",
+    CacheKind.REGISTRY: "ref",
+    CacheKind.LOCAL: "dest",
+}
 
 
 def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry]) -> None:
@@ -42,12 +64,12 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
 
 
 # What a store of objects can't do without, by type, with what is said of it.
-_NEEDED_BY_OBJECTS = {
-    "s3": {
+_NEEDED_BY_OBJECTS: Mapping[str, Mapping[str, str]] = {
+    CacheKind.S3: {
         "bucket": "bucket ($AWS_BUCKET) not set for s3 cache",
         "region": "region ($AWS_REGION) not set for s3 cache",
     },
-    "azblob": {
+    CacheKind.AZBLOB: {
         "account_url": "either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required "
         "for azblob cache"
     },

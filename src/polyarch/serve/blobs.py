@@ -13,13 +13,12 @@ from grpclib.const import Handler as Method
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message
 from polyarch.digest import Digest, parse_digest
 from polyarch.engine.engine import Engine
 from polyarch.errors import InvalidDigest
 from polyarch.history.records import History
 from polyarch.serve.calls import received, streamed, unary
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["BlobCalls"]
 

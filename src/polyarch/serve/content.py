@@ -14,14 +14,13 @@ from typing import Any
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message
 from polyarch.digest import Digest, hasher, hex_of, parse_digest
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
 from polyarch.images.layout import blob_path, index_json
 from polyarch.oci.base import REF_NAME
 from polyarch.serve.sessions import Session
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["fetch_layout", "read_manifest_entry", "send_layout"]
 

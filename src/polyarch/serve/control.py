@@ -10,7 +10,7 @@ from grpclib.const import Handler as Method
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message, pairs
+from polyarch.buildkit.messages import pairs
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError, NotFound
 from polyarch.history.status import status_message
@@ -23,7 +23,7 @@ from polyarch.serve.messages import SolveRequest, read_solve_request
 from polyarch.serve.sessions import Sessions
 from polyarch.serve.usage import UsageCalls
 from polyarch.serve.worker import Worker, version
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["Control"]
 

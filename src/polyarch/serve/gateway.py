@@ -17,7 +17,7 @@ from grpclib.const import Handler as Method
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
 from polyarch.golang.json import compact
@@ -34,7 +34,7 @@ from polyarch.serve.jobs import Job
 from polyarch.serve.messages import SolveRequest, typed
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["Gateways"]
 

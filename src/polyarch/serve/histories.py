@@ -13,14 +13,14 @@ from typing import Any
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message, pairs
+from polyarch.buildkit.messages import pairs
 from polyarch.engine.engine import Engine
 from polyarch.errors import NotFound
 from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.records import History
 from polyarch.oci.descriptor import Descriptor
 from polyarch.serve.calls import received
-from polyarch.wire import field, time_field
+from polyarch.wire import Message, field, time_field
 
 __all__ = ["HistoryCalls"]
 

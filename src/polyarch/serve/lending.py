@@ -12,11 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from polyarch.buildkit.messages import Message
 from polyarch.errors import NotFound, RemoteError
 from polyarch.registry.credentials import Choice, Credential, Credentials
 from polyarch.serve.asking import Client
-from polyarch.wire import field
+from polyarch.wire import Message, field
 from polyarch.worker.agent import short_name
 from polyarch.worker.secrets import SecretSource
 

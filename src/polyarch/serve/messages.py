@@ -6,12 +6,13 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.buildkit.messages import read_pairs
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
 from polyarch.oci.fields import Fields
 from polyarch.record import field, frozen
 from polyarch.request.values import CacheEntry
+from polyarch.wire import Message
 
 __all__ = [
     "CONFIG",

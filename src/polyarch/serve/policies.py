@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from polyarch.buildkit.messages import Message, pairs
+from polyarch.buildkit.messages import pairs
 from polyarch.digest import Digest
 from polyarch.errors import InputError
 from polyarch.golang.json import compact
@@ -24,7 +24,7 @@ from polyarch.record import field as record_field
 from polyarch.record import frozen
 from polyarch.serve.asking import Client
 from polyarch.text.giturl import parse_git_reference
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 __all__ = ["Policy"]
 

@@ -19,10 +19,11 @@ from typing import Any, BinaryIO
 from urllib.parse import quote_plus, urlsplit
 
 from polyarch.buildkit.files import unix_mode
-from polyarch.buildkit.messages import Message, Packet, PacketKind, Stat, packet_bytes, read_packet
+from polyarch.buildkit.messages import Packet, PacketKind, Stat, packet_bytes, read_packet
 from polyarch.errors import InputError, IntegrityError, RemoteError
 from polyarch.record import frozen
 from polyarch.serve.sessions import Session
+from polyarch.wire import Message
 
 __all__ = ["Wanted", "pull", "receive"]
 
@@ -201,6 +202,8 @@ class _Receiving:
             file.write(data)
             return
         told = self.told[self._numbers[number]]
+        # Writing takes the set-user-ID bit of a file away, unless root writes; so nothing is written after it is set.
+        file.flush()
         os.fchmod(file.fileno(), stat.S_IMODE(unix_mode(told.mode)))
         self._files.pop(number).close()
         os.utime(path, ns=(told.mtime, told.mtime))

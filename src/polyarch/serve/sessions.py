@@ -16,10 +16,10 @@ from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
 from grpclib.protocol import H2Protocol
 
 from polyarch.buildkit.connection import BytesCodec
-from polyarch.buildkit.messages import Message
 from polyarch.buildkit.tunnel import Tunnel
 from polyarch.errors import RemoteError
 from polyarch.serve.calls import received
+from polyarch.wire import Message
 
 __all__ = ["Session", "Sessions"]
 

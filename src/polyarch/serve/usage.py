@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from polyarch.buildkit.messages import Message
 from polyarch.engine.collect import prune
 from polyarch.engine.engine import Engine
 from polyarch.serve.calls import received
@@ -15,7 +14,7 @@ from polyarch.store.policy import Policy
 from polyarch.store.recordfilter import Condition, parse_filter
 from polyarch.store.store import Store
 from polyarch.store.usage import Usage, usage
-from polyarch.wire import field, time_field
+from polyarch.wire import Message, field, time_field
 
 __all__ = ["UsageCalls"]
 

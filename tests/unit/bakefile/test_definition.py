@@ -333,7 +333,7 @@ def test_compose_files_make_targets_of_services() -> None:
         ("services: {a: {build: {contxt: x}}}", "services.a.build additional properties 'contxt' not allowed (did you mean context?)"),
         ("services: {a: {}}", 'service "a" has neither an image nor a build context specified'),
         ('services: {a: {build: {args: ["X=${Y:?needed}"]}}}', "required variable Y is missing a value: needed"),
-        ("a: [", "failed to parse : yaml at line 1"),
+        ("a: [", "failed to parse compose.yaml: yaml at line 1"),
         ("a: 1\na: 2", 'mapping key "a" already defined at line 1'),
         ("services: {a: {build: {dockerfile: D, dockerfile_inline: FROM x}}}", 'service "a" declares mutualy exclusive dockerfile and dockerfile_inline'),
         ("services: {a: {build: {additional_contexts: {c: 'service:wbe'}}}, web: {build: .}}", 'declares unknown service "wbe" as additional contexts c (did you mean web?)'),
@@ -346,6 +346,80 @@ def test_compose_faults_are_told(text: str, message: str) -> None:
         parsed(text, name="compose.yaml")
 
     assert message in str(caught.value)
+
+
+def check_compose_file(text: str) -> None:
+    for each in parsed(text, name="compose.yaml").plan(("default",), (), {}).targets.values():
+        check_target(each, {})
+
+
+@pytest.mark.parametrize(
+    ("build", "line"),
+    [
+        ("      contxt: .", 4),
+        ("      context: .\n      args:\n        A: b\n        C: ${D", 7),
+        ("      context: .\n      tags: t", 5),
+        ("      cache_from:\n      - x/y\n      - type=", 6),
+        ("      ulimits:\n        nproc: 1\n        nofile: {soft: 2, hard: 1}", 6),
+        ("      secrets:\n      - s", 5),
+        ("      shm_size: 1 apple", 4),
+        ("      platforms:\n      - no/such/platform/here", 4),
+        ("      additional_contexts:\n      - a=b\n      - c=service:wbe", 6),
+        ("      x-bake:\n        output:\n        - type=tar,dest=x\n        - 'type=tar,\"x'", 7),
+        ("      x-bake:\n        contexts: {a: target:none}", 5),
+        ("      context: .\n      context: .", 5),
+        ("      context: [", 4),
+    ],
+)  # fmt: skip
+def test_compose_faults_have_their_line_and_excerpt(build: str, line: int) -> None:
+    text = f"services:\n  web:\n    build:\n{build}"
+
+    with pytest.raises(InputError) as caught:
+        check_compose_file(text)
+
+    assert caught.value.place is not None
+    assert caught.value.line == line
+    shown = caught.value.place.excerpt()
+    assert shown.startswith(f"compose.yaml:{line}\n")
+    assert f" {line:3d} | >>> {text.splitlines()[line - 1]}" in shown
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        (("services:\n  web:\n    build: .\n", "services:\n  web:\n    build:\n      shm_size: x\n"), "two.yaml:4"),
+        (("services:\n  web:\n    build:\n      shm_size: x\n", "services:\n  web:\n    build:\n      target: y\n"), "one.yaml:4"),
+        (("include: [other.yaml]\n",), "other.yaml:4"),
+        (("services:\n  web:\n    extends: {file: other.yaml, service: bad}\n",), "other.yaml:4"),
+        (("services:\n  web:\n    extends:\n      file: missing.yaml\n      service: bad\n",), "one.yaml:4"),
+        (("x-a: &a\n  shm_size: x\nservices:\n  web:\n    build:\n      <<: *a\n",), "one.yaml:2"),
+        (("services:\n  web:\n    image: x\n    env_file:\n    - gone.env\n    build: .\n",), "one.yaml:5"),
+    ],
+)  # fmt: skip
+def test_compose_faults_are_shown_in_the_file_that_has_them(
+    files: tuple[str, ...], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.yaml").write_text("services:\n  bad:\n    build:\n      shm_size: x\n")
+    named = [
+        File(name=name, text=text)
+        for name, text in zip(("one.yaml", "two.yaml"), files, strict=False)
+    ]
+
+    with pytest.raises(InputError) as caught:
+        parse_files(named, Surroundings(environ={}, directory=None))
+
+    assert caught.value.place is not None
+    assert caught.value.place.excerpt().startswith(f"{place}\n")
+
+
+def test_names_of_compose_that_are_nearly_others_are_told_of() -> None:
+    text = "serivces: {}\nservices:\n  web:\n    image: x\n    biuld: .\n    links: []\n    expose: []\n"
+
+    assert parsed(text, name="compose.yaml").warnings == (
+        'compose.yaml:1: a Compose file has no field "serivces" (did you mean services?)',
+        'compose.yaml:5: service web has no field "biuld" (did you mean build?)',
+    )
 
 
 TEXTS = st.text(st.sampled_from('ab${}%"\\\n é~'), max_size=8)

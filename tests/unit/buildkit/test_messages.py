@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from polyarch.buildkit.messages import (
-    Message,
     Packet,
     PacketKind,
     SolveOptions,
@@ -16,7 +15,7 @@ from polyarch.buildkit.messages import (
     solve_request,
 )
 from polyarch.platforms import linux
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 
 def test_a_request_has_what_it_asks_for() -> None:

@@ -10,10 +10,10 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.messages import Message
 from polyarch.errors import Cancelled, InputError, NotFound
 from polyarch.graph.location import Location, SourceText
 from polyarch.serve.calls import LARGEST, Details, error_of, received, unary
+from polyarch.wire import Message
 
 
 class Call:

@@ -14,13 +14,12 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from polyarch.buildkit.messages import Message
 from polyarch.errors import Cancelled, RemoteError
 from polyarch.progress import CancelToken
 from polyarch.registry.credentials import Credential
 from polyarch.serve.asking import Client
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 
 class Session:

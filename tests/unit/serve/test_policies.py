@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest, sha256
 from polyarch.errors import InputError
 from polyarch.graph.graph import Graph, GraphMaker
@@ -14,7 +14,7 @@ from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp, MergeOp
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 from polyarch.serve.policies import Policy
-from polyarch.wire import field
+from polyarch.wire import Message, field
 
 ARM = Platform(os="linux", architecture="arm64")
 ALLOW = b"\x0a\x00"

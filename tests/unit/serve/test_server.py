@@ -15,7 +15,7 @@ from grpclib.exceptions import GRPCError
 from polyarch.buildkit.api import Api, SolveFailed
 from polyarch.buildkit.build import Remote, build_remotely
 from polyarch.buildkit.connection import connect
-from polyarch.buildkit.messages import Message, SolveOptions, pairs, read_workers
+from polyarch.buildkit.messages import SolveOptions, pairs, read_workers
 from polyarch.buildkit.nodes import look_at
 from polyarch.buildkit.session import run_session
 from polyarch.digest import sha256
@@ -24,7 +24,7 @@ from polyarch.release import BUILDKIT_RELEASE
 from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
 from polyarch.request.values import Output
-from polyarch.wire import field
+from polyarch.wire import Message, field
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.layouts import read_archive, validate
 from tests.support.images.trees import plant

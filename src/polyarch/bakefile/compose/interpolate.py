@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polyarch.bakefile.compose.placed import fault, replacing_text
 from polyarch.bakefile.compose.yamls import Override
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
@@ -18,7 +19,7 @@ _DEEPEST = 50
 
 
 def interpolate(value: Any, environ: Mapping[str, str]) -> Any:
-    """Return a document with its texts interpolated; keys stay. Raises InputError with the path of the text."""
+    """Return a document with its texts interpolated; keys stay. Raises BakeFileError with the path of the text."""
     return _Walk(environ).value(value, ())
 
 
@@ -37,17 +38,21 @@ class _Walk:
             if "$" not in value:
                 return value
             try:
-                return substitute(value, self._environ)
+                return replacing_text(value, substitute(value, self._environ))
             except InputError as error:
                 message = f"error while interpolating {'.'.join(path)}: {error}"
-                raise InputError(message) from None
+                raise fault(message, value) from None
         if isinstance(value, dict):
-            return {str(k): self.value(v, (*path, str(k))) for k, v in value.items()}
+            return {_name(k): self.value(v, (*path, str(k))) for k, v in value.items()}
         if isinstance(value, list):
             return [self.value(each, (*path, "[]")) for each in value]
         if isinstance(value, Override):
             return Override(self.value(value.value, path))
         return value
+
+
+def _name(key: object) -> str:
+    return key if isinstance(key, str) else str(key)
 
 
 def substitute(text: str, environ: Mapping[str, str], depth: int = 0) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from polyarch.bakefile.compose.placed import fault, placing, replacing_text
 from polyarch.bakefile.compose.yamls import Override, Reset
-from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
+from polyarch.text.nearest import suggestion
 
 __all__ = ["Tree", "extended", "merged", "plain", "sequence"]
 
@@ -30,7 +31,7 @@ _AS_SEQUENCES = (
 
 
 def merged(one: Tree, other: Tree) -> Tree:
-    """Return one document with another one over it. Raises InputError."""
+    """Return one document with another one over it. Raises BakeFileError."""
     whole = _merge(one, other, ())
     assert isinstance(whole, dict)
     return whole
@@ -57,8 +58,10 @@ def _joined(one: Tree | list[object], other: object, path: tuple[str, ...]) -> o
     if isinstance(one, list) and isinstance(other, list):
         return [*one, *other]
     if not isinstance(one, dict) or not isinstance(other, dict):
-        raise InputError(f"cannot override {'.'.join(path)}")
-    found = dict(one)
+        raise fault(f"cannot override {'.'.join(path)}", other, *path[-1:])
+    # Names are those of the later file, as their values are: its lines are shown if something is wrong with them.
+    later = {name: name for name in other}
+    found: Tree = {later.get(name, name): value for name, value in one.items()}
     for name, value in other.items():
         if isinstance(value, Reset):
             found.pop(name, None)
@@ -72,7 +75,7 @@ def _clean(value: object) -> object:
 
 
 def _build(value: object) -> object:
-    return {"context": value} if isinstance(value, str) else value
+    return {replacing_text(value, "context"): value} if isinstance(value, str) else value
 
 
 def sequence(value: object) -> list[object]:
@@ -81,7 +84,8 @@ def sequence(value: object) -> list[object]:
         return []
     if isinstance(value, dict):
         return [
-            str(name) if each is None else f"{name}={plain(each)}" for name, each in value.items()
+            name if each is None else replacing_text(name, f"{name}={plain(each)}")
+            for name, each in value.items()
         ]
     return value if isinstance(value, list) else [value]
 
@@ -107,13 +111,17 @@ def _extended(name: str, services: Tree, read: Read, seen: tuple[str, ...]) -> o
     base_name, file = _base(name, service["extends"])
     key = f"{file}:{base_name}"
     if key in seen:
-        raise InputError(f"Circular reference with extends: {' '.join((*seen, key))}")
+        message = f"Circular reference with extends: {' '.join((*seen, key))}"
+        raise fault(message, service["extends"])
     others = services
     if file:
-        others = _moved(read(file), os.path.dirname(file))
+        with placing(service["extends"]):
+            others = _moved(read(file), os.path.dirname(file))
     if base_name not in others:
-        raise InputError(
-            f"cannot extend service {quote(name)} in {file}: service {quote(base_name)} not found"
+        near = suggestion(base_name, others)
+        raise fault(
+            f"cannot extend service {quote(name)} in {file}: service {quote(base_name)} not found{near}",
+            base_name,
         )
     base = _extended(base_name, others, read, (*seen, key))
     own = {field: value for field, value in service.items() if field != "extends"}
@@ -121,12 +129,12 @@ def _extended(name: str, services: Tree, read: Read, seen: tuple[str, ...]) -> o
 
 
 def _base(name: str, extends: object) -> tuple[str, str]:
-    """Return the name of the service that another extends, and its file, "" for the same. Raises InputError."""
+    """Return the name of the service that another extends, and its file, "" for the same. Raises BakeFileError."""
     if isinstance(extends, str):
         return extends, ""
     base = extends.get("service") if isinstance(extends, dict) else None
     if not isinstance(extends, dict) or not isinstance(base, str):
-        raise InputError(f"services.{name}.extends.service is required")
+        raise fault(f"services.{name}.extends.service is required", extends, name)
     return base, str(extends.get("file") or "")
 
 
@@ -138,9 +146,11 @@ def _moved(services: Tree, directory: str) -> Tree:
     for name, service in services.items():
         build = _build(service.get("build")) if isinstance(service, dict) else None
         if isinstance(service, dict) and isinstance(build, dict):
-            context = str(build.get("context", "."))
+            context = build.get("context", ".")
+            context = context if isinstance(context, str) else str(context)
             if not context.startswith("/") and "://" not in context:
-                build = {**build, "context": os.path.join(directory, context)}
+                moved = replacing_text(context, os.path.join(directory, context))
+                build = {**build, "context": moved}
             found[name] = {**service, "build": build}
         else:
             found[name] = service

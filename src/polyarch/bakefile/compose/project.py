@@ -10,33 +10,32 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyarch.bakefile.access import Access, Tree
+from polyarch.bakefile.compose.consistency import check_consistency
 from polyarch.bakefile.compose.dotenv import read_dotenv
 from polyarch.bakefile.compose.interpolate import interpolate
 from polyarch.bakefile.compose.merge import extended, merged, sequence
-from polyarch.bakefile.compose.schema import check_services
-from polyarch.bakefile.compose.services import service_target
+from polyarch.bakefile.compose.placed import fault, name_in, placing, range_of
+from polyarch.bakefile.compose.schema import SERVICE_FIELDS, check_services, misspelt
+from polyarch.bakefile.compose.services import Declared, service_target
 from polyarch.bakefile.compose.yamls import documents
 from polyarch.bakefile.config import Config
 from polyarch.bakefile.files import File
 from polyarch.bakefile.names import check_name, sanitized
 from polyarch.bakefile.target import Bases, Group, Target
-from polyarch.errors import InputError
+from polyarch.errors import BakeFileError, InputError
 from polyarch.golang.strconv import quote
+from polyarch.graph.location import SourceText
 from polyarch.record import replace
-from polyarch.text.nearest import suggestion
 
 if TYPE_CHECKING:
     from polyarch.bakefile.definition import Surroundings
 
 __all__ = ["check_compose", "read_compose"]
 
-_INVALID = "invalid compose project"
-_SERVICE_FIELDS = ("image", "build", "environment", "env_file")
-
 
 def check_compose(file: File, around: Surroundings) -> None:
     """Raise InputError unless a file is one of Compose, which others may have to complete."""
-    _model([replace(file, name="")], _environment(around), around.access)
+    _model([file], _environment(around), around.access)
 
 
 def read_compose(files: Sequence[File], around: Surroundings, base: str | None) -> Config:
@@ -44,36 +43,49 @@ def read_compose(files: Sequence[File], around: Surroundings, base: str | None) 
     known = _environment(around)
     try:
         model = _model(files, known, around.access)
-        _check_consistency(model)
+        check_consistency(model)
     except InputError as error:
         raise _told(error) from error
     reader = _Reader(around.access, files[0].tree, known)
     targets: dict[str, Target] = {}
-    secrets = model.get("secrets") or {}
     for name in sorted(model["services"]):
         service = model["services"][name] or {}
         if service.get("build") is None:
             continue
-        label = sanitized(name)
-        try:
-            check_name(label)
-        except InputError as error:
-            raise InputError(f"invalid service name {quote(label)}: {error}") from None
-        target = service_target(service, secrets, reader.service_environment(service), known)
+        with placing(name):
+            label = _label(name)
+            declared = Declared(
+                secrets=model.get("secrets") or {},
+                environment=reader.service_environment(service),
+                known=known,
+            )
+            target = service_target(service, declared)
         bases = Bases(
             default=base,
             context=base if target.context is not None else None,
             contexts=dict.fromkeys(target.contexts or {}, base),
         )
-        target = replace(target, name=label, bases=bases)
+        at = range_of(name)
+        places = {**target.places, "": at} if at is not None else target.places
+        target = replace(target, name=label, bases=bases, places=places)
         # Two services may have one name, once dots are gone.
         targets[label] = targets[label].merged(target) if label in targets else target
     groups = (Group(name="default", targets=tuple(targets)),) if model["services"] else ()
-    return Config(targets=tuple(targets.values()), groups=groups)
+    return Config(targets=tuple(targets.values()), groups=groups, warnings=tuple(model["warnings"]))
+
+
+def _label(service: str) -> str:
+    label = sanitized(str(service))
+    try:
+        check_name(label)
+    except InputError as error:
+        raise InputError(f"invalid service name {quote(label)}: {error}") from None
+    return label
 
 
 def _told(error: InputError) -> InputError:
-    return InputError(f"failed to parse compose file: {error}", hint=error.hint, place=error.place)
+    message = f"failed to parse compose file: {error}"
+    return BakeFileError(message, hint=error.hint, place=error.place)
 
 
 def _environment(around: Surroundings) -> dict[str, str]:
@@ -87,28 +99,29 @@ def _environment(around: Surroundings) -> dict[str, str]:
 
 def _model(files: Sequence[File], environ: Mapping[str, str], access: Access) -> dict[str, Any]:
     whole: dict[str, Any] = {}
+    warnings: list[str] = []
     for file in files:
         reader = _Reader(access, file.tree, environ)
-        for document in documents(file.name, file.text):
+        for document in documents(SourceText(name=file.name, text=file.text)):
             whole = reader.with_document(whole, document, ())
-    if not whole:
-        raise InputError("empty compose file")
-    services = whole.get("services")
+            warnings += misspelt(document)
     found: dict[str, Any] = {}
+    services = whole.get("services")
     if isinstance(services, dict):
         found["services"] = {
-            name: {each: service[each] for each in _SERVICE_FIELDS if each in service}
+            name: {each: service[each] for each in service if each in SERVICE_FIELDS}
             if isinstance(service, dict)
             else {}
             for name, service in services.items()
             if service is None or isinstance(service, dict)
         }
     if "secrets" in whole:
-        found["secrets"] = whole["secrets"]
+        found[name_in(whole, "secrets")] = whole["secrets"]
     if not found:
-        raise InputError("empty compose file")
+        raise fault("empty compose file", whole)
     check_services(found)
     found.setdefault("services", {})
+    found["warnings"] = warnings
     return found
 
 
@@ -124,26 +137,40 @@ class _Reader:
         self, whole: dict[str, Any], document: Any, included: tuple[str, ...]
     ) -> dict[str, Any]:
         """Return a project with a document over it, and with what that includes below it. Raises InputError."""
-        if not isinstance(document, dict):
-            raise InputError("top-level object must be a mapping")
-        document = interpolate(document, self._environ)
+        document = self._mapping(document)
         for each in _includes(document):
             if each in included:
-                raise InputError(f"include cycle detected:\n{included[0]}\n include {each}")
-            for inner in documents(each, self._read(each, "file of Compose")):
+                raise fault(f"include cycle detected:\n{included[0]}\n include {each}", each)
+            for inner in self._documents(each):
                 whole = self.with_document(whole, inner, (*included, each))
         services = document.get("services")
         if isinstance(services, dict):
             document = {**document, "services": extended(services, self._services)}
         return merged(whole, document)
 
-    def _services(self, name: str) -> dict[str, Any]:
-        inner: dict[str, Any] = {}
-        for part in documents(name, self._read(name, "file of Compose")):
-            inner = merged(inner, interpolate(part, self._environ))
-        found = inner.get("services") or {}
+    def _mapping(self, document: object) -> dict[str, Any]:
+        """Return a document with what its variables stand for. Raises BakeFileError for one that is no mapping."""
+        if not isinstance(document, dict):
+            raise fault("top-level object must be a mapping", document)
+        found = interpolate(document, self._environ)
         assert isinstance(found, dict)
         return found
+
+    def _services(self, name: str) -> dict[str, Any]:
+        inner: dict[str, Any] = {}
+        for part in self._documents(name):
+            inner = merged(inner, self._mapping(part))
+        found = inner.get("services") or {}
+        if not isinstance(found, dict):
+            raise fault("services must be a mapping", name_in(inner, "services"))
+        return found
+
+    def _documents(self, name: str) -> list[Any]:
+        """Return the documents of a file that another one names, whose place an error has that has no nearer one."""
+        with placing(name):
+            text = self._read(name, "file of Compose")
+            shown = f"{self._tree.address} {name}" if self._tree is not None else str(name)
+            return documents(SourceText(name=shown, text=text))
 
     def _read(self, name: str, kind: str) -> str:
         return self._access.read(name, self._tree, kind).decode("utf-8", "surrogateescape")
@@ -160,12 +187,13 @@ class _Reader:
             path = posixpath.normpath(str(path))
             if not self._access.exists(path, self._tree):
                 if required:
-                    raise InputError(
-                        f"env file {path} not found: stat {path}: no such file or directory"
+                    raise fault(
+                        f"env file {path} not found: stat {path}: no such file or directory", each
                     )
                 continue
-            text = self._read(path, "file of variables")
-            found.update(read_dotenv(path, text, self._environ))
+            with placing(each):
+                text = self._read(path, "file of variables")
+                found.update(read_dotenv(path, text, self._environ))
         for each in sequence(service.get("environment")):
             name, equals, value = str(each).partition("=")
             found[name] = value if equals else self._environ.get(name)
@@ -177,49 +205,5 @@ def _includes(document: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for each in sequence(document.get("include")):
         paths = each.get("path") if isinstance(each, dict) else each
-        found += [str(path) for path in sequence(paths)]
+        found += [path if isinstance(path, str) else str(path) for path in sequence(paths)]
     return found
-
-
-def _check_consistency(model: Mapping[str, Any]) -> None:
-    secrets = model.get("secrets") or {}
-    for name, secret in secrets.items():
-        fields = secret if isinstance(secret, dict) else {}
-        if not fields.get("external") and not {"file", "environment"} & fields.keys():
-            if any(key.startswith("x-") or key == "driver" for key in fields):
-                continue
-            raise InputError(
-                f"secret {quote(name)} must declare either `file` or `environment`: {_INVALID}"
-            )
-    for name, service in model["services"].items():
-        build = service.get("build")
-        if build is None and not service.get("image"):
-            raise InputError(
-                f"service {quote(name)} has neither an image nor a build context specified: {_INVALID}"
-            )
-        if isinstance(build, dict):
-            _check_build(name, build, model["services"])
-        for each in sequence(build.get("secrets") if isinstance(build, dict) else None):
-            source = each.get("source") if isinstance(each, dict) else each
-            if source not in secrets:
-                raise InputError(
-                    f"service {quote(name)} refers to undefined build secret {source}: {_INVALID}"
-                )
-
-
-def _check_build(name: str, build: Mapping[str, Any], services: Mapping[str, Any]) -> None:
-    """Raise InputError for a section that says two things, or names a service that isn't built."""
-    if build.get("dockerfile") and build.get("dockerfile_inline"):
-        raise InputError(
-            f"service {quote(name)} declares mutualy exclusive dockerfile and dockerfile_inline: {_INVALID}"
-        )
-    for each in sequence(build.get("additional_contexts")):
-        context, _, value = str(each).partition("=")
-        other = value.removeprefix("service:")
-        if other == value or (services.get(other) or {}).get("build") is not None:
-            continue
-        kind = "non-buildable" if other in services else "unknown"
-        near = suggestion(other, services) if other not in services else ""
-        raise InputError(
-            f"service {quote(name)} declares {kind} service {quote(other)} as additional contexts {context}{near}"
-        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from typing import Any, TypeVar
 
 from polyarch.bakefile.compose.merge import plain, sequence
+from polyarch.bakefile.compose.placed import fault, name_in, placing, range_of, replacing_text
 from polyarch.bakefile.entries import (
     Attest,
     CacheEntry,
@@ -27,49 +29,50 @@ from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.golang.units import bytes_size, ram_in_bytes
 from polyarch.oci.base import LAYOUT_SCHEME
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 
-__all__ = ["service_target"]
+__all__ = ["Declared", "service_target"]
+
+T = TypeVar("T")
 
 _ADDRESSES = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _CONTEXTS = (*_ADDRESSES, "docker-image://", LAYOUT_SCHEME, "target:", "service:")
 
 
-def service_target(
-    service: Mapping[str, object],
-    secrets: Mapping[str, object],
-    environment: Mapping[str, str | None],
-    known: Mapping[str, str],
-) -> Target:
-    """Return the target of a service. Null arguments are `environment`'s, else `known`'s. Raises InputError."""
+@frozen
+class Declared:
+    """What a section may refer to: secrets of the project, and what null arguments are: `environment`'s, else `known`'s."""
+
+    secrets: Mapping[str, object]
+    environment: Mapping[str, str | None]
+    known: Mapping[str, str]
+
+
+def service_target(service: Mapping[str, object], declared: Declared) -> Target:
+    """Return the target of a service. Raises InputError with the place of what is wrong."""
     build = service["build"]
     build = build if isinstance(build, dict) else {"context": build}
+    fields: dict[str, Any] = {}
+    for name, read in _FIELDS.items():
+        with placing(name_in(build, name)):
+            fields[_attribute(name)] = read(build.get(name), declared)
+    attests = [each for each in (fields.pop("sbom"), fields.pop("provenance")) if each]
+    places = {_attribute(name).replace("_", "-"): range_of(name) for name in build}
     target = Target(
-        context=_path(_text(build.get("context")) or ".", _ADDRESSES),
-        contexts=_contexts(build.get("additional_contexts")),
-        dockerfile=_text(build.get("dockerfile")),
-        dockerfile_inline=_text(build.get("dockerfile_inline")),
-        tags=_texts(build.get("tags")),
-        labels=_labels(build.get("labels")),
-        args=_args(build.get("args"), environment, known),
-        cache_from=_caches(build.get("cache_from")),
-        cache_to=_caches(build.get("cache_to")),
-        network=_text(build.get("network")),
-        platforms=_texts(build.get("platforms")),
-        ssh=_agents(build.get("ssh")),
-        secret=_secrets(build.get("secrets"), secrets),
-        shm_size=_size(build.get("shm_size")),
-        ulimits=_ulimits(build.get("ulimits")),
-        extra_hosts=_hosts(build.get("extra_hosts")),
-        attest=_attests(build),
-        no_cache=_truth(build.get("no_cache")),
-        pull=_truth(build.get("pull")),
+        **fields,
+        attest=tuple(attests) or None,
+        places={name: at for name, at in places.items() if at is not None},
     )
-    target = _with_extension(target, build.get("x-bake"))
+    with placing(name_in(build, "x-bake")):
+        target = _with_extension(target, build.get("x-bake"))
     if build.get("target"):
-        target = replace(target, target=build["target"])
+        target = replace(target, target=_text(build["target"]))
     image = service.get("image")
     return replace(target, tags=(str(image),)) if image and not target.tags else target
+
+
+def _attribute(field: str) -> str:
+    return _ATTRIBUTES.get(field, field)
 
 
 def _path(text: str, kept: tuple[str, ...]) -> str:
@@ -113,22 +116,29 @@ def _context(value: str) -> str:
     return value
 
 
-def _args(
-    args: object, environment: Mapping[str, str | None], known: Mapping[str, str]
-) -> dict[str, str | None] | None:
+def _args(args: object, declared: Declared) -> dict[str, str | None] | None:
     found: dict[str, str | None] = {}
     for name, setting in _pairs(args):
-        own = environment.get(name) if setting is None else setting
-        value = known.get(name) if own is None else own
+        own = declared.environment.get(name) if setting is None else setting
+        value = declared.known.get(name) if own is None else own
         if value is not None:
             found[name] = value
     return found or None
 
 
+def _parsed(values: Iterable[object], parse: Callable[[str], T]) -> list[T]:
+    """Read each of some texts; errors have the place of the one that they are about."""
+    found: list[T] = []
+    for each in values:
+        with placing(each):
+            found.append(parse(str(each)))
+    return found
+
+
 def _caches(value: object) -> tuple[CacheEntry, ...] | None:
     if not value:
         return None
-    return tuple(cache for each in _items(value) for cache in parse_caches(str(each)))
+    return tuple(chain.from_iterable(_parsed(_items(value), parse_caches)))
 
 
 def _agents(value: object) -> tuple[Ssh, ...] | None:
@@ -143,7 +153,7 @@ def _secrets(value: object, declared: Mapping[str, object]) -> tuple[Secret, ...
         described = declared.get(source)
         secret = described if isinstance(described, dict) else {}
         if secret.get("external"):
-            raise InputError(f"unsupported external secret {secret.get('name', source)}")
+            raise fault(f"unsupported external secret {secret.get('name', source)}", each)
         path = str(secret.get("file") or "")
         found.append(
             Secret(
@@ -158,21 +168,30 @@ def _secrets(value: object, declared: Mapping[str, object]) -> tuple[Secret, ...
 def _size(value: object) -> str | None:
     if value is None:
         return None
-    size = int(value) if isinstance(value, int | float) else ram_in_bytes(str(value))
+    size = _whole(value) if isinstance(value, int | float) else ram_in_bytes(str(value))
     return bytes_size(size) if size > 0 else None
+
+
+def _whole(value: object) -> int:
+    """Read a number that may be written as a text. Raises InputError."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]  # which is what is found out here
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{plain(value)} is no number") from None
 
 
 def _ulimits(value: object) -> tuple[str, ...] | None:
     found: list[str] = []
     for name, limit in sorted(value.items()) if isinstance(value, dict) else ():
-        if isinstance(limit, dict):
-            soft, hard = int(limit.get("soft", 0)), int(limit.get("hard", 0))
-        else:
-            soft = hard = int(limit)
-        if soft > hard and hard != -1:
-            raise InputError(
-                f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-            )
+        with placing(name):
+            if isinstance(limit, dict):
+                soft, hard = _whole(limit.get("soft", 0)), _whole(limit.get("hard", 0))
+            else:
+                soft = hard = _whole(limit)
+            if soft > hard and hard != -1:
+                raise InputError(
+                    f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+                )
         found.append(f"{name}={soft}:{hard}")
     return tuple(found) or None
 
@@ -181,26 +200,25 @@ def _hosts(value: object) -> dict[str, str | None]:
     found: dict[str, list[str]] = {}
     if isinstance(value, dict):
         for name, each in value.items():
-            found[name] = [str(one) for one in sequence(each)]
+            found[str(name)] = [str(one) for one in sequence(each)]
     else:
-        for each in _items(value):
-            text = str(each)
-            name, separator, address = text.partition("=")
-            if not separator:
-                name, separator, address = text.partition(":")
-            if not separator:
-                raise InputError(f"bad host name {quote(text)}")
-            found.setdefault(name, []).append(address.strip("[]"))
+        for name, address in _parsed(_items(value), _host):
+            found.setdefault(name, []).append(address)
     return {name: ",".join(addresses) for name, addresses in found.items()}
 
 
-def _attests(build: Mapping[str, object]) -> tuple[Attest, ...] | None:
-    found = [
-        parse_attest(attest_shorthand(kind, plain(build[kind])))
-        for kind in ("sbom", "provenance")
-        if build.get(kind) not in {None, ""}
-    ]
-    return tuple(found) or None
+def _host(text: str) -> tuple[str, str]:
+    separator = "=" if "=" in text else ":"
+    name, found, address = text.partition(separator)
+    if not found:
+        raise InputError(f"bad host name {quote(text)}")
+    return name, address.strip("[]")
+
+
+def _attest(kind: str, value: object) -> Attest | None:
+    if value in {None, ""}:
+        return None
+    return parse_attest(attest_shorthand(kind, plain(value)))
 
 
 def _truth(value: object) -> bool | None:
@@ -209,13 +227,42 @@ def _truth(value: object) -> bool | None:
     return True if value else None
 
 
+_FIELDS: Mapping[str, Callable[[object, Declared], object]] = {
+    "context": lambda value, _: _path(_text(value) or ".", _ADDRESSES),
+    "additional_contexts": lambda value, _: _contexts(value),
+    "dockerfile": lambda value, _: _text(value),
+    "dockerfile_inline": lambda value, _: _text(value),
+    "tags": lambda value, _: _texts(value),
+    "labels": lambda value, _: _labels(value),
+    "args": _args,
+    "cache_from": lambda value, _: _caches(value),
+    "cache_to": lambda value, _: _caches(value),
+    "network": lambda value, _: _text(value),
+    "platforms": lambda value, _: _texts(value),
+    "ssh": lambda value, _: _agents(value),
+    "secrets": lambda value, declared: _secrets(value, declared.secrets),
+    "shm_size": lambda value, _: _size(value),
+    "ulimits": lambda value, _: _ulimits(value),
+    "extra_hosts": lambda value, _: _hosts(value),
+    "sbom": lambda value, _: _attest("sbom", value),
+    "provenance": lambda value, _: _attest("provenance", value),
+    "no_cache": lambda value, _: _truth(value),
+    "pull": lambda value, _: _truth(value),
+}
+"""How each field of a section is read; None where it isn't written."""
+_ATTRIBUTES = {"secrets": "secret", "additional_contexts": "contexts"}
+"""Attributes of targets that have other names than the fields; `sbom` and `provenance` are one."""
+
+
 # --- x-bake ---
 
 
 def _words(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    return tuple(value.split()) if isinstance(value, str) else tuple(map(plain, _items(value)))
+    if isinstance(value, str):
+        return tuple(replacing_text(value, each) for each in value.split())
+    return tuple(replacing_text(each, plain(each)) for each in _items(value))
 
 
 def _with_extension(target: Target, extension: object) -> Target:
@@ -224,6 +271,8 @@ def _with_extension(target: Target, extension: object) -> Target:
     if not isinstance(extension, dict):
         raise InputError("yaml: unmarshal errors: x-bake must be a mapping")
     changes: dict[str, object] = {}
+    written = {name: range_of(name_in(extension, name)) for name in (*_JOINED, "contexts")}
+    places = {name: at for name, at in written.items() if at is not None}
     for name, join in _JOINED.items():
         if words := _words(extension.get(name)):
             changes[name.replace("-", "_")] = join(target, words)
@@ -234,27 +283,27 @@ def _with_extension(target: Target, extension: object) -> Target:
             changes[name.replace("-", "_")] = is_set
     contexts = extension.get("contexts")
     if isinstance(contexts, dict):
-        more_contexts = {name: _context(plain(at)) for name, at in contexts.items()}
+        more_contexts = {str(name): _context(plain(at)) for name, at in contexts.items()}
         changes["contexts"] = {**more_contexts, **(target.contexts or {})}
-    return replace(target, **changes)
+    return replace(target, **changes, places={**target.places, **places})
 
 
 def _joined_texts(before: tuple[str, ...] | None, words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*(before or ()), *words)))
+    return tuple(dict.fromkeys((*(before or ()), *map(str, words))))
 
 
 def _joined_caches(
     before: tuple[CacheEntry, ...] | None, words: Iterable[str]
 ) -> tuple[CacheEntry, ...]:
-    return unique((*(before or ()), *chain.from_iterable(map(parse_caches, words))))
+    return unique((*(before or ()), *chain.from_iterable(_parsed(words, parse_caches))))
 
 
 def _joined_secrets(target: Target, words: Iterable[str]) -> tuple[Secret, ...]:
-    return by_key((*(target.secret or ()), *map(parse_secret, words)), lambda each: each.id)
+    return by_key((*(target.secret or ()), *_parsed(words, parse_secret)), lambda each: each.id)
 
 
 def _joined_agents(target: Target, words: Iterable[str]) -> tuple[Ssh, ...]:
-    agents = by_key((*(target.ssh or ()), *map(parse_ssh, words)), lambda each: each.id)
+    agents = by_key((*(target.ssh or ()), *_parsed(words, parse_ssh)), lambda each: each.id)
     return tuple(sorted(agents, key=lambda each: (each.id, each.paths)))
 
 
@@ -266,6 +315,6 @@ _JOINED: Mapping[str, Callable[[Target, tuple[str, ...]], object]] = {
     "cache-to": lambda target, words: _joined_caches(target.cache_to, words),
     "secret": _joined_secrets,
     "ssh": _joined_agents,
-    "output": lambda target, words: unique((*(target.output or ()), *map(parse_export, words))),
+    "output": lambda target, words: unique((*(target.output or ()), *_parsed(words, parse_export))),
 }
 """What a list of the extension does with what the target has: it comes after that, each entry once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from polyarch.bakefile.hcl.convert import ConversionError, convert
 from polyarch.bakefile.hcl.dispatch import Scope, attempt, evaluate
@@ -11,19 +11,7 @@ from polyarch.bakefile.hcl.nodes import (
     Conditional,
     Unary,
 )
-from polyarch.bakefile.hcl.operators import (
-    add,
-    at_least,
-    at_most,
-    divide,
-    greater,
-    less,
-    modulo,
-    multiply,
-    negate,
-    same,
-    subtract,
-)
+from polyarch.bakefile.hcl.operators import OPERATORS, negate, same
 from polyarch.bakefile.hcl.place import HclError, Range
 from polyarch.bakefile.hcl.types import BOOL, NUMBER, Kind, Type
 from polyarch.bakefile.hcl.unify import unify
@@ -120,17 +108,7 @@ def _tuple_differences(one: Type, other: Type) -> Iterator[str]:
             yield f"Type mismatch for tuple element {index}: {_difference(left, right)}"
 
 
-_ARITHMETIC: Mapping[str, Callable[[Value, Value], Value]] = {
-    "+": add,
-    "-": subtract,
-    "*": multiply,
-    "/": divide,
-    "%": modulo,
-    "<": less,
-    ">": greater,
-    "<=": at_most,
-    ">=": at_least,
-}
+_ARITHMETIC = {each.sign: each.run for each in OPERATORS}
 
 
 def binary(node: Binary, scope: Scope) -> Value:

@@ -5,24 +5,25 @@ Source: behaviour of go-cty's package `function/stdlib`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 from polyarch.bakefile.hcl.numbers import Num, rounded
 from polyarch.bakefile.hcl.values import FALSE, TRUE, Value, equals, number
 
-__all__ = [
-    "add",
-    "at_least",
-    "at_most",
-    "divide",
-    "greater",
-    "less",
-    "modulo",
-    "multiply",
-    "negate",
-    "same",
-    "subtract",
-]
+__all__ = ["OPERATORS", "Operator", "add", "less", "negate", "same"]
+
+
+class Operator(NamedTuple):
+    """An operator between two numbers: its sign, the name of the function that does the same, and what it does.
+
+    `run` raises ValueError for what has no result.
+    """
+
+    sign: str
+    name: str
+    run: Callable[[Value, Value], Value]
 
 
 def _made(value: Fraction, *operands: Num) -> Value:
@@ -57,14 +58,14 @@ def add(one: Value, other: Value) -> Value:
     return number(made.raw._replace(minus_zero=True)) if minus_zero else made
 
 
-def subtract(one: Value, other: Value) -> Value:
+def _subtract(one: Value, other: Value) -> Value:
     """Return the difference. Raises ValueError."""
     if one.raw.infinite and one.raw.infinite == other.raw.infinite:
         raise ValueError("can't subtract infinity from itself")
     return add(one, negate(other))
 
 
-def multiply(one: Value, other: Value) -> Value:
+def _multiply(one: Value, other: Value) -> Value:
     """Return the product. Raises ValueError."""
     left, right = one.raw, other.raw
     if left.infinite or right.infinite:
@@ -75,7 +76,7 @@ def multiply(one: Value, other: Value) -> Value:
     return _signed(_made(left.value * right.value, left, right), left, right)
 
 
-def divide(one: Value, other: Value) -> Value:
+def _divide(one: Value, other: Value) -> Value:
     """Return the quotient, which is infinite for a division by zero. Raises ValueError."""
     left, right = one.raw, other.raw
     if (not _sign(left) and not _sign(right)) or (left.infinite and right.infinite):
@@ -87,7 +88,7 @@ def divide(one: Value, other: Value) -> Value:
     return _signed(_made(left.value / right.value, left, right), left, right)
 
 
-def modulo(one: Value, other: Value) -> Value:
+def _modulo(one: Value, other: Value) -> Value:
     """Return the rest of a division, with the sign of `one`. Raises ValueError."""
     left, right = one.raw, other.raw
     if left.infinite:
@@ -120,16 +121,29 @@ def less(one: Value, other: Value) -> Value:
     return _truth(one.raw.key() < other.raw.key())
 
 
-def at_most(one: Value, other: Value) -> Value:
+def _at_most(one: Value, other: Value) -> Value:
     """Tell whether one number is no more than the other."""
     return _truth(one.raw.key() <= other.raw.key())
 
 
-def greater(one: Value, other: Value) -> Value:
+def _greater(one: Value, other: Value) -> Value:
     """Tell whether one number is more than the other."""
     return _truth(one.raw.key() > other.raw.key())
 
 
-def at_least(one: Value, other: Value) -> Value:
+def _at_least(one: Value, other: Value) -> Value:
     """Tell whether one number is no less than the other."""
     return _truth(one.raw.key() >= other.raw.key())
+
+
+OPERATORS = (
+    Operator("+", "add", add),
+    Operator("-", "subtract", _subtract),
+    Operator("*", "multiply", _multiply),
+    Operator("/", "divide", _divide),
+    Operator("%", "modulo", _modulo),
+    Operator("<", "lessthan", less),
+    Operator(">", "greaterthan", _greater),
+    Operator("<=", "lessthanorequalto", _at_most),
+    Operator(">=", "greaterthanorequalto", _at_least),
+)

@@ -24,6 +24,7 @@ from polyarch.cli.baking.flags import (
     words,
 )
 from polyarch.cli.baking.lists import listing, read_listing
+from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.logins import with_logins
 from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import check_mode
@@ -45,28 +46,49 @@ _HERE = "cwd://"
 _SILENT = ("quiet", "rawjson")
 
 
+@frozen
+class _Call:
+    """What was asked for; `mode` is how progress is shown, `changes` are those of `--set` and of flags that stand for them."""
+
+    options: Options
+    context: Context
+    words: Words
+    mode: str
+    changes: tuple[str, ...]
+    allowed: Allowed
+
+
 def _run(options: Options, context: Context) -> int:
     context = with_proxy(options, with_network(options, context))
-    asked = words(options.arguments)
-    wanted_list = _wanted_list(options)
-    if options.is_set("print") and wanted_list:
+    if options.is_set("print") and _wanted_list(options):
         raise InputError("--print and --list are mutually exclusive")
     _check_wishes(options)
-    overrides = changes(options)
-    mode = progress_mode(options, context)
-    check_mode(mode)
-    allowed = read_allowed(options.values("allow"))
-    with open_access(allowed, context, mode, is_remote=bool(asked.address)) as access:
-        definition = _read(options, context, asked, access)
-        config = parse_files(definition.files, _surroundings(options, context, asked, access))
-    if mode not in _SILENT:
+    call = _Call(
+        options=options,
+        context=context,
+        words=words(options.arguments),
+        mode=progress_mode(options, context),
+        changes=changes(options),
+        allowed=read_allowed(options.values("allow")),
+    )
+    check_mode(call.mode)
+    with Loading(call.mode, context) as loading:
+        return _bake(call, loading)
+
+
+def _bake(call: _Call, loading: Loading) -> int:
+    options, context = call.options, call.context
+    is_remote = bool(call.words.address)
+    with open_access(call.allowed, context, call.mode, is_remote=is_remote) as access:
+        definition = _read(call, access, loading)
+        config = parse_files(definition.files, _surroundings(call, access))
+    if call.mode not in _SILENT:
         for warning in config.warnings:
             context.warn(f"WARNING: {warning}")
-    if wanted_list:
-        context.stdout.write(listing(read_listing(wanted_list), config))
+    if wanted := _wanted_list(options):
+        context.stdout.write(listing(read_listing(wanted), config))
         return 0
-    plan = _planned(config, asked, overrides, (options, context))
-    plan = _located(plan, definition, context)
+    plan = _located(_planned(config, call), definition, context)
     if options.is_set("print"):
         context.stdout.write(indented(plan.plain()).decode() + "\n")
         return 0
@@ -77,10 +99,10 @@ def _run(options: Options, context: Context) -> int:
         return 0
     from polyarch.cli.baking.building import build_plan  # noqa: PLC0415 most of the program
 
-    plan = with_logins(_with_located_contexts(plan, definition), asked.address, context.environ)
-    # Steps may use an agent that contexts are fetched with, too.
-    _ask(plan, definition, (options, context), with_changes(allowed, overrides))
-    return build_plan(plan, options, context)
+    address = call.words.address
+    plan = with_logins(_with_located_contexts(plan, definition), address, context.environ)
+    _ask(plan, definition, call, loading)
+    return build_plan(plan, options, context, loading)
 
 
 @frozen
@@ -96,20 +118,25 @@ class _Definition:
         return all(each.name == "-" for each in self.files)
 
 
-def _read(options: Options, context: Context, asked: Words, access: Access) -> _Definition:
-    names = options.values("file") or split_environment(context.environ)
+def _read(call: _Call, access: Access, loading: Loading) -> _Definition:
+    context = call.context
+    names = call.options.values("file") or split_environment(context.environ)
     local = [each.removeprefix(_HERE) for each in names if each.startswith(_HERE)]
     elsewhere = [each for each in names if not each.startswith(_HERE)]
     source: Tree | RemoteFile | None = None
     files: tuple[File, ...] = ()
-    if asked.address:
-        source = access.fetch(asked.address)
+    if call.words.address:
+        source = access.fetch(call.words.address)
         files = read_remote(source, elsewhere)
     else:
         local = [each.removeprefix(_HERE) for each in names]
-    if local or not asked.address:
+    if local or source is None:
         data = context.stdin.buffer.read() if "-" in local else b""
-        files += read_local(local, data.decode("utf-8", "surrogateescape"))
+        sizes: list[tuple[str, int]] = []
+        try:
+            files += read_local(local, data, sizes)
+        finally:
+            loading.read(sizes)
     if not files:
         raise InputError(
             "couldn't find a bake definition",
@@ -118,14 +145,13 @@ def _read(options: Options, context: Context, asked: Words, access: Access) -> _
     return _Definition(files=files, source=source)
 
 
-def _ask(
-    plan: Plan, definition: _Definition, call: tuple[Options, Context], allowed: Allowed
-) -> None:
+def _ask(plan: Plan, definition: _Definition, call: _Call, loading: Loading) -> None:
     """Have what the plan needs allowed. Raises InputError if it isn't."""
-    options, context = call
     is_remote = definition.source is not None
-    lacks = missing(plan, allowed, context.environ, is_remote=is_remote)
-    if progress_mode(options, context) == "rawjson" and definition.is_of_caller:
+    # Steps may use an agent that contexts are fetched with, too.
+    allowed = with_changes(call.allowed, call.changes)
+    lacks = missing(plan, allowed, call.context.environ, is_remote=is_remote)
+    if call.mode == "rawjson" and definition.is_of_caller:
         # docker compose allows contexts only, and has files of secrets, agents and the host's network besides.
         if LOCAL_DELETE in lacks.values:
             flag = quote(f"--allow={LOCAL_DELETE}")
@@ -133,7 +159,9 @@ def _ask(
                 f"additional privileges requested: pass {flag} to grant requested privileges"
             )
         return
-    ask_for(lacks, context)
+    if lacks.values:
+        loading.show()
+    ask_for(lacks, call.context)
 
 
 def _check_wishes(options: Options) -> None:
@@ -155,11 +183,12 @@ def _wanted_list(options: Options) -> str:
     return "variables" if options.is_set("list-variables") else ""
 
 
-def _surroundings(options: Options, context: Context, asked: Words, access: Access) -> Surroundings:
+def _surroundings(call: _Call, access: Access) -> Surroundings:
+    context = call.context
     return Surroundings(
         environ=context.environ,
-        variables=read_variables(options.values("var")),
-        builtins={"BAKE_CMD_CONTEXT": asked.context, "BAKE_LOCAL_PLATFORM": str(host())},
+        variables=read_variables(call.options.values("var")),
+        builtins={"BAKE_CMD_CONTEXT": call.words.context, "BAKE_LOCAL_PLATFORM": str(host())},
         directory=os.getcwd(),
         relative_to_files=_is_relative(context.environ.get(_RELATIVE, "").strip()),
         access=access,
@@ -175,13 +204,11 @@ def _is_relative(text: str) -> bool:
         raise InputError(f'failed to parse {_RELATIVE} value "{text}": {error}') from None
 
 
-def _planned(
-    config: Config, asked: Words, overrides: tuple[str, ...], call: tuple[Options, Context]
-) -> Plan:
-    options, context = call
-    plan = config.plan(asked.targets, overrides, context.environ)
+def _planned(config: Config, call: _Call) -> Plan:
+    context = call.context
+    plan = config.plan(call.words.targets, call.changes, context.environ)
     targets = dict(plan.targets)
-    if policies(options)[1]:
+    if policies(call.options)[1]:
         off = (Policy(disabled=True),)
         targets = {name: replace(each, policy=off) for name, each in targets.items()}
     epoch = context.environ.get(_EPOCH)

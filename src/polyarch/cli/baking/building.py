@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from polyarch.bakefile.config import Plan
 from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.builders.values import DASK_DRIVER, BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
+from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
@@ -49,12 +51,16 @@ class _Building:
     builder: SavedBuilder
     node: BuilderNode
     options: Options
+    loading: Loading
 
 
-def build_plan(plan: Plan, options: Options, context: Context) -> int:
-    """Build a plan of which all was allowed; return the exit status. Raises what builds raise."""
+def build_plan(plan: Plan, options: Options, context: Context, loading: Loading) -> int:
+    """Build a plan of which all was allowed; return the exit status. Raises what builds raise.
+
+    Builds show in their display what `loading` has kept; other calls show it before they answer.
+    """
     builders = SavedBuilders(context.environ)
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, elsewhere=frozenset({DASK_DRIVER}))
     builders.touch(builder.name)
     display = open_display(
         progress_mode(options, context),
@@ -64,6 +70,7 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
         debug=context.debug,
     )
     if options.given("join"):
+        loading.show()
         from polyarch.cli.baking.joining import join_plan  # noqa: PLC0415 seldom
 
         return join_plan(plan, options, context, display)
@@ -74,11 +81,18 @@ def build_plan(plan: Plan, options: Options, context: Context) -> int:
     node = builder.nodes[0]
     context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
-        context=context, display=display, builder=builder, node=node, options=options
+        context=context,
+        display=display,
+        builder=builder,
+        node=node,
+        options=options,
+        loading=loading,
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
+        loading.show()
         return _answer(plan, building)
     if options.given("graph"):
+        loading.show()
         return _show_graph(plan, building)
     baked = _solve(plan, building, builders)
     path = options.text("metadata-file")
@@ -126,12 +140,22 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
 
         cancel = stack.enter_context(cancel_on_signals())
         stack.enter_context(building.display)
+        building.loading.show_in(building.display)
         stack.enter_context(solving())
         for request in requests.values():
             builders.note_build(request.ref, local_state(request))
-        return bake_on(
+        bake: Callable[..., BakeResult] = bake_on
+        if building.builder.is_cluster:
+            # Dask, which takes most of a second.
+            from polyarch.cluster.needs import require_dask  # noqa: PLC0415
+
+            require_dask()
+            from polyarch.cluster.bake import bake_on_cluster  # noqa: PLC0415
+
+            bake = partial(bake_on_cluster, node=building.node)
+        return bake(
             engine,
-            requests,
+            requests=requests,
             sink=partial(prefixed, building.display, logged={}),
             cancel=cancel,
             keeps_going=building.options.is_set("keep-going"),

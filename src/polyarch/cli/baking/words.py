@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from polyarch.bakefile.entries import Attest, CacheEntry, Export, Secret, Ssh
 from polyarch.bakefile.target import Target
@@ -11,52 +12,25 @@ from polyarch.request.values import is_address
 
 __all__ = ["build_words"]
 
+T = TypeVar("T")
+
 
 def build_words(target: Target, *, is_part: bool = False) -> list[str]:
     """Return the words; the last one is the build context. A Dockerfile within the target is standard input.
 
     With `is_part` they ask for a part of the target, for its platforms.
     """
-    flags = [
-        ("shard" if is_part and f == "platform" else f, values) for f, values in _flags(target)
-    ]
-    found = [f"--{flag}={value}" for flag, values in flags for value in values]
-    return [*found, target.context or "."]
-
-
-def _flags(target: Target) -> Iterator[tuple[str, Iterable[str]]]:
-    yield "add-host", (f"{n}={at}" for n, at in _set(target.extra_hosts))
-    yield "allow", target.entitlements or ()
-    yield "annotation", target.annotations or ()
-    yield "attest", map(_attest, target.attest or ())
-    yield "build-arg", (f"{name}={value}" for name, value in _set(target.args))
-    yield "build-context", (f"{name}={_path(at)}" for name, at in (target.contexts or {}).items())
-    yield "cache-from", map(_cache, target.cache_from or ())
-    yield "cache-to", map(_cache, target.cache_to or ())
-    yield "file", [_dockerfile(target)]
-    yield "label", (f"{name}={value}" for name, value in _set(target.labels))
-    yield "network", [target.network] if target.network else []
-    yield "no-cache", ["true"] if target.no_cache else []
-    yield "no-cache-filter", target.no_cache_filter or ()
-    yield "output", map(_output, target.output or ())
-    yield "platform", target.platforms or ()
-    yield "pull", ["true"] if target.pull else []
-    yield "resource", (f"{name}={limit}" for name, limit in (target.resources or {}).items())
-    yield "secret", map(_secret, target.secret or ())
-    yield "shm-size", [target.shm_size] if target.shm_size else []
-    yield "ssh", map(_ssh, target.ssh or ())
-    yield "tag", target.tags or ()
-    yield "target", [target.target] if target.target else []
-    yield "ulimit", target.ulimits or ()
+    found: list[str] = []
+    for flag, (attribute, values) in _FLAGS.items():
+        value = getattr(target, attribute)
+        name = "shard" if is_part and flag == "platform" else flag
+        found += [f"--{name}={each}" for each in values(value)] if value else []
+    return [*found, f"--file={_dockerfile(target)}", target.context or "."]
 
 
 def _path(context: str) -> str:
     """Return a context without the word for this machine's current directory, which only bake files need."""
     return context.removeprefix("cwd://") or "."
-
-
-def _set(mapping: Mapping[str, str | None] | None) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in (mapping or {}).items() if value is not None)
 
 
 def _dockerfile(target: Target) -> str:
@@ -103,3 +77,49 @@ def _secret(secret: Secret) -> str:
 
 def _ssh(agent: Ssh) -> str:
     return f"{agent.id}={','.join(agent.paths)}" if agent.paths else agent.id
+
+
+# --- which flag says what ---
+
+
+def _one(value: object) -> list[object]:
+    return [value]
+
+
+def _switch(_is_on: bool) -> list[str]:
+    return ["true"]
+
+
+def _pairs(mapping: Mapping[str, object]) -> list[str]:
+    return [f"{name}={value}" for name, value in mapping.items() if value is not None]
+
+
+def _each(shown: Callable[[T], str]) -> Callable[[Iterable[T]], Iterable[str]]:
+    return lambda values: map(shown, values)
+
+
+_FLAGS: Mapping[str, tuple[str, Callable[[Any], Iterable[object]]]] = {
+    "add-host": ("extra_hosts", _pairs),
+    "allow": ("entitlements", list),
+    "annotation": ("annotations", list),
+    "attest": ("attest", _each(_attest)),
+    "build-arg": ("args", _pairs),
+    "build-context": ("contexts", lambda found: _pairs({n: _path(at) for n, at in found.items()})),
+    "cache-from": ("cache_from", _each(_cache)),
+    "cache-to": ("cache_to", _each(_cache)),
+    "label": ("labels", _pairs),
+    "network": ("network", _one),
+    "no-cache": ("no_cache", _switch),
+    "no-cache-filter": ("no_cache_filter", list),
+    "output": ("output", _each(_output)),
+    "platform": ("platforms", list),
+    "pull": ("pull", _switch),
+    "resource": ("resources", _pairs),
+    "secret": ("secret", _each(_secret)),
+    "shm-size": ("shm_size", _one),
+    "ssh": ("ssh", _each(_ssh)),
+    "tag": ("tags", list),
+    "target": ("target", _one),
+    "ulimit": ("ulimits", list),
+}
+"""The flags of `build`: the attribute that each says, and its values, once it is there. `--file` needs several."""

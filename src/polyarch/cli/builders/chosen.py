@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import DEFAULT_NAME, REMOTE_DRIVER, SavedBuilder, require_local
+from polyarch.builders.values import CONTAINER_DRIVER, DEFAULT_NAME, SavedBuilder, require_local
 from polyarch.cli.frame.command import Context
 
 __all__ = ["working_builder"]
@@ -15,9 +17,9 @@ _INSTEAD = (
 
 
 def working_builder(
-    context: Context, builders: SavedBuilders, *, may_be_remote: bool = False
+    context: Context, builders: SavedBuilders, *, elsewhere: Collection[str] = ()
 ) -> SavedBuilder:
-    """Return the builder that does the work, which is one of this machine unless it `may_be_remote`.
+    """Return the builder that does the work, which is one of this machine unless it has one of the drivers `elsewhere`.
 
     Who names another one by `--builder` wants that and no other: raises MachineError; NotFound for a
     name that nobody has. What can't be used, and was chosen earlier or stands in the environment for all
@@ -25,7 +27,7 @@ def working_builder(
     containers of BuildKit that were chosen with docker buildx.
     """
     builder = builders.get(context.builder)
-    if may_be_remote and _is_meant(builder, context, builders):
+    if builder.driver in elsewhere and _is_meant(builder, context, builders):
         return builder
     if context.builder:
         require_local(builder)
@@ -36,7 +38,7 @@ def working_builder(
     origin, advice = "the current builder", f'"{context.program} use default" settles that'
     if variable:
         origin, advice = "BUILDX_BUILDER's", "BUILDX_BUILDER=default settles that"
-    elif may_be_remote and builder.is_remote:
+    elif builder.driver in elsewhere:
         reason = "and was chosen with docker buildx"
         advice = f'"{context.program} use {builder.name}" has it used, {advice}'
     context.warn(
@@ -49,7 +51,5 @@ def working_builder(
 
 def _is_meant(builder: SavedBuilder, context: Context, builders: SavedBuilders) -> bool:
     """Tell whether a builder of other machines was chosen to be used by polyarch."""
-    if not builder.is_remote:
-        return False
     is_named = bool(context.builder or context.environ.get("BUILDX_BUILDER"))
-    return is_named or builder.driver == REMOTE_DRIVER or builders.is_own_choice()
+    return is_named or builder.driver != CONTAINER_DRIVER or builders.is_own_choice()

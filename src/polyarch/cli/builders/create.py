@@ -16,6 +16,7 @@ from polyarch.builders.collecting import CONFIG_NAME, read_settings
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
     CONTAINER_DRIVER,
+    DASK_DRIVER,
     DEFAULT_NAME,
     DOCKER_DRIVER,
     LOCAL_DRIVER,
@@ -108,6 +109,8 @@ def _asked(options: Options, context: Context) -> _Asked:
     name = check_name(name) if name else ""
     known, wanted = _driver_of(name, context), options.text("driver")
     driver = known if known and wanted in {"", known} else _driver(wanted, endpoint, context)
+    if driver == DASK_DRIVER:
+        return _asked_cluster(options, name, endpoint)
     if driver == REMOTE_DRIVER:
         return _Asked(name=name, change=remote_change(options, endpoint, context), driver=driver)
     if driver == CONTAINER_DRIVER:
@@ -141,6 +144,27 @@ def _driver_of(name: str, context: Context) -> str:
     return known.driver if known is not None and known.is_remote else ""
 
 
+def _asked_cluster(options: Options, name: str, endpoint: str) -> _Asked:
+    """Return what is asked for of a Dask cluster. Raises InputError."""
+    # Only for builders of this driver.
+    from polyarch.cluster.address import parse_cluster  # noqa: PLC0415
+
+    if not endpoint:
+        raise InputError(
+            "the dask driver requires an endpoint",
+            hint="give the address of its scheduler: tcp://HOST:PORT",
+        )
+    if options.is_set("append"):
+        raise InputError(
+            "a builder of the driver dask has one node, its cluster",
+            hint=f"more machines join that by themselves: polyarch worker {endpoint}",
+        )
+    given = driver_opts(options.values("driver-opt")) or {}
+    parse_cluster(endpoint, given)
+    change = NodeChange(name=options.text("node"), endpoint=endpoint, driver_opts=given or None)
+    return _Asked(name=name, change=change, driver=DASK_DRIVER)
+
+
 def _warn(context: Context, text: str) -> None:
     """Print a warning, but not into what a program reads as the builder's name.
 
@@ -167,7 +191,7 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver == CONTAINER_DRIVER and endpoint in {"", LOCAL_ENDPOINT}:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
         return LOCAL_DRIVER
-    if driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, CONTAINER_DRIVER}:
+    if driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, CONTAINER_DRIVER, DASK_DRIVER}:
         raise InputError(f"failed to find driver {quote(driver)}")
     return driver
 
@@ -245,7 +269,7 @@ CREATE = Command(
         Flag(
             name="driver",
             help="Driver to use",
-            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER),
+            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER, DASK_DRIVER),
         ),
         Flag(
             name="driver-opt",

@@ -40,6 +40,22 @@ def states_of(
     return all_states((builder,), environ, seconds)[builder.name]
 
 
+def _cluster_state(node: BuilderNode, seconds: float) -> NodeState:
+    """Return what a cluster's scheduler says: its workers' platforms, and how many of them there are."""
+    # Dask's library takes most of a second.
+    from polyarch.cluster.asking import look_at  # noqa: PLC0415
+
+    try:
+        found = look_at(node, seconds)
+    except PolyarchError as error:
+        return NodeState(status="error", error=str(error))
+    return NodeState(
+        status="running" if found.platforms else "inactive",
+        platforms=found.platforms,
+        labels=found.labels,
+    )
+
+
 def all_states(
     builders: Iterable[SavedBuilder], environ: Mapping[str, str], seconds: float = _SECONDS
 ) -> dict[str, dict[str, NodeState]]:
@@ -48,7 +64,11 @@ def all_states(
     tasks = []
 
     def look(builder: SavedBuilder, node: BuilderNode) -> None:
-        found[builder.name][node.name] = _daemon(builder, node, environ, seconds)
+        found[builder.name][node.name] = (
+            _cluster_state(node, seconds)
+            if builder.is_cluster
+            else _daemon(builder, node, environ, seconds)
+        )
 
     for builder in builders:
         states = found[builder.name] = {}
@@ -58,7 +78,7 @@ def all_states(
                 states[node.name] = NodeState(
                     status="running", version=BUILDKIT_RELEASE, platforms=platforms
                 )
-            elif builder.is_remote:
+            elif builder.is_elsewhere:
                 tasks.append(partial(look, builder, node))
             else:
                 states[node.name] = NodeState()

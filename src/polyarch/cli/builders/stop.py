@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import require_local
+from polyarch.builders.values import ELSEWHERE, require_local
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
@@ -16,9 +16,10 @@ def _run(options: Options, context: Context) -> int:
     if options.arguments:
         builder = builders.get(options.arguments[0])
     else:
-        builder = working_builder(context, builders, may_be_remote=True)
-    if not builder.is_remote:
+        builder = working_builder(context, builders, elsewhere=ELSEWHERE)
+    if not builder.is_elsewhere:
         require_local(builder)
+    if not builder.is_remote:
         return 0
     # gRPC, and what it is made of.
     from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415

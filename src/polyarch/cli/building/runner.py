@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from polyarch.golang.strconv import find_bool
 from polyarch.record import replace
+from polyarch.request.caches import CacheKind
 from polyarch.request.values import CacheEntry
 
 __all__ = ["with_runner"]
@@ -19,12 +20,12 @@ def with_runner(
     Without a token and an address there is no job of GitHub's, and its caches are left out, as buildx does.
     """
     completed = (_completed(each, environ) for each in entries)
-    return tuple(each for each in completed if each.type != "gha" or _is_active(each))
+    return tuple(each for each in completed if each.type != CacheKind.GHA or _is_active(each))
 
 
-_VARIABLES = {
-    "s3": {"bucket": "AWS_BUCKET", "region": "AWS_REGION"},
-    "azblob": {
+_VARIABLES: Mapping[str, Mapping[str, str]] = {
+    CacheKind.S3: {"bucket": "AWS_BUCKET", "region": "AWS_REGION"},
+    CacheKind.AZBLOB: {
         "account_url": "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
         "account_name": "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
         "container": "BUILDKIT_AZURE_STORAGE_CONTAINER",
@@ -34,7 +35,7 @@ _VARIABLES = {
 
 
 def _completed(entry: CacheEntry, environ: Mapping[str, str]) -> CacheEntry:
-    if entry.type == "gha":
+    if entry.type == CacheKind.GHA:
         return _of_runner(entry, environ)
     named = _VARIABLES.get(entry.type, {})
     found = {key: environ[name] for key, name in named.items() if environ.get(name)}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from polyarch.cli.frame.flags import Flag, Options, UsageError
+from polyarch.cli.frame.flags import Completes, Flag, Options, UsageError
 from polyarch.record import frozen
 from polyarch.text.shown import shown
 
@@ -80,8 +80,8 @@ class Command:
     needs_engine: bool = False
     mixed: bool = True
     description: str = ""
-    completes: str = ""
-    """What completion offers as arguments: builders, images, steps, files, directories or nothing."""
+    completes: Completes = ""
+    """What completion offers as arguments."""
 
     def check_count(self, path: str, count: int) -> None:
         """Raise UsageError, in docker's words, unless the command takes `count` arguments."""

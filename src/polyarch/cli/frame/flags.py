@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Literal
 
 from polyarch.errors import InputError
 from polyarch.golang.csv import csv_fields
@@ -21,7 +22,7 @@ from polyarch.golang.units import ram_in_bytes
 from polyarch.record import field, frozen
 from polyarch.text.nearest import nearest
 
-__all__ = ["Flag", "Kind", "Options", "UsageError", "parse_flags"]
+__all__ = ["Completes", "Flag", "Kind", "Options", "UsageError", "parse_flags"]
 
 
 class UsageError(InputError):
@@ -47,6 +48,12 @@ class Kind(StrEnum):
     DURATION = "duration"
 
 
+Completes = Literal[
+    "", "architectures", "builders", "directories", "emulators", "files", "images", "platforms", "registries",
+    "shells", "steps"
+]  # fmt: skip
+"""What completion may offer for a word, "" for nothing."""
+
 _REPEATED = frozenset({Kind.LIST, Kind.FIELDS, Kind.FILTER, Kind.ULIMIT})
 
 
@@ -66,8 +73,8 @@ class Flag:
     """Raises InputError for a value that the flag doesn't take; what its kind refuses isn't asked about."""
     choices: tuple[str, ...] = ()
     """What completion offers; other values are not refused here."""
-    completes: str = ""
-    """What completion offers instead: builders, platforms, images, files or directories."""
+    completes: Completes = ""
+    """What completion offers instead."""
 
     @property
     def title(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyarch.buildkit.messages import Message, read_pairs
+from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError
 from polyarch.platforms import Platform, host, normalize
 from polyarch.record import field, frozen
+from polyarch.wire import Message
 
 __all__ = [
     "BUILD",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from polyarch.buildkit.messages import Message
 from polyarch.errors import InputError
 from polyarch.graph.op import (
     BindMount,
@@ -21,6 +20,7 @@ from polyarch.oci.base import DEFAULT_PATH
 from polyarch.record import frozen
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.serve.llb.definition import Op
+from polyarch.wire import Message
 
 __all__ = ["ExecReader"]
 

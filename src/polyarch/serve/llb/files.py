@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from polyarch.buildkit.messages import Message
 from polyarch.errors import InputError
 from polyarch.graph.op import CopyAction, FileAction, FileOp, MkdirAction, MkfileAction
 from polyarch.graph.vertex import Vertex
 from polyarch.serve.llb.definition import Op
+from polyarch.wire import Message
 
 __all__ = ["read_files"]
 

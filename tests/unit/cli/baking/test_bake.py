@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -86,13 +87,42 @@ def test_it_says_what_is_wrong(words: tuple[str, ...], message: str) -> None:
     assert f"ERROR: {message}" in printed.err
 
 
+def without_times(shown: str) -> str:
+    return re.sub(r"DONE [0-9.]+s", "DONE", shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (("-f", "docker-bake.hcl"), [f"reading docker-bake.hcl {len(FILE)}B / {len(FILE)}B done"]),
+        (("-f", "empty", "-f", "docker-bake.hcl"), ["reading empty done", f"reading docker-bake.hcl {len(FILE)}B / {len(FILE)}B done"]),
+        (("-f", "docker-bake.hcl", "-f", "gone"), [f"reading docker-bake.hcl {len(FILE)}B / {len(FILE)}B done", "reading gone done"]),
+        (("--progress=quiet",), None),
+    ],
+)  # fmt: skip
+def test_files_that_are_read_are_shown_as_buildx_does(
+    words: tuple[str, ...], lines: list[str] | None, here: Path
+) -> None:
+    (here / "empty").write_text("")
+
+    shown = without_times(call("bake", "--print", *words, environ={}).err)
+
+    whole = ["[internal] load local bake definitions", *(lines or []), "DONE"] if lines else []
+    assert [line for line in shown.splitlines() if line.startswith("#")] == [
+        f"#1 {each}" for each in whole
+    ]
+
+
 def test_what_is_not_allowed_is_told_as_buildx_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["buildx", "bake", "app"])
     changes = ("--set=app.context=/usr", "--set=app.entitlements=network.host")
 
     printed = call("bake", *changes, "app", environ={})
 
-    assert printed.err == (
+    assert without_times(printed.err) == (
+        "#1 [internal] load local bake definitions\n"
+        f"#1 reading docker-bake.hcl {len(FILE)}B / {len(FILE)}B done\n"
+        "#1 DONE\n"
         "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
         " - Read access to path /usr\n\n"
         'Pass "--allow=fs.read=/usr" to grant requested privileges.\n'

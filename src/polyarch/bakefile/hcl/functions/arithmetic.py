@@ -15,19 +15,7 @@ from polyarch.bakefile.hcl.functions.spec import (
     function,
 )
 from polyarch.bakefile.hcl.numbers import from_float, from_int
-from polyarch.bakefile.hcl.operators import (
-    add,
-    at_least,
-    at_most,
-    divide,
-    greater,
-    less,
-    modulo,
-    multiply,
-    negate,
-    same,
-    subtract,
-)
+from polyarch.bakefile.hcl.operators import OPERATORS, negate, same
 from polyarch.bakefile.hcl.types import BOOL, NUMBER, STRING
 from polyarch.bakefile.hcl.values import FALSE, TRUE, Value, integer, number
 from polyarch.golang.strconv import quote
@@ -148,23 +136,16 @@ _TRUTHS = (Parameter("a", BOOL), Parameter("b", BOOL))
 _ANY_TWO = (Parameter("a", nullable=True), Parameter("b", nullable=True))
 
 ARITHMETIC: Mapping[str, Function] = {
+    **{each.name: _numbers(each.run) for each in OPERATORS},
     "absolute": _number(_absolute),
-    "add": _numbers(add),
     "and": function(_both, *_TRUTHS),
     "ceil": _number(_whole(math.ceil)),
-    "divide": _numbers(divide),
     "equal": function(same, *_ANY_TWO),
     "floor": _number(_whole(math.floor)),
-    "greaterthan": _numbers(greater),
-    "greaterthanorequalto": _numbers(at_least),
     "int": _number(_whole(math.trunc)),
-    "lessthan": _numbers(less),
-    "lessthanorequalto": _numbers(at_most),
     "log": function(_log, Parameter("num", NUMBER), Parameter("base", NUMBER)),
     "max": _extreme(max),
     "min": _extreme(min),
-    "modulo": _numbers(modulo),
-    "multiply": _numbers(multiply),
     "negate": _number(negate),
     "not": function(_not, Parameter("val", BOOL)),
     "notequal": function(_differ, *_ANY_TWO),
@@ -172,5 +153,4 @@ ARITHMETIC: Mapping[str, Function] = {
     "parseint": function(_parse_int, Parameter("number"), Parameter("base", NUMBER)),
     "pow": function(_pow, Parameter("num", NUMBER), Parameter("power", NUMBER)),
     "signum": _number(_signum),
-    "subtract": _numbers(subtract),
 }
