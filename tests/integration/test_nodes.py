@@ -178,3 +178,42 @@ def test_images_of_an_engine_stay_there(client: Person, engine: Engine) -> None:
     assert engine("image", "inspect", "--format={{.Config.Cmd}}", "stays:1") == "[x]\n"
     assert "Multi-platform build is not supported for the docker driver." in refused.err
     assert (refused.status, engine("images", "--quiet", "stays:2")) == (1, "")
+
+
+def test_each_platform_is_built_once_where_it_is_native(
+    engine: Engine, registry: RealRegistry
+) -> None:
+    """One node is a daemon, the other one this machine: one command makes one index."""
+    who, name = engine.who, f"{registry.host}/of/nodes:1"
+    context = {
+        "Dockerfile": "FROM scratch\nCOPY a /\nARG TARGETARCH\nENV A=$TARGETARCH\n",
+        "a": "a",
+    }
+    for path, text in context.items():
+        who.write(f"parts/{path}", text)
+    socket = who.home / "s"
+    with who.start("serve", "--addr", f"unix://{socket}") as server:
+        try:
+            assert server.stderr is not None
+            assert server.stderr.readline().startswith(b"serving at")
+            first = ("--driver", "remote", "--platform", "linux/amd64", f"unix://{socket}")
+            who.run("create", "--name", "two", *first).check()
+            second = ("--append", "--platform", "linux/riscv64", "local")
+            who.run("create", "--name", "two", *second).check()
+            platforms = ("--platform", "linux/amd64,linux/riscv64", "--progress", "plain")
+            told = ("--metadata-file", "parts.json", "-t", name, "--push", "parts")
+            built = who.run("build", "--builder", "two", *platforms, *told).check()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate()
+    index = json.loads(who.run("imagetools", "inspect", "--raw", name).check().out)
+    digest = json.loads((who.work / "parts.json").read_text())["containerimage.digest"]
+
+    made = [each["platform"]["architecture"] for each in index["manifests"]]
+    assert sorted(each for each in made if each != "unknown") == ["amd64", "riscv64"]
+    assert digest == who.run("imagetools", "inspect", "--format={{.Manifest.Digest}}", name).out
+    copies = {line for line in built.err.splitlines() if "COPY a /" in line}
+    assert {line.partition(" ")[2] for line in copies} == {
+        "[two0 1/1] COPY a /",
+        "[two1 1/1] COPY a /",
+    }

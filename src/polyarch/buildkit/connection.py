@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import subprocess
@@ -57,6 +58,12 @@ def connect(target: Target) -> Channel:
 def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     if not options:
         return None
+    for name in {"cacert", "cert", "key"} & options.keys():
+        if not os.access(options[name], os.R_OK):
+            raise MachineError(
+                f"the file {options[name]} of the builder's option {name} can't be read",
+                hint="the option names a file of this machine: polyarch inspect shows it",
+            )
     try:
         context = ssl.create_default_context(cafile=options.get("cacert"))
         if "cert" in options:
