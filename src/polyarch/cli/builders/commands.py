@@ -62,7 +62,7 @@ def _boot(builder: SavedBuilder, context: Context) -> None:
     from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
     require_grpc()
-    from polyarch.cli.builders.daemons import boot_all  # noqa: PLC0415
+    from polyarch.cli.builders.driving import boot_all  # noqa: PLC0415
 
     boot_all(builder, context)
 

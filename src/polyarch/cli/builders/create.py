@@ -67,14 +67,14 @@ def _run(options: Options, context: Context) -> int:
             from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
             require_grpc()
-            from polyarch.cli.builders.daemons import check_nodes  # noqa: PLC0415
+            from polyarch.cli.builders.driving import check_nodes  # noqa: PLC0415
 
             check_nodes(builder, context)
         builders.save(builder)
         if options.is_set("use"):
             builders.use(builder.name)
     if options.is_set("bootstrap") and builder.is_remote:
-        from polyarch.cli.builders.daemons import boot_all  # noqa: PLC0415 see above
+        from polyarch.cli.builders.driving import boot_all  # noqa: PLC0415 see above
 
         boot_all(builder, context)
     elif options.is_set("bootstrap"):

@@ -74,7 +74,7 @@ def _remove(
         from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
         require_grpc()
-        from polyarch.cli.builders.daemons import remove_all  # noqa: PLC0415
+        from polyarch.cli.builders.driving import remove_all  # noqa: PLC0415
 
         try:
             remove_all(builder, context, keeps_state=options.is_set("keep-state"))

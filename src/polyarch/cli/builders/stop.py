@@ -25,7 +25,7 @@ def _run(options: Options, context: Context) -> int:
     from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
     require_grpc()
-    from polyarch.cli.builders.daemons import stop_all  # noqa: PLC0415
+    from polyarch.cli.builders.driving import stop_all  # noqa: PLC0415
 
     stop_all(builder, context)
     return 0
