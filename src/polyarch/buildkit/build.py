@@ -22,6 +22,7 @@ from polyarch.buildkit.address import Target
 from polyarch.buildkit.api import Api, told_trouble
 from polyarch.buildkit.connection import connect
 from polyarch.buildkit.files import Directory
+from polyarch.buildkit.masked import MaskedLogs
 from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.provenance import provenance_of
 from polyarch.buildkit.services import Attached, methods
@@ -41,6 +42,7 @@ from polyarch.request.frontend import frontend_attributes
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.worker.archive import unpack_archive
+from polyarch.worker.masking import Masker
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.users import Owner
 
@@ -73,9 +75,16 @@ def build_remotely(
         local = _Local(request, scratch)
         outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
+        secrets = _secrets(request, remote.environ)
+        if secrets.masker is not None:
+            secrets.teach()
+            logs = MaskedLogs(sink, secrets.masker)
+            stack.enter_context(secrets.masker.masks_errors())
+            stack.callback(logs.end)
+            sink = logs
         attached = Attached(
             directories=local.directories(),
-            secrets=_secrets(request, remote.environ),
+            secrets=secrets,
             credentials=Credentials(remote.environ),
             outputs=outputs.takers(),
         )
@@ -115,7 +124,8 @@ def _secrets(request: BuildRequest, environ: Mapping[str, str]) -> Secrets:
         each.id: SecretSource(path=each.path, env=each.env, value=each.value)
         for each in request.secrets
     }
-    return Secrets(sources=sources, agents=dict(request.ssh), environ=environ)
+    masker = Masker() if request.mask_secrets and sources else None
+    return Secrets(sources=sources, agents=dict(request.ssh), environ=environ, masker=masker)
 
 
 @frozen
