@@ -49,6 +49,10 @@ def remote_change(options: Options, endpoint: str, context: Context) -> NodeChan
     endpoint = endpoint or context.environ.get("BUILDKIT_HOST", "")
     if not endpoint:
         raise InputError("no remote endpoint provided", hint="give its address: tcp://HOST:PORT")
+    if endpoint != LOCAL_ENDPOINT and options.text("buildkitd-flags"):
+        raise InputError("setting buildkit flags is not supported for remote driver")
+    if endpoint != LOCAL_ENDPOINT and (options.text("buildkitd-config") or options.text("config")):
+        raise InputError("setting config file is not supported for remote driver")
     given = dict(driver_opts(options.values("driver-opt")) or {})
     # The command is called somewhere else the next time.
     given |= {name: os.path.abspath(given[name]) for name in _FILES if given.get(name)}

@@ -122,6 +122,10 @@ def test_nodes_come_and_go(docker: FakeDocker) -> None:
         ),
         (("create", "--driver=remote"), "no remote endpoint provided"),
         (
+            ("create", "--driver=remote", "--buildkitd-flags=--debug", "tcp://a:1"),
+            "setting buildkit flags is not supported for remote driver",
+        ),
+        (
             (*CREATE, "--buildkitd-flags='", "{address}"),
             "failed to parse buildkit flags: No closing quotation",
         ),
