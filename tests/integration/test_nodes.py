@@ -1,18 +1,22 @@
-"""Builders whose nodes are BuildKit daemons: the one inside of Debian's Docker engine, and this machine beside it."""
+"""Builders whose nodes are BuildKit daemons: the one inside of Debian's Docker engine, and containers of it."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import tarfile
 from collections.abc import Iterator
 
 import pytest
 
+from polyarch.engine.containers import Containers
+from polyarch.engine.dialing import Address
 from tests.integration.test_peers import short_directory
+from tests.support.images.rootfs import make_rootfs
 from tests.support.machine.engines import ROOT
 from tests.support.machine.handlers import enclave, handler_lines
-from tests.support.machine.peers import docker_engine
+from tests.support.machine.peers import Engine, docker_engine
 from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 
@@ -27,18 +31,47 @@ COPY --from=one /all /machine /
 """
 
 
+_BUILDCTL = """\
+#!/bin/sh
+test "$1" = debug || exec cat
+test -e /etc/buildkit/buildkitd.toml
+"""
+"""In the place of BuildKit's own client: says that the daemon is there, or passes bytes on to nobody."""
+
+
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Root, whose current builder is the BuildKit of a Docker engine."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Debian's Docker engine."""
     who = person(ROOT, tmp_path_factory.mktemp("nodes") / "home")
     with (
         enclave(handler_lines([])) as inside,
         short_directory() as directory,
         docker_engine(directory / "d", inside, who) as engine,
     ):
-        address = engine.address.replace("unix://", "docker://")
-        who.run("create", "--name", "far", "--driver", "remote", "--use", address).check()
-        yield who
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> Person:
+    """Root, whose current builder is the BuildKit of a Docker engine."""
+    who = engine.who
+    address = engine.address.replace("unix://", "docker://")
+    who.run("create", "--name", "far", "--driver", "remote", "--use", address).check()
+    return who
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of the engine that looks like BuildKit's to those who start it."""
+    root = make_rootfs(tmp_path_factory.mktemp("image"))
+    for name, text in (("buildctl", _BUILDCTL), ("buildkitd", "#!/bin/sh\nexec sleep 600\n")):
+        (root / "bin" / name).write_text(text)
+        (root / "bin" / name).chmod(0o755)
+    archive = root.parent / "image.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(root, "/")
+    engine("import", "--change", 'ENTRYPOINT ["buildkitd"]', str(archive), "buildkit:test")
+    return "buildkit:test"
 
 
 def test_it_is_shown(client: Person) -> None:
@@ -105,3 +138,82 @@ def test_cancelling_ends_the_remote_build(client: Person, registry: RealRegistry
 
     assert process.returncode == 130
     assert "context canceled" in rest
+
+
+def test_a_daemon_in_a_container(engine: Engine, image: str) -> None:
+    who = engine.who
+    who.write("b.toml", "debug = true\n")
+    options = ("--driver-opt", f"image={image},network=none", "--buildkitd-config", "b.toml")
+    create = ("create", "--driver", "docker-container", "--name", "own", "--bootstrap", *options)
+
+    def status() -> str:
+        rows = who.run("ls", "--format", "{{.Name}} {{.Status}}").check().out.splitlines()
+        return next(row.partition(" ")[2] for row in rows if row.startswith("own0 "))
+
+    created = who.run(*create, engine.address).check()
+    containers = engine("ps", "--format={{.Names}} {{.Command}}")
+    address = Address(url=engine.address)
+    with Containers(address=address).dial("buildx_buildkit_own0", ("cat",)) as near:
+        near.sendall(b"there and back")
+        echoed = near.recv(100)
+    who.run("stop", "own").check()
+    stopped = status()
+    who.run("rm", "--keep-state", "own").check()
+    kept = engine("volume", "ls", "--quiet")
+    who.run(*create, engine.address).check()
+    who.run("rm", "own").check()
+
+    assert (created.out, stopped, echoed) == ("own\n", "stopped", b"there and back")
+    assert containers.startswith('buildx_buildkit_own0 "buildkitd --config')
+    assert "buildx_buildkit_own0_state" in kept
+    assert engine("volume", "ls", "--quiet") == engine("ps", "--all", "--quiet") == ""
+
+
+def test_images_of_an_engine_stay_there(client: Person, engine: Engine) -> None:
+    client.write("Dockerfile", 'FROM scratch\nCOPY Dockerfile /\nCMD ["x"]\n')
+
+    client.run("build", "-t", "stays:1", "--load", ".").check()
+    refused = client.run("build", "--platform", "linux/amd64,linux/386", "-t", "stays:2", ".")
+
+    assert engine("image", "inspect", "--format={{.Config.Cmd}}", "stays:1") == "[x]\n"
+    assert "Multi-platform build is not supported for the docker driver." in refused.err
+    assert (refused.status, engine("images", "--quiet", "stays:2")) == (1, "")
+
+
+def test_each_platform_is_built_once_where_it_is_native(
+    engine: Engine, registry: RealRegistry
+) -> None:
+    """One node is a daemon, the other one this machine: one command makes one index."""
+    who, name = engine.who, f"{registry.host}/of/nodes:1"
+    context = {
+        "Dockerfile": "FROM scratch\nCOPY a /\nARG TARGETARCH\nENV A=$TARGETARCH\n",
+        "a": "a",
+    }
+    for path, text in context.items():
+        who.write(f"parts/{path}", text)
+    socket = who.home / "s"
+    with who.start("serve", "--addr", f"unix://{socket}") as server:
+        try:
+            assert server.stderr is not None
+            assert server.stderr.readline().startswith(b"serving at")
+            first = ("--driver", "remote", "--platform", "linux/amd64", f"unix://{socket}")
+            who.run("create", "--name", "two", *first).check()
+            second = ("--append", "--platform", "linux/riscv64", "local")
+            who.run("create", "--name", "two", *second).check()
+            platforms = ("--platform", "linux/amd64,linux/riscv64", "--progress", "plain")
+            told = ("--metadata-file", "parts.json", "-t", name, "--push", "parts")
+            built = who.run("build", "--builder", "two", *platforms, *told).check()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate()
+    index = json.loads(who.run("imagetools", "inspect", "--raw", name).check().out)
+    digest = json.loads((who.work / "parts.json").read_text())["containerimage.digest"]
+
+    made = [each["platform"]["architecture"] for each in index["manifests"]]
+    assert sorted(each for each in made if each != "unknown") == ["amd64", "riscv64"]
+    assert digest == who.run("imagetools", "inspect", "--format={{.Manifest.Digest}}", name).out
+    copies = {line for line in built.err.splitlines() if "COPY a /" in line}
+    assert {line.partition(" ")[2] for line in copies} == {
+        "[two0 1/1] COPY a /",
+        "[two1 1/1] COPY a /",
+    }

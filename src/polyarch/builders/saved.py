@@ -8,7 +8,8 @@
     refs/<builder>/<node>/<build>    what a build was of; always in the directory of docker buildx, as
                                      programs that show builds look there
 
-polyarch's own are in a directory of its own; those of docker buildx are read, and can be told apart. Where
+polyarch's own are in a directory of its own. Builders that docker buildx can use as well lie among its own, whoever made
+them, and either may change and remove them; those with a driver that only buildx has are read, and left alone. Where
 polyarch stands in for docker buildx, as docker's plugin, it is the other way round: new builders lie in
 buildx's directory, in a form that buildx reads as well (`node.builderform`), and what was chosen there holds.
 """
@@ -24,6 +25,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from polyarch.builders.contexts import context_builders
 from polyarch.builders.form import decode, encode, encode_for_buildx
 from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, default_builder
 from polyarch.errors import InputError, IntegrityError, MachineError, NotFound
@@ -70,25 +72,30 @@ class SavedBuilders:
         self._key = docker_endpoint(environ)
         self._named = environ.get("BUILDX_BUILDER", "")
         self._owner = _sudo_user(environ)
+        self._environ = environ
 
     # --- reading ---
 
     def all(self) -> tuple[SavedBuilder, ...]:
         """Return all builders, by name, `default` among them. Raises IntegrityError."""
-        found = {DEFAULT_NAME: default_builder()}
+        found = {**context_builders(self._environ), DEFAULT_NAME: default_builder()}
         for directory in self._directories:
             for name in _list(directory / "instances"):
-                if name not in found and not name.startswith("."):
+                known = found.get(name)
+                if (known is None or known.is_context) and not name.startswith("."):
                     found[name] = self._read(directory, name)
         return tuple(self._with_activity(found[name]) for name in sorted(found))
 
     def find(self, name: str) -> SavedBuilder | None:
         """Return the builder called `name`, or None. Raises IntegrityError if its file is damaged."""
-        name = name.lower()
-        if name == DEFAULT_NAME:
+        lower = name.lower()
+        if lower == DEFAULT_NAME:
             return self._with_activity(default_builder())
-        directory = self._home(name)
-        return None if directory is None else self._with_activity(self._read(directory, name))
+        directory = self._home(lower)
+        if directory is not None:
+            return self._with_activity(self._read(directory, lower))
+        context = context_builders(self._environ).get(name)
+        return None if context is None else self._with_activity(context)
 
     def get(self, name: str) -> SavedBuilder:
         """Return the builder called `name`; "" for the current one. Raises NotFound."""
@@ -105,12 +112,20 @@ class SavedBuilders:
 
         Who hasn't chosen one of polyarch's builders may have chosen one of docker buildx's.
         """
+        return self._current()[0]
+
+    def is_own_choice(self) -> bool:
+        """Tell whether the current builder was chosen here, and not with docker buildx for its own builds."""
+        return self._current()[1] == self.directory
+
+    def _current(self) -> tuple[SavedBuilder, Path]:
+        """Return the current builder, and the directory that says so."""
         for directory in self._directories:
             for name in self._choices(directory):
                 builder = self.find(name)
                 if builder is not None:
-                    return builder
-        return self._with_activity(default_builder())
+                    return builder, directory
+        return self._with_activity(default_builder()), self.directory
 
     def _home(self, name: str) -> Path | None:
         """Return the directory that has the builder called `name`."""
@@ -119,11 +134,11 @@ class SavedBuilders:
         )
         return next(homes, None)
 
-    def _own_home(self, name: str) -> Path:
-        """Return the directory that has our builder called `name`, or is to have it."""
+    def _own_home(self, name: str) -> Path | None:
+        """Return the directory that has a builder called `name` that may be changed here."""
         directory = self._home(name)
         if directory is None or self._read(directory, name).is_foreign:
-            return self.directory
+            return None
         return directory
 
     def hides(self, builder: SavedBuilder) -> bool:
@@ -176,7 +191,8 @@ class SavedBuilders:
             raise IntegrityError(
                 f"{path} isn't a builder: {error}", hint=f"remove it with rm {path}"
             ) from error
-        is_foreign = directory == self._buildx and not builder.is_local
+        is_ours = builder.is_local or builder.is_known_to_buildx
+        is_foreign = directory == self._buildx and not is_ours
         return replace(builder, name=name, is_foreign=is_foreign)
 
     def _with_activity(self, builder: SavedBuilder) -> SavedBuilder:
@@ -216,23 +232,35 @@ class SavedBuilders:
     def save(self, builder: SavedBuilder) -> None:
         """Write a builder, where it was. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        directory = self._own_home(builder.name)
+        home = self._own_home(builder.name)
+        directory = self.directory if home is None else home
+        if builder.is_known_to_buildx:
+            directory = self._buildx
+        elif builder.is_remote and directory == self._buildx and directory != self.directory:
+            # This machine has become one of its nodes.
+            directory = self.directory
         is_shared = directory == self._buildx
         data = encode_for_buildx(builder, self._key) if is_shared else encode(builder)
         self._write(directory / "instances" / builder.name, data)
+        if home is not None and home != directory:
+            self._unlink(home / "instances" / builder.name)
 
     def remove(self, builder: SavedBuilder) -> None:
         """Forget a builder. Raises InputError for one of docker buildx's, MachineError."""
         self._refuse_foreign(builder)
-        directory = self._own_home(builder.name)
+        directory = self._own_home(builder.name) or self.directory
         kept = (directory / "instances", directory / "activity", self.directory / "activity")
         for path in (each / builder.name for each in kept):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise MachineError(f"can't remove {path}: {error.strerror}") from error
+            self._unlink(path)
         with contextlib.suppress(OSError):
             remove_tree(self._references / builder.name)
+
+    @staticmethod
+    def _unlink(path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MachineError(f"can't remove {path}: {error.strerror}") from error
 
     def use(self, name: str, *, is_default: bool = False, is_global: bool = False) -> None:
         """Make a builder the current one; `is_default` also for when the choice is gone."""

@@ -16,8 +16,11 @@ from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
 __all__ = [
+    "CONTAINER_DRIVER",
+    "DAEMONS",
     "DASK_DRIVER",
     "DEFAULT_NAME",
+    "DOCKER_DRIVER",
     "ELSEWHERE",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
@@ -40,7 +43,13 @@ DASK_DRIVER = "dask"
 """The driver of builders whose node is a Dask cluster."""
 REMOTE_DRIVER = "remote"
 """The driver of builders whose nodes are BuildKit daemons, or this machine."""
-ELSEWHERE = frozenset({DASK_DRIVER, REMOTE_DRIVER})
+CONTAINER_DRIVER = "docker-container"
+"""The driver of builders whose daemons are containers of Docker's engine."""
+DOCKER_DRIVER = "docker"
+"""The driver of builders that are the BuildKit inside of Docker's engine: each context of docker is one."""
+DAEMONS = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, DOCKER_DRIVER})
+"""The drivers of builders whose nodes are BuildKit daemons."""
+ELSEWHERE = DAEMONS | {DASK_DRIVER}
 """The drivers of builders that let other machines do the work."""
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
@@ -68,6 +77,14 @@ class SavedBuilder:
     last_activity: str = field(default="", compare=False)
     """RFC 3339, or "" if it was never used."""
     is_foreign: bool = field(default=False, compare=False)
+    is_context: bool = field(default=False, compare=False)
+    """Whether it is there because docker has a context of that name."""
+
+    @property
+    def is_known_to_buildx(self) -> bool:
+        """Whether docker buildx can use it as well: it has the driver, and this machine is none of the nodes."""
+        is_elsewhere = all(node.endpoint != LOCAL_ENDPOINT for node in self.nodes)
+        return self.driver in {REMOTE_DRIVER, CONTAINER_DRIVER} and is_elsewhere
 
     @property
     def is_local(self) -> bool:
@@ -76,8 +93,8 @@ class SavedBuilder:
 
     @property
     def is_remote(self) -> bool:
-        """Whether its nodes are BuildKit daemons."""
-        return self.driver == REMOTE_DRIVER
+        """Whether its nodes are BuildKit daemons, and this machine perhaps."""
+        return self.driver in DAEMONS
 
     @property
     def is_cluster(self) -> bool:
@@ -97,7 +114,10 @@ class SavedBuilder:
 
 @frozen
 class NodeChange:
-    """What `create` was told of a node; None or empty: nothing. Platforms are normalised."""
+    """What `create` was told of a node; None or empty: nothing. Platforms are normalised.
+
+    A new node of which no endpoint was told is at `usual`.
+    """
 
     name: str = ""
     endpoint: str | None = None
@@ -106,6 +126,7 @@ class NodeChange:
     flags: tuple[str, ...] | None = None
     files: Mapping[str, str] | None = None
     append: bool = False
+    usual: str = LOCAL_ENDPOINT
 
 
 def default_builder() -> SavedBuilder:
@@ -145,7 +166,9 @@ def with_node(builder: SavedBuilder, change: NodeChange) -> SavedBuilder:
     if position is None:
         if not change.append and builder.nodes:
             raise NotFound(f"node {change.name} not found, did you mean to append?")
-        node = BuilderNode(name=check_name(change.name or _next_name(builder)))
+        node = BuilderNode(
+            name=check_name(change.name or _next_name(builder)), endpoint=change.usual
+        )
         position = len(builder.nodes)
     else:
         node = builder.nodes[position]

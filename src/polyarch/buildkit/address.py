@@ -16,7 +16,8 @@ Source: BuildKit's `client/connhelper`, buildx's driver `remote`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from polyarch.errors import InputError
@@ -32,16 +33,18 @@ _KINDS = (
 
 @frozen
 class Target:
-    """Where a daemon is. One of the three: a socket's path, a host and its port, a program.
+    """Where a daemon is. One of the four: a socket's path, a host and its port, a program, what is dialed.
 
-    `is_engine` says that Docker's engine listens there, which has to be asked for its BuildKit.
+    `engine` is the address of a Docker engine that has to be asked for its BuildKit: who knows engines dials it. `dial`
+    returns a connected socket, or raises MachineError.
     """
 
     path: str = ""
     host: str = ""
     port: int = 0
     program: tuple[str, ...] = ()
-    is_engine: bool = False
+    engine: str = ""
+    dial: Callable[[], socket.socket] | None = field(default=None, compare=False, repr=False)
     tls: Mapping[str, str] = field(default_factory=dict)
     """`cacert`, `cert`, `key` and `servername`, as the driver's options have them."""
 
@@ -54,8 +57,10 @@ def parse_target(address: str, options: Mapping[str, str]) -> Target:
     }
     if not separator:
         raise InputError(f"invalid endpoint {address!r}", hint=f"there are {_KINDS}")
-    if kind in {"unix", "docker"}:
-        return Target(path=rest or "/var/run/docker.sock", is_engine=kind == "docker")
+    if kind == "unix":
+        return Target(path=rest)
+    if kind == "docker":
+        return Target(engine=f"unix://{rest or '/var/run/docker.sock'}")
     if kind == "tcp":
         url = urlsplit(address)
         if not url.hostname or url.port is None:

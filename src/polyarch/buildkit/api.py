@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,7 @@ from polyarch.wire import Message, field
 
 __all__ = ["Api", "SolveFailed", "told_trouble"]
 
+_REASONS = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT})
 _CONTROL = "/moby.buildkit.v1.Control"
 _CONTENT = "/containerd.services.content.v1.Content/Read"
 
@@ -41,10 +44,21 @@ def told_trouble(where: str) -> Iterator[None]:
         raise _error_of(error, where) from error
     except (OSError, StreamTerminatedError, ProtocolError) as error:
         raise RemoteError(
-            f"the builder at {where} can't be reached: {str(error) or type(error).__name__}",
+            f"the builder at {where} can't be reached: {_cause(error)}",
             hint="look whether BuildKit runs there: polyarch inspect, or buildctl --addr ... debug info",
             temporary=True,
         ) from error
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, StreamTerminatedError | ProtocolError):
+        return "it hung up without an answer, as who wants TLS, a client's certificate, or no gRPC at all"
+    # OpenSSL is loaded where it has been spoken to.
+    if refused := getattr(error, "verify_message", ""):
+        return f"its certificate isn't trusted: {refused}"
+    number = error.errno if isinstance(error, OSError) else None
+    # What asyncio raises has the address in the place of the reason.
+    return os.strerror(number) if number in _REASONS else str(error) or type(error).__name__
 
 
 def _error_of(error: GRPCError, where: str) -> PolyarchError:

@@ -22,6 +22,7 @@ from polyarch.buildkit.address import Target
 from polyarch.buildkit.api import Api, told_trouble
 from polyarch.buildkit.connection import connect
 from polyarch.buildkit.files import Directory
+from polyarch.buildkit.masked import MaskedLogs
 from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.provenance import provenance_of
 from polyarch.buildkit.services import Attached, methods
@@ -41,6 +42,7 @@ from polyarch.request.frontend import frontend_attributes
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.worker.archive import unpack_archive
+from polyarch.worker.masking import Masker
 from polyarch.worker.secrets import Secrets, SecretSource
 from polyarch.worker.users import Owner
 
@@ -53,11 +55,15 @@ _ARCHIVES = frozenset({OutputType.DOCKER, OutputType.OCI})
 
 @frozen
 class Remote:
-    """A daemon: its address as users write it, and what that means."""
+    """A daemon: its address as users write it, and what that means.
+
+    `is_engine` says that it is a part of Docker's engine, which keeps images itself.
+    """
 
     address: str
     target: Target
     environ: Mapping[str, str]
+    is_engine: bool = False
 
 
 def build_remotely(
@@ -67,11 +73,18 @@ def build_remotely(
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         local = _Local(request, scratch)
-        outputs = _Outputs(request.outputs, scratch)
+        outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
+        secrets = _secrets(request, remote.environ)
+        if secrets.masker is not None:
+            secrets.teach()
+            logs = MaskedLogs(sink, secrets.masker)
+            stack.enter_context(secrets.masker.masks_errors())
+            stack.callback(logs.end)
+            sink = logs
         attached = Attached(
             directories=local.directories(),
-            secrets=_secrets(request, remote.environ),
+            secrets=secrets,
             credentials=Credentials(remote.environ),
             outputs=outputs.takers(),
         )
@@ -81,6 +94,7 @@ def build_remotely(
             ref=request.ref.rpartition("/")[2] or session,
             session=session,
             attributes={
+                **({"image-resolve-mode": "local"} if remote.is_engine else {}),
                 **frontend_attributes(request),
                 **local.attributes(),
                 **attest_attributes(request.attestations),
@@ -110,7 +124,8 @@ def _secrets(request: BuildRequest, environ: Mapping[str, str]) -> Secrets:
         each.id: SecretSource(path=each.path, env=each.env, value=each.value)
         for each in request.secrets
     }
-    return Secrets(sources=sources, agents=dict(request.ssh), environ=environ)
+    masker = Masker() if request.mask_secrets and sources else None
+    return Secrets(sources=sources, agents=dict(request.ssh), environ=environ, masker=masker)
 
 
 @frozen
@@ -255,18 +270,24 @@ class _Local:
 class _Outputs:
     """The outputs of a request: what the daemon makes itself, and archives that it sends."""
 
-    def __init__(self, outputs: tuple[Output, ...], scratch: Path) -> None:
+    def __init__(
+        self, outputs: tuple[Output, ...], scratch: Path, *, is_engine: bool = False
+    ) -> None:
+        self._is_engine = is_engine
+        self._asked = bool(outputs)
         self._outputs = tuple(each for each in outputs if each.type != OutputType.CACHEONLY)
         self._scratch = scratch
         self._files: dict[int, BinaryIO] = {}
 
     def exporters(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Give what the daemon is asked for. Raises InputError for what can't come from one."""
+        if self._is_engine and not self._asked:
+            yield "moby", {}
         for output in self._outputs:
             attributes = dict(output.attributes)
-            if output.type in _IMAGES:
+            if self._stays(output):
                 push = {"push": "true"} if output.type == OutputType.REGISTRY else {}
-                yield "image", {**attributes, **push}
+                yield "moby" if self._is_engine else "image", {**attributes, **push}
             elif output.type == OutputType.LOCAL:
                 # As an archive, which is unpacked by our own rules.
                 yield "tar", attributes
@@ -278,11 +299,16 @@ class _Outputs:
             else:
                 yield str(output.type), attributes
 
+    def _stays(self, output: Output) -> bool:
+        """Whether the daemon has an output, and sends nothing: an engine loads its own images."""
+        is_loaded = output.type == OutputType.DOCKER and not output.destination
+        return output.type in _IMAGES or (self._is_engine and is_loaded)
+
     def takers(self) -> dict[int, _Taker]:
         """Return what takes the bytes of archives, by the exporter's number."""
         found = {}
         for number, output in enumerate(self._outputs):
-            if output.type not in _IMAGES:
+            if not self._stays(output):
                 file = (self._scratch / f"output-{number}").open("w+b")
                 self._files[number] = file
                 found[number] = _Taker(file)

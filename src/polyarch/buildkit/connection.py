@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,9 +19,6 @@ from polyarch.buildkit.address import Target
 from polyarch.errors import MachineError
 
 __all__ = ["BytesCodec", "connect"]
-
-
-_HEAD_LIMIT = 1 << 16
 
 
 class BytesCodec(CodecBase):
@@ -45,8 +43,8 @@ def connect(target: Target) -> Channel:
 
     Raises MachineError for certificates that can't be read.
     """
-    if target.is_engine:
-        return _EngineChannel(target.path)
+    if target.dial is not None:
+        return _DialedChannel(target.dial)
     if target.path:
         return Channel(path=target.path, codec=BytesCodec())
     if target.program:
@@ -60,6 +58,12 @@ def connect(target: Target) -> Channel:
 def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     if not options:
         return None
+    for name in {"cacert", "cert", "key"} & options.keys():
+        if not os.access(options[name], os.R_OK):
+            raise MachineError(
+                f"the file {options[name]} of the builder's option {name} can't be read",
+                hint="the option names a file of this machine: polyarch inspect shows it",
+            )
     try:
         context = ssl.create_default_context(cafile=options.get("cacert"))
         if "cert" in options:
@@ -73,39 +77,18 @@ def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     return context
 
 
-class _EngineChannel(Channel):
-    """A channel to the BuildKit inside of Docker's engine, which is upgraded to from its own API."""
+class _DialedChannel(Channel):
+    """A channel through a socket that somebody else connects."""
 
-    _ASK = b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path=path, codec=BytesCodec())
-        self._socket_path = path
+    def __init__(self, dial: Callable[[], socket.socket]) -> None:
+        super().__init__(path="/", codec=BytesCodec())
+        self._dial = dial
 
     async def _create_connection(self) -> Any:
         loop = asyncio.get_running_loop()
-        connection = await loop.run_in_executor(None, self._upgraded)
+        connection = await loop.run_in_executor(None, self._dial)
         _, protocol = await loop.create_connection(self._protocol_factory, sock=connection)
         return protocol
-
-    def _upgraded(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(self._socket_path)
-            connection.sendall(self._ASK)
-            # Not a byte more than the head: what follows is gRPC's.
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                byte = connection.recv(1)
-                if not byte or len(head) > _HEAD_LIMIT:
-                    raise ConnectionError("the engine at the socket has no BuildKit")
-                head += byte
-            if b" 101 " not in head.split(b"\r\n", 1)[0]:
-                raise ConnectionError("the engine at the socket has no BuildKit")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 class _ProgramChannel(Channel):

@@ -43,7 +43,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),
     _entry("ls", "builders.ls:LS", "List builder instances"),
     _entry("prune", "cache.prune:PRUNE", "Remove build cache"),
-    _entry("rm", "builders.commands:RM", "Remove one or more builder instances"),
+    _entry("rm", "builders.rm:RM", "Remove one or more builder instances"),
     _entry("serve", "serving.serve:SERVE", "Answer clients of BuildKit's API"),
     _entry("stop", "builders.stop:STOP", "Stop builder instance (nothing to do: no daemon runs)"),
     _entry("use", "builders.commands:USE", "Set the current builder instance"),

@@ -28,7 +28,7 @@ from polyarch.paths import docker_config_directory
 from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import frozen
 
-__all__ = ["DockerEngine", "find_address", "find_engine"]
+__all__ = ["DockerEngine", "address_at", "find_address", "find_engine"]
 
 _USUAL = "unix:///var/run/docker.sock"
 _CHUNK = 1 << 20
@@ -130,6 +130,15 @@ def find_address(environ: Mapping[str, str], context: str = "") -> Address:
         is_wanted=True,
         environ=environ,
     )
+
+
+def address_at(environ: Mapping[str, str], endpoint: str) -> Address:
+    """Return the engine that a builder's endpoint is: an address, or the name of a context. Raises NotFound."""
+    if "://" not in endpoint:
+        return find_address(environ, endpoint)
+    if endpoint == environ.get("DOCKER_HOST", ""):
+        return _by_variables(environ, endpoint)
+    return Address(url=endpoint, is_wanted=True, environ=environ)
 
 
 def _by_variables(environ: Mapping[str, str], host: str) -> Address:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from itertools import chain
+from typing import cast
 
 from polyarch.record import frozen
 
-__all__ = ["Answer", "Connection", "Fields", "ProtocolError"]
+__all__ = ["Answer", "Connection", "Fields", "ProtocolError", "Upgraded"]
 
 _LINE_LIMIT = 1 << 16
 _FIELDS_LIMIT = 200
@@ -36,6 +38,7 @@ _SKIP_TIME = 1.0
 """Seconds; a rest that takes longer costs more than another connection."""
 _PIECE = 1 << 16
 _NO_BODY = frozenset({204, 304})
+_SWITCHING = 101
 
 
 class ProtocolError(OSError):
@@ -61,6 +64,18 @@ class Fields:
         return tuple(value for key, value in self.pairs if key == lower)
 
 
+@frozen
+class Upgraded:
+    """A connection that isn't HTTP's any more: its socket, which doesn't wait, and what it said already.
+
+    `says_nothing` is raised by a read that would have to wait. Whoever has it closes the connection that it came of.
+    """
+
+    socket: socket.socket
+    first: bytes
+    says_nothing: type[OSError]
+
+
 class Connection:
     """An open connection. One exchange at a time: the answer's body is read to its end, or dropped."""
 
@@ -70,7 +85,7 @@ class Connection:
         """Take over an open socket; `says_nothing` is raised by a read that would have to wait."""
         self._socket = sock
         self._says_nothing = says_nothing
-        self._file = sock.makefile("rb", 1 << 16)
+        self._file = cast("BufferedReader", sock.makefile("rb", 1 << 16))
         self.is_kept = False
         """Whether another request may follow; known once an answer has been read to its end."""
 
@@ -109,6 +124,19 @@ class Connection:
         status, reason, _ = self._head()
         if not 200 <= status < 300:
             raise ProtocolError(f"the proxy doesn't lead to {target}: {status} {reason}".rstrip())
+
+    def upgrade(self, target: str, fields: Mapping[str, str], body: bytes) -> Upgraded | Answer:
+        """Ask for another protocol than HTTP; returns the answer of a server that refuses. Raises OSError."""
+        self._socket.sendall(_request_head("POST", target, fields) + body)
+        status, _, found = self._head()
+        if status != _SWITCHING:
+            length = _body_length("POST", status, found)
+            return Answer(self, status, found, length, keeps=False)
+        self._socket.setblocking(False)
+        first = b""
+        with suppress(self._says_nothing):
+            first = self._file.read1(_PIECE)
+        return Upgraded(socket=self._socket, first=first, says_nothing=self._says_nothing)
 
     def wait_for(self, seconds: float) -> None:
         """Say for how long the other side may be silent; more than that is a TimeoutError."""

@@ -6,26 +6,29 @@ joins them is made last, so that no name moves before all of it is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
-from polyarch.buildkit.build import Remote, build_remotely
-from polyarch.buildkit.nodes import RemoteState, look_at, remote_at
+from polyarch.buildkit.build import build_remotely
+from polyarch.buildkit.nodes import RemoteState, look_at
 from polyarch.digest import Digest
+from polyarch.drivers.driver import NodeDriver, Status
+from polyarch.drivers.inside import check_inside
+from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
-from polyarch.errors import InputError, MachineError
+from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
 from polyarch.golang.strconv import find_bool
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Event, Sink, StepEvent
-from polyarch.record import frozen, replace
+from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
+from polyarch.record import field, frozen, replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.threads import side_by_side
@@ -47,6 +50,10 @@ _FAMILIES = {"386": "amd64", "arm": "arm64"}
 """Architectures whose programs another one runs as well."""
 
 
+_UNASKED = RemoteState()
+Rule = Callable[[BuilderNode, RemoteState, Platform], bool]
+
+
 @frozen
 class Part:
     """The platforms of a request that one node builds."""
@@ -54,6 +61,7 @@ class Part:
     node: BuilderNode
     platforms: tuple[Platform, ...]
     emulated: tuple[Platform, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_on_nodes(
@@ -70,9 +78,15 @@ def build_on_nodes(
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
     _check_hosts(request.add_hosts)
-    states = _look_at_all(engine, builder)
+    drivers = {
+        node.name: driver_of(builder, node, engine.environ)
+        for node in builder.nodes
+        if node.endpoint != LOCAL_ENDPOINT
+    }
+    states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
     parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
-    building = _Building(engine=engine, sink=sink, cancel=cancel, explain=explain)
+    _tell_of_emulation(parts, sink)
+    building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
     if len(parts) == 1:
         return building.part(parts[0], request)
     check_joinable(request.outputs)
@@ -103,6 +117,7 @@ class _Building:
     """What all parts are built with."""
 
     engine: Engine
+    drivers: Mapping[str, NodeDriver]
     sink: Sink
     cancel: CancelToken
     explain: Explain | None
@@ -113,21 +128,38 @@ class _Building:
             return recorded_build(
                 self.engine, request, sink=self.sink, cancel=self.cancel, explain=self.explain
             )
-        remote = _remote(part.node, self.engine)
+        remote = self.drivers[part.node.name].remote()
+        if remote.is_engine:
+            check_inside(part.labels, request)
         return build_remotely(remote, request, sink=self.sink, cancel=self.cancel)
 
 
-def _remote(node: BuilderNode, engine: Engine) -> Remote:
-    return remote_at(node.endpoint, node.driver_opts, engine.environ)
+def _wanted(builder: SavedBuilder, platforms: Sequence[Platform]) -> SavedBuilder:
+    """Return a builder without the nodes that needn't even be looked at: if all platforms were given to others."""
+    wanted = [normalize(each) for each in platforms]
+    made_for = [node for node in builder.nodes if set(wanted) & set(map(normalize, node.platforms))]
+    given = {normalize(each) for node in made_for for each in node.platforms}
+    return replace(builder, nodes=tuple(made_for)) if wanted and given >= set(wanted) else builder
 
 
-def _look_at_all(engine: Engine, builder: SavedBuilder) -> dict[str, RemoteState]:
-    """Ask all nodes what they are. Raises MachineError if none answers."""
+def _look_at_all(
+    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink
+) -> dict[str, RemoteState]:
+    """Start the nodes that don't run, and ask all what they are. Raises MachineError if none answers."""
     nodes = [node for node in builder.nodes if node.endpoint != LOCAL_ENDPOINT]
     states: dict[str, RemoteState] = {}
 
     def look(node: BuilderNode) -> None:
-        states[node.name] = look_at(_remote(node, engine))
+        driver = drivers[node.name]
+        try:
+            if driver.status() is not Status.RUNNING:
+                driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
+        except Cancelled:
+            raise
+        except PolyarchError as error:
+            states[node.name] = RemoteState(error=str(error))
+        else:
+            states[node.name] = look_at(driver.remote())
 
     tasks = [partial(look, node) for node in nodes]
     if tasks:
@@ -143,9 +175,19 @@ def _look_at_all(engine: Engine, builder: SavedBuilder) -> dict[str, RemoteState
     return states
 
 
+def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
+    """Say which platforms no node has natively."""
+    found = [(part.node.name, each) for part in parts for each in part.emulated]
+    if not found:
+        return
+    with step(sink, "[internal] choosing nodes") as choosing:
+        for name, platform in found:
+            choosing.remark(f"{platform} is emulated on {name}: no node runs it natively")
+
+
 def _first_platform(builder: SavedBuilder, states: dict[str, RemoteState]) -> Platform:
     for node in builder.nodes:
-        state = states[node.name]
+        state = states.get(node.name, _UNASKED)
         if not state.error and (node.platforms or state.platforms):
             return (*node.platforms, *state.platforms)[0]
     return host()
@@ -166,7 +208,7 @@ def assign(
                 (
                     each
                     for each in builder.nodes
-                    if not states[each.name].error and rule(each, states[each.name], platform)
+                    if _is_fit(rule, each, states.get(each.name, _UNASKED), platform)
                 ),
                 None,
             )
@@ -191,10 +233,15 @@ def assign(
             node=node,
             platforms=tuple(chosen[node.name]),
             emulated=tuple(emulated.get(node.name, ())),
+            labels=states.get(node.name, _UNASKED).labels,
         )
         for node in builder.nodes
         if node.name in chosen
     ]
+
+
+def _is_fit(rule: Rule, node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
+    return not state.error and rule(node, state, platform)
 
 
 def _was_made_for(node: BuilderNode, _state: RemoteState, platform: Platform) -> bool:

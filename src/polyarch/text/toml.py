@@ -16,7 +16,7 @@ from decimal import Decimal
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
 
-__all__ = ["normalized"]
+__all__ = ["normalized", "written"]
 
 Table = Mapping[str, object]
 
@@ -32,6 +32,11 @@ def normalized(text: str) -> str:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"no TOML: {error}") from error
+    return written(document)
+
+
+def written(document: Table) -> str:
+    """Return the text of a document in buildx's form."""
     return "".join(f"{line}\n" for line in _lines(document, ""))
 
 

@@ -64,7 +64,7 @@ def write(directory: Path, name: str, **fields: object) -> Path:
     """Write a builder as docker buildx does."""
     path = directory / "instances" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"Name": name, "Driver": "docker-container", **fields}))
+    path.write_text(json.dumps({"Name": name, "Driver": "kubernetes", **fields}))
     return path
 
 
@@ -118,7 +118,7 @@ def test_builders_of_buildx_are_seen_and_left_alone(saved: SavedBuilders, tmp_pa
     before = path.read_bytes()
     theirs = saved.get("THEIRS")
 
-    assert (theirs.is_foreign, theirs.driver) == (True, "docker-container")
+    assert (theirs.is_foreign, theirs.driver) == (True, "kubernetes")
     for change in (saved.save, saved.remove):
         with pytest.raises(InputError, match=r'^builder "theirs" belongs to docker buildx$'):
             change(theirs)
@@ -166,7 +166,8 @@ def test_as_the_plugin_we_write_what_buildx_can_read(plugin: SavedBuilders, tmp_
     assert (shown["Endpoint"], shown["DriverOpts"]) == ("unix:///var/run/docker.sock", None)
     assert (plugin.get("b"), plugin.get("b").is_foreign) == (ours, False)
     path.write_text(json.dumps(document))
-    assert (plugin.get("b").driver, plugin.get("b").is_foreign) == ("docker-container", True)
+    # What buildx has changed is its own, and its driver is known here as well.
+    assert (plugin.get("b").driver, plugin.get("b").is_foreign) == ("docker-container", False)
 
 
 def test_what_either_way_of_calling_made_both_see_and_remove(
@@ -191,6 +192,43 @@ def test_names_that_nobody_has(saved: SavedBuilders, name: str) -> None:
         saved.get(name)
 
     assert str(caught.value) == f'no builder "{name}" found'
+
+
+@pytest.mark.parametrize("driver", ["remote", "docker-container"])
+def test_what_buildx_can_use_lies_among_its_own(
+    saved: SavedBuilders, tmp_path: Path, driver: str
+) -> None:
+    far = BuilderNode(name="b0", endpoint="tcp://far:1")
+    there, here = tmp_path / ".docker/buildx/instances/b", saved.directory / "instances/b"
+
+    saved.save(SavedBuilder(name="b", driver=driver, nodes=(far,)))
+    first = (there.exists(), here.exists(), saved.get("b").is_foreign)
+    saved.save(SavedBuilder(name="b", driver=driver, nodes=(far, BuilderNode(name="b1"))))
+    second = (there.exists(), here.exists())
+    saved.remove(saved.get("b"))
+
+    assert (first, second) == ((True, False, False), (False, True))
+    assert not there.exists()
+    assert not here.exists()
+
+
+def test_contexts_of_docker_are_builders(saved: SavedBuilders, tmp_path: Path) -> None:
+    for name in ("far", "default", "taken"):
+        meta = tmp_path / f".docker/contexts/meta/{name}/meta.json"
+        meta.parent.mkdir(parents=True)
+        meta.write_text(json.dumps({"Name": name, "Endpoints": {}}))
+    (tmp_path / ".docker/contexts/meta/torn").mkdir()
+    (tmp_path / ".docker/contexts/meta/torn/meta.json").write_text("{")
+    saved.save(SavedBuilder(name="taken"))
+
+    found = {each.name: (each.driver, each.is_context) for each in saved.all()}
+
+    assert found == {
+        "default": ("polyarch", False),
+        "far": ("docker", True),
+        "taken": ("polyarch", False),
+    }
+    assert saved.get("far").nodes == (BuilderNode(name="far", endpoint="far"),)
 
 
 # The current builder

@@ -15,8 +15,8 @@ DIAL = ("buildctl", "dial-stdio")
     ("address", "target"),
     [
         ("unix:///run/b.sock", Target(path="/run/b.sock")),
-        ("docker:///var/run/d.sock", Target(path="/var/run/d.sock", is_engine=True)),
-        ("docker://", Target(path="/var/run/docker.sock", is_engine=True)),
+        ("docker:///var/run/d.sock", Target(engine="unix:///var/run/d.sock")),
+        ("docker://", Target(engine="unix:///var/run/docker.sock")),
         ("tcp://b.example:1234", Target(host="b.example", port=1234)),
         ("tcp://[::1]:1234", Target(host="::1", port=1234)),
         ("docker-container://bk", Target(program=("docker", "exec", "-i", "bk", *DIAL))),

@@ -7,8 +7,9 @@ import pytest
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.buildkit.nodes import RemoteState
 from polyarch.errors import MachineError
-from polyarch.pipeline.nodes import assign
+from polyarch.pipeline.nodes import _tell_of_emulation, _wanted, assign
 from polyarch.platforms import parse, parse_list
+from polyarch.progress import Event, StatusEvent
 
 STATES = {
     "intel": RemoteState(platforms=tuple(parse_list(["linux/amd64,linux/386,linux/arm64"]))),
@@ -57,6 +58,32 @@ def test_native_nodes_come_before_those_that_emulate(
         for each in part.platforms
     ]
     assert " ".join(shown) == chosen
+
+
+def test_a_platform_that_is_emulated_is_told_of() -> None:
+    events: list[Event] = []
+
+    _tell_of_emulation(assign(builder("intel"), STATES, parse_list(["linux/arm64"])), events.append)
+    _tell_of_emulation(assign(builder("arm"), STATES, parse_list(["linux/arm64"])), events.append)
+
+    told = [each.id for each in events if isinstance(each, StatusEvent)]
+    assert told == ["linux/arm64 is emulated on intel: no node runs it natively"]
+
+
+@pytest.mark.parametrize(
+    ("platforms", "names"),
+    [
+        ((), "fixed here"),
+        (("linux/s390x",), "fixed"),
+        (("linux/s390x", "linux/amd64"), "fixed here"),
+    ],
+)
+def test_only_nodes_that_may_be_needed_are_looked_at(
+    platforms: tuple[str, ...], names: str
+) -> None:
+    wanted = _wanted(builder("fixed", "here"), parse_list(platforms))
+
+    assert " ".join(node.name for node in wanted.nodes) == names
 
 
 def test_a_platform_that_no_node_has() -> None:

@@ -1,4 +1,4 @@
-"""`inspect`, `use`, `rm`: one builder at a time."""
+"""`inspect`, `use`: one builder at a time."""
 
 from __future__ import annotations
 
@@ -9,28 +9,21 @@ from itertools import chain, count
 
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import (
-    DEFAULT_NAME,
-    ELSEWHERE,
-    BuilderNode,
-    SavedBuilder,
-    require_local,
-)
+from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder, require_local
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.states import NodeState, states_of
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.prompt import confirm
 from polyarch.cli.frame.table import align
-from polyarch.errors import InputError, NotFound, PolyarchError
+from polyarch.errors import NotFound
 from polyarch.golang.strconv import quote
 from polyarch.golang.time import duration_text, find_time
 from polyarch.golang.units import bytes_size
 from polyarch.platforms import column
 from polyarch.store.policy import Policy
 
-__all__ = ["INSPECT", "RM", "UNSUPPORTED", "USE", "inspection"]
+__all__ = ["INSPECT", "UNSUPPORTED", "USE", "inspection"]
 
 UNSUPPORTED = "driver {} can't be used by polyarch yet"
 _FEATURES = (
@@ -49,7 +42,9 @@ def _inspect(options: Options, context: Context) -> int:
     name = options.arguments[0] if options.arguments else context.builder
     builders = SavedBuilders(context.environ)
     builder = builders.get(name)
-    states = states_of(builder, context.environ)
+    if builder.is_remote and options.is_set("bootstrap"):
+        _boot(builder, context)
+    states = states_of(builder, context.environ, options.seconds("timeout"))
     policies = _policies(builder, context) if builder.is_local else ()
     devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
@@ -60,6 +55,16 @@ def _inspect(options: Options, context: Context) -> int:
     text = inspection(builder, states, policies, devices=devices, debug=context.debug)
     context.stdout.write(text)
     return 0
+
+
+def _boot(builder: SavedBuilder, context: Context) -> None:
+    # gRPC, and what it is made of.
+    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+    require_grpc()
+    from polyarch.cli.builders.driving import boot_all  # noqa: PLC0415
+
+    boot_all(builder, context)
 
 
 def _policies(builder: SavedBuilder, context: Context) -> tuple[Policy, ...]:
@@ -222,64 +227,5 @@ USE = Command(
     flags=(
         Flag(name="default", kind=Kind.SWITCH, help="Set builder as default for current context"),
         Flag(name="global", kind=Kind.SWITCH, help="Builder persists context changes"),
-    ),
-)
-
-
-# --- rm ---
-
-
-def _rm(options: Options, context: Context) -> int:
-    builders = SavedBuilders(context.environ)
-    if options.is_set("all-inactive"):
-        return _rm_inactive(options, context)
-    named = context.builder or context.environ.get("BUILDX_BUILDER", "")
-    names = options.arguments or (named or builders.current().name,)
-    failed = False
-    for name in names:
-        try:
-            _remove(builders, name)
-        except PolyarchError as error:
-            context.warn(f"failed to remove {name}: {error}")
-            failed = True
-        else:
-            context.warn(f"{name} removed")
-    if failed:
-        raise InputError("failed to remove one or more builders")
-    return 0
-
-
-def _rm_inactive(options: Options, context: Context) -> int:
-    if options.arguments:
-        raise InputError("cannot specify builder name when --all-inactive is set")
-    question = "WARNING! This will remove all builders that are not in running state."
-    if not options.is_set("force") and not confirm(question, context):
-        return 0
-    # Builders of this machine are always ready, so none is inactive; those of docker buildx aren't ours.
-    return 0
-
-
-def _remove(builders: SavedBuilders, name: str) -> None:
-    if name == DEFAULT_NAME:
-        raise InputError("default builder cannot be removed")
-    with builders.change():
-        builder = builders.find(name)
-        if builder is None:
-            raise NotFound(f"no builder {quote(name)} found")
-        builders.remove(builder)
-
-
-RM = Command(
-    usage="[OPTIONS] [NAME...]",
-    run=_rm,
-    most=None,
-    completes="builders",
-    example="$ polyarch rm mybuilder",
-    flags=(
-        Flag(name="all-inactive", kind=Kind.SWITCH, help="Remove all inactive builders"),
-        Flag(name="force", short="f", kind=Kind.SWITCH, help="Do not prompt for confirmation"),
-        Flag(name="keep-daemon", kind=Kind.SWITCH, hidden=True),
-        Flag(name="keep-state", kind=Kind.SWITCH, hidden=True),
-        _TIMEOUT,
     ),
 )

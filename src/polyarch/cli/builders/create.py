@@ -1,9 +1,9 @@
 """`create`: make a builder, or change one. The rules are docker buildx's.
 
 polyarch builds on this machine itself, so a builder is little more than a name for settings. The driver
-docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: it is
-taken for the local one, with a warning. BuildKit daemons that run already are reached by the driver remote; drivers
-that would start some on another machine are refused.
+docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: without an endpoint it is
+taken for the local one, with a warning. With one, a context of docker or the address of an engine, it is what
+it is for docker buildx. BuildKit daemons that run already are reached by the driver remote.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 from polyarch.builders.collecting import CONFIG_NAME, read_settings
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
+    CONTAINER_DRIVER,
     DASK_DRIVER,
     DEFAULT_NAME,
+    DOCKER_DRIVER,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
     REMOTE_DRIVER,
@@ -27,11 +29,11 @@ from polyarch.builders.values import (
     with_node,
     without_node,
 )
+from polyarch.cli.builders.asked import container_change, driver_opts, remote_change
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import InputError, NotFound
-from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
@@ -39,7 +41,6 @@ from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
 
-_STAND_INS = frozenset({"docker-container"})
 _REMOTE = frozenset({"kubernetes", "cloud"})
 _LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
 
@@ -61,10 +62,22 @@ def _run(options: Options, context: Context) -> int:
     asked = _asked(options, context)
     with builders.change():
         builder = _create(asked, builders)
+        if builder.is_remote:
+            # gRPC isn't needed to make one, but most of what it is made of is loaded for its drivers.
+            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+            require_grpc()
+            from polyarch.cli.builders.driving import check_nodes  # noqa: PLC0415
+
+            check_nodes(builder, context)
         builders.save(builder)
         if options.is_set("use"):
             builders.use(builder.name)
-    if options.is_set("bootstrap"):
+    if options.is_set("bootstrap") and builder.is_remote:
+        from polyarch.cli.builders.driving import boot_all  # noqa: PLC0415 see above
+
+        boot_all(builder, context)
+    elif options.is_set("bootstrap"):
         # Looking what runs here takes a while, and is remembered.
         local_platforms(context.environ)
     context.print(builder.name)
@@ -93,12 +106,16 @@ def _asked(options: Options, context: Context) -> _Asked:
     if append and not name:
         raise InputError("append requires a builder name")
     endpoint = options.arguments[0] if options.arguments else ""
-    driver = _driver(options.text("driver"), endpoint, context)
     name = check_name(name) if name else ""
+    known, wanted = _driver_of(name, context), options.text("driver")
+    driver = known if known and wanted in {"", known} else _driver(wanted, endpoint, context)
     if driver == DASK_DRIVER:
         return _asked_cluster(options, name, endpoint)
-    if driver == REMOTE_DRIVER or (append and _is_remote(name, context)):
-        return _asked_remote(options, name, endpoint)
+    if driver == REMOTE_DRIVER:
+        return _Asked(name=name, change=remote_change(options, endpoint, context), driver=driver)
+    if driver == CONTAINER_DRIVER:
+        change = container_change(options, endpoint, context)
+        return _Asked(name=name, change=change, driver=driver)
     return _Asked(name=name, change=_local_change(options, context), driver=driver)
 
 
@@ -114,38 +131,17 @@ def _local_change(options: Options, context: Context) -> NodeChange:
         name=options.text("node"),
         endpoint=LOCAL_ENDPOINT,
         platforms=parse_list(options.values("platform")),
-        driver_opts=_driver_opts(options.values("driver-opt")),
+        driver_opts=driver_opts(options.values("driver-opt")),
         flags=tuple(options.text("buildkitd-flags").split()) or None,
         files=_files(options.text("buildkitd-config") or options.text("config"), context),
         append=options.is_set("append"),
     )
 
 
-def _is_remote(name: str, context: Context) -> bool:
+def _driver_of(name: str, context: Context) -> str:
+    """Return the driver of a builder of other machines."""
     known = SavedBuilders(context.environ).find(name)
-    return known is not None and known.is_remote
-
-
-def _asked_remote(options: Options, name: str, endpoint: str) -> _Asked:
-    """Return what is asked for of a BuildKit daemon, or of this machine among such. Raises InputError."""
-    driver_opts = _driver_opts(options.values("driver-opt")) or {}
-    if endpoint != LOCAL_ENDPOINT:
-        # Only for builders of this driver.
-        from polyarch.buildkit.address import parse_target  # noqa: PLC0415
-
-        if not endpoint:
-            raise InputError(
-                "the remote driver requires an endpoint", hint="give its address: tcp://HOST:PORT"
-            )
-        parse_target(endpoint, driver_opts)
-    change = NodeChange(
-        name=options.text("node"),
-        endpoint=endpoint,
-        platforms=parse_list(options.values("platform")),
-        driver_opts=driver_opts or None,
-        append=options.is_set("append"),
-    )
-    return _Asked(name=name, change=change, driver=REMOTE_DRIVER)
+    return known.driver if known is not None and known.is_remote else ""
 
 
 def _asked_cluster(options: Options, name: str, endpoint: str) -> _Asked:
@@ -163,11 +159,9 @@ def _asked_cluster(options: Options, name: str, endpoint: str) -> _Asked:
             "a builder of the driver dask has one node, its cluster",
             hint=f"more machines join that by themselves: polyarch worker {endpoint}",
         )
-    driver_opts = _driver_opts(options.values("driver-opt")) or {}
-    parse_cluster(endpoint, driver_opts)
-    change = NodeChange(
-        name=options.text("node"), endpoint=endpoint, driver_opts=driver_opts or None
-    )
+    given = driver_opts(options.values("driver-opt")) or {}
+    parse_cluster(endpoint, given)
+    change = NodeChange(name=options.text("node"), endpoint=endpoint, driver_opts=given or None)
     return _Asked(name=name, change=change, driver=DASK_DRIVER)
 
 
@@ -181,7 +175,8 @@ def _warn(context: Context, text: str) -> None:
 
 
 def _driver(driver: str, endpoint: str, context: Context) -> str:
-    if driver == "docker":
+    """Return the driver that is meant; without a word, it is docker buildx's for such an endpoint."""
+    if driver == DOCKER_DRIVER:
         raise InputError('additional instances of driver "docker" cannot be created')
     if driver in _REMOTE:
         raise InputError(
@@ -192,26 +187,13 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
     if not driver and "://" in endpoint:
         return REMOTE_DRIVER
     if not driver and endpoint not in _LOCAL_ENDPOINTS:
-        raise InputError(
-            f"the endpoint {endpoint} is for another machine, which polyarch can't build on yet",
-            hint="without --driver and endpoint, the builder is on this machine",
-        )
-    if driver in _STAND_INS:
+        return CONTAINER_DRIVER
+    if driver == CONTAINER_DRIVER and endpoint in {"", LOCAL_ENDPOINT}:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
-    elif driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, DASK_DRIVER}:
+        return LOCAL_DRIVER
+    if driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, CONTAINER_DRIVER, DASK_DRIVER}:
         raise InputError(f"failed to find driver {quote(driver)}")
-    return LOCAL_DRIVER if driver in _STAND_INS else driver
-
-
-def _driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
-    found: dict[str, str] = {}
-    for value in values:
-        for text in csv_fields(value):
-            key, equals, setting = text.partition("=")
-            if not equals:
-                raise InputError(f"invalid value {quote(text)}, expecting k=v")
-            found[key] = setting
-    return found or None
+    return driver
 
 
 def _files(path: str, context: Context) -> Mapping[str, str] | None:
@@ -236,6 +218,10 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
     name = asked.name or random_name([each.name for each in builders.all()])
     known = builders.find(name)
+    if known is not None and known.is_context:
+        if not asked.change.append:
+            raise InputError(f"instance name {quote(name)} already exists as context builder")
+        known = None
     if known is None and asked.change.append:
         raise NotFound(f"failed to find instance {quote(name)} for append")
     if known is None or (builders.hides(known) and not asked.change.append):
@@ -276,7 +262,10 @@ CREATE = Command(
             completes="files",
         ),
         Flag(name="config", hidden=True),
-        Flag(name="buildkitd-flags", help="BuildKit daemon flags (ignored: there is no daemon)"),
+        Flag(
+            name="buildkitd-flags",
+            help="BuildKit daemon flags (ignored on this machine: there is no daemon)",
+        ),
         Flag(
             name="driver",
             help="Driver to use",

@@ -22,10 +22,10 @@ def daemons(
     from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
 
     require_grpc()
-    from polyarch.buildkit.nodes import remote_at  # noqa: PLC0415
+    from polyarch.drivers.nodes import driver_of  # noqa: PLC0415
 
     found = tuple(
-        (node, remote_at(node.endpoint, node.driver_opts, environ))
+        (node, driver_of(builder, node, environ).remote())
         for node in builder.nodes
         if node.endpoint != LOCAL_ENDPOINT
     )

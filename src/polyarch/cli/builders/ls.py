@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.cli.builders.commands import UNSUPPORTED
-from polyarch.cli.builders.states import NodeState, states_of
+from polyarch.cli.builders.states import NodeState, all_states
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
@@ -161,10 +161,11 @@ def _ls(options: Options, context: Context) -> int:
     form = parse_format(options.text("format"), default=_DEFAULT)
     builders = SavedBuilders(context.environ)
     known = builders.all()
+    states = all_states(known, context.environ, options.seconds("timeout"))
     listing = Listing(
         builders=known,
         current=builders.current().name,
-        states={each.name: states_of(each, context.environ) for each in known},
+        states=states,
         truncate=not options.is_set("no-trunc"),
         is_fitted=not options.is_set("no-trunc") and options.text("format") == "table",
     )
@@ -174,6 +175,11 @@ def _ls(options: Options, context: Context) -> int:
     context.stdout.write(listing.render(form))
     for builder in filter(_is_unusable, known):
         context.warn(f"Cannot load builder {builder.name}: {UNSUPPORTED.format(builder.driver)}")
+    if form.is_table:
+        for name, nodes in states.items():
+            for node, state in nodes.items():
+                if state.error:
+                    context.warn(f"Failed to get status for {name} ({node}): {state.error}")
     return 0
 
 

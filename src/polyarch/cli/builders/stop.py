@@ -1,9 +1,9 @@
-"""`stop`: for scripts that end with it; a builder of this machine leaves nothing running between builds."""
+"""`stop`: the daemons that were started for a builder; this machine leaves nothing running between builds."""
 
 from __future__ import annotations
 
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import require_local
+from polyarch.builders.values import ELSEWHERE, require_local
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
@@ -14,9 +14,20 @@ __all__ = ["STOP"]
 def _run(options: Options, context: Context) -> int:
     builders = SavedBuilders(context.environ)
     if options.arguments:
-        require_local(builders.get(options.arguments[0]))
+        builder = builders.get(options.arguments[0])
     else:
-        working_builder(context, builders)
+        builder = working_builder(context, builders, elsewhere=ELSEWHERE)
+    if not builder.is_elsewhere:
+        require_local(builder)
+    if not builder.is_remote:
+        return 0
+    # gRPC, and what it is made of.
+    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
+
+    require_grpc()
+    from polyarch.cli.builders.driving import stop_all  # noqa: PLC0415
+
+    stop_all(builder, context)
     return 0
 
 

@@ -127,8 +127,10 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
 def _solve(
     asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
 ) -> BuildResult:
-    collecting = settings_for(chosen.node, context)
     is_elsewhere = chosen.builder.is_elsewhere
+    # What a node on another machine was given is for the daemon there.
+    node = BuilderNode(name=chosen.node.name) if is_elsewhere else chosen.node
+    collecting = settings_for(node, context)
     if is_elsewhere:
         check_near(options, context)
     verifies = options.is_set("verify-reproducible")

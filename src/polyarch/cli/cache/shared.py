@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import REMOTE_DRIVER, SavedBuilder
+from polyarch.builders.values import DAEMONS, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.flags import Flag, Kind
@@ -15,6 +15,4 @@ TIMEOUT = Flag(name="timeout", kind=Kind.DURATION, default="20s", hidden=True)
 
 def cache_builder(context: Context) -> SavedBuilder:
     """Return the builder whose cache is asked for: this machine's, or one of daemons. Raises MachineError, NotFound."""
-    return working_builder(
-        context, SavedBuilders(context.environ), elsewhere=frozenset({REMOTE_DRIVER})
-    )
+    return working_builder(context, SavedBuilders(context.environ), elsewhere=DAEMONS)

@@ -21,7 +21,7 @@ def test_policies_are_refused() -> None:
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
 def test_help_shows_nothing_that_has_no_effect_as_if_it_had(entry: Entry) -> None:
     """A flag that no command reads is hidden, or says so."""
-    silent = {"timeout", "keep-daemon", "keep-state", "policy"}
+    silent = {"timeout", "policy"}
 
     for flag in load(entry).flags:
         if flag.name in silent:

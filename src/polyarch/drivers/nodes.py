@@ -1,0 +1,65 @@
+"""The driver of a node, by the name that its builder has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polyarch.builders.values import CONTAINER_DRIVER, DOCKER_DRIVER, BuilderNode, SavedBuilder
+from polyarch.buildkit.address import Target, parse_target
+from polyarch.buildkit.build import Remote
+from polyarch.drivers.container import container_node
+from polyarch.drivers.driver import NodeDriver, Status
+from polyarch.engine.containers import Containers
+from polyarch.engine.docker import address_at
+from polyarch.errors import InputError
+from polyarch.progress import Sink
+from polyarch.record import frozen, replace
+
+__all__ = ["driver_of"]
+
+_REMOTE_OPTIONS = frozenset({"cacert", "cert", "key", "servername", "default-load"})
+
+
+@frozen
+class _Found:
+    """A daemon that others run: there is nothing to be done but to reach it."""
+
+    found: Remote
+
+    def remote(self) -> Remote:
+        return self.found
+
+    def status(self) -> Status:
+        return Status.RUNNING
+
+    def boot(self, sink: Sink) -> None:
+        """Leave it to its owner."""
+
+    def stop(self) -> None:
+        """Leave it running."""
+
+    def remove(self, *, keeps_state: bool) -> None:
+        """Leave it running."""
+
+
+def driver_of(builder: SavedBuilder, node: BuilderNode, environ: Mapping[str, str]) -> NodeDriver:
+    """Return what runs the daemon of a node, which isn't this machine. Raises InputError, NotFound."""
+    if builder.driver == CONTAINER_DRIVER:
+        return container_node(node, _engine(node.endpoint, environ), environ)
+    if builder.driver == DOCKER_DRIVER:
+        target = Target(dial=_engine(node.endpoint, environ).dial_buildkit)
+        remote = Remote(address=node.endpoint, target=target, environ=environ, is_engine=True)
+        return _Found(found=remote)
+    for name in node.driver_opts:
+        if name not in _REMOTE_OPTIONS:
+            raise InputError(f"invalid driver option {name} for remote driver")
+    target = parse_target(node.endpoint, node.driver_opts)
+    is_engine = bool(target.engine)
+    if is_engine:
+        target = replace(target, dial=_engine(target.engine, environ).dial_buildkit)
+    remote = Remote(address=node.endpoint, target=target, environ=environ, is_engine=is_engine)
+    return _Found(found=remote)
+
+
+def _engine(endpoint: str, environ: Mapping[str, str]) -> Containers:
+    return Containers(address=address_at(environ, endpoint))
