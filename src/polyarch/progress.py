@@ -18,6 +18,7 @@ from polyarch.errors import Cancelled, PolyarchError
 from polyarch.record import field, frozen
 
 __all__ = [
+    "CANCELED",
     "CancelToken",
     "Count",
     "Event",
@@ -104,6 +105,8 @@ class WarningEvent:
     source: str = field(default="", repr=False)
 
 
+CANCELED = "canceled"
+"""The error of a step that was ended before its time, which is no failure of its own."""
 # Seconds between two events that say how far a part is.
 _TELLING = 0.5
 
@@ -219,7 +222,7 @@ def step(sink: Sink, name: str, digest: Digest | None = None) -> Iterator[Step]:
     try:
         yield Step(sink, name, digest)
     except Cancelled:
-        error = "canceled"
+        error = CANCELED
         raise
     except PolyarchError as failure:
         error, retryable = str(failure), failure.retryable

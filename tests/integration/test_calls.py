@@ -178,7 +178,7 @@ TWO = [
         (WARNED, "--call=check,format=json,ignorestatus=1", 0, '{\n  "warnings": [\n'),
         ("FROM scratch AS A\nFOO\n", "--check", 1, "Check complete, 1 warning has been found!"),
         ("FOO\n", "--call=check,ignorestatus=true", 1, ""),
-        ("FOO\n", "--call=check,format=json", 1, '{\n  "warnings": []'),
+        ("FOO\n", "--call=check,format=json", 1, '{\n  "warnings": null'),
         ("# check=error=true\nFROM scratch AS A\n", "--check", 1, "Check complete, 1 warning"),
     ],
 )

@@ -172,6 +172,29 @@ def test_what_stands_above_what_in_the_environment(root: Person, registry: RealR
     assert printed(second) == ["/a"]
 
 
+def test_the_order_of_the_environment(root: Person, registry: RealRegistry) -> None:
+    """What writes its environment into a file makes the layer that it makes with BuildKit."""
+    root.write("../key", "secret")
+    names = "echo \"<$(tr '\\0' '\\n' < /proc/$$/environ | cut -d= -f1 | xargs)>\""
+    lines = (
+        "RUN " + (step := f"--mount=type=secret,id=key,env=KEY --mount=type=ssh {names}"),
+        "ENV A=1 SSH_AUTH_SOCK=env http_proxy=env",
+        "ARG C=2",
+        "FROM base",
+        "ARG D=3",
+        f"RUN {step}",
+    )
+    words = ("--secret=id=key,src=../key", "--build-arg=http_proxy=p")
+
+    ended = build(root, registry, *lines, words=words)
+
+    # The environment of the stage before, with the image's own behind what only the stage had.
+    assert printed(ended) == [
+        "PATH SSH_AUTH_SOCK HTTP_PROXY http_proxy KEY HOME",
+        "C PATH A SSH_AUTH_SOCK http_proxy D HTTP_PROXY KEY HOME",
+    ]
+
+
 # --- ssh ---
 
 

@@ -65,19 +65,38 @@ def measure(names: Sequence[str]) -> int:
         return 2
     print("| step | native, CPU s | " + " | ".join(_WAYS[:3]) + " | gained by auto |")
     print("|---|---:|" + "---:|" * 4)
+    failed = False
     with _bench({row.base for row in rows}) as bench:
         for row in rows:
-            seconds = {way: bench.run(row, way) for way in _WAYS}
+            seconds: dict[str, float] = {}
+            for way in _WAYS:
+                try:
+                    seconds[way] = bench.run(row, way)
+                except _StepFailed as error:  # the others' figures took long enough to be kept
+                    failed = True
+                    print(f"{row.name}, {way}: {error}", file=sys.stderr)
             print(_line(row, seconds), flush=True)
-    return 0
+    return int(failed)
 
 
 def _line(row: Row, seconds: Mapping[str, float]) -> str:
-    """Return a line of the table: times of native, and how many times the handler's run is longer than auto's."""
-    native = max(seconds["native"], 0.01)
-    ratios = (f"{seconds[way] / native:.1f}x" for way in _WAYS[:3])
-    gain = seconds["handler"] / max(seconds["auto"], 0.01)
-    return f"| {row.name} | {native:.2f} | {' | '.join(ratios)} | {gain:.1f}x |"
+    """Return a line of the table: times of native, and how many times the handler's run is longer than auto's.
+
+    A dash stands for what has failed.
+    """
+
+    def ratio(way: str, to: str) -> str:
+        if way not in seconds or to not in seconds:
+            return "-"
+        return f"{seconds[way] / max(seconds[to], 0.01):.1f}x"
+
+    native = f"{seconds['native']:.2f}" if "native" in seconds else "-"
+    ratios = (ratio(way, "native") for way in _WAYS[:3])
+    return f"| {row.name} | {native} | {' | '.join(ratios)} | {ratio('handler', 'auto')} |"
+
+
+class _StepFailed(Exception):
+    """A build or a step failed; what it told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +126,7 @@ class _Bench:
             check=False,
         )
         if ended.returncode:
-            sys.exit(ended.stdout)
+            raise _StepFailed(ended.stdout)
         return ended.stdout
 
     def make_twins(self, base: str) -> None:
@@ -149,20 +168,24 @@ class _Bench:
             root = Path(scratch, "root")
             subprocess.run(["cp", "-a", self.roots[row.base], root], check=True)
             words = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", _INSIDE, "sh"]
-            return subprocess.run(
+            ended = subprocess.run(
                 [*inside.enter, *words, str(root), script],
                 env=_ENVIRONMENT,
-                check=True,
+                check=False,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
-            ).stdout
+            )
+            if ended.returncode:
+                raise _StepFailed(ended.stdout)
+            return ended.stdout
 
 
 def _seconds(told: str) -> float:
     """Return the sum of what `times` told last: user and system seconds of the shell, and of its children."""
     found = _TIMES.findall(told)[-4:]
     if len(found) < 4:
-        sys.exit(f"the step told no times:\n{told}")
+        raise _StepFailed(f"the step told no times:\n{told}")
     return sum(60 * int(minutes) + float(seconds) for minutes, seconds in found)
 
 

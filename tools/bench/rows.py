@@ -19,7 +19,7 @@ INSTALLED = (
     "ucf",
 )
 """Ten packages with maintainer scripts."""
-COMPILERS = ("gcc", "libc6-dev", "make", "python3-pip")
+COMPILERS = ("gcc", "libc6-dev", "make", "python3-pip", "xz-utils")
 
 _SOURCE = (
     "mkdir /c && cd /c && i=0 && while [ $i -lt 12 ]; do"
@@ -67,7 +67,7 @@ ROWS = (
     ),
     Row(name="tar", base="debian", script="tar --sort=name -C / -czf /out usr/share data"),
     Row(name="gzip", base="debian", script="gzip -nc /data/big > /out"),
-    Row(name="xz", base="debian", script="xz -1 -T1 -c /data/big > /out"),
+    Row(name="xz", base="compilers", script="xz -1 -T1 -c /data/big > /out"),
     Row(name="sha256", base="debian", script="sha256sum /data/big > /out"),
     Row(
         name="apt-get install",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.builders.values import BuilderNode
 from polyarch.errors import InputError
-from polyarch.paths import config_directory, state_directory
+from polyarch.paths import config_directory, is_machine_root, state_directory
 
 if TYPE_CHECKING:
     from polyarch.store.gcsettings import Collecting
@@ -29,8 +29,13 @@ def settings_of(node: BuilderNode, environ: Mapping[str, str] = os.environ) -> s
 
 
 def user_settings(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the text of the settings of those who come from BuildKit; "" if there are none. Raises InputError."""
-    for directory in (config_directory(environ).parent / "buildkit", _SYSTEM):
+    """Return the text of the settings of those who come from BuildKit; "" if there are none. Raises InputError.
+
+    Those of the machine are root's, as they are for BuildKit: how much of a disk a daemon of root's may fill
+    says nothing of the stores of others.
+    """
+    own = config_directory(environ).parent / "buildkit"
+    for directory in (own, _SYSTEM) if is_machine_root(environ) else (own,):
         path = directory / CONFIG_NAME
         try:
             return path.read_text(encoding="utf-8")

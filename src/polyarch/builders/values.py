@@ -16,7 +16,9 @@ from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 
 __all__ = [
+    "DASK_DRIVER",
     "DEFAULT_NAME",
+    "ELSEWHERE",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
     "REMOTE_DRIVER",
@@ -34,8 +36,12 @@ __all__ = [
 DEFAULT_NAME = "default"
 LOCAL_DRIVER = "polyarch"
 LOCAL_ENDPOINT = "local"
+DASK_DRIVER = "dask"
+"""The driver of builders whose node is a Dask cluster."""
 REMOTE_DRIVER = "remote"
 """The driver of builders whose nodes are BuildKit daemons, or this machine."""
+ELSEWHERE = frozenset({DASK_DRIVER, REMOTE_DRIVER})
+"""The drivers of builders that let other machines do the work."""
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
@@ -72,6 +78,21 @@ class SavedBuilder:
     def is_remote(self) -> bool:
         """Whether its nodes are BuildKit daemons."""
         return self.driver == REMOTE_DRIVER
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its node is a Dask cluster."""
+        return self.driver == DASK_DRIVER
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other machines do its work, by polyarch's asking."""
+        return self.driver in ELSEWHERE
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether polyarch can build with it."""
+        return self.is_local or self.is_elsewhere
 
 
 @frozen

@@ -20,7 +20,15 @@ from polyarch.errors import InputError
 from polyarch.inroot import open_regular
 from polyarch.text.ignore import ContextFilter, Matcher
 
-__all__ = ["Directory", "directory_method", "entries", "go_mode", "send_directory", "unix_mode"]
+__all__ = [
+    "Directory",
+    "directory_method",
+    "entries",
+    "entry_at",
+    "go_mode",
+    "send_directory",
+    "unix_mode",
+]
 
 _CHUNK = 1 << 15
 _DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
@@ -88,16 +96,17 @@ def _below(
                 first = next(inner, None)
                 if first is None:
                     continue
-                yield _stat(root, path, status)
+                yield entry_at(root, path, status)
                 yield first
             else:
-                yield _stat(root, path, status)
+                yield entry_at(root, path, status)
             yield from inner
         elif not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
-            yield _stat(root, path, status)
+            yield entry_at(root, path, status)
 
 
-def _stat(root: Path, path: str, status: os.stat_result) -> Stat:
+def entry_at(root: Path, path: str, status: os.stat_result) -> Stat:
+    """Return what is told of the file at a path below `root`, which looks like `status`."""
     is_link = stat.S_ISLNK(status.st_mode)
     return Stat(
         path=os.fsencode(path).decode("utf-8", "replace"),

@@ -47,6 +47,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("serve", "serving.serve:SERVE", "Answer clients of BuildKit's API"),
     _entry("stop", "builders.stop:STOP", "Stop builder instance (nothing to do: no daemon runs)"),
     _entry("use", "builders.commands:USE", "Set the current builder instance"),
+    _entry("worker", "serving.worker:WORKER", "Carry out builds for a Dask cluster"),
     _entry("version", "version:VERSION", "Show polyarch version information"),
     _entry("why", "building.why:WHY", "Say why steps of the last build weren't cached"),
     _entry(

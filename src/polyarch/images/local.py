@@ -308,7 +308,7 @@ def push(
     with (
         store.locks.exclusive(lock, check=cancel.check),
         shown.part("pushing layers"),
-        shown.part(f"pushing manifest for {name.canonical}@{root.digest}"),
+        shown.part(f"pushing manifest for {replace(name, digest=root.digest).canonical}"),
     ):
         tally = Tally()
         target = replace(source.fetcher.places.repository(name), on_blob=tally.add)

@@ -19,7 +19,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import Protocol, Self
@@ -398,6 +398,7 @@ class _Streams:
         )
 
 
+@cache
 def _isal() -> ModuleType | None:
     """Return isal's zlib if it is installed; looked for when needed, as start-up shouldn't pay."""
     try:
@@ -411,8 +412,12 @@ def _error_of(library: ModuleType) -> type[Exception]:
     return error
 
 
+@cache
 def _zstd() -> ModuleType:
-    """Return the zstd library: the standard one from Python 3.14 on, else its backport."""
+    """Return the zstd library: the standard one from Python 3.14 on, else its backport.
+
+    It is asked for with every piece of a cache, and an import that fails is tried anew each time.
+    """
     try:
         return import_module("compression.zstd")
     except ImportError:

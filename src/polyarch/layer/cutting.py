@@ -62,9 +62,10 @@ class Cutter:
         """Return where the first piece of what is waiting ends."""
         least, most = self._grain.least, min(self._grain.most, len(self._waiting))
         length = len(self._sequence)
-        # Looked at in parts, as most pieces end long before the longest one would.
-        for start in range(least, most, 4 * least):
-            end = min(start + 4 * least + length - 1, most)
+        # Looked at in short parts: most pieces end soon, and what lies behind would be translated for each anew.
+        part = least // 2
+        for start in range(least, most, part):
+            end = min(start + part + length - 1, most)
             codes = self._waiting[start:end].translate(_CODES)
             found = codes.find(self._sequence)
             if found >= 0:

@@ -26,7 +26,14 @@ from polyarch.worker.tree import SourceTree
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetched, Fetcher
 
-__all__ = ["ContextTrees", "Contexts", "Loader", "MainContext"]
+__all__ = [
+    "ContextTrees",
+    "Contexts",
+    "Loader",
+    "MainContext",
+    "dockerfile_path",
+    "ignore_patterns",
+]
 
 DEFAULT_NAME = "Dockerfile"
 MAIN_NAME = "context"
@@ -192,7 +199,7 @@ class Loader:
         is_here = os.path.isabs(request.dockerfile) and request.context != "-"
         if main.fetched is not None and not is_here:
             return self._of_fetched(main.fetched)
-        return self._of_directory(_dockerfile_path(main.directory, request))
+        return self._of_directory(dockerfile_path(main.directory, request))
 
     def _of_directory(self, path: Path) -> SourceText:
         request = self.request
@@ -223,7 +230,7 @@ class Loader:
         """Find all contexts; nothing of them is read yet. Raises NotFound, InputError."""
         opened: dict[str, Opened] = {}
         if main.directory is not None:
-            path = _dockerfile_path(main.directory, self.request)
+            path = dockerfile_path(main.directory, self.request)
             opened[MAIN_NAME] = self._opened(main.directory, path)
         elif main.fetched is None:
             opened[MAIN_NAME] = self.directories.open(self.empty, ())
@@ -243,7 +250,9 @@ class Loader:
         )
 
     def _opened(self, directory: Path, dockerfile: Path | None = None) -> Opened:
-        return self.directories.open(directory, _patterns(directory, dockerfile, self.request))
+        return self.directories.open(
+            directory, ignore_patterns(directory, dockerfile, self.request)
+        )
 
     def _places(self, opened: Mapping[str, Opened], named: _Named) -> dict[str, str]:
         """Return what tells the contexts from those of other builds."""
@@ -297,7 +306,8 @@ def _read(path: Path, kind: str) -> bytes:
     return read_small(path.name, MAX_DOCKERFILE, kind, root=path.parent)
 
 
-def _dockerfile_path(directory: Path | None, request: BuildRequest) -> Path:
+def dockerfile_path(directory: Path | None, request: BuildRequest) -> Path:
+    """Return where the Dockerfile of a request is, whose context is in `directory` or elsewhere."""
     path = Path(request.dockerfile) if request.dockerfile else (directory or Path()) / DEFAULT_NAME
     lower = path.with_name(DEFAULT_NAME.lower())
     # `Dockerfile` may be written small, wherever it is.
@@ -338,7 +348,9 @@ def _named_directory(name: str, value: str) -> Path:
     return path
 
 
-def _patterns(directory: Path, dockerfile: Path | None, request: BuildRequest) -> Sequence[str]:
+def ignore_patterns(
+    directory: Path, dockerfile: Path | None, request: BuildRequest
+) -> Sequence[str]:
     """Read the ignore file: that of the Dockerfile if there is one, else the context's."""
     candidates = [directory / ".dockerignore"]
     if dockerfile is not None and request.dockerfile != "-":

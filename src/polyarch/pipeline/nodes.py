@@ -6,8 +6,10 @@ joins them is made last, so that no name moves before all of it is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from typing import TypeVar
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
 from polyarch.buildkit.build import Remote, build_remotely
@@ -28,8 +30,19 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.threads import side_by_side
 
-__all__ = ["Part", "assign", "build_on_nodes"]
+__all__ = [
+    "Part",
+    "assign",
+    "build_on_nodes",
+    "by_digest",
+    "check_joinable",
+    "is_pushed",
+    "joined",
+    "of_platforms",
+    "with_node_name",
+]
 
+_T = TypeVar("_T")
 _FAMILIES = {"386": "amd64", "arm": "arm64"}
 """Architectures whose programs another one runs as well."""
 
@@ -61,18 +74,18 @@ def build_on_nodes(
     building = _Building(engine=engine, sink=sink, cancel=cancel, explain=explain)
     if len(parts) == 1:
         return building.part(parts[0], request)
-    _check_outputs(request.outputs)
+    check_joinable(request.outputs)
     results: dict[str, BuildResult] = {}
 
     def build(part: Part) -> None:
-        own = replace(building, sink=_prefixed(sink, part.node.name))
-        wanted = _by_digest(replace(request, platforms=part.platforms))
-        results[part.node.name] = own.part(part, wanted)
+        own = replace(building, sink=with_node_name(sink, part.node.name))
+        wanted = by_digest(replace(request, platforms=part.platforms))
+        results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
 
     # What one part fails with ends the others.
     tasks = [partial(build, part) for part in parts]
     side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
-    return _joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+    return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
 
 
 @frozen
@@ -185,7 +198,7 @@ def _emulates(node: BuilderNode, state: RemoteState, platform: Platform) -> bool
     return node.endpoint == LOCAL_ENDPOINT or platform in state.platforms
 
 
-def _prefixed(sink: Sink, name: str) -> Sink:
+def with_node_name(sink: Sink, name: str) -> Sink:
     """Return a sink that puts a node's name before those of its steps, as buildx does."""
 
     def take(event: Event) -> None:
@@ -201,24 +214,30 @@ def _prefixed(sink: Sink, name: str) -> Sink:
 # --- joining ---
 
 
-def _check_outputs(outputs: Sequence[Output]) -> None:
-    for output in outputs:
-        if output.type == OutputType.CACHEONLY:
-            continue
-        if output.type not in {OutputType.IMAGE, OutputType.REGISTRY} or not _is_pushed(output):
+def check_joinable(outputs: Sequence[Output]) -> None:
+    """Raise InputError for outputs of which parts can't be joined."""
+    wanted = [output for output in outputs if output.type != OutputType.CACHEONLY]
+    if len(wanted) > 1:
+        raise InputError(
+            "parts of several nodes can be joined for one output only",
+            hint='name all images in one: -o type=image,"name=A,B",push=true',
+        )
+    for output in wanted:
+        if not is_pushed(output):
             raise InputError(
                 "parts of several nodes can only be joined at a registry",
                 hint="push the image: --push, or build for one platform at a time",
             )
 
 
-def _is_pushed(output: Output) -> bool:
-    return (
-        output.type == OutputType.REGISTRY or find_bool(output.attributes.get("push", "")) is True
+def is_pushed(output: Output) -> bool:
+    """Tell whether an output is an image that goes to a registry."""
+    return output.type == OutputType.REGISTRY or (
+        output.type == OutputType.IMAGE and find_bool(output.attributes.get("push", "")) is True
     )
 
 
-def _by_digest(request: BuildRequest) -> BuildRequest:
+def by_digest(request: BuildRequest) -> BuildRequest:
     """Return the request of a part, which is pushed without a name."""
     outputs = tuple(
         replace(
@@ -242,14 +261,14 @@ def _repositories(output: Output) -> list[str]:
     return [str(parse_name(each).short) for each in names]
 
 
-def _joined(
+def joined(
     engine: Engine,
     request: BuildRequest,
     results: Sequence[BuildResult],
     sink: Sink,
     cancel: CancelToken,
 ) -> BuildResult:
-    """Give the parts one index under all names."""
+    """Give the parts one index under all names. Raises RegistryError."""
     pushed = [each for each in request.outputs if each.type != OutputType.CACHEONLY]
     names = [name for output in pushed for name in output.attributes.get("name", "").split(",")]
     digests: list[Digest] = [result.digest for result in results]
@@ -264,7 +283,25 @@ def _joined(
         descriptor=made.descriptor,
         config_digest=None,
         names=tuple(dict.fromkeys(names)),
+        manifests=_together(result.manifests for result in results),
+        sizes=_together(result.sizes for result in results),
+        emulators=_together(result.emulators for result in results),
+        provenance=_together(result.provenance for result in results),
+        explanations=tuple(chain.from_iterable(result.explanations for result in results)),
+        emulated=tuple(chain.from_iterable(result.emulated for result in results)),
         ref=request.ref,
         ran=sum(result.ran for result in results),
         cached=sum(result.cached for result in results),
     )
+
+
+def _together(parts: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def of_platforms(result: BuildResult, platforms: Sequence[Platform]) -> BuildResult:
+    """Return a part's result as part of a larger one: what a single platform has without a name gets that of the platform."""
+    if len(platforms) != 1:
+        return result
+    provenance = {name or str(platforms[0]): text for name, text in result.provenance.items()}
+    return replace(result, provenance=provenance)

@@ -29,7 +29,7 @@ from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
 from polyarch.serve.caches import ClientCaches
-from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts
+from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts, main_address
 from polyarch.serve.definitions import LLBFrontend
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
@@ -216,7 +216,7 @@ class Builds:
         if not request.policy_session:
             return None
         policy = Policy(client=client, resolve=partial(self.resolve, promise, pull=False))
-        address = request.attributes.get(request.attributes.get("contextkey", "context"), "")
+        address = main_address(request.attributes)
         if is_address(address):
             policy.check_address(address)
         return policy

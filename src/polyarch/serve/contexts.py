@@ -30,7 +30,7 @@ from polyarch.serve.receiving import Wanted, pull, receive
 from polyarch.store.store import Store
 from polyarch.text.ignore import read_patterns
 
-__all__ = ["Found", "KeptDirectories", "LocalContexts"]
+__all__ = ["Found", "KeptDirectories", "LocalContexts", "main_address"]
 
 DEFAULT_NAME = "Dockerfile"
 _IGNORE = ".dockerignore"
@@ -70,6 +70,15 @@ class KeptDirectories:
                 old.append(self._kept.pop(next(iter(self._kept))))
         for each in old:
             self._store.discard(each)
+
+
+def main_address(attributes: Mapping[str, str]) -> str:
+    """Return where the main context is if that is an address, "" else.
+
+    docker buildx gives a repository as a graph, and its address besides: the graph fetches nothing else.
+    """
+    context = attributes.get(attributes.get("contextkey", "context"), "")
+    return context or attributes.get("input:context", "")
 
 
 @frozen
@@ -112,7 +121,7 @@ class LocalContexts:
     def find(self) -> Found:
         """Bring what is read first. Raises NotFound for a Dockerfile that isn't there, RemoteError, Cancelled."""
         attributes = self._attributes
-        address = attributes.get(attributes.get("contextkey", "context"), "")
+        address = main_address(attributes)
         if address.startswith(_UPLOADED):
             data = self._client.wait(pull(self._client.session, address))
             name = attributes.get("filename", "")

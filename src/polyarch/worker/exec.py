@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -271,7 +271,7 @@ class StepRunner:
             argv=op.argv,
             user=op.user,
             cwd=op.cwd,
-            env={**mounted.defaults, **_environment(op), **mounted.env},
+            env={**_environment(op, mounted.defaults), **mounted.env},
             hostname=op.hostname,
             network=self._network(op),
         )
@@ -307,7 +307,7 @@ class StepRunner:
         with surroundings(
             self.authorities,
             (root, directory),
-            _environment(work.op),
+            _environment(work.op, {}),
             proxy=(self.remote.environ, tell) if is_proxied else None,
         ) as around:
             yield around
@@ -336,9 +336,13 @@ class StepRunner:
         return mounts
 
 
-def _environment(op: ExecOp) -> dict[str, str]:
-    # What comes later stands above: proxies of the command line above ENV, as with BuildKit.
-    return dict(entry.partition("=")[::2] for entry in (*op.env, *op.proxy_env))
+def _environment(op: ExecOp, defaults: Mapping[str, str]) -> dict[str, str]:
+    # Values and order are BuildKit's: proxies of the command line stand above ENV, and what only mounts
+    # bring comes behind what the Dockerfile says.
+    env = dict(entry.partition("=")[::2] for entry in op.env)
+    for name, value in defaults.items():
+        env.setdefault(name, value)
+    return env | dict(entry.partition("=")[::2] for entry in op.proxy_env)
 
 
 def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:

@@ -41,7 +41,9 @@ def make_step(
     """
     who = account(root, process.user)
     make_directories(root, process.cwd, Owner(uid=who.uid, gid=who.gid))
-    env = {"HOME": who.home, **process.env}
+    # HOME comes last, as where runc adds it: a program that writes its environment down makes the same layer.
+    env = {**process.env}
+    env.setdefault("HOME", who.home)
     return Step(
         argv=process.argv,
         rootfs=str(root),

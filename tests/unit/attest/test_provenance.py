@@ -10,12 +10,17 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import ParseDict
+from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+from in_toto_attestation.v1.statement import Statement
+from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from polyarch.attest.invocations import NOBODY, Invocation
 from polyarch.attest.options import ProvenanceOptions
 from polyarch.attest.parameters import Parameters
 from polyarch.attest.provenance import Facts, newest, older, predicate, predicate_type
 from polyarch.attest.sources import Resolved, find_sources
+from polyarch.attest.statement import Predicate, Subject
 from polyarch.attest.steps import Hiding
 from polyarch.digest import sha256
 from polyarch.errors import InputError
@@ -230,6 +235,26 @@ def test_both_versions_have_the_fields_of_their_specifications() -> None:
     assert internal == sorted(internal)
     types = [predicate_type(MAX), predicate_type(replace(MAX, version="v0.2"))]
     assert types == ["https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v0.2"]
+
+
+@pytest.mark.parametrize("options", [MIN, MAX], ids=lambda options: options.mode)
+def test_it_is_what_the_library_of_in_toto_reads(options: ProvenanceOptions) -> None:
+    """A field that its messages don't have is an error there, but for BuildKit's own three, which SLSA allows."""
+    made = plain(newest(predicate(fetched(is_taken=True), options, RUN)))
+    metadata = made["runDetails"]["metadata"]
+    extensions = {
+        name: metadata.pop(name) for name in list(metadata) if name.startswith("buildkit_")
+    }
+    stated = Predicate(type=predicate_type(options), content=made, filename="provenance.json")
+    subjects = [Subject(name="app", digest=sha256(b"app"))]
+
+    statement = ParseDict(json.loads(stated.statement(subjects)), StatementMessage())
+    read = ParseDict(made, Provenance())
+
+    Statement.copy_from_pb(statement).validate()
+    assert set(extensions) <= {"buildkit_metadata", "buildkit_completeness", "buildkit_hermetic"}
+    assert read.run_details.metadata.invocation_id == RUN.id
+    assert len(read.build_definition.resolved_dependencies) == 2
 
 
 def test_a_hermetic_build_says_so_in_both() -> None:

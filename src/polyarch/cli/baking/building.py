@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from polyarch.bakefile.config import Plan
 from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.builders.values import DASK_DRIVER, BuilderNode, SavedBuilder
 from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
@@ -59,7 +60,7 @@ def build_plan(plan: Plan, options: Options, context: Context, loading: Loading)
     Builds show in their display what `loading` has kept; other calls show it before they answer.
     """
     builders = SavedBuilders(context.environ)
-    builder = working_builder(context, builders)
+    builder = working_builder(context, builders, elsewhere=frozenset({DASK_DRIVER}))
     builders.touch(builder.name)
     display = open_display(
         progress_mode(options, context),
@@ -143,9 +144,18 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
         stack.enter_context(solving())
         for request in requests.values():
             builders.note_build(request.ref, local_state(request))
-        return bake_on(
+        bake: Callable[..., BakeResult] = bake_on
+        if building.builder.is_cluster:
+            # Dask, which takes most of a second.
+            from polyarch.cluster.needs import require_dask  # noqa: PLC0415
+
+            require_dask()
+            from polyarch.cluster.bake import bake_on_cluster  # noqa: PLC0415
+
+            bake = partial(bake_on_cluster, node=building.node)
+        return bake(
             engine,
-            requests,
+            requests=requests,
             sink=partial(prefixed, building.display, logged={}),
             cancel=cancel,
             keeps_going=building.options.is_set("keep-going"),

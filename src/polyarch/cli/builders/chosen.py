@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, SavedBuilder, require_local
 from polyarch.cli.frame.command import Context
@@ -15,16 +17,16 @@ _INSTEAD = (
 
 
 def working_builder(
-    context: Context, builders: SavedBuilders, *, may_be_remote: bool = False
+    context: Context, builders: SavedBuilders, *, elsewhere: Collection[str] = ()
 ) -> SavedBuilder:
-    """Return the builder that does the work, which is one of this machine unless it `may_be_remote`.
+    """Return the builder that does the work, which is one of this machine unless it has one of the drivers `elsewhere`.
 
     Who names another one by `--builder` wants that and no other: raises MachineError; NotFound for a
     name that nobody has. What was chosen earlier, or stands in the environment for all calls, was
     chosen for docker buildx: this machine stands in for it, which is said in one line.
     """
     builder = builders.get(context.builder)
-    if builder.is_remote and may_be_remote:
+    if builder.driver in elsewhere:
         return builder
     if context.builder:
         require_local(builder)

@@ -9,7 +9,13 @@ from itertools import chain, count
 
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import DEFAULT_NAME, BuilderNode, SavedBuilder, require_local
+from polyarch.builders.values import (
+    DEFAULT_NAME,
+    ELSEWHERE,
+    BuilderNode,
+    SavedBuilder,
+    require_local,
+)
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.states import NodeState, states_of
@@ -48,8 +54,8 @@ def _inspect(options: Options, context: Context) -> int:
     devices = find_devices(spec_directories(context.environ)) if builder.is_local else None
     if not name:
         # Says so if another one does its work.
-        working_builder(context, builders, may_be_remote=True)
-    elif options.is_set("bootstrap") and not builder.is_remote:
+        working_builder(context, builders, elsewhere=ELSEWHERE)
+    elif options.is_set("bootstrap") and not builder.is_elsewhere:
         require_local(builder)
     text = inspection(builder, states, policies, devices=devices, debug=context.debug)
     context.stdout.write(text)
@@ -81,7 +87,7 @@ def inspection(
     lines = [f"Name:\t{builder.name}", f"Driver:\t{builder.driver}"]
     if builder.last_activity:
         lines.append(f"Last Activity:\t{find_time(builder.last_activity) or builder.last_activity}")
-    if not builder.is_local and not builder.is_remote:
+    if not builder.is_usable:
         lines.append(f"Error:\t{UNSUPPORTED.format(builder.driver)}")
     lines += ["", "Nodes:"]
     shown = [
@@ -201,7 +207,7 @@ def _use(options: Options, context: Context) -> int:
             is_default=options.is_set("default"),
             is_global=options.is_set("global"),
         )
-    if not builder.is_local and not builder.is_remote:
+    if not builder.is_usable:
         context.warn(f"WARNING: {UNSUPPORTED.format(builder.driver)}: this machine does its work")
     return 0
 

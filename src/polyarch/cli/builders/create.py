@@ -15,6 +15,7 @@ from pathlib import Path
 from polyarch.builders.collecting import CONFIG_NAME, read_settings
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import (
+    DASK_DRIVER,
     DEFAULT_NAME,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
@@ -94,6 +95,8 @@ def _asked(options: Options, context: Context) -> _Asked:
     endpoint = options.arguments[0] if options.arguments else ""
     driver = _driver(options.text("driver"), endpoint, context)
     name = check_name(name) if name else ""
+    if driver == DASK_DRIVER:
+        return _asked_cluster(options, name, endpoint)
     if driver == REMOTE_DRIVER or (append and _is_remote(name, context)):
         return _asked_remote(options, name, endpoint)
     return _Asked(name=name, change=_local_change(options, context), driver=driver)
@@ -145,6 +148,29 @@ def _asked_remote(options: Options, name: str, endpoint: str) -> _Asked:
     return _Asked(name=name, change=change, driver=REMOTE_DRIVER)
 
 
+def _asked_cluster(options: Options, name: str, endpoint: str) -> _Asked:
+    """Return what is asked for of a Dask cluster. Raises InputError."""
+    # Only for builders of this driver.
+    from polyarch.cluster.address import parse_cluster  # noqa: PLC0415
+
+    if not endpoint:
+        raise InputError(
+            "the dask driver requires an endpoint",
+            hint="give the address of its scheduler: tcp://HOST:PORT",
+        )
+    if options.is_set("append"):
+        raise InputError(
+            "a builder of the driver dask has one node, its cluster",
+            hint=f"more machines join that by themselves: polyarch worker {endpoint}",
+        )
+    driver_opts = _driver_opts(options.values("driver-opt")) or {}
+    parse_cluster(endpoint, driver_opts)
+    change = NodeChange(
+        name=options.text("node"), endpoint=endpoint, driver_opts=driver_opts or None
+    )
+    return _Asked(name=name, change=change, driver=DASK_DRIVER)
+
+
 def _warn(context: Context, text: str) -> None:
     """Print a warning, but not into what a program reads as the builder's name.
 
@@ -172,7 +198,7 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
         )
     if driver in _STAND_INS:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
-    elif driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER}:
+    elif driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, DASK_DRIVER}:
         raise InputError(f"failed to find driver {quote(driver)}")
     return LOCAL_DRIVER if driver in _STAND_INS else driver
 
@@ -254,7 +280,7 @@ CREATE = Command(
         Flag(
             name="driver",
             help="Driver to use",
-            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER),
+            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER, DASK_DRIVER),
         ),
         Flag(
             name="driver-opt",

@@ -178,7 +178,7 @@ def _ls(options: Options, context: Context) -> int:
 
 
 def _is_unusable(builder: SavedBuilder) -> bool:
-    return not builder.is_local and not builder.is_remote
+    return not builder.is_usable
 
 
 LS = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
+from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
 from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import PolyarchError
 from polyarch.platforms import Platform
@@ -34,15 +34,34 @@ def states_of(
     builder: SavedBuilder, environ: Mapping[str, str], seconds: float = _SECONDS
 ) -> dict[str, NodeState]:
     """Return the states of a builder's nodes by their names; daemons have `seconds` to answer."""
-    if not (builder.is_local or builder.is_remote):
+    if not builder.is_usable:
         return {node.name: NodeState() for node in builder.nodes}
     return dict(_states(builder, environ, seconds))
+
+
+def _cluster_state(node: BuilderNode, seconds: float) -> NodeState:
+    """Return what a cluster's scheduler says: its workers' platforms, and how many of them there are."""
+    # Dask's library takes most of a second.
+    from polyarch.cluster.asking import look_at  # noqa: PLC0415
+
+    try:
+        found = look_at(node, seconds)
+    except PolyarchError as error:
+        return NodeState(status="error", error=str(error))
+    return NodeState(
+        status="running" if found.platforms else "inactive",
+        platforms=found.platforms,
+        labels=found.labels,
+    )
 
 
 def _states(
     builder: SavedBuilder, environ: Mapping[str, str], seconds: float
 ) -> Iterable[tuple[str, NodeState]]:
     for node in builder.nodes:
+        if builder.is_cluster:
+            yield node.name, _cluster_state(node, seconds)
+            continue
         if builder.is_local or node.endpoint == LOCAL_ENDPOINT:
             platforms = local_platforms(environ)
             yield (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import PREFIX
@@ -128,8 +128,8 @@ def _solve(
     asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
 ) -> BuildResult:
     collecting = settings_for(chosen.node, context)
-    is_remote = chosen.builder.is_remote
-    if is_remote:
+    is_elsewhere = chosen.builder.is_elsewhere
+    if is_elsewhere:
         check_near(options, context)
     verifies = options.is_set("verify-reproducible")
     flags = {
@@ -137,7 +137,7 @@ def _solve(
         "--if-changed": bool(asked.request.if_changed),
         "--sign": bool(asked.request.signing),
     }
-    for flag in filter(flags.get, flags if is_remote else ()):
+    for flag in filter(flags.get, flags if is_elsewhere else ()):
         raise InputError(
             f"{flag} isn't supported yet by builders of other machines",
             hint="build on this machine: --builder default",
@@ -150,7 +150,7 @@ def _solve(
         wishes = Wishes(
             explains=options.is_set("explain"),
             verifies=verifies,
-            builder=chosen.builder if is_remote else None,
+            builder=chosen.builder if is_elsewhere else None,
         )
         return solve(engine, asked.request, context, display, wishes)
 
@@ -176,7 +176,7 @@ def progress_mode(options: Options, context: Context) -> str:
 
 
 def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
-    builder = working_builder(context, builders, may_be_remote=True)
+    builder = working_builder(context, builders, elsewhere=ELSEWHERE)
     # All local nodes are this machine; the first has the settings.
     return _Chosen(builder=builder, node=builder.nodes[0])
 

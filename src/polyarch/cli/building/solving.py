@@ -52,6 +52,16 @@ def solve(
             check_reproducible(engine, request, display, cancel, said.append)
         stack.enter_context(solving())
         explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
+        if wishes.builder is not None and wishes.builder.is_cluster:
+            # Dask, which takes most of a second.
+            from polyarch.cluster.needs import require_dask  # noqa: PLC0415
+
+            require_dask()
+            from polyarch.cluster.build import build_on_cluster  # noqa: PLC0415
+
+            return build_on_cluster(
+                engine, wishes.builder.nodes[0], request, sink=display, cancel=cancel
+            )
         if wishes.builder is not None:
             # gRPC, and what it is made of.
             from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DASK_DRIVER
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Context
 from polyarch.golang.time import time_of
@@ -17,7 +18,8 @@ __all__ = ["duration", "local_time", "open_history"]
 
 def open_history(context: Context) -> History:
     """Return the records of the builder that was asked for. Raises NotFound if there is no such builder."""
-    builder = working_builder(context, SavedBuilders(context.environ))
+    # What a cluster builds is recorded here, by who asked for it.
+    builder = working_builder(context, SavedBuilders(context.environ), elsewhere={DASK_DRIVER})
     return History(state_directory(context.environ) / "history", builder.name)
 
 

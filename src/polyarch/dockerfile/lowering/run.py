@@ -87,7 +87,9 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], tuple[tupl
 
 
 def _environment(state: StageState) -> dict[str, str]:
-    return {"PATH": DEFAULT_PATH, **state.variables}
+    environment = dict(state.variables)
+    environment.setdefault("PATH", DEFAULT_PATH)  # Windows's images keep theirs elsewhere
+    return environment
 
 
 def _network(instruction: Run, lowering: Lowering) -> Literal["default", "none", "host"]:

@@ -30,13 +30,20 @@ StrPath = str | os.PathLike[str]
 
 
 def find_text(path: StrPath) -> str:
-    """Return what a file holds, "" for one that isn't there. Raises InputError."""
+    """Return what a file holds, "" for one that isn't there, or is kept from this user by somebody else.
+
+    Root may keep a daemon's settings to itself, which then hold for that daemon alone. Raises InputError.
+    """
     # Most aren't there, and to ask takes less than an exception.
     if not os.access(path, os.F_OK):
         return ""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
+    except PermissionError as error:
+        if os.stat(path).st_uid != os.geteuid():
+            return ""
+        raise InputError(f"can't read {path}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}") from error
 
