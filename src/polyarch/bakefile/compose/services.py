@@ -177,7 +177,7 @@ def _whole(value: object) -> int:
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]  # which is what is found out here
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{plain(value)} is no number") from None
+        raise InputError(f"{plain(value)} isn't a number") from None
 
 
 def _ulimits(value: object) -> tuple[str, ...] | None:
