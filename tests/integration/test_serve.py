@@ -106,6 +106,38 @@ def test_builds_of_a_client(server: Server, registry: RealRegistry) -> None:
     assert not (client.root / "blobs").exists() or not any((client.root / "blobs").rglob("*/*"))
 
 
+def test_what_a_daemon_keeps_is_told_and_removed(server: Server, registry: RealRegistry) -> None:
+    client, owner = server.client, server.owner
+    client.write("Dockerfile", f"FROM {registry.host}/library/busybox\nRUN echo kept > /kept\n")
+    client.run("build", "--metadata-file=../md.json", "-o", "../out", ".").check()
+    ref = json.loads((client.home / "md.json").read_text())["buildx.build.ref"].rpartition("/")[2]
+
+    listed = client.run("history", "ls", "--format={{.Ref}} {{.Status}}").check().out
+    shown = client.run("history", "inspect", ref).check().out
+    logs = client.run("history", "logs", "--progress=plain", ref).check().err
+    exported = client.run("history", "export", "-o", "../one.dockerbuild", ref).check()
+    usage = client.run("du", "--format={{.Description}}").check().out
+    why = client.run("du", "--why")
+    pruned = client.run("prune", "--force", "--filter", "description~=echo kept").check().out
+    client.run("history", "rm", ref).check()
+
+    metadata = json.loads((client.home / "md.json").read_text())
+    assert metadata["buildx.build.provenance"]["buildType"].startswith("https://mobyproject.org/")
+    assert f"{ref} Completed" in listed.splitlines()
+    assert "Status:" not in shown
+    assert "https://slsa.dev/provenance/" in shown
+    assert "RUN echo kept > /kept" in logs
+    assert exported.err == ""
+    assert (client.home / "one.dockerbuild").stat().st_size > 1000
+    assert any("echo kept" in line for line in usage.splitlines()), usage
+    assert "daemons don't say what keeps their records" in why.complaint()
+    assert "Total:" in pruned
+    assert "echo kept" not in client.run("du", "--format={{.Description}}").check().out
+    assert ref not in client.run("history", "ls", "--format={{.Ref}}").check().out
+    # All of it was the daemon's, and is gone there.
+    assert ref not in owner.run("history", "ls", "--format={{.Ref}}").check().out
+
+
 def test_a_client_that_is_killed_takes_its_build_along(
     server: Server, registry: RealRegistry
 ) -> None:
@@ -138,7 +170,7 @@ def test_the_socket_is_its_owners_and_goes_with_the_server(server: Server) -> No
         _, told = server.process.communicate(timeout=30)
         left = watched.left_after(30)
 
-    assert (mode, server.process.returncode, told, left) == (0o600, 0, b"", [])
+    assert (mode, server.process.returncode, told, left) == (0o600, 0, b"", []), told.decode()
     assert "somebody listens at" in second.complaint()
     assert not server.socket.exists()
 

@@ -205,10 +205,9 @@ def older(predicate: JSONObject) -> JSONObject:
     if "resolvedDependencies" in definition:
         made["materials"] = definition["resolvedDependencies"]
     entry = {("entryPoint" if key == "path" else key): value for key, value in source.items()}
-    environment = {
-        "dockerfileVersion": internal["dockerfileVersion"],
-        "platform": internal["builderPlatform"],
-    }
+    # Other builders' say nothing of their frontend.
+    told = {"dockerfileVersion": "dockerfileVersion", "platform": "builderPlatform"}
+    environment = {name: internal[key] for name, key in told.items() if key in internal}
     made["invocation"] = {
         "configSource": entry,
         "parameters": external["request"],
@@ -221,12 +220,12 @@ def older(predicate: JSONObject) -> JSONObject:
         "buildStartedOn": metadata["startedOn"],
         "buildFinishedOn": metadata["finishedOn"],
         "completeness": {
-            "parameters": complete["request"],
+            "parameters": complete.get("request", False),
             "environment": True,
-            "materials": complete["resolvedDependencies"],
+            "materials": complete.get("resolvedDependencies", False),
         },
         "reproducible": metadata.get("buildkit_reproducible", False),
-        "https://mobyproject.org/buildkit@v1#metadata": metadata["buildkit_metadata"],
+        "https://mobyproject.org/buildkit@v1#metadata": metadata.get("buildkit_metadata", {}),
         **(
             {"https://mobyproject.org/buildkit@v1#hermetic": True}
             if "buildkit_hermetic" in metadata

@@ -25,6 +25,7 @@ from polyarch.wire import Message, field
 __all__ = ["Api", "SolveFailed", "told_trouble"]
 
 _CONTROL = "/moby.buildkit.v1.Control"
+_CONTENT = "/containerd.services.content.v1.Content/Read"
 
 
 class SolveFailed(PolyarchError):
@@ -92,6 +93,39 @@ class Api:
             async for message in stream:
                 for moment, event in events_in(message):
                     yield moment, event
+
+    async def history(self, ref: str = "") -> list[bytes]:
+        """Return the records of builds that there are, or that of one build."""
+        request = field(2, ref) + field(3, 1)
+        found = [
+            Message(each).bytes(2)
+            async for each in self._stream(f"{_CONTROL}/ListenBuildHistory", request)
+        ]
+        return [each for each in found if each]
+
+    async def forget_build(self, ref: str) -> None:
+        """Remove the record of a build."""
+        await self._call("UpdateBuildHistory", field(1, ref) + field(3, 1))
+
+    async def content(self, digest: str) -> bytes:
+        """Return a blob that the daemon keeps with a record."""
+        parts = [Message(each).bytes(2) async for each in self._stream(_CONTENT, field(1, digest))]
+        return b"".join(parts)
+
+    async def disk_usage(self) -> list[bytes]:
+        """Return the records of the cache."""
+        return Message(await self._call("DiskUsage", b"")).all(1)
+
+    def prune(self, request: bytes) -> AsyncIterator[bytes]:
+        """Have records of the cache removed; gives those that went."""
+        return self._stream(f"{_CONTROL}/Prune", request)
+
+    async def _stream(self, path: str, request: bytes) -> AsyncIterator[bytes]:
+        method: Any = UnaryStreamMethod(self._channel, path, bytes, bytes)
+        async with method.open() as stream:
+            await stream.send_message(request, end=True)
+            async for message in stream:
+                yield message
 
     def session(self, metadata: list[tuple[str, str]]) -> Any:
         """Open the stream that a session is carried by: an asynchronous context manager."""

@@ -16,22 +16,25 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from grpclib.exceptions import GRPCError
+
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.api import Api, told_trouble
 from polyarch.buildkit.connection import connect
 from polyarch.buildkit.files import Directory
 from polyarch.buildkit.messages import SolveOptions
+from polyarch.buildkit.provenance import provenance_of
 from polyarch.buildkit.services import Attached, methods
 from polyarch.buildkit.session import run_session
 from polyarch.digest import Digest, parse_digest
-from polyarch.errors import Cancelled, ContextNotFound, InputError, MachineError
+from polyarch.errors import Cancelled, ContextNotFound, InputError, MachineError, PolyarchError
 from polyarch.exporter.outfile import write_output
 from polyarch.golang.json import read_json
 from polyarch.layer.apply import extract
 from polyarch.layer.tar import Sink as TarSink
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.registry.credentials import Credentials
 from polyarch.request.attestation import attest_attributes
 from polyarch.request.frontend import frontend_attributes
@@ -94,11 +97,12 @@ def build_remotely(
             shared=shared,
             sink=sink,
             cancel=cancel,
+            provenance=request.result_provenance,
         )
         with told_trouble(remote.address):
-            response = asyncio.run(work.run())
+            response, provenance = asyncio.run(work.run())
         outputs.deliver()
-    return _result(response, request)
+    return replace(_result(response, request), provenance=provenance)
 
 
 def _secrets(request: BuildRequest, environ: Mapping[str, str]) -> Secrets:
@@ -120,9 +124,11 @@ class _Work:
     """What contexts of one directory have in common: the daemon compares them with the last one's."""
     sink: Sink
     cancel: CancelToken
+    provenance: str
+    """Whether it's to be said where results come from: min, max, or "" for not."""
 
-    async def run(self) -> dict[str, str]:
-        """Build; returns what the exporters answer."""
+    async def run(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Build; returns what the exporters answer, and where results come from, by platform."""
         channel = connect(self.remote.target)
         api = Api(channel)
         ready = asyncio.Event()
@@ -148,11 +154,19 @@ class _Work:
                 with suppress(asyncio.TimeoutError, asyncio.CancelledError):
                     # Its last events come after the answer.
                     await asyncio.wait_for(status, timeout=5)
-            return response
+            return response, await self._provenance(api)
         finally:
             session.cancel()
             await asyncio.wait({session})
             channel.close()
+
+    async def _provenance(self, api: Api) -> dict[str, str]:
+        if not self.provenance:
+            return {}
+        try:
+            return await provenance_of(api, self.options.ref, self.provenance)
+        except (GRPCError, PolyarchError, ValueError, KeyError):
+            return {}  # the image is there, and an older daemon keeps no records
 
     @staticmethod
     async def _first(wanted: asyncio.Task[bool], other: asyncio.Task[None]) -> None:

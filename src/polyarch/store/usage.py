@@ -38,6 +38,9 @@ class Usage:
     download: Download | None = None
     """The file that it is, if it is one of a web server."""
 
+    is_written: bool = False
+    """Whether it may still change though it is no cache mount, as a daemon's records of contexts do."""
+
     @property
     def size(self) -> int:
         """The bytes that are freed with the record."""
@@ -46,7 +49,7 @@ class Usage:
     @property
     def mutable(self) -> bool:
         """Whether steps still write to it."""
-        return self.record.type is RecordType.CACHE_MOUNT
+        return self.is_written or self.record.type is RecordType.CACHE_MOUNT
 
 
 def usage(store: Store) -> tuple[Usage, ...]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from polyarch.builders.collecting import read_settings, settings_of
-from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import BuilderNode
-from polyarch.cli.builders.chosen import working_builder
+from polyarch.builders.values import BuilderNode, SavedBuilder
+from polyarch.cli.builders.daemons import daemons
 from polyarch.cli.cache.filter import CacheFilter, parse_filters
 from polyarch.cli.cache.rows import (
     COLUMNS,
@@ -23,7 +23,7 @@ from polyarch.cli.cache.rows import (
     summary,
     with_why,
 )
-from polyarch.cli.cache.shared import TIMEOUT
+from polyarch.cli.cache.shared import TIMEOUT, cache_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
@@ -53,11 +53,15 @@ def _du(options: Options, context: Context) -> int:
     is_asked = options.is_set("why")
     form = parse_format(chosen, default=WHY_COLUMNS if is_asked else COLUMNS)
     wanted = parse_filters(options.values("filter"))
-    node = working_builder(context, SavedBuilders(context.environ)).nodes[0]
+    builder = cache_builder(context)
     now = time.time()
-    with open_store(context, works=False) as store:
-        all_entries = usage(store)
-        reasons = _reasons(store, all_entries, node, context) if is_asked else _Reasons()
+    if builder.is_remote:
+        all_entries, reasons = _of_daemons(builder, context, is_asked=is_asked), _Reasons()
+    else:
+        with open_store(context, works=False) as store:
+            all_entries = usage(store)
+            node = builder.nodes[0]
+            reasons = _reasons(store, all_entries, node, context) if is_asked else _Reasons()
     entries = _chosen(all_entries, wanted, now)
     if form.template is None:
         text = pretty(entries, now=now, why=reasons.why)
@@ -75,6 +79,20 @@ def _du(options: Options, context: Context) -> int:
     for remark in reasons.remarks:
         context.warn(f"WARNING: {remark}")
     return 0
+
+
+def _of_daemons(builder: SavedBuilder, context: Context, *, is_asked: bool) -> tuple[Usage, ...]:
+    """Return what the caches of a builder's daemons hold. Raises InputError, RemoteError."""
+    if is_asked:
+        raise InputError(
+            "--why can't be told of other machines: daemons don't say what keeps their records",
+            hint="ask for this machine: --builder default",
+        )
+    # gRPC, for those who have such.
+    from polyarch.buildkit.records import disk_usage  # noqa: PLC0415
+
+    found = (disk_usage(remote) for _, remote in daemons(builder, context.environ))
+    return tuple(chain.from_iterable(found))
 
 
 def _format(options: Options) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 
+from polyarch.builders.values import SavedBuilder
+from polyarch.cli.builders.daemons import daemons
 from polyarch.cli.cache.filter import parse_filters
 from polyarch.cli.cache.rows import row, row_titles, with_tabs
-from polyarch.cli.cache.shared import TIMEOUT, check_builder
+from polyarch.cli.cache.shared import TIMEOUT, cache_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.prompt import confirm
@@ -26,7 +28,7 @@ __all__ = ["PRUNE"]
 def _prune(options: Options, context: Context) -> int:
     wanted = parse_filters(options.values("filter"))
     everything = options.is_set("all")
-    check_builder(context)
+    builder = cache_builder(context)
     if options.given("keep-storage"):
         context.warn(
             "Flag --keep-storage has been deprecated, keep-storage flag has been changed to reserved-space"
@@ -45,6 +47,9 @@ def _prune(options: Options, context: Context) -> int:
         all=everything,
     )
     rows = _Rows(context, verbose=options.is_set("verbose"))
+    if builder.is_remote:
+        _prune_daemons(builder, policy, options, rows)
+        return 0
     with open_store(context, works=False) as store:
         # The collector of a build may be at it; it isn't for long.
         freed = prune(store, [policy], on_removed=rows.show, wait=True)
@@ -52,23 +57,39 @@ def _prune(options: Options, context: Context) -> int:
     return 0
 
 
+def _prune_daemons(builder: SavedBuilder, policy: Policy, options: Options, rows: _Rows) -> None:
+    # gRPC, for those who have such.
+    from polyarch.buildkit.records import prune_daemon  # noqa: PLC0415
+
+    ages = ("until", "unused-for")
+    filters = [
+        each for each in options.values("filter") if each.partition("=")[0].strip() not in ages
+    ]
+    for _, remote in daemons(builder, rows.context.environ):
+        prune_daemon(remote, filters, policy, rows.show)
+    rows.context.stdout.write(align_with_tabs(f"Total:\t{human_size(rows.size)}\n"))
+
+
 class _Rows:
-    """Shows each record as soon as it is gone."""
+    """Shows each record as soon as it is gone; `size` is how large they were."""
 
     def __init__(self, context: Context, *, verbose: bool) -> None:
-        self._context = context
+        self.context = context
+        self.size = 0
         self._verbose = verbose
         self._titles = "" if verbose else f"{row_titles()}\n"
 
     def show(self, entry: Usage) -> None:
+        """Show a record."""
         now = time.time()
+        self.size += entry.size
         if self._verbose:
             text = with_tabs([entry], now=now)
         else:
             text = align_with_tabs(f"{self._titles}{row(entry, now=now)}\n")
             self._titles = ""
-        self._context.stdout.write(text)
-        self._context.stdout.flush()
+        self.context.stdout.write(text)
+        self.context.stdout.flush()
 
 
 PRUNE = Command(

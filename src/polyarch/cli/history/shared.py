@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from polyarch.builders.saved import SavedBuilders
-from polyarch.builders.values import DASK_DRIVER
+from polyarch.builders.values import ELSEWHERE
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Context
 from polyarch.golang.time import time_of
@@ -18,8 +18,15 @@ __all__ = ["duration", "local_time", "open_history"]
 
 def open_history(context: Context) -> History:
     """Return the records of the builder that was asked for. Raises NotFound if there is no such builder."""
-    # What a cluster builds is recorded here, by who asked for it.
-    builder = working_builder(context, SavedBuilders(context.environ), elsewhere={DASK_DRIVER})
+    # What a cluster builds is recorded here, by who asked for it; daemons have records of their own.
+    builder = working_builder(context, SavedBuilders(context.environ), elsewhere=ELSEWHERE)
+    if builder.is_remote:
+        from polyarch.cli.builders.daemons import daemons  # noqa: PLC0415 gRPC, for those who have such
+
+        node, remote = daemons(builder, context.environ)[0]
+        from polyarch.buildkit.records import DaemonHistory  # noqa: PLC0415
+
+        return DaemonHistory(remote, builder.name, node.name)
     return History(state_directory(context.environ) / "history", builder.name)
 
 
