@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 __all__ = [
+    "alone",
     "fetch",
     "fetch_kernel",
     "fetch_with_dependencies",
@@ -55,7 +56,7 @@ def fetch(directory: Path, architecture: str, names: Iterable[str]) -> list[Path
     directory = directory.absolute() / architecture
     directory.mkdir(parents=True, exist_ok=True)
     wanted = list(names)
-    with _alone(directory):
+    with alone(directory):
         missing = [name for name in wanted if not _find(directory, name)]
         if missing:
             # One index of several may be out of step on a mirror: what counts is the download.
@@ -75,7 +76,7 @@ def fetch_with_dependencies(directory: Path, architecture: str, names: Iterable[
     """
     directory = directory.absolute() / f"{architecture}-closed"
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
+    with alone(directory):
         with contextlib.suppress(subprocess.CalledProcessError):
             _apt(directory, architecture, "update")
         options = ["--download-only", "--yes", "--no-install-recommends"]
@@ -144,7 +145,8 @@ def _find(directory: Path, name: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a directory that they enter in the same way."""
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -78,7 +78,7 @@ class Access:
     def read(self, path: str, tree: Tree | None, kind: str) -> bytes:
         """Return a file that a definition names; `kind` is what messages call it.
 
-        Raises InputError for what isn't allowed, isn't there, is no regular file, or is larger than 2 MiB.
+        Raises InputError for what isn't allowed, isn't there, isn't a regular file, or is larger than 2 MiB.
         """
         try:
             if tree is not None and not path.startswith(_HERE):
@@ -136,7 +136,7 @@ class Access:
         return read_small(path, MOST_BYTES, "file of variables").decode("utf-8", "surrogateescape")
 
     def _is_allowed(self, path: str) -> bool:
-        """Tell whether a path is allowed by name, and not for being below the current directory."""
+        """Tell whether `--allow` names a path, rather than the path being below the current directory."""
         if not checks_files(self.environ, is_remote=self.is_remote):
             return True
         roots = [os.path.realpath(each) for each in self.allowed.reads if each != "*"]

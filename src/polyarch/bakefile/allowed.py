@@ -229,7 +229,7 @@ def _deletes(target: Target) -> bool:
 
 
 def checks_files(environ: Mapping[str, str], *, is_remote: bool) -> bool:
-    """Tell whether files have to be allowed. Raises InputError for a variable that is no truth value."""
+    """Tell whether files have to be allowed. Raises InputError for a variable that isn't a truth value."""
     name = "BUILDX_BAKE_ENTITLEMENTS_FS"
     if name in environ:
         return _truth(name, environ[name])

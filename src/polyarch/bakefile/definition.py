@@ -134,7 +134,7 @@ def _joined(config: Config, other: Config, part: Part) -> Config:
 
 
 def _is_compose(file: File, around: Surroundings) -> bool:
-    """Tell whether a file is one of Compose: by its name, or by trying."""
+    """Tell whether a file is a Compose file, by its name or by parsing it."""
     lower = file.name.lower()
     if lower.endswith(_HCL):
         return False
@@ -161,5 +161,5 @@ def _is_compose(file: File, around: Surroundings) -> bool:
 
 
 def _is_hcl_for_sure(file: File) -> bool:
-    """Tell whether a file without a telling name begins as no YAML does."""
+    """Tell whether a file, whose name says nothing, begins like HCL and unlike any YAML."""
     return file.text.lstrip().startswith(("target ", "group ", "variable ", "function "))

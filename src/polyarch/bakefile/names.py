@@ -26,7 +26,7 @@ def sanitized(name: str) -> str:
 
 
 def matches(wanted: str, name: str) -> bool:
-    """Tell whether a name fits a pattern of Go's `path.Match`. Raises ValueError for one that is none."""
+    """Tell whether a name fits a pattern of Go's `path.Match`. Raises ValueError for a bad pattern."""
     try:
         check_syntax(wanted)
     except BadPattern as error:

@@ -176,7 +176,7 @@ class Resolver:
 
     @staticmethod
     def _wrapped(summary: str, at: Range, work: Callable[[], object]) -> None:
-        """Give errors without a place that of what is being worked out."""
+        """Set the place of errors without one to that of the attribute that is being worked out."""
         try:
             work()
         except HclError:

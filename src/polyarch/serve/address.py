@@ -65,13 +65,13 @@ class Address:
 
 
 def default_address(environ: Mapping[str, str]) -> str:
-    """Return where to listen if nobody says: a socket in the directory of what runs for the user."""
+    """Return where to listen by default: a socket in the user's runtime directory."""
     directory = environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else _shared())
     return f"unix://{directory}/polyarch/buildkitd.sock"
 
 
 def _shared() -> str:
-    """Return a directory of ours where all users have theirs; `_check_own` looks whether it is."""
+    """Return our directory below one that all users share; `_check_own` makes sure that it is ours."""
     return f"/tmp/polyarch-{os.geteuid()}"  # noqa: S108 see there
 
 
@@ -87,7 +87,7 @@ def parse_address(text: str, certificates: Certificates, *, is_open: bool = Fals
     except ValueError:
         port = None
     if url.scheme != "tcp" or not url.hostname or port is None:
-        raise InputError(f"{text!r} is no address to listen at", hint=_HINT)
+        raise InputError(f"{text!r} isn't an address to listen at", hint=_HINT)
     if bool(certificates.certificate) != bool(certificates.key):
         raise InputError(
             "TLS needs both a certificate and its key", hint="give --tlscert and --tlskey"
@@ -95,7 +95,7 @@ def parse_address(text: str, certificates: Certificates, *, is_open: bool = Fals
     if not is_open and not _is_loopback(url.hostname):
         if not certificates.certificate:
             raise InputError(
-                f"{text} can be reached from other machines, and whoever reaches it may do what you may",
+                f"{text} can be reached from other machines, and anyone who reaches it may do what you may",
                 hint="give --tlscert, --tlskey and --tlscacert, listen at 127.0.0.1, or say --insecure",
             )
         if not certificates.authority:
@@ -141,7 +141,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _check_own(directory: str) -> None:
-    """Make a directory for us alone. Raises MachineError for one that others have made before, or may write to."""
+    """Make a directory that only we may enter. Raises MachineError for one that others own or may write to."""
     with suppress(FileExistsError):
         os.mkdir(directory, 0o700)
     status = os.lstat(directory)

@@ -148,7 +148,7 @@ class Builds:
 
     @contextmanager
     def _files(self, promise: Promise) -> Iterator[Path]:
-        """Give the files of a result."""
+        """Yield the files of a result."""
         with self._opened(_inner(promise)) as work:
             path = work.caches.directory("files")
             work.carry_out((Output(type=OutputType.LOCAL, destination=str(path)),))
@@ -163,7 +163,7 @@ class Builds:
 
     @contextmanager
     def _opened(self, promise: Promise) -> Iterator[_Work]:
-        """Give what a build is done with: an engine that asks the client, and what it was asked for."""
+        """Yield what a build needs: an engine that asks the client, and the request."""
         request, session, job = promise.request, promise.session, promise.job
         client = Client(session=session, loop=self.loop, cancel=job.cancel)
         store = self.engine.store

@@ -50,7 +50,7 @@ class ClientCaches:
         return f"{LAYOUT_SCHEME}{path}@{found}"
 
     def to_read(self, request: SolveRequest) -> Iterator[CacheEntry]:
-        """Give the caches that are read, those of the client's directories brought here."""
+        """Yield the caches to read; those in the client's directories are copied here first."""
         seen = []
         for entry in (*request.cache_from, *cache_imports(request.attributes)):
             if entry in seen:
@@ -71,7 +71,7 @@ class ClientCaches:
             yield CacheEntry(type="local", attributes={"src": str(path), "digest": digest})
 
     def to_write(self, request: SolveRequest) -> Iterator[CacheEntry]:
-        """Give the caches that are written, to directories here in place of the client's."""
+        """Yield the caches to write, with directories here in place of the client's."""
         for entry in request.cache_to:
             if entry.type != "local":
                 yield entry
@@ -82,7 +82,7 @@ class ClientCaches:
             yield CacheEntry(type="local", attributes=changed)
 
     def send(self) -> dict[str, str]:
-        """Send the caches that were written; returns what the client has to know of the last one."""
+        """Send the caches that were written; returns what the client is told about the last one."""
         found: Mapping[str, str] = {}
         for store, path in self._written:
             self._client.wait(send_layout(self._client.session, store, path))

@@ -35,7 +35,7 @@ _NESTED = 4
 
 
 async def send_layout(session: Session, store: str, directory: Path) -> None:
-    """Give the client's store all blobs of a layout that it doesn't have."""
+    """Send the client's store all blobs of a layout that it lacks."""
     for path in sorted((directory / "blobs").glob("*/*")):
         digest = f"{path.parent.name}:{path.name}"
         if not await _has(session, store, digest):
@@ -120,7 +120,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise IntegrityError(f"{path.name} is too large to be a manifest")
     found = read_json(path.read_bytes())
     if not isinstance(found, dict):
-        raise IntegrityError(f"{path.name} is no manifest")
+        raise IntegrityError(f"{path.name} isn't a manifest")
     return found
 
 

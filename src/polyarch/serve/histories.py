@@ -72,7 +72,7 @@ def _now() -> str:
 def _news(
     found: Sequence[BuildRecord], told: dict[str, int], *, is_active_only: bool, limit: int
 ) -> Iterator[tuple[int, BuildRecord]]:
-    """Give the events that weren't told yet; what was goes into `told`, by refs."""
+    """Yield the events that weren't sent yet, and add them to `told`, by refs."""
     completed = 0
     for record in found:
         kind = _STARTED if record.completed is None else _COMPLETE

@@ -34,7 +34,7 @@ class Job:
         self._watchers: list[asyncio.Queue[bytes | None]] = []
 
     def tell(self, event: Event) -> None:
-        """Take an event, from any thread."""
+        """Add an event; may be called from any thread."""
         message = status_message(event, time.time())
         with suppress(RuntimeError):  # the server ends
             self._loop.call_soon_threadsafe(self._add, message)
@@ -46,13 +46,13 @@ class Job:
             each.put_nowait(message)
 
     def end(self) -> None:
-        """Say that there is no more to come; in the loop."""
+        """Mark the end of the events; call in the loop only."""
         self._is_over = True
         for each in self._watchers:
             each.put_nowait(None)
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Give StatusResponses until the build has ended."""
+        """Yield StatusResponses until the build has ended."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         if self._waiting:
             queue.put_nowait(bytes(self._waiting))
@@ -92,7 +92,7 @@ class Jobs:
             self._changed.notify_all()
 
     def remove(self, job: Job) -> None:
-        """Take that a build has ended; who asks about it a little later is told so at once."""
+        """Note that a build has ended; clients that ask about it a little later are told so at once."""
         del self._jobs[job.ref]
         job.end()
         self._ended[job.ref] = job

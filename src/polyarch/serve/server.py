@@ -55,7 +55,7 @@ def serve(served: Served) -> None:
 
     Raises MachineError, InputError.
     """
-    # A client that hangs up is no news.
+    # A client that hangs up isn't worth a message.
     logging.getLogger("grpclib").addHandler(logging.NullHandler())
     logging.getLogger("grpclib").propagate = False
     asyncio.run(_serve(served))
@@ -75,7 +75,7 @@ async def _serve(served: Served) -> None:
 
 @asynccontextmanager
 async def answering(engine: Engine, answers: Answers) -> AsyncIterator[Server]:
-    """Give a server that answers for an engine as soon as it is started; builds end with the block."""
+    """Yield a server that answers for an engine once it is started; builds end with the block."""
     loop = asyncio.get_running_loop()
     builds = Builds(
         engine=engine,

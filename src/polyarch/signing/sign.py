@@ -46,7 +46,7 @@ class Subject:
 
 
 def subjects_of(place: Place, root: Descriptor) -> Iterator[Subject]:
-    """Give what there is to sign of an image at a place: its root first. Raises as reading the place does."""
+    """Yield what there is to sign of an image at a place: its root first. Raises as reading the place does."""
     if not is_index(root.media_type):
         yield Subject(descriptor=root, what="image")
         yield from _beside(place, root)
@@ -65,7 +65,7 @@ def subjects_of(place: Place, root: Descriptor) -> Iterator[Subject]:
 
 
 def _beside(place: Place, image: Descriptor) -> Iterator[Subject]:
-    """Give the attestation that refers to an image and isn't listed with it."""
+    """Yield the attestation that refers to an image and isn't listed with it."""
     found = attestation_at(place, image)
     if found is not None:
         yield Subject(descriptor=found, what=f"attestation of {image.digest}")

@@ -156,7 +156,7 @@ class _Lying:
 
 
 def _signatures(place: Place, subject: Digest) -> Iterator[_Lying]:
-    """Give the signatures of a digest, in both forms."""
+    """Yield the signatures of a digest, in both forms."""
     try:
         _, data = place.load(signature_tag(subject))
     except NotFound:

@@ -43,7 +43,7 @@ class GoTool:
 
 
 def find_tools(root: Path, platform: Platform) -> Iterator[GoTool]:
-    """Give the tools of all toolchains of a foreign root, in the order of their directories."""
+    """Yield the tools of all toolchains of a foreign root, in the order of their directories."""
     for toolchain in sorted(set(_toolchains(root))):
         tools = f"{toolchain}/pkg/tool/linux_"
         for name in _TOOLS:
@@ -81,7 +81,7 @@ def check_toolchain(foreign: Path, native: Path, toolchain: str) -> bytes:
             f"and {theirs.decode(errors='replace')}"
         )
     if not ours.startswith(b"go1."):
-        raise MachineError(f"{toolchain} is no release of Go")
+        raise MachineError(f"{toolchain} isn't a release of Go")
     return ours
 
 

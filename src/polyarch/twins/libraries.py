@@ -118,7 +118,7 @@ def find_library(root: Path, name: str, machine: tuple[int, int]) -> ElfFile:
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    """Give the directories of a root that its libraries may be in, links inside of it resolved."""
+    """Yield the directories of a root that its libraries may be in, links inside of it resolved."""
     for top in ("/lib", "/usr/lib", "/lib64", "/usr/lib64"):
         directory = inroot.resolve(root, top)
         for place in (directory, *sorted(directory.glob("*-linux-*"))):

@@ -74,7 +74,7 @@ class Changes:
 class LibraryNames:
     """What a library says of the machine: whole texts, and what Debian calls it, natively and foreign.
 
-    If the latter is no text of its own, instructions build it.
+    If the latter isn't a text of its own, instructions build it.
     """
 
     texts: Mapping[bytes, bytes]

@@ -48,7 +48,7 @@ def plan_twins(twin_set: TwinSet) -> TwinPlan:
 def register_twins(mounted: int, plans: Iterable[TwinPlan]) -> None:
     """Register the twins of sets in a binfmt_misc, whose mount is open. The last set is asked first.
 
-    Raises MachineError if a set can't be had, or the kernel refuses a twin.
+    Raises MachineError if a set can't be made, or the kernel refuses a twin.
     """
     for plan in plans:
         try:

@@ -414,11 +414,12 @@ def test_compose_faults_are_shown_in_the_file_that_has_them(
 
 
 def test_names_of_compose_that_are_nearly_others_are_told_of() -> None:
-    text = "serivces: {}\nservices:\n  web:\n    image: x\n    biuld: .\n    links: []\n    expose: []\n"
+    text = "serivces: {}\nservices:\n  web:\n    image: x\n    biuld: .\n    links: []\n    expose: []\n    build: {x-bake: {platform: [], tags: []}}\n"
 
     assert parsed(text, name="compose.yaml").warnings == (
         'compose.yaml:1: a Compose file has no field "serivces" (did you mean services?)',
         'compose.yaml:5: service web has no field "biuld" (did you mean build?)',
+        'compose.yaml:8: x-bake of service web has no field "platform" (did you mean platforms?)',
     )
 
 

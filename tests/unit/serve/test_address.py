@@ -50,12 +50,12 @@ def test_addresses(text: str, certificates: Certificates, address: Address) -> N
 
 @pytest.mark.parametrize("text", ["", "unix://", "tcp://", "tcp://host", "tcp://h:x", "ssh://h:1"])
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(InputError, match="is no address to listen at"):
+    with pytest.raises(InputError, match="isn't an address to listen at"):
         parse_address(text, NOTHING)
 
 
 def test_other_machines_come_in_with_certificates_only() -> None:
-    with pytest.raises(InputError, match="whoever reaches it may do what you may"):
+    with pytest.raises(InputError, match="anyone who reaches it may do what you may"):
         parse_address("tcp://0.0.0.0:1", NOTHING)
     with pytest.raises(InputError, match="any client would be let in"):
         parse_address("tcp://build.example:1", PAIR)

@@ -67,7 +67,7 @@ def test_tools_have_twins(roots: tuple[Path, Path]) -> None:
     ("ours", "theirs", "reason"),
     [
         ("go1.99.1", "go1.99.2", "Go is go1.99.1 in the native image, and go1.99.2"),
-        ("devel go1.99-abc", "devel go1.99-abc", "no release"),
+        ("devel go1.99-abc", "devel go1.99-abc", "isn't a release"),
     ],
 )
 def test_another_release_has_none(

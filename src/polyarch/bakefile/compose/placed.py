@@ -59,7 +59,7 @@ def fault(message: str, *values: object) -> BakeFileError:
 
 @contextmanager
 def placing(*values: object) -> Iterator[None]:
-    """Give the place of values to errors of what is said there, unless they have one that is nearer."""
+    """Set the place of errors raised in the block to that of `values`, unless they have one already."""
     try:
         yield
     except InputError as error:

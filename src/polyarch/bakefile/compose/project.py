@@ -149,7 +149,7 @@ class _Reader:
         return merged(whole, document)
 
     def _mapping(self, document: object) -> dict[str, Any]:
-        """Return a document with what its variables stand for. Raises BakeFileError for one that is no mapping."""
+        """Return a document with what its variables stand for. Raises BakeFileError for one that isn't a mapping."""
         if not isinstance(document, dict):
             raise fault("top-level object must be a mapping", document)
         found = interpolate(document, self._environ)

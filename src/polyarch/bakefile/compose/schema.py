@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polyarch.bakefile.compose.placed import fault, name_in, range_of
+from polyarch.bakefile.compose.services import EXTENSION_FIELDS
 from polyarch.pattern import pattern
 from polyarch.text.nearest import nearest, suggestion
 
@@ -37,9 +38,15 @@ def misspelt(document: Mapping[str, Any]) -> Iterator[str]:
     for name in document:
         yield from _sentence(name, "a Compose file", _DOCUMENT_FIELDS)
     services = document.get("services")
-    for service, fields in services.items() if isinstance(services, dict) else ():
-        for name in fields if isinstance(fields, dict) else ():
+    for service, fields in _mapping(services).items():
+        for name in _mapping(fields):
             yield from _sentence(name, f"service {service}", SERVICE_FIELDS)
+        for name in _mapping(_mapping(_mapping(fields).get("build")).get("x-bake")):
+            yield from _sentence(name, f"x-bake of service {service}", EXTENSION_FIELDS)
+
+
+def _mapping(value: object) -> Mapping[Any, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _sentence(name: object, owner: str, known: tuple[str, ...]) -> Iterator[str]:

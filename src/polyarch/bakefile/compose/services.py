@@ -31,7 +31,7 @@ from polyarch.golang.units import bytes_size, ram_in_bytes
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.record import frozen, replace
 
-__all__ = ["Declared", "service_target"]
+__all__ = ["EXTENSION_FIELDS", "Declared", "service_target"]
 
 T = TypeVar("T")
 
@@ -177,7 +177,7 @@ def _whole(value: object) -> int:
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]  # which is what is found out here
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{plain(value)} is no number") from None
+        raise InputError(f"{plain(value)} isn't a number") from None
 
 
 def _ulimits(value: object) -> tuple[str, ...] | None:
@@ -318,3 +318,5 @@ _JOINED: Mapping[str, Callable[[Target, tuple[str, ...]], object]] = {
     "output": lambda target, words: unique((*(target.output or ()), *_parsed(words, parse_export))),
 }
 """What a list of the extension does with what the target has: it comes after that, each entry once."""
+EXTENSION_FIELDS = (*_JOINED, "pull", "no-cache", "contexts")
+"""What `x-bake` may say."""

@@ -163,7 +163,7 @@ def mismatch(given: Type, wanted: Type) -> str:
 
 
 def _is_plain(given: Type, wanted: Type) -> bool:
-    """Tell whether the names of both types help."""
+    """Tell whether naming both types explains why there is no conversion."""
     if given.is_primitive != wanted.is_primitive or wanted == STRING:
         return True
     return {given.kind, wanted.kind} == {BOOL.kind, NUMBER.kind} or (

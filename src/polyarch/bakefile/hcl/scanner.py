@@ -65,7 +65,7 @@ class Token(NamedTuple):
 
 
 class Scanner:
-    """Gives the tokens of `text`, which begins at character `base` of `source`."""
+    """Yields the tokens of `text`, which begins at character `base` of `source`."""
 
     def __init__(self, source: SourceText, text: str | None = None, base: int = 0) -> None:
         self.source = source
@@ -108,7 +108,7 @@ class Scanner:
             self._depth -= 1
 
     def peek(self) -> Token:
-        """Return the next token and leave it. Raises HclError for characters that are none."""
+        """Return the next token and leave it. Raises HclError for characters that no token begins with."""
         blank = _BLANK if self._newlines[-1] else _BLANK_LINES
         match = blank.match(self.text, self.position)
         start = match.end() if match else self.position

@@ -171,7 +171,7 @@ class Lowering:
         full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
         reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
         if reference is None:
-            raise InputError(f"{full} is no address of a repository")
+            raise InputError(f"{full} isn't the address of a repository")
         made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
         if checksum := attributes.get("git.checksum", ""):
             made = replace(made, checksum=checksum)
