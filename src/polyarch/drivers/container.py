@@ -14,6 +14,7 @@ import socket
 import time
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from polyarch.builders.collecting import CONFIG_NAME
@@ -132,9 +133,15 @@ class ContainerNode:
                 if not error.is_taken:
                     raise
                 return
-            self.engine.put(
-                self.name, str(PurePosixPath(_CONFIG).parent), _archive(self.node.files)
-            )
+            try:
+                self.engine.put(
+                    self.name, str(PurePosixPath(_CONFIG).parent), _archive(self.node.files)
+                )
+            except BaseException:
+                # Without its settings it would be another daemon, and the next start wouldn't know.
+                with suppress(MachineError):
+                    self.engine.remove(self.name)
+                raise
 
     def _document(self, image: str) -> dict[str, object]:
         options = self.options
