@@ -45,6 +45,8 @@ def builder(*names: str) -> SavedBuilder:
         (("here", "arm"), "linux/arm64,linux/amd64", "here:linux/amd64 arm:linux/arm64"),
         (("down", "intel"), "linux/amd64", "intel:linux/amd64"),
         (("here",), "linux/riscv64", "here:linux/riscv64!"),
+        # Alone it gets what it doesn't know, as steps may not be needed.
+        (("arm",), "linux/riscv64,linux/arm64", "arm:linux/riscv64 arm:linux/arm64"),
     ],
 )
 def test_native_nodes_come_before_those_that_emulate(
