@@ -286,11 +286,18 @@ def _receipt(step: EmulatedStep) -> str:
     cpu = "" if step.cpu_seconds is None else f", {step.cpu_seconds:.1f}s of CPU"
     if not step.natives:
         return f"emulated throughout{cpu}"
-    saved = step.saved_seconds
-    spared = "" if saved is None else f", {saved:.1f}s less than emulated throughout"
+    spared = _spared(step.saved_seconds)
     if step.starts is None:
         return f"{_programs(step.natives)} could run natively{cpu}{spared}"
     return f"{_programs(step.starts)} ran natively{cpu}{spared}"
+
+
+def _spared(seconds: float | None) -> str:
+    """Say how much sooner a step ended by the clock: short ones may end later, for what a busy machine does besides."""
+    if seconds is None:
+        return ""
+    when = "sooner" if seconds >= 0 else "later"
+    return f", {abs(seconds):.1f}s {when} than emulated throughout"
 
 
 def _programs(count: int) -> str:

@@ -35,11 +35,12 @@ TROUBLE = "/copy is a program or a library of this machine"
 
 @frozen
 class Run:
-    """What a step does: how it ends, and the files that it writes."""
+    """What a step does: how it ends, and the files that it writes; with twins it takes `seconds`."""
 
     files: Mapping[str, bytes]
     status: int = 0
     refused: str = ""
+    seconds: float = 1.0
 
 
 def writes(status: int = 0, **files: bytes) -> Run:
@@ -81,7 +82,7 @@ class Steps:
                 work=work,
                 draft=draft,
                 ended=Ended(status=run.status, refused=run.refused, cpu_seconds=0.5),
-                seconds=1.0 if twins else 10.0,
+                seconds=run.seconds if twins else 10.0,
                 failure=lambda: StepFailed(f"status {run.status}", status=run.status),
             )
 
@@ -163,10 +164,20 @@ def test_what_was_saved_is_told_after_a_run_without(bench: Bench) -> None:
     bench.build(EmulationMode.AUTO, natively=[writes()])
 
     assert bench.told == [
-        "1 program could run natively, 0.5s of CPU, 9.0s less than emulated throughout"
+        "1 program could run natively, 0.5s of CPU, 9.0s sooner than emulated throughout"
     ]
     (step,) = bench.emulated
     assert (step.seconds, step.emulated_seconds, step.saved_seconds) == (1.0, 10.0, 9.0)
+
+
+def test_a_step_that_ended_later_with_twins_is_told_of(bench: Bench) -> None:
+    bench.build(EmulationMode.STRICT, strictly=[writes()])
+
+    bench.build(EmulationMode.AUTO, natively=[Run(files={}, seconds=10.2)])
+
+    assert bench.told == [
+        "1 program could run natively, 0.5s of CPU, 0.2s later than emulated throughout"
+    ]
 
 
 def test_a_native_program_in_the_result_is_found_out(bench: Bench) -> None:
